@@ -1,0 +1,30 @@
+"""What can go wrong beyond one page, and the exit code each kind ends a command with.
+
+A bad page is no error: it is a :class:`cachesync.pages.page.Problem`, recorded while everything else goes on.
+"""
+
+from typing import ClassVar
+
+
+class CachesyncError(Exception):
+    """Something a person or a server did; its text is the whole message a user sees."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(CachesyncError):
+    """The command line, the query or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class IndexUnavailableError(CachesyncError):
+    """The index can't be reached, isn't there yet, or stayed busy past the deadline: worth another try."""
+
+    exit_code = 3
+
+
+class RefusedError(CachesyncError):
+    """Refused for safety until a person consents."""
+
+    exit_code = 4
