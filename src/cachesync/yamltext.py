@@ -1,0 +1,250 @@
+"""YAML read safely: text stays text, every value knows its line, and no input can exhaust memory or the stack.
+
+PyYAML's loaders compose by recursion (100,000 open brackets kill the C one) and turn ``1.10`` into ``1.1``. This
+reads the parser's event stream with a stack of its own and stops at the bounds below.
+"""
+
+import enum
+import re
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+import yaml
+
+from cachesync.errors import CachesyncError
+
+MAX_DEPTH: Final = 64
+"""Nested lists and mappings; a real page has 4."""
+
+MAX_ALIASED_NODES: Final = 100_000
+"""Nodes that ``*aliases`` may add to those written out. A bomb has billions."""
+
+_NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
+_TAGS: Final = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+
+type_name: Final = {"dict": "a mapping", "list": "a list", "str": "text", "NoneType": "nothing"}
+
+
+class YamlError(CachesyncError):
+    """Text that is no YAML, or that passes a bound; ``line`` counts from 1."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+class Mapping(dict[str, "Value"]):
+    """A YAML mapping; ``lines`` has the line of each key."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+        self.lines: dict[str, int] = {}
+
+
+class Sequence(list["Value"]):
+    """A YAML list; ``lines`` has the line of each item."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+        self.lines: list[int] = []
+
+
+Value = Mapping | Sequence | str | None
+
+
+def line_of(value: Value, path: list[str | int], default: int) -> int:
+    """Return the line of what ``path`` (keys and positions) leads to, as near as it exists."""
+    line = default
+    for step in path:
+        if isinstance(value, Mapping) and isinstance(step, str):
+            line = value.lines.get(step, value.line)
+            value = value.get(step)
+        elif isinstance(value, Sequence) and isinstance(step, int) and step < len(value):
+            line = value.lines[step]
+            value = value[step]
+        else:
+            break
+    return line
+
+
+def describe(value: object) -> str:
+    """Name the kind of a value in words for a message."""
+    return f"the text {value!r:.80}" if isinstance(value, str) else type_name.get(_kind(value), type(value).__name__)
+
+
+def load(text: str, first_line: int = 1) -> Value:
+    """Read one YAML document. Scalars are text as written, null (``~``, ``null``, nothing) is None.
+
+    ``first_line`` is the line of the file on which ``text`` starts. A key given twice keeps its last value, as in JSON;
+    merge keys (``<<``) work.
+
+    Raises:
+        YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than
+        :data:`MAX_ALIASED_NODES`, a tag
+            other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or more than one document.
+    """
+    builder = _Builder(first_line)
+    try:
+        for event in yaml.parse(_join_surrogates(text), Loader=yaml.CSafeLoader):
+            builder.take(event)
+    except yaml.MarkedYAMLError as error:
+        # libyaml notices a line without a colon only at the next one; its context is where the line is
+        mark = error.context_mark if error.context == "while scanning a simple key" else error.problem_mark
+        where = f", at column {mark.column + 1}" if mark else ""
+        raise YamlError(f"broken YAML: {error.problem or error.context}{where}", builder.line(mark)) from None
+    except yaml.reader.ReaderError as error:
+        line = first_line + text.count("\n", 0, error.position)
+        raise YamlError(f"broken YAML: the character {error.character!r} is not allowed", line) from None
+    return builder.document
+
+
+def _kind(value: object) -> str:
+    return next((base.__name__ for base in (dict, list, str) if isinstance(value, base)), type(value).__name__)
+
+
+def _join_surrogates(text: str) -> str:
+    r"""Turn JSON's ``\ud83d\ude00`` into the character it stands for: libyaml refuses the halves."""
+
+    def join(match: re.Match[str]) -> str:
+        high, low = int(match[2], 16), int(match[3], 16)
+        return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+    return _SURROGATES.sub(join, text) if "\\u" in text else text
+
+
+class _Mark(Protocol):
+    """A place in the text; libyaml's and PyYAML's own are two classes."""
+
+    line: int
+
+
+class _Key(enum.Enum):
+    """What an open mapping waits for, where it isn't the value of a key with a name."""
+
+    NEXT = enum.auto()
+    MERGED = enum.auto()
+
+
+class _Builder:
+    """Builds the document from parser events, on an explicit stack."""
+
+    def __init__(self, first_line: int) -> None:
+        self.document: Value = None
+        self._first_line = first_line
+        self._documents = 0
+        self._stack: list[Mapping | Sequence] = []
+        self._keys: list[str | _Key] = []  # for each open collection: the key that waits for its value
+        self._starts: list[int] = []  # for each open collection: the nodes that were there before it
+        self._names: list[str | None] = []  # for each open collection: its anchor
+        self._anchors: dict[str, tuple[Value, int]] = {}  # anchor → value and its number of nodes
+        self._nodes = 0
+        self._aliased = 0
+
+    def line(self, mark: _Mark | None) -> int:
+        return self._first_line + (mark.line if mark else 0)
+
+    def take(self, event: yaml.Event) -> None:
+        match event:
+            case yaml.ScalarEvent():
+                self._check(event)
+                self._nodes += 1
+                plain = event.implicit[0] and not event.style  # libyaml says "" where PyYAML's own parser says None
+                value = None if plain and event.value in _NULL else event.value
+                if event.anchor:
+                    self._anchors[event.anchor] = (value, 1)
+                self._add(value, event, merge=plain and event.value == "<<")
+            case yaml.MappingStartEvent():
+                self._open(Mapping(self.line(event.start_mark)), event)
+            case yaml.SequenceStartEvent():
+                self._open(Sequence(self.line(event.start_mark)), event)
+            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
+                self._close(event)
+            case yaml.AliasEvent():
+                self._alias(event)
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    raise self._error("expected one YAML document, found a second one", event)
+
+    def _error(self, message: str, event: yaml.Event) -> YamlError:
+        return YamlError(message, self.line(event.start_mark))
+
+    def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        if event.tag and event.tag not in _TAGS:
+            shown = event.tag.replace("tag:yaml.org,2002:", "!!")
+            raise self._error(f"the YAML tag {shown} is not accepted: expected plain text, lists and mappings", event)
+
+    def _open(self, value: Mapping | Sequence, event: yaml.CollectionStartEvent) -> None:
+        self._check(event)
+        if len(self._stack) == MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels", event)
+        if self._stack and isinstance(self._stack[-1], Mapping) and self._keys[-1] is _Key.NEXT:
+            raise self._error(f"expected text as a key, found {describe(value)}", event)
+        self._stack.append(value)
+        self._keys.append(_Key.NEXT)
+        self._starts.append(self._nodes)
+        self._names.append(event.anchor)
+        self._nodes += 1
+
+    def _close(self, event: yaml.Event) -> None:
+        value = self._stack.pop()
+        self._keys.pop()
+        start, name = self._starts.pop(), self._names.pop()
+        if name:
+            self._anchors[name] = (value, self._nodes - start)
+        self._add(value, event, line=value.line)
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        if event.anchor not in self._anchors:
+            raise self._error(f"the alias *{event.anchor} stands for nothing that is complete before it", event)
+        value, nodes = self._anchors[event.anchor]
+        self._nodes += nodes
+        self._aliased += nodes
+        if self._aliased > MAX_ALIASED_NODES:
+            raise self._error(
+                f"aliases add more than {MAX_ALIASED_NODES:,} values: this looks like an alias bomb", event
+            )
+        self._add(value, event)
+
+    def _add(self, value: Value, event: yaml.Event, *, line: int | None = None, merge: bool = False) -> None:
+        """Put a finished value where it belongs: the document, a list, a mapping's key, or that key's value."""
+        line = line or self.line(event.start_mark)
+        if not self._stack:
+            self.document = value
+            return
+        parent = self._stack[-1]
+        if isinstance(parent, Sequence):
+            parent.append(value)
+            parent.lines.append(line)
+            return
+        key = self._keys[-1]
+        if key is _Key.NEXT:
+            if not isinstance(value, str | None):
+                raise self._error(f"expected text as a key, found {describe(value)}", event)
+            self._keys[-1] = _Key.MERGED if merge else value or ""
+            parent.lines[value or ""] = line
+            return
+        self._keys[-1] = _Key.NEXT
+        if isinstance(key, str):
+            parent[key] = value
+        else:
+            self._merge(parent, value, event)
+
+    def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
+        """``<<: *defaults``: keys that the mapping doesn't have itself. Those written after it replace them anyway."""
+        for source in _mappings(value):
+            if source is None:
+                raise self._error("expected a mapping or a list of mappings behind '<<'", event)
+            for key, item in source.items():
+                if key not in into:
+                    into[key] = item
+                    into.lines.setdefault(key, source.lines[key])
+
+
+def _mappings(value: Value) -> Iterator[Mapping | None]:
+    for item in value if isinstance(value, Sequence) else [value]:
+        yield item if isinstance(item, Mapping) else None

@@ -1,0 +1,83 @@
+"""YAML as text, within bounds."""
+
+import pytest
+
+from cachesync.yamltext import MAX_DEPTH, Mapping, YamlError, line_of, load
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 1.10", {"a": "1.10"}),
+        ("a: yes", {"a": "yes"}),
+        ("a: 0x10", {"a": "0x10"}),
+        ("a: 2025-03-23", {"a": "2025-03-23"}),
+        ("a: ~", {"a": None}),
+        ("a: null", {"a": None}),
+        ("a:", {"a": None}),
+        ("a: 'null'", {"a": "null"}),
+        ("a: ''", {"a": ""}),
+        ("a: [1, {b: c}]", {"a": ["1", {"b": "c"}]}),
+        ("a: |\n  x\n  y\n", {"a": "x\ny\n"}),
+        ("a: 1\na: 2", {"a": "2"}),
+        ("a: &x [1]\nb: *x", {"a": ["1"], "b": ["1"]}),
+        ("d: &d {x: 1, y: 2}\ne: {<<: *d, y: 3}", {"d": {"x": "1", "y": "2"}, "e": {"x": "1", "y": "3"}}),
+        ("d: &d {x: 1}\ne: {'<<': *d}", {"d": {"x": "1"}, "e": {"<<": {"x": "1"}}}),
+        ("d: &d {x: 1}\ne: {<<: [*d, {x: 2, z: 3}]}", {"d": {"x": "1"}, "e": {"x": "1", "z": "3"}}),
+        (r'a: "\ud83d\ude00 \/"', {"a": "😀 /"}),
+        (r"a: '\\ud83d\ude00'", {"a": r"\\ud83d\ude00"}),
+        ("a: !!str 1", {"a": "1"}),
+        ("", None),
+    ],
+)
+def test_text_stays_text(text: str, value: object) -> None:
+    assert load(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("a: 1\nb: [1", 3, "broken YAML"),
+        ("a: 1\nb", 2, "broken YAML"),
+        ("a: \x01", 1, "not allowed"),
+        ("x: 1\na: !!python/object/apply:os.system [x]", 2, "!!python/object/apply:os.system"),
+        ("a: !mine x", 1, "!mine"),
+        ("a: *nothing", 1, "*nothing"),
+        ("a: &a [*a]", 1, "*a"),
+        ("? [x]\n: y", 1, "expected text as a key"),
+        ("a: 1\n---\nb: 1", 2, "a second one"),
+        (r'a: "\ud83d"', 1, "broken YAML"),
+        ("a: {<<: 1}", 1, "expected a mapping"),
+    ],
+)
+def test_anything_else_is_an_error_with_its_line(text: str, line: int, says: str) -> None:
+    with pytest.raises(YamlError, match=".*") as caught:
+        load(text)
+    assert says in caught.value.message
+    assert caught.value.line == line
+
+
+@pytest.mark.parametrize("opening", ["[", "{", "- ", "? ", "a: {"])
+def test_a_hundred_thousand_brackets_are_one_error(opening: str) -> None:
+    with pytest.raises(YamlError):
+        load(opening * 100_000)
+
+
+def test_depth_up_to_the_bound_is_fine() -> None:
+    assert load("[" * MAX_DEPTH + "]" * MAX_DEPTH)
+    with pytest.raises(YamlError, match="nested deeper"):
+        load("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))
+
+
+def test_an_alias_bomb_is_one_error() -> None:
+    levels = "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
+    with pytest.raises(YamlError, match="alias bomb"):
+        load(f"a0: &a0 [x]\n{levels}")
+
+
+def test_every_value_knows_its_line() -> None:
+    front = load("a: 1\nb:\n  - x: 1\n    y: [1,\n      2]\n", first_line=5)
+    assert isinstance(front, Mapping)
+    assert line_of(front, ["b", 0, "x"], 0) == 7
+    assert line_of(front, ["b", 0, "y", 1], 0) == 9
+    assert line_of(front, ["b", 0, "missing"], 0) == 7
