@@ -1,0 +1,1 @@
+"""What a page says: bytes → Page or Problem."""
