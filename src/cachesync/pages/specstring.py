@@ -1,0 +1,77 @@
+"""The spec strings of 2021 and 2022 pages: ``zlib@1.2.12%gcc@7.5.0+pic arch=linux-ubuntu18.04-x86_64 ^…``."""
+
+import re
+from typing import Final
+
+import msgspec
+
+_NAME: Final = r"[A-Za-z0-9_][\w-]*"
+_VERSION: Final = r"@=?([\w./=-]+)"
+_ROOT: Final = re.compile(
+    rf"""
+    \s*(?:
+        {_VERSION.replace("(", "(?P<version>")}
+      | %(?P<compiler>{_NAME}(?:@=?[\w./=-]+)?)
+      | (?P<switch>[+~]{_NAME}|(?<=\s)-{_NAME})
+      | (?P<key>{_NAME}):?=(?P<value>'[^']*'|"[^"]*"|[^\s^]*)
+    )""",
+    re.VERBOSE,
+)
+_PACKAGE: Final = re.compile(rf"\s*({_NAME})")
+
+
+class NamedSpec(msgspec.Struct, frozen=True):
+    """What the root of a spec string says of itself; what it doesn't say is None."""
+
+    package: str
+    version: str
+    compiler: str | None
+    platform: str | None
+    os: str | None
+    target: str | None
+    variants: list[str]
+
+
+def parse(text: str) -> NamedSpec:
+    """Read the root node; its ``^dependencies`` are left alone.
+
+    Raises:
+        ValueError: the text is no such spec, or has no version; the message names the character.
+    """
+    root = text.partition("^")[0].rstrip()
+    start = _PACKAGE.match(root)
+    if not start:
+        raise ValueError("expected a package's name at character 1")
+    fields: dict[str, str] = {}
+    variants: list[str] = []
+    position = start.end()
+    while position < len(root):
+        match = _ROOT.match(root, position)
+        if not match:
+            raise ValueError(f"expected @version, %compiler, +variant or key=value at character {position + 1}")
+        position = match.end()
+        _take(match, fields, variants)
+    if "version" not in fields:
+        raise ValueError("expected @version behind the package's name")
+    platform, os, target = _architecture(fields)
+    return NamedSpec(start[1], fields["version"], fields.get("compiler"), platform, os, target, variants)
+
+
+def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:
+    if version := match["version"]:
+        fields["version"] = version
+    elif compiler := match["compiler"]:
+        fields["compiler"] = compiler
+    elif switch := match["switch"]:
+        variants.append(switch.replace("-", "~", 1) if switch[0] == "-" else switch)
+    elif (key := match["key"]) in ("arch", "platform", "os", "target"):
+        fields[key] = match["value"]
+    else:
+        variants.append(match[0].strip())
+
+
+def _architecture(fields: dict[str, str]) -> tuple[str | None, str | None, str | None]:
+    """``arch=linux-ubuntu18.04-x86_64`` is platform, os and target."""
+    parts = fields.get("arch", "").split("-", 2)
+    platform, os, target = parts if len(parts) == 3 else (None, None, None)
+    return fields.get("platform", platform), fields.get("os", os), fields.get("target", target)

@@ -1,0 +1,52 @@
+"""Spec strings of 2021 and 2022."""
+
+import pytest
+
+from cachesync.pages.specstring import NamedSpec, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        (
+            "bzip2@1.0.8%gcc@7.5.0~debug~pic+shared arch=linux-ubuntu18.04-x86_64 ^zlib@1.2.12%gcc@7.5.0+pic",
+            NamedSpec("bzip2", "1.0.8", "gcc@7.5.0", "linux", "ubuntu18.04", "x86_64", ["~debug", "~pic", "+shared"]),
+        ),
+        (
+            "libiconv@1.16%gcc@7.5.0 libs=shared,static patches=0d38234 arch=linux-ubuntu18.04-x86_64",
+            NamedSpec(
+                "libiconv",
+                "1.16",
+                "gcc@7.5.0",
+                "linux",
+                "ubuntu18.04",
+                "x86_64",
+                ["libs=shared,static", "patches=0d38234"],
+            ),
+        ),
+        (
+            "gcc@=3.1-20210216 languages='c,c++ x' -shared+strip-all target=zen3 os=rhel8",
+            NamedSpec(
+                "gcc", "3.1-20210216", None, None, "rhel8", "zen3", ["languages='c,c++ x'", "~shared", "+strip-all"]
+            ),
+        ),
+        ("tree-sitter@tr6_forwards", NamedSpec("tree-sitter", "tr6_forwards", None, None, None, None, [])),
+    ],
+)
+def test_the_root_node_is_read(text: str, spec: NamedSpec) -> None:
+    assert parse(text) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "package's name at character 1"),
+        ("@1.2", "package's name at character 1"),
+        ("zlib", "expected @version"),
+        ("zlib@1.2 !", "at character 9"),
+        ("zlib@1.2 word", "at character 9"),
+    ],
+)
+def test_anything_else_names_the_character(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse(text)
