@@ -1,0 +1,1 @@
+"""Example pages, made up but true to life."""
