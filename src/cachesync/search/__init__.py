@@ -1,0 +1,1 @@
+"""Questions to an index: text → tree → request → answer."""

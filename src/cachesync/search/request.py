@@ -1,0 +1,149 @@
+"""What is asked of an index and what it answers."""
+
+import datetime as dt
+from typing import Any, Final, NamedTuple
+
+from cachesync.documents import FIELDS, Field
+from cachesync.errors import UsageError
+from cachesync.search.query import All, And, Or, Query, Term
+
+DEFAULT_LIMIT: Final = 20
+DEFAULT_FACET_SIZE: Final = 20
+
+Hit = dict[str, Any]
+"""A document's fields, and its ``_id``."""
+
+
+class SortKey(NamedTuple):
+    """One field to sort by. Documents without it come last, in both directions."""
+
+    field: str
+    descending: bool = False
+
+
+DEFAULT_ORDER: Final = (SortKey("package"), SortKey("version_key", descending=True), SortKey("tag", descending=True))
+"""Packages by name, the newest version of each first, and of that the newest tag."""
+
+
+class Filter(NamedTuple):
+    """Values of one field, any of which will do."""
+
+    field: str
+    values: tuple[str | int, ...]
+
+    def query(self) -> Query:
+        """Return the filter as a query."""
+        return Or(tuple(Term(self.field, value) for value in self.values))
+
+
+class Facet(NamedTuple):
+    """Ask for the most frequent values of a field."""
+
+    field: str
+    size: int = DEFAULT_FACET_SIZE
+
+
+class Request(NamedTuple):
+    """A search.
+
+    Hits match ``query`` and every filter. They come in the order of ``ranks`` (those that match the first, then of
+    the others those that match the second …, then the rest), within a rank by ``order``, and last by id: one order,
+    the same on every engine.
+    """
+
+    query: Query = All()
+    ranks: tuple[Query, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    facets: tuple[Facet, ...] = ()
+    order: tuple[SortKey, ...] = DEFAULT_ORDER
+    limit: int = DEFAULT_LIMIT
+
+    def matching(self, without: str | None = None) -> Query:
+        """Return what hits match, leaving aside the filters of one field: that field's facet counts these.
+
+        So facets are disjunctive: a field's own filters don't narrow its own counts, all others do.
+        """
+        return And((self.query, *(each.query() for each in self.filters if each.field != without)))
+
+
+class FacetCount(NamedTuple):
+    """A value of a facet and how many documents have it."""
+
+    value: str
+    documents: int
+
+
+class Answer(NamedTuple):
+    """What a search found. Facet values come most frequent first, then by value."""
+
+    total: int
+    hits: list[Hit]
+    facets: dict[str, list[FacetCount]]
+
+
+def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
+    """Read ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
+
+    Raises:
+        UsageError: no ``=``, no such field, or a value that the field can't have.
+    """
+    values: dict[str, list[str | int]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--filter {text}: expected FIELD=VALUE")
+        values.setdefault(name, []).append(_value(_filterable(name, "--filter", text), value, text))
+    return tuple(Filter(name, tuple(alternatives)) for name, alternatives in values.items())
+
+
+def parse_facet(text: str) -> Facet:
+    """Read ``FIELD`` or ``FIELD:N``.
+
+    Raises:
+        UsageError: no such field, or N is no number from 1.
+    """
+    name, colon, size = text.partition(":")
+    if _filterable(name, "--facet", text).kind == "long":
+        raise UsageError(f"--facet {text}: {name} is a number; expected a field with names to count")
+    if not colon:
+        return Facet(name)
+    if not (size.isascii() and size.isdigit() and int(size) > 0):
+        raise UsageError(f"--facet {text}: expected a number from 1 behind the colon")
+    return Facet(name, int(size))
+
+
+def parse_order(text: str) -> tuple[SortKey, ...]:
+    """Read ``FIELD``, ``FIELD:asc`` or ``FIELD:desc``. A version is sorted as Spack does.
+
+    Raises:
+        UsageError: no such field, one with several values, or another direction.
+    """
+    name, _, direction = text.partition(":")
+    field = _filterable(name, "--sort", text)
+    if field.many:
+        raise UsageError(f"--sort {text}: a document has several {name}; expected a field with one value")
+    if direction not in ("", "asc", "desc"):
+        raise UsageError(f"--sort {text}: expected asc or desc behind the colon")
+    return (SortKey(field.order_by, direction == "desc"),)
+
+
+def _filterable(name: str, option: str, text: str) -> Field:
+    field = FIELDS.get(name)
+    if field is None or field.kind == "text":
+        names = ", ".join(each.name for each in FIELDS.values() if each.kind != "text")
+        raise UsageError(f"{option} {text}: no field {name!r} here; expected one of {names}")
+    return field
+
+
+def _value(field: Field, value: str, text: str) -> str | int:
+    try:
+        match field.kind:
+            case "long":
+                return int(value)
+            case "date":
+                return dt.date.fromisoformat(value).isoformat()
+            case _:
+                return value
+    except ValueError:
+        wanted = "a number of bytes" if field.kind == "long" else "a date like 2025-03-23"
+        raise UsageError(f"--filter {text}: expected {wanted}") from None
