@@ -1,0 +1,148 @@
+"""One generation: a tantivy index in a folder of its own."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import tantivy
+
+from cachesync.errors import IndexUnavailableError
+from cachesync.index.base import PageChange, Written
+from cachesync.index.embedded import schema as layout
+from cachesync.index.embedded.searching import Search
+from cachesync.ledger import Digests, PageRecord
+from cachesync.search.query import All, Exists, Term
+from cachesync.search.request import Answer, Hit, Request
+
+COMMIT_BYTES: Final = 64_000_000
+"""Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
+
+_HEAP_BYTES: Final = 128_000_000
+_THREADS: Final = 2
+_EVERYTHING: Final = 2**31 - 1
+
+
+class DamagedError(IndexUnavailableError):
+    """What is in the folder can't be read. ``sync`` fills a new generation."""
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn tantivy's ways to fail on damaged files, panics among them, into :class:`DamagedError`."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedError(f"the index in {folder} is damaged: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # a panic in Rust; its class can't be imported
+            raise
+        raise DamagedError(f"the index in {folder} is damaged: {error}") from error
+
+
+class EmbeddedGeneration:
+    """A generation, opened for reading and, if its folder is the writer's, for writing."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the index in ``folder``.
+
+        Raises:
+            DamagedError: there is none, or it can't be read.
+        """
+        self._folder = folder
+        with reading(folder):
+            self._index = tantivy.Index.open(str(folder))
+            layout.register_words(self._index)
+            self._schema = self._index.schema
+        self._load()
+
+    def _load(self) -> None:
+        with reading(self._folder):
+            self._index.reload()
+            self._searcher = self._index.searcher()
+            self._search = Search(self._searcher, self._schema)
+
+    @property
+    def generation(self) -> str:
+        """The folder's name."""
+        return self._folder.name
+
+    def records(self) -> Iterator[PageRecord]:
+        """Walk the ledger."""
+        with reading(self._folder):
+            pages = self._search.tantivy_query(Exists(layout.PAGE))
+            for _, address in self._searcher.search(pages, max(1, self._searcher.num_docs), count=False).hits:
+                yield layout.record(self._searcher.doc(address))
+
+    def digests(self, page: str) -> Digests:
+        """Return the digests of a page's specs."""
+        with reading(self._folder):
+            query = self._search.tantivy_query(Term(layout.PAGE, page))
+            found = self._searcher.search(query, 1, count=False).hits
+            return layout.digests(self._searcher.doc(found[0][1])) if found else {}
+
+    def counts(self) -> dict[str, int]:
+        """Count the documents that are really there, by page."""
+        with reading(self._folder):
+            return dict(self._search.values("page", All()))
+
+    def ids(self, page: str) -> list[str]:
+        """Return the ids of the documents of a page that are really there."""
+        found = self.search(Request(Term("page", page), order=(), limit=_EVERYTHING)).hits
+        return [hit[layout.ID] for hit in found]
+
+    def search(self, request: Request) -> Answer:
+        """Answer a search."""
+        with reading(self._folder):
+            return self._search.answer(request)
+
+    def get(self, id: str) -> Hit | None:
+        """Return one document."""
+        found = self.search(Request(Term(layout.ID, id), limit=1)).hits
+        return found[0] if found else None
+
+    def size(self) -> tuple[int, int]:
+        """Count spec documents and pages."""
+        with reading(self._folder):
+            specs = self._search.count(All())
+            return specs, self._searcher.num_docs - specs
+
+    def write(self, changes: Iterable[PageChange]) -> Iterator[Written]:
+        """Carry out changes; documents and ledger of a batch of pages become one commit."""
+        writer: tantivy.IndexWriter | None = None
+        batch: list[Written] = []
+        size = 0
+        try:
+            for change in changes:
+                if writer is None:  # a pass without a change writes nothing at all
+                    writer = self._index.writer(_HEAP_BYTES, _THREADS)
+                size += self._add(writer, change)
+                batch.append(Written(change.page, []))
+                if size >= COMMIT_BYTES:
+                    writer.commit()
+                    yield from batch
+                    batch, size = [], 0
+            if writer:
+                writer.commit()
+                yield from batch
+                writer.wait_merging_threads()
+        except (OSError, ValueError) as error:
+            raise IndexUnavailableError(f"writing to the index in {self._folder} failed: {error}") from error
+        finally:
+            del writer  # gives back tantivy's lock and forgets what isn't committed
+            self._load()
+
+    def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
+        """Hand one page's change to tantivy and return its bytes."""
+        for id in change.deletes:
+            writer.delete_documents_by_term(layout.ID, id)
+        for put in change.puts:
+            if not put.fresh:
+                writer.delete_documents_by_term(layout.ID, put.id)
+        for document in layout.spec_documents(change):
+            writer.add_json(document)
+        if change.known:
+            writer.delete_documents_by_term(layout.PAGE, change.page)
+        if change.record:
+            writer.add_document(layout.page_document(change, self._schema))
+        return sum(len(put.source) for put in change.puts)

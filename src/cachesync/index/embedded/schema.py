@@ -1,0 +1,88 @@
+"""How documents and ledger are laid out in a tantivy index.
+
+Both live in one index, since one commit is what makes them change together. A spec document has an ``_id``, a page's
+record a ``_page``.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+import tantivy
+
+from cachesync.documents import FIELDS
+from cachesync.index.base import PageChange
+from cachesync.ledger import Digests, PageRecord
+from cachesync.search.request import Hit
+from cachesync.search.text import WORD
+
+ID: Final = "_id"
+PAGE: Final = "_page"
+_RECORD: Final = "_record"
+_DIGESTS: Final = "_digests"
+_WORDS: Final = "words"
+
+_decode_record: Final = msgspec.json.Decoder(PageRecord).decode
+_decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
+
+
+def schema() -> tantivy.Schema:
+    """Lay out the fields of :data:`cachesync.documents.FIELDS`."""
+    builder = tantivy.SchemaBuilder()
+    for name in (ID, PAGE):
+        builder.add_text_field(name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
+    for name in (_RECORD, _DIGESTS):
+        builder.add_bytes_field(name, stored=True)
+    for field in FIELDS.values():
+        match field.kind:
+            case "keyword" | "date":  # dates are ISO texts, which sort and compare as dates do
+                builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
+            case "text":
+                builder.add_text_field(field.name, stored=True, tokenizer_name=_WORDS, index_option="basic")
+            case "long":
+                builder.add_integer_field(field.name, stored=True, indexed=True, fast=True)
+        if field.words:
+            builder.add_text_field(f"{field.name}.text", tokenizer_name=_WORDS, index_option="basic")
+    return builder.build()
+
+
+def register_words(index: tantivy.Index) -> None:
+    """Teach an opened index how text fields are split into words."""
+    analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(WORD)).filter(tantivy.Filter.lowercase()).build()
+    index.register_tokenizer(_WORDS, analyzer)
+
+
+def spec_documents(change: PageChange) -> Iterator[str]:
+    """Return what tantivy takes for each document: the ready fields, behind its id and the words of the package."""
+    package = change.record.package if change.record else None
+    words = b'"package.text":%b,' % msgspec.json.encode(package) if package else b""
+    for put in change.puts:
+        yield (b'{"_id":%b,%b%b' % (msgspec.json.encode(put.id), words, put.source[1:])).decode()
+
+
+def page_document(change: PageChange, schema: tantivy.Schema) -> tantivy.Document:
+    """Return what tantivy takes for a page's record."""
+    record, digests = msgspec.json.encode(change.record), msgspec.msgpack.encode(change.digests)
+    return tantivy.Document.from_dict({PAGE: change.page, _RECORD: record, _DIGESTS: digests}, schema)
+
+
+def hit(document: tantivy.Document) -> Hit:
+    """Return a spec document as it was given, with its ``_id``."""
+    stored: dict[str, list[Any]] = document.to_dict()
+    fields: Hit = {ID: stored[ID][0]}
+    for field in FIELDS.values():
+        if field.many:
+            fields[field.name] = stored.get(field.name, [])
+        elif field.name in stored:
+            fields[field.name] = stored[field.name][0]
+    return fields
+
+
+def record(document: tantivy.Document) -> PageRecord:
+    """Return a page's record."""
+    return _decode_record(bytes(document.get_first(_RECORD) or b""))
+
+
+def digests(document: tantivy.Document) -> Digests:
+    """Return the digests beside a page's record."""
+    return _decode_digests(bytes(document.get_first(_DIGESTS) or b""))

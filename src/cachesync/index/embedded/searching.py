@@ -1,0 +1,118 @@
+"""The search tree and the request's order, in tantivy's terms."""
+
+from typing import Final
+
+import tantivy
+from tantivy import Occur
+
+from cachesync.index.embedded import schema as layout
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.request import Answer, Facet, FacetCount, Hit, Request, SortKey
+
+_ID_KEY: Final = SortKey(layout.ID)
+
+
+class Search:
+    """One request against one state of the index."""
+
+    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema) -> None:
+        self._searcher = searcher
+        self._schema = schema
+
+    def answer(self, request: Request) -> Answer:
+        """Find, count and order."""
+        matching = request.matching()
+        return Answer(
+            self.count(matching),
+            self._hits(matching, request),
+            {facet.field: self._facet(request.matching(without=facet.field), facet) for facet in request.facets},
+        )
+
+    def count(self, query: Query) -> int:
+        """Count the spec documents that match."""
+        found: int | None = self._searcher.search(self._specs(query), limit=1, count=True).count  # type: ignore[attr-defined]
+        return found or 0
+
+    def _hits(self, matching: Query, request: Request) -> list[Hit]:
+        """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out."""
+        keys = (*request.order, _ID_KEY)
+        hits: list[Hit] = []
+        earlier: tuple[Query, ...] = ()
+        for rank in (*request.ranks, All()):
+            part = And((matching, rank, Not(Or(earlier))))
+            hits += _sorted(self._first(part, keys, request.limit - len(hits)), keys)
+            earlier += (rank,)
+        return hits
+
+    def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int) -> list[Hit]:
+        """Return the first ``limit`` documents in the order of ``keys``, not yet ordered.
+
+        Tantivy sorts by one field. So those with the last value that still fits are asked for once more, by the next
+        keys; and those without a value fill up what is left.
+        """
+        if limit <= 0:
+            return []
+        key, *others = keys
+        rest = tuple(others)
+        order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
+        present = self._specs(And((query, Exists(key.field))))
+        found = self._searcher.search(present, limit, count=False, order_by_field=key.field, order=order).hits
+        if not rest:
+            return [self._hit(address) for _, address in found]
+        if len(found) < limit:
+            hits = [self._hit(address) for _, address in found]
+            return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits))
+        last = found[-1][0]
+        hits = [self._hit(address) for value, address in found if value != last]
+        return hits + self._first(And((query, Term(key.field, last))), rest, limit - len(hits))
+
+    def _hit(self, address: tantivy.DocAddress) -> Hit:
+        return layout.hit(self._searcher.doc(address))
+
+    def values(self, field: str, query: Query) -> list[tuple[str, int]]:
+        """Count the spec documents that match by each value of a keyword field.
+
+        Not by tantivy's terms aggregation: that gives up at 65,000 values, and cuts and breaks ties as it likes.
+        """
+        return self._searcher.terms_with_prefix(field, "", self._specs(query))
+
+    def _facet(self, matching: Query, facet: Facet) -> list[FacetCount]:
+        counts = [FacetCount(value, documents) for value, documents in self.values(facet.field, matching)]
+        counts.sort(key=lambda each: (-each.documents, each.value))
+        return counts[: facet.size]
+
+    def _specs(self, query: Query) -> tantivy.Query:
+        """Leave out the ledger."""
+        return self.tantivy_query(And((Exists(layout.ID), query)))
+
+    def tantivy_query(self, query: Query) -> tantivy.Query:
+        """Turn the tree into tantivy's."""
+        match query:
+            case All():
+                return tantivy.Query.all_query()
+            case Term(field, value):
+                return tantivy.Query.term_query(self._schema, field, value, "basic")
+            case Prefix(field, start):
+                return tantivy.Query.fuzzy_term_query(self._schema, field, start, distance=0, prefix=True)
+            case Exists(field):
+                return tantivy.Query.exists_query(field)
+            case Not(part):
+                return tantivy.Query.boolean_query(
+                    [(Occur.Must, tantivy.Query.all_query()), (Occur.MustNot, self.tantivy_query(part))]
+                )
+            case And(parts):
+                return self._joined(Occur.Must, parts) if parts else tantivy.Query.all_query()
+            case Or(parts):
+                return self._joined(Occur.Should, parts) if parts else tantivy.Query.empty_query()
+
+    def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:
+        return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])
+
+
+def _sorted(hits: list[Hit], keys: tuple[SortKey, ...]) -> list[Hit]:
+    for key in reversed(keys):
+        with_value = [hit for hit in hits if key.field in hit]
+        without = [hit for hit in hits if key.field not in hit]
+        with_value.sort(key=lambda hit, field=key.field: hit[field], reverse=key.descending)  # type: ignore[misc]
+        hits = with_value + without
+    return hits
