@@ -1,0 +1,1 @@
+"""The way of a page into the index: scan → plan → apply."""

@@ -1,0 +1,211 @@
+"""Carry out a plan: read each page, turn it into documents, and say what changes."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from cachesync.documents import Rendered, key_of, render, summary
+from cachesync.index.base import PageChange, Reader
+from cachesync.ledger import Digests, PageRecord, Signature, content_digest
+from cachesync.pages.page import Page, Problem, parse
+from cachesync.sync.plan import Loss, Plan, Todo, page_change
+from cachesync.sync.read import Content, Moving, Unreadable, freshness, read
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Pattern
+
+
+class Source(NamedTuple):
+    """Where pages come from."""
+
+    root: Path
+    pattern: Pattern
+    max_bytes: int
+
+
+class Guard(NamedTuple):
+    """How much a pass may lose."""
+
+    max_delete_fraction: float
+    consent: bool = False
+    """A person said that any loss is meant."""
+
+    def refuses(self, lost: int, specs: int) -> bool:
+        """Tell whether losing ``lost`` of ``specs`` needs consent first."""
+        return not self.consent and lost > self.max_delete_fraction * specs
+
+
+class _Look(NamedTuple):
+    """What looking at a page came to."""
+
+    change: PageChange
+    kind: str
+    """How the report counts the page."""
+    shrunk: int = 0
+    """How many specs fewer the page has."""
+    appeared: str | None = None
+    """The content of a page that the ledger didn't know."""
+    writes: bool = True
+
+
+class Apply:
+    """One pass over a plan. :meth:`changes` is read once; :attr:`report` tells what came of it."""
+
+    def __init__(self, source: Source, index: Reader | None, plan: Plan, guard: Guard) -> None:
+        """``index`` is the generation that the plan was made for; None: there is none yet."""
+        self.report = Report()
+        self._source = source
+        self._index = index
+        self._plan = plan
+        self._guard = guard
+        self.pages = len(plan.read) + len(plan.gone)
+        """How many pages there are to look at."""
+        self._synced = datetime.now(UTC).isoformat(timespec="seconds")
+        for record in plan.unchanged:
+            self._count_page("unchanged", record)
+        self.report.problems += plan.problems
+        self.report.pages.problems += len(plan.problems)
+
+    def changes(self) -> Iterator[PageChange]:
+        """Yield what changes, page by page.
+
+        What takes specs away comes last and only if the guard lets it: so the loss is known before any of it happens,
+        while everything else isn't held up.
+        """
+        loss = Loss(self._plan.gone)
+        shrunk = []
+        for todo in _fresh_last(self._plan.read):
+            look = self._look(todo)
+            if look is None:
+                continue
+            if look.appeared:
+                loss.appeared(look.appeared)
+            if look.shrunk:
+                loss.shrunk(look.shrunk)
+                shrunk.append(todo)
+            elif self._counted(look):
+                yield look.change
+        self.report.lost = loss.total()
+        if self._guard.refuses(self.report.lost, self._plan.specs):
+            self.report.held = len(shrunk) + len(self._plan.gone)
+            return
+        for todo in shrunk + self._plan.gone:
+            look = self._look(todo)
+            if look and self._counted(look):
+                yield look.change
+
+    def _counted(self, look: _Look) -> bool:
+        """Report what a look came to, and tell whether there is anything to write."""
+        change = look.change
+        self._count_page(look.kind, change.record)
+        fresh = sum(put.fresh for put in change.puts)
+        self.report.specs.added += fresh
+        self.report.specs.updated += len(change.puts) - fresh
+        self.report.specs.deleted += len(change.deletes)
+        return look.writes
+
+    def _count_page(self, kind: str, record: PageRecord | None) -> None:
+        if record and record.problem:
+            kind = "problems"
+            self.report.problems.append(Problem(record.page, record.problem, record.line))
+        setattr(self.report.pages, kind, getattr(self.report.pages, kind) + 1)
+
+    def _look(self, todo: Todo) -> _Look | None:
+        """Read a page and compare it with what the index has; None: it is changing right now."""
+        if todo.entry is None:
+            return _Look(page_change(todo, [], self._before(todo), None), "deleted")
+        match read(self._source.root, todo.entry, self._source.max_bytes):
+            case Moving():
+                self.report.again = True
+                return None
+            case Unreadable(message):
+                return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
+            case Content() as content:
+                return self._content(todo, content)
+
+    def _content(self, todo: Todo, content: Content) -> _Look:
+        digest = content_digest(content.data)
+        if todo.record and todo.record.digest == digest and not todo.damaged:
+            return self._same(todo, todo.record, content)
+        page = parse(todo.page, content.data)
+        if isinstance(page, Problem):
+            return self._problem(todo, content.signature, page, content.settled, digest)
+        rendered = render(page)
+        if isinstance(rendered, Problem):
+            return self._problem(todo, content.signature, rendered, content.settled, digest)
+        return self._good(todo, page, rendered, content, digest)
+
+    def _good(self, todo: Todo, page: Page, rendered: list[Rendered], content: Content, digest: str) -> _Look:
+        distinct = summary(page)
+        record = PageRecord(
+            page=todo.page,
+            signature=content.signature,
+            settled=content.settled,
+            digest=digest,
+            package=page.package,
+            tag=page.tag,
+            specs=len(rendered),
+            versions=distinct.versions,
+            compilers=distinct.compilers,
+            stacks=distinct.stacks,
+            synced=self._synced,
+        )
+        change = page_change(todo, rendered, self._before(todo), record)
+        if todo.record is None:
+            return _Look(change, "added", appeared=digest)
+        return _Look(change, "updated", shrunk=max(0, todo.record.specs - len(rendered)))
+
+    def _same(self, todo: Todo, record: PageRecord, content: Content) -> _Look:
+        """The file was touched, or is read again to be sure: its documents stay as they are."""
+        return self._record_only(todo, record, "unchanged", signature=content.signature, settled=content.settled)
+
+    def _problem(
+        self, todo: Todo, signature: Signature, problem: Problem, settled: bool = False, digest: str | None = None
+    ) -> _Look:
+        """The page can't be used: its earlier documents stay, and the record says why."""
+        record = todo.record or PageRecord(page=todo.page, signature=signature, settled=settled, synced="")
+        specs = record.specs if not todo.damaged else len(self._before(todo))
+        return self._record_only(
+            todo,
+            record,
+            "problems",
+            signature=signature,
+            settled=settled,
+            digest=digest,
+            specs=specs,
+            problem=problem.message,
+            line=problem.line,
+        )
+
+    def _record_only(self, todo: Todo, record: PageRecord, kind: str, **changes: Any) -> _Look:
+        """Keep a page's documents and change what the ledger says of it, if anything does change."""
+        after = msgspec.structs.replace(record, **changes)
+        writes = after != todo.record
+        after.synced = self._synced
+        before = self._before(todo) if writes else {}
+        return _Look(PageChange(todo.page, [], [], after, before, known=todo.record is not None), kind, writes=writes)
+
+    def _before(self, todo: Todo) -> Digests:
+        """Return the digests of the documents that the index has; where it is damaged, only their keys are known."""
+        if self._index is None:
+            return {}
+        if todo.damaged:
+            return {key_of(todo.page, id): b"" for id in self._index.ids(todo.page)}
+        return self._index.digests(todo.page) if todo.record else {}
+
+
+def _fresh_last(todos: list[Todo]) -> Iterator[Todo]:
+    """Leave pages that were just written to the end, and wait until their signatures can be trusted: 2 s at most."""
+    now = time.time_ns()
+    fresh = []
+    for todo in todos:
+        if todo.entry and freshness(todo.entry.signature, now):
+            fresh.append(todo)
+        else:
+            yield todo
+    now = time.time_ns()
+    time.sleep(max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0))
+    yield from fresh

@@ -1,0 +1,68 @@
+"""What a pass did, or would do."""
+
+from typing import Any
+
+import msgspec
+
+from cachesync.pages.page import Problem
+
+
+class PageCounts(msgspec.Struct):
+    """Pages by what happened to them. A page that is a problem is counted as nothing else."""
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    problems: int = 0
+
+
+class SpecCounts(msgspec.Struct):
+    """Documents written and deleted."""
+
+    added: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+class Report(msgspec.Struct):
+    """The outcome of a pass."""
+
+    pages: PageCounts = msgspec.field(default_factory=PageCounts)
+    specs: SpecCounts = msgspec.field(default_factory=SpecCounts)
+    phases: dict[str, float] = {}
+    """Seconds by phase."""
+    problems: list[Problem] = []
+    lost: int = 0
+    """Specs that the index loses, or would lose, see :class:`cachesync.sync.plan.Loss`."""
+    held: int = 0
+    """Pages whose changes were not made, because with them too much would be lost."""
+    again: bool = False
+    """Something changed while it was looked at: another pass is needed."""
+
+    @property
+    def seconds(self) -> float:
+        """How long the pass took."""
+        return sum(self.phases.values())
+
+    def then(self, later: "Report") -> "Report":
+        """Join this pass with one after it: what was done adds up, what is so now is the later one's."""
+        done = Report(later.pages, later.specs, dict(self.phases), later.problems, later.lost, later.held, later.again)
+        for name in ("added", "updated", "deleted"):
+            for mine, its in ((self.pages, done.pages), (self.specs, done.specs)):
+                setattr(its, name, getattr(mine, name) + getattr(its, name))
+        for name, seconds in later.phases.items():
+            done.phases[name] = done.phases.get(name, 0.0) + seconds
+        return done
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return {
+            "pages": msgspec.to_builtins(self.pages),
+            "specs": msgspec.to_builtins(self.specs),
+            "seconds": round(self.seconds, 3),
+            "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
+            "problems": [msgspec.to_builtins(problem) for problem in self.problems],
+            "lost": self.lost,
+            "held": self.held,
+        }
