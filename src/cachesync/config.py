@@ -1,0 +1,295 @@
+"""The configuration: a YAML file, the environment over it, and every mistake told at once.
+
+Only commands read it; everything below them is handed values.
+"""
+
+import os
+import re
+from collections.abc import Mapping as Environment
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from cachesync import yamltext
+from cachesync.errors import UsageError
+from cachesync.yamltext import Mapping, Sequence, Value, YamlError
+
+FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
+DEFAULT_FILE: Final = Path("config/cachesync.yml")
+EMBEDDED: Final = "embedded:"
+"""How the URL of an embedded index starts; its folder follows."""
+
+_PREFIX: Final = "CACHESYNC_"
+_SEPARATOR: Final = "__"
+
+_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
+
+
+def _seconds(value: object) -> object:
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        if isinstance(value, str):
+            raise ValueError("expected seconds, or a number with ms, s, m, h or d behind it, as in 300ms")
+        return value
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _texts(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+    servers = [url for url in urls if re.match(r"https?://[^/]", url)]
+    folders = [url for url in urls if re.match(rf"{EMBEDDED}.", url)]
+    if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
+        raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
+    return urls
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+"""Seconds."""
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+"""A list of texts; a single text is a list of one."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Pages(_Section):
+    """Where pages are."""
+
+    root: Path = Path("pages")
+    include: Texts = ("_cache/**/specs.md",)
+    exclude: Texts = ()
+    max_bytes: Annotated[int, Field(gt=0)] = 64_000_000
+
+
+class Watch(_Section):
+    """How changes are noticed."""
+
+    mode: Literal["auto", "native", "polling"] = "auto"
+    debounce: Duration = 0.3
+    debounce_max: Duration = 5.0
+    rescan_interval: Duration = 300.0
+
+
+class Index(_Section):
+    """Where documents go."""
+
+    url: Annotated[Texts, AfterValidator(_index_urls)] = ("embedded:var/index",)
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$")] = "spack-specs"
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+    username: str | None = None
+    username_file: Path | None = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    ca_certs: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    shards: Annotated[int, Field(ge=1)] = 1
+    replicas: Annotated[int, Field(ge=0)] = 1
+    refresh_interval: Duration = 1.0
+    keep_generations: Annotated[int, Field(ge=0)] = 1
+
+
+class Schedule(_Section):
+    """When the index is rebuilt."""
+
+    reindex: str | None = None
+    timezone: str = "UTC"
+
+
+class Safety(_Section):
+    """What a pass may not do without consent."""
+
+    max_delete_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+
+class Http(_Section):
+    """The service's own web server."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    base_path: str = ""
+    max_lag: Duration = 600.0
+
+
+class Log(_Section):
+    """What is told on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Kibana(_Section):
+    """Where saved objects go."""
+
+    url: str | None = None
+    space: str = "default"
+    api_key: SecretStr | None = None
+    api_key_file: Path | None = None
+
+
+class Config(_Section):
+    """Everything, with its defaults."""
+
+    pages: Pages = Pages()
+    watch: Watch = Watch()
+    index: Index = Index()
+    schedule: Schedule = Schedule()
+    safety: Safety = Safety()
+    http: Http = Http()
+    log: Log = Log()
+    kibana: Kibana = Kibana()
+
+
+class Loaded(NamedTuple):
+    """A configuration and what its relative paths are relative to."""
+
+    config: Config
+    file: Path | None
+    base: Path
+
+    def path(self, path: Path) -> Path:
+        """Resolve a path of the configuration: relative to its file, without one to the working directory."""
+        return self.base / path.expanduser()
+
+
+def load(file: Path | None, environment: Environment[str, str] = os.environ) -> Loaded:
+    """Read the configuration.
+
+    ``file`` defaults to ``$CACHESYNC_CONFIG``, then ``config/cachesync.yml``, then nothing but defaults.
+
+    Raises:
+        UsageError: the file can't be read, or anything in it or in the environment is wrong: all of it, a line each.
+    """
+    named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
+    found = named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    mistakes: list[str] = []
+    tree = _read(found, environment, mistakes) if found else Mapping(1)
+    overrides = _overrides(environment, mistakes)
+    config = Config()
+    try:
+        config = Config.model_validate(_merged(tree, overrides))
+    except ValidationError as error:
+        mistakes += [_told(each, tree, overrides, found) for each in error.errors(include_url=False)]
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+    return Loaded(config, found, found.absolute().parent if found else Path.cwd())
+
+
+def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -> Mapping:
+    try:
+        tree = yamltext.load(file.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the configuration {file} is not UTF-8") from None
+    except YamlError as error:
+        raise UsageError(f"{file}:{error.line}: {error.message}") from None
+    if tree is None:
+        return Mapping(1)
+    if not isinstance(tree, Mapping):
+        raise UsageError(f"{file}:1: expected sections like 'pages:', found {yamltext.describe(tree)}")
+    _expand(tree, environment, file, mistakes)
+    return tree
+
+
+_VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+
+def _expand(value: Mapping | Sequence, environment: Environment[str, str], file: Path, mistakes: list[str]) -> None:
+    """Put the environment's values for ``${VAR}`` and ``${VAR:-default}``, in place."""
+
+    def text_of(match: re.Match[str]) -> str:
+        set_value = environment.get(match["name"])
+        if set_value is None and match["default"] is None:
+            raise KeyError(match[0])
+        return set_value or match["default"] or ""
+
+    items: list[tuple[Any, Value]] = list(value.items() if isinstance(value, Mapping) else enumerate(value))
+    for key, item in items:
+        if isinstance(item, Mapping | Sequence):
+            _expand(item, environment, file, mistakes)
+        elif item is not None:
+            try:
+                value[key] = _VARIABLE.sub(text_of, item)
+            except KeyError as error:
+                line = value.lines[key]
+                mistakes.append(f"{file}:{line}: {error.args[0]} is not set in the environment and has no default")
+
+
+_Overrides = dict[tuple[str, str], Value]
+
+
+def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Overrides:
+    """Return what ``CACHESYNC_SECTION__KEY`` variables say. A list is written as in YAML: ``[a, b]``."""
+    found: _Overrides = {}
+    for name, text in environment.items():
+        section, separator, key = name.removeprefix(_PREFIX).lower().partition(_SEPARATOR)
+        if not (name.startswith(_PREFIX) and separator):
+            continue
+        if _field(section, key) is None:
+            mistakes.append(f"environment: {name}: no such key")
+            continue
+        found[section, key] = text
+        if text.startswith("[") and not _is_secret(section, key):
+            try:
+                found[section, key] = yamltext.load(text)
+            except YamlError as error:
+                mistakes.append(f"environment: {name}: {error.message}")
+    return found
+
+
+def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:
+    """Lay the environment over the file. A key without a value (``reindex:``) is a key left out."""
+    values: dict[str, Any] = {}
+    for section, keys in tree.items():
+        if isinstance(keys, Mapping):
+            values[section] = {key: value for key, value in keys.items() if value is not None}
+        elif keys is not None:
+            values[section] = keys
+    for (section, key), value in overrides.items():
+        keys = values.setdefault(section, {})
+        if isinstance(keys, dict):
+            keys[key] = value
+    return values
+
+
+def _section(name: str) -> type[BaseModel] | None:
+    field = Config.model_fields.get(name)
+    return field.annotation if field and isinstance(field.annotation, type) else None
+
+
+def _field(section: str, key: str) -> FieldInfo | None:
+    model = _section(section)
+    return model.model_fields.get(key) if model else None
+
+
+def _is_secret(section: str, key: str) -> bool:
+    field = _field(section, key)
+    return field is not None and field.annotation == SecretStr | None
+
+
+def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path | None) -> str:
+    """Say one of pydantic's errors with its key, value, file and line."""
+    section, key = ([str(step) for step in error["loc"]] + ["", ""])[:2]
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        known = (_section(section) or Config) if key else Config
+        message = f"no such key; expected one of {', '.join(known.model_fields)}"
+    elif error["type"] == "model_type":
+        message = f"expected keys below it, found {yamltext.describe(error['input'])}"
+    elif not _is_secret(section, key):
+        message = f"{message[0].lower()}{message[1:]}, found {error['input']!r:.80}"
+    if (section, key) in overrides or file is None:
+        return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"
+    line = yamltext.line_of(tree, [step for step in error["loc"] if step], 1)
+    return f"{file}:{line}: {section}{'.' if key else ''}{key}: {message}"
