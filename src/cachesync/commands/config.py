@@ -1,0 +1,16 @@
+"""``cachesync config``: the configuration as it is used."""
+
+import click
+import yaml
+
+from cachesync.commands.wiring import Wiring
+
+
+@click.command()
+@click.pass_obj
+def config(wiring: Wiring) -> int:
+    """Print the effective configuration: file, environment and defaults together. Secrets are redacted."""
+    loaded = wiring.loaded
+    click.echo(f"# from {loaded.file or 'defaults'} and the environment")
+    click.echo(yaml.safe_dump(loaded.config.model_dump(mode="json"), sort_keys=False), nl=False)
+    return 0

@@ -1,0 +1,47 @@
+"""What commands print: results to stdout, progress and problems to stderr."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cachesync.sync.turn import Progress as Tell
+
+_LINE_EVERY_SECONDS: Final = 5.0
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def plural(count: int, noun: str) -> str:
+    """Say ``1 page``, ``1,200 pages``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Tell]:
+    """Show how far long work is: a bar on a terminal, a line every few seconds elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    told = time.monotonic()
+
+    def line(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _LINE_EVERY_SECONDS:
+            told = time.monotonic()
+            print(f"{label}: {done:,} of {total:,} pages", file=sys.stderr, flush=True)
+
+    yield line

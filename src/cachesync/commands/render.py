@@ -1,0 +1,35 @@
+"""``cachesync render``: the documents of pages."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from cachesync.commands.paths import named_pages
+from cachesync.commands.wiring import Wiring
+from cachesync.documents import document_id
+from cachesync.pages.page import Problem
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.pass_obj
+def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
+    """Print the documents of the pages at PATHS as NDJSON.
+
+    Each line is {"_id": …, "_source": {…}}. A folder stands for all pages in it.
+
+    Problems go to stderr. Exit codes: 0 all pages were rendered, 1 some were not.
+    """
+    problems = 0
+    out = sys.stdout.buffer
+    for _, page, documents in named_pages(paths, wiring.source):
+        if isinstance(documents, Problem):
+            problems += 1
+            click.echo(str(documents), err=True)
+            continue
+        for key, source in documents:
+            id = msgspec.json.encode(document_id(page, key))
+            out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
+    return 1 if problems else 0

@@ -1,0 +1,104 @@
+"""``cachesync search``: ask the index."""
+
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cachesync.commands.output import plural, print_json
+from cachesync.commands.wiring import Wiring
+from cachesync.search import text
+from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
+
+_COLUMNS = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks")
+_HASH_SHOWN = 7
+_STACKS_SHOWN = 2
+_UNLIMITED_WIDTH = 10_000
+
+
+@click.command()
+@click.argument("query", nargs=-1)
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only documents with this value; repeat for others.",
+)
+@click.option(
+    "--facet", "facets", multiple=True, metavar="FIELD[:N]", help="Count the N most frequent values of a field."
+)
+@click.option("--sort", metavar="FIELD[:desc]", help="Sort by a field instead of by how well the name matches.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, show_default=True, help="How many hits to print."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def search(
+    wiring: Wiring,
+    query: tuple[str, ...],
+    filters: tuple[str, ...],
+    facets: tuple[str, ...],
+    sort: str | None,
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Find binaries. Without a QUERY everything is found; no hit is no error.
+
+    Words may be typed in part: mkl finds intel-oneapi-mkl. +mpi, ~mpi and key=value are variants.
+    Values of one filtered field are alternatives, fields combine; a facet isn't narrowed by filters of its own field.
+    """
+    start = time.perf_counter()
+    request = text.search(" ".join(query))._replace(
+        filters=parse_filters(filters), facets=tuple(parse_facet(facet) for facet in facets), limit=limit
+    )
+    if sort:
+        request = request._replace(ranks=(), order=parse_order(sort))
+    answer = wiring.index.reader().search(request)
+    if as_json:
+        print_json(_json(answer, round((time.perf_counter() - start) * 1000, 3)))
+    else:
+        _print(answer)
+    return 0
+
+
+def _json(answer: Answer, took_ms: float) -> dict[str, object]:
+    facets = {
+        field: [{"value": each.value, "count": each.documents} for each in counts]
+        for field, counts in answer.facets.items()
+    }
+    return {"total": answer.total, "hits": answer.hits, "facets": facets, "took_ms": took_ms}
+
+
+def _print(answer: Answer) -> None:
+    console = Console(width=None if Console().is_terminal else _UNLIMITED_WIDTH)
+    if answer.hits:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in _COLUMNS:
+            table.add_column(column, no_wrap=True)
+        for hit in answer.hits:
+            table.add_row(*(Text(_cell(hit, column)) for column in _COLUMNS))
+        console.print(table)
+    for field, counts in answer.facets.items():
+        console.print()
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(field)
+        table.add_column("specs", justify="right")
+        for value, documents in counts:
+            table.add_row(Text(str(value)), f"{documents:,}")
+        console.print(table)
+    shown = f", the first {len(answer.hits):,} shown" if 0 < len(answer.hits) < answer.total else ""
+    click.echo(f"{plural(answer.total, 'spec')} found{shown}")
+
+
+def _cell(hit: Hit, column: str) -> str:
+    value = hit.get(column, "")
+    if column == "hash":
+        return str(value)[:_HASH_SHOWN]
+    if column == "stacks":  # "root" is the tag's mirror as a whole, on nearly every spec
+        stacks = [stack for stack in value if stack != "root"]
+        more = f" +{len(stacks) - _STACKS_SHOWN}" if len(stacks) > _STACKS_SHOWN else ""
+        return " ".join(stacks[:_STACKS_SHOWN]) + more
+    return str(value)
