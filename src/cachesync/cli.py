@@ -1,9 +1,10 @@
 """The command line: arguments, and how every way to end becomes an exit code."""
 
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -18,10 +19,28 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError, UsageError
 
 INTERRUPTED = 130
-BROKEN_PIPE = 141
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _OutputClosedError(CachesyncError):
+    """Whoever read our output has gone, as ``head`` does: what a shell calls 141."""
+
+    exit_code = 128 + signal.SIGPIPE
+
+
+class _Commands(click.Group):
+    """Click would end with 1 where the output is closed, which here means that pages are problems."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            code = super().invoke(ctx)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
+            raise _OutputClosedError from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option(
     "-c",
     "--config",
@@ -53,7 +72,6 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         code = cachesync(standalone_mode=False)
-        sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
@@ -65,8 +83,3 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("cachesync: interrupted; what is done stays done, the next run does the rest", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else the interpreter complains once more at exit
-        return BROKEN_PIPE

@@ -36,7 +36,7 @@ def _keyword(source: str, **extra: str | bool) -> Meta:
     return _as("keyword", source, **extra)
 
 
-class Document(msgspec.Struct, omit_defaults=True, kw_only=True):
+class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """The fields of a spec document: name, type, source. A field without a value is left out; a list may be empty."""
 
     package: Annotated[str, _keyword("`title`", words=True)]

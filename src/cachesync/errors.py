@@ -24,6 +24,10 @@ class IndexUnavailableError(CachesyncError):
     exit_code = 3
 
 
+class IndexDamagedError(IndexUnavailableError):
+    """What is stored can't be read. ``sync`` makes the index anew."""
+
+
 class RefusedError(CachesyncError):
     """Refused for safety until a person consents."""
 

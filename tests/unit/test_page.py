@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "no front matter": (b"# zlib\n", 1, "no front matter"),
     "half-written": (page(entry())[:-60], None, "half-written"),
     "only an opening": (b"---", None, "half-written"),
-    "not UTF-8": (page(entry()).replace(b"zlib", b"zl\xefb"), 2, "not UTF-8: byte 0xef"),
+    "not UTF-8": (page(entry()).replace(b"zlib", b"zl\xefb"), 2, "not UTF-8: expected text in UTF-8, found byte 0xef"),
     "UTF-16": (page(entry()).decode().encode("utf-16"), 1, "not UTF-8"),
     "NUL bytes": (page(entry()).replace(b"cache", b"c\0che"), 3, "NUL byte"),
     "NUL bytes behind": (page(entry()) + b"\0\0\0", 7, "NUL byte"),

@@ -51,7 +51,7 @@ def test_text_stays_text(text: str, value: object) -> None:
     ],
 )
 def test_anything_else_is_an_error_with_its_line(text: str, line: int, says: str) -> None:
-    with pytest.raises(YamlError, match=".*") as caught:
+    with pytest.raises(YamlError) as caught:
         load(text)
     assert says in caught.value.message
     assert caught.value.line == line

@@ -51,7 +51,10 @@ class Written(NamedTuple):
 
 
 class Reader(Protocol):
-    """One generation, as it was when it was opened."""
+    """One generation, as it was when it was opened.
+
+    Every method may raise IndexDamagedError.
+    """
 
     @property
     def generation(self) -> str:

@@ -32,7 +32,7 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{self.page}:{self.line}: {self.message}" if self.line else f"{self.page}: {self.message}"
 
 
-class Spec(msgspec.Struct):
+class Spec(msgspec.Struct, gc=False):
     """One binary, with the names and values of an entry in ``spec_details``."""
 
     hash: str | None = None
@@ -163,7 +163,10 @@ def _front_matter(data: bytes) -> tuple[str, int]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _FaultError(f"not UTF-8: byte {data[error.start]:#04x}", 1 + data.count(b"\n", 0, error.start)) from None
+        raise _FaultError(
+            f"not UTF-8: expected text in UTF-8, found byte {data[error.start]:#04x}",
+            1 + data.count(b"\n", 0, error.start),
+        ) from None
     if b"\0" in data:
         raise _FaultError(
             "a NUL byte: expected text; the file looks damaged", 1 + data.count(b"\n", 0, data.index(b"\0"))

@@ -4,12 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from cachesync.errors import IndexDamagedError
 from cachesync.index.base import Generation, PageChange, Reader, Writer
+from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply, Guard, Source
 from cachesync.sync.plan import plan
 from cachesync.sync.report import Report
 from cachesync.sync.scan import scan
+
+_log = get_logger()
 
 MAX_TURNS = 3
 """How often ``sync`` looks again while pages change under its eyes."""
@@ -56,7 +60,12 @@ def _turn(
     source: Source, writer: Writer, generation: Generation | None, guard: Guard, progress: Progress
 ) -> tuple[Generation | None, Report]:
     phases: dict[str, float] = {}
-    apply = _prepare(source, generation, guard, phases)
+    try:
+        apply = _prepare(source, generation, guard, phases)
+    except IndexDamagedError as error:
+        _log.warning("the index can't be read and is made anew", reason=str(error))
+        generation = None
+        apply = _prepare(source, generation, guard, phases)
     with _timed(phases, "apply"):
         if generation is None:
             generation = writer.build()

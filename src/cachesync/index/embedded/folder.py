@@ -18,9 +18,9 @@ import msgspec
 import tantivy
 
 from cachesync.documents import fingerprint
-from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.errors import IndexDamagedError, IndexUnavailableError, UsageError
 from cachesync.index.base import Generation, Reader, Writer
-from cachesync.index.embedded.generation import DamagedError, EmbeddedGeneration
+from cachesync.index.embedded.generation import EmbeddedGeneration
 from cachesync.index.embedded.schema import schema
 from cachesync.log import get_logger
 
@@ -53,7 +53,7 @@ class EmbeddedIndex:
         while live:
             try:
                 return EmbeddedGeneration(live)
-            except DamagedError:
+            except IndexDamagedError:
                 live, before = self._live(), live
                 if live == before:  # else it was replaced and removed while it was being opened
                     raise
@@ -123,7 +123,7 @@ class _EmbeddedWriter:
             if meta.fingerprint == fingerprint():
                 return EmbeddedGeneration(folder)
             reason = "another version of cachesync made it"
-        except (OSError, msgspec.MsgspecError, DamagedError) as error:
+        except (OSError, msgspec.MsgspecError, IndexDamagedError) as error:
             reason = str(error)
         _log.warning("the index can't be used and is made anew", index=str(folder), reason=reason)
         return None

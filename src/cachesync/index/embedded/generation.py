@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import tantivy
 
-from cachesync.errors import IndexUnavailableError
+from cachesync.errors import IndexDamagedError, IndexUnavailableError
 from cachesync.index.base import PageChange, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
@@ -18,26 +19,21 @@ from cachesync.search.request import Answer, Hit, Request
 COMMIT_BYTES: Final = 64_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
 
-_HEAP_BYTES: Final = 128_000_000
-_THREADS: Final = 2
-_EVERYTHING: Final = 2**31 - 1
-
-
-class DamagedError(IndexUnavailableError):
-    """What is in the folder can't be read. ``sync`` fills a new generation."""
+HEAP_BYTES: Final = 128_000_000
+THREADS: Final = 2
 
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """Turn tantivy's ways to fail on damaged files, panics among them, into :class:`DamagedError`."""
+    """Turn tantivy's ways to fail on damaged files, panics among them, into :class:`IndexDamagedError`."""
     try:
         yield
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedError(f"the index in {folder} is damaged: {error}") from error
+    except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
+        raise IndexDamagedError(f"the index in {folder} is damaged; `cachesync sync` makes it anew: {error}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # a panic in Rust; its class can't be imported
             raise
-        raise DamagedError(f"the index in {folder} is damaged: {error}") from error
+        raise IndexDamagedError(f"the index in {folder} is damaged; `cachesync sync` makes it anew: {error}") from error
 
 
 class EmbeddedGeneration:
@@ -47,7 +43,7 @@ class EmbeddedGeneration:
         """Open the index in ``folder``.
 
         Raises:
-            DamagedError: there is none, or it can't be read.
+            IndexDamagedError: there is none, or it can't be read.
         """
         self._folder = folder
         with reading(folder):
@@ -88,7 +84,7 @@ class EmbeddedGeneration:
 
     def ids(self, page: str) -> list[str]:
         """Return the ids of the documents of a page that are really there."""
-        found = self.search(Request(Term("page", page), order=(), limit=_EVERYTHING)).hits
+        found = self.search(Request(Term("page", page), order=(), limit=self._searcher.num_docs)).hits
         return [hit[layout.ID] for hit in found]
 
     def search(self, request: Request) -> Answer:
@@ -115,7 +111,7 @@ class EmbeddedGeneration:
         try:
             for change in changes:
                 if writer is None:  # a pass without a change writes nothing at all
-                    writer = self._index.writer(_HEAP_BYTES, _THREADS)
+                    writer = self._index.writer(HEAP_BYTES, THREADS)
                 size += self._add(writer, change)
                 batch.append(Written(change.page, []))
                 if size >= COMMIT_BYTES:

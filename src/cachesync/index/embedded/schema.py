@@ -11,7 +11,7 @@ import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import PageChange
+from cachesync.index.base import PageChange, Put
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.request import Hit
 from cachesync.search.text import WORD
@@ -53,11 +53,15 @@ def register_words(index: tantivy.Index) -> None:
 
 
 def spec_documents(change: PageChange) -> Iterator[str]:
-    """Return what tantivy takes for each document: the ready fields, behind its id and the words of the package."""
-    package = change.record.package if change.record else None
-    words = b'"package.text":%b,' % msgspec.json.encode(package) if package else b""
+    """Return what tantivy takes for each document of a page's change."""
+    words = msgspec.json.encode(change.record.package if change.record else None).decode()
     for put in change.puts:
-        yield (b'{"_id":%b,%b%b' % (msgspec.json.encode(put.id), words, put.source[1:])).decode()
+        yield spec_json(put, words)
+
+
+def spec_json(put: Put, words: str) -> str:
+    """Return what tantivy takes for a document: its ready fields behind the id and what is split in words (as JSON)."""
+    return f'{{"_id":{msgspec.json.encode(put.id).decode()},"package.text":{words},{put.source[1:].decode()}'
 
 
 def page_document(change: PageChange, schema: tantivy.Schema) -> tantivy.Document:

@@ -38,9 +38,10 @@ class Search:
         keys = (*request.order, _ID_KEY)
         hits: list[Hit] = []
         earlier: tuple[Query, ...] = ()
+        limit = min(request.limit, self._searcher.num_docs)  # tantivy reserves memory for as many as it is asked for
         for rank in (*request.ranks, All()):
             part = And((matching, rank, Not(Or(earlier))))
-            hits += _sorted(self._first(part, keys, request.limit - len(hits)), keys)
+            hits += _sorted(self._first(part, keys, limit - len(hits)), keys)
             earlier += (rank,)
         return hits
 

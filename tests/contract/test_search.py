@@ -1,0 +1,151 @@
+"""What every engine answers. The reference counts document by document."""
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cachesync.index.base import Index, Reader
+from cachesync.search import text
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
+from examples.pages import tree
+from tests.contract.conftest import OpenIndex
+from tests.support import brute
+from tests.support.filling import documents, fill
+from tests.support.pages import entry, page, path_of
+
+CORPUS = dict(tree(tag_count=5, package_count=25, seed=3))
+DOCUMENTS = documents(CORPUS)
+FACETED = ("package", "version", "compiler_name", "os", "target", "stacks", "variants", "tag")
+SORTED = ("package", "version_key", "compiler_version_key", "hash", "size", "tag_date", "os")
+
+
+def same(reader: Reader, request: Request) -> None:
+    found = reader.search(request)
+    total, ids, facets = brute.answer(DOCUMENTS, request)
+    assert found.total == total
+    assert [hit["_id"] for hit in found.hits] == ids
+    assert found.facets == facets
+
+
+@pytest.fixture
+def corpus(index: Index) -> Reader:
+    fill(index, CORPUS)
+    return index.reader()
+
+
+def some_values(random_: random.Random, field: str, count: int) -> tuple[str, ...]:
+    values = sorted({value for each in DOCUMENTS for value in _list(each.get(field, []))})
+    return tuple(random_.sample(values, min(count, len(values))))
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_random_filters_and_facets_equal_a_count_over_the_documents(corpus: Reader) -> None:
+    """12 random combinations of filters, 6 facets each."""
+    random_ = random.Random(0)
+    narrowed = 0
+    for _ in range(12):
+        fields = random_.sample(FACETED, random_.randint(1, 3))
+        request = Request(
+            filters=tuple(Filter(field, some_values(random_, field, random_.randint(1, 4))) for field in fields),
+            facets=tuple(Facet(field, random_.choice((3, 20, 1000))) for field in random_.sample(FACETED, 6)),
+            limit=50,
+        )
+        same(corpus, request)
+        narrowed += brute.answer(DOCUMENTS, request)[0] > 0
+    assert narrowed >= 6, "the filters should find something"
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7, 100, 2**40])
+@pytest.mark.parametrize("order", [*SORTED, "version_key:desc", "size:desc", "hash:desc", "os:desc"])
+def test_there_is_one_order_whatever_the_limit(corpus: Reader, order: str, limit: int) -> None:
+    same(corpus, Request(order=parse_order(order), limit=limit))
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "mkl",
+        "py-p",
+        "hdf",
+        "hdf5 gcc",
+        "HDF5 +mpi",
+        "~mpi zen4",
+        "e4s cmake",
+        "develop-2025",
+        "build_system=cmake",
+        "py",
+    ],
+)
+def test_free_text(corpus: Reader, typed: str) -> None:
+    request = text.search(typed)._replace(limit=1000, facets=(Facet("package", 50),))
+    same(corpus, request)
+    assert corpus.search(request).total > 0
+
+
+queries = st.recursive(
+    st.one_of(
+        st.just(All()),
+        st.sampled_from(FACETED).flatmap(
+            lambda field: st.sampled_from(sorted({v for each in DOCUMENTS for v in _list(each.get(field, []))})).map(
+                lambda value: Term(field, value)
+            )
+        ),
+        st.builds(
+            Prefix,
+            st.sampled_from(["spec", "package.text", "package", "variants", "hash", "version"]),
+            st.text("abgpx~+-=_.1250", min_size=1, max_size=3),
+        ),
+        st.builds(Exists, st.sampled_from(["hash", "compiler_name", "tag_date", "size"])),
+    ),
+    lambda children: st.one_of(
+        st.builds(Not, children),
+        st.builds(And, st.lists(children, max_size=3).map(tuple)),
+        st.builds(Or, st.lists(children, max_size=3).map(tuple)),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_questions_have_the_reference_answers(corpus: Reader, data: st.DataObject) -> None:
+    key = st.builds(SortKey, st.sampled_from(SORTED), st.booleans())
+    ranks: st.SearchStrategy[tuple[Query, ...]] = st.lists(queries, max_size=2).map(tuple)
+    request = Request(
+        query=data.draw(queries),
+        ranks=data.draw(ranks),
+        facets=(Facet(data.draw(st.sampled_from(FACETED)), data.draw(st.integers(1, 30))),),
+        order=tuple(data.draw(st.lists(key, max_size=3))),
+        limit=data.draw(st.integers(0, 40)),
+    )
+    same(corpus, request)
+
+
+def test_names_that_fit_better_come_first(index: Index) -> None:
+    names = ["mkl", "intel-oneapi-mkl", "mkl-dnn", "mklx", "zz"]
+    pages = {path_of(name): page(entry("h", variants=["note=mkl"]), title=name) for name in names}
+    fill(index, pages)
+    found = index.reader().search(text.search("mkl"))
+    assert [hit["package"] for hit in found.hits] == ["mkl", "intel-oneapi-mkl", "mkl-dnn", "mklx", "zz"]
+
+
+def test_versions_sort_as_spack_sorts(index: Index) -> None:
+    versions = ["1.9", "1.10", "1.2rc1", "develop", "main", "1.2"]
+    fill(index, {path_of(): page(*(entry(f"h{n}", versions=[each]) for n, each in enumerate(versions)))})
+    found = index.reader().search(Request(order=parse_order("version:desc")))
+    assert [hit["version"] for hit in found.hits] == ["develop", "main", "1.10", "1.9", "1.2", "1.2rc1"]
+
+
+def test_a_facet_with_more_values_than_engines_like_is_exact(index: Index, open_again: OpenIndex) -> None:
+    """Terms aggregations give up, or guess, beyond 65,000 values."""
+    count = 66_000
+    fill(index, {path_of(): page(*({"hash": f"h{number:06d}", "versions": ["1"]} for number in range(count)))})
+    found = open_again().reader().search(Request(facets=(Facet("hash", 3),), limit=1))
+    assert found.total == count
+    assert found.facets["hash"] == [("h000000", 1), ("h000001", 1), ("h000002", 1)]

@@ -1,0 +1,80 @@
+"""Answers to searches, counted out document by document. It shares no code with the engines."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.request import Request, SortKey
+
+Document = dict[str, Any]
+TEXTS = {"spec": "spec", "package.text": "package"}
+
+
+def matches(document: Document, query: Query) -> bool:
+    match query:
+        case All():
+            return True
+        case Term(field, value):
+            return value in _values(document, field)
+        case Prefix(field, start):
+            return any(str(value).startswith(start) for value in _values(document, field))
+        case Exists(field):
+            return field in document
+        case Not(part):
+            return not matches(document, part)
+        case And(parts):
+            return all(matches(document, part) for part in parts)
+        case Or(parts):
+            return any(matches(document, part) for part in parts)
+
+
+def _values(document: Document, field: str) -> list[Any]:
+    if field in TEXTS:
+        return [
+            word.lower()
+            for word in re.findall(r"(?:[A-Za-z](?:[.:'][A-Za-z])*|\d(?:[.,;']\d)*|_)+", document[TEXTS[field]])
+        ]
+    value = document.get(field, [])
+    return value if isinstance(value, list) else [value]
+
+
+def answer(documents: Iterable[Document], request: Request) -> tuple[int, list[str], dict[str, list[tuple[str, int]]]]:
+    """Return the total, the ids of the hits in order, and the facets."""
+    documents = list(documents)
+    kept = [each for each in documents if matches(each, request.query)]
+    found = [each for each in kept if all(_passes(each, one.field, one.values) for one in request.filters)]
+    ids = [each["_id"] for each in _in_order(found, request)]
+    facets = {}
+    for facet in request.facets:
+        others = [one for one in request.filters if one.field != facet.field]
+        counted = Counter(
+            value
+            for each in kept
+            if all(_passes(each, one.field, one.values) for one in others)
+            for value in set(_values(each, facet.field))
+        )
+        facets[facet.field] = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[: facet.size]
+    return len(found), ids[: request.limit], facets
+
+
+def _passes(document: Document, field: str, values: tuple[str | int, ...]) -> bool:
+    return any(value in _values(document, field) for value in values)
+
+
+def _in_order(found: list[Document], request: Request) -> list[Document]:
+    found = sorted(found, key=lambda each: str(each["_id"]))
+    for key in reversed(request.order):
+        found = _by(found, key)
+    return sorted(found, key=lambda each: _rank(each, request.ranks))
+
+
+def _by(found: list[Document], key: SortKey) -> list[Document]:
+    present = [each for each in found if key.field in each]
+    absent = [each for each in found if key.field not in each]
+    return sorted(present, key=lambda each: each[key.field], reverse=key.descending) + absent
+
+
+def _rank(document: Document, ranks: tuple[Query, ...]) -> int:
+    return next((place for place, rank in enumerate(ranks) if matches(document, rank)), len(ranks))

@@ -1,0 +1,174 @@
+"""The other commands, from outside."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from examples.pages import write_tree
+from tests.support.pages import entry, page, path_of, put
+from tests.support.sandbox import PROGRAM, Sandbox
+
+
+@pytest.fixture
+def filled(sandbox: Sandbox) -> Sandbox:
+    put(sandbox.root, page(entry("h1", os="rhel8"), entry("h2", versions=["1.10"]), entry("h3", versions=["1.9"])))
+    put(sandbox.root, page(entry("m1"), title="intel-oneapi-mkl"), "intel-oneapi-mkl")
+    sandbox.run("sync")
+    return sandbox
+
+
+def test_search_prints_a_table_and_facets(filled: Sandbox) -> None:
+    done = filled.run("search", "zlib", "--facet", "os", "--limit", "2")
+    assert done.stdout.splitlines()[0].split() == [
+        "package",
+        "version",
+        "compiler",
+        "os",
+        "target",
+        "tag",
+        "hash",
+        "stacks",
+    ]
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:3]] == [["zlib", "1.10"], ["zlib", "1.9"]]
+    assert "ubuntu22.04      2" in done.stdout
+    assert done.stdout.splitlines()[-1] == "3 specs found, the first 2 shown"
+
+
+def test_search_as_json(filled: Sandbox) -> None:
+    found = filled.json("search", "mkl", "--facet", "os:1")
+    assert set(found) == {"total", "hits", "facets", "took_ms"}
+    assert found["total"] == 1
+    assert found["hits"] == [{"_id": "develop/intel-oneapi-mkl/m1", **filled.rendered()["develop/intel-oneapi-mkl/m1"]}]
+    assert found["facets"] == {"os": [{"value": "ubuntu22.04", "count": 1}]}
+
+
+def test_search_without_hits_is_no_error(filled: Sandbox) -> None:
+    assert filled.run("search", "nothing-like-it").stdout == "0 specs found\n"
+    assert filled.json("search", "nothing-like-it", "--facet", "os")["facets"] == {"os": []}
+
+
+def test_facets_are_disjunctive(filled: Sandbox) -> None:
+    found = filled.json("search", "--filter", "os=rhel8", "--facet", "os", "--facet", "version")
+    assert found["total"] == 1
+    assert {each["value"]: each["count"] for each in found["facets"]["os"]} == {"ubuntu22.04": 3, "rhel8": 1}
+    assert found["facets"]["version"] == [{"value": "1.2.3", "count": 1}]
+
+
+def test_search_sorts_by_spacks_order(filled: Sandbox) -> None:
+    found = filled.json("search", "--sort", "version:desc", "--limit", "3")
+    assert [hit["version"] for hit in found["hits"]] == ["1.10", "1.9", "1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["search", "--filter", "nope=1"], "--filter nope=1: no field 'nope' here; expected one of package, tag"),
+        (["search", "--filter", "os"], "expected FIELD=VALUE"),
+        (["search", "--facet", "os:x"], "--facet os:x"),
+        (["search", "--sort", "variants"], "--sort variants"),
+        (["search", "--limit", "-1"], "--limit"),
+        (["search", "--nope"], "No such option"),
+        (["nope"], "No such command"),
+        (["check"], "Missing argument"),
+        (["check", "nowhere.md"], "nowhere.md: No such file or directory"),
+        (["render", "empty"], "empty: no page in this folder"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2(filled: Sandbox, arguments: list[str], says: str) -> None:
+    (filled.folder / "empty").mkdir()
+    assert says in filled.run(*arguments, expect=2).stderr
+
+
+def test_a_wrong_configuration_ends_with_2_and_names_file_and_line(sandbox: Sandbox) -> None:
+    sandbox.config.write_text("pages:\n  rot: x\n")
+    assert "cachesync.yml:2: pages.rot: no such key" in sandbox.run("status", expect=2).stderr
+    sandbox.config.write_text("index: {url: 'http://127.0.0.1:1'}")
+    assert "index.url" in sandbox.run("status", expect=2).stderr
+    sandbox.config.write_text("pages: {root: nowhere}\nindex: {url: 'embedded:index'}")
+    assert "pages.root: cannot list" in sandbox.run("sync", expect=2).stderr
+
+
+@pytest.mark.parametrize("command", ["search", "status"])
+def test_without_an_index_there_is_a_hint_and_3(sandbox: Sandbox, command: str) -> None:
+    assert "no index in" in (told := sandbox.run(command, expect=3).stderr)
+    assert "`cachesync sync` makes one" in told
+
+
+def test_something_foreign_in_the_indexs_place_ends_with_2(sandbox: Sandbox) -> None:
+    (sandbox.index / "spack-specs").mkdir(parents=True)
+    for command in ("sync", "search", "status"):
+        assert "no index of cachesync" in sandbox.run(command, expect=2).stderr
+
+
+def test_status(filled: Sandbox) -> None:
+    put(filled.root, b"x", "broken")
+    filled.run("sync", expect=1)
+    found = filled.json("status")
+    assert (found["engine"], found["specs"], found["pages"]) == ("embedded", 4, 3)
+    assert found["url"] == f"embedded:{filled.index}"
+    assert found["generation"] == "spack-specs-1"
+    assert found["problems"] == [
+        {"page": path_of("broken"), "message": "no front matter: expected '---' as the first line", "line": 1}
+    ]
+    assert (found["in_sync"], found["lag_seconds"]) == (True, 0.0)
+    put(filled.root, page(entry("new")), "new")
+    os.utime(filled.root / path_of("new"), (0, 0))
+    found = filled.json("status")
+    assert not found["in_sync"]
+    assert 0 <= found["lag_seconds"] < 3600, "an old mtime says nothing about when the file came"
+    assert "no: 1 page to look at" in filled.run("status").stdout
+
+
+def test_check_tells_path_line_and_message(sandbox: Sandbox) -> None:
+    good = put(sandbox.root, page(entry()))
+    bad = put(sandbox.root, page(entry("")), "bad")
+    done = sandbox.run("check", good, bad, expect=1)
+    assert done.stdout == f"{bad}:6: spec_details[0].hash: missing; expected the spec's hash\n"
+    assert done.stderr == "2 pages, 1 spec, 1 problem\n"
+    found = sandbox.json("check", sandbox.root, expect=1)
+    assert (found["pages"], found["specs"], [each["line"] for each in found["problems"]]) == (2, 1, [6])
+    bad.unlink()
+    assert sandbox.run("check", sandbox.root).stdout == ""
+
+
+def test_render_needs_no_index_and_names_pages_from_cache_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "mirror"
+    put(elsewhere, page(entry("h")), tag="v1")
+    put(elsewhere, b"x", "broken", tag="v1")
+    done = sandbox.run("render", elsewhere, expect=1)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["_id"], line["_source"]["page"]) for line in lines] == [("v1/zlib/h", path_of(tag="v1"))]
+    assert (
+        done.stderr == f"{elsewhere}/_cache/v1/broken/specs.md:1: no front matter: expected '---' as the first line\n"
+    )
+    assert not sandbox.index.exists()
+
+
+def test_render_into_a_closed_pipe_is_quiet(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=60)
+    script = f"set -o pipefail; {' '.join(sandbox.command('render', sandbox.root))} | head -n 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=sandbox.folder)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+def test_config_prints_what_is_in_force_without_secrets(sandbox: Sandbox) -> None:
+    done = sandbox.run("config", CACHESYNC_INDEX__API_KEY="canary", CACHESYNC_WATCH__DEBOUNCE="500ms")
+    assert "canary" not in done.stdout + done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["watch"]["debounce"] == 0.5
+    assert shown["index"]["api_key"] == "**********"
+    assert done.stdout.startswith(f"# from {sandbox.config}")
+
+
+def test_help_and_version_need_no_configuration(tmp_path: Path) -> None:
+    for arguments in (["--version"], ["--help"], ["sync", "--help"]):
+        done = subprocess.run(
+            [*PROGRAM, "-c", "nowhere.yml", *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        assert done.stdout
+    assert done.stdout.startswith("Usage: ")

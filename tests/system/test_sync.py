@@ -1,0 +1,326 @@
+"""`cachesync sync`, from outside: files in, index out."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from examples.pages import big_page, page, write_tree
+from tests.support.pages import entry, path_of, put, raw_page
+from tests.support.pages import page as small_page
+from tests.support.sandbox import Sandbox
+
+NOTHING = {"added": 0, "updated": 0, "deleted": 0}
+
+
+def test_the_index_equals_the_pages(sandbox: Sandbox) -> None:
+    pages = write_tree(sandbox.root, tag_count=5, package_count=20)
+    report = sandbox.json("sync")
+    documents = sandbox.documents()
+    assert documents == sandbox.rendered()
+    assert report["pages"] == {"added": pages, "updated": 0, "deleted": 0, "unchanged": 0, "problems": 0}
+    assert report["specs"] == {"added": len(documents), "updated": 0, "deleted": 0}
+    assert set(report["phases"]) == {"scan", "ledger", "plan", "apply"}
+    assert report["seconds"] == pytest.approx(sum(report["phases"].values()), abs=0.01)
+
+
+def opened_files(sandbox: Sandbox, expect: int = 0) -> list[str]:
+    """Run a sync and return every file that its Python code opened."""
+    log = sandbox.folder / "opened.json"
+    script = (
+        "import sys, json; opened = [];"
+        "sys.addaudithook(lambda event, values: opened.append(str(values[0])) if event == 'open' else None);"
+        "from cachesync.cli import _run; code = _run();"
+        f"open({str(log)!r}, 'w').write(json.dumps(opened)); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", script, "-c", str(sandbox.config), "sync"]
+    done = subprocess.run(command, check=False, capture_output=True, cwd=sandbox.folder, timeout=60)
+    assert done.returncode == expect, done.stderr
+    found: list[str] = json.loads(log.read_text())
+    return found
+
+
+def index_state(sandbox: Sandbox) -> dict[str, tuple[int, int, int, int]]:
+    found = {}
+    for file in [sandbox.index, *sandbox.index.rglob("*")]:
+        status = file.lstat()
+        found[str(file)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def test_a_second_sync_reads_no_page_and_writes_nothing(sandbox: Sandbox) -> None:
+    pages = write_tree(sandbox.root, tag_count=3, package_count=10)
+    put(sandbox.root, b"broken", "broken")
+    first = opened_files(sandbox, expect=1)
+    assert sum("specs.md" in file for file in first) == pages + 1
+    before = index_state(sandbox)
+    second = opened_files(sandbox, expect=1)
+    assert [file for file in second if "specs.md" in file] == []
+    assert index_state(sandbox) == before
+    report = sandbox.json("sync", expect=1)
+    assert report["pages"] == {**NOTHING, "unchanged": pages, "problems": 1}
+    assert report["specs"] == NOTHING
+    assert index_state(sandbox) == before
+
+
+def test_one_spec_added_to_the_biggest_page_is_one_document(sandbox: Sandbox) -> None:
+    data = big_page()
+    put(sandbox.root, data, "py-torch")
+    assert sandbox.json("sync")["specs"]["added"] == 4_663
+    details = json.loads(data.decode().split("spec_details: ")[1].rsplit("\n", 1)[0])
+    put(sandbox.root, page("py-torch", "develop", [*details, entry("new")]), "py-torch")
+    report = sandbox.json("sync")
+    assert report["specs"] == {"added": 1, "updated": 0, "deleted": 0}
+    assert report["pages"] == {"added": 0, "updated": 1, "deleted": 0, "unchanged": 0, "problems": 0}
+    assert sandbox.json("status")["specs"] == 4_664
+    assert sandbox.json("search", "--filter", "hash=new")["total"] == 1
+
+
+def test_deletes_follow(sandbox: Sandbox) -> None:
+    for tag in ("a", "b", "c"):
+        put(sandbox.root, small_page(entry("1"), entry("2"), tag=tag), tag=tag)
+    sandbox.run("sync")
+    put(sandbox.root, small_page(entry("2"), tag="a"), tag="a")
+    (sandbox.root / path_of(tag="b")).unlink()
+    report = sandbox.json("sync")
+    assert report["pages"] == {"added": 0, "updated": 1, "deleted": 1, "unchanged": 1, "problems": 0}
+    assert report["specs"] == {"added": 0, "updated": 0, "deleted": 3}
+    assert sandbox.documents() == sandbox.rendered()
+
+
+def test_a_page_that_was_only_touched_is_read_but_nothing_is_written_of_it(sandbox: Sandbox) -> None:
+    file = put(sandbox.root, small_page(entry()))
+    sandbox.run("sync")
+    os.utime(file)
+    report = sandbox.json("sync")
+    assert (report["pages"]["unchanged"], report["specs"]) == (1, NOTHING)
+    assert [name for name in opened_files(sandbox) if "specs.md" in name] == []
+
+
+@pytest.mark.parametrize("how", ["emptied", "a tag gone", "pages shrunk"])
+def test_a_mass_loss_needs_consent(sandbox: Sandbox, how: str) -> None:
+    for tag in ("a", "b", "c"):
+        put(sandbox.root, small_page(*(entry(f"{n}") for n in range(10)), tag=tag), tag=tag)
+    sandbox.run("sync")
+    kept = sandbox.documents()
+    put(sandbox.root, small_page(entry("new")), "other", "d")
+    for tag in ("a", "b") if how != "emptied" else ("a", "b", "c"):
+        if how == "pages shrunk":
+            put(sandbox.root, small_page(entry("1"), tag=tag), tag=tag)
+        else:
+            (sandbox.root / path_of(tag=tag)).unlink()
+    for arguments in (["sync", "--dry-run"], ["sync"], ["sync", "--json"]):
+        done = sandbox.run(*arguments, expect=4)
+        assert "--allow-mass-delete" in done.stderr
+        assert "pages.root mounted" in done.stderr
+    found = sandbox.documents()
+    assert {id: found[id] for id in kept} == kept, "nothing is lost"
+    assert "d/other/new" in found, "all else is done"
+    sandbox.run("sync", "--allow-mass-delete")
+    assert sandbox.documents() == sandbox.rendered()
+    sandbox.run("sync")
+
+
+def test_half_of_all_specs_may_go_and_the_limit_can_be_set(sandbox: Sandbox) -> None:
+    for tag in ("a", "b"):
+        put(sandbox.root, small_page(entry("1"), tag=tag), tag=tag)
+    sandbox.run("sync")
+    (sandbox.root / path_of(tag="a")).unlink()
+    sandbox.run("sync", expect=4, CACHESYNC_SAFETY__MAX_DELETE_FRACTION="0.4")
+    sandbox.run("sync")
+    assert list(sandbox.documents()) == ["b/zlib/1"]
+
+
+def test_renaming_and_rewriting_are_no_loss(sandbox: Sandbox) -> None:
+    put(sandbox.root, small_page(entry("1"), entry("2"), tag="a"), tag="a")
+    put(sandbox.root, small_page(entry("1"), tag="b"), "other", "b")
+    sandbox.run("sync")
+    (sandbox.root / "_cache/a").rename(sandbox.root / "_cache/renamed")
+    put(sandbox.root, small_page(entry("9"), tag="b"), "other", "b")
+    report = sandbox.json("sync")
+    assert report["lost"] == 0
+    assert sandbox.documents() == sandbox.rendered()
+
+
+def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:
+    put(sandbox.root, small_page(entry("1")), "kept")
+    put(sandbox.root, small_page(entry("1")), "gone")
+    put(sandbox.root, small_page(entry("1"), entry("2")), "changed")
+    sandbox.run("sync")
+    (sandbox.root / path_of("gone")).unlink()
+    put(sandbox.root, small_page(entry("2", os="rhel8"), entry("3")), "changed")
+    put(sandbox.root, small_page(entry("1")), "new")
+    put(sandbox.root, b"x", "broken")
+    before = index_state(sandbox)
+    done = sandbox.run("sync", "--dry-run", expect=1)
+    assert done.stdout.splitlines() == [
+        "problem  _cache/develop/broken/specs.md  +0 ~0 -0",
+        "update   _cache/develop/changed/specs.md  +1 ~1 -1",
+        "add      _cache/develop/new/specs.md  +1 ~0 -0",
+        "delete   _cache/develop/gone/specs.md  +0 ~0 -1",
+        "pages  1 added  1 updated  1 deleted  1 unchanged  1 problem",
+        "specs  2 added  1 updated  2 deleted",
+        "dry run: nothing was touched",
+    ]
+    assert index_state(sandbox) == before
+    planned, done_ = sandbox.json("sync", "--dry-run", expect=1), sandbox.json("sync", expect=1)
+    assert (planned["pages"], planned["specs"]) == (done_["pages"], done_["specs"])
+
+
+def test_a_dry_run_without_an_index_makes_none(sandbox: Sandbox) -> None:
+    put(sandbox.root, small_page(entry()))
+    assert sandbox.json("sync", "--dry-run")["specs"]["added"] == 1
+    assert not sandbox.index.exists()
+
+
+def broken_ways(sandbox: Sandbox, file: Path) -> dict[str, object]:
+    """A dozen ways to break a page in place."""
+
+    def becomes(data: bytes) -> object:
+        return lambda: file.write_bytes(data)
+
+    def link() -> None:
+        outside = sandbox.folder / "outside.md"
+        outside.write_bytes(small_page(entry("stolen")))
+        file.unlink()
+        file.symlink_to(outside)
+
+    def folder() -> None:
+        file.unlink()
+        file.mkdir()
+
+    bomb = "x\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n" for n in range(12))
+    return {
+        "half-written": becomes(small_page(entry("1"), entry("2"))[:-70]),
+        "not UTF-8": becomes(small_page(entry("1", os="\u00e9")).replace(b"\\u00e9", b"\xe9")),
+        "broken JSON": becomes(raw_page('[{"hash": "1", "versions": ["1"}]')),
+        "no hash": becomes(small_page(entry(hash="1"), {"versions": ["1"]})),
+        "wrong types": becomes(small_page(entry(versions={"a": "b"}))),
+        "alias bomb": becomes(raw_page(bomb)),
+        "python tag": becomes(raw_page("!!python/object/apply:os.system ['touch owned']")),
+        "NUL bytes": becomes(b"\0" * 4096),
+        "100,000 brackets": becomes(raw_page("[" * 100_000)),
+        "one hash twice": becomes(small_page(entry("1"), entry("1", os="other"))),
+        "an id too long": becomes(small_page(entry("x" * 600))),
+        "too large": becomes(small_page(entry("1")) + b" " * 200_000),
+        "no front matter": becomes(b"<html></html>"),
+        "a link out of the root": link,
+        "a folder": folder,
+    }
+
+
+def test_each_broken_page_is_one_problem_and_heals(sandbox: Sandbox) -> None:
+    sandbox.config.write_text(sandbox.config.read_text().replace("pages}", "pages, max_bytes: 150000}"))
+    good = small_page(entry("1"), entry("2"))
+    kinds = list(broken_ways(sandbox, Path()))
+    files = {kind: put(sandbox.root, good, f"p{number:02}") for number, kind in enumerate(kinds)}
+    put(sandbox.root, good, "good")
+    sandbox.run("sync")
+    whole = sandbox.documents()
+    assert len(whole) == 2 * (len(kinds) + 1)
+    for kind, file in files.items():
+        broken_ways(sandbox, file)[kind]()  # type: ignore[operator]
+    report = sandbox.json("sync", expect=1)
+    assert report["pages"] == {**NOTHING, "unchanged": 1, "problems": len(kinds)}
+    paths = [file.relative_to(sandbox.root).as_posix() for file in files.values()]
+    assert [problem["page"] for problem in report["problems"]] == paths
+    assert all(20 < len(problem["message"]) < 300 for problem in report["problems"])
+    assert sandbox.documents() == whole, "earlier documents stay"
+    assert not (sandbox.folder / "owned").exists()
+
+    again = sandbox.run("sync", expect=1)
+    assert len([line for line in again.stderr.splitlines() if "specs.md" in line]) == len(kinds), "still told"
+    status = sandbox.json("status")
+    assert [problem["page"] for problem in sorted(status["problems"], key=lambda each: str(each["page"]))] == paths
+
+    for file in files.values():
+        if file.is_dir():
+            file.rmdir()
+        put(sandbox.root, good + b"\n", file.parent.name)
+    report = sandbox.json("sync")
+    assert report["specs"] == NOTHING
+    assert report["pages"]["updated"] == len(kinds)
+    assert sandbox.documents() == whole
+
+
+def test_a_new_page_that_is_broken_has_no_documents_until_it_is_mended(sandbox: Sandbox) -> None:
+    put(sandbox.root, b"---\n")
+    sandbox.run("sync", expect=1)
+    assert sandbox.documents() == {}
+    put(sandbox.root, small_page(entry("1")))
+    sandbox.run("sync")
+    assert list(sandbox.documents()) == ["develop/zlib/1"]
+
+
+def test_a_damaged_or_missing_index_is_filled_again(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=10)
+    sandbox.run("sync")
+    whole = sandbox.documents()
+    live = sandbox.index / "spack-specs"
+    for damage in ("rm -r index", f"truncate -s 100 {live}/*.store", f"rm {live}/*.term", f"echo x > {live}/meta.json"):
+        subprocess.run(damage, shell=True, check=True, cwd=sandbox.folder)
+        assert sandbox.run("search", "x", expect=3).stderr.startswith("cachesync: ")
+        assert sandbox.json("sync")["specs"]["added"] == len(whole), damage
+        assert sandbox.documents() == whole
+
+
+def test_a_ledger_that_cannot_be_decoded_is_made_anew(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=1, package_count=10)
+    sandbox.run("sync")
+    whole = sandbox.documents()
+    for store in (sandbox.index / "spack-specs").glob("*.store"):
+        data = bytearray(store.read_bytes())
+        data[: len(data) // 2] = os.urandom(len(data) // 2)
+        store.write_bytes(data)
+    sandbox.run("sync")
+    assert sandbox.documents() == whole
+
+
+def test_a_kill_at_any_moment_is_mended_by_the_next_sync(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=4, package_count=150)
+    random_ = random.Random(5)
+    for number in range(6):
+        put(sandbox.root, small_page(entry(f"x{number}")), f"x{number}")
+        (sandbox.root / path_of(f"x{number - 1}")).unlink(missing_ok=True)
+        running = subprocess.Popen(sandbox.command("sync"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            running.wait(random_.uniform(0.2, 1.2))
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+    sandbox.run("sync")
+    assert sandbox.documents() == sandbox.rendered()
+    assert sandbox.json("sync")["specs"] == NOTHING
+
+
+def test_two_syncs_at_once_are_one_after_the_other(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=50)
+    both = [subprocess.Popen(sandbox.command("sync", "--json"), stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    reports = [json.loads(each.communicate(timeout=60)[0]) for each in both]
+    assert [each.returncode for each in both] == [0, 0]
+    assert sorted(report["pages"]["added"] for report in reports) == [0, 100]
+    assert sandbox.documents() == sandbox.rendered()
+
+
+def test_an_interrupt_ends_with_130(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=50)
+    os.mkfifo(sandbox.folder / "busy")
+    lock = sandbox.index / "spack-specs.lock"
+    sandbox.index.mkdir()
+    with (
+        subprocess.Popen(["flock", lock, "cat", sandbox.folder / "busy"]) as holder,
+        (sandbox.folder / "busy").open("w"),  # opens when the holder reads: the lock is taken
+        subprocess.Popen(sandbox.command("sync"), stderr=subprocess.PIPE, text=True) as waiting,
+    ):
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1.5)
+        waiting.send_signal(signal.SIGINT)
+        assert "interrupted" in waiting.communicate(timeout=20)[1]
+        assert waiting.returncode == 130
+        holder.kill()
+    sandbox.run("sync")

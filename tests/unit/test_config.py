@@ -1,0 +1,151 @@
+"""The configuration: what is accepted, and how everything else is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cachesync.config import Config, load
+from cachesync.errors import UsageError
+from cachesync.yamltext import load as load_yaml
+
+DOCUMENTED = Path(__file__).parents[2] / "config/cachesync.yml"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "cachesync.yml"
+    file.write_text(text)
+    return file
+
+
+def mistakes(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, text), environment)
+    return str(caught.value).replace(f"{tmp_path}/", "").splitlines()
+
+
+def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load(None, {})
+    assert (loaded.config, loaded.file, loaded.base) == (Config(), None, tmp_path)
+
+
+def test_the_file_is_the_named_one_then_the_environments_then_the_usual_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/cachesync.yml").write_text("index: {name: usual}")
+    (tmp_path / "env.yml").write_text("index: {name: environment}")
+    (tmp_path / "arg.yml").write_text("index: {name: named}")
+    assert load(None, {}).config.index.name == "usual"
+    assert load(None, {"CACHESYNC_CONFIG": "env.yml"}).config.index.name == "environment"
+    assert load(Path("arg.yml"), {"CACHESYNC_CONFIG": "env.yml"}).config.index.name == "named"
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, "pages: {root: ../pages}"), {})
+    assert loaded.path(loaded.config.pages.root) == tmp_path / "../pages"
+    assert loaded.path(Path("/srv")) == Path("/srv")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("5", 5), ("0.25", 0.25), ("300ms", 0.3), ("5s", 5), ("5m", 300), ("2h", 7200), ("1 d", 86_400)],
+)
+def test_durations(tmp_path: Path, text: str, seconds: float) -> None:
+    assert load(written(tmp_path, f"watch: {{debounce: {text}}}"), {}).config.watch.debounce == pytest.approx(seconds)
+
+
+def test_variables_are_put_in(tmp_path: Path) -> None:
+    text = "pages: {root: '${BASE}/x${EMPTY:-y}', include: ['${P:-a}', b]}\nindex: {name: '${UNSET:-n}'}"
+    config = load(written(tmp_path, text), {"BASE": "/srv", "EMPTY": "", "P": "${BASE}"}).config
+    assert config.pages.root == Path("/srv/xy")
+    assert config.pages.include == ("${BASE}", "b")
+    assert config.index.name == "n"
+
+
+def test_the_environment_wins(tmp_path: Path) -> None:
+    environment = {
+        "CACHESYNC_PAGES__INCLUDE": "[a, 'b/**']",
+        "CACHESYNC_INDEX__URL": "http://127.0.0.1:9200",
+        "CACHESYNC_INDEX__PASSWORD": "[not a list",
+        "CACHESYNC_SAFETY__MAX_DELETE_FRACTION": "0.1",
+        "CACHESYNC_TEST_ELSEWHERE": "ignored",
+    }
+    config = load(written(tmp_path, "pages: {include: x}\nsafety: {max_delete_fraction: 1}"), environment).config
+    assert config.pages.include == ("a", "b/**")
+    assert config.index.url == ("http://127.0.0.1:9200",)
+    assert config.index.password is not None
+    assert config.index.password.get_secret_value() == "[not a list"
+    assert config.safety.max_delete_fraction == 0.1
+
+
+def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Path) -> None:
+    text = "pages:\n  root: ${NOPE}\n  max_bytes: many\n  rooot: x\nwatch: {mode: fast}\nsafety: 3\nkibanna: {}\n"
+    told = mistakes(tmp_path, text, CACHESYNC_HTTP__PORT="99999", CACHESYNC_PAGES__ROT="x")
+    assert told[:2] == [
+        "cachesync.yml:2: ${NOPE} is not set in the environment and has no default",
+        "environment: CACHESYNC_PAGES__ROT: no such key",
+    ]
+    expected = {
+        "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",
+        "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, max_bytes",
+        "cachesync.yml:5: watch.mode: .*'auto', 'native' or 'polling', found 'fast'",
+        "cachesync.yml:6: safety: expected keys below it, found the text '3'",
+        "cachesync.yml:7: kibanna: no such key; expected one of pages, watch, .*",
+        "environment: CACHESYNC_HTTP__PORT: .*65535, found '99999'",
+    }
+    assert len(told) == 2 + len(expected)
+    assert all(any(re.fullmatch(pattern, line) for line in told) for pattern in expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("pages:\n  [\n", "cachesync.yml:3: broken YAML"),
+        ("- a", "cachesync.yml:1: expected sections like 'pages:', found a list"),
+        ("index: {url: 'ftp://x'}", "index.url: expected http(s)://HOST:PORT, several of those, or one embedded:DIR"),
+        ("index: {url: ['embedded:a', 'embedded:b']}", "index.url: expected"),
+        ("index: {url: ['http://a', 'embedded:b']}", "index.url: expected"),
+        ("index: {url: 'embedded:'}", "index.url: expected"),
+        ("index: {name: 'Upper'}", "index.name"),
+        ("watch: {debounce: -1}", "watch.debounce: expected seconds"),
+        ("watch: {debounce: soon}", "watch.debounce: expected seconds"),
+        ("safety: {max_delete_fraction: 1.5}", "safety.max_delete_fraction"),
+        ("log: {level: loud}", "log.level"),
+    ],
+)
+def test_a_mistake_is_told(tmp_path: Path, text: str, says: str) -> None:
+    told = mistakes(tmp_path, text)
+    assert len(told) == 1
+    assert says in told[0]
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the configuration .*nowhere\.yml: No such file"):
+        load(tmp_path / "nowhere.yml", {})
+    (tmp_path / "latin.yml").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        load(tmp_path / "latin.yml", {})
+
+
+def test_secrets_are_not_told(tmp_path: Path) -> None:
+    file = written(tmp_path, "index: {api_key: {a: canary}}\nkibana: {api_key: [canary]}")
+    with pytest.raises(UsageError) as caught:
+        load(file, {})
+    assert "canary" not in str(caught.value)
+    config = load(written(tmp_path, "index: {api_key: canary}"), {}).config
+    assert "canary" not in repr(config)
+    assert "canary" not in config.model_dump_json()
+
+
+def test_every_key_is_documented_with_its_default() -> None:
+    text = DOCUMENTED.read_text()
+    for name, section in Config.model_fields.items():
+        for key in section.annotation.model_fields:  # type: ignore[union-attr]
+            assert re.search(rf"\b{key.removesuffix('_file')}\b", text), f"{name}.{key}"
+    documented = load(DOCUMENTED, {}).config
+    differing = {"pages": {"root"}, "index": {"url"}}
+    assert documented.model_dump(exclude=differing) == Config().model_dump(exclude=differing)
+    assert isinstance(load_yaml(text), dict)

@@ -1,0 +1,115 @@
+"""Every decision of a plan, case by case."""
+
+from typing import Final
+
+import pytest
+
+from cachesync.documents import Rendered
+from cachesync.ledger import PageRecord, Signature, digests
+from cachesync.pages.page import Problem
+from cachesync.sync.plan import Loss, Todo, page_change, plan
+from cachesync.sync.scan import Entry, Scan
+
+PAGE: Final = "_cache/a/x/specs.md"
+SIGNATURE: Final = Signature(1, 2, 3, 4, 5)
+
+
+def record(page: str = PAGE, specs: int = 2, digest: str | None = "d", *, settled: bool = True) -> PageRecord:
+    return PageRecord(page=page, signature=SIGNATURE, settled=settled, digest=digest, specs=specs, synced="")
+
+
+def scanned(*entries: Entry, unread: tuple[str, ...] = ()) -> Scan:
+    return Scan({each.path: each for each in entries}, list(unread), [])
+
+
+SAME = Entry(PAGE, SIGNATURE)
+
+
+@pytest.mark.parametrize(
+    ("entry", "known", "count", "read", "gone", "unchanged"),
+    [
+        pytest.param(SAME, record(), 2, 0, 0, 1, id="nothing changed"),
+        pytest.param(SAME, None, 0, 1, 0, 0, id="a new page"),
+        pytest.param(None, record(), 2, 0, 1, 0, id="a page is gone"),
+        pytest.param(SAME, record(settled=False), 2, 1, 0, 0, id="a signature that can't be trusted"),
+        pytest.param(SAME, record(digest=None), 2, 1, 0, 0, id="it couldn't be read before"),
+        pytest.param(SAME._replace(fault="a folder"), record(), 2, 1, 0, 0, id="it can't be read now"),
+        pytest.param(SAME, record(), 1, 1, 0, 0, id="documents are missing"),
+        pytest.param(SAME, record(), 3, 1, 0, 0, id="there are too many documents"),
+        pytest.param(SAME, None, 1, 1, 0, 0, id="documents of a new page are there already"),
+        pytest.param(None, None, 1, 0, 1, 0, id="documents of no page at all"),
+    ],
+)
+def test_what_becomes_of_a_page(
+    entry: Entry | None, known: PageRecord | None, count: int, read: int, gone: int, unchanged: int
+) -> None:
+    found = scanned(entry) if entry else scanned()
+    result = plan(found, [known] if known else [], {PAGE: count} if count else {})
+    assert (len(result.read), len(result.gone), len(result.unchanged)) == (read, gone, unchanged)
+    damaged = count != (known.specs if known else 0)
+    assert [todo.damaged for todo in result.read + result.gone] == [damaged] * (read + gone)
+
+
+@pytest.mark.parametrize("field", range(5))
+def test_any_difference_of_the_signature_counts(field: int) -> None:
+    values = [1, 2, 3, 4, 5]
+    values[field] -= 1
+    assert plan(scanned(Entry(PAGE, Signature(*values))), [record()], {PAGE: 2}).read
+
+
+@pytest.mark.parametrize("unread", ["_cache/a/", "_cache/", "", PAGE])
+def test_what_could_not_be_listed_is_left_as_it_is(unread: str) -> None:
+    result = plan(scanned(unread=(unread,)), [record()], {PAGE: 2, "_cache/a/y/specs.md": 1})
+    assert result.gone == [] or unread == PAGE
+    assert result.unchanged == [record()]
+
+
+def test_an_unlisted_folder_beside_a_page_does_not_keep_it() -> None:
+    assert plan(scanned(unread=("_cache/a/x2/", "_cache/a/x/specs.md2")), [record()], {PAGE: 2}).gone
+
+
+def test_problems_of_the_scan_are_handed_on() -> None:
+    problem = Problem("x", "y")
+    assert plan(Scan({}, [], [problem]), [], {}).problems == [problem]
+
+
+def rendered(**sources: str) -> list[Rendered]:
+    return [Rendered(key, source.encode()) for key, source in sources.items()]
+
+
+def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> None:
+    before = digests(rendered(same="1", changed="2", gone="3"))
+    change = page_change(Todo(PAGE, SAME, record()), rendered(same="1", changed="2!", new="4"), before, record())
+    assert [(put.id, put.source, put.fresh) for put in change.puts] == [
+        ("a/x/changed", b"2!", False),
+        ("a/x/new", b"4", True),
+    ]
+    assert change.deletes == ["a/x/gone"]
+    assert change.digests == digests(rendered(same="1", changed="2!", new="4"))
+    assert change.known
+
+
+def test_where_only_keys_are_known_everything_is_written() -> None:
+    change = page_change(
+        Todo(PAGE, SAME, record(), damaged=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
+    )
+    assert [(put.id, put.fresh) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
+    assert change.deletes == ["a/x/x"]
+
+
+def gone(*records: PageRecord) -> list[Todo]:
+    return [Todo(each.page, None, each) for each in records]
+
+
+def test_a_loss_is_summed_over_pages() -> None:
+    loss = Loss(gone(record("a", 5, "1"), record("b", 7, "2")))
+    loss.shrunk(3)
+    assert loss.total() == 15
+
+
+def test_a_page_found_again_under_another_name_is_no_loss() -> None:
+    loss = Loss(gone(record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)))
+    loss.appeared("1")
+    loss.appeared("2")
+    loss.appeared("3")
+    assert loss.total() == 6

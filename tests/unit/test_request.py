@@ -1,0 +1,48 @@
+"""Options of a search."""
+
+import pytest
+
+from cachesync.errors import UsageError
+from cachesync.search.query import All, And, Or, Term
+from cachesync.search.request import Facet, Filter, Request, SortKey, parse_facet, parse_filters, parse_order
+
+
+def test_filters_of_one_field_are_alternatives_and_split_at_the_first_equals_sign() -> None:
+    assert parse_filters(("os=a", "variants=build_system=cmake", "os=b", "size=7", "tag_date=2025-03-23")) == (
+        Filter("os", ("a", "b")),
+        Filter("variants", ("build_system=cmake",)),
+        Filter("size", (7,)),
+        Filter("tag_date", ("2025-03-23",)),
+    )
+
+
+def test_a_facet_is_not_narrowed_by_its_own_filters() -> None:
+    request = Request(filters=parse_filters(("os=a", "tag=t")))
+    assert request.matching() == And((All(), Or((Term("os", "a"),)), Or((Term("tag", "t"),))))
+    assert request.matching(without="os") == And((All(), Or((Term("tag", "t"),))))
+
+
+def test_facets_and_orders() -> None:
+    assert parse_facet("os") == Facet("os", 20)
+    assert parse_facet("os:3") == Facet("os", 3)
+    assert parse_order("version:desc") == (SortKey("version_key", descending=True),)
+    assert parse_order("compiler_version") == (SortKey("compiler_version_key"),)
+    assert parse_order("size:asc") == (SortKey("size"),)
+
+
+@pytest.mark.parametrize("text", ["os", "nope=1", "spec=zlib", "size=big", "tag_date=soon", "=x"])
+def test_a_wrong_filter_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--filter "):
+        parse_filters((text,))
+
+
+@pytest.mark.parametrize("text", ["nope", "os:", "os:0", "os:x", "os:-1", "spec", "size"])
+def test_a_wrong_facet_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--facet "):
+        parse_facet(text)
+
+
+@pytest.mark.parametrize("text", ["nope", "os:up", "stacks", "spec"])
+def test_a_wrong_order_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--sort "):
+        parse_order(text)

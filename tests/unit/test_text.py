@@ -1,0 +1,63 @@
+"""Free text becomes the tree."""
+
+import pytest
+
+from cachesync.search.query import All, And, Or, Prefix, Term
+from cachesync.search.text import search, words
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("py-pip@24.3.1", ["py", "pip", "24.3.1"]),
+        (
+            "arch=linux-ubuntu22.04-x86_64_v3 %GCC@11.4.0",
+            ["arch", "linux", "ubuntu22.04", "x86_64_v3", "gcc", "11.4.0"],
+        ),
+        ("hdf5+mpi~shared", ["hdf5", "mpi", "shared"]),
+        ("a.b 1.b b.1 x:y 1:2 1,2 it's", ["a.b", "1", "b", "b", "1", "x:y", "1", "2", "1,2", "it's"]),
+        ("languages:='c,c++'", ["languages", "c", "c"]),
+        ("", []),
+    ],
+)
+def test_words_are_those_of_the_standard_tokenizer(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+
+
+def test_no_word_asks_for_everything() -> None:
+    for text in ("", "   ", "@", "- %"):
+        assert search(text).query == All()
+        assert search(text).ranks == ()
+
+
+def test_a_word_is_looked_for_everywhere_by_its_beginning() -> None:
+    somewhere = Or(
+        (
+            And((Prefix("spec", "py"), Prefix("spec", "p"))),
+            Prefix("tag", "py-p"),
+            Prefix("stacks", "py-p"),
+            Prefix("hash", "py-p"),
+        )
+    )
+    assert search("Py-p").query == And((somewhere,))
+
+
+def test_names_that_fit_better_come_first() -> None:
+    assert search("MKL").ranks == (
+        Or((Term("package", "mkl"),)),
+        Or((And((Term("package.text", "mkl"),)),)),
+        Or((And((Prefix("package.text", "mkl"),)),)),
+    )
+
+
+def test_switches_match_whole_wherever_they_stand() -> None:
+    query = search("hdf5+mpi~shared ~cuda").query
+    assert isinstance(query, And)
+    assert query.parts[:3] == (Term("variants", "+mpi"), Term("variants", "~shared"), Term("variants", "~cuda"))
+    assert len(query.parts) == 4
+
+
+def test_a_key_and_value_may_be_a_variant() -> None:
+    query = search("cxxstd=17").query
+    assert isinstance(query, And)
+    assert Term("variants", "cxxstd=17") in query.parts[0].parts  # type: ignore[union-attr]
