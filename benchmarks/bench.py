@@ -29,7 +29,8 @@ import tantivy
 from cachesync.documents import document_id, render
 from cachesync.index.base import Put
 from cachesync.index.embedded import generation, schema
-from cachesync.pages.page import Page, Spec, parse
+from cachesync.pages.page import Page, parse
+from cachesync.pages.spec import Spec
 from examples.pages import BIGGEST_PAGE, big_page, write_tree
 
 PATH = "_cache/develop/py-torch/specs.md"

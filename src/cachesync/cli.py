@@ -16,7 +16,7 @@ from cachesync.commands.search import search
 from cachesync.commands.status import status
 from cachesync.commands.sync import sync
 from cachesync.commands.wiring import Wiring
-from cachesync.errors import CachesyncError, UsageError
+from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
 
 INTERRUPTED = 130
 
@@ -80,6 +80,9 @@ def _run() -> int:
         for line in str(error).splitlines():
             click.echo(f"cachesync: {line}", err=True)
         return error.exit_code
+    except OSError as error:
+        click.echo(f"cachesync: {error}", err=True)
+        return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("cachesync: interrupted; what is done stays done, the next run does the rest", err=True)
         return INTERRUPTED

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_ori
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from cachesync.pages.page import Page, Problem, Spec, identity
+from cachesync.pages.page import Page, Problem, identity
+from cachesync.pages.spec import Spec
 from cachesync.pages.version import INFINITY_VERSION, version_key
 
 RENDER_VERSION: Final = 1

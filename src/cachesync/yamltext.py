@@ -23,8 +23,6 @@ _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TAGS: Final = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 _SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
-type_name: Final = {"dict": "a mapping", "list": "a list", "str": "text", "NoneType": "nothing"}
-
 
 class YamlError(CachesyncError):
     """Text that is no YAML, or that passes a bound; ``line`` counts from 1."""
@@ -72,8 +70,16 @@ def line_of(value: Value, path: list[str | int], default: int) -> int:
 
 
 def describe(value: object) -> str:
-    """Name the kind of a value in words for a message."""
-    return f"the text {value!r:.80}" if isinstance(value, str) else type_name.get(_kind(value), type(value).__name__)
+    """Name a value in words for a message."""
+    match value:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case None:
+            return "nothing"
+        case _:
+            return f"the text {value!r:.80}"
 
 
 def load(text: str, first_line: int = 1) -> Value:
@@ -83,9 +89,8 @@ def load(text: str, first_line: int = 1) -> Value:
     merge keys (``<<``) work.
 
     Raises:
-        YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than
-        :data:`MAX_ALIASED_NODES`, a tag
-            other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or more than one document.
+        YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than :data:`MAX_ALIASED_NODES`,
+            a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or a second document.
     """
     builder = _Builder(first_line)
     try:
@@ -100,10 +105,6 @@ def load(text: str, first_line: int = 1) -> Value:
         line = first_line + text.count("\n", 0, error.position)
         raise YamlError(f"broken YAML: the character {error.character!r} is not allowed", line) from None
     return builder.document
-
-
-def _kind(value: object) -> str:
-    return next((base.__name__ for base in (dict, list, str) if isinstance(value, base)), type(value).__name__)
 
 
 def _join_surrogates(text: str) -> str:

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from cachesync.pages import page as pages
-from cachesync.pages.page import MAX_SIZE, Page, Problem, Spec, identity, parse
+from cachesync.pages.page import MAX_SIZE, Page, Problem, identity, parse
+from cachesync.pages.spec import Spec
 from examples.pages import big_page
 from examples.pages import page as example_page
 from tests.support.pages import entry, page, path_of, raw_page

@@ -2,39 +2,36 @@
 
 import pytest
 
-from cachesync.pages.specstring import NamedSpec, parse
+from cachesync.pages.spec import Spec
+from cachesync.pages.specstring import parse
+
+
+def spec(
+    version: str, compiler: str | None, platform: str | None, os: str | None, target: str | None, *variants: str
+) -> Spec:
+    return Spec(versions=[version], compiler=compiler, platform=platform, os=os, target=target, variants=list(variants))
 
 
 @pytest.mark.parametrize(
-    ("text", "spec"),
+    ("text", "expected"),
     [
         (
             "bzip2@1.0.8%gcc@7.5.0~debug~pic+shared arch=linux-ubuntu18.04-x86_64 ^zlib@1.2.12%gcc@7.5.0+pic",
-            NamedSpec("bzip2", "1.0.8", "gcc@7.5.0", "linux", "ubuntu18.04", "x86_64", ["~debug", "~pic", "+shared"]),
+            spec("1.0.8", "gcc@7.5.0", "linux", "ubuntu18.04", "x86_64", "~debug", "~pic", "+shared"),
         ),
         (
             "libiconv@1.16%gcc@7.5.0 libs=shared,static patches=0d38234 arch=linux-ubuntu18.04-x86_64",
-            NamedSpec(
-                "libiconv",
-                "1.16",
-                "gcc@7.5.0",
-                "linux",
-                "ubuntu18.04",
-                "x86_64",
-                ["libs=shared,static", "patches=0d38234"],
-            ),
+            spec("1.16", "gcc@7.5.0", "linux", "ubuntu18.04", "x86_64", "libs=shared,static", "patches=0d38234"),
         ),
         (
             "gcc@=3.1-20210216 languages='c,c++ x' -shared+strip-all target=zen3 os=rhel8",
-            NamedSpec(
-                "gcc", "3.1-20210216", None, None, "rhel8", "zen3", ["languages='c,c++ x'", "~shared", "+strip-all"]
-            ),
+            spec("3.1-20210216", None, None, "rhel8", "zen3", "languages='c,c++ x'", "~shared", "+strip-all"),
         ),
-        ("tree-sitter@tr6_forwards", NamedSpec("tree-sitter", "tr6_forwards", None, None, None, None, [])),
+        ("tree-sitter@tr6_forwards", spec("tr6_forwards", None, None, None, None)),
     ],
 )
-def test_the_root_node_is_read(text: str, spec: NamedSpec) -> None:
-    assert parse(text) == spec
+def test_the_root_node_is_read(text: str, expected: Spec) -> None:
+    assert parse(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import msgspec
 
 from cachesync import yamltext
 from cachesync.pages import specstring
+from cachesync.pages.spec import Spec
 from cachesync.yamltext import Mapping, Sequence, Value, YamlError, describe, line_of
 
 PREFIX: Final = "_cache/"
@@ -30,21 +31,6 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.message}" if self.line else f"{self.page}: {self.message}"
-
-
-class Spec(msgspec.Struct, gc=False):
-    """One binary, with the names and values of an entry in ``spec_details``."""
-
-    hash: str | None = None
-    versions: list[str] = []
-    """Exactly one, once the entry is checked."""
-    compiler: str | None = None
-    os: str | None = None
-    platform: str | None = None
-    target: str | None = None
-    variants: list[str] = []
-    stacks: list[str] = []
-    size: int | str | None = None
 
 
 class Page(msgspec.Struct):
@@ -245,19 +231,11 @@ def _named(front: Mapping) -> dict[str, Spec]:
         line = names.lines[position]
         if not isinstance(name, str):
             raise _FaultError(f"spec_names[{position}]: expected a spec string, found {describe(name)}", line)
+        key = hashlib.blake2b(name.strip().encode(), digest_size=16).hexdigest()
         try:
-            spec = specstring.parse(name)
+            specs[key] = specstring.parse(name)
         except ValueError as error:
             raise _FaultError(f"spec_names[{position}]: {error} of {name!r:.80}", line) from None
-        key = hashlib.blake2b(name.strip().encode(), digest_size=16).hexdigest()
-        specs[key] = Spec(
-            versions=[spec.version],
-            compiler=spec.compiler,
-            os=spec.os,
-            platform=spec.platform,
-            target=spec.target,
-            variants=spec.variants,
-        )
     return specs
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-import msgspec
+from cachesync.pages.spec import Spec
 
 _NAME: Final = r"[A-Za-z0-9_][\w-]*"
 _VERSION: Final = r"@=?([\w./=-]+)"
@@ -20,20 +20,8 @@ _ROOT: Final = re.compile(
 _PACKAGE: Final = re.compile(rf"\s*({_NAME})")
 
 
-class NamedSpec(msgspec.Struct, frozen=True):
-    """What the root of a spec string says of itself; what it doesn't say is None."""
-
-    package: str
-    version: str
-    compiler: str | None
-    platform: str | None
-    os: str | None
-    target: str | None
-    variants: list[str]
-
-
-def parse(text: str) -> NamedSpec:
-    """Read the root node; its ``^dependencies`` are left alone.
+def parse(text: str) -> Spec:
+    """Read the root node; its ``^dependencies`` are left alone. It has no hash, stacks and size.
 
     Raises:
         ValueError: the text is no such spec, or has no version; the message names the character.
@@ -54,7 +42,14 @@ def parse(text: str) -> NamedSpec:
     if "version" not in fields:
         raise ValueError("expected @version behind the package's name")
     platform, os, target = _architecture(fields)
-    return NamedSpec(start[1], fields["version"], fields.get("compiler"), platform, os, target, variants)
+    return Spec(
+        versions=[fields["version"]],
+        compiler=fields.get("compiler"),
+        os=os,
+        platform=platform,
+        target=target,
+        variants=variants,
+    )
 
 
 def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:

@@ -21,8 +21,13 @@ class SortKey(NamedTuple):
     descending: bool = False
 
 
-DEFAULT_ORDER: Final = (SortKey("package"), SortKey("version_key", descending=True), SortKey("tag", descending=True))
-"""Packages by name, the newest version of each first, and of that the newest tag."""
+DEFAULT_ORDER: Final = (
+    SortKey("package"),
+    SortKey("version_key", descending=True),
+    SortKey("tag_date", descending=True),
+    SortKey("tag"),
+)
+"""Packages by name, the newest version of each first, and of that the newest tag; tags without a date come last."""
 
 
 class Filter(NamedTuple):

@@ -20,7 +20,7 @@ import tantivy
 from cachesync.documents import fingerprint
 from cachesync.errors import IndexDamagedError, IndexUnavailableError, UsageError
 from cachesync.index.base import Generation, Reader, Writer
-from cachesync.index.embedded.generation import EmbeddedGeneration
+from cachesync.index.embedded.generation import EmbeddedGeneration, reading
 from cachesync.index.embedded.schema import schema
 from cachesync.log import get_logger
 
@@ -52,7 +52,7 @@ class EmbeddedIndex:
         live = self._live()
         while live:
             try:
-                return EmbeddedGeneration(live)
+                return _open(live)
             except IndexDamagedError:
                 live, before = self._live(), live
                 if live == before:  # else it was replaced and removed while it was being opened
@@ -105,6 +105,21 @@ class EmbeddedIndex:
             ) from None
 
 
+def _open(folder: Path) -> EmbeddedGeneration:
+    """Open a generation.
+
+    Raises:
+        IndexDamagedError: it can't be read, or was made by a version whose documents differ.
+    """
+    with reading(folder):
+        meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
+    if meta.fingerprint != fingerprint():
+        raise IndexDamagedError(
+            f"another version of cachesync made the index in {folder}; `cachesync sync` makes it anew"
+        )
+    return EmbeddedGeneration(folder)
+
+
 class _EmbeddedWriter:
     """The one writer."""
 
@@ -117,16 +132,11 @@ class _EmbeddedWriter:
         """Open the live generation, if it is whole and made by this version."""
         if not self._alias.is_symlink():
             return None
-        folder = self._folder / self._alias.readlink()
         try:
-            meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
-            if meta.fingerprint == fingerprint():
-                return EmbeddedGeneration(folder)
-            reason = "another version of cachesync made it"
-        except (OSError, msgspec.MsgspecError, IndexDamagedError) as error:
-            reason = str(error)
-        _log.warning("the index can't be used and is made anew", index=str(folder), reason=reason)
-        return None
+            return _open(self._folder / self._alias.readlink())
+        except IndexDamagedError as error:
+            _log.warning("the index can't be used and is made anew", reason=str(error))
+            return None
 
     def build(self) -> Generation:
         """Make the folder of a new generation. Its ``cachesync.json`` comes first: from then on it is known as ours."""
@@ -144,10 +154,13 @@ class _EmbeddedWriter:
     def promote(self, generation: Generation) -> None:
         """Point the alias at a generation by one rename."""
         fresh = self._alias.with_name(f"{self._alias.name}.new")
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(generation.generation)
-        fresh.replace(self._alias)
-        self._remove_all_but(self._folder / generation.generation)
+        try:
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(generation.generation)
+            fresh.replace(self._alias)
+            self._remove_all_but(self._folder / generation.generation)
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
 
     def _numbers(self) -> list[int]:
         pattern = re.compile(re.escape(self._alias.name) + r"-(\d+)")

@@ -36,6 +36,15 @@ def reading(folder: Path) -> Iterator[None]:
         raise IndexDamagedError(f"the index in {folder} is damaged; `cachesync sync` makes it anew: {error}") from error
 
 
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn tantivy's ways to fail on a full or vanished disk into :class:`IndexUnavailableError`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise IndexUnavailableError(f"writing to the index in {folder} failed: {error}") from error
+
+
 class EmbeddedGeneration:
     """A generation, opened for reading and, if its folder is the writer's, for writing."""
 
@@ -48,15 +57,16 @@ class EmbeddedGeneration:
         self._folder = folder
         with reading(folder):
             self._index = tantivy.Index.open(str(folder))
+            self._index.config_reader("manual")  # else a thread would look for commits twice a second
             layout.register_words(self._index)
-            self._schema = self._index.schema
         self._load()
 
     def _load(self) -> None:
+        """Look at the last commit from now on."""
         with reading(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
-            self._search = Search(self._searcher, self._schema)
+            self._search = Search(self._searcher, self._index.schema)
 
     @property
     def generation(self) -> str:
@@ -110,35 +120,41 @@ class EmbeddedGeneration:
         size = 0
         try:
             for change in changes:
-                if writer is None:  # a pass without a change writes nothing at all
-                    writer = self._index.writer(HEAP_BYTES, THREADS)
-                size += self._add(writer, change)
-                batch.append(Written(change.page, []))
-                if size >= COMMIT_BYTES:
+                with _writing(self._folder):
+                    if writer is None:  # a pass without a change writes nothing at all
+                        writer = self._index.writer(HEAP_BYTES, THREADS)
+                    size += self._add(writer, change)
+                    batch.append(Written(change.page, []))
+                    if size < COMMIT_BYTES:
+                        continue
                     writer.commit()
-                    yield from batch
-                    batch, size = [], 0
-            if writer:
-                writer.commit()
                 yield from batch
-                writer.wait_merging_threads()
-        except (OSError, ValueError) as error:
-            raise IndexUnavailableError(f"writing to the index in {self._folder} failed: {error}") from error
+                batch, size = [], 0
+            if writer:
+                with _writing(self._folder):
+                    writer.commit()
+                yield from batch
+                with _writing(self._folder):
+                    writer.wait_merging_threads()
         finally:
             del writer  # gives back tantivy's lock and forgets what isn't committed
-            self._load()
+        self._load()
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
-        """Hand one page's change to tantivy and return its bytes."""
+        """Hand one page's change to tantivy and return about how many bytes that was."""
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
         for put in change.puts:
             if not put.fresh:
                 writer.delete_documents_by_term(layout.ID, put.id)
+        size = sum(map(len, change.deletes))
         for document in layout.spec_documents(change):
             writer.add_json(document)
+            size += len(document)
         if change.known:
             writer.delete_documents_by_term(layout.PAGE, change.page)
         if change.record:
-            writer.add_document(layout.page_document(change, self._schema))
-        return sum(len(put.source) for put in change.puts)
+            record = layout.encoded_record(change)
+            writer.add_document(tantivy.Document.from_dict(record, self._index.schema))
+            size += sum(map(len, record.values()))
+        return size

@@ -64,10 +64,10 @@ def spec_json(put: Put, words: str) -> str:
     return f'{{"_id":{msgspec.json.encode(put.id).decode()},"package.text":{words},{put.source[1:].decode()}'
 
 
-def page_document(change: PageChange, schema: tantivy.Schema) -> tantivy.Document:
-    """Return what tantivy takes for a page's record."""
+def encoded_record(change: PageChange) -> dict[str, str | bytes]:
+    """Return the fields of a page's record."""
     record, digests = msgspec.json.encode(change.record), msgspec.msgpack.encode(change.digests)
-    return tantivy.Document.from_dict({PAGE: change.page, _RECORD: record, _DIGESTS: digests}, schema)
+    return {PAGE: change.page, _RECORD: record, _DIGESTS: digests}
 
 
 def hit(document: tantivy.Document) -> Hit:

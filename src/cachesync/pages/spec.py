@@ -1,0 +1,18 @@
+"""One binary, as a page tells of it."""
+
+import msgspec
+
+
+class Spec(msgspec.Struct, gc=False):
+    """One binary, with the names and values of an entry in ``spec_details``."""
+
+    hash: str | None = None
+    versions: list[str] = []
+    """Exactly one, once the entry is checked."""
+    compiler: str | None = None
+    os: str | None = None
+    platform: str | None = None
+    target: str | None = None
+    variants: list[str] = []
+    stacks: list[str] = []
+    size: int | str | None = None
