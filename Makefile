@@ -11,8 +11,10 @@ help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(BIN)/.run $(EXAMPLE) ## sync example pages into an embedded index and search it
-	$(BIN)/cachesync sync
-	$(BIN)/cachesync search hdf5 --facet os:5 --facet compiler:5 --limit 5
+	@echo cachesync sync
+	@$(BIN)/cachesync sync
+	@echo && echo cachesync search hdf5 --facet target:3 --limit 3
+	@$(BIN)/cachesync search hdf5 --facet target:3 --limit 3
 
 test: $(BIN)/.test ## run all tests
 	$(BIN)/python -m pytest -n 2

@@ -13,6 +13,8 @@ from cachesync.search import text
 from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
 
 _COLUMNS = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks")
+_WHOLE = ("package", "version", "hash")
+_WHOLE_WIDTH = 24
 _HASH_SHOWN = 7
 _STACKS_SHOWN = 2
 _UNLIMITED_WIDTH = 10_000
@@ -75,22 +77,34 @@ def _json(answer: Answer, took_ms: float) -> dict[str, object]:
 def _print(answer: Answer) -> None:
     console = Console(width=None if Console().is_terminal else _UNLIMITED_WIDTH)
     if answer.hits:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in _COLUMNS:
-            table.add_column(column, no_wrap=True)
-        for hit in answer.hits:
-            table.add_row(*(Text(_cell(hit, column)) for column in _COLUMNS))
-        console.print(table)
+        rows = [[_cell(hit, column) for column in _COLUMNS] for hit in answer.hits]
+        _show(console, _table(_COLUMNS, rows, keep=_WHOLE))
     for field, counts in answer.facets.items():
         console.print()
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column(field)
-        table.add_column("specs", justify="right")
-        for value, documents in counts:
-            table.add_row(Text(str(value)), f"{documents:,}")
-        console.print(table)
+        console.print(
+            _table((field, "specs"), [[value, f"{documents:,}"] for value, documents in counts], keep=(field,))
+        )
     shown = f", the first {len(answer.hits):,} shown" if 0 < len(answer.hits) < answer.total else ""
     click.echo(f"{plural(answer.total, 'spec')} found{shown}")
+
+
+def _show(console: Console, table: Table) -> None:
+    """Print a table without blanks at the ends of its lines."""
+    with console.capture() as capture:
+        console.print(table)
+    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def _table(columns: tuple[str, ...], rows: list[list[str]], keep: tuple[str, ...]) -> Table:
+    """Lay out rows; where a terminal is too narrow, the columns in ``keep`` stay whole and others are cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        longest = max((len(row[number]) for row in rows), default=0)
+        least = max(len(column), min(longest, _WHOLE_WIDTH)) if column in keep else None
+        table.add_column(column, no_wrap=True, min_width=least, justify="right" if column == "specs" else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def _cell(hit: Hit, column: str) -> str:

@@ -70,11 +70,16 @@ def _turn(
         if generation is None:
             generation = writer.build()
             writer.promote(generation)
-        total = apply.pages
-        for done, _ in enumerate(generation.write(apply.changes()), start=1):
-            progress(done, total)
+        for _ in generation.write(_told(apply, progress)):
+            pass
     apply.report.phases = phases
     return generation, apply.report
+
+
+def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
+    for done, change in enumerate(apply.changes(), start=1):
+        progress(done, apply.pages)
+        yield change
 
 
 def _prepare(source: Source, index: Reader | None, guard: Guard, phases: dict[str, float]) -> Apply:
