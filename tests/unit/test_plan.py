@@ -45,7 +45,7 @@ def test_what_becomes_of_a_page(
 ) -> None:
     found = scanned(entry) if entry else scanned()
     result = plan(found, [known] if known else [], {PAGE: count} if count else {})
-    assert (len(result.read), len(result.gone), len(result.unchanged)) == (read, gone, unchanged)
+    assert (len(result.read), len(result.gone), result.unchanged) == (read, gone, unchanged)
     damaged = count != (known.specs if known else 0)
     assert [todo.damaged for todo in result.read + result.gone] == [damaged] * (read + gone)
 
@@ -61,16 +61,20 @@ def test_any_difference_of_the_signature_counts(field: int) -> None:
 def test_what_could_not_be_listed_is_left_as_it_is(unread: str) -> None:
     result = plan(scanned(unread=(unread,)), [record()], {PAGE: 2, "_cache/a/y/specs.md": 1})
     assert result.gone == [] or unread == PAGE
-    assert result.unchanged == [record()]
+    assert result.unchanged == 1
 
 
 def test_an_unlisted_folder_beside_a_page_does_not_keep_it() -> None:
     assert plan(scanned(unread=("_cache/a/x2/", "_cache/a/x/specs.md2")), [record()], {PAGE: 2}).gone
 
 
-def test_problems_of_the_scan_are_handed_on() -> None:
+def test_problems_of_the_scan_and_of_unchanged_pages_are_handed_on() -> None:
     problem = Problem("x", "y")
-    assert plan(Scan({}, [], [problem]), [], {}).problems == [problem]
+    known = record()
+    known.problem, known.line = "broken", 7
+    result = plan(Scan({PAGE: SAME}, [], [problem]), [known], {PAGE: 2})
+    assert result.problems == [problem, Problem(PAGE, "broken", 7)]
+    assert result.unchanged == 0
 
 
 def rendered(**sources: str) -> list[Rendered]:

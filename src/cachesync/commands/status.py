@@ -20,10 +20,15 @@ def status(wiring: Wiring, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now."""
     index = wiring.index
     reader = index.reader()
-    records = list(reader.records())
     specs, pages = reader.size()
-    pending = plan(scan(wiring.source.root, wiring.source.pattern), records, reader.counts())
-    problems = [Problem(each.page, each.problem, each.line) for each in records if each.problem] + pending.problems
+    found_on_disk = scan(wiring.source.root, wiring.source.pattern)
+    pending = plan(found_on_disk, reader.records(), reader.counts())
+    last_synced = None
+    problems = list(found_on_disk.problems)
+    for record in reader.records():
+        last_synced = max(last_synced or record.synced, record.synced)
+        if record.problem:
+            problems.append(Problem(record.page, record.problem, record.line))
     found: dict[str, Any] = {
         "engine": index.engine,
         "url": index.url,
@@ -33,7 +38,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "problems": [msgspec.to_builtins(problem) for problem in problems],
         "in_sync": not (pending.read or pending.gone),
         "lag_seconds": _lag(pending),
-        "last_synced": max((record.synced for record in records), default=None),
+        "last_synced": last_synced,
     }
     if as_json:
         print_json(found)

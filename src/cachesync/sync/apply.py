@@ -64,10 +64,9 @@ class Apply:
         self.pages = len(plan.read) + len(plan.gone)
         """How many pages there are to look at."""
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
-        for record in plan.unchanged:
-            self._count_page("unchanged", record)
+        self.report.pages.unchanged = plan.unchanged
+        self.report.pages.problems = len(plan.problems)
         self.report.problems += plan.problems
-        self.report.pages.problems += len(plan.problems)
 
     def changes(self) -> Iterator[PageChange]:
         """Yield what changes, page by page.

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cachesync.documents import Rendered, document_id
@@ -23,38 +24,41 @@ class Todo(NamedTuple):
     """The index doesn't hold as many documents of it as the ledger says."""
 
 
-class Plan(NamedTuple):
-    """What a pass has to do, by page."""
+@dataclass
+class Plan:
+    """What a pass has to do, by page. Of pages that are as they were, only the number is kept."""
 
-    read: list[Todo]
-    gone: list[Todo]
-    unchanged: list[PageRecord]
-    problems: list[Problem]
-    """Of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
-    specs: int
+    read: list[Todo] = field(default_factory=list)
+    gone: list[Todo] = field(default_factory=list)
+    unchanged: int = 0
+    """Pages that are as they were, but for those that were problems."""
+    problems: list[Problem] = field(default_factory=list)
+    """Of pages that are as they were, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
+    specs: int = 0
     """How many specs the ledger counts before the pass: what a loss is measured against."""
 
 
 def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int]) -> Plan:
     """Compare the pages on disk with the ledger, and the ledger with the documents that are really there."""
-    ledger = {record.page: record for record in records}
-    result = Plan([], [], [], found.problems, sum(record.specs for record in ledger.values()))
-    for page, record in ledger.items():
-        entry = found.entries.get(page)
-        damaged = counts.get(page, 0) != record.specs
-        if entry is None and found.covers(page):
-            result.gone.append(Todo(page, None, record, damaged))
-        elif entry is None or (_same(entry, record) and not damaged):
-            result.unchanged.append(record)
+    result = Plan(problems=list(found.problems))
+    unknown = dict(found.entries)
+    orphans = dict(counts)
+    for record in records:
+        entry = unknown.pop(record.page, None)
+        damaged = orphans.pop(record.page, 0) != record.specs
+        result.specs += record.specs
+        if entry is None and found.covers(record.page):
+            result.gone.append(Todo(record.page, None, record, damaged))
+        elif entry and (damaged or not _same(entry, record)):
+            result.read.append(Todo(record.page, entry, record, damaged))
+        elif record.problem:
+            result.problems.append(Problem(record.page, record.problem, record.line))
         else:
-            result.read.append(Todo(page, entry, record, damaged))
-    for page, entry in found.entries.items():
-        if page not in ledger:
-            result.read.append(Todo(page, entry, None, page in counts))
+            result.unchanged += 1
+    result.read += [Todo(page, entry, None, page in orphans) for page, entry in unknown.items()]
+    result.gone += [Todo(page, None, None, True) for page in orphans if page not in unknown and found.covers(page)]
     result.read.sort(key=lambda todo: todo.page)
-    for page in counts:
-        if page not in ledger and page not in found.entries and found.covers(page):
-            result.gone.append(Todo(page, None, None, damaged=True))
+    result.gone.sort(key=lambda todo: todo.page)
     return result
 
 

@@ -85,11 +85,9 @@ def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
 def _prepare(source: Source, index: Reader | None, guard: Guard, phases: dict[str, float]) -> Apply:
     with _timed(phases, "scan"):
         found = scan(source.root, source.pattern)
-    with _timed(phases, "ledger"):
-        records = list(index.records()) if index else []
-        counts = index.counts() if index else {}
     with _timed(phases, "plan"):
-        return Apply(source, index, plan(found, records, counts), guard)
+        todo = plan(found, index.records(), index.counts()) if index else plan(found, [], {})
+        return Apply(source, index, todo, guard)
 
 
 @contextmanager
