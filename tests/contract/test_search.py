@@ -1,6 +1,7 @@
 """What every engine answers. The reference counts document by document."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from cachesync.index.base import Index, Reader
 from cachesync.search import text
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
 from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree
 from tests.contract.conftest import OpenIndex
@@ -18,6 +19,8 @@ from tests.support.pages import entry, page, path_of
 
 CORPUS = dict(tree(tag_count=5, package_count=25, seed=3))
 DOCUMENTS = documents(CORPUS)
+WORDS = sorted({word for each in DOCUMENTS for word in text.words(each["spec"])})
+PAIRS = sorted({pair for each in DOCUMENTS for pair in pairwise(text.words(each["spec"]))})
 FACETED = ("package", "version", "compiler_name", "os", "target", "stacks", "variants", "tag")
 SORTED = ("package", "version_key", "compiler_version_key", "hash", "size", "tag_date", "os")
 
@@ -98,8 +101,16 @@ queries = st.recursive(
         ),
         st.builds(
             Prefix,
-            st.sampled_from(["spec", "package.text", "package", "variants", "hash", "version"]),
+            st.sampled_from(["package", "variants", "hash", "version"]),
             st.text("abgpx~+-=_.1250", min_size=1, max_size=3),
+        ),
+        st.builds(
+            Words,
+            st.sampled_from(["spec", "package.text"]),
+            st.lists(st.sampled_from(WORDS), min_size=1, max_size=2).map(tuple)
+            | st.sampled_from(WORDS).map(lambda word: (word[:2],))
+            | st.sampled_from(PAIRS).map(lambda pair: (pair[0], pair[1][:2])),
+            st.booleans(),
         ),
         st.builds(Exists, st.sampled_from(["hash", "compiler_name", "tag_date", "size"])),
     ),
@@ -133,6 +144,11 @@ def test_names_that_fit_better_come_first(index: Index) -> None:
     fill(index, pages)
     found = index.reader().search(text.search("mkl"))
     assert [hit["package"] for hit in found.hits] == ["mkl", "intel-oneapi-mkl", "mkl-dnn", "mklx", "zz"]
+
+
+def test_parts_of_a_name_are_looked_for_in_a_row(index: Index) -> None:
+    fill(index, {path_of(name): page(entry("h"), title=name) for name in ("py-pip", "py-graph", "pip-py", "py-x-p")})
+    assert [hit["package"] for hit in index.reader().search(text.search("py-p")).hits] == ["py-pip"]
 
 
 def test_versions_sort_as_spack_sorts(index: Index) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
 from cachesync.search.request import Request, SortKey
 
 Document = dict[str, Any]
@@ -20,6 +20,9 @@ def matches(document: Document, query: Query) -> bool:
             return value in _values(document, field)
         case Prefix(field, start):
             return any(str(value).startswith(start) for value in _values(document, field))
+        case Words(field, words, begun):
+            there = _values(document, field)
+            return any(_in_a_row(there[start:], words, begun) for start in range(len(there)))
         case Exists(field):
             return field in document
         case Not(part):
@@ -28,6 +31,13 @@ def matches(document: Document, query: Query) -> bool:
             return all(matches(document, part) for part in parts)
         case Or(parts):
             return any(matches(document, part) for part in parts)
+
+
+def _in_a_row(there: list[str], words: tuple[str, ...], begun: bool) -> bool:
+    *others, last = words
+    if there[: len(others)] != others or len(there) < len(words):
+        return False
+    return there[len(others)].startswith(last) if begun else there[len(others)] == last
 
 
 def _values(document: Document, field: str) -> list[Any]:

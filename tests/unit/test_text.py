@@ -2,7 +2,8 @@
 
 import pytest
 
-from cachesync.search.query import All, And, Or, Prefix, Term
+from cachesync.errors import UsageError
+from cachesync.search.query import All, And, Or, Prefix, Term, Words
 from cachesync.search.text import search, words
 
 
@@ -33,7 +34,7 @@ def test_no_word_asks_for_everything() -> None:
 def test_a_word_is_looked_for_everywhere_by_its_beginning() -> None:
     somewhere = Or(
         (
-            And((Prefix("spec", "py"), Prefix("spec", "p"))),
+            Words("spec", ("py", "p")),
             Prefix("tag", "py-p"),
             Prefix("stacks", "py-p"),
             Prefix("hash", "py-p"),
@@ -45,19 +46,35 @@ def test_a_word_is_looked_for_everywhere_by_its_beginning() -> None:
 def test_names_that_fit_better_come_first() -> None:
     assert search("MKL").ranks == (
         Or((Term("package", "mkl"),)),
-        Or((And((Term("package.text", "mkl"),)),)),
-        Or((And((Prefix("package.text", "mkl"),)),)),
+        Or((Words("package.text", ("mkl",), begun=False),)),
+        Or((Words("package.text", ("mkl",)),)),
     )
 
 
 def test_switches_match_whole_wherever_they_stand() -> None:
-    query = search("hdf5+mpi~shared ~cuda").query
+    query = search("hdf5+mpi~shared ~cuda -hl ~cuda").query
     assert isinstance(query, And)
-    assert query.parts[:3] == (Term("variants", "+mpi"), Term("variants", "~shared"), Term("variants", "~cuda"))
-    assert len(query.parts) == 4
+    assert query.parts[:4] == tuple(Term("variants", each) for each in ("+mpi", "~shared", "~cuda", "~hl"))
+    assert len(query.parts) == 5
 
 
 def test_a_key_and_value_may_be_a_variant() -> None:
     query = search("cxxstd=17").query
     assert isinstance(query, And)
     assert Term("variants", "cxxstd=17") in query.parts[0].parts  # type: ignore[union-attr]
+
+
+def test_a_key_and_value_may_be_a_field() -> None:
+    query = search("target=zen4").query
+    assert isinstance(query, And)
+    assert Term("target", "zen4") in query.parts[0].parts  # type: ignore[union-attr]
+
+
+def test_a_slash_is_a_hash() -> None:
+    assert search("/Ugqk").query == And((Prefix("hash", "ugqk"),))
+
+
+@pytest.mark.parametrize(("typed", "says"), [("x" * 1001, "1,001 characters"), ("caf\udce9", "not UTF-8: character 4")])
+def test_what_is_no_query_is_told(typed: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        search(typed)

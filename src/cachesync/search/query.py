@@ -8,17 +8,25 @@ class All(NamedTuple):
 
 
 class Term(NamedTuple):
-    """A keyword field has exactly this value; a text field, this word."""
+    """A keyword field has exactly this value."""
 
     field: str
     value: str | int
 
 
 class Prefix(NamedTuple):
-    """A keyword field has a value, or a text field a word, that starts like this."""
+    """A keyword field has a value that starts like this."""
 
     field: str
     start: str
+
+
+class Words(NamedTuple):
+    """A text field has these words in a row, whole or, if ``begun``, the last of them at least in its beginning."""
+
+    field: str
+    words: tuple[str, ...]
+    begun: bool = True
 
 
 class And(NamedTuple):
@@ -45,4 +53,4 @@ class Exists(NamedTuple):
     field: str
 
 
-Query = All | Term | Prefix | And | Or | Not | Exists
+Query = All | Term | Prefix | Words | And | Or | Not | Exists

@@ -86,6 +86,17 @@ class Answer(NamedTuple):
     facets: dict[str, list[FacetCount]]
 
 
+def check_text(what: str, text: str) -> None:
+    """Make sure that text from a command line is UTF-8.
+
+    Raises:
+        UsageError: a character isn't.
+    """
+    for position, character in enumerate(text, start=1):
+        if "\ud800" <= character <= "\udfff":
+            raise UsageError(f"{what} is not UTF-8: character {position}")
+
+
 def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
     """Read ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
 
@@ -94,6 +105,7 @@ def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
     """
     values: dict[str, list[str | int]] = {}
     for text in texts:
+        check_text("--filter", text)
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--filter {text}: expected FIELD=VALUE")
@@ -147,6 +159,8 @@ def _value(field: Field, value: str, text: str) -> str | int:
                 return int(value)
             case "date":
                 return dt.date.fromisoformat(value).isoformat()
+            case _ if field.name == "compiler":
+                return value.replace("@=", "@", 1)
             case _:
                 return value
     except ValueError:

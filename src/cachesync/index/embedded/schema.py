@@ -38,11 +38,11 @@ def schema() -> tantivy.Schema:
             case "keyword" | "date":  # dates are ISO texts, which sort and compare as dates do
                 builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
             case "text":
-                builder.add_text_field(field.name, stored=True, tokenizer_name=_WORDS, index_option="basic")
+                builder.add_text_field(field.name, stored=True, tokenizer_name=_WORDS)
             case "long":
                 builder.add_integer_field(field.name, stored=True, indexed=True, fast=True)
         if field.words:
-            builder.add_text_field(f"{field.name}.text", tokenizer_name=_WORDS, index_option="basic")
+            builder.add_text_field(f"{field.name}.text", tokenizer_name=_WORDS)
     return builder.build()
 
 

@@ -1,14 +1,17 @@
 """The search tree and the request's order, in tantivy's terms."""
 
+import re
 from typing import Final
 
 import tantivy
 from tantivy import Occur
 
+from cachesync.errors import UsageError
 from cachesync.index.embedded import schema as layout
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term
+from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
 from cachesync.search.request import Answer, Facet, FacetCount, Hit, Request, SortKey
 
+_EXPANSIONS: Final = 16_000  # just below what tantivy puts up with
 _ID_KEY: Final = SortKey(layout.ID)
 
 
@@ -95,6 +98,8 @@ class Search:
                 return tantivy.Query.term_query(self._schema, field, value, "basic")
             case Prefix(field, start):
                 return tantivy.Query.fuzzy_term_query(self._schema, field, start, distance=0, prefix=True)
+            case Words():
+                return self._words(query)
             case Exists(field):
                 return tantivy.Query.exists_query(field)
             case Not(part):
@@ -105,6 +110,18 @@ class Search:
                 return self._joined(Occur.Must, parts) if parts else tantivy.Query.all_query()
             case Or(parts):
                 return self._joined(Occur.Should, parts) if parts else tantivy.Query.empty_query()
+
+    def _words(self, query: Words) -> tantivy.Query:
+        *others, last = query.words
+        if not others:
+            one: Prefix | Term = Prefix(query.field, last) if query.begun else Term(query.field, last)
+            return self.tantivy_query(one)
+        if not query.begun:
+            return tantivy.Query.phrase_query(self._schema, query.field, list(query.words))
+        if len(self._searcher.terms_with_prefix(query.field, last, None, _EXPANSIONS)) == _EXPANSIONS:
+            raise UsageError(f"too many words begin with {last!r}: type more of it")
+        patterns = [*map(re.escape, others), f"{re.escape(last)}.*"]
+        return tantivy.Query.regex_phrase_query(self._schema, query.field, patterns)
 
     def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:
         return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])
