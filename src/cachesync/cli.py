@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -11,14 +12,13 @@ import click
 from cachesync import __version__
 from cachesync.commands.check import check
 from cachesync.commands.config import config
+from cachesync.commands.output import printable
 from cachesync.commands.render import render
 from cachesync.commands.search import search
 from cachesync.commands.status import status
 from cachesync.commands.sync import sync
 from cachesync.commands.wiring import Wiring
-from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
-
-INTERRUPTED = 130
+from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError, UsageError
 
 
 class _OutputClosedError(CachesyncError):
@@ -36,7 +36,7 @@ class _Commands(click.Group):
             sys.stdout.flush()
             return code
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains again at exit
+            _forget_stdout()
             raise _OutputClosedError from None
 
 
@@ -60,16 +60,15 @@ for command in (sync, search, status, check, render, config):
     cachesync.add_command(command)
 
 
-def main() -> NoReturn:
-    """Run the command line and exit.
+def run() -> int:
+    """Run the command line and return its exit code.
 
     A user never sees a traceback for what users, files or servers do: each kind of error has one sentence and one
     exit code.
     """
-    sys.exit(_run())
-
-
-def _run() -> int:
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -78,11 +77,22 @@ def _run() -> int:
         return UsageError.exit_code
     except CachesyncError as error:
         for line in str(error).splitlines():
-            click.echo(f"cachesync: {line}", err=True)
+            click.echo(f"cachesync: {printable(line)}", err=True)
         return error.exit_code
     except OSError as error:
-        click.echo(f"cachesync: {error}", err=True)
+        _forget_stdout()
+        click.echo(f"cachesync: {error.strerror or error}", err=True)
         return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("cachesync: interrupted; what is done stays done, the next run does the rest", err=True)
         return INTERRUPTED
+
+
+def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as an exception does, so that locks are freed and the terminal is put right."""
+    sys.exit(128 + number)
+
+
+def _forget_stdout() -> None:
+    """Leave nothing in the buffer: Python would fail on it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

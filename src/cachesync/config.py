@@ -5,6 +5,7 @@ Only commands read it; everything below them is handed values.
 
 import os
 import re
+import zoneinfo
 from collections.abc import Mapping as Environment
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -15,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from cachesync import yamltext
 from cachesync.errors import UsageError
+from cachesync.pages.pattern import Pattern
 from cachesync.yamltext import Mapping, Sequence, Value, YamlError
 
 FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
@@ -42,9 +44,50 @@ def _texts(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _path(value: object) -> object:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("expected a path")
+    _expanded(value)
+    return value
+
+
+def _expanded(path: str) -> None:
+    try:
+        Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"expected a path: {error}") from None
+
+
+def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(pattern.strip() and not pattern.startswith("!") for pattern in patterns):
+        raise ValueError("expected patterns as in .gitignore, none of them empty or starting with '!'")
+    Pattern(patterns)
+    return patterns
+
+
+def _timezone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("expected a time zone like UTC or Europe/Berlin") from None
+    return name
+
+
+def _index_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,99}", name):
+        raise ValueError("expected small letters, digits and _ . - (at most 100, a letter or digit first)")
+    return name
+
+
 def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
     servers = [url for url in urls if re.match(r"https?://[^/]", url)]
     folders = [url for url in urls if re.match(rf"{EMBEDDED}.", url)]
+    if any("@" in url for url in servers):
+        raise ValueError("expected no user and password in it: they go to index.username and index.password")
+    for url in folders:
+        _expanded(url.removeprefix(EMBEDDED))
+    if any(re.search(r"\s", url) for url in servers) or any("\0" in url for url in folders):
+        raise ValueError("expected no blanks in it")
     if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
         raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
     return urls
@@ -52,6 +95,9 @@ def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 """Seconds."""
+
+Location = Annotated[Path, BeforeValidator(_path)]
+"""A path; ``~`` is the home folder."""
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 """A list of texts; a single text is a list of one."""
@@ -64,9 +110,9 @@ class _Section(BaseModel):
 class Pages(_Section):
     """Where pages are."""
 
-    root: Path = Path("pages")
-    include: Texts = ("_cache/**/specs.md",)
-    exclude: Texts = ()
+    root: Location = Path("pages")
+    include: Annotated[Texts, AfterValidator(_patterns), Field(min_length=1)] = ("_cache/**/specs.md",)
+    exclude: Annotated[Texts, AfterValidator(_patterns)] = ()
     max_bytes: Annotated[int, Field(gt=0)] = 64_000_000
 
 
@@ -83,16 +129,16 @@ class Index(_Section):
     """Where documents go."""
 
     url: Annotated[Texts, AfterValidator(_index_urls)] = ("embedded:var/index",)
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,99}$")] = "spack-specs"
+    name: Annotated[str, AfterValidator(_index_name)] = "spack-specs"
     api_key: SecretStr | None = None
-    api_key_file: Path | None = None
+    api_key_file: Location | None = None
     username: str | None = None
-    username_file: Path | None = None
+    username_file: Location | None = None
     password: SecretStr | None = None
-    password_file: Path | None = None
-    ca_certs: Path | None = None
-    client_cert: Path | None = None
-    client_key: Path | None = None
+    password_file: Location | None = None
+    ca_certs: Location | None = None
+    client_cert: Location | None = None
+    client_key: Location | None = None
     shards: Annotated[int, Field(ge=1)] = 1
     replicas: Annotated[int, Field(ge=0)] = 1
     refresh_interval: Duration = 1.0
@@ -103,7 +149,7 @@ class Schedule(_Section):
     """When the index is rebuilt."""
 
     reindex: str | None = None
-    timezone: str = "UTC"
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
 
 
 class Safety(_Section):
@@ -134,7 +180,7 @@ class Kibana(_Section):
     url: str | None = None
     space: str = "default"
     api_key: SecretStr | None = None
-    api_key_file: Path | None = None
+    api_key_file: Location | None = None
 
 
 class Config(_Section):
@@ -220,6 +266,8 @@ def _expand(value: Mapping | Sequence, environment: Environment[str, str], file:
             _expand(item, environment, file, mistakes)
         elif item is not None:
             try:
+                if "${" in _VARIABLE.sub("", item):
+                    mistakes.append(f"{file}:{value.lines[key]}: a '${{' without its end: expected ${{NAME}}")
                 value[key] = _VARIABLE.sub(text_of, item)
             except KeyError as error:
                 line = value.lines[key]
@@ -287,7 +335,7 @@ def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path 
         message = f"no such key; expected one of {', '.join(known.model_fields)}"
     elif error["type"] == "model_type":
         message = f"expected keys below it, found {yamltext.describe(error['input'])}"
-    elif not _is_secret(section, key):
+    elif not _is_secret(section, key) and (section, key) != ("index", "url"):
         message = f"{message[0].lower()}{message[1:]}, found {error['input']!r:.80}"
     if (section, key) in overrides or file is None:
         return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"

@@ -3,7 +3,10 @@
 A bad page is no error: it is a :class:`cachesync.pages.page.Problem`, recorded while everything else goes on.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C."""
 
 
 class CachesyncError(Exception):
@@ -24,8 +27,8 @@ class IndexUnavailableError(CachesyncError):
     exit_code = 3
 
 
-class IndexDamagedError(IndexUnavailableError):
-    """What is stored can't be read. ``sync`` makes the index anew."""
+class IndexUnusableError(IndexUnavailableError):
+    """What is stored is damaged, or was made by another version: ``sync`` builds the index anew."""
 
 
 class RefusedError(CachesyncError):

@@ -19,8 +19,13 @@ MAX_DEPTH: Final = 64
 MAX_ALIASED_NODES: Final = 100_000
 """Nodes that ``*aliases`` may add to those written out. A bomb has billions."""
 
+MAX_NODES: Final = 1_000_000
+"""Values in one text, aliases counted out. The biggest page has about 150,000."""
+
+_DIRECTIVE: Final = re.compile(r"^%", re.MULTILINE)
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TAGS: Final = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
+_QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
 _SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 
 
@@ -93,6 +98,9 @@ def load(text: str, first_line: int = 1) -> Value:
             a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or a second document.
     """
     builder = _Builder(first_line)
+    if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many of them
+        line = first_line + text.count("\n", 0, directive.start())
+        raise YamlError("a line that starts with '%': YAML directives are not accepted", line)
     try:
         for event in yaml.parse(_join_surrogates(text), Loader=yaml.CSafeLoader):
             builder.take(event)
@@ -102,19 +110,22 @@ def load(text: str, first_line: int = 1) -> Value:
         where = f", at column {mark.column + 1}" if mark else ""
         raise YamlError(f"broken YAML: {error.problem or error.context}{where}", builder.line(mark)) from None
     except yaml.reader.ReaderError as error:
-        line = first_line + text.count("\n", 0, error.position)
-        raise YamlError(f"broken YAML: the character {error.character!r} is not allowed", line) from None
+        line = first_line + text.encode()[: error.position].count(b"\n")
+        code = error.character if isinstance(error.character, int) else ord(error.character)
+        raise YamlError(f"broken YAML: the character U+{code:04X} is not allowed", line) from None
     return builder.document
 
 
 def _join_surrogates(text: str) -> str:
-    r"""Turn JSON's ``\ud83d\ude00`` into the character it stands for: libyaml refuses the halves."""
+    r"""Turn JSON's ``"\ud83d\ude00"`` into the character it stands for: libyaml refuses the halves."""
+    if not _SURROGATES.search(text):
+        return text
+    return _QUOTED.sub(lambda quoted: _SURROGATES.sub(_joined, quoted[0]) if quoted[0][0] == '"' else quoted[0], text)
 
-    def join(match: re.Match[str]) -> str:
-        high, low = int(match[2], 16), int(match[3], 16)
-        return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
-    return _SURROGATES.sub(join, text) if "\\u" in text else text
+def _joined(match: re.Match[str]) -> str:
+    high, low = int(match[2], 16), int(match[3], 16)
+    return match[1] + chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
 
 class _Mark(Protocol):
@@ -152,7 +163,6 @@ class _Builder:
         match event:
             case yaml.ScalarEvent():
                 self._check(event)
-                self._nodes += 1
                 plain = event.implicit[0] and not event.style  # libyaml says "" where PyYAML's own parser says None
                 value = None if plain and event.value in _NULL else event.value
                 if event.anchor:
@@ -175,6 +185,9 @@ class _Builder:
         return YamlError(message, self.line(event.start_mark))
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._error(f"more than {MAX_NODES:,} values", event)
         if event.tag and event.tag not in _TAGS:
             shown = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self._error(f"the YAML tag {shown} is not accepted: expected plain text, lists and mappings", event)
@@ -187,9 +200,8 @@ class _Builder:
             raise self._error(f"expected text as a key, found {describe(value)}", event)
         self._stack.append(value)
         self._keys.append(_Key.NEXT)
-        self._starts.append(self._nodes)
+        self._starts.append(self._nodes - 1)
         self._names.append(event.anchor)
-        self._nodes += 1
 
     def _close(self, event: yaml.Event) -> None:
         value = self._stack.pop()

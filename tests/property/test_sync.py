@@ -15,11 +15,12 @@ from cachesync.documents import document_id, render
 from cachesync.index.base import Reader
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.page import Page, parse
+from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
 from cachesync.sync import turn
-from cachesync.sync.apply import Guard, Source
+from cachesync.sync.plan import Guard
 from cachesync.sync.report import PageCounts, Report, SpecCounts
-from cachesync.sync.scan import Pattern
+from cachesync.sync.scan import Source
 from tests.support.pages import entry, page, path_of, put, raw_page
 
 tags = st.sampled_from(["develop", "v1", "v2"])

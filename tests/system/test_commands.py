@@ -74,7 +74,7 @@ def test_search_sorts_by_spacks_order(filled: Sandbox) -> None:
         (["search", "--nope"], "No such option"),
         (["nope"], "No such command"),
         (["check"], "Missing argument"),
-        (["check", "nowhere.md"], "nowhere.md: No such file or directory"),
+        (["check", ".", "nowhere.md"], "nowhere.md: No such file or directory"),
         (["render", "empty"], "empty: no page in this folder"),
     ],
 )
@@ -99,7 +99,7 @@ def test_without_an_index_there_is_a_hint_and_3(sandbox: Sandbox, command: str) 
 
 
 def test_something_foreign_in_the_indexs_place_ends_with_2(sandbox: Sandbox) -> None:
-    (sandbox.index / "spack-specs").mkdir(parents=True)
+    (sandbox.index / "spack-specs/precious").mkdir(parents=True)
     for command in ("sync", "search", "status"):
         assert "no index of cachesync" in sandbox.run(command, expect=2).stderr
 
@@ -121,6 +121,112 @@ def test_status(filled: Sandbox) -> None:
     assert not found["in_sync"]
     assert 0 <= found["lag_seconds"] < 3600, "an old mtime says nothing about when the file came"
     assert "no: 1 page to look at" in filled.run("status").stdout
+
+
+@pytest.fixture
+def odd(sandbox: Sandbox) -> Sandbox:
+    """A tree with one good page, and one of each kind that can't even be read."""
+    good = put(sandbox.root, page(entry()))
+    (sandbox.folder / "outside.md").write_bytes(page(entry("stolen")))
+    below = sandbox.root / "_cache/v1"
+    for name in ("folder", "pipe", "out", "nowhere", "loop", "tofolder", "large"):
+        (below / name).mkdir(parents=True)
+    (below / "folder/specs.md").mkdir()
+    os.mkfifo(below / "pipe/specs.md")
+    (below / "out/specs.md").symlink_to(sandbox.folder / "outside.md")
+    (below / "nowhere/specs.md").symlink_to("missing")
+    (below / "loop/specs.md").symlink_to("specs.md")
+    (below / "tofolder/specs.md").symlink_to(good.parent)
+    (below / "large/specs.md").write_bytes(b"x" * 70_000)
+    latin = os.fsencode(below) + b"/caf\xe9"
+    os.mkdir(latin)
+    Path(os.fsdecode(latin + b"/specs.md")).write_bytes(page(entry()))
+    put(sandbox.root, page(entry("n")), "new\nline", "v1")
+    sandbox.config.write_text(sandbox.config.read_text().replace("pages}", "pages, max_bytes: 60000}"))
+    return sandbox
+
+
+def test_check_and_render_go_by_the_rules_of_sync(odd: Sandbox) -> None:
+    synced = odd.json("sync", expect=1)
+    checked = odd.json("check", odd.root, expect=1)
+    assert synced["specs"]["added"] == checked["specs"] == 2
+    assert [each["message"] for each in checked["problems"]] == [each["message"] for each in synced["problems"]]
+    assert len(checked["problems"]) == 8
+    rendered = odd.run("render", odd.root, expect=1)
+    assert len(rendered.stdout.splitlines()) == 2
+    assert len(rendered.stderr.splitlines()) == 8
+    assert "a pipe: expected a regular file" in odd.run("check", odd.root / "_cache/v1/pipe/specs.md", expect=1).stdout
+    assert "a folder" in odd.run("check", odd.root / "_cache/v1/folder/specs.md", expect=1).stdout
+
+
+def test_pages_that_cannot_be_read_keep_nothing_out_of_sync(odd: Sandbox) -> None:
+    odd.run("sync", expect=1)
+    assert odd.json("status")["in_sync"]
+    assert odd.json("status")["lag_seconds"] == 0.0
+
+
+def test_status_tells_of_the_index_also_without_the_pages(filled: Sandbox) -> None:
+    filled.root.rename(filled.folder / "away")
+    found = filled.json("status")
+    assert (found["specs"], found["in_sync"], found["lag_seconds"]) == (4, False, None)
+    assert "in sync   unknown: pages.root: cannot list" in filled.run("status").stdout
+
+
+def test_nothing_from_a_page_plays_with_the_terminal(sandbox: Sandbox) -> None:
+    put(sandbox.root, page(entry(os="o\x1b[2J", versions=["1\n2"]), title="zlib"), "x\x1b[31mred")
+    put(sandbox.root, page(entry(size="\x1b]0;pwn")), "bad\x1b")
+    printed = ""
+    for arguments, code in ((["sync", "--dry-run"], 1), (["sync"], 1), (["status"], 0), (["check", sandbox.root], 1)):
+        done = sandbox.run(*arguments, expect=code)
+        printed += done.stdout + done.stderr
+    printed += sandbox.run("search", "--facet", "os").stdout
+    assert "\x1b" not in printed
+    assert "o\\x1b[2J" in printed
+    assert "bad\\x1b/specs.md" in printed
+    assert "1\\n2" in printed
+
+
+@pytest.mark.parametrize("arguments", ["search $'caf\\xe9'", "search --filter $'os=\\xff'", "search @"])
+def test_a_query_that_is_none_ends_with_2(filled: Sandbox, arguments: str) -> None:
+    script = f"{' '.join(filled.command())} {arguments}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=filled.folder)
+    assert done.returncode == 2, done.stderr
+    assert "UTF-8" in done.stderr or "no word" in done.stderr
+
+
+@pytest.mark.parametrize(("where", "code"), [(">/dev/full", 3), (">&-", 0), ("2>&-", 0), ("2>/dev/full", 0)])
+def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, code: int) -> None:
+    for command in ("search", "sync", "config", f"render {filled.root}"):
+        script = f"{' '.join(filled.command())} {command} {where}"
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=filled.folder)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+        assert done.returncode == code, (command, done.stderr)
+
+
+def test_a_refused_sync_leaves_nothing_behind(sandbox: Sandbox) -> None:
+    sandbox.root.rename(sandbox.folder / "away")
+    assert "CACHESYNC_PAGES__ROOT" in sandbox.run("sync", expect=2).stderr
+    assert not sandbox.index.exists()
+
+
+def test_other_users_may_search(filled: Sandbox) -> None:
+    """The folder and the files are as open as the umask says; the lock of readers is for all."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    for folder in (filled.folder, *filled.folder.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = subprocess.run(
+        [*other, *filled.command("search", "mkl")], capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 spec found" in done.stdout
+    denied = subprocess.run([*other, *filled.command("sync")], capture_output=True, text=True, check=False, cwd="/")
+    assert denied.returncode == 3
+    assert "Permission denied" in denied.stderr
+    assert filled.json("status")["generation"] == "spack-specs-1"
 
 
 def test_check_tells_path_line_and_message(sandbox: Sandbox) -> None:

@@ -35,7 +35,7 @@ def opened_files(sandbox: Sandbox, expect: int = 0) -> list[str]:
     script = (
         "import sys, json; opened = [];"
         "sys.addaudithook(lambda event, values: opened.append(str(values[0])) if event == 'open' else None);"
-        "from cachesync.cli import _run; code = _run();"
+        "from cachesync.cli import run; code = run();"
         f"open({str(log)!r}, 'w').write(json.dumps(opened)); sys.exit(code)"
     )
     command = [sys.executable, "-c", script, "-c", str(sandbox.config), "sync"]
@@ -118,6 +118,7 @@ def test_a_mass_loss_needs_consent(sandbox: Sandbox, how: str) -> None:
         done = sandbox.run(*arguments, expect=4)
         assert "--allow-mass-delete" in done.stderr
         assert "pages.root mounted" in done.stderr
+        assert "kept as before: _cache/a/zlib/specs.md, _cache/b/zlib/specs.md" in done.stderr
     found = sandbox.documents()
     assert {id: found[id] for id in kept} == kept, "nothing is lost"
     assert "d/other/new" in found, "all else is done"
@@ -261,7 +262,7 @@ def test_a_damaged_or_missing_index_is_filled_again(sandbox: Sandbox) -> None:
     write_tree(sandbox.root, tag_count=2, package_count=10)
     sandbox.run("sync")
     whole = sandbox.documents()
-    live = sandbox.index / "spack-specs"
+    live = sandbox.index / "spack-specs/live"
     for damage in ("rm -r index", f"truncate -s 100 {live}/*.store", f"rm {live}/*.term", f"echo x > {live}/meta.json"):
         subprocess.run(damage, shell=True, check=True, cwd=sandbox.folder)
         assert sandbox.run("search", "x", expect=3).stderr.startswith("cachesync: ")
@@ -273,12 +274,54 @@ def test_a_ledger_that_cannot_be_decoded_is_made_anew(sandbox: Sandbox) -> None:
     write_tree(sandbox.root, tag_count=1, package_count=10)
     sandbox.run("sync")
     whole = sandbox.documents()
-    for store in (sandbox.index / "spack-specs").glob("*.store"):
+    for store in (sandbox.index / "spack-specs/live").glob("*.store"):
         data = bytearray(store.read_bytes())
         data[: len(data) // 2] = os.urandom(len(data) // 2)
         store.write_bytes(data)
     sandbox.run("sync")
     assert sandbox.documents() == whole
+
+
+def test_damage_that_shows_only_while_writing_is_mended(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=10)
+    sandbox.run("sync")
+    for file in (sandbox.index / "spack-specs/live").glob("*.pos"):
+        file.unlink()
+    put(sandbox.root, small_page(entry("new")), "new")
+    (sandbox.root / path_of("zlib-ng")).unlink()
+    sandbox.run("sync")
+    assert sandbox.documents() == sandbox.rendered()
+
+
+@pytest.mark.parametrize("state", ["damaged", "of another version", "without a ledger that can be read"])
+def test_a_mass_loss_needs_consent_also_when_the_index_is_built_anew(sandbox: Sandbox, state: str) -> None:
+    write_tree(sandbox.root, tag_count=2, package_count=10)
+    sandbox.run("sync")
+    live = sandbox.index / "spack-specs/live"
+    if state == "damaged":
+        (live / "cachesync.json").unlink()
+    elif state == "of another version":
+        (live / "cachesync.json").write_text('{"fingerprint": "old"}')
+    else:
+        (live / "meta.json").write_bytes(b"")
+    whole = (sandbox.root / "_cache").rename(sandbox.root / "away")
+    (sandbox.root / "_cache").mkdir()
+    assert "--allow-mass-delete" in sandbox.run("sync", expect=4).stderr
+    (sandbox.root / "_cache").rmdir()
+    whole.rename(sandbox.root / "_cache")
+    sandbox.run("sync")
+    assert sandbox.documents() == sandbox.rendered()
+    (live / "meta.json").write_bytes(b"")
+    (sandbox.root / "_cache").rename(sandbox.root / "away")
+    sandbox.run("sync", "--allow-mass-delete")
+    assert sandbox.documents() == {}
+
+
+def test_a_lower_bound_on_size_counts_for_known_pages(sandbox: Sandbox) -> None:
+    put(sandbox.root, small_page(entry("1")))
+    sandbox.run("sync")
+    sandbox.run("sync", expect=1, CACHESYNC_PAGES__MAX_BYTES="100")
+    sandbox.run("sync")
 
 
 def test_a_kill_at_any_moment_is_mended_by_the_next_sync(sandbox: Sandbox) -> None:
@@ -310,8 +353,8 @@ def test_two_syncs_at_once_are_one_after_the_other(sandbox: Sandbox) -> None:
 def test_an_interrupt_ends_with_130(sandbox: Sandbox) -> None:
     write_tree(sandbox.root, tag_count=2, package_count=50)
     os.mkfifo(sandbox.folder / "busy")
-    lock = sandbox.index / "spack-specs.lock"
-    sandbox.index.mkdir()
+    lock = sandbox.index / "spack-specs/lock"
+    lock.parent.mkdir(parents=True)
     with (
         subprocess.Popen(["flock", lock, "cat", sandbox.folder / "busy"]) as holder,
         (sandbox.folder / "busy").open("w"),  # opens when the holder reads: the lock is taken

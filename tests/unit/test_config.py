@@ -109,7 +109,20 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("index: {url: ['embedded:a', 'embedded:b']}", "index.url: expected"),
         ("index: {url: ['http://a', 'embedded:b']}", "index.url: expected"),
         ("index: {url: 'embedded:'}", "index.url: expected"),
-        ("index: {name: 'Upper'}", "index.name"),
+        ("index: {url: 'http://user:canary@h:9200'}", "index.url: expected no user and password in it"),
+        ("index: {url: 'http://h 9200'}", "index.url: expected no blanks"),
+        ("index: {url: 'embedded:~nobody-of-this-name/x'}", "index.url: expected a path"),
+        ('index: {url: "embedded:a\\0b"}', "index.url: expected no blanks"),
+        ("index: {name: 'Upper'}", "index.name: expected small letters"),
+        ("pages: {root: ''}", "pages.root: expected a path"),
+        ('pages: {root: "a\\0b"}', "pages.root: expected a path"),
+        ("pages: {root: '~nobody-of-this-name'}", "pages.root: expected a path"),
+        ("pages: {include: []}", "pages.include"),
+        ("pages: {include: ['']}", "pages.include: expected patterns"),
+        ("pages: {include: ['!x']}", "pages.include: expected patterns"),
+        ("pages: {include: ['[z-a]/x']}", "pages.include: no pattern"),
+        ("pages: {root: '${NOPE'}", "without its end"),
+        ("schedule: {timezone: Nowhere/Land}", "schedule.timezone: expected a time zone"),
         ("watch: {debounce: -1}", "watch.debounce: expected seconds"),
         ("watch: {debounce: soon}", "watch.debounce: expected seconds"),
         ("safety: {max_delete_fraction: 1.5}", "safety.max_delete_fraction"),
@@ -120,6 +133,7 @@ def test_a_mistake_is_told(tmp_path: Path, text: str, says: str) -> None:
     told = mistakes(tmp_path, text)
     assert len(told) == 1
     assert says in told[0]
+    assert "canary" not in told[0]
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

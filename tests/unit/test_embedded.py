@@ -1,14 +1,16 @@
 """What is particular to the embedded engine: its folder."""
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder
+from cachesync.index.embedded.generation import tantivy_errors
 from cachesync.index.opening import open_index
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
@@ -38,21 +40,31 @@ def refilled(index: Index) -> bool:
 
 
 def test_the_alias_is_a_link_to_the_live_generation(index: EmbeddedIndex, tmp_path: Path) -> None:
-    assert os.readlink(tmp_path / "specs") == "specs-1"
+    assert os.readlink(tmp_path / "specs/live") == "specs-1"
     fill(index, PAGES)
-    assert os.readlink(tmp_path / "specs") == "specs-2"
-    assert listing(tmp_path) == ["specs", "specs-2", "specs.lock"]
+    assert os.readlink(tmp_path / "specs/live") == "specs-2"
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-2"]
 
 
 def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_path: Path) -> None:
     with index.writer(1) as writer:
         write(writer.build(), [change_for(path_of("b"), page(title="b"))])
-    (tmp_path / "specs-7").mkdir()
-    (tmp_path / "specs-8").mkdir()
-    (tmp_path / "specs-8/precious").write_text("not ours")
-    (tmp_path / "specs-old").mkdir()
+    folder = tmp_path / "specs"
+    (folder / "specs-7").mkdir()
+    (folder / "specs-8").mkdir()
+    (folder / "specs-8/precious").write_text("not ours")
+    (folder / "specs-9").write_text("not ours")
+    (folder / "specs-10").symlink_to("specs-8")
+    (folder / "specs-old").mkdir()
     fill(index, PAGES)
-    assert listing(tmp_path) == ["specs", "specs-8", "specs-9", "specs-old", "specs.lock"]
+    assert listing(folder) == ["live", "lock", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
+
+
+def test_indices_of_any_names_live_side_by_side(index: EmbeddedIndex, tmp_path: Path) -> None:
+    for name in ("specs-1", "specs-2", "specs.lock", "live"):
+        fill(EmbeddedIndex(tmp_path, name), PAGES)
+    fill(index, PAGES)
+    assert listing(tmp_path) == ["live", "specs", "specs-1", "specs-2", "specs.lock"]
 
 
 @pytest.mark.parametrize("name", ["meta.json", "cachesync.json", ".managed.json"])
@@ -60,7 +72,7 @@ def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_pat
 def test_a_damaged_index_is_given_up_and_filled_again(
     index: EmbeddedIndex, tmp_path: Path, name: str, how: str
 ) -> None:
-    file = tmp_path / "specs" / name
+    file = tmp_path / "specs/live" / name
     if how == "gone":
         file.unlink()
     else:
@@ -69,13 +81,13 @@ def test_a_damaged_index_is_given_up_and_filled_again(
 
 
 def test_cut_segments_are_given_up_and_filled_again(index: EmbeddedIndex, tmp_path: Path) -> None:
-    for file in (tmp_path / "specs").glob("*.store"):
+    for file in (tmp_path / "specs/live").glob("*.store"):
         os.truncate(file, file.stat().st_size // 2)
     assert refilled(index)
 
 
 def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Path) -> None:
-    (tmp_path / "specs-1").rename(tmp_path / "elsewhere")
+    (tmp_path / "specs/specs-1").rename(tmp_path / "elsewhere")
     with pytest.raises(IndexUnavailableError):
         index.reader()
     assert refilled(index)
@@ -93,6 +105,7 @@ def test_something_foreign_in_the_aliass_place_is_left_alone(tmp_path: Path, kin
         foreign.write_text("precious")
     else:
         foreign.mkdir()
+        (foreign / "precious").write_text("x")
     index = EmbeddedIndex(tmp_path, "specs")
     for attempt in (index.reader, lambda: index.writer(0).__enter__()):
         with pytest.raises(UsageError, match="no index of cachesync"):
@@ -122,6 +135,51 @@ def test_becoming_the_writer_and_finding_nothing_to_do_writes_nothing(index: Emb
         assert live
         assert write(live, []) == []
     assert state() == before
+
+
+def test_what_a_crash_left_of_a_commit_is_in_nobodys_way(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Tantivy names files of deletions by a counter and won't write over one: a kill before ``meta.json`` leaves one."""
+    live = tmp_path / "specs/live"
+    kept = {name: (live / name).read_bytes() for name in ("meta.json", ".managed.json")}
+    change = change_for(path_of("a"), page(entry("a1"), title="a"), PAGES[path_of("a")])
+    for _ in range(2):
+        with index.writer(1) as writer:
+            generation = writer.live()
+            assert generation
+            assert write(generation, [change]) == [path_of("a")]
+        if list(live.glob("*.del")):
+            managed = (live / ".managed.json").read_bytes()
+            (live / "meta.json").write_bytes(kept["meta.json"])
+            (live / ".managed.json").write_bytes(managed)
+    assert index.reader().size()[0] in (1, 2)
+
+
+def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
+    for number in (errno.EACCES, errno.EMFILE, errno.EIO, errno.ENOSPC):
+        with pytest.raises(IndexUnavailableError, match=os.strerror(number)) as caught, tantivy_errors(tmp_path):
+            raise ValueError(f'An IO error occurred: Os {{ code: {number}, kind: Whatever, message: "x" }}')
+        assert not isinstance(caught.value, IndexUnusableError)
+        with pytest.raises(IndexUnavailableError, match=os.strerror(number)), tantivy_errors(tmp_path):
+            raise OSError(number, "x")
+    for error in (FileNotFoundError(errno.ENOENT, "x"), ValueError("corrupt")):
+        with pytest.raises(IndexUnusableError, match="damaged"), tantivy_errors(tmp_path):
+            raise error
+
+
+def test_others_may_read_what_the_umask_lets_them(index: EmbeddedIndex, tmp_path: Path) -> None:
+    live = tmp_path / "specs/live"
+    umask = os.umask(0)
+    os.umask(umask)
+    for file in live.iterdir():
+        if file.name != ".tantivy-writer.lock":
+            assert stat.S_IMODE(file.stat().st_mode) & ~umask & 0o444 == 0o444 & ~umask, file.name
+    assert stat.S_IMODE((live / ".tantivy-meta.lock").stat().st_mode) == 0o666
+    assert index.reader().size() == (2, 1)
+
+
+def test_the_holder_of_the_lock_is_named(index: EmbeddedIndex) -> None:
+    with index.writer(0), pytest.raises(IndexUnavailableError, match=f"process {os.getpid()} is still writing"):
+        index.writer(0).__enter__()
 
 
 def test_other_engines_are_told_apart() -> None:

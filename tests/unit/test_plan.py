@@ -7,7 +7,7 @@ import pytest
 from cachesync.documents import Rendered
 from cachesync.ledger import PageRecord, Signature, digests
 from cachesync.pages.page import Problem
-from cachesync.sync.plan import Loss, Todo, page_change, plan
+from cachesync.sync.plan import Guard, Loss, Todo, loss_between, page_change, plan
 from cachesync.sync.scan import Entry, Scan
 
 PAGE: Final = "_cache/a/x/specs.md"
@@ -19,7 +19,7 @@ def record(page: str = PAGE, specs: int = 2, digest: str | None = "d", *, settle
 
 
 def scanned(*entries: Entry, unread: tuple[str, ...] = ()) -> Scan:
-    return Scan({each.path: each for each in entries}, list(unread), [])
+    return Scan({each.path: each for each in entries}, dict.fromkeys(unread, False), [])
 
 
 SAME = Entry(PAGE, SIGNATURE)
@@ -57,7 +57,7 @@ def test_any_difference_of_the_signature_counts(field: int) -> None:
     assert plan(scanned(Entry(PAGE, Signature(*values))), [record()], {PAGE: 2}).read
 
 
-@pytest.mark.parametrize("unread", ["_cache/a/", "_cache/", "", PAGE])
+@pytest.mark.parametrize("unread", ["_cache/a", "_cache", "", PAGE])
 def test_what_could_not_be_listed_is_left_as_it_is(unread: str) -> None:
     result = plan(scanned(unread=(unread,)), [record()], {PAGE: 2, "_cache/a/y/specs.md": 1})
     assert result.gone == [] or unread == PAGE
@@ -65,14 +65,14 @@ def test_what_could_not_be_listed_is_left_as_it_is(unread: str) -> None:
 
 
 def test_an_unlisted_folder_beside_a_page_does_not_keep_it() -> None:
-    assert plan(scanned(unread=("_cache/a/x2/", "_cache/a/x/specs.md2")), [record()], {PAGE: 2}).gone
+    assert plan(scanned(unread=("_cache/a/x2", "_cache/a/x/specs.md2", "_cach")), [record()], {PAGE: 2}).gone
 
 
 def test_problems_of_the_scan_and_of_unchanged_pages_are_handed_on() -> None:
     problem = Problem("x", "y")
     known = record()
     known.problem, known.line = "broken", 7
-    result = plan(Scan({PAGE: SAME}, [], [problem]), [known], {PAGE: 2})
+    result = plan(Scan({PAGE: SAME}, {}, [problem]), [known], {PAGE: 2})
     assert result.problems == [problem, Problem(PAGE, "broken", 7)]
     assert result.unchanged == 0
 
@@ -101,19 +101,66 @@ def test_where_only_keys_are_known_everything_is_written() -> None:
     assert change.deletes == ["a/x/x"]
 
 
-def gone(*records: PageRecord) -> list[Todo]:
-    return [Todo(each.page, None, each) for each in records]
-
-
 def test_a_loss_is_summed_over_pages() -> None:
-    loss = Loss(gone(record("a", 5, "1"), record("b", 7, "2")))
+    loss = Loss([record("a", 5, "1"), record("b", 7, "2")])
     loss.shrunk(3)
     assert loss.total() == 15
 
 
 def test_a_page_found_again_under_another_name_is_no_loss() -> None:
-    loss = Loss(gone(record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)))
+    loss = Loss([record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)])
     loss.appeared("1")
     loss.appeared("2")
     loss.appeared("3")
     assert loss.total() == 6
+
+
+def test_the_loss_between_two_ledgers() -> None:
+    before = [record("same", 5), record("shrunk", 5), record("gone", 7, "g"), record("moved", 9, "m")]
+    after = [record("same", 5), record("shrunk", 2), record("moved/to", 9, "m"), record("grown", 100, "x")]
+    assert loss_between(before, after).total() == 3 + 7
+
+
+def test_a_guard_counts_all_passes_of_a_sync_together() -> None:
+    guard = Guard(0.5)
+    assert not guard.refuses(4, 8)
+    assert guard.refuses(5, 8)
+    guard.passed(4, 8)
+    assert guard.refuses(1, 4)
+    assert not guard.refuses(0, 4)
+    assert not Guard(0.5, consent=True).refuses(8, 8)
+
+
+def test_something_gone_while_it_was_listed_needs_another_pass() -> None:
+    assert plan(Scan({}, {"_cache/a": True}, []), [record()], {PAGE: 2}).again
+    assert not plan(Scan({}, {"_cache/a": False}, []), [record()], {PAGE: 2}).again
+
+
+def test_what_could_not_be_read_and_has_not_changed_is_a_retry() -> None:
+    known = record(digest=None, specs=0)
+    assert plan(scanned(SAME._replace(fault="a folder")), [known], {}).read[0].is_retry
+    changed = SAME._replace(signature=Signature(1, 2, 3, 4, 6))
+    assert not plan(scanned(changed), [known], {}).read[0].is_retry
+    assert not plan(scanned(SAME), [], {}).read[0].is_retry
+
+
+TWIN: Final = "a/x/specs.md"
+
+
+def test_a_page_keeps_its_ids_from_one_that_would_have_the_same() -> None:
+    result = plan(scanned(SAME, Entry(TWIN, SIGNATURE)), [record()], {PAGE: 2})
+    assert result.unchanged == 1
+    assert "ids of those of _cache/a/x/specs.md" in str(result.read[0].entry and result.read[0].entry.fault)
+    result = plan(scanned(SAME, Entry(TWIN, SIGNATURE)), [record(TWIN)], {TWIN: 2})
+    assert "ids of those of a/x/specs.md" in str(result.read[0].entry and result.read[0].entry.fault)
+
+
+@pytest.mark.parametrize(("old", "new"), [(PAGE, TWIN), (TWIN, PAGE)])
+def test_a_page_that_moved_to_where_it_has_the_same_ids_waits_for_their_deletion(old: str, new: str) -> None:
+    result = plan(scanned(Entry(new, SIGNATURE)), [record(old)], {old: 2})
+    assert (result.read, len(result.gone), result.again) == ([], 1, True)
+
+
+def test_of_two_new_pages_with_the_same_ids_the_first_by_path_has_them() -> None:
+    result = plan(scanned(SAME, Entry(TWIN, SIGNATURE)), [], {})
+    assert [bool(todo.entry and todo.entry.fault) for todo in result.read] == [False, True]

@@ -7,11 +7,19 @@ from pathlib import Path
 import pytest
 
 from cachesync.ledger import Signature
+from cachesync.pages.pattern import Pattern
 from cachesync.sync.read import Content, Moving, Unreadable, freshness, read
-from cachesync.sync.scan import Entry, signature_of
+from cachesync.sync.scan import Entry, Source, signature_of
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND
+
+
+NOWHERE = Entry("specs.md", Signature(0, 0, 0, 0, 0))
+
+
+def source(root: Path, max_bytes: int = 1000) -> Source:
+    return Source(root, Pattern(("specs.md",)), max_bytes)
 
 
 def entry(file: Path) -> Entry:
@@ -26,6 +34,7 @@ def entry(file: Path) -> Entry:
         (NOW - 5 * SECOND, NOW - SECOND, 1),  # whole seconds: the clock may tick every 2 s
         (NOW + 3600 * SECOND, NOW - 5 * SECOND, 0),  # somebody set a time in the future
         (NOW - SECOND // 2 + 1, NOW - SECOND // 2 + 1, 0),
+        (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # a clock that is ahead
     ],
 )
 def test_how_long_until_a_change_would_show(mtime: int, ctime: int, seconds: float) -> None:
@@ -35,25 +44,32 @@ def test_how_long_until_a_change_would_show(mtime: int, ctime: int, seconds: flo
 def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x" * 300_000)
-    found = read(tmp_path, entry(file), max_bytes=300_000)
+    found = read(source(tmp_path, 300_000), entry(file))
     assert isinstance(found, Content)
     assert found.data == b"x" * 300_000
     assert found.signature == signature_of(file.stat())
 
 
-def test_a_page_over_the_bound_is_not_read(tmp_path: Path) -> None:
+def test_a_page_that_grew_over_the_bound_is_moving(tmp_path: Path) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x" * 11)
-    assert read(tmp_path, entry(file), max_bytes=10) == Unreadable("11 bytes: expected at most 10 (pages.max_bytes)")
+    assert read(source(tmp_path, 10), entry(file)) == Moving()
 
 
 def test_a_page_that_is_gone_is_moving(tmp_path: Path) -> None:
-    assert read(tmp_path, Entry("specs.md", Signature(0, 0, 0, 0, 0)), 10) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Moving()
 
 
 def test_a_page_that_became_a_pipe_is_moving_and_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "specs.md")
-    assert read(tmp_path, Entry("specs.md", Signature(0, 0, 0, 0, 0)), 10) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Moving()
+
+
+def test_a_page_that_became_a_link_is_moving_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("x")
+    (tmp_path / "specs.md").symlink_to("other")
+    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert isinstance(read(source(tmp_path), NOWHERE._replace(link=True)), Content)
 
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
@@ -78,7 +94,7 @@ def test_a_page_written_to_while_it_is_read_is_moving(
         return data
 
     monkeypatch.setattr(os, "read", writing)
-    assert read(tmp_path, entry(file), 1000) == Moving()
+    assert read(source(tmp_path), entry(file)) == Moving()
 
 
 def test_a_read_error_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,4 +105,4 @@ def test_a_read_error_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "read", failing)
-    assert read(tmp_path, entry(file), 10) == Unreadable("cannot be read: Input/output error")
+    assert read(source(tmp_path), entry(file)) == Unreadable("cannot be read: Input/output error")

@@ -1,20 +1,25 @@
 """What a scan finds on real disks."""
 
+import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cachesync.errors import UsageError
-from cachesync.sync.scan import Pattern, scan
+from cachesync.pages.pattern import Pattern
+from cachesync.sync.scan import Scan, Source, scan
 from tests.support.pages import entry, page, path_of, put
 
-PATTERN = Pattern(("_cache/**/specs.md",))
+
+def source(root: Path, include: tuple[str, ...] = ("_cache/**/specs.md",), exclude: tuple[str, ...] = ()) -> Source:
+    return Source(root, Pattern(include, exclude), max_bytes=10_000)
 
 
 def faults(root: Path) -> dict[str, str | None]:
-    return {path: entry.fault for path, entry in scan(root, PATTERN).entries.items()}
+    return {path: entry.fault for path, entry in scan(source(root)).entries.items()}
 
 
 def test_pages_are_found_and_their_neighbours_left_alone(tmp_path: Path) -> None:
@@ -41,7 +46,7 @@ def test_pages_are_found_and_their_neighbours_left_alone(tmp_path: Path) -> None
 def test_patterns_choose(tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], found: list[str]) -> None:
     for tag, package in (("a", "x"), ("a", "y"), ("b", "x")):
         put(tmp_path, page(entry()), package, tag)
-    entries = scan(tmp_path, Pattern(include, exclude)).entries
+    entries = scan(source(tmp_path, include, exclude)).entries
     assert sorted(entries) == [f"_cache/{each}/specs.md" for each in found]
 
 
@@ -83,15 +88,20 @@ def test_what_is_no_regular_file_is_found_with_its_fault(tmp_path: Path) -> None
     }
 
 
-def test_two_pages_of_the_same_ids_are_one_page_and_a_fault(tmp_path: Path) -> None:
-    first = tmp_path / "_cache/develop/zlib/specs.md"
-    second = tmp_path / "develop/zlib/specs.md"
-    for file in (first, second):
-        file.parent.mkdir(parents=True)
-        file.write_bytes(page(entry()))
-    entries = scan(tmp_path, Pattern(("specs.md",))).entries
-    assert entries["_cache/develop/zlib/specs.md"].fault is None
-    assert "ids of those of _cache/develop/zlib/specs.md" in str(entries["develop/zlib/specs.md"].fault)
+def test_a_page_over_the_bound_is_found_with_its_fault(tmp_path: Path) -> None:
+    put(tmp_path, b"x" * 10_001)
+    assert faults(tmp_path) == {path_of(): "10,001 bytes: expected at most 10,000 (pages.max_bytes)"}
+
+
+def test_what_is_in_a_folder_called_like_a_page_is_none(tmp_path: Path) -> None:
+    (tmp_path / path_of()).mkdir(parents=True)
+    (tmp_path / path_of() / "notes.md").write_text("x")
+    assert faults(tmp_path) == {path_of(): "a folder: expected a regular file"}
+
+
+def test_a_line_break_in_a_name_hides_nothing(tmp_path: Path) -> None:
+    put(tmp_path, page(entry()), "new\nline")
+    assert list(faults(tmp_path)) == [path_of("new\nline")]
 
 
 def test_names_that_cannot_be_ids_are_problems(tmp_path: Path) -> None:
@@ -102,7 +112,7 @@ def test_names_that_cannot_be_ids_are_problems(tmp_path: Path) -> None:
     long = tmp_path.joinpath("_cache", *["x" * 200] * 3)
     long.mkdir(parents=True)
     (long / "specs.md").write_bytes(page(entry()))
-    found = scan(tmp_path, PATTERN)
+    found = scan(source(tmp_path))
     assert list(found.entries) == [path_of()]
     assert sorted(problem.message.split(":")[0] for problem in found.problems) == [
         "the path is longer than 512 bytes",
@@ -110,26 +120,54 @@ def test_names_that_cannot_be_ids_are_problems(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_that_cannot_be_listed_is_a_problem_and_covers_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", ["scandir", "is_dir"])
+def test_a_folder_that_cannot_be_looked_at_is_a_problem_and_covers_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
+    """Some file systems don't tell what an entry is, so that already asking whether it is a folder can fail."""
     put(tmp_path, page(entry()), "zlib", "a")
     put(tmp_path, page(entry()), "zlib", "b")
     real = os.scandir
 
-    def failing(path: str) -> object:
+    class FailingEntry:
+        name = "b"
+
+        def is_dir(self, **_options: bool) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+    @contextlib.contextmanager
+    def failing(path: str) -> Iterator[Iterator[object]]:
         if path.endswith("_cache/b/"):
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        with real(path) as entries:
+            yield (FailingEntry() if call == "is_dir" and each.name == "b" else each for each in entries)
 
     monkeypatch.setattr(os, "scandir", failing)
-    found = scan(tmp_path, PATTERN)
+    found = scan(source(tmp_path))
     assert list(found.entries) == [path_of("zlib", "a")]
     assert [str(problem) for problem in found.problems] == [
-        "_cache/b/: cannot be listed: Permission denied; its pages are left as they are"
+        "_cache/b: cannot be looked at: Permission denied; what the index has of it stays as it is"
     ]
     assert not found.covers(path_of("zlib", "b"))
     assert found.covers(path_of("gone", "a"))
+    assert not any(found.unread.values())
+
+
+def test_a_folder_that_goes_while_it_is_scanned_is_no_problem_but_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, page(entry()), "zlib", "b")
+    real = os.scandir
+
+    def vanishing(path: str) -> object:
+        if path.endswith("_cache/b/"):
+            os.rename(path, tmp_path / "elsewhere")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    found = scan(source(tmp_path))
+    assert found == Scan({}, {"_cache/b": True}, [])
+    assert not found.covers(path_of("zlib", "b"))
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
@@ -138,7 +176,7 @@ def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path, kind: str) -> None
     if kind == "file":
         root.write_text("x")
     with pytest.raises(UsageError, match=r"pages\.root"):
-        scan(root, PATTERN)
+        scan(source(root))
 
 
 def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,4 +192,4 @@ def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "scandir", replacing)
     with pytest.raises(Exception, match="was replaced while it was scanned"):
-        scan(root, PATTERN)
+        scan(source(root))

@@ -27,6 +27,10 @@ def spec(
             "gcc@=3.1-20210216 languages='c,c++ x' -shared+strip-all target=zen3 os=rhel8",
             spec("3.1-20210216", None, None, "rhel8", "zen3", "languages='c,c++ x'", "~shared", "+strip-all"),
         ),
+        (
+            "a@1 cflags='-O2 ^x' arch=linux-rhel8-zen3  ^b@2",
+            spec("1", None, "linux", "rhel8", "zen3", "cflags='-O2 ^x'"),
+        ),
         ("tree-sitter@tr6_forwards", spec("tr6_forwards", None, None, None, None)),
     ],
 )
@@ -42,6 +46,8 @@ def test_the_root_node_is_read(text: str, expected: Spec) -> None:
         ("zlib", "expected @version"),
         ("zlib@1.2 !", "at character 9"),
         ("zlib@1.2 word", "at character 9"),
+        ("a@1@2", "expected one version, found another at character 4"),
+        ("a@1%gcc@9%clang@1", "expected one compiler"),
     ],
 )
 def test_anything_else_names_the_character(text: str, says: str) -> None:

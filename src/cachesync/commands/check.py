@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from cachesync.commands.output import plural, print_json
+from cachesync.commands.output import plural, print_json, printable
 from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
 from cachesync.pages.page import Problem
@@ -22,12 +22,12 @@ def check(wiring: Wiring, paths: tuple[Path, ...], as_json: bool) -> int:
     """
     pages = specs = 0
     problems: list[Problem] = []
-    for _, _, documents in named_pages(paths, wiring.source):
+    for _, documents in named_pages(paths, wiring.source):
         pages += 1
         if isinstance(documents, Problem):
             problems.append(documents)
             if not as_json:
-                click.echo(str(documents))
+                click.echo(printable(str(documents)))
         else:
             specs += len(documents)
     if as_json:

@@ -8,15 +8,13 @@ from typing import NamedTuple
 from cachesync.documents import Rendered, render
 from cachesync.errors import UsageError
 from cachesync.pages.page import PREFIX, Page, Problem, parse
-from cachesync.sync.apply import Source
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, signature_of
+from cachesync.sync.scan import Entry, Scan, Source, look_at, scan
 
 
 class Named(NamedTuple):
     """A page named by a path, and its documents."""
 
-    file: Path
     page: str
     """The page's path below the root."""
     documents: list[Rendered] | Problem
@@ -24,57 +22,61 @@ class Named(NamedTuple):
 
 
 def named_pages(paths: tuple[Path, ...], source: Source) -> Iterator[Named]:
-    """Read the pages at ``paths``; a folder stands for all pages in it.
+    """Read the pages at ``paths`` by the rules of ``sync``; a folder stands for all pages in it.
 
     Raises:
         UsageError: nothing is there, or a folder has no page.
     """
     for path in paths:
-        files = _pages_below(path, source) if path.is_dir() else [path]
-        if not files:
+        if not os.path.lexists(path):
+            raise UsageError(f"{path}: No such file or directory")
+    for path in paths:
+        root, below = _placed(path, source.root)
+        placed = source._replace(root=root)
+        is_folder = path.is_dir() and not placed.pattern.matches(below)
+        found = scan(placed, below) if is_folder else _one(placed, below)
+        if not (found.entries or found.problems):
             raise UsageError(f"{path}: no page in this folder; expected files that pages.include matches")
-        for file in files:
-            page = page_path(file, source.root)
-            found = _parse(file, page, source)
-            documents = render(found) if isinstance(found, Page) else found
+        named = [Named(problem.page, problem) for problem in found.problems]
+        named += [Named(page, _documents(entry, placed)) for page, entry in sorted(found.entries.items())]
+        for page, documents in named:
             if isinstance(documents, Problem):
-                documents = Problem(str(file), documents.message, documents.line)
-            yield Named(file, page, documents)
+                shown = path / os.path.relpath(page, below or ".") if is_folder else path
+                yield Named(page, Problem(str(shown), documents.message, documents.line))
+            else:
+                yield Named(page, documents)
 
 
-def page_path(file: Path, root: Path) -> str:
-    """Return what the path of a page is below the root.
+def _placed(path: Path, root: Path) -> tuple[Path, str]:
+    """Return the root that a path is below, and the path below it.
 
-    A file elsewhere is named from its ``_cache`` folder on, if it is in one.
+    Elsewhere than below ``pages.root``, the root is what holds the ``_cache`` folder that the path is in, else a folder
+    itself, else the folder that a file is in.
     """
-    absolute = _absolute(file)
-    for base in (_absolute(root), root.resolve()):
+    absolute = Path(os.path.normpath(path.absolute()))  # not resolved: a page is named by where it was found
+    for base in (Path(os.path.normpath(root.absolute())), root.resolve()):
         if absolute.is_relative_to(base):
-            return absolute.relative_to(base).as_posix()
-    before, folder, after = absolute.as_posix().rpartition(f"/{PREFIX}")
-    return PREFIX + after if folder else before.lstrip("/") or absolute.name
+            below = absolute.relative_to(base).as_posix()
+            return base, "" if below == "." else below
+    before, cache, after = f"{absolute.as_posix()}/".rpartition(f"/{PREFIX}")
+    if cache:
+        return Path(before or "/"), (PREFIX + after).rstrip("/")
+    return (absolute, "") if absolute.is_dir() else (absolute.parent, absolute.name)
 
 
-def _absolute(path: Path) -> Path:
-    """Make a path absolute without following links: a page is named by where it was found."""
-    return Path(os.path.normpath(path.absolute()))
-
-
-def _pages_below(folder: Path, source: Source) -> list[Path]:
-    """List a folder's pages by name. Folders that are links aren't followed, as in a scan."""
-    files = [Path(path) / name for path, _, names in os.walk(folder) for name in names]
-    return sorted(file for file in files if source.pattern.matches(page_path(file, source.root)))
-
-
-def _parse(file: Path, page: str, source: Source) -> Page | Problem:
+def _one(source: Source, path: str) -> Scan:
     try:
-        entry = Entry(str(file.absolute()), signature_of(file.stat()))
+        return Scan({path: look_at(source, path)}, {}, [])
     except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    match read(Path("/"), entry, source.max_bytes):
+        return Scan({}, {}, [Problem(path, f"cannot be looked at: {error.strerror}")])
+
+
+def _documents(entry: Entry, source: Source) -> list[Rendered] | Problem:
+    match read(source, entry):
         case Content(data):
-            return parse(page, data)
+            page = parse(entry.path, data)
+            return render(page) if isinstance(page, Page) else page
         case Unreadable(message):
-            return Problem(page, message)
+            return Problem(entry.path, message)
         case Moving():
-            return Problem(page, "it changed while it was read: try again")
+            return Problem(entry.path, "it changed while it was read: try again")

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from cachesync.commands.output import printable
 from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
 from cachesync.documents import document_id
@@ -24,10 +25,10 @@ def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
     """
     problems = 0
     out = sys.stdout.buffer
-    for _, page, documents in named_pages(paths, wiring.source):
+    for page, documents in named_pages(paths, wiring.source):
         if isinstance(documents, Problem):
             problems += 1
-            click.echo(str(documents), err=True)
+            click.echo(printable(str(documents)), err=True)
             continue
         for key, source in documents:
             id = msgspec.json.encode(document_id(page, key))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cachesync.commands.output import plural, print_json
+from cachesync.commands.output import plural, print_json, printable
 from cachesync.commands.wiring import Wiring
 from cachesync.search import text
 from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
@@ -16,6 +16,7 @@ _COLUMNS = ("package", "version", "compiler", "os", "target", "tag", "hash", "st
 _WHOLE = ("package", "version", "hash")
 _WHOLE_WIDTH = 24
 _HASH_SHOWN = 7
+_CELL = 80
 _STACKS_SHOWN = 2
 _UNLIMITED_WIDTH = 10_000
 
@@ -56,7 +57,7 @@ def search(
     request = text.search(" ".join(query))._replace(
         filters=parse_filters(filters), facets=tuple(parse_facet(facet) for facet in facets), limit=limit
     )
-    if sort:
+    if sort is not None:
         request = request._replace(ranks=(), order=parse_order(sort))
     answer = wiring.index.reader().search(request)
     if as_json:
@@ -103,7 +104,7 @@ def _table(columns: tuple[str, ...], rows: list[list[str]], keep: tuple[str, ...
         least = max(len(column), min(longest, _WHOLE_WIDTH)) if column in keep else None
         table.add_column(column, no_wrap=True, min_width=least, justify="right" if column == "specs" else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)[:_CELL]) for cell in row))
     return table
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import click
 import msgspec
 
-from cachesync.commands.output import plural, print_json
+from cachesync.commands.output import plural, print_json, printable
 from cachesync.commands.wiring import Wiring
+from cachesync.errors import CachesyncError
 from cachesync.pages.page import Problem
-from cachesync.sync.plan import Plan, plan
+from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan
 
 
@@ -18,49 +19,62 @@ from cachesync.sync.scan import scan
 @click.pass_obj
 def status(wiring: Wiring, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now."""
-    index = wiring.index
-    reader = index.reader()
+    reader = wiring.index.reader()
     specs, pages = reader.size()
-    found_on_disk = scan(wiring.source.root, wiring.source.pattern)
-    pending = plan(found_on_disk, reader.records(), reader.counts())
-    last_synced = None
-    problems = list(found_on_disk.problems)
+    problems: list[Problem] = []
+    last_written = None
     for record in reader.records():
-        last_synced = max(last_synced or record.synced, record.synced)
+        last_written = max(last_written or record.synced, record.synced)
         if record.problem:
             problems.append(Problem(record.page, record.problem, record.line))
+    waiting: list[Todo] | None = None
+    reason = None
+    try:
+        on_disk = scan(wiring.source)
+    except CachesyncError as error:
+        reason = str(error).splitlines()[0]
+    else:
+        pending = plan(on_disk, reader.records(), reader.counts())
+        waiting = [todo for todo in [*pending.read, *pending.gone] if not todo.is_retry]
+        problems += on_disk.problems
+        if on_disk.unread:
+            reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
     found: dict[str, Any] = {
-        "engine": index.engine,
-        "url": index.url,
+        "engine": wiring.index.engine,
+        "url": wiring.index.url,
         "generation": reader.generation,
         "specs": specs,
         "pages": pages,
-        "problems": [msgspec.to_builtins(problem) for problem in problems],
-        "in_sync": not (pending.read or pending.gone),
-        "lag_seconds": _lag(pending),
-        "last_synced": last_synced,
+        "problems": [msgspec.to_builtins(problem) for problem in sorted(problems, key=lambda each: each.page)],
+        "in_sync": waiting == [] and not reason,
+        "lag_seconds": None if waiting is None else _lag(waiting),
+        "last_written": last_written,
     }
     if as_json:
         print_json(found)
-    else:
-        _print(found, len(pending.read) + len(pending.gone), problems)
+        return 0
+    click.echo(f"index     {found['url']} ({found['generation']})")
+    click.echo(f"holds     {plural(specs, 'spec')} of {plural(pages, 'page')}")
+    click.echo(f"written   {last_written or 'never'}")
+    click.echo(f"in sync   {_in_sync(waiting, reason)}")
+    click.echo(f"problems  {len(problems)}")
+    for problem in sorted(problems, key=lambda each: each.page):
+        click.echo(f"  {printable(str(problem))}")
     return 0
 
 
-def _lag(pending: Plan) -> float | None:
+def _in_sync(waiting: list[Todo] | None, reason: str | None) -> str:
+    if reason:
+        return f"unknown: {reason}"
+    if not waiting:
+        return "yes"
+    return f"no: {plural(len(waiting), 'page')} to look at, such as {printable(waiting[0].page)}"
+
+
+def _lag(waiting: list[Todo]) -> float | None:
     """Return how long the oldest change has waited; None if there are only deletions, which leave no time behind."""
-    changed = [each.entry.signature for each in pending.read if each.entry]
+    changed = [todo.entry.signature for todo in waiting if todo.entry]
     if not changed:
-        return None if pending.gone else 0.0
+        return None if waiting else 0.0
     oldest = min(max(signature.mtime_ns, signature.ctime_ns) for signature in changed)
     return max(0.0, round(time.time() - oldest / 1e9, 3))
-
-
-def _print(found: dict[str, Any], pending: int, problems: list[Problem]) -> None:
-    click.echo(f"index     {found['url']} ({found['generation']})")
-    click.echo(f"holds     {plural(found['specs'], 'spec')} of {plural(found['pages'], 'page')}")
-    click.echo(f"synced    {found['last_synced'] or 'never'}")
-    click.echo("in sync   " + ("yes" if found["in_sync"] else f"no: {plural(pending, 'page')} to look at"))
-    click.echo(f"problems  {len(problems)}")
-    for problem in problems:
-        click.echo(f"  {problem}")

@@ -2,12 +2,15 @@
 
 import click
 
-from cachesync.commands.output import plural, print_json, progress
+from cachesync.commands.output import plural, print_json, printable, progress
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
-from cachesync.errors import IndexUnavailableError, RefusedError
+from cachesync.errors import IndexUnusableError, RefusedError
 from cachesync.index.base import PageChange, Reader
 from cachesync.sync import turn
 from cachesync.sync.report import Report
+from cachesync.sync.scan import require_root
+
+_HELD_SHOWN = 3
 
 
 @click.command()
@@ -25,6 +28,7 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
     if dry_run:
         report = turn.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
     else:
+        require_root(wiring.source.root)  # before the index leaves anything on disk
         with wiring.index.writer(WRITER_WAIT) as writer, progress("sync") as show:
             report = turn.sync(wiring.source, writer, guard, show)
     if as_json:
@@ -34,17 +38,25 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
     if report.held:
         raise RefusedError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
-            f"({wiring.config.safety.max_delete_fraction:g}) of all; {plural(report.held, 'page')} kept as before.\n"
+            f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
+            f"{plural(len(report.held), 'page')} kept as before: {_some(report.held)}\n"
             "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete"
         )
     return 1 if report.problems else 0
 
 
+def _some(pages: list[str]) -> str:
+    more = f" and {len(pages) - _HELD_SHOWN:,} more" if len(pages) > _HELD_SHOWN else ""
+    return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
+
+
 def _reader(wiring: Wiring) -> Reader | None:
-    """Return the index as it is; without one everything is still to be added."""
+    """Return the index as it is; without one, or with one to be built anew, everything is still to be added."""
+    if not wiring.index.exists():
+        return None
     try:
         return wiring.index.reader()
-    except IndexUnavailableError:
+    except IndexUnusableError:
         return None
 
 
@@ -60,7 +72,7 @@ def _print_change(change: PageChange) -> None:
     elif change.record.problem:
         kind = "problem"
     fresh = sum(put.fresh for put in change.puts)
-    click.echo(f"{kind:8} {change.page}  +{fresh} ~{len(change.puts) - fresh} -{len(change.deletes)}")
+    click.echo(f"{kind:8} {printable(change.page)}  +{fresh} ~{len(change.puts) - fresh} -{len(change.deletes)}")
 
 
 def _print(report: Report, dry_run: bool) -> None:
@@ -70,6 +82,6 @@ def _print(report: Report, dry_run: bool) -> None:
         f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
     )
     click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
-    for problem in report.problems:
-        click.echo(str(problem), err=True)
+    for problem in sorted(report.problems, key=lambda each: each.page):
+        click.echo(printable(str(problem)), err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

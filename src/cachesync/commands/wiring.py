@@ -7,8 +7,9 @@ from cachesync import config, log
 from cachesync.config import Config, Loaded
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
-from cachesync.sync.apply import Guard, Source
-from cachesync.sync.scan import Pattern
+from cachesync.pages.pattern import Pattern
+from cachesync.sync.plan import Guard
+from cachesync.sync.scan import Source
 
 WRITER_WAIT = 60.0
 """Seconds that a writing command waits for another to end."""
@@ -45,4 +46,4 @@ class Wiring:
 
     def guard(self, consent: bool) -> Guard:
         """How much a pass may lose."""
-        return Guard(self.config.safety.max_delete_fraction, consent)
+        return Guard(self.config.safety.max_delete_fraction, consent=consent)

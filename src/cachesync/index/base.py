@@ -53,7 +53,7 @@ class Written(NamedTuple):
 class Reader(Protocol):
     """One generation, as it was when it was opened.
 
-    Every method may raise IndexDamagedError.
+    Every method may raise IndexUnusableError.
     """
 
     @property
@@ -103,6 +103,9 @@ class Writer(Protocol):
     def live(self) -> Generation | None:
         """Open the live generation; None where there is none to use: none yet, damaged, or made by other code."""
 
+    def replaced(self) -> Reader | None:
+        """Open the generation that ``live`` wouldn't, as far as it can be read; None where there is none."""
+
     def build(self) -> Generation:
         """Start a new, empty generation beside the live one. Nobody finds it before it is promoted."""
 
@@ -115,6 +118,9 @@ class Index(Protocol):
 
     engine: str
     url: str
+
+    def exists(self) -> bool:
+        """Tell whether there is a live generation, whatever its state."""
 
     def reader(self) -> Reader:
         """Open the live generation for reading.

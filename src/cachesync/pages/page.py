@@ -79,10 +79,11 @@ _decode_meta: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def _fast(path: str, data: bytes) -> Page | None:
     """Read a page of the usual shape, or return None where anything about it is unusual.
 
-    Where it reads a page, the safe way would read the same.
+    Where it reads a page, the safe way would read the same. Hence only ASCII: YAML folds and refuses some characters
+    that JSON keeps.
     """
     lines = _header(data)
-    if lines is None or b"\0" in data:
+    if lines is None or not data.isascii() or b"\0" in data or b"\x7f" in data:
         return None
     title = _TITLE.fullmatch(lines.get(b"title", b""))
     categories = _CATEGORIES.fullmatch(lines.get(b"categories", b""))
@@ -92,10 +93,9 @@ def _fast(path: str, data: bytes) -> Page | None:
     ):
         return None
     try:
-        data.decode()
         _decode_meta(lines.get(b"meta", b"{}"))
         details = _decode_details(lines[b"spec_details"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError):
         return None
     package = (title[1] or title[2]).decode()
     tag = categories[2].decode() if categories[2] else _tag(path)
@@ -174,7 +174,7 @@ def _line(front: Mapping, path: list[str | int]) -> int:
 
 def _package(front: Mapping) -> str:
     title = front.get("title")
-    if not isinstance(title, str) or not title.strip():
+    if not isinstance(title, str) or not title.strip() or title != title.strip():
         found = describe(title) if "title" in front else "no such key"
         raise _FaultError(f"title: expected the package's name, found {found}", _line(front, ["title"]))
     return title
@@ -249,12 +249,13 @@ def _keyed(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str,
     """
     specs: dict[str, Spec] = {}
     for position, spec in enumerate(details):
+        if spec.size != "-":
+            spec.size = _size(spec.size)
+        fault = _entry_fault(spec)
+        if fault:
+            field, message = fault
+            raise _FaultError(f"spec_details[{position}].{field}: {message}", line_at(position, field))
         key = spec.hash or ""
-        if spec.size != "-" or len(spec.versions) != 1 or not spec.versions[0] or not key.isalnum():
-            fault = _entry_fault(spec)
-            if fault:
-                field, message = fault
-                raise _FaultError(f"spec_details[{position}].{field}: {message}", line_at(position, field))
         first = specs.setdefault(key, spec)
         if first is not spec and first != spec:
             message = f"{key} occurs twice with different values; expected one entry for each hash"
@@ -262,21 +263,20 @@ def _keyed(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str,
     return specs
 
 
+def _size(size: int | str | None) -> int | str | None:
+    """Turn a number in text, as YAML has it, into the number that JSON has."""
+    return int(size) if isinstance(size, str) and re.fullmatch(r"-?[0-9]{1,20}", size) else size
+
+
 def _entry_fault(spec: Spec) -> tuple[str, str] | None:
-    """Return the field of an entry that can't be used and why. A size in digits becomes a number on the way."""
-    if not spec.hash:
+    """Return the field of an entry that can't be used, and why."""
+    hash, versions, size = spec.hash, spec.versions, spec.size
+    if not hash:
         return "hash", "missing; expected the spec's hash"
-    if not spec.hash.isprintable() or re.search(r"[\s/]", spec.hash):
-        return "hash", f"expected letters and digits, found {spec.hash!r:.80}"
-    if len(spec.versions) != 1 or not spec.versions[0]:
-        return "versions", f"expected a list of exactly one version, found {spec.versions!r:.80}"
-    if (
-        isinstance(spec.size, str)
-        and spec.size.isascii()
-        and spec.size.isdigit()
-        and len(spec.size) <= len(str(MAX_SIZE))
-    ):
-        spec.size = int(spec.size)
-    if spec.size not in (None, "-") and not (isinstance(spec.size, int) and 0 <= spec.size <= MAX_SIZE):
-        return "size", f"expected a number of bytes or '-', found {spec.size!r:.80}"
+    if not hash.isalnum() and (not hash.isprintable() or re.search(r"[\s/]", hash)):
+        return "hash", f"expected letters and digits, found {hash!r:.80}"
+    if len(versions) != 1 or not versions[0] or versions[0].isspace():
+        return "versions", f"expected a list of exactly one version, found {versions!r:.80}"
+    if size != "-" and size is not None and not (isinstance(size, int) and 0 <= size <= MAX_SIZE):
+        return "size", f"expected a number of bytes or '-', found {size!r:.80}"
     return None

@@ -7,10 +7,11 @@ from cachesync.pages.spec import Spec
 
 _NAME: Final = r"[A-Za-z0-9_][\w-]*"
 _VERSION: Final = r"@=?([\w./=-]+)"
-_ROOT: Final = re.compile(
+_PART: Final = re.compile(
     rf"""
     \s*(?:
-        {_VERSION.replace("(", "(?P<version>")}
+        (?P<end>\^|\Z)
+      | {_VERSION.replace("(", "(?P<version>")}
       | %(?P<compiler>{_NAME}(?:@=?[\w./=-]+)?)
       | (?P<switch>[+~]{_NAME}|(?<=\s)-{_NAME})
       | (?P<key>{_NAME}):?=(?P<value>'[^']*'|"[^"]*"|[^\s^]*)
@@ -26,19 +27,19 @@ def parse(text: str) -> Spec:
     Raises:
         ValueError: the text is no such spec, or has no version; the message names the character.
     """
-    root = text.partition("^")[0].rstrip()
-    start = _PACKAGE.match(root)
+    start = _PACKAGE.match(text)
     if not start:
         raise ValueError("expected a package's name at character 1")
     fields: dict[str, str] = {}
     variants: list[str] = []
     position = start.end()
-    while position < len(root):
-        match = _ROOT.match(root, position)
-        if not match:
-            raise ValueError(f"expected @version, %compiler, +variant or key=value at character {position + 1}")
-        position = match.end()
+    while match := _PART.match(text, position):
+        if match["end"] is not None:
+            break
         _take(match, fields, variants)
+        position = match.end()
+    else:
+        raise ValueError(f"expected @version, %compiler, +variant or key=value at character {position + 1}")
     if "version" not in fields:
         raise ValueError("expected @version behind the package's name")
     platform, os, target = _architecture(fields)
@@ -53,16 +54,19 @@ def parse(text: str) -> Spec:
 
 
 def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:
-    if version := match["version"]:
-        fields["version"] = version
-    elif compiler := match["compiler"]:
-        fields["compiler"] = compiler
-    elif switch := match["switch"]:
-        variants.append(switch.replace("-", "~", 1) if switch[0] == "-" else switch)
-    elif (key := match["key"]) in ("arch", "platform", "os", "target"):
-        fields[key] = match["value"]
-    else:
+    """Put one part of a spec where it belongs."""
+    key = next((name for name in ("version", "compiler") if match[name]), match["key"])
+    if match["switch"]:
+        variants.append(re.sub("^-", "~", match["switch"]))
+    elif key not in _FIELDS:
         variants.append(match[0].strip())
+    elif key in fields:
+        raise ValueError(f"expected one {key}, found another at character {match.start() + 1}")
+    else:
+        fields[key] = match["version"] or match["compiler"] or match["value"]
+
+
+_FIELDS: Final = frozenset({"version", "compiler", "arch", "platform", "os", "target"})
 
 
 def _architecture(fields: dict[str, str]) -> tuple[str | None, str | None, str | None]:

@@ -1,6 +1,7 @@
 """What is asked of an index and what it answers."""
 
 import datetime as dt
+import re
 from typing import Any, Final, NamedTuple
 
 from cachesync.documents import FIELDS, Field
@@ -9,6 +10,8 @@ from cachesync.search.query import All, And, Or, Query, Term
 
 DEFAULT_LIMIT: Final = 20
 DEFAULT_FACET_SIZE: Final = 20
+MAX_FACET_SIZE: Final = 10_000
+
 
 Hit = dict[str, Any]
 """A document's fields, and its ``_id``."""
@@ -124,8 +127,8 @@ def parse_facet(text: str) -> Facet:
         raise UsageError(f"--facet {text}: {name} is a number; expected a field with names to count")
     if not colon:
         return Facet(name)
-    if not (size.isascii() and size.isdigit() and int(size) > 0):
-        raise UsageError(f"--facet {text}: expected a number from 1 behind the colon")
+    if not re.fullmatch("[1-9][0-9]{0,4}", size) or int(size) > MAX_FACET_SIZE:
+        raise UsageError(f"--facet {text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} behind the colon")
     return Facet(name, int(size))
 
 
@@ -153,16 +156,13 @@ def _filterable(name: str, option: str, text: str) -> Field:
 
 
 def _value(field: Field, value: str, text: str) -> str | int:
-    try:
-        match field.kind:
-            case "long":
-                return int(value)
-            case "date":
-                return dt.date.fromisoformat(value).isoformat()
-            case _ if field.name == "compiler":
-                return value.replace("@=", "@", 1)
-            case _:
-                return value
-    except ValueError:
-        wanted = "a number of bytes" if field.kind == "long" else "a date like 2025-03-23"
-        raise UsageError(f"--filter {text}: expected {wanted}") from None
+    if field.kind == "long":
+        if not re.fullmatch("[0-9]{1,18}", value):
+            raise UsageError(f"--filter {text:.80}: expected a number of bytes")
+        return int(value)
+    if field.kind == "date":
+        try:
+            return dt.date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise UsageError(f"--filter {text:.80}: expected a date like 2025-03-23") from None
+    return value.replace("@=", "@", 1) if field.name == "compiler" else value

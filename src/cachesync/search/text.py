@@ -30,10 +30,10 @@ def search(text: str) -> Request:
     looked for in the spec (package, version, variants, platform, os, target, compiler), in the tag, the stacks and the
     hash. ``+mpi``, ``~mpi`` (or ``-mpi``) and ``key=value`` are variants, ``target=zen4`` also a field, ``/abc`` a
     hash. Documents whose package is called like a word come first, then those with it as parts of the name (``mkl`` in
-    ``intel-oneapi-mkl``), then those where such a part is begun. Without any word everything is found.
+    ``intel-oneapi-mkl``), then those where such a part is begun. No text, or ``*``, finds everything.
 
     Raises:
-        UsageError: a character that isn't UTF-8, or more than :data:`MAX_CHARACTERS`.
+        UsageError: text without a word, not UTF-8, or longer than :data:`MAX_CHARACTERS`.
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"the query has {len(text):,} characters: expected at most {MAX_CHARACTERS:,}")
@@ -43,10 +43,12 @@ def search(text: str) -> Request:
     plain = [rest for word in typed if (rest := _SWITCH.sub("", word)) and words(rest)]
     parts = [Term("variants", re.sub("^-", "~", switch)) for switch in switches] + [_somewhere(word) for word in plain]
     if not parts:
+        if text.strip() not in ("", "*"):
+            raise UsageError(f"the query {text.strip()!r} has no word to look for; without a query everything is found")
         return Request(All())
     split = [tuple(words(word)) for word in plain]
     ranks = (
-        Or(tuple(Term("package", word.lower()) for word in plain)),
+        Or(tuple(Term("package", name) for word in plain for name in _spellings(word))),
         Or(tuple(Words("package.text", each, begun=False) for each in split)),
         Or(tuple(Words("package.text", each) for each in split)),
     )
@@ -56,11 +58,22 @@ def search(text: str) -> Request:
 def _somewhere(word: str) -> Query:
     if word.startswith("/"):
         return Prefix("hash", word[1:].lower())
-    found: list[Query] = [Words("spec", tuple(words(word)))]
-    found += [Prefix(field, word.lower()) for field in ("tag", "stacks", "hash")]
     key, equals, value = word.partition("=")
-    if equals:
-        found.append(Term("variants", word))
-        if key in FIELDS and FIELDS[key].kind == "keyword":
-            found.append(Term(key, value))
+    if equals and key != "arch":
+        return _key_and_value(key.removesuffix(":"), value)
+    found: list[Query] = [Words("spec", tuple(words(word)))]
+    found += [Prefix(field, start) for field in ("tag", "stacks", "hash") for start in _spellings(word)]
     return Or(tuple(found))
+
+
+def _key_and_value(key: str, value: str) -> Query:
+    """A variant, which pages write with ``=`` or ``:=`` and sometimes in quotes, or a field."""
+    found = [Term("variants", f"{key}{sign}{text}") for sign in ("=", ":=") for text in (value, f"'{value}'")]
+    if key in FIELDS and FIELDS[key].kind == "keyword":
+        found.append(Term(key, value))
+    return Or(tuple(found))
+
+
+def _spellings(word: str) -> list[str]:
+    """Return a word as typed and in small letters."""
+    return list(dict.fromkeys((word, word.lower())))

@@ -1,9 +1,9 @@
 """Carry out a plan: read each page, turn it into documents, and say what changes."""
 
+import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,30 +12,10 @@ from cachesync.documents import Rendered, key_of, render, summary
 from cachesync.index.base import PageChange, Reader
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest
 from cachesync.pages.page import Page, Problem, parse
-from cachesync.sync.plan import Loss, Plan, Todo, page_change
-from cachesync.sync.read import Content, Moving, Unreadable, freshness, read
+from cachesync.sync.plan import Guard, Loss, Plan, Todo, page_change
+from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
 from cachesync.sync.report import Report
-from cachesync.sync.scan import Pattern
-
-
-class Source(NamedTuple):
-    """Where pages come from."""
-
-    root: Path
-    pattern: Pattern
-    max_bytes: int
-
-
-class Guard(NamedTuple):
-    """How much a pass may lose."""
-
-    max_delete_fraction: float
-    consent: bool = False
-    """A person said that any loss is meant."""
-
-    def refuses(self, lost: int, specs: int) -> bool:
-        """Tell whether losing ``lost`` of ``specs`` needs consent first."""
-        return not self.consent and lost > self.max_delete_fraction * specs
+from cachesync.sync.scan import Source
 
 
 class _Look(NamedTuple):
@@ -54,19 +34,20 @@ class _Look(NamedTuple):
 class Apply:
     """One pass over a plan. :meth:`changes` is read once; :attr:`report` tells what came of it."""
 
-    def __init__(self, source: Source, index: Reader | None, plan: Plan, guard: Guard) -> None:
+    def __init__(
+        self, source: Source, index: Reader | None, plan: Plan, guard: Guard, phases: dict[str, float]
+    ) -> None:
         """``index`` is the generation that the plan was made for; None: there is none yet."""
-        self.report = Report()
+        self.pages = len(plan.read) + len(plan.gone)
+        """How many pages there are to look at."""
+        self.report = Report(phases=phases, problems=list(plan.problems), before=plan.specs, again=plan.again)
+        self.report.pages.unchanged = plan.unchanged
+        self.report.pages.problems = len(plan.problems)
         self._source = source
         self._index = index
         self._plan = plan
         self._guard = guard
-        self.pages = len(plan.read) + len(plan.gone)
-        """How many pages there are to look at."""
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
-        self.report.pages.unchanged = plan.unchanged
-        self.report.pages.problems = len(plan.problems)
-        self.report.problems += plan.problems
 
     def changes(self) -> Iterator[PageChange]:
         """Yield what changes, page by page.
@@ -74,8 +55,8 @@ class Apply:
         What takes specs away comes last and only if the guard lets it: so the loss is known before any of it happens,
         while everything else isn't held up.
         """
-        loss = Loss(self._plan.gone)
-        shrunk = []
+        loss = Loss(todo.record for todo in self._plan.gone if todo.record and todo.page not in self._plan.moved)
+        shrunk: list[tuple[Todo, int]] = []
         for todo in _fresh_last(self._plan.read):
             look = self._look(todo)
             if look is None:
@@ -84,16 +65,18 @@ class Apply:
                 loss.appeared(look.appeared)
             if look.shrunk:
                 loss.shrunk(look.shrunk)
-                shrunk.append(todo)
+                shrunk.append((todo, look.shrunk))
             elif self._counted(look):
                 yield look.change
         self.report.lost = loss.total()
         if self._guard.refuses(self.report.lost, self._plan.specs):
-            self.report.held = len(shrunk) + len(self._plan.gone)
+            self.report.held = sorted(todo.page for todo in [*self._plan.gone, *(todo for todo, _ in shrunk)])
             return
-        for todo in shrunk + self._plan.gone:
+        for todo, judged in [*shrunk, *((todo, 0) for todo in self._plan.gone)]:
             look = self._look(todo)
-            if look and self._counted(look):
+            if look is None or look.shrunk > judged:  # it isn't what the guard has let through
+                self.report.again = True
+            elif self._counted(look):
                 yield look.change
 
     def _counted(self, look: _Look) -> bool:
@@ -115,8 +98,10 @@ class Apply:
     def _look(self, todo: Todo) -> _Look | None:
         """Read a page and compare it with what the index has; None: it is changing right now."""
         if todo.entry is None:
+            if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):
+                return None
             return _Look(page_change(todo, [], self._before(todo), None), "deleted")
-        match read(self._source.root, todo.entry, self._source.max_bytes):
+        match read(self._source, todo.entry):
             case Moving():
                 self.report.again = True
                 return None
@@ -206,5 +191,5 @@ def _fresh_last(todos: list[Todo]) -> Iterator[Todo]:
         else:
             yield todo
     now = time.time_ns()
-    time.sleep(max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0))
+    time.sleep(min(MAX_WAIT, max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0)))
     yield from fresh

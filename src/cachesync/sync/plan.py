@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cachesync.documents import Rendered, document_id
 from cachesync.index.base import PageChange, Put
 from cachesync.ledger import Digests, PageRecord, digests
-from cachesync.pages.page import Problem
+from cachesync.pages.page import PREFIX, SUFFIX, Problem, identity
 from cachesync.sync.scan import Entry, Scan
 
 
@@ -23,6 +23,12 @@ class Todo(NamedTuple):
     damaged: bool = False
     """The index doesn't hold as many documents of it as the ledger says."""
 
+    @property
+    def is_retry(self) -> bool:
+        """It couldn't be read before, and nothing has changed since: the index is as good as it can be."""
+        same_file = self.entry and self.record and self.entry.signature == self.record.signature
+        return bool(same_file) and not self.damaged and _unread_before(self.record)
+
 
 @dataclass
 class Plan:
@@ -36,17 +42,23 @@ class Plan:
     """Of pages that are as they were, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
     specs: int = 0
     """How many specs the ledger counts before the pass: what a loss is measured against."""
+    moved: set[str] = field(default_factory=set)
+    """Pages in ``gone`` that are found again where their documents will have the same ids."""
+    again: bool = False
+    """What was on disk changed while it was listed, or waits for what this pass does: another pass is needed."""
 
 
 def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int]) -> Plan:
     """Compare the pages on disk with the ledger, and the ledger with the documents that are really there."""
-    result = Plan(problems=list(found.problems))
+    result = Plan(problems=list(found.problems), again=any(found.unread.values()))
     unknown = dict(found.entries)
     orphans = dict(counts)
+    owners = _Owners(found)
     for record in records:
         entry = unknown.pop(record.page, None)
         damaged = orphans.pop(record.page, 0) != record.specs
         result.specs += record.specs
+        owners.add(record)
         if entry is None and found.covers(record.page):
             result.gone.append(Todo(record.page, None, record, damaged))
         elif entry and (damaged or not _same(entry, record)):
@@ -59,13 +71,57 @@ def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int]) -> 
     result.gone += [Todo(page, None, None, True) for page in orphans if page not in unknown and found.covers(page)]
     result.read.sort(key=lambda todo: todo.page)
     result.gone.sort(key=lambda todo: todo.page)
+    owners.settle(result)
     return result
 
 
 def _same(entry: Entry, record: PageRecord) -> bool:
     """Tell whether a page needn't be read again. What couldn't be read has no digest, and is tried at every pass."""
-    read_whole = record.digest is not None and entry.fault is None
-    return read_whole and record.settled and record.signature == entry.signature
+    can_be_read = entry.fault is None and not _unread_before(record)
+    return can_be_read and record.settled and record.signature == entry.signature
+
+
+def _unread_before(record: PageRecord | None) -> bool:
+    return record is not None and record.digest is None
+
+
+class _Owners:
+    """Finds pages whose documents would have another page's ids: ``a/b/specs.md`` beside ``_cache/a/b/specs.md``.
+
+    Only patterns other than the default let that happen. The page that has documents keeps its ids until it is gone.
+    """
+
+    def __init__(self, found: Scan) -> None:
+        self._entries = found.entries
+        self._odd = {identity(path) for path in found.entries if _is_odd(path)}
+        self._owners: dict[str, str] = {}
+
+    def add(self, record: PageRecord) -> None:
+        """Remember a page that has ids which another may want."""
+        key = identity(record.page)
+        if (key in self._odd or _is_odd(record.page)) and (record.digest or record.specs):
+            self._owners[key] = record.page
+
+    def settle(self, result: Plan) -> None:
+        """Give the pages that want another's ids a fault, or put them off until that page's documents are deleted."""
+        if not (self._odd or self._owners):
+            return
+        read, result.read = result.read, []
+        for todo in read:
+            owner = self._owners.setdefault(identity(todo.page), todo.page)
+            if owner == todo.page or todo.entry is None:
+                result.read.append(todo)
+            elif owner in self._entries:
+                fault = f"its documents would have the ids of those of {owner}: expected one of the two"
+                result.read.append(todo._replace(entry=todo.entry._replace(fault=fault)))
+            else:
+                result.moved.add(owner)
+                result.again = True
+
+
+def _is_odd(path: str) -> bool:
+    """Tell whether another path can have the same identity."""
+    return path != f"{PREFIX}{identity(path)}{SUFFIX}"
 
 
 def page_change(todo: Todo, rendered: list[Rendered], before: Digests, record: PageRecord | None) -> PageChange:
@@ -87,13 +143,12 @@ class Loss:
     another name (the same bytes elsewhere) isn't lost.
     """
 
-    def __init__(self, gone: Iterable[Todo]) -> None:
+    def __init__(self, gone: Iterable[PageRecord]) -> None:
         self._gone: dict[str, list[int]] = {}
         self._moved: Counter[str] = Counter()
         self._shrunk = 0
-        for todo in gone:
-            if todo.record:
-                self._gone.setdefault(todo.record.digest or "", []).append(todo.record.specs)
+        for record in gone:
+            self._gone.setdefault(record.digest or "", []).append(record.specs)
 
     def shrunk(self, by: int) -> None:
         """A page has ``by`` specs fewer than before."""
@@ -107,3 +162,43 @@ class Loss:
         """Return how many specs are lost as far as the pass has seen."""
         moved = self._moved
         return self._shrunk + sum(sum(specs[moved[digest] :]) for digest, specs in self._gone.items())
+
+
+def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:
+    """Count what is lost where one ledger takes the place of another."""
+    now = {record.page: record for record in after}
+    gone = []
+    shrunk = 0
+    for record in before:
+        successor = now.pop(record.page, None)
+        if successor is None:
+            gone.append(record)
+        else:
+            shrunk += max(0, record.specs - successor.specs)
+    loss = Loss(gone)
+    loss.shrunk(shrunk)
+    for record in now.values():
+        if record.digest:
+            loss.appeared(record.digest)
+    return loss
+
+
+class Guard:
+    """How much one sync may lose, all its passes together."""
+
+    def __init__(self, max_delete_fraction: float, *, consent: bool = False) -> None:
+        """``consent``: a person said that any loss is meant."""
+        self._fraction = max_delete_fraction
+        self._consent = consent
+        self._specs: int | None = None
+        self._lost = 0
+
+    def refuses(self, lost: int, specs: int) -> bool:
+        """Tell whether losing ``lost`` of ``specs`` needs consent first."""
+        whole = specs if self._specs is None else self._specs
+        return not self._consent and self._lost + lost > self._fraction * whole
+
+    def passed(self, lost: int, specs: int) -> None:
+        """A pass is over that has lost ``lost`` of ``specs``. The next ones are measured by it too."""
+        self._specs = specs if self._specs is None else self._specs
+        self._lost += lost

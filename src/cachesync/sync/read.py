@@ -1,17 +1,19 @@
 """The bytes of a page, and whether its signature can be trusted from now on."""
 
+import errno
 import os
 import stat
 import time
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from cachesync.ledger import Signature
-from cachesync.sync.scan import Entry, signature_of
+from cachesync.sync.scan import Entry, Source, signature_of
 
 _SECOND: Final = 1_000_000_000
 _FINE_SLACK: Final = _SECOND // 10
 _COARSE_SLACK: Final = 2 * _SECOND
+MAX_WAIT: Final = _COARSE_SLACK / _SECOND
+"""Seconds that are worth waiting until a page's signature can be trusted."""
 
 
 class Content(NamedTuple):
@@ -36,35 +38,38 @@ def freshness(signature: Signature, now_ns: int) -> float:
     """Return the seconds until a change would show in this signature for certain; 0 where it would already.
 
     Two writes within one tick of the file system's clock leave the same times. A tick is some ms on today's file
-    systems and up to 2 s where times are whole seconds. So a page that was just written is better read a moment
-    later: git's racy-timestamp rule, turned round. A time in the future was set by somebody and says nothing.
+    systems and up to 2 s where times are whole seconds. So a page that was just written is better read a moment later:
+    git's racy-timestamp rule, turned round. A modification time in the future was set by somebody and says nothing; a
+    change time in the future is a clock that is ahead, and can't be trusted before it is past.
     """
-    wait = 0
-    for changed_ns in (signature.mtime_ns, signature.ctime_ns):
-        slack = _FINE_SLACK if changed_ns % _SECOND else _COARSE_SLACK
-        age = now_ns - changed_ns
-        if -slack <= age < slack:
-            wait = max(wait, slack - age)
+    mtime_age, ctime_age = now_ns - signature.mtime_ns, now_ns - signature.ctime_ns
+    wait = max(0, _slack(signature.ctime_ns) - ctime_age)
+    mtime_slack = _slack(signature.mtime_ns)
+    if mtime_age >= -mtime_slack:
+        wait = max(wait, mtime_slack - mtime_age)
     return wait / _SECOND
 
 
-def read(root: Path, entry: Entry, max_bytes: int) -> Content | Unreadable | Moving:
+def _slack(time_ns: int) -> int:
+    return _FINE_SLACK if time_ns % _SECOND else _COARSE_SLACK
+
+
+def read(source: Source, entry: Entry) -> Content | Unreadable | Moving:
     """Read a page whole, and make sure that it was one file in one state all the while."""
     if entry.fault:
         return Unreadable(entry.fault)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(root / entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return Moving()
+        handle = os.open(f"{source.root}/{entry.path}", flags if entry.link else flags | os.O_NOFOLLOW)
     except OSError as error:
+        if error.errno in _MOVED:
+            return Moving()
         return Unreadable(f"cannot be read: {error.strerror}")
     try:
         now = time.time_ns()
         before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode):
+        if not stat.S_ISREG(before.st_mode) or before.st_size > source.max_bytes:  # the scan would have said so
             return Moving()
-        if before.st_size > max_bytes:
-            return Unreadable(f"{before.st_size:,} bytes: expected at most {max_bytes:,} (pages.max_bytes)")
         data = _read_all(handle, before.st_size)
         after = os.fstat(handle)
     except OSError as error:
@@ -75,6 +80,10 @@ def read(root: Path, entry: Entry, max_bytes: int) -> Content | Unreadable | Mov
     if signature_of(before) != signature or len(data) != after.st_size:
         return Moving()
     return Content(data, signature, settled=freshness(signature, now) == 0)
+
+
+_MOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""How opening a page fails that is gone, or that became a symbolic link, since it was scanned."""
 
 
 def _read_all(handle: int, size: int) -> bytes:

@@ -33,9 +33,11 @@ class Report(msgspec.Struct):
     phases: dict[str, float] = {}
     """Seconds by phase."""
     problems: list[Problem] = []
+    before: int = 0
+    """Specs that the index held before."""
     lost: int = 0
     """Specs that the index loses, or would lose, see :class:`cachesync.sync.plan.Loss`."""
-    held: int = 0
+    held: list[str] = []
     """Pages whose changes were not made, because with them too much would be lost."""
     again: bool = False
     """Something changed while it was looked at: another pass is needed."""
@@ -47,7 +49,7 @@ class Report(msgspec.Struct):
 
     def then(self, later: "Report") -> "Report":
         """Join this pass with one after it: what was done adds up, what is so now is the later one's."""
-        done = Report(later.pages, later.specs, dict(self.phases), later.problems, later.lost, later.held, later.again)
+        done = msgspec.structs.replace(later, phases=dict(self.phases), before=self.before)
         for name in ("added", "updated", "deleted"):
             for mine, its in ((self.pages, done.pages), (self.specs, done.specs)):
                 setattr(its, name, getattr(mine, name) + getattr(its, name))
@@ -62,7 +64,7 @@ class Report(msgspec.Struct):
             "specs": msgspec.to_builtins(self.specs),
             "seconds": round(self.seconds, 3),
             "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
-            "problems": [msgspec.to_builtins(problem) for problem in self.problems],
+            "problems": [msgspec.to_builtins(problem) for problem in sorted(self.problems, key=lambda each: each.page)],
             "lost": self.lost,
             "held": self.held,
         }

@@ -1,6 +1,9 @@
 """One generation: a tantivy index in a folder of its own."""
 
 import contextlib
+import errno
+import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -8,7 +11,7 @@ from typing import Final
 import msgspec
 import tantivy
 
-from cachesync.errors import IndexDamagedError, IndexUnavailableError
+from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import PageChange, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
@@ -19,30 +22,38 @@ from cachesync.search.request import Answer, Hit, Request
 COMMIT_BYTES: Final = 64_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
 
+_READ_LOCK: Final = ".tantivy-meta.lock"
+
 HEAP_BYTES: Final = 128_000_000
 THREADS: Final = 2
 
 
 @contextlib.contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Turn tantivy's ways to fail on damaged files, panics among them, into :class:`IndexDamagedError`."""
+def tantivy_errors(folder: Path) -> Iterator[None]:
+    """Turn tantivy's ways to fail, panics among them, into ours.
+
+    What the system refuses (rights, space, open files) passes and harms nothing; all else is a damaged index.
+    """
     try:
         yield
     except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
-        raise IndexDamagedError(f"the index in {folder} is damaged; `cachesync sync` makes it anew: {error}") from error
+        raise _translated(folder, error) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # a panic in Rust; its class can't be imported
             raise
-        raise IndexDamagedError(f"the index in {folder} is damaged; `cachesync sync` makes it anew: {error}") from error
+        raise _translated(folder, error) from error
 
 
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn tantivy's ways to fail on a full or vanished disk into :class:`IndexUnavailableError`."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise IndexUnavailableError(f"writing to the index in {folder} failed: {error}") from error
+def _translated(folder: Path, error: BaseException) -> IndexUnavailableError:
+    system = _SYSTEM_ERROR.search(str(error))  # tantivy tells of system errors in the words of Rust
+    number = error.errno if isinstance(error, OSError) else int(system[1]) if system else None
+    if number is not None and number not in _DAMAGE:
+        return IndexUnavailableError(f"cannot use the index in {folder}: {os.strerror(number)}")
+    return IndexUnusableError(f"the index in {folder} is damaged; `cachesync sync` builds it anew: {error}")
+
+
+_SYSTEM_ERROR: Final = re.compile(r"Os \{ code: (\d+)")
+_DAMAGE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL})
 
 
 class EmbeddedGeneration:
@@ -52,10 +63,10 @@ class EmbeddedGeneration:
         """Open the index in ``folder``.
 
         Raises:
-            IndexDamagedError: there is none, or it can't be read.
+            IndexUnusableError: there is none, or it can't be read.
         """
         self._folder = folder
-        with reading(folder):
+        with tantivy_errors(folder):
             self._index = tantivy.Index.open(str(folder))
             self._index.config_reader("manual")  # else a thread would look for commits twice a second
             layout.register_words(self._index)
@@ -63,7 +74,7 @@ class EmbeddedGeneration:
 
     def _load(self) -> None:
         """Look at the last commit from now on."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
             self._search = Search(self._searcher, self._index.schema)
@@ -75,21 +86,21 @@ class EmbeddedGeneration:
 
     def records(self) -> Iterator[PageRecord]:
         """Walk the ledger."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             pages = self._search.tantivy_query(Exists(layout.PAGE))
             for _, address in self._searcher.search(pages, max(1, self._searcher.num_docs), count=False).hits:
                 yield layout.record(self._searcher.doc(address))
 
     def digests(self, page: str) -> Digests:
         """Return the digests of a page's specs."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             query = self._search.tantivy_query(Term(layout.PAGE, page))
             found = self._searcher.search(query, 1, count=False).hits
             return layout.digests(self._searcher.doc(found[0][1])) if found else {}
 
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             return dict(self._search.values("page", All()))
 
     def ids(self, page: str) -> list[str]:
@@ -99,7 +110,7 @@ class EmbeddedGeneration:
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             return self._search.answer(request)
 
     def get(self, id: str) -> Hit | None:
@@ -109,7 +120,7 @@ class EmbeddedGeneration:
 
     def size(self) -> tuple[int, int]:
         """Count spec documents and pages."""
-        with reading(self._folder):
+        with tantivy_errors(self._folder):
             specs = self._search.count(All())
             return specs, self._searcher.num_docs - specs
 
@@ -120,25 +131,46 @@ class EmbeddedGeneration:
         size = 0
         try:
             for change in changes:
-                with _writing(self._folder):
-                    if writer is None:  # a pass without a change writes nothing at all
-                        writer = self._index.writer(HEAP_BYTES, THREADS)
+                with tantivy_errors(self._folder):
+                    writer = writer or self._writer()  # a pass without a change writes nothing at all
                     size += self._add(writer, change)
                     batch.append(Written(change.page, []))
                     if size < COMMIT_BYTES:
                         continue
-                    writer.commit()
+                    self._commit(writer)
                 yield from batch
                 batch, size = [], 0
             if writer:
-                with _writing(self._folder):
-                    writer.commit()
+                with tantivy_errors(self._folder):
+                    self._commit(writer)
                 yield from batch
-                with _writing(self._folder):
+                with tantivy_errors(self._folder):
                     writer.wait_merging_threads()
+                    self._share()
         finally:
             del writer  # gives back tantivy's lock and forgets what isn't committed
         self._load()
+
+    def _writer(self) -> tantivy.IndexWriter:
+        writer = self._index.writer(HEAP_BYTES, THREADS)
+        # A crash may leave a file behind whose name the next commit wants; tantivy won't write over it.
+        writer.garbage_collect_files()
+        return writer
+
+    def _commit(self, writer: tantivy.IndexWriter) -> None:
+        writer.commit()
+        self._share()
+
+    def _share(self) -> None:
+        """Let those read whom the umask lets read: tantivy keeps its own files to their owner.
+
+        Readers lock a file that they need only to open for writing; it is empty, and stays so.
+        """
+        umask = os.umask(0o077)
+        os.umask(umask)
+        for name, mode in (("meta.json", 0o666 & ~umask), (".managed.json", 0o666 & ~umask), (_READ_LOCK, 0o666)):
+            with contextlib.suppress(FileNotFoundError):
+                (self._folder / name).chmod(mode)
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
         """Hand one page's change to tantivy and return about how many bytes that was."""

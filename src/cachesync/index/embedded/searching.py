@@ -120,7 +120,7 @@ class Search:
             return tantivy.Query.phrase_query(self._schema, query.field, list(query.words))
         if len(self._searcher.terms_with_prefix(query.field, last, None, _EXPANSIONS)) == _EXPANSIONS:
             raise UsageError(f"too many words begin with {last!r}: type more of it")
-        patterns = [*map(re.escape, others), f"{re.escape(last)}.*"]
+        patterns: list[str | tuple[int, str]] = [*map(re.escape, others), f"{re.escape(last)}.*"]
         return tantivy.Query.regex_phrase_query(self._schema, query.field, patterns)
 
     def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:

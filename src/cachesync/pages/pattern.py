@@ -1,0 +1,40 @@
+"""Which files are pages."""
+
+import re
+
+import pathspec
+
+
+class Pattern:
+    """Which paths are pages: ``include`` without ``exclude``, in the language of ``.gitignore``."""
+
+    def __init__(self, include: tuple[str, ...], exclude: tuple[str, ...] = ()) -> None:
+        """Compile the patterns.
+
+        Raises:
+            ValueError: one of them is none.
+        """
+        try:
+            self._include = pathspec.GitIgnoreSpec.from_lines(include).match_file
+            self._exclude = pathspec.GitIgnoreSpec.from_lines(exclude).match_file
+        except (ValueError, re.error) as error:
+            raise ValueError(f"no pattern: {error}") from None
+        self._starts = tuple(_fixed_start(pattern) for pattern in include)
+
+    def matches(self, path: str) -> bool:
+        """Tell whether a file is a page by its path below the root. That a folder above it matches isn't enough."""
+        path = path.replace("\n", "?")  # to pathspec, a line break matches nothing
+        return self._include(path) and not self._include(path.rpartition("/")[0]) and not self._exclude(path)
+
+    def may_lead_to_pages(self, folder: str) -> bool:
+        """Tell whether pages can be below ``folder``, a path that ends in ``/``: nothing else need be listed."""
+        return any(folder.startswith(start) or start.startswith(folder) for start in self._starts)
+
+
+def _fixed_start(pattern: str) -> str:
+    """Return the folders that a pattern is fixed to: ``_cache/`` for ``_cache/**/specs.md``, none for ``specs.md``."""
+    if "/" not in pattern.rstrip("/"):
+        return ""
+    folders = pattern.lstrip("/").split("/")[:-1]
+    wild = next((position for position, name in enumerate(folders) if set(name) & set("*?[\\")), len(folders))
+    return "".join(f"{name}/" for name in folders[:wild])

@@ -1,0 +1,90 @@
+"""What changes between the moment when the guard judges and the moment when it is done."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.pages.pattern import Pattern
+from cachesync.search.request import Request
+from cachesync.sync import turn
+from cachesync.sync.plan import Guard
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Source
+from tests.support.pages import entry, page, path_of, put
+
+
+class MeddlingGuard(Guard):
+    """Something happens right after the first judgement."""
+
+    def __init__(self, meddle: Callable[[], object]) -> None:
+        super().__init__(0.5)
+        self._meddle: Callable[[], object] | None = meddle
+
+    def refuses(self, lost: int, specs: int) -> bool:
+        refused = super().refuses(lost, specs)
+        if self._meddle:
+            meddle, self._meddle = self._meddle, None
+            meddle()
+        return refused
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    for package in ("a", "b", "c", "d"):
+        put(tmp_path / "root", specs(range(10)), package)
+    return Source(tmp_path / "root", Pattern(("_cache/**/specs.md",)), 1_000_000)
+
+
+@pytest.fixture
+def index(tmp_path: Path, source: Source) -> EmbeddedIndex:
+    index = EmbeddedIndex(tmp_path / "index", "specs")
+    sync(source, index, Guard(0.5))
+    return index
+
+
+def specs(numbers: range) -> bytes:
+    return page(*(entry(f"h{number}") for number in numbers))
+
+
+def sync(source: Source, index: EmbeddedIndex, guard: Guard) -> Report:
+    with index.writer(1) as writer:
+        return turn.sync(source, writer, guard, lambda _done, _total: None)
+
+
+def held(index: EmbeddedIndex) -> int:
+    return index.reader().search(Request()).total
+
+
+def test_a_page_that_shrinks_further_is_judged_again(source: Source, index: EmbeddedIndex) -> None:
+    put(source.root, specs(range(9)), "a")
+    put(source.root, specs(range(9)), "b")
+
+    def empty_all() -> None:
+        for package in ("a", "b", "c"):
+            put(source.root, specs(range(0)), package)
+
+    report = sync(source, index, MeddlingGuard(empty_all))
+    assert held(index) == 40
+    assert len(report.held) == 3
+
+
+def test_a_page_that_is_back_is_not_deleted(source: Source, index: EmbeddedIndex) -> None:
+    (source.root / path_of("a")).unlink()
+    report = sync(source, index, MeddlingGuard(lambda: put(source.root, specs(range(10)), "a")))
+    assert (report.specs.deleted, report.held, held(index)) == (0, [], 40)
+
+
+def test_a_page_that_no_pattern_matches_any_more_is_deleted(source: Source, index: EmbeddedIndex) -> None:
+    narrower = source._replace(pattern=Pattern(("_cache/**/specs.md",), ("_cache/develop/a",)))
+    sync(narrower, index, Guard(0.5))
+    assert held(index) == 30
+
+
+def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, index: EmbeddedIndex) -> None:
+    anywhere = source._replace(pattern=Pattern(("specs.md",)))
+    (source.root / "_cache/develop").rename(source.root / "develop")
+    report = sync(anywhere, index, Guard(0.5))
+    assert (held(index), report.held) == (40, [])
+    assert sorted(index.reader().counts()) == [f"develop/{package}/specs.md" for package in "abcd"]
