@@ -1,7 +1,9 @@
 """What is particular to the embedded engine: its folder."""
 
 import errno
+import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -137,21 +139,31 @@ def test_becoming_the_writer_and_finding_nothing_to_do_writes_nothing(index: Emb
     assert state() == before
 
 
-def test_what_a_crash_left_of_a_commit_is_in_nobodys_way(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_what_a_crash_left_of_a_commit_is_in_nobodys_way(tmp_path: Path) -> None:
     """Tantivy names files of deletions by a counter and won't write over one: a kill before ``meta.json`` leaves one."""
-    live = tmp_path / "specs/live"
-    kept = {name: (live / name).read_bytes() for name in ("meta.json", ".managed.json")}
-    change = change_for(path_of("a"), page(entry("a1"), title="a"), PAGES[path_of("a")])
-    for _ in range(2):
+    index = EmbeddedIndex(tmp_path, "specs")
+    before, after = (page(*(entry(f"h{n}") for n in range(0, 60, step)), title="a") for step in (1, 2))
+    fill(index, {path_of("a"): before})
+    live = (tmp_path / "specs/live").resolve()
+    shutil.copytree(live, tmp_path / "kept")
+
+    def shrink() -> None:
         with index.writer(1) as writer:
             generation = writer.live()
             assert generation
-            assert write(generation, [change]) == [path_of("a")]
-        if list(live.glob("*.del")):
-            managed = (live / ".managed.json").read_bytes()
-            (live / "meta.json").write_bytes(kept["meta.json"])
-            (live / ".managed.json").write_bytes(managed)
-    assert index.reader().size()[0] in (1, 2)
+            write(generation, [change_for(path_of("a"), after, before)])
+
+    shrink()
+    left = {file.name: file.read_bytes() for file in live.glob("*.del")}
+    assert left
+    shutil.rmtree(live)
+    (tmp_path / "kept").rename(live)
+    for name, data in left.items():
+        (live / name).write_bytes(data)
+    managed = json.loads((live / ".managed.json").read_text())
+    (live / ".managed.json").write_text(json.dumps([*managed, *left]))
+    shrink()
+    assert index.reader().size() == (30, 1)
 
 
 def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
