@@ -18,6 +18,7 @@ from tests.support.filling import documents, fill
 from tests.support.pages import entry, page, path_of
 
 CORPUS = dict(tree(tag_count=5, package_count=25, seed=3))
+CORPUS |= {path_of("sized"): page(*(entry(f"s{n}", size=n * 7 % 5, os=None) for n in range(9)), title="sized")}
 DOCUMENTS = documents(CORPUS)
 WORDS = sorted({word for each in DOCUMENTS for word in text.words(each["spec"])})
 PAIRS = sorted({pair for each in DOCUMENTS for pair in pairwise(text.words(each["spec"]))})
@@ -136,6 +137,58 @@ def test_random_questions_have_the_reference_answers(corpus: Reader, data: st.Da
         limit=data.draw(st.integers(0, 40)),
     )
     same(corpus, request)
+
+
+TYPED = {
+    "zlib": page(entry("z1", variants=["cxxstd=17", "+mpi"], compiler="gcc@11.4.0", stacks=["Foo"]), title="zlib"),
+    "py-pip": page(
+        entry("p1", variants=["cxxstd=11"], target="zen4"), entry("p2", versions=["24.3.1"]), title="py-pip"
+    ),
+    "intel-oneapi-mkl": page(
+        entry("m1", variants=["~mpi", "languages:='c,c++'"], compiler="clang@17"),
+        title="intel-oneapi-mkl",
+        tag="Release",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "ids"),
+    [
+        ("zlib", "z1"),
+        ("ZLIB", "z1"),
+        ("zl", "z1"),
+        ("py-p", "p1 p2"),
+        ("pip", "p1 p2"),
+        ("py-pip@24", "p2"),
+        ("24.3", "p2"),
+        ("mkl", "m1"),
+        ("oneapi-mk", "m1"),
+        ("intel mkl", "m1"),
+        ("mkl-oneapi", ""),
+        ("gcc", "p1 p2 z1"),
+        ("gcc@11 cxxstd=11", "p1"),
+        ("cxxstd=1", ""),
+        ("cxxstd=17", "z1"),
+        ("languages=c,c++", "m1"),
+        ("target=zen4", "p1"),
+        ("zen4", "p1"),
+        ("os=ubuntu22.04 platform=linux", "m1 p1 p2 z1"),
+        ("arch=linux-ubuntu22.04-zen4", "p1"),
+        ("zlib+mpi", "z1"),
+        ("zlib~mpi", ""),
+        ("-mpi", "m1"),
+        ("/z", "z1"),
+        ("Foo", "z1"),
+        ("Release", "m1"),
+        ("clang", "m1"),
+        ("*", "m1 p1 p2 z1"),
+    ],
+)
+def test_what_is_typed_finds_what_is_meant(index: Index, typed: str, ids: str) -> None:
+    fill(index, {path_of(name): data for name, data in TYPED.items()})
+    found = index.reader().search(text.search(typed))
+    assert sorted(hit["hash"] for hit in found.hits) == ids.split()
 
 
 def test_names_that_fit_better_come_first(index: Index) -> None:

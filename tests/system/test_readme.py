@@ -24,6 +24,15 @@ def test_its_first_example_prints_what_it_shows(sandbox: Sandbox) -> None:
     assert SECONDS.sub("", "\n".join(printed).strip()) == SECONDS.sub("", shown)
 
 
+def test_its_second_example_finds_something(sandbox: Sandbox) -> None:
+    example = re.search(r"^cachesync (search .*)$", README.split("## Use it")[1], re.MULTILINE)
+    assert example
+    subprocess.run([sys.executable, "-m", "examples.pages", sandbox.root], check=True, cwd=PROJECT, capture_output=True)
+    sandbox.run("sync")
+    assert " found" in sandbox.run(*example[1].split()).stdout
+    assert sandbox.json(*example[1].split())["total"] > 1
+
+
 def test_every_command_and_every_make_target_is_there() -> None:
     assert set(re.findall(r"^\| `cachesync (\w+)", README, re.MULTILINE)) == set(cachesync.commands)
     targets = re.findall(r"^(\w+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
