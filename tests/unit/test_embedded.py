@@ -13,6 +13,7 @@ from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusabl
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder
 from cachesync.index.embedded.generation import tantivy_errors
+from cachesync.index.embedded.searching import Search
 from cachesync.index.opening import open_index
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
@@ -86,6 +87,13 @@ def test_cut_segments_are_given_up_and_filled_again(index: EmbeddedIndex, tmp_pa
     for file in (tmp_path / "specs/live").glob("*.store"):
         os.truncate(file, file.stat().st_size // 2)
     assert refilled(index)
+
+
+def test_pages_that_do_not_add_up_are_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the list of pages is damaged, each page that is still in it may look whole."""
+    monkeypatch.setattr(Search, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
+    with pytest.raises(IndexUnusableError, match="add up"):
+        index.reader().counts()
 
 
 def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Path) -> None:

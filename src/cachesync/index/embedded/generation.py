@@ -101,7 +101,11 @@ class EmbeddedGeneration:
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
         with tantivy_errors(self._folder):
-            return dict(self._search.values("page", All()))
+            counts = dict(self._search.values("page", All()))
+            specs = self._search.count(All())
+        if sum(counts.values()) != specs:  # every document is of one page
+            raise IndexUnusableError(f"the index in {self._folder} is damaged: its pages don't add up to its documents")
+        return counts
 
     def ids(self, page: str) -> list[str]:
         """Return the ids of the documents of a page that are really there."""
