@@ -49,7 +49,10 @@ def _translated(folder: Path, error: BaseException) -> IndexUnavailableError:
     number = error.errno if isinstance(error, OSError) else int(system[1]) if system else None
     if number is not None and number not in _DAMAGE:
         return IndexUnavailableError(f"cannot use the index in {folder}: {os.strerror(number)}")
-    return IndexUnusableError(f"the index in {folder} is damaged; `cachesync sync` builds it anew: {error}")
+    return IndexUnusableError(
+        f"the index in {folder} is damaged: {error}\n"
+        "Run `cachesync sync`, which builds it anew. If that finds nothing to do, remove this folder first"
+    )
 
 
 _SYSTEM_ERROR: Final = re.compile(r"Os \{ code: (\d+)")
