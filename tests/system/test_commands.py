@@ -39,7 +39,7 @@ def test_search_prints_a_table_and_facets(filled: Sandbox) -> None:
 
 
 def test_search_as_json(filled: Sandbox) -> None:
-    found = filled.json("search", "mkl", "--facet", "os:1")
+    found = filled.json("search", "--text", "mkl", "--facet", "os:1")
     assert set(found) == {"total", "hits", "facets", "took_ms"}
     assert found["total"] == 1
     assert found["hits"] == [{"_id": "develop/intel-oneapi-mkl/m1", **filled.rendered()["develop/intel-oneapi-mkl/m1"]}]

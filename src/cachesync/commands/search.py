@@ -23,6 +23,7 @@ _UNLIMITED_WIDTH = 10_000
 
 @click.command()
 @click.argument("query", nargs=-1)
+@click.option("--text", is_flag=True, expose_value=False, help="QUERY is free text, as it is by default.")
 @click.option(
     "--filter",
     "filters",
