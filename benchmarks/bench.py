@@ -109,18 +109,29 @@ def bare_tantivy(ready: list[str], folder: Path) -> Cost:
     return Cost(time.perf_counter() - start, time.process_time() - cpu)
 
 
+# A child's ru_maxrss starts with that of the process that forked it, so it tells of itself.
+_SYNC_AND_TELL_PEAK = """
+import sys
+from cachesync.cli import run
+sys.argv = ["cachesync", "sync", "--json"]
+code = run()
+sys.stderr.write(open("/proc/self/status").read())
+sys.exit(code)
+"""
+
+
 def sync(root: Path, index: Path) -> tuple[Cost, dict[str, Any]]:
     """Run ``cachesync sync`` as a whole process."""
     environment = {**os.environ, "CACHESYNC_PAGES__ROOT": str(root), "CACHESYNC_INDEX__URL": f"embedded:{index}"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    command = [sys.executable, "-m", "cachesync", "sync", "--json"]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", _SYNC_AND_TELL_PEAK]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     wall = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     report: dict[str, Any] = json.loads(done.stdout)
-    report["peak_mb"] = after.ru_maxrss / 1024
+    report["peak_mb"] = int(done.stderr.rsplit("VmHWM:", 1)[1].split()[0]) / 1024
     return Cost(wall, cpu), report
 
 
