@@ -18,7 +18,7 @@ from cachesync.pages.page import Page, parse
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
 from cachesync.sync import turn
-from cachesync.sync.plan import Guard
+from cachesync.sync.guard import Guard
 from cachesync.sync.report import PageCounts, Report, SpecCounts
 from cachesync.sync.scan import Source
 from tests.support.pages import entry, page, path_of, put, raw_page

@@ -7,7 +7,7 @@ import pytest
 from cachesync.documents import Rendered
 from cachesync.ledger import PageRecord, Signature, digests
 from cachesync.pages.page import Problem
-from cachesync.sync.plan import Guard, Loss, Todo, loss_between, page_change, plan
+from cachesync.sync.plan import Todo, page_change, plan
 from cachesync.sync.scan import Entry, Scan
 
 PAGE: Final = "_cache/a/x/specs.md"
@@ -99,36 +99,6 @@ def test_where_only_keys_are_known_everything_is_written() -> None:
     )
     assert [(put.id, put.fresh) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
     assert change.deletes == ["a/x/x"]
-
-
-def test_a_loss_is_summed_over_pages() -> None:
-    loss = Loss([record("a", 5, "1"), record("b", 7, "2")])
-    loss.shrunk(3)
-    assert loss.total() == 15
-
-
-def test_a_page_found_again_under_another_name_is_no_loss() -> None:
-    loss = Loss([record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)])
-    loss.appeared("1")
-    loss.appeared("2")
-    loss.appeared("3")
-    assert loss.total() == 6
-
-
-def test_the_loss_between_two_ledgers() -> None:
-    before = [record("same", 5), record("shrunk", 5), record("gone", 7, "g"), record("moved", 9, "m")]
-    after = [record("same", 5), record("shrunk", 2), record("moved/to", 9, "m"), record("grown", 100, "x")]
-    assert loss_between(before, after).total() == 3 + 7
-
-
-def test_a_guard_counts_all_passes_of_a_sync_together() -> None:
-    guard = Guard(0.5)
-    assert not guard.refuses(4, 8)
-    assert guard.refuses(5, 8)
-    guard.passed(4, 8)
-    assert guard.refuses(1, 4)
-    assert not guard.refuses(0, 4)
-    assert not Guard(0.5, consent=True).refuses(8, 8)
 
 
 def test_something_gone_while_it_was_listed_needs_another_pass() -> None:

@@ -8,7 +8,7 @@ from cachesync.config import Config, Loaded
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.plan import Guard
+from cachesync.sync.guard import Guard
 from cachesync.sync.scan import Source
 
 WRITER_WAIT = 60.0

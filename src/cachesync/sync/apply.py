@@ -12,7 +12,8 @@ from cachesync.documents import Rendered, key_of, render, summary
 from cachesync.index.base import PageChange, Reader
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest
 from cachesync.pages.page import Page, Problem, parse
-from cachesync.sync.plan import Guard, Loss, Plan, Todo, page_change
+from cachesync.sync.guard import Guard, Loss
+from cachesync.sync.plan import Plan, Todo, page_change
 from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source

@@ -1,6 +1,5 @@
 """What to do: pure functions of what is on disk and what the ledger says."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -134,71 +133,3 @@ def page_change(todo: Todo, rendered: list[Rendered], before: Digests, record: P
     ]
     deletes = [document_id(todo.page, key) for key in before if key not in after]
     return PageChange(todo.page, puts, deletes, record, after, known=todo.record is not None)
-
-
-class Loss:
-    """Counts the specs that a pass would lose, so that an emptied or unmounted root doesn't empty the index.
-
-    Lost is, summed over the pages, how many specs fewer a page has than before. A page that is found again under
-    another name (the same bytes elsewhere) isn't lost.
-    """
-
-    def __init__(self, gone: Iterable[PageRecord]) -> None:
-        self._gone: dict[str, list[int]] = {}
-        self._moved: Counter[str] = Counter()
-        self._shrunk = 0
-        for record in gone:
-            self._gone.setdefault(record.digest or "", []).append(record.specs)
-
-    def shrunk(self, by: int) -> None:
-        """A page has ``by`` specs fewer than before."""
-        self._shrunk += by
-
-    def appeared(self, digest: str) -> None:
-        """A page that the ledger didn't know has this content."""
-        self._moved[digest] += 1
-
-    def total(self) -> int:
-        """Return how many specs are lost as far as the pass has seen."""
-        moved = self._moved
-        return self._shrunk + sum(sum(specs[moved[digest] :]) for digest, specs in self._gone.items())
-
-
-def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:
-    """Count what is lost where one ledger takes the place of another."""
-    now = {record.page: record for record in after}
-    gone = []
-    shrunk = 0
-    for record in before:
-        successor = now.pop(record.page, None)
-        if successor is None:
-            gone.append(record)
-        else:
-            shrunk += max(0, record.specs - successor.specs)
-    loss = Loss(gone)
-    loss.shrunk(shrunk)
-    for record in now.values():
-        if record.digest:
-            loss.appeared(record.digest)
-    return loss
-
-
-class Guard:
-    """How much one sync may lose, all its passes together."""
-
-    def __init__(self, max_delete_fraction: float, *, consent: bool = False) -> None:
-        """``consent``: a person said that any loss is meant."""
-        self._fraction = max_delete_fraction
-        self._consent = consent
-        self._specs: int | None = None
-        self._lost = 0
-
-    def refuses(self, lost: int, specs: int) -> bool:
-        """Tell whether losing ``lost`` of ``specs`` needs consent first."""
-        whole = specs if self._specs is None else self._specs
-        return not self._consent and self._lost + lost > self._fraction * whole
-
-    def passed(self, lost: int, specs: int) -> None:
-        """A pass is over that has lost ``lost`` of ``specs``. The next ones are measured by it too."""
-        self._specs = specs if self._specs is None else self._specs
-        self._lost += lost

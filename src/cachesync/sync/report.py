@@ -36,7 +36,7 @@ class Report(msgspec.Struct):
     before: int = 0
     """Specs that the index held before."""
     lost: int = 0
-    """Specs that the index loses, or would lose, see :class:`cachesync.sync.plan.Loss`."""
+    """Specs that the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
     held: list[str] = []
     """Pages whose changes were not made, because with them too much would be lost."""
     again: bool = False

@@ -11,7 +11,8 @@ from cachesync.ledger import PageRecord
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply
-from cachesync.sync.plan import Guard, loss_between, plan
+from cachesync.sync.guard import Guard, loss_between
+from cachesync.sync.plan import plan
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
 
