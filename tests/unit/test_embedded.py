@@ -103,6 +103,16 @@ def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Pa
     assert refilled(index)
 
 
+def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: EmbeddedIndex, tmp_path: Path) -> None:
+    (tmp_path / "specs/live").unlink()
+    (tmp_path / "specs/live").write_text("not a link")
+    for attempt in (index.reader, index.exists):
+        with pytest.raises(IndexUnavailableError, match=r"cannot read .*live"):
+            attempt()
+    with index.writer(1) as writer, pytest.raises(IndexUnavailableError, match=r"cannot read .*live"):
+        writer.live()
+
+
 def test_an_index_of_another_version_is_filled_again(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "fingerprint", lambda: "another")
     assert refilled(index)

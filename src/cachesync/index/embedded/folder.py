@@ -125,11 +125,17 @@ def _holder(lock: int) -> str:
 
 
 def _live(folder: Path) -> Path | None:
-    """Return the live generation's folder, if there is one."""
+    """Return the live generation's folder, if there is one.
+
+    Raises:
+        IndexUnavailableError: that can't be told, which is no reason to build another.
+    """
     try:
         return folder / (folder / _LIVE).readlink()
-    except OSError:
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise IndexUnavailableError(f"cannot read {folder / _LIVE}: {error.strerror}") from error
 
 
 def _open(folder: Path) -> EmbeddedGeneration:
