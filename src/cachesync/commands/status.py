@@ -9,7 +9,7 @@ import msgspec
 from cachesync.commands.output import plural, print_json, printable
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
-from cachesync.pages.page import Problem
+from cachesync.pages.page import Problem, by_page
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan
 
@@ -45,7 +45,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "generation": reader.generation,
         "specs": specs,
         "pages": pages,
-        "problems": [msgspec.to_builtins(problem) for problem in sorted(problems, key=lambda each: each.page)],
+        "problems": [msgspec.to_builtins(problem) for problem in by_page(problems)],
         "in_sync": waiting == [] and not reason,
         "lag_seconds": None if waiting is None else _lag(waiting),
         "last_written": last_written,
@@ -58,7 +58,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
     click.echo(f"written   {last_written or 'never'}")
     click.echo(f"in sync   {_in_sync(waiting, reason)}")
     click.echo(f"problems  {len(problems)}")
-    for problem in sorted(problems, key=lambda each: each.page):
+    for problem in by_page(problems):
         click.echo(f"  {printable(str(problem))}")
     return 0
 

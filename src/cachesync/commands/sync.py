@@ -6,6 +6,7 @@ from cachesync.commands.output import plural, print_json, printable, progress
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
 from cachesync.errors import IndexUnusableError, RefusedError
 from cachesync.index.base import PageChange, Reader
+from cachesync.pages.page import by_page
 from cachesync.sync import turn
 from cachesync.sync.report import Report
 from cachesync.sync.scan import require_root
@@ -82,6 +83,6 @@ def _print(report: Report, dry_run: bool) -> None:
         f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
     )
     click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
-    for problem in sorted(report.problems, key=lambda each: each.page):
+    for problem in by_page(report.problems):
         click.echo(printable(str(problem)), err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

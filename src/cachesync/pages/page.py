@@ -7,7 +7,7 @@ as written. A 2.7 MB page takes 0.03 s the one way and seconds the other.
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -31,6 +31,11 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.message}" if self.line else f"{self.page}: {self.message}"
+
+
+def by_page(problems: Iterable[Problem]) -> list[Problem]:
+    """Return problems in the order in which they are shown."""
+    return sorted(problems, key=lambda problem: problem.page)
 
 
 class Page(msgspec.Struct):

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -23,8 +23,8 @@ class _Look(NamedTuple):
     """What looking at a page came to."""
 
     change: PageChange
-    kind: str
-    """How the report counts the page."""
+    outcome: Literal["added", "updated", "deleted", "unchanged"]
+    """How the report counts the page, unless it is a problem."""
     shrunk: int = 0
     """How many specs fewer the page has."""
     appeared: str | None = None
@@ -83,18 +83,17 @@ class Apply:
     def _counted(self, look: _Look) -> bool:
         """Report what a look came to, and tell whether there is anything to write."""
         change = look.change
-        self._count_page(look.kind, change.record)
+        pages = self.report.pages
+        if change.record and change.record.problem:
+            pages.problems += 1
+            self.report.problems.append(Problem(change.page, change.record.problem, change.record.line))
+        else:
+            setattr(pages, look.outcome, getattr(pages, look.outcome) + 1)
         fresh = sum(put.fresh for put in change.puts)
         self.report.specs.added += fresh
         self.report.specs.updated += len(change.puts) - fresh
         self.report.specs.deleted += len(change.deletes)
         return look.writes
-
-    def _count_page(self, kind: str, record: PageRecord | None) -> None:
-        if record and record.problem:
-            kind = "problems"
-            self.report.problems.append(Problem(record.page, record.problem, record.line))
-        setattr(self.report.pages, kind, getattr(self.report.pages, kind) + 1)
 
     def _look(self, todo: Todo) -> _Look | None:
         """Read a page and compare it with what the index has; None: it is changing right now."""
@@ -145,7 +144,7 @@ class Apply:
 
     def _same(self, todo: Todo, record: PageRecord, content: Content) -> _Look:
         """The file was touched, or is read again to be sure: its documents stay as they are."""
-        return self._record_only(todo, record, "unchanged", signature=content.signature, settled=content.settled)
+        return self._record_only(todo, record, signature=content.signature, settled=content.settled)
 
     def _problem(
         self, todo: Todo, signature: Signature, problem: Problem, settled: bool = False, digest: str | None = None
@@ -156,7 +155,6 @@ class Apply:
         return self._record_only(
             todo,
             record,
-            "problems",
             signature=signature,
             settled=settled,
             digest=digest,
@@ -165,13 +163,14 @@ class Apply:
             line=problem.line,
         )
 
-    def _record_only(self, todo: Todo, record: PageRecord, kind: str, **changes: Any) -> _Look:
+    def _record_only(self, todo: Todo, record: PageRecord, **changes: Any) -> _Look:
         """Keep a page's documents and change what the ledger says of it, if anything does change."""
         after = msgspec.structs.replace(record, **changes)
         writes = after != todo.record
         after.synced = self._synced
         before = self._before(todo) if writes else {}
-        return _Look(PageChange(todo.page, [], [], after, before, known=todo.record is not None), kind, writes=writes)
+        change = PageChange(todo.page, [], [], after, before, known=todo.record is not None)
+        return _Look(change, "unchanged", writes=writes)
 
     def _before(self, todo: Todo) -> Digests:
         """Return the digests of the documents that the index has; where it is damaged, only their keys are known."""

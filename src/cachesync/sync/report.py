@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from cachesync.pages.page import Problem
+from cachesync.pages.page import Problem, by_page
 
 
 class PageCounts(msgspec.Struct):
@@ -64,7 +64,7 @@ class Report(msgspec.Struct):
             "specs": msgspec.to_builtins(self.specs),
             "seconds": round(self.seconds, 3),
             "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
-            "problems": [msgspec.to_builtins(problem) for problem in sorted(self.problems, key=lambda each: each.page)],
+            "problems": [msgspec.to_builtins(problem) for problem in by_page(self.problems)],
             "lost": self.lost,
             "held": self.held,
         }

@@ -159,7 +159,7 @@ class _Walk:
                 self._unread(path, error)
 
     def _page(self, path: str) -> None:
-        shown = path.encode("utf-8", "backslashreplace").decode()
+        shown = _shown(path)
         if shown != path:
             self._found.problems.append(Problem(shown, "the path is not UTF-8: expected a name that is text"))
         elif len(path.encode()) > MAX_ID_BYTES:
@@ -172,6 +172,10 @@ class _Walk:
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
         self._found.unread[path] = gone
         if not gone:
-            shown = path.encode("utf-8", "backslashreplace").decode() or "."
             message = f"cannot be looked at: {error.strerror}; what the index has of it stays as it is"
-            self._found.problems.append(Problem(shown, message))
+            self._found.problems.append(Problem(_shown(path) or ".", message))
+
+
+def _shown(path: str) -> str:
+    """Spell a path as text; one that isn't UTF-8 comes out different."""
+    return path.encode("utf-8", "backslashreplace").decode()
