@@ -13,10 +13,13 @@ from cachesync import __version__
 from cachesync.commands.check import check
 from cachesync.commands.config import config
 from cachesync.commands.output import printable
+from cachesync.commands.reindex import reindex
 from cachesync.commands.render import render
+from cachesync.commands.rollback import rollback
 from cachesync.commands.search import search
 from cachesync.commands.status import status
 from cachesync.commands.sync import sync
+from cachesync.commands.verify import verify
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError, UsageError
 
@@ -56,7 +59,7 @@ def cachesync(context: click.Context, config_file: Path | None) -> None:
     context.obj = Wiring(config_file)
 
 
-for command in (sync, search, status, check, render, config):
+for command in (sync, reindex, rollback, search, status, verify, check, render, config):
     cachesync.add_command(command)
 
 

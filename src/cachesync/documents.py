@@ -6,7 +6,7 @@ A document is a pure function of a page's path and bytes: the same bytes wheneve
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -50,6 +50,7 @@ class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     compiler_version: Annotated[str | UnsetType, _keyword("`compiler`", order_by="compiler_version_key")] = UNSET
     compiler_version_key: Annotated[str | UnsetType, _keyword("`compiler`, as a text in Spack's order")] = UNSET
     hash: Annotated[str | UnsetType, _keyword("`hash`")] = UNSET
+    digest: Annotated[str | UnsetType, _keyword("a digest of the spec string, where the page has no hash")] = UNSET
     os: Annotated[str | UnsetType, _keyword("`os`")] = UNSET
     platform: Annotated[str | UnsetType, _keyword("`platform`")] = UNSET
     target: Annotated[str | UnsetType, _keyword("`target`")] = UNSET
@@ -118,7 +119,7 @@ def render(page: Page) -> list[Rendered] | Problem:
             return Problem(
                 page.path, f"an id over {MAX_ID_BYTES} bytes: expected a shorter path or hash than {key:.40}…"
             )
-        source = _encode(_document(page, spec, tag_date))
+        source = _encode(_document(page, key, spec, tag_date))
         if len(source) > MAX_KEYWORD_BYTES and (field := _long_value(source)):
             return Problem(page.path, f"{field} of {key}: expected values of at most {MAX_KEYWORD_BYTES:,} bytes")
         rendered.append(Rendered(key, source))
@@ -146,7 +147,21 @@ def summary(page: Page) -> Summary:
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def _document(page: Page, spec: Spec, tag_date: str | UnsetType) -> Document:
+def encoded(fields: dict[str, Any]) -> bytes:
+    """Return the fields of a stored document as they are rendered; of one that can't have been rendered, somehow."""
+    try:
+        return _encode(msgspec.convert(fields, Document))
+    except msgspec.ValidationError:
+        return _encode(fields)
+
+
+def fitting(source: bytes, fields: Collection[str]) -> bytes:
+    """Leave out of a document what an older index has no field for."""
+    document: dict[str, msgspec.Raw] = msgspec.json.decode(source, type=dict[str, msgspec.Raw])
+    return _encode({name: value for name, value in document.items() if name in fields})
+
+
+def _document(page: Page, key: str, spec: Spec, tag_date: str | UnsetType) -> Document:
     version = spec.versions[0]
     compiler = _compiler(spec.compiler or "")
     return Document(
@@ -160,6 +175,7 @@ def _document(page: Page, spec: Spec, tag_date: str | UnsetType) -> Document:
         compiler_version=compiler.version,
         compiler_version_key=compiler.version_key,
         hash=spec.hash or UNSET,
+        digest=UNSET if spec.hash else key,
         os=spec.os or UNSET,
         platform=spec.platform or UNSET,
         target=spec.target or UNSET,

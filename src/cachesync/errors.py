@@ -31,6 +31,10 @@ class IndexUnusableError(IndexUnavailableError):
     """What is stored is damaged, or was made by another version: ``sync`` builds the index anew."""
 
 
+class OvertakenError(IndexUnavailableError):
+    """Another process has become the writer, so what is known of the index is outdated: plan anew."""
+
+
 class RefusedError(CachesyncError):
     """Refused for safety until a person consents."""
 

@@ -1,7 +1,7 @@
 """What the index remembers of each page: the only memory there is."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -39,6 +39,8 @@ class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of the content as last read; absent where it couldn't be."""
     package: str | None = None
     tag: str | None = None
+    pending: bool = False
+    """Its documents were being changed: what is really there must be looked at."""
     specs: int = 0
     """How many documents the index holds for this page."""
     versions: list[str] = []
@@ -51,6 +53,26 @@ class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     line: int | None = None
 
 
+def without(
+    record: PageRecord, digests: Digests, refused: Mapping[str, str], replaced: Collection[str]
+) -> tuple[PageRecord, Digests]:
+    """Return what the ledger says of a page some of whose documents the index refused.
+
+    ``refused`` is why, by key. The page is a problem then, though the rest of it is as it should be. Of the keys in
+    ``replaced`` an earlier document is still there.
+    """
+    kept = {each: digest for each, digest in digests.items() if each not in refused}
+    kept |= {each: b"" for each in refused if each in replaced}
+    return msgspec.structs.replace(record, specs=len(kept), problem=refusal(refused), line=None), kept
+
+
+def refusal(refused: Mapping[str, str]) -> str:
+    """Say that an index refused documents; ``refused`` is why, by key."""
+    key, reason = next(iter(refused.items()))
+    more = f" and {len(refused) - 1:,} others" if len(refused) > 1 else ""
+    return f"the index refused {key}{more}: {reason}"
+
+
 def content_digest(data: bytes) -> str:
     """Return the digest of a page's bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -58,5 +80,9 @@ def content_digest(data: bytes) -> str:
 
 def digests(rendered: Iterable[Rendered]) -> Digests:
     """Return the digest of each document by its key."""
-    blake2b = hashlib.blake2b
-    return {document.key: blake2b(document.source, digest_size=DIGEST_BYTES).digest() for document in rendered}
+    return {document.key: document_digest(document.source) for document in rendered}
+
+
+def document_digest(source: bytes) -> bytes:
+    """Return the digest of one document."""
+    return hashlib.blake2b(source, digest_size=DIGEST_BYTES).digest()

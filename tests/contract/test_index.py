@@ -1,13 +1,18 @@
 """What every engine promises: writing, the ledger, generations."""
 
+import json
+import os
 from collections.abc import Iterator
 
 import pytest
 
-from cachesync.errors import IndexUnavailableError
-from cachesync.index.base import Index, PageChange
+from cachesync.documents import FIELDS
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.index.base import Index, PageChange, Remembered, Status
+from cachesync.index.elastic import mapping
+from cachesync.index.embedded import folder, schema
 from cachesync.ledger import digests
-from cachesync.search.request import Request
+from cachesync.search.request import Facet, Filter, Request, SortKey
 from tests.contract.conftest import OpenIndex
 from tests.support.filling import change_for, deletion_of, documents, fill, write
 from tests.support.pages import entry, page, path_of
@@ -40,8 +45,13 @@ def test_documents_come_back_as_they_were_given(index: Index) -> None:
     assert reader.get("develop/b/none") is None
     assert reader.size() == (3, 2)
     assert reader.counts() == {A: 2, B: 1}
-    assert sorted(reader.ids(A)) == ["develop/a/a1", "develop/a/a2"]
-    assert reader.ids("nowhere") == []
+    stored = [(each.page, each.id, json.loads(each.source)) for each in reader.documents()]
+    assert sorted(stored, key=lambda each: each[1]) == [
+        (each["page"], each.pop("_id"), each) for each in sorted(documents(PAGES), key=lambda each: str(each["_id"]))
+    ]
+    assert [page for page, _, _ in stored] == [A, A, B], "page after page"
+    assert sorted(each.id for each in reader.documents(A)) == ["develop/a/a1", "develop/a/a2"]
+    assert list(reader.documents("nowhere")) == []
 
 
 def test_the_ledger_comes_back_as_it_was_given(index: Index) -> None:
@@ -49,8 +59,10 @@ def test_the_ledger_comes_back_as_it_was_given(index: Index) -> None:
     fill(index, PAGES)
     reader = index.reader()
     assert {record.page: record for record in reader.records()} == {each.page: each.record for each in changes}
-    assert reader.digests(A) == changes[0].digests
-    assert reader.digests("nowhere") == {}
+    assert reader.remembered([A, "nowhere", B]) == {
+        each.page: Remembered(each.record, each.digests) for each in changes if each.record
+    }
+    assert reader.remembered([]) == {}
 
 
 def test_a_change_replaces_adds_and_deletes(index: Index) -> None:
@@ -65,7 +77,7 @@ def test_a_change_replaces_adds_and_deletes(index: Index) -> None:
     reader = index.reader()
     assert reader.counts() == {A: 2}
     assert [record.page for record in reader.records()] == [A]
-    assert sorted(reader.digests(A)) == ["a2", "a3"]
+    assert sorted(reader.remembered([A])[A].digests) == ["a2", "a3"]
 
 
 def test_a_page_without_specs_is_in_the_ledger_all_the_same(index: Index) -> None:
@@ -130,10 +142,14 @@ def test_an_unfinished_generation_leaves_the_live_one_alone(index: Index, open_a
 
 
 def test_there_is_one_writer(index: Index, open_again: OpenIndex) -> None:
-    with index.writer(1), pytest.raises(IndexUnavailableError, match="writing"), open_again().writer(0.2):
-        pass
+    with index.writer(1) as writer:
+        writer.build()
+        with pytest.raises(IndexUnavailableError, match=f"process {os.getpid()}.* still writing"):
+            open_again().writer(0.2).__enter__()
+        assert f"process {os.getpid()}" in str(open_again().status().holder)
     with open_again().writer(0):
         pass
+    assert open_again().status().holder is None
 
 
 def test_readers_read_while_a_writer_writes(index: Index, open_again: OpenIndex) -> None:
@@ -159,3 +175,74 @@ def test_odd_text_is_kept(index: Index) -> None:
     fill(index, {A: odd})
     assert held(index) == expected({A: odd})
     assert digests([]) == {}
+
+
+def test_an_index_with_other_fields_goes_on_as_it_is_until_a_reindex(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made by a version that lacked two fields of today."""
+    older = {name: field for name, field in FIELDS.items() if name not in ("os", "digest")}
+    with monkeypatch.context() as patch:
+        for module in (folder, schema, mapping):
+            patch.setattr(module, "FIELDS", older)
+        for module in (folder, mapping):
+            patch.setattr(module, "fingerprint", lambda: "another")
+        fill(index, {})
+        assert not index.reader().outdated
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        assert live.outdated
+        write(live, [change_for(path, data) for path, data in PAGES.items()])
+    reader = index.reader()
+    assert reader.outdated
+    found = reader.search(Request(filters=(Filter("os", ("rhel8",)),), facets=(Facet("os"),)))
+    assert (found.total, found.facets["os"]) == (0, [])
+    found = reader.search(Request(order=(SortKey("os"), SortKey("hash")), facets=(Facet("target"),)))
+    assert found.hits == [{name: each for name, each in one.items() if name != "os"} for one in documents(PAGES)]
+    assert found.facets["target"] == [("x86_64_v3", 3)]
+    fill(index, PAGES)
+    assert not index.reader().outdated
+    assert held(index) == expected(PAGES)
+
+
+def test_a_rollback_goes_back_one_generation_and_holds_it(index: Index, open_again: OpenIndex) -> None:
+    fill(index, PAGES)
+    with index.writer(1) as writer, pytest.raises(UsageError, match="keep_generations"):
+        writer.rollback()
+    first = index.reader().generation
+    fill(index, {A: PAGES[A]})
+    second = index.reader().generation
+    assert index.status().kept == [first]
+    with index.writer(1) as writer:
+        assert not writer.held()
+        assert writer.rollback() == first
+        assert writer.held()
+    assert held(index) == expected(PAGES)
+    assert open_again().status() == Status(holder=None, held=True, kept=[])
+    with open_again().writer(1) as writer, pytest.raises(UsageError):
+        writer.rollback()
+    fill(index, {B: PAGES[B]})
+    assert held(index) == expected({B: PAGES[B]})
+    assert index.status() == Status(holder=None, held=False, kept=[first]), "what was rolled back is gone"
+    assert index.reader().generation not in (first, second), "no generation has the name of another"
+
+
+def test_older_generations_are_removed(index: Index) -> None:
+    names = []
+    for _ in range(4):
+        fill(index, PAGES)
+        names.append(index.reader().generation)
+    assert len(set(names)) == 4
+    assert index.status().kept == [names[2]]
+
+
+def test_a_discarded_generation_is_gone(index: Index) -> None:
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        generation = writer.build()
+        write(generation, [change_for(A, PAGES[A])])
+        writer.discard(generation)
+        with pytest.raises(IndexUnusableError):
+            writer.promote(generation)
+    assert held(index) == expected(PAGES)

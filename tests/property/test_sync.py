@@ -148,7 +148,7 @@ class Tree(RuleBasedStateMachine):
         for record in reader.records():
             documents = self.held.get(record.page, [])
             assert record.specs == len(documents)
-            assert {document_id(record.page, key) for key in reader.digests(record.page)} == {
+            assert {document_id(record.page, key) for key in reader.remembered([record.page])[record.page].digests} == {
                 each["_id"] for each in documents
             }
 

@@ -74,7 +74,7 @@ def _passes(document: Document, field: str, values: tuple[str | int, ...]) -> bo
 
 
 def _in_order(found: list[Document], request: Request) -> list[Document]:
-    found = sorted(found, key=lambda each: str(each["_id"]))
+    found = sorted(found, key=lambda each: (each["page"], each.get("hash", "~"), each.get("digest", "")))
     for key in reversed(request.order):
         found = _by(found, key)
     return sorted(found, key=lambda each: _rank(each, request.ranks))

@@ -38,7 +38,7 @@ def change_for(path: str, data: bytes, before: bytes | None = None) -> PageChang
 
 def deletion_of(path: str, before: bytes) -> PageChange:
     change = change_for(path, before)
-    return PageChange(path, [], [put.id for put in change.puts], None, {}, known=True)
+    return PageChange(path, [], [put.id for put in change.puts], change.record, None, {})
 
 
 def _page(path: str, data: bytes) -> Page:

@@ -1,4 +1,4 @@
-"""cachesync as its users run it: a program, a configuration, folders."""
+"""cachesync as its users run it: a program, a configuration, folders, and perhaps a server."""
 
 import json
 import os
@@ -7,20 +7,33 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.support import elasticsearch
+
 PROGRAM = [sys.executable, "-m", "cachesync"]
 
 
 class Sandbox:
-    """A root for pages, an index beside it, and the program."""
+    """A root for pages, an index, and the program."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "embedded:index", name: str = "spack-specs") -> None:
         self.folder = folder
         self.root = folder / "pages"
         self.root.mkdir()
         (self.root / "_cache").mkdir()
         self.index = folder / "index"
+        self.url = url
+        self.name = name
         self.config = folder / "cachesync.yml"
-        self.config.write_text("pages: {root: pages}\nindex: {url: 'embedded:index'}\n")
+        self.configure()
+
+    def configure(self, **index: Any) -> None:
+        """Write the configuration, with more keys of ``index`` if wanted."""
+        keys = {"url": self.url, "name": self.name, **index}
+        self.config.write_text(json.dumps({"pages": {"root": str(self.root)}, "index": keys}))
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.url.startswith("embedded:")
 
     def command(self, *arguments: str | Path) -> list[str]:
         return [*PROGRAM, "-c", str(self.config), *map(str, arguments)]
@@ -56,3 +69,24 @@ class Sandbox:
         """The documents of the pages on disk, by id."""
         lines = self.run("render", self.root).stdout.splitlines()
         return {each["_id"]: each["_source"] for each in map(json.loads, lines)}
+
+    def state(self) -> Any:
+        """What changes with every write to the index: of its files, or in the server's own count of writes."""
+        if not self.is_embedded:
+            stats = self.ask("/_stats/indexing?expand_wildcards=all")["indices"]
+            writes = {name: each["primaries"]["indexing"] for name, each in stats.items()}
+            counted = {name: (each["index_total"], each["delete_total"]) for name, each in writes.items()}
+            return counted, self.ask("/_alias?expand_wildcards=all")
+        found = {}
+        for file in [self.index, *self.index.rglob("*")]:
+            status = file.lstat()
+            found[str(file)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return found
+
+    def has_index(self) -> bool:
+        """Whether there is anything at all in the index's place."""
+        return self.index.exists() if self.is_embedded else bool(self.ask("/_alias?expand_wildcards=all"))
+
+    def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
+        """Ask the server directly about all that is called like the index."""
+        return elasticsearch.request(f"{self.url}/{self.name}*{path}", method, body)

@@ -43,13 +43,15 @@ def said_by(file: Path) -> dict[str, dict[str, Any]]:
 
 @needs_real_pages
 def test_every_real_page(sandbox: Sandbox) -> None:
-    sandbox.config.write_text(f"pages: {{root: {REAL_PAGES}}}\nindex: {{url: 'embedded:index'}}\n")
+    sandbox.root = REAL_PAGES
+    sandbox.configure()
     sandbox.run("sync")
     documents = sandbox.documents()
     for document in documents.values():
         assert document.pop("version_key")
         document.pop("compiler_version_key")
     strings = documents.pop("v0.18/bdftopcf/dac8a9c846e4380d8fdb28f01212c262")
+    assert strings.pop("digest") == "dac8a9c846e4380d8fdb28f01212c262"
     assert strings == {
         "package": "bdftopcf",
         "tag": "v0.18",

@@ -25,7 +25,7 @@ def test_the_index_equals_the_pages(sandbox: Sandbox) -> None:
     assert documents == sandbox.rendered()
     assert report["pages"] == {"added": pages, "updated": 0, "deleted": 0, "unchanged": 0, "problems": 0}
     assert report["specs"] == {"added": len(documents), "updated": 0, "deleted": 0}
-    assert set(report["phases"]) == {"scan", "plan", "apply"}
+    assert {"scan", "plan", "apply"} <= set(report["phases"])
     assert report["seconds"] == pytest.approx(sum(report["phases"].values()), abs=0.01)
 
 
@@ -45,27 +45,19 @@ def opened_files(sandbox: Sandbox, expect: int = 0) -> list[str]:
     return found
 
 
-def index_state(sandbox: Sandbox) -> dict[str, tuple[int, int, int, int]]:
-    found = {}
-    for file in [sandbox.index, *sandbox.index.rglob("*")]:
-        status = file.lstat()
-        found[str(file)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return found
-
-
 def test_a_second_sync_reads_no_page_and_writes_nothing(sandbox: Sandbox) -> None:
     pages = write_tree(sandbox.root, tag_count=3, package_count=10)
     put(sandbox.root, b"broken", "broken")
     first = opened_files(sandbox, expect=1)
     assert sum("specs.md" in file for file in first) == pages + 1
-    before = index_state(sandbox)
+    before = sandbox.state()
     second = opened_files(sandbox, expect=1)
     assert [file for file in second if "specs.md" in file] == []
-    assert index_state(sandbox) == before
+    assert sandbox.state() == before
     report = sandbox.json("sync", expect=1)
     assert report["pages"] == {**NOTHING, "unchanged": pages, "problems": 1}
     assert report["specs"] == NOTHING
-    assert index_state(sandbox) == before
+    assert sandbox.state() == before
 
 
 def test_one_spec_added_to_the_biggest_page_is_one_document(sandbox: Sandbox) -> None:
@@ -157,7 +149,7 @@ def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:
     put(sandbox.root, small_page(entry("2", os="rhel8"), entry("3")), "changed")
     put(sandbox.root, small_page(entry("1")), "new")
     put(sandbox.root, b"x", "broken")
-    before = index_state(sandbox)
+    before = sandbox.state()
     done = sandbox.run("sync", "--dry-run", expect=1)
     assert done.stdout.splitlines() == [
         "problem  _cache/develop/broken/specs.md  +0 ~0 -0",
@@ -168,7 +160,7 @@ def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:
         "specs  2 added  1 updated  2 deleted",
         "dry run: nothing was touched",
     ]
-    assert index_state(sandbox) == before
+    assert sandbox.state() == before
     planned, done_ = sandbox.json("sync", "--dry-run", expect=1), sandbox.json("sync", expect=1)
     assert (planned["pages"], planned["specs"]) == (done_["pages"], done_["specs"])
 
@@ -176,7 +168,7 @@ def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:
 def test_a_dry_run_without_an_index_makes_none(sandbox: Sandbox) -> None:
     put(sandbox.root, small_page(entry()))
     assert sandbox.json("sync", "--dry-run")["specs"]["added"] == 1
-    assert not sandbox.index.exists()
+    assert not sandbox.has_index()
 
 
 def broken_ways(sandbox: Sandbox, file: Path) -> dict[str, object]:
@@ -215,8 +207,8 @@ def broken_ways(sandbox: Sandbox, file: Path) -> dict[str, object]:
     }
 
 
-def test_each_broken_page_is_one_problem_and_heals(sandbox: Sandbox) -> None:
-    sandbox.config.write_text(sandbox.config.read_text().replace("pages}", "pages, max_bytes: 150000}"))
+def test_each_broken_page_is_one_problem_and_heals(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHESYNC_PAGES__MAX_BYTES", "150000")
     good = small_page(entry("1"), entry("2"))
     kinds = list(broken_ways(sandbox, Path()))
     files = {kind: put(sandbox.root, good, f"p{number:02}") for number, kind in enumerate(kinds)}
@@ -258,63 +250,63 @@ def test_a_new_page_that_is_broken_has_no_documents_until_it_is_mended(sandbox: 
     assert list(sandbox.documents()) == ["develop/zlib/1"]
 
 
-def test_a_damaged_or_missing_index_is_filled_again(sandbox: Sandbox) -> None:
-    write_tree(sandbox.root, tag_count=2, package_count=10)
-    sandbox.run("sync")
-    whole = sandbox.documents()
-    live = sandbox.index / "spack-specs/live"
+def test_a_damaged_or_missing_index_is_filled_again(embedded: Sandbox) -> None:
+    write_tree(embedded.root, tag_count=2, package_count=10)
+    embedded.run("sync")
+    whole = embedded.documents()
+    live = embedded.index / "spack-specs/live"
     for damage in ("rm -r index", f"truncate -s 100 {live}/*.store", f"rm {live}/*.term", f"echo x > {live}/meta.json"):
-        subprocess.run(damage, shell=True, check=True, cwd=sandbox.folder)
-        assert sandbox.run("search", "x", expect=3).stderr.startswith("cachesync: ")
-        assert sandbox.json("sync")["specs"]["added"] == len(whole), damage
-        assert sandbox.documents() == whole
+        subprocess.run(damage, shell=True, check=True, cwd=embedded.folder)
+        assert embedded.run("search", "x", expect=3).stderr.startswith("cachesync: ")
+        assert embedded.json("sync")["specs"]["added"] == len(whole), damage
+        assert embedded.documents() == whole
 
 
-def test_a_ledger_that_cannot_be_decoded_is_made_anew(sandbox: Sandbox) -> None:
-    write_tree(sandbox.root, tag_count=1, package_count=10)
-    sandbox.run("sync")
-    whole = sandbox.documents()
-    for store in (sandbox.index / "spack-specs/live").glob("*.store"):
+def test_a_ledger_that_cannot_be_decoded_is_made_anew(embedded: Sandbox) -> None:
+    write_tree(embedded.root, tag_count=1, package_count=10)
+    embedded.run("sync")
+    whole = embedded.documents()
+    for store in (embedded.index / "spack-specs/live").glob("*.store"):
         data = bytearray(store.read_bytes())
         data[: len(data) // 2] = os.urandom(len(data) // 2)
         store.write_bytes(data)
-    sandbox.run("sync")
-    assert sandbox.documents() == whole
+    embedded.run("sync")
+    assert embedded.documents() == whole
 
 
-def test_damage_that_shows_only_while_writing_is_mended(sandbox: Sandbox) -> None:
-    write_tree(sandbox.root, tag_count=2, package_count=10)
-    sandbox.run("sync")
-    for file in (sandbox.index / "spack-specs/live").glob("*.pos"):
+def test_damage_that_shows_only_while_writing_is_mended(embedded: Sandbox) -> None:
+    write_tree(embedded.root, tag_count=2, package_count=10)
+    embedded.run("sync")
+    for file in (embedded.index / "spack-specs/live").glob("*.pos"):
         file.unlink()
-    put(sandbox.root, small_page(entry("new")), "new")
-    (sandbox.root / path_of("zlib-ng")).unlink()
-    sandbox.run("sync")
-    assert sandbox.documents() == sandbox.rendered()
+    put(embedded.root, small_page(entry("new")), "new")
+    (embedded.root / path_of("zlib-ng")).unlink()
+    embedded.run("sync")
+    assert embedded.documents() == embedded.rendered()
 
 
-@pytest.mark.parametrize("state", ["damaged", "of another version", "without a ledger that can be read"])
-def test_a_mass_loss_needs_consent_also_when_the_index_is_built_anew(sandbox: Sandbox, state: str) -> None:
-    write_tree(sandbox.root, tag_count=2, package_count=10)
-    sandbox.run("sync")
-    live = sandbox.index / "spack-specs/live"
+@pytest.mark.parametrize("state", ["damaged", "laid out in another way", "without a ledger that can be read"])
+def test_a_mass_loss_needs_consent_also_when_the_index_is_built_anew(embedded: Sandbox, state: str) -> None:
+    write_tree(embedded.root, tag_count=2, package_count=10)
+    embedded.run("sync")
+    live = embedded.index / "spack-specs/live"
     if state == "damaged":
         (live / "cachesync.json").unlink()
-    elif state == "of another version":
-        (live / "cachesync.json").write_text('{"fingerprint": "old"}')
+    elif state == "laid out in another way":
+        (live / "cachesync.json").write_text('{"fingerprint": "old", "fields": [], "layout": 0}')
     else:
         (live / "meta.json").write_bytes(b"")
-    whole = (sandbox.root / "_cache").rename(sandbox.root / "away")
-    (sandbox.root / "_cache").mkdir()
-    assert "--allow-mass-delete" in sandbox.run("sync", expect=4).stderr
-    (sandbox.root / "_cache").rmdir()
-    whole.rename(sandbox.root / "_cache")
-    sandbox.run("sync")
-    assert sandbox.documents() == sandbox.rendered()
+    whole = (embedded.root / "_cache").rename(embedded.root / "away")
+    (embedded.root / "_cache").mkdir()
+    assert "--allow-mass-delete" in embedded.run("sync", expect=4).stderr
+    (embedded.root / "_cache").rmdir()
+    whole.rename(embedded.root / "_cache")
+    embedded.run("sync")
+    assert embedded.documents() == embedded.rendered()
     (live / "meta.json").write_bytes(b"")
-    (sandbox.root / "_cache").rename(sandbox.root / "away")
-    sandbox.run("sync", "--allow-mass-delete")
-    assert sandbox.documents() == {}
+    (embedded.root / "_cache").rename(embedded.root / "away")
+    embedded.run("sync", "--allow-mass-delete")
+    assert embedded.documents() == {}
 
 
 def test_a_lower_bound_on_size_counts_for_known_pages(sandbox: Sandbox) -> None:
@@ -350,15 +342,15 @@ def test_two_syncs_at_once_are_one_after_the_other(sandbox: Sandbox) -> None:
     assert sandbox.documents() == sandbox.rendered()
 
 
-def test_an_interrupt_ends_with_130(sandbox: Sandbox) -> None:
-    write_tree(sandbox.root, tag_count=2, package_count=50)
-    os.mkfifo(sandbox.folder / "busy")
-    lock = sandbox.index / "spack-specs/lock"
+def test_an_interrupt_ends_with_130(embedded: Sandbox) -> None:
+    write_tree(embedded.root, tag_count=2, package_count=50)
+    os.mkfifo(embedded.folder / "busy")
+    lock = embedded.index / "spack-specs/lock"
     lock.parent.mkdir(parents=True)
     with (
-        subprocess.Popen(["flock", lock, "cat", sandbox.folder / "busy"]) as holder,
-        (sandbox.folder / "busy").open("w"),  # opens when the holder reads: the lock is taken
-        subprocess.Popen(sandbox.command("sync"), stderr=subprocess.PIPE, text=True) as waiting,
+        subprocess.Popen(["flock", lock, "cat", embedded.folder / "busy"]) as holder,
+        (embedded.folder / "busy").open("w"),  # opens when the holder reads: the lock is taken
+        subprocess.Popen(embedded.command("sync"), stderr=subprocess.PIPE, text=True) as waiting,
     ):
         with pytest.raises(subprocess.TimeoutExpired):
             waiting.wait(1.5)
@@ -366,4 +358,4 @@ def test_an_interrupt_ends_with_130(sandbox: Sandbox) -> None:
         assert "interrupted" in waiting.communicate(timeout=20)[1]
         assert waiting.returncode == 130
         holder.kill()
-    sandbox.run("sync")
+    embedded.run("sync")

@@ -14,7 +14,6 @@ from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder
 from cachesync.index.embedded.generation import tantivy_errors
 from cachesync.index.embedded.searching import Search
-from cachesync.index.opening import open_index
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
 from tests.support.pages import entry, page, path_of
@@ -46,7 +45,9 @@ def test_the_alias_is_a_link_to_the_live_generation(index: EmbeddedIndex, tmp_pa
     assert os.readlink(tmp_path / "specs/live") == "specs-1"
     fill(index, PAGES)
     assert os.readlink(tmp_path / "specs/live") == "specs-2"
-    assert listing(tmp_path / "specs") == ["live", "lock", "specs-2"]
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-1", "specs-2"]
+    fill(index, PAGES)
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-2", "specs-3"], "one is kept for a rollback"
 
 
 def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_pat
     (folder / "specs-10").symlink_to("specs-8")
     (folder / "specs-old").mkdir()
     fill(index, PAGES)
-    assert listing(folder) == ["live", "lock", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
+    assert listing(folder) == ["live", "lock", "specs-1", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
 
 
 def test_indices_of_any_names_live_side_by_side(index: EmbeddedIndex, tmp_path: Path) -> None:
@@ -113,8 +114,10 @@ def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: Embedde
         writer.live()
 
 
-def test_an_index_of_another_version_is_filled_again(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "fingerprint", lambda: "another")
+def test_an_index_that_is_laid_out_in_another_way_is_filled_again(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "LAYOUT", 0)
     assert refilled(index)
 
 
@@ -210,8 +213,3 @@ def test_others_may_read_what_the_umask_lets_them(index: EmbeddedIndex, tmp_path
 def test_the_holder_of_the_lock_is_named(index: EmbeddedIndex) -> None:
     with index.writer(0), pytest.raises(IndexUnavailableError, match=f"process {os.getpid()} is still writing"):
         index.writer(0).__enter__()
-
-
-def test_other_engines_are_told_apart() -> None:
-    with pytest.raises(UsageError, match=r"index\.url: http://127\.0\.0\.1:9200"):
-        open_index(("http://127.0.0.1:9200",), "specs", lambda path: path)

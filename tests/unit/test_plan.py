@@ -90,7 +90,7 @@ def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> 
     ]
     assert change.deletes == ["a/x/gone"]
     assert change.digests == digests(rendered(same="1", changed="2!", new="4"))
-    assert change.known
+    assert change.before is not None
 
 
 def test_where_only_keys_are_known_everything_is_written() -> None:

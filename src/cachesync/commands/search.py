@@ -73,7 +73,8 @@ def _json(answer: Answer, took_ms: float) -> dict[str, object]:
         field: [{"value": each.value, "count": each.documents} for each in counts]
         for field, counts in answer.facets.items()
     }
-    return {"total": answer.total, "hits": answer.hits, "facets": facets, "took_ms": took_ms}
+    found: dict[str, object] = {"total": answer.total, "hits": answer.hits, "facets": facets, "took_ms": took_ms}
+    return {**found, "approximate_facets": answer.approximate} if answer.approximate else found
 
 
 def _print(answer: Answer) -> None:

@@ -20,6 +20,7 @@ from cachesync.sync.scan import scan
 def status(wiring: Wiring, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now."""
     reader = wiring.index.reader()
+    whole = wiring.index.status()
     specs, pages = reader.size()
     problems: list[Problem] = []
     last_written = None
@@ -49,18 +50,34 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "in_sync": waiting == [] and not reason,
         "lag_seconds": None if waiting is None else _lag(waiting),
         "last_written": last_written,
+        "holder": whole.holder,
+        "held_after_rollback": whole.held,
+        "kept_generations": whole.kept,
+        "reindex_needed": reader.outdated,
     }
     if as_json:
         print_json(found)
-        return 0
-    click.echo(f"index     {found['url']} ({found['generation']})")
-    click.echo(f"holds     {plural(specs, 'spec')} of {plural(pages, 'page')}")
-    click.echo(f"written   {last_written or 'never'}")
-    click.echo(f"in sync   {_in_sync(waiting, reason)}")
-    click.echo(f"problems  {len(problems)}")
-    for problem in by_page(problems):
-        click.echo(f"  {printable(str(problem))}")
+    else:
+        _print(found, _in_sync(waiting, reason))
     return 0
+
+
+def _print(found: dict[str, Any], in_sync: str) -> None:
+    lines = {
+        "index": f"{found['url']} ({found['generation']})",
+        "holds": f"{plural(found['specs'], 'spec')} of {plural(found['pages'], 'page')}",
+        "written": found["last_written"] or "never",
+        "in sync": in_sync,
+        "writer": found["holder"],
+        "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
+        "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
+        "problems": str(len(found["problems"])),
+    }
+    for name, value in lines.items():
+        if value:
+            click.echo(f"{name:10}{value}")
+    for each in found["problems"]:
+        click.echo(f"  {printable(str(Problem(**each)))}")
 
 
 def _in_sync(waiting: list[Todo] | None, reason: str | None) -> str:

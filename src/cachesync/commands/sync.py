@@ -2,16 +2,13 @@
 
 import click
 
-from cachesync.commands.output import plural, print_json, printable, progress
+from cachesync.commands.output import printable, progress
+from cachesync.commands.reporting import finish
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
-from cachesync.errors import IndexUnusableError, RefusedError
+from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
-from cachesync.pages.page import by_page
 from cachesync.sync import turn
-from cachesync.sync.report import Report
 from cachesync.sync.scan import require_root
-
-_HELD_SHOWN = 3
 
 
 @click.command()
@@ -32,23 +29,7 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
         require_root(wiring.source.root)  # before the index leaves anything on disk
         with wiring.index.writer(WRITER_WAIT) as writer, progress("sync") as show:
             report = turn.sync(wiring.source, writer, guard, show)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        _print(report, dry_run)
-    if report.held:
-        raise RefusedError(
-            f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
-            f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(len(report.held), 'page')} kept as before: {_some(report.held)}\n"
-            "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete"
-        )
-    return 1 if report.problems else 0
-
-
-def _some(pages: list[str]) -> str:
-    more = f" and {len(pages) - _HELD_SHOWN:,} more" if len(pages) > _HELD_SHOWN else ""
-    return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
+    return finish(report, wiring, "sync", as_json=as_json, dry_run=dry_run)
 
 
 def _reader(wiring: Wiring) -> Reader | None:
@@ -67,22 +48,10 @@ def _tell_nothing(_change: PageChange) -> None:
 
 def _print_change(change: PageChange) -> None:
     """Print a line like ``update _cache/develop/zlib/specs.md  +1 ~0 -0``."""
-    kind = "update" if change.known else "add"
+    kind = "update" if change.before else "add"
     if change.record is None:
         kind = "delete"
     elif change.record.problem:
         kind = "problem"
     fresh = sum(put.fresh for put in change.puts)
     click.echo(f"{kind:8} {printable(change.page)}  +{fresh} ~{len(change.puts) - fresh} -{len(change.deletes)}")
-
-
-def _print(report: Report, dry_run: bool) -> None:
-    pages, specs = report.pages, report.specs
-    click.echo(
-        f"pages  {pages.added:,} added  {pages.updated:,} updated  {pages.deleted:,} deleted  "
-        f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
-    )
-    click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
-    for problem in by_page(report.problems):
-        click.echo(printable(str(problem)), err=True)
-    click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

@@ -3,10 +3,14 @@
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from cachesync import config, log
 from cachesync.config import Config, Loaded
+from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
+from cachesync.index.server import Layout, Server
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import Source
@@ -42,7 +46,31 @@ class Wiring:
     @cached_property
     def index(self) -> Index:
         """Where documents go."""
-        return open_index(self.config.index.url, self.config.index.name, self.loaded.path)
+        settings = self.config.index
+        server = Server(
+            urls=settings.url,
+            api_key=self._secret("api_key"),
+            username=self._secret("username"),
+            password=self._secret("password"),
+            **{name: self._path(name) for name in ("ca_certs", "client_cert", "client_key")},
+        )
+        layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
+        return open_index(server, settings.name, layout, self.loaded.path)
+
+    def _secret(self, name: str) -> str | None:
+        """Return one of the index's credentials, from the configuration or from its file."""
+        value = getattr(self.config.index, name)
+        file = self._path(f"{name}_file")
+        if value is not None:
+            return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        try:
+            return file.read_text("utf-8").strip() if file else None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"index.{name}_file: cannot read {file}: {error}") from None
+
+    def _path(self, name: str) -> Path | None:
+        path = getattr(self.config.index, name)
+        return self.loaded.path(path) if path else None
 
     def guard(self, consent: bool) -> Guard:
         """How much a pass may lose."""

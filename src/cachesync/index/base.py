@@ -5,7 +5,7 @@ spec documents and, beside them, the ledger that describes them, so both are alw
 together.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -29,11 +29,12 @@ class PageChange(NamedTuple):
     page: str
     puts: list[Put]
     deletes: list[str]
+    before: PageRecord | None
+    """What the ledger says now; None: it doesn't know the page."""
     record: PageRecord | None
     """What the ledger says afterwards; None: the page is gone."""
     digests: Digests
-    known: bool
-    """The ledger has a record of this page already."""
+    """Of the page's documents afterwards."""
 
 
 class Refusal(NamedTuple):
@@ -50,27 +51,58 @@ class Written(NamedTuple):
     refused: list[Refusal]
 
 
+class Remembered(NamedTuple):
+    """All that the ledger has of a page."""
+
+    record: PageRecord
+    digests: Digests
+
+
+class Stored(NamedTuple):
+    """A document that is in the index."""
+
+    page: str
+    id: str
+    source: bytes
+    """Its fields as JSON, in the words in which they are rendered."""
+
+
+class Status(NamedTuple):
+    """What an index says of itself as a whole."""
+
+    holder: str | None
+    """The process that writes."""
+    held: bool
+    """A rollback has gone back to the live generation; syncs are held until a reindex."""
+    kept: list[str]
+    """Generations that a rollback can go back to, the latest first."""
+
+
 class Reader(Protocol):
     """One generation, as it was when it was opened.
 
-    Every method may raise IndexUnusableError.
+    Every method may raise IndexUnavailableError, or IndexUnusableError where the generation is damaged or gone.
     """
 
     @property
     def generation(self) -> str:
         """Its name."""
 
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents. It works, and a reindex brings it up to date."""
+
     def records(self) -> Iterator[PageRecord]:
         """Walk the ledger, in any order."""
 
-    def digests(self, page: str) -> Digests:
-        """Return the digests of a page's specs; none for a page that the ledger doesn't know."""
+    def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
+        """Look pages up in the ledger; those that it doesn't know are left out."""
 
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
 
-    def ids(self, page: str) -> list[str]:
-        """Return the ids of the documents of a page that are really there."""
+    def documents(self, page: str | None = None) -> Iterator[Stored]:
+        """Walk the documents of a page, or all of them, page after page in the order of their paths."""
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
@@ -90,9 +122,12 @@ class Generation(Reader, Protocol):
 
         Changes are taken as fast as the engine can send them and batched by their bytes: no more than a few batches
         are in memory. What was yielded stays; the rest may be lost in a crash and is then still to do. At the end
-        everything that was written can be found.
+        everything that was written can be found. Without a change nothing is written at all.
+
+        A document that the index refuses becomes the problem of its page, see :func:`cachesync.ledger.without`.
 
         Raises:
+            OvertakenError: another writer has written since this one began; nothing of what wasn't yielded is done.
             IndexUnavailableError: the index stayed out of reach. What was not yielded is still to do.
         """
 
@@ -101,16 +136,35 @@ class Writer(Protocol):
     """The one writer of an index."""
 
     def live(self) -> Generation | None:
-        """Open the live generation; None where there is none to use: none yet, damaged, or made by other code."""
+        """Open the live generation; None where there is none to use: none yet, or damaged."""
 
     def replaced(self) -> Reader | None:
         """Open the generation that ``live`` wouldn't, as far as it can be read; None where there is none."""
 
+    def held(self) -> bool:
+        """Tell whether a rollback has gone back to the live generation, which stays as it is until a reindex."""
+
     def build(self) -> Generation:
-        """Start a new, empty generation beside the live one. Nobody finds it before it is promoted."""
+        """Start a new, empty generation beside the live one. Nobody finds it before it is promoted.
+
+        What earlier builds have left unfinished is removed.
+
+        Raises:
+            IndexUnavailableError: there is no room for it, or it can't be made.
+        """
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was built and won't be promoted."""
 
     def promote(self, generation: Generation) -> None:
-        """Make a generation the live one in one step, and remove those that aren't kept."""
+        """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones."""
+
+    def rollback(self) -> str:
+        """Go back to the generation before the live one, hold it, and return its name.
+
+        Raises:
+            UsageError: none is kept.
+        """
 
 
 class Index(Protocol):
@@ -122,12 +176,15 @@ class Index(Protocol):
     def exists(self) -> bool:
         """Tell whether there is a live generation, whatever its state."""
 
-    def reader(self) -> Reader:
-        """Open the live generation for reading.
+    def reader(self, *, fresh: bool = False) -> Reader:
+        """Open the live generation for reading; if ``fresh``, with all that was written until now.
 
         Raises:
             IndexUnavailableError: there is none, or it can't be used.
         """
+
+    def status(self) -> Status:
+        """Tell who writes, and what else is known of the index as a whole."""
 
     def writer(self, wait: float) -> AbstractContextManager[Writer]:
         """Become the one writer, waiting up to ``wait`` seconds for another to end. It writes nothing by itself.

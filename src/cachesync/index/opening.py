@@ -1,20 +1,24 @@
 """``index.url`` → the engine that serves it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.server import Layout, Server
+
+EMBEDDED = "embedded"
 
 
-def open_index(urls: Sequence[str], name: str, resolve: Callable[[Path], Path]) -> Index:
-    """Return the index called ``name`` at ``urls``; ``resolve`` makes a folder absolute. Nothing is touched yet.
+def open_index(server: Server, name: str, layout: Layout, resolve: Callable[[Path], Path]) -> Index:
+    """Return the index called ``name`` at a server's URLs; ``resolve`` makes a folder absolute. Nothing is touched yet.
 
     Raises:
-        UsageError: no engine serves this URL.
+        IndexUnavailableError: the client can't even be made of what is said of the server.
     """
-    engine, _, place = urls[0].partition(":")
-    if engine == "embedded":
-        return EmbeddedIndex(resolve(Path(place)), name)
-    raise UsageError(f"index.url: {urls[0]}: this version keeps its index in a folder; expected embedded:DIR")
+    engine, _, place = server.urls[0].partition(":")
+    if engine == EMBEDDED:
+        return EmbeddedIndex(resolve(Path(place)), name, layout.keep_generations)
+    from cachesync.index.elastic import ElasticIndex  # noqa: PLC0415  its client takes a while to load
+
+    return ElasticIndex(server, name, layout)

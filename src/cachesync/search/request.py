@@ -33,6 +33,10 @@ DEFAULT_ORDER: Final = (
 """Packages by name, the newest version of each first, and of that the newest tag; tags without a date come last."""
 
 
+TIEBREAK: Final = (SortKey("page"), SortKey("hash"), SortKey("digest"))
+"""What no two documents have in common: the order within all other orders."""
+
+
 class Filter(NamedTuple):
     """Values of one field, any of which will do."""
 
@@ -55,8 +59,8 @@ class Request(NamedTuple):
     """A search.
 
     Hits match ``query`` and every filter. They come in the order of ``ranks`` (those that match the first, then of
-    the others those that match the second …, then the rest), within a rank by ``order``, and last by id: one order,
-    the same on every engine.
+    the others those that match the second …, then the rest), within a rank by ``order``, and last by page and hash:
+    one order, the same on every engine.
     """
 
     query: Query = All()
@@ -87,6 +91,8 @@ class Answer(NamedTuple):
     total: int
     hits: list[Hit]
     facets: dict[str, list[FacetCount]]
+    approximate: tuple[str, ...] = ()
+    """Facets that may not be exact, since the index has several shards."""
 
 
 def check_text(what: str, text: str) -> None:

@@ -2,15 +2,15 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from cachesync.documents import Rendered, key_of, render, summary
-from cachesync.index.base import PageChange, Reader
-from cachesync.ledger import Digests, PageRecord, Signature, content_digest
+from cachesync.index.base import PageChange, Reader, Remembered, Written
+from cachesync.ledger import Digests, PageRecord, Signature, content_digest, digests, refusal
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
@@ -36,9 +36,18 @@ class Apply:
     """One pass over a plan. :meth:`changes` is read once; :attr:`report` tells what came of it."""
 
     def __init__(
-        self, source: Source, index: Reader | None, plan: Plan, guard: Guard, phases: dict[str, float]
+        self,
+        source: Source,
+        index: Reader | None,
+        plan: Plan,
+        guard: Guard,
+        phases: dict[str, float],
+        earlier: Reader | None = None,
     ) -> None:
-        """``index`` is the generation that the plan was made for; None: there is none yet."""
+        """``index`` is the generation that the plan was made for; None: there is none yet.
+
+        ``earlier`` is the generation that it is to replace: pages that can't be used now keep their documents of then.
+        """
         self.pages = len(plan.read) + len(plan.gone)
         """How many pages there are to look at."""
         self.report = Report(phases=phases, problems=list(plan.problems), before=plan.specs, again=plan.again)
@@ -48,6 +57,8 @@ class Apply:
         self._index = index
         self._plan = plan
         self._guard = guard
+        self._earlier = earlier
+        self._remembered: dict[str, Remembered] = {}
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
     def changes(self) -> Iterator[PageChange]:
@@ -58,7 +69,7 @@ class Apply:
         """
         loss = Loss(todo.record for todo in self._plan.gone if todo.record and todo.page not in self._plan.moved)
         shrunk: list[tuple[Todo, int]] = []
-        for todo in _fresh_last(self._plan.read):
+        for todo in self._looked_up(_fresh_last(self._plan.read)):
             look = self._look(todo)
             if look is None:
                 continue
@@ -73,12 +84,37 @@ class Apply:
         if self._guard.refuses(self.report.lost, self._plan.specs):
             self.report.held = sorted(todo.page for todo in [*self._plan.gone, *(todo for todo, _ in shrunk)])
             return
-        for todo, judged in [*shrunk, *((todo, 0) for todo in self._plan.gone)]:
+        judged = {todo.page: by for todo, by in shrunk}
+        for todo in self._looked_up([*(todo for todo, _ in shrunk), *self._plan.gone]):
             look = self._look(todo)
-            if look is None or look.shrunk > judged:  # it isn't what the guard has let through
+            if look is None or look.shrunk > judged.get(todo.page, 0):  # it isn't what the guard has let through
                 self.report.again = True
             elif self._counted(look):
                 yield look.change
+
+    def refused(self, written: Written) -> None:
+        """Report that the index refused documents of a page, which is a problem now."""
+        reasons = {key_of(written.page, each.id): each.reason for each in written.refused}
+        self.report.pages.problems += 1
+        self.report.specs.added -= len(reasons)
+        self.report.problems.append(Problem(written.page, refusal(reasons)))
+
+    def _looked_up(self, todos: Iterable[Todo]) -> Iterator[Todo]:
+        """Look pages up in the ledger before they are wanted, many at once but within bounds."""
+        chunk: list[Todo] = []
+        specs = 0
+        for todo in todos:
+            chunk.append(todo)
+            specs += todo.record.specs if todo.record else 0
+            if len(chunk) >= _LOOKUP_PAGES or specs >= _LOOKUP_SPECS:
+                yield from self._look_up(chunk)
+                chunk, specs = [], 0
+        yield from self._look_up(chunk)
+
+    def _look_up(self, todos: list[Todo]) -> list[Todo]:
+        known = [todo.page for todo in todos if todo.record]
+        self._remembered = self._index.remembered(known) if self._index and known else {}
+        return todos
 
     def _counted(self, look: _Look) -> bool:
         """Report what a look came to, and tell whether there is anything to write."""
@@ -150,8 +186,24 @@ class Apply:
         self, todo: Todo, signature: Signature, problem: Problem, settled: bool = False, digest: str | None = None
     ) -> _Look:
         """The page can't be used: its earlier documents stay, and the record says why."""
+        if todo.record is None and not todo.damaged and self._earlier:
+            known = self._earlier.remembered([todo.page]).get(todo.page)
+            rendered = _documents(self._earlier, todo.page) if known else []
+            if known and rendered:
+                record = msgspec.structs.replace(
+                    known.record,
+                    signature=signature,
+                    settled=settled,
+                    digest=digest,
+                    pending=False,
+                    specs=len(rendered),
+                    synced=self._synced,
+                    problem=problem.message,
+                    line=problem.line,
+                )
+                return _Look(page_change(todo, rendered, {}, record), "unchanged", appeared=digest)
         record = todo.record or PageRecord(page=todo.page, signature=signature, settled=settled, synced="")
-        specs = record.specs if not todo.damaged else len(self._before(todo))
+        specs = record.specs if not todo.damaged else len(self._there(todo))
         return self._record_only(
             todo,
             record,
@@ -165,20 +217,34 @@ class Apply:
 
     def _record_only(self, todo: Todo, record: PageRecord, **changes: Any) -> _Look:
         """Keep a page's documents and change what the ledger says of it, if anything does change."""
-        after = msgspec.structs.replace(record, **changes)
+        after = msgspec.structs.replace(record, pending=False, **changes)
         writes = after != todo.record
         after.synced = self._synced
-        before = self._before(todo) if writes else {}
-        change = PageChange(todo.page, [], [], after, before, known=todo.record is not None)
+        digests = (self._there(todo) if todo.damaged else self._before(todo)) if writes else {}
+        change = PageChange(todo.page, [], [], todo.record, after, digests)
         return _Look(change, "unchanged", writes=writes)
 
     def _before(self, todo: Todo) -> Digests:
-        """Return the digests of the documents that the index has; where it is damaged, only their keys are known."""
+        """Return the digests of the documents that the index has, or may have in a moment."""
+        remembered = self._remembered.get(todo.page)
+        digests = remembered.digests if remembered else {}
+        if todo.damaged:
+            return {**dict.fromkeys(digests, b""), **self._there(todo)}
+        return digests
+
+    def _there(self, todo: Todo) -> Digests:
+        """Return the digests of the documents that the index has of a page, whatever the ledger says."""
         if self._index is None:
             return {}
-        if todo.damaged:
-            return {key_of(todo.page, id): b"" for id in self._index.ids(todo.page)}
-        return self._index.digests(todo.page) if todo.record else {}
+        return digests(_documents(self._index, todo.page))
+
+
+def _documents(index: Reader, page: str) -> list[Rendered]:
+    return [Rendered(key_of(page, each.id), each.source) for each in index.documents(page)]
+
+
+_LOOKUP_PAGES: Final = 250
+_LOOKUP_SPECS: Final = 20_000
 
 
 def _fresh_last(todos: list[Todo]) -> Iterator[Todo]:

@@ -36,20 +36,20 @@ class Loss:
 
 def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:
     """Count what is lost where one ledger takes the place of another."""
-    now = {record.page: record for record in after}
+    now = {record.page: (record.specs, record.digest) for record in after}
     gone = []
     shrunk = 0
     for record in before:
-        successor = now.pop(record.page, None)
-        if successor is None:
+        specs, _ = now.pop(record.page, (None, None))
+        if specs is None:
             gone.append(record)
         else:
-            shrunk += max(0, record.specs - successor.specs)
+            shrunk += max(0, record.specs - specs)
     loss = Loss(gone)
     loss.shrunk(shrunk)
-    for record in now.values():
-        if record.digest:
-            loss.appeared(record.digest)
+    for _, digest in now.values():
+        if digest:
+            loss.appeared(digest)
     return loss
 
 

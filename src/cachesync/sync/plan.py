@@ -1,6 +1,6 @@
 """What to do: pure functions of what is on disk and what the ledger says."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Todo(NamedTuple):
     record: PageRecord | None
     """What the ledger says; None: it doesn't know the page."""
     damaged: bool = False
-    """The index doesn't hold as many documents of it as the ledger says."""
+    """The index may hold other documents of it than the ledger says: look at the documents themselves."""
 
     @property
     def is_retry(self) -> bool:
@@ -47,15 +47,18 @@ class Plan:
     """What was on disk changed while it was listed, or waits for what this pass does: another pass is needed."""
 
 
-def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int]) -> Plan:
-    """Compare the pages on disk with the ledger, and the ledger with the documents that are really there."""
+def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], suspects: Container[str] = ()) -> Plan:
+    """Compare the pages on disk with the ledger, and the ledger with the documents that are really there.
+
+    ``suspects`` are pages whose documents are to be looked at though their number is right.
+    """
     result = Plan(problems=list(found.problems), again=any(found.unread.values()))
     unknown = dict(found.entries)
     orphans = dict(counts)
     owners = _Owners(found)
     for record in records:
         entry = unknown.pop(record.page, None)
-        damaged = orphans.pop(record.page, 0) != record.specs
+        damaged = orphans.pop(record.page, 0) != record.specs or record.pending or record.page in suspects
         result.specs += record.specs
         owners.add(record)
         if entry is None and found.covers(record.page):
@@ -132,4 +135,4 @@ def page_change(todo: Todo, rendered: list[Rendered], before: Digests, record: P
         if before.get(key) != after[key]
     ]
     deletes = [document_id(todo.page, key) for key in before if key not in after]
-    return PageChange(todo.page, puts, deletes, record, after, known=todo.record is not None)
+    return PageChange(todo.page, puts, deletes, todo.record, record, after)

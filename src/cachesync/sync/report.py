@@ -53,6 +53,7 @@ class Report(msgspec.Struct):
         for name in ("added", "updated", "deleted"):
             for mine, its in ((self.pages, done.pages), (self.specs, done.specs)):
                 setattr(its, name, getattr(mine, name) + getattr(its, name))
+        done.pages.unchanged = min(self.pages.unchanged, done.pages.unchanged)
         for name, seconds in later.phases.items():
             done.phases[name] = done.phases.get(name, 0.0) + seconds
         return done

@@ -1,11 +1,11 @@
-"""One turn of the way: scan → plan → apply."""
+"""One turn of the way: scan → plan → apply. A new generation is the same way with an empty ledger."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cachesync.errors import IndexUnusableError, RefusedError
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, RefusedError
 from cachesync.index.base import Generation, PageChange, Reader, Writer
 from cachesync.ledger import PageRecord
 from cachesync.log import get_logger
@@ -18,35 +18,50 @@ from cachesync.sync.scan import Source, scan
 
 _log = get_logger()
 
-MAX_TURNS = 3
+MAX_TURNS: Final = 3
 """How often ``sync`` looks again while pages change under its eyes."""
+
+_MAX_TRIES: Final = 5
+"""How often a turn is begun anew because the index was taken away under it."""
 
 Progress = Callable[[int, int], None]
 """Is told how many pages are done, of how many."""
 
 
-def sync(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
+def sync(source: Source, writer: Writer, guard: Guard, progress: Progress, suspects: Collection[str] = ()) -> Report:
     """Make the index equal to the pages.
 
-    An index that is missing, damaged or made by another version is built anew, and goes live when it is whole. Where
-    the guard refuses, what would be lost stays, and ``report.held`` says so; all else is done.
+    An index that is missing or damaged is built anew, and goes live when it is whole. Where the guard refuses, what
+    would be lost stays, and ``report.held`` says so; all else is done.
+
+    Args:
+        source: where the pages are.
+        writer: of the index.
+        guard: how much may be lost.
+        progress: is told of each page.
+        suspects: pages whose documents are to be looked at whatever the ledger says.
 
     Raises:
         UsageError: the root can't be scanned.
-        RefusedError: the root became another folder while it was scanned, or nothing would take the place of an index
-            that can't be read.
+        RefusedError: a rollback holds the index, the root became another folder while it was scanned, or nothing
+            would take the place of an index that can't be read.
         IndexUnavailableError: the index can't be written.
     """
-    report = _turn(source, writer, guard, progress)
+    report = _mended(lambda: _turn(source, writer, guard, progress, suspects))
     for _ in range(MAX_TURNS - 1):
         if report.again:
             guard.passed(0 if report.held else report.lost, report.before)
-            report = report.then(_turn(source, writer, guard, progress))
-    if not report.again:
-        return report
-    report.problems.append(Problem(str(source.root), "pages kept changing while they were read: run sync again"))
-    report.pages.problems += 1
-    return report
+            report = report.then(_mended(lambda: _turn(source, writer, guard, progress)))
+    return _settled(report, source)
+
+
+def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
+    """Build a new generation from the pages beside the live one, and let it take that one's place.
+
+    Raises:
+        As :func:`sync`, but for a rollback, which this ends.
+    """
+    return _settled(_mended(lambda: _build(source, writer, guard, progress)), source)
 
 
 def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[PageChange], None]) -> Report:
@@ -62,57 +77,149 @@ def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[
     return apply.report
 
 
-def _turn(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
-    live = writer.live()
-    if live:
+def _mended(turn: Callable[[], Report]) -> Report:
+    """Take a turn, and take it again where another writer came in between or the index was taken away under it."""
+    for _ in range(_MAX_TRIES - 1):
         try:
-            return _fill(live, source, guard, progress)
+            return turn()
+        except OvertakenError as error:
+            _log.info("planning anew", reason=str(error))
         except IndexUnusableError as error:
-            _log.warning("the index can't be used and is built anew", reason=str(error))
-    return _build(source, writer, guard, progress)
+            _log.warning("starting anew", reason=str(error))
+    return turn()
 
 
-def _fill(generation: Generation, source: Source, guard: Guard, progress: Progress) -> Report:
+def _settled(report: Report, source: Source) -> Report:
+    if report.again:
+        message = "pages kept changing while they were read: run sync again"
+        report.problems.append(Problem(str(source.root), message))
+        report.pages.problems += 1
+    return report
+
+
+def _turn(source: Source, writer: Writer, guard: Guard, progress: Progress, suspects: Collection[str] = ()) -> Report:
+    if writer.held():
+        raise RefusedError(
+            "stopped: a rollback has gone back to the live generation, which stays as it is.\n"
+            "To go on from the pages as they are now: cachesync reindex"
+        )
+    live = writer.live()
+    if live is None:
+        return _build(source, writer, guard, progress)
+    if live.outdated:
+        _log.warning(
+            "another version of cachesync made this index: it is kept up as it is, and `cachesync reindex` brings it "
+            "up to date",
+            generation=live.generation,
+        )
+    try:
+        return _fill(live, source, guard, progress, suspects=suspects)
+    except IndexUnusableError as error:
+        _log.warning("the index can't be used and is built anew", reason=str(error))
+        return _build(source, writer, guard, progress)
+
+
+def _fill(
+    generation: Generation,
+    source: Source,
+    guard: Guard,
+    progress: Progress,
+    suspects: Collection[str] = (),
+    earlier: Reader | None = None,
+) -> Report:
     """Bring a generation into line with the pages."""
     phases: dict[str, float] = {}
-    apply = _prepare(source, generation, guard, phases)
+    apply = _prepare(source, generation, guard, phases, suspects, earlier)
     with _timed(phases, "apply"):
-        for _ in generation.write(_told(apply, progress)):
-            pass
+        for written in generation.write(_told(apply, progress)):
+            if written.refused:
+                apply.refused(written)
     return apply.report
 
 
 def _build(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
     """Fill a new generation, and let it take the place of what there was unless too much would be lost by that."""
-    before = _ledger_of(writer)
+    earlier, unreadable = _replaced(writer)
     generation = writer.build()
-    report = _fill(generation, source, _ANYTHING, progress)
-    if before is None and not generation.size()[0] and guard.refuses(1, 0):
+    try:
+        report = _filled(generation, source, progress, earlier)
+        if unreadable:
+            _require_specs(generation, guard)
+        if earlier and _loses_too_much(report, earlier, generation, guard):
+            writer.discard(generation)
+            return report
+        with _timed(report.phases, "promote"):
+            writer.promote(generation)
+        return report
+    except BaseException:
+        _discard(writer, generation)
+        raise
+
+
+def _discard(writer: Writer, generation: Generation) -> None:
+    """Remove a generation that came to nothing; where even that fails, the next writer does it."""
+    try:
+        writer.discard(generation)
+    except IndexUnavailableError as error:
+        _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
+
+
+def _filled(generation: Generation, source: Source, progress: Progress, earlier: Reader | None) -> Report:
+    """Fill an empty generation until a last look finds nothing to do: nothing changed, and nothing is missing.
+
+    So what changed on disk meanwhile is in it, and what the index holds was counted, page by page.
+    """
+    report = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
+    for _ in range(MAX_TURNS):
+        last = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
+        done = last.specs.added + last.specs.updated + last.specs.deleted
+        report = report.then(last)
+        if not done and not last.again:
+            break
+    return report
+
+
+def _require_specs(generation: Generation, guard: Guard) -> None:
+    """Make sure that an empty generation doesn't take the place of one of which nobody knows what is lost."""
+    if not generation.size()[0] and guard.refuses(1, 0):
         raise RefusedError(
             "stopped for safety: the index can't be read, and the pages have no spec to fill a new one with.\n"
-            "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete"
+            "Is pages.root mounted and complete? If this is meant, say --allow-mass-delete"
         )
-    if before:
-        report.before = sum(record.specs for record in before)
-        report.lost = loss_between(before, generation.records()).total()
-        if guard.refuses(report.lost, report.before):
-            report.held = sorted(record.page for record in before)
-            return report
-    writer.promote(generation)
-    return report
+
+
+def _loses_too_much(report: Report, earlier: Reader, generation: Generation, guard: Guard) -> bool:
+    """Compare the ledger that is to be replaced with the new one."""
+    specs = 0
+
+    def counted() -> Iterator[PageRecord]:
+        nonlocal specs
+        for record in earlier.records():
+            specs += record.specs
+            yield record
+
+    with _timed(report.phases, "compare"):
+        report.lost = loss_between(counted(), generation.records()).total()
+    report.before = specs
+    if not guard.refuses(report.lost, specs):
+        return False
+    report.held = sorted(record.page for record in earlier.records())
+    return True
 
 
 _ANYTHING: Final = Guard(1, consent=True)
 """An empty generation has nothing to lose."""
 
 
-def _ledger_of(writer: Writer) -> list[PageRecord] | None:
-    """Return the ledger of the generation that is to be replaced; empty if there is none, None if it can't be read."""
+def _replaced(writer: Writer) -> tuple[Reader | None, bool]:
+    """Open what is to be replaced; if its ledger can't be read, say so."""
     try:
         replaced = writer.replaced()
-        return list(replaced.records()) if replaced else []
+        if replaced:
+            next(replaced.records(), None)
+        return replaced, False
     except IndexUnusableError:
-        return None
+        return None, True
 
 
 def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
@@ -121,12 +228,19 @@ def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
         yield change
 
 
-def _prepare(source: Source, index: Reader | None, guard: Guard, phases: dict[str, float]) -> Apply:
+def _prepare(
+    source: Source,
+    index: Reader | None,
+    guard: Guard,
+    phases: dict[str, float],
+    suspects: Collection[str] = (),
+    earlier: Reader | None = None,
+) -> Apply:
     with _timed(phases, "scan"):
         found = scan(source)
     with _timed(phases, "plan"):
-        todo = plan(found, index.records(), index.counts()) if index else plan(found, [], {})
-    return Apply(source, index, todo, guard, phases)
+        todo = plan(found, index.records(), index.counts(), suspects) if index else plan(found, [], {})
+    return Apply(source, index, todo, guard, phases, earlier)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The folder of an embedded index: its generations, which of them is live, and who writes.
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
-``DIR/NAME/lock`` is locked by the one writer; the system frees it however that process ends.
+A folder that holds a file ``building`` was never live. ``DIR/NAME/held`` names the generation that a rollback has gone
+back to. ``DIR/NAME/lock`` is locked by the one writer; the system frees it however that process ends.
 """
 
 import contextlib
@@ -10,16 +11,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import tantivy
 
-from cachesync.documents import fingerprint
+from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Generation, Reader, Writer
+from cachesync.index.base import Generation, Reader, Status, Writer
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.schema import schema
 from cachesync.log import get_logger
@@ -29,13 +30,24 @@ _log = get_logger()
 _META: Final = "cachesync.json"
 _LIVE: Final = "live"
 _LOCK: Final = "lock"
+_HELD: Final = "held"
+_BUILDING: Final = "building"
 _POLL_SECONDS: Final = 0.1
+
+
+LAYOUT: Final = 1
+"""Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
+
+_ROOM: Final = 1.2
+"""How much room a new generation needs, in sizes of the live one."""
 
 
 class _Meta(msgspec.Struct):
     """What made a generation."""
 
     fingerprint: str
+    fields: list[str]
+    layout: int
 
 
 class EmbeddedIndex:
@@ -43,16 +55,18 @@ class EmbeddedIndex:
 
     engine = "embedded"
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, keep_generations: int = 1) -> None:
+        """``keep_generations``: how many generations a rollback can go back."""
         self.url = f"embedded:{folder}"
         self._folder = folder / name
+        self._keep = keep_generations
 
     def exists(self) -> bool:
         """Tell whether there is a live generation."""
         self._require_ours()
         return _live(self._folder) is not None
 
-    def reader(self) -> Reader:
+    def reader(self, *, fresh: bool = False) -> Reader:  # noqa: ARG002  it always is
         """Open the live generation for reading."""
         self._require_ours()
         live = _live(self._folder)
@@ -65,6 +79,13 @@ class EmbeddedIndex:
                     raise
         raise IndexUnavailableError(f"no index in {self._folder} yet: `cachesync sync` makes one")
 
+    def status(self) -> Status:
+        """Tell who writes, and which generations are kept."""
+        self._require_ours()
+        live = _live(self._folder)
+        kept = [folder.name for folder in _kept(self._folder)]
+        return Status(_holder(self._folder / _LOCK), live is not None and _held(self._folder) == live.name, kept)
+
     @contextlib.contextmanager
     def writer(self, wait: float) -> Iterator[Writer]:
         """Become the one writer."""
@@ -76,7 +97,7 @@ class EmbeddedIndex:
             raise IndexUnavailableError(f"cannot write to {self._folder}: {error.strerror}") from error
         try:
             self._acquire(lock, wait)
-            yield _EmbeddedWriter(self._folder)
+            yield _EmbeddedWriter(self._folder, self._keep)
         finally:
             os.close(lock)
 
@@ -109,19 +130,55 @@ class EmbeddedIndex:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     raise IndexUnavailableError(
-                        f"{_holder(lock)} is still writing to {self._folder} after {wait:g} s: try again when it ends"
+                        f"{_holder(self._folder / _LOCK)} is still writing to {self._folder} after {wait:g} s: "
+                        "try again when it ends"
                     ) from None
                 time.sleep(_POLL_SECONDS)
 
 
-def _holder(lock: int) -> str:
-    """Name the process that holds a lock. Linux tells; writing it into the file would be a write for every look."""
-    inode = os.fstat(lock).st_ino
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            if match := re.search(rf"FLOCK\s.*\s(\d+) \S+:{inode} ", line):
-                return f"process {match[1]}"
-    return "another process"
+def _holder(lock: Path) -> str | None:
+    """Name the process that holds a lock, if one does. Linux tells; writing it down would be a write for every look."""
+    try:
+        inode = lock.stat().st_ino
+        locks = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return "another process"
+    matches = (re.search(rf"FLOCK\s.*\s(\d+) \S+:{inode} ", line) for line in locks if "->" not in line)
+    return next((f"process {match[1]}" for match in matches if match), None)
+
+
+def _held(folder: Path) -> str | None:
+    """Return the generation that a rollback has gone back to."""
+    try:
+        return (folder / _HELD).read_text()
+    except OSError:
+        return None
+
+
+def _generations(folder: Path) -> dict[int, Path]:
+    """Return the folders that are generations by their number."""
+    pattern = re.compile(re.escape(folder.name) + r"-(\d+)")
+    try:
+        found = [(pattern.fullmatch(entry.name), entry) for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return {}
+    return {int(match[1]): entry for match, entry in found if match}
+
+
+def _kept(folder: Path) -> list[Path]:
+    """Return the generations that a rollback can go back to, the latest first."""
+    live = _live(folder)
+    generations = _generations(folder)
+    number = next((number for number, each in generations.items() if each == live), 0)
+    return [
+        generations[each]
+        for each in sorted(generations, reverse=True)
+        if each < number and _was_live(generations[each])
+    ]
+
+
+def _was_live(folder: Path) -> bool:
+    return (folder / _META).is_file() and not (folder / _BUILDING).exists()
 
 
 def _live(folder: Path) -> Path | None:
@@ -142,26 +199,26 @@ def _open(folder: Path) -> EmbeddedGeneration:
     """Open a generation.
 
     Raises:
-        IndexUnusableError: it is damaged, or was made by a version whose documents differ.
+        IndexUnusableError: it is damaged, or laid out in another way.
     """
     with tantivy_errors(folder):
         meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
-    if meta.fingerprint != fingerprint():
-        raise IndexUnusableError(
-            f"another version of cachesync made the index in {folder}; `cachesync sync` builds it anew"
-        )
-    return EmbeddedGeneration(folder)
+    if meta.layout != LAYOUT:
+        raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` builds it anew")
+    return EmbeddedGeneration(folder, meta.fields, outdated=meta.fingerprint != fingerprint())
 
 
 class _EmbeddedWriter:
     """The one writer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: int) -> None:
         self._folder = folder
+        self._keep = keep
 
     def live(self) -> Generation | None:
-        """Open the live generation, if it is whole and made by this version."""
+        """Open the live generation."""
         folder = _live(self._folder)
+        self._remove(each for each in self._unfinished() if each != folder)
         if folder is None:
             return None
         try:
@@ -175,37 +232,104 @@ class _EmbeddedWriter:
         folder = _live(self._folder)
         return EmbeddedGeneration(folder) if folder else None
 
+    def held(self) -> bool:
+        """Tell whether the live generation is one that a rollback has gone back to."""
+        live = _live(self._folder)
+        return live is not None and live.name == _held(self._folder)
+
     def build(self) -> Generation:
-        """Make the folder of a new generation. Its ``cachesync.json`` comes first: from then on it is known as ours."""
+        """Make the folder of a new generation. What tells that it is ours and unfinished comes first."""
+        live = _live(self._folder)
         try:
-            self._remove_all_but(_live(self._folder))
-            folder = self._folder / f"{self._folder.name}-{max(self._generations(), default=0) + 1}"
+            self._remove(each for each in self._unfinished() if each != live)
+            self._require_room(live)
+            folder = self._folder / f"{self._folder.name}-{max(_generations(self._folder), default=0) + 1}"
             folder.mkdir()
-            (folder / _META).write_bytes(msgspec.json.encode(_Meta(fingerprint())))
+            (folder / _BUILDING).touch()
+            (folder / _META).write_bytes(msgspec.json.encode(_Meta(fingerprint(), list(FIELDS), LAYOUT)))
             tantivy.Index(schema(), str(folder))
         except (OSError, ValueError) as error:
             raise IndexUnavailableError(f"cannot make an index in {self._folder}: {error}") from error
         return EmbeddedGeneration(folder)
 
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was built and won't be promoted."""
+        self._remove([self._folder / generation.generation])
+
     def promote(self, generation: Generation) -> None:
         """Point the link at a generation by one rename."""
-        fresh = self._folder / f"{_LIVE}.new"
+        replaced = _live(self._folder)
+        folder = self._folder / generation.generation
+        if not folder.is_dir():
+            raise IndexUnusableError(f"{folder} is gone and can't go live")
         try:
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(generation.generation)
-            fresh.replace(self._folder / _LIVE)
-            self._remove_all_but(self._folder / generation.generation)
+            self._point_to(folder)
+            (folder / _BUILDING).unlink(missing_ok=True)
+            self._prune(folder, replaced)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
 
-    def _generations(self) -> dict[int, Path]:
-        pattern = re.compile(re.escape(self._folder.name) + r"-(\d+)")
-        found = ((pattern.fullmatch(entry.name), entry) for entry in self._folder.iterdir())
-        return {int(match[1]): entry for match, entry in found if match}
+    def rollback(self) -> str:
+        """Point the link back to the generation before. That it is held takes effect with it."""
+        before = next(iter(_kept(self._folder)), None)
+        if before is None:
+            raise UsageError(
+                f"no generation before the live one is kept (index.keep_generations); {self._folder.name} stays"
+            )
+        _open(before)
+        try:
+            (self._folder / _HELD).write_text(before.name)
+            self._point_to(before)
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
+        return before.name
 
-    def _remove_all_but(self, kept: Path | None) -> None:
-        """Remove replaced generations and what interrupted builds left."""
-        for folder in self._generations().values():
-            ours = folder.is_dir() and not folder.is_symlink()
-            if ours and folder != kept and ((folder / _META).exists() or not any(folder.iterdir())):
+    def _point_to(self, folder: Path) -> None:
+        fresh = self._folder / f"{_LIVE}.new"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(folder.name)
+        fresh.replace(self._folder / _LIVE)
+
+    def _require_room(self, live: Path | None) -> None:
+        """Make sure that there is room for a second generation beside the live one.
+
+        Raises:
+            IndexUnavailableError: there isn't.
+        """
+        if live is None or not live.is_dir():
+            return
+        needed = sum(file.stat().st_size for file in live.iterdir() if file.is_file()) * _ROOM
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise IndexUnavailableError(
+                f"no room for a new generation in {self._folder}: it needs about {needed / 1e6:,.0f} MB, "
+                f"and {free / 1e6:,.0f} MB are free"
+            )
+
+    def _prune(self, live: Path, replaced: Path | None) -> None:
+        """Remove all generations but the live one and those that a rollback can go back to.
+
+        The latest of these is the one that was live until now; what is newer was left by a rollback.
+        """
+        generations = _generations(self._folder)
+        newest = next((number for number, folder in generations.items() if folder == replaced), 0)
+        old = [generations[each] for each in sorted(generations, reverse=True) if generations[each] != live]
+        kept = [folder for number, folder in sorted(generations.items(), reverse=True) if number <= newest]
+        kept = [folder for folder in kept if folder != live and _was_live(folder)][: self._keep]
+        self._remove(folder for folder in old if folder not in kept)
+
+    def _unfinished(self) -> Iterator[Path]:
+        """Find what interrupted builds have left."""
+        for folder in _generations(self._folder).values():
+            if folder.is_dir() and ((folder / _BUILDING).exists() or not any(folder.iterdir())):
+                yield folder
+
+    def _remove(self, folders: Iterable[Path]) -> None:
+        for folder in list(folders):
+            if not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
                 shutil.rmtree(folder)
+
+
+def _foreign_files(folder: Path) -> bool:
+    """Tell whether a folder without our mark holds anything."""
+    return not folder.is_dir() or any(entry.name != _BUILDING for entry in folder.iterdir())

@@ -4,18 +4,19 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import tantivy
 
+from cachesync.documents import FIELDS, encoded, fitting
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import PageChange, Written
+from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
-from cachesync.ledger import Digests, PageRecord
+from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Exists, Term
 from cachesync.search.request import Answer, Hit, Request
 
@@ -62,13 +63,15 @@ _DAMAGE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEX
 class EmbeddedGeneration:
     """A generation, opened for reading and, if its folder is the writer's, for writing."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the index in ``folder``.
+    def __init__(self, folder: Path, fields: Collection[str] = FIELDS.keys(), *, outdated: bool = False) -> None:
+        """Open the index in ``folder``, which has these fields.
 
         Raises:
             IndexUnusableError: there is none, or it can't be read.
         """
         self._folder = folder
+        self._fields = frozenset(fields)
+        self._outdated = outdated
         with tantivy_errors(folder):
             self._index = tantivy.Index.open(str(folder))
             self._index.config_reader("manual")  # else a thread would look for commits twice a second
@@ -80,12 +83,17 @@ class EmbeddedGeneration:
         with tantivy_errors(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
-            self._search = Search(self._searcher, self._index.schema)
+            self._search = Search(self._searcher, self._index.schema, self._fields)
 
     @property
     def generation(self) -> str:
         """The folder's name."""
         return self._folder.name
+
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents."""
+        return self._outdated
 
     def records(self) -> Iterator[PageRecord]:
         """Walk the ledger."""
@@ -94,12 +102,15 @@ class EmbeddedGeneration:
             for _, address in self._searcher.search(pages, max(1, self._searcher.num_docs), count=False).hits:
                 yield layout.record(self._searcher.doc(address))
 
-    def digests(self, page: str) -> Digests:
-        """Return the digests of a page's specs."""
+    def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
+        """Look pages up in the ledger."""
+        found = {}
         with tantivy_errors(self._folder):
-            query = self._search.tantivy_query(Term(layout.PAGE, page))
-            found = self._searcher.search(query, 1, count=False).hits
-            return layout.digests(self._searcher.doc(found[0][1])) if found else {}
+            for page in pages:
+                query = self._search.tantivy_query(Term(layout.PAGE, page))
+                for _, address in self._searcher.search(query, 1, count=False).hits:
+                    found[page] = layout.remembered(self._searcher.doc(address))
+        return found
 
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
@@ -110,10 +121,13 @@ class EmbeddedGeneration:
             raise IndexUnusableError(f"the index in {self._folder} is damaged: its pages don't add up to its documents")
         return counts
 
-    def ids(self, page: str) -> list[str]:
-        """Return the ids of the documents of a page that are really there."""
-        found = self.search(Request(Term("page", page), order=(), limit=self._searcher.num_docs)).hits
-        return [hit[layout.ID] for hit in found]
+    def documents(self, page: str | None = None) -> Iterator[Stored]:
+        """Walk the documents of a page, or all of them."""
+        for each in sorted(self.counts()) if page is None else [page]:
+            request = Request(Term("page", each), order=(), limit=self._searcher.num_docs)
+            for hit in self.search(request).hits:
+                id = hit.pop(layout.ID)
+                yield Stored(each, id, encoded(hit))
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
@@ -181,6 +195,9 @@ class EmbeddedGeneration:
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
         """Hand one page's change to tantivy and return about how many bytes that was."""
+        if self._outdated:
+            puts = [put._replace(source=fitting(put.source, self._fields)) for put in change.puts]
+            change = change._replace(puts=puts)
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
         for put in change.puts:
@@ -190,7 +207,7 @@ class EmbeddedGeneration:
         for document in layout.spec_documents(change):
             writer.add_json(document)
             size += len(document)
-        if change.known:
+        if change.before:
             writer.delete_documents_by_term(layout.PAGE, change.page)
         if change.record:
             record = layout.encoded_record(change)

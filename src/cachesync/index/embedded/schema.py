@@ -11,7 +11,7 @@ import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import PageChange, Put
+from cachesync.index.base import PageChange, Put, Remembered
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.request import Hit
 from cachesync.search.text import WORD
@@ -87,6 +87,6 @@ def record(document: tantivy.Document) -> PageRecord:
     return _decode_record(bytes(document.get_first(_RECORD) or b""))
 
 
-def digests(document: tantivy.Document) -> Digests:
-    """Return the digests beside a page's record."""
-    return _decode_digests(bytes(document.get_first(_DIGESTS) or b""))
+def remembered(document: tantivy.Document) -> Remembered:
+    """Return a page's record and the digests beside it."""
+    return Remembered(record(document), _decode_digests(bytes(document.get_first(_DIGESTS) or b"")))

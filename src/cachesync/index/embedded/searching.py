@@ -1,6 +1,7 @@
 """The search tree and the request's order, in tantivy's terms."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 import tantivy
@@ -9,7 +10,7 @@ from tantivy import Occur
 from cachesync.errors import UsageError
 from cachesync.index.embedded import schema as layout
 from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
-from cachesync.search.request import Answer, Facet, FacetCount, Hit, Request, SortKey
+from cachesync.search.request import TIEBREAK, Answer, Facet, FacetCount, Hit, Request, SortKey
 
 _EXPANSIONS: Final = 16_000  # just below what tantivy puts up with
 _ID_KEY: Final = SortKey(layout.ID)
@@ -18,9 +19,11 @@ _ID_KEY: Final = SortKey(layout.ID)
 class Search:
     """One request against one state of the index."""
 
-    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema) -> None:
+    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, fields: Collection[str]) -> None:
+        """``fields`` are those that documents have here: an older index lacks some."""
         self._searcher = searcher
         self._schema = schema
+        self._fields = {*fields, *(f"{name}.text" for name in fields), layout.ID, layout.PAGE}
 
     def answer(self, request: Request) -> Answer:
         """Find, count and order."""
@@ -38,7 +41,7 @@ class Search:
 
     def _hits(self, matching: Query, request: Request) -> list[Hit]:
         """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out."""
-        keys = (*request.order, _ID_KEY)
+        keys = tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
         hits: list[Hit] = []
         earlier: tuple[Query, ...] = ()
         limit = min(request.limit, self._searcher.num_docs)  # tantivy reserves memory for as many as it is asked for
@@ -78,7 +81,7 @@ class Search:
 
         Not by tantivy's terms aggregation: that gives up at 65,000 values, and cuts and breaks ties as it likes.
         """
-        return self._searcher.terms_with_prefix(field, "", self._specs(query))
+        return self._searcher.terms_with_prefix(field, "", self._specs(query)) if field in self._fields else []
 
     def _facet(self, matching: Query, facet: Facet) -> list[FacetCount]:
         counts = [FacetCount(value, documents) for value, documents in self.values(facet.field, matching)]
@@ -92,6 +95,8 @@ class Search:
     def tantivy_query(self, query: Query) -> tantivy.Query:
         """Turn the tree into tantivy's."""
         match query:
+            case Term(field) | Prefix(field) | Words(field) | Exists(field) if field not in self._fields:
+                return tantivy.Query.empty_query()
             case All():
                 return tantivy.Query.all_query()
             case Term(field, value):

@@ -1,0 +1,50 @@
+"""What a pass came to: what is printed of it, and how it ends."""
+
+from typing import Final
+
+import click
+
+from cachesync.commands.output import plural, print_json, printable
+from cachesync.commands.wiring import Wiring
+from cachesync.errors import RefusedError
+from cachesync.pages.page import by_page
+from cachesync.sync.report import Report
+
+_HELD_SHOWN: Final = 3
+
+
+def finish(report: Report, wiring: Wiring, command: str, *, as_json: bool, dry_run: bool = False) -> int:
+    """Print a report and return the exit code.
+
+    Raises:
+        RefusedError: the guard has held something back.
+    """
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report, dry_run)
+    if report.held:
+        raise RefusedError(
+            f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
+            f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
+            f"{plural(len(report.held), 'page')} kept as before: {_some(report.held)}\n"
+            f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
+        )
+    return 1 if report.problems else 0
+
+
+def _some(pages: list[str]) -> str:
+    more = f" and {len(pages) - _HELD_SHOWN:,} more" if len(pages) > _HELD_SHOWN else ""
+    return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
+
+
+def _print(report: Report, dry_run: bool) -> None:
+    pages, specs = report.pages, report.specs
+    click.echo(
+        f"pages  {pages.added:,} added  {pages.updated:,} updated  {pages.deleted:,} deleted  "
+        f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
+    )
+    click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
+    for problem in by_page(report.problems):
+        click.echo(printable(str(problem)), err=True)
+    click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

@@ -1,0 +1,19 @@
+"""``cachesync rollback``: back to the generation before."""
+
+import click
+
+from cachesync.commands.wiring import WRITER_WAIT, Wiring
+
+
+@click.command()
+@click.pass_obj
+def rollback(wiring: Wiring) -> int:
+    """Go back to the generation that was live before the last reindex, and stay there.
+
+    Syncs are refused until `cachesync reindex` is asked for. Exit codes: 0 done, 2 there is none to go back to, 3 no
+    index to write to.
+    """
+    with wiring.index.writer(WRITER_WAIT) as writer:
+        generation = writer.rollback()
+    click.echo(f"{generation} is live again and stays as it is; `cachesync reindex` goes on from the pages")
+    return 0

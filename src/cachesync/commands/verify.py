@@ -1,0 +1,51 @@
+"""``cachesync verify``: does every document say what its page says?"""
+
+import click
+
+from cachesync.commands.output import plural, print_json, printable, progress
+from cachesync.commands.wiring import WRITER_WAIT, Wiring
+from cachesync.pages.page import by_page
+from cachesync.sync import turn
+from cachesync.sync.verify import Verdict
+from cachesync.sync.verify import verify as compare
+
+_SHOWN = 20
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Then write the documents that differ anew.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
+    """Compare index and pages document by document, without believing what the index says of itself.
+
+    Exit codes: 0 they are equal, 1 they differ (also if --repair has mended that: run it again to see), 3 no index,
+    4 repairing would lose too much.
+    """
+    if repair:
+        with wiring.index.writer(WRITER_WAIT) as writer, progress("repair") as show:
+            verdict = compare(wiring.source, wiring.index.reader(fresh=True))
+            if verdict.differing:
+                turn.sync(wiring.source, writer, wiring.guard(False), show, set(verdict.differing))
+    else:
+        verdict = compare(wiring.source, wiring.index.reader(fresh=True))
+    if as_json:
+        print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing)})
+    else:
+        _print(verdict, repair)
+    return 1 if verdict.differing or verdict.problems else 0
+
+
+def _print(verdict: Verdict, repair: bool) -> None:
+    for page in verdict.differing[:_SHOWN]:
+        click.echo(f"differs  {printable(page)}")
+    if len(verdict.differing) > _SHOWN:
+        click.echo(f"… and {len(verdict.differing) - _SHOWN:,} more")
+    for problem in by_page(verdict.problems):
+        click.echo(printable(str(problem)), err=True)
+    click.echo(
+        f"{plural(verdict.specs, 'spec')} of {plural(verdict.pages, 'page')}: {verdict.missing:,} missing, "
+        f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"
+    )
+    if verdict.differing:
+        click.echo("repaired" if repair else "to repair: cachesync verify --repair")

@@ -1,0 +1,198 @@
+"""Ready operations → the server, until each is acknowledged, stale or refused."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from elasticsearch import ApiError, TransportError
+
+from cachesync.errors import IndexUnavailableError, IndexUnusableError
+from cachesync.index.base import Refusal
+from cachesync.index.elastic.connection import BUSY, Connection, delays, is_temporary, reason_of
+from cachesync.index.elastic.pace import Pace
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of operations. All that isn't named here is done."""
+
+    refused: tuple[Refusal, ...] = ()
+    stale: int = 0
+    """How many were turned away since something newer was there."""
+
+    def __add__(self, other: "Sent") -> "Sent":
+        return Sent(self.refused + other.refused, self.stale + other.stale)
+
+
+class _Outcome(NamedTuple):
+    """What came of one request."""
+
+    sent: Sent = Sent()
+    again: Sequence[bytes] = ()
+    """What the server couldn't do now, and may do later."""
+    reason: str = ""
+
+
+class StoppedError(Exception):
+    """Whoever wanted these operations sent has given up."""
+
+
+def put(id: str, version: int, source: bytes) -> bytes:
+    """Store a document, unless a newer version of it is there or was deleted."""
+    return b'{"index":{"_id":%b,"version":%d,"version_type":"external_gte"}}\n%b\n' % (_encode(id), version, source)
+
+
+def delete(id: str, version: int) -> bytes:
+    """Delete a document, unless a newer version of it is there."""
+    return b'{"delete":{"_id":%b,"version":%d,"version_type":"external_gte"}}\n' % (_encode(id), version)
+
+
+def is_delete(operation: bytes) -> bool:
+    """Tell whether an operation is a deletion."""
+    return not operation.startswith(_PUT)
+
+
+_encode: Final = msgspec.json.Encoder().encode
+_PUT: Final = b'{"index"'
+
+_GUARD: Final = b'{"index":{"_id":"guard","if_seq_no":0,"if_primary_term":1}}\n{}\n'
+"""An operation that never writes: no document has this id.
+
+A bulk request of nothing but deletions with external versions creates a missing index in spite of ``require_alias``,
+which is looked at for index operations only [tried on 9.5.3]. Beside this one it doesn't.
+"""
+
+
+class Bulk:
+    """Sends operations. Its threads' only common state is how fast to send, and whether to stop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.pace = Pace()
+        self.stop = threading.Event()
+        self._connection = connection
+
+    def send(self, alias: str, operations: Sequence[bytes]) -> Sent:
+        """Send operations in requests of bounded size, one after the other, puts before deletions.
+
+        Raises:
+            IndexUnavailableError: nothing got through for as long as there is patience, or the credentials are refused.
+            IndexUnusableError: the index is gone.
+            StoppedError: ``stop`` was set.
+        """
+        sent = Sent()
+        for part in _parts(operations, self.pace.bytes):
+            sent += self._part(alias, part)
+        return sent
+
+    def _part(self, alias: str, operations: Sequence[bytes]) -> Sent:
+        sent = Sent()
+        waits = delays()
+        deadline = time.monotonic() + self._connection.patience
+        while operations:
+            if self.stop.is_set():
+                raise StoppedError
+            try:
+                outcome = self._request(alias, operations)
+            except (ApiError, TransportError) as error:
+                if not is_temporary(error):
+                    return sent + self._refused(alias, operations, error)
+                outcome = _Outcome(again=operations, reason=reason_of(error))
+            sent += outcome.sent
+            if len(outcome.again) < len(operations):
+                deadline = time.monotonic() + self._connection.patience
+            operations = outcome.again
+            if operations:
+                self._wait(next(waits), outcome.reason, deadline)
+        self._connection.answered()
+        return sent
+
+    def _request(self, alias: str, operations: Sequence[bytes]) -> "_Outcome":
+        """Send one request and look at the answer to each operation."""
+        guard = [_GUARD] if is_delete(operations[0]) else []
+        start = time.monotonic()
+        answer = self._connection.bulk(alias, b"".join([*guard, *operations]))
+        self.pace.answered(time.monotonic() - start, answer["took"] / 1000)
+        items: list[dict[str, Any]] = answer["items"]
+        if len(items) != len(operations) + len(guard):
+            raise IndexUnavailableError(
+                f"Elasticsearch answered {len(items):,} of {len(operations) + len(guard):,} operations"
+            )
+        return _sorted(operations, items[len(guard) :]) if answer["errors"] else _Outcome()
+
+    def _refused(self, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
+        """Halve a request that is refused as a whole, until the one operation is found that the server won't take."""
+        if not isinstance(error, ApiError) or error.meta.status not in _ONE_OF_THEM:
+            raise self._connection.explained(error) from error
+        if len(operations) == 1:
+            return Sent((Refusal(_id(operations[0]), reason_of(error)),))
+        half = len(operations) // 2
+        return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
+
+    def _wait(self, seconds: float, reason: str, deadline: float) -> None:
+        self.pace.overloaded()
+        self._connection.failed(reason)
+        if time.monotonic() >= deadline:
+            raise IndexUnavailableError(
+                f"{self._connection.server.url} took no documents for {self._connection.patience:g} s: {reason}"
+            )
+        self.stop.wait(seconds)
+
+
+_ONE_OF_THEM: Final = frozenset({400, 413})
+"""How a request is refused as a whole for something that is wrong with some of it."""
+
+
+def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
+    """Cut operations into requests of about ``limit`` bytes."""
+    parts: list[Sequence[bytes]] = []
+    start = size = 0
+    for position, operation in enumerate(operations):
+        if size and size + len(operation) > limit:
+            parts.append(operations[start:position])
+            start, size = position, 0
+        size += len(operation)
+    if start < len(operations):
+        parts.append(operations[start:])
+    return parts
+
+
+def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Outcome:
+    """Tell what the answer to each operation means.
+
+    Raises:
+        IndexUnusableError: the index is gone.
+    """
+    refused = []
+    again = []
+    stale = 0
+    reason = ""
+    for operation, item in zip(operations, items, strict=True):
+        (result,) = item.values()
+        status = result["status"]
+        if status < 300:
+            continue
+        kind = result.get("error", {}).get("type", "")
+        if status == 404 and kind:
+            raise IndexUnusableError(f"an index was deleted while it was written: {_reason(result)}")
+        if status == 409:
+            stale += 1
+        elif status in BUSY or status >= 500 or kind == "cluster_block_exception":
+            again.append(operation)
+            reason = _reason(result)
+        elif status != 404:  # a deletion of what wasn't there
+            refused.append(Refusal(_id(operation), _reason(result)))
+    return _Outcome(Sent(tuple(refused), stale), again, reason)
+
+
+def _reason(result: dict[str, Any]) -> str:
+    error = result["error"]
+    cause = error.get("caused_by") or {}
+    return f"{error['reason']}{': ' + cause['reason'] if cause.get('reason') else ''}"
+
+
+def _id(operation: bytes) -> str:
+    (action,) = msgspec.json.decode(operation.partition(b"\n")[0]).values()
+    return str(action["_id"])

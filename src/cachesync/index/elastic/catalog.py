@@ -1,0 +1,90 @@
+"""What there is in a cluster under our name: generations, and which of them is live."""
+
+import re
+from typing import Any, NamedTuple
+
+from cachesync.errors import UsageError
+from cachesync.index.elastic import mapping
+from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.generation import Names
+
+
+class Found(NamedTuple):
+    """A generation, whole or not."""
+
+    names: Names
+    specs: dict[str, Any] | None
+    """The mapping of its specs; None: that index is missing."""
+    pages: dict[str, Any] | None
+    building: bool
+    """It was never live."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Both indices are there, and laid out as this version can use them."""
+        return all(each is not None and mapping.is_usable(each) for each in (self.specs, self.pages))
+
+    @property
+    def indices(self) -> list[str]:
+        """Those of its indices that are there."""
+        return [name for name, found in ((self.names.specs, self.specs), (self.names.pages, self.pages)) if found]
+
+
+class Catalog(NamedTuple):
+    """All generations by number, the live one, and whether anything has the name of our aliases."""
+
+    generations: dict[int, Found]
+    live: int | None
+    """The generation that both public aliases point to, whole or not."""
+    aliases: dict[str, list[str]]
+    """What the public aliases point to."""
+
+
+def look(connection: Connection, name: str) -> Catalog:
+    """List what there is under a name.
+
+    Raises:
+        UsageError: an index or an alias that isn't ours has the name of ours.
+    """
+    found: dict[str, Any] = connection.call(
+        lambda client: client.indices.get(
+            index=[name, f"{name}-*"],
+            expand_wildcards="all",
+            ignore_unavailable=True,
+            allow_no_indices=True,
+            features=["aliases", "mappings"],
+        )
+    )
+    generations: dict[int, Found] = {}
+    aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}
+    pattern = re.compile(rf"{re.escape(name)}(-pages)?-(\d+)")
+    for index, described in found.items():
+        match = pattern.fullmatch(index)
+        ours = match is not None and mapping.is_ours(described["mappings"], name)
+        if index in aliases:
+            raise UsageError(
+                f"{index} is an index that isn't cachesync's, and was left alone: "
+                "choose another index.name, or delete it"
+            )
+        for alias in aliases.keys() & described["aliases"].keys():
+            if not ours:
+                raise UsageError(
+                    f"the alias {alias} points to {index}, which isn't cachesync's; both were left alone: "
+                    "choose another index.name, or remove the alias"
+                )
+            aliases[alias].append(index)
+        if match and ours:
+            number = int(match[2])
+            names = Names(name, number)
+            before = generations.get(number, Found(names, None, None, building=False))
+            building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
+            part = {"pages" if match[1] else "specs": described["mappings"]}
+            generations[number] = before._replace(building=building, **part)
+    return Catalog(generations, _live(name, generations, aliases), aliases)
+
+
+def _live(name: str, generations: dict[int, Found], aliases: dict[str, list[str]]) -> int | None:
+    for number, found in generations.items():
+        if aliases[name] == [found.names.specs] and aliases[f"{name}-pages"] == [found.names.pages]:
+            return number
+    return None

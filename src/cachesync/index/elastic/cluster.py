@@ -1,0 +1,342 @@
+"""The index in a cluster: its generations behind two aliases, and who writes."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
+
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.index.base import Generation, Reader, Status, Writer
+from cachesync.index.elastic import mapping
+from cachesync.index.elastic.catalog import Catalog, Found, look
+from cachesync.index.elastic.connection import Connection, reason_of
+from cachesync.index.elastic.generation import ElasticGeneration, Names
+from cachesync.index.elastic.lease import Lease
+from cachesync.index.server import Layout, Server
+from cachesync.log import get_logger
+
+_log = get_logger()
+
+READ_PATIENCE: Final = 3.0
+"""Seconds that who only reads waits for a server that doesn't answer."""
+
+WRITE_PATIENCE: Final = 60.0
+"""Seconds that a writer waits: long enough for a node to be restarted."""
+
+_ROOM: Final = 1.2
+"""How much room a new generation needs, in sizes of the live one."""
+
+_HEALTH_SECONDS: Final = 60
+"""How long to wait for replicas. They go on being made after that."""
+
+_GC_DELETES: Final = "10m"
+"""How long the server remembers the version of what was deleted, so that a late write can't bring it back."""
+
+
+class ElasticIndex:
+    """The index called ``name`` in a cluster."""
+
+    engine = "elasticsearch"
+
+    def __init__(self, server: Server, name: str, layout: Layout) -> None:
+        self.url = server.url
+        self._server = server
+        self._name = name
+        self._layout = layout
+
+    def exists(self) -> bool:
+        """Tell whether there is a live generation."""
+        return any(look(self._connect(READ_PATIENCE), self._name).aliases.values())
+
+    def reader(self, *, fresh: bool = False) -> Reader:
+        """Open the live generation for reading."""
+        connection = self._connect(READ_PATIENCE)
+        catalog = look(connection, self._name)
+        if catalog.live is None:
+            if any(catalog.aliases.values()):
+                raise IndexUnusableError(
+                    f"the aliases {self._name} and {self._name}-pages don't point to one generation; "
+                    "`cachesync sync` builds the index anew"
+                )
+            raise IndexUnavailableError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
+        live = catalog.generations[catalog.live]
+        if not live.is_whole:
+            raise IndexUnusableError(
+                f"the index {live.names.specs} can't be used by this version; `cachesync sync` builds it anew"
+            )
+        generation = _opened(connection, live, None)
+        if fresh:
+            generation.refresh()
+        return generation
+
+    def status(self) -> Status:
+        """Tell who writes, and which generations are kept."""
+        connection = self._connect(READ_PATIENCE)
+        catalog = look(connection, self._name)
+        state = Lease(connection, self._name, 0).read()
+        alive = state.holder is not None and not state.holder.is_dead
+        live = catalog.generations.get(catalog.live or 0)
+        return Status(
+            holder=str(state.holder) if alive else None,
+            held=live is not None and live.names.specs == state.held,
+            kept=[each.names.specs for each in _kept(catalog)],
+        )
+
+    @contextlib.contextmanager
+    def writer(self, wait: float) -> Iterator[Writer]:
+        """Become the one writer. The lease is only taken when something is to be written."""
+        connection = self._connect(WRITE_PATIENCE)
+        look(connection, self._name)  # before anything else: that nothing foreign is in our place
+        lease = Lease(connection, self._name, wait)
+        lease.wait()
+        try:
+            yield _ElasticWriter(connection, self._name, self._layout, lease)
+        finally:
+            lease.release()
+
+    def _connect(self, patience: float) -> Connection:
+        return Connection(self._server, patience)
+
+
+def _opened(connection: Connection, found: Found, lease: Lease | None, *, building: bool = False) -> ElasticGeneration:
+    assert found.specs
+    return ElasticGeneration(connection, found.names, found.specs, lease, building=building)
+
+
+def _kept(catalog: Catalog) -> list[Found]:
+    """Return what a rollback can go back to, the latest first."""
+    if catalog.live is None:
+        return []
+    return [
+        found
+        for number, found in sorted(catalog.generations.items(), reverse=True)
+        if number < catalog.live and found.is_whole and not found.building
+    ]
+
+
+class _ElasticWriter:
+    """The one writer."""
+
+    def __init__(self, connection: Connection, name: str, layout: Layout, lease: Lease) -> None:
+        self._connection = connection
+        self._name = name
+        self._layout = layout
+        self._lease = lease
+
+    def live(self) -> Generation | None:
+        """Open the live generation, as everybody else can see it now."""
+        catalog = look(self._connection, self._name)
+        if any(found.building for found in catalog.generations.values()):
+            self._lease.claim()
+            self._remove(found for found in catalog.generations.values() if found.building)
+        if catalog.live is None:
+            if any(catalog.aliases.values()):
+                _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
+            return None
+        live = catalog.generations[catalog.live]
+        if not live.is_whole:
+            _log.warning("the index can't be used and is built anew", index=live.names.specs)
+            return None
+        generation = _opened(self._connection, live, self._lease)
+        generation.refresh()
+        return generation
+
+    def replaced(self) -> Reader | None:
+        """Open the generation that the alias of pages points to, if it is whole."""
+        catalog = look(self._connection, self._name)
+        pages = catalog.aliases[f"{self._name}-pages"]
+        for found in catalog.generations.values():
+            if [found.names.pages] == pages and found.is_whole:
+                return ElasticGeneration(self._connection, found.names, found.specs or {}, None)
+        return None
+
+    def held(self) -> bool:
+        """Tell whether the live generation is one that a rollback has gone back to."""
+        catalog = look(self._connection, self._name)
+        live = catalog.generations.get(catalog.live or 0)
+        return live is not None and live.names.specs == self._lease.held
+
+    # --- generations --------------------------------------------------------------------------------------------------
+
+    def build(self) -> Generation:
+        """Make the two indices of a new generation, laid out for loading: no refresh, no replicas, no fsync."""
+        self._lease.claim()
+        catalog = look(self._connection, self._name)
+        self._remove(found for found in catalog.generations.values() if found.building)
+        self._require_room(catalog)
+        names = Names(self._name, self._lease.next_generation(max(catalog.generations, default=0) + 1))
+        specs, pages = names.aliases(building=True)
+        wanted = mapping.specs_mapping(self._name)
+        try:
+            self._create(names.specs, specs, wanted)
+            self._create(names.pages, pages, mapping.pages_mapping(self._name))
+        except BaseException:
+            self._delete([names.specs, names.pages])
+            raise
+        return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was built and won't be promoted."""
+        names = _names_of(generation)
+        self._delete([names.specs, names.pages])
+
+    def promote(self, generation: Generation) -> None:
+        """Give a generation its real settings, and point both aliases to it in one call."""
+        names = _names_of(generation)
+        self._settle(names)
+        catalog = look(self._connection, self._name)
+        self._point_to(names, catalog, building=True)
+        self._prune(names, catalog)
+
+    def rollback(self) -> str:
+        """Point both aliases back to the generation before."""
+        self._lease.claim()
+        catalog = look(self._connection, self._name)
+        before = next(iter(_kept(catalog)), None)
+        if before is None:
+            raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
+        self._lease.hold(before.names.specs)  # it takes effect with the swap
+        self._point_to(before.names, catalog, building=False)
+        return before.names.specs
+
+    def _point_to(self, names: Names, catalog: Catalog, *, building: bool) -> None:
+        """Swap atomically. It fails as a whole if anything isn't as ``catalog`` says, so a late swap undoes nothing."""
+        actions: list[dict[str, Any]] = [
+            {"remove": {"index": index, "alias": alias, "must_exist": True}}
+            for alias, indices in catalog.aliases.items()
+            for index in indices
+        ]
+        if building:
+            for index, alias in zip((names.specs, names.pages), names.aliases(building=True), strict=True):
+                actions.append({"remove": {"index": index, "alias": alias, "must_exist": True}})
+        for index, alias in zip((names.specs, names.pages), names.aliases(building=False), strict=True):
+            actions.append({"add": {"index": index, "alias": alias, "is_hidden": True}})
+        actions.append({"add": {"index": names.specs, "alias": self._name}})
+        actions.append({"add": {"index": names.pages, "alias": f"{self._name}-pages"}})
+        self._lease.confirm()
+        try:
+            self._connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
+        except NotFoundError as error:
+            now = look(self._connection, self._name)
+            if now.live != names.number:  # else it was us: an answer was lost
+                raise IndexUnusableError(
+                    f"the indices of {self._name} changed while {names.specs} was to go live: {reason_of(error)}"
+                ) from error
+
+    def _settle(self, names: Names) -> None:
+        """Undo what was set for loading, and wait until a generation is as safe as it is going to be."""
+        indices = [names.specs, names.pages]
+        health = self._connection.call(lambda client: client.cluster.health(index=indices))
+        replicas = self._layout.replicas if health["number_of_data_nodes"] > 1 else 0
+        settings = {
+            "refresh_interval": f"{round(self._layout.refresh_interval * 1000)}ms",
+            "number_of_replicas": replicas,
+            "translog.durability": "request",
+        }
+        self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=settings))
+        self._connection.call(lambda client: client.indices.flush(index=indices))
+        health = self._connection.call(
+            lambda client: client.options(request_timeout=_HEALTH_SECONDS + 30, ignore_status=408).cluster.health(
+                index=indices, wait_for_status="green", timeout=f"{_HEALTH_SECONDS}s"
+            )
+        )
+        if health["status"] == "red":
+            raise IndexUnavailableError(f"a shard of {names.specs} or {names.pages} is not available; it stays unused")
+        if health["status"] == "yellow":
+            _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
+
+    def _prune(self, live: Names, before: Catalog) -> None:
+        """Remove all generations but the live one and those that a rollback can go back to.
+
+        The latest of these is the one that was live until now; what is newer was left by a rollback.
+        """
+        replaced = before.live or 0
+        old = [found for number, found in sorted(before.generations.items(), reverse=True) if number != live.number]
+        kept = [found for found in old if found.names.number <= replaced and found.is_whole and not found.building]
+        self._remove(found for found in old if found not in kept[: self._layout.keep_generations])
+
+    def _remove(self, generations: Any) -> None:
+        indices = [index for found in generations for index in found.indices]
+        if indices:
+            self._delete(indices)
+
+    def _delete(self, indices: list[str]) -> None:
+        """Delete indices one by one: some may be gone."""
+        for index in indices:
+            self._connection.call(partial(_delete_index, index=index))
+
+    def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
+        """Make an index and look whether it became what was asked for.
+
+        Raises:
+            UsageError: an index template of others has changed it.
+        """
+        settings = {
+            "number_of_shards": self._layout.shards,
+            "number_of_replicas": 0,
+            "refresh_interval": "-1",
+            "translog.durability": "async",
+            "gc_deletes": _GC_DELETES,
+        }
+        try:
+            self._connection.call(
+                lambda client: client.indices.create(
+                    index=index, mappings=wanted, settings=settings, aliases={alias: {"is_hidden": True}}
+                ),
+                (BadRequestError,),
+            )
+        except BadRequestError as error:
+            found = "resource_already_exists" in str(error.body)
+            if not found:
+                raise self._connection.explained(error) from error
+        made = self._connection.call(lambda client: client.indices.get(index=index))[index]
+        changed = mapping.difference(wanted, made["mappings"]) or _foreign(made, alias)
+        if changed:
+            raise UsageError(
+                f"an index template changes the index {index}, which therefore was not used: {changed}.\n"
+                f"Exclude {self._name}-* from that template's index_patterns, or choose another index.name"
+            )
+
+    def _require_room(self, catalog: Catalog) -> None:
+        """Make sure that there is room for a second generation beside the live one.
+
+        Raises:
+            IndexUnavailableError: there isn't.
+        """
+        live = catalog.generations.get(catalog.live or 0)
+        if live is None:
+            return
+        stats = self._connection.call(lambda client: client.indices.stats(index=live.indices, metric="store"))
+        needed = stats["_all"]["primaries"]["store"]["size_in_bytes"] * _ROOM
+        nodes = self._connection.call(lambda client: client.nodes.stats(metric="fs"))["nodes"].values()
+        free = sum(node["fs"]["total"]["available_in_bytes"] for node in nodes if _has_data(node))
+        if free < needed:
+            raise IndexUnavailableError(
+                f"no room for a new generation at {self._connection.server.url}: it needs about "
+                f"{needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free"
+            )
+
+
+def _delete_index(client: Elasticsearch, index: str) -> Any:
+    return client.options(ignore_status=404).indices.delete(index=index)
+
+
+def _names_of(generation: Generation) -> Names:
+    assert isinstance(generation, ElasticGeneration)
+    return generation.names
+
+
+def _foreign(made: dict[str, Any], alias: str) -> str | None:
+    """Say what else than its mapping a template has put on an index that would change what is written."""
+    settings = made["settings"]["index"]
+    for name in ("default_pipeline", "final_pipeline"):
+        if settings.get(name, "_none") != "_none":
+            return f"{name} is {settings[name]}"
+    others = made["aliases"].keys() - {alias}
+    return f"it has the alias {', '.join(sorted(others))}" if others else None
+
+
+def _has_data(node: dict[str, Any]) -> bool:
+    return any(role.startswith("data") for role in node["roles"])

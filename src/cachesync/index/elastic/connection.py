@@ -1,0 +1,208 @@
+"""The way to a cluster: one client, and what its failures mean.
+
+A failure is *temporary* (tried again for as long as there is patience), or a person has to do something about it. Each
+is told apart in one place, here; what is said of single documents in a bulk answer, in :mod:`.bulk`.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from typing import Any, Final, cast
+
+import elastic_transport
+import elasticsearch
+import msgspec
+from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
+
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError
+from cachesync.index.server import Server
+from cachesync.log import get_logger
+
+_log = get_logger()
+
+REQUEST_SECONDS: Final = 60.0
+"""How long one request may take until it counts as lost."""
+
+BUSY: Final = frozenset({429, 502, 503, 504})
+"""How a server, or a proxy before it, says that it can't now."""
+
+_FIRST_DELAY: Final = 0.1
+_MAX_DELAY: Final = 10.0
+
+
+class _Json(JsonSerializer):
+    """Requests and answers by msgspec; ready bytes go as they are."""
+
+    def dumps(self, data: Any) -> bytes:
+        return data if isinstance(data, bytes) else msgspec.json.encode(data)
+
+    def json_loads(self, data: bytes) -> Any:
+        try:
+            return msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            raise ValueError(str(error)) from error
+
+
+class _Ndjson(NdjsonSerializer):
+    """Ready bytes."""
+
+    def dumps(self, data: Any) -> bytes:
+        assert isinstance(data, bytes)
+        return data
+
+
+def delays() -> Iterator[float]:
+    """Yield how many seconds to wait before each further try: longer and longer, with jitter."""
+    delay = _FIRST_DELAY
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  not for secrets
+        delay = min(_MAX_DELAY, delay * 2)
+
+
+class Connection:
+    """A client that waits out what passes by itself."""
+
+    def __init__(self, server: Server, patience: float) -> None:
+        """``patience``: for how many seconds a failure may last until it is one. Nothing is sent yet."""
+        self.server = server
+        self.patience = patience
+        self._away_since: float | None = None
+        self._lock = threading.Lock()
+        auth: dict[str, Any] = {}
+        if server.api_key:
+            auth["api_key"] = server.api_key
+        elif server.username:
+            auth["basic_auth"] = (server.username, server.password or "")
+        for name in ("ca_certs", "client_cert", "client_key"):
+            if (path := getattr(server, name)) is not None:
+                auth[name] = str(path)
+        try:
+            self._client = Elasticsearch(
+                list(server.urls),
+                max_retries=0,
+                request_timeout=REQUEST_SECONDS,
+                serializers={each.mimetype: each for each in (_Json(), _Ndjson())},
+                **auth,
+            )
+        except (ValueError, OSError) as error:
+            raise IndexUnavailableError(f"cannot connect to {server.url}: {error}") from error
+
+    def call(self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()) -> Any:
+        """Send a request and return the body of its answer.
+
+        Args:
+            request: sends it by a client. It must do no harm when it is sent twice.
+            expected: errors that the caller deals with.
+
+        Raises:
+            IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
+            IndexUnusableError: what is asked for isn't there.
+        """
+        waits = delays()
+        deadline: float | None = None
+        while True:
+            try:
+                answer = request(self._client)
+            except expected:
+                raise
+            except (ApiError, TransportError) as error:
+                now = time.monotonic()
+                deadline = deadline or now + self.patience
+                if not is_temporary(error) or now >= deadline:
+                    raise self.explained(error) from error
+                self.failed(reason_of(error))
+                time.sleep(next(waits))
+            else:
+                self.answered()
+                return answer.body
+
+    def bulk(self, alias: str, body: bytes) -> Any:
+        """Send ready operations to an alias once, and return the answer: of each item no more than what matters.
+
+        Raises:
+            ApiError: the request was refused as a whole.
+            TransportError: no answer came.
+        """
+        return self._client.bulk(
+            operations=cast("Any", body),  # ready bytes, as the serializer takes them
+            index=alias,
+            require_alias=True,
+            filter_path="took,errors,items.*.status,items.*.error",
+        ).body
+
+    def failed(self, reason: str) -> None:
+        """Tell of a failure, once until it is over."""
+        with self._lock:
+            if self._away_since is not None:
+                return
+            self._away_since = time.monotonic()
+        _log.warning("Elasticsearch can't be used for now; trying again", reason=reason, url=self.server.url)
+
+    def answered(self) -> None:
+        """Tell that a failure is over, if there was one."""
+        with self._lock:
+            since, self._away_since = self._away_since, None
+        if since is not None:
+            _log.info(
+                "Elasticsearch answers again", url=self.server.url, after_seconds=round(time.monotonic() - since, 1)
+            )
+
+    def explained(self, error: Exception) -> CachesyncError:
+        """Turn a failure into a sentence for a person, with what to do."""
+        url = self.server.url
+        reason = reason_of(error)
+        if isinstance(error, elasticsearch.UnsupportedProductError):
+            return IndexUnavailableError(f"what answers at {url} is no Elasticsearch: check index.url")
+        if isinstance(error, NotFoundError):
+            return IndexUnusableError(f"{url}: {reason}")
+        if isinstance(error, elasticsearch.AuthenticationException):
+            return IndexUnavailableError(
+                f"{url} refuses the credentials: check index.api_key, or index.username and index.password"
+            )
+        if isinstance(error, ApiError):
+            if "Accept version must be" in reason:
+                return IndexUnavailableError(
+                    f"{url} is older than the client elasticsearch {version('elasticsearch')}: {reason}.\n"
+                    "For a server of version 8.19: pip install 'cachesync[es8]'"
+                )
+            if error.meta.status in BUSY:
+                return IndexUnavailableError(f"{url} stayed overloaded for {self.patience:g} s: {reason}")
+            return IndexUnavailableError(f"{url} refuses a request ({error.meta.status}): {reason}")
+        if isinstance(error, elastic_transport.TlsError):
+            return IndexUnavailableError(
+                f"no trusted connection to {url}: {reason}\n"
+                "Check index.ca_certs, index.client_cert and index.client_key"
+            )
+        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}")
+
+
+def is_temporary(error: Exception) -> bool:
+    """Tell whether the same request may succeed a moment later."""
+    if isinstance(error, ApiError):
+        return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
+    return isinstance(
+        error, elastic_transport.ConnectionError | elastic_transport.ConnectionTimeout
+    ) and not isinstance(error, elastic_transport.TlsError)
+
+
+def kind_of(error: ApiError) -> str:
+    """Return the server's own name of an error."""
+    return str(_told(error).get("type", ""))
+
+
+def reason_of(error: Exception) -> str:
+    """Return what a server, or the way to it, says of an error."""
+    if isinstance(error, ApiError):
+        told = _told(error)
+        causes = told.get("root_cause") or [told]
+        return str(causes[0].get("reason") or told.get("reason") or error.message)
+    return str(error.errors[0] if isinstance(error, TransportError) and error.errors else error)
+
+
+def _told(error: ApiError) -> dict[str, Any]:
+    body = error.body
+    told = body.get("error") if isinstance(body, dict) else None
+    return told if isinstance(told, dict) else {"reason": str(told or error.message)}

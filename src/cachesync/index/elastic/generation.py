@@ -1,0 +1,317 @@
+"""One generation: an index of specs and one of pages, which is the ledger.
+
+A page's change is written in an order that makes a crash harmless. First its page document says that the change is
+*pending* and names every document that is about to change. Then the documents change. Last, the page document says
+what is there now. Whoever finds a page pending looks at the documents themselves. In a generation that is being built
+the first step falls away: if it isn't finished, it is removed as a whole.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from elasticsearch import BadRequestError
+
+from cachesync.documents import fitting, key_of
+from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.index.base import PageChange, Refusal, Remembered, Stored, Written
+from cachesync.index.elastic import bulk, mapping, searching
+from cachesync.index.elastic.bulk import Bulk
+from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.lease import Lease
+from cachesync.index.elastic.pace import MAX_IN_FLIGHT
+from cachesync.ledger import Digests, PageRecord, without
+from cachesync.pages.page import identity
+from cachesync.search.query import All, Query, Term
+from cachesync.search.request import Answer, FacetCount, Hit, Request
+
+_WALK_SIZE: Final = 5_000
+_COUNT_SIZE: Final = 20_000
+_MAX_WINDOW: Final = 10_000
+"""How many hits Elasticsearch gives at once (``index.max_result_window``)."""
+
+
+class Names(NamedTuple):
+    """What a generation's two indices, and the aliases that they are written through, are called.
+
+    A generation is written through aliases of its own, so a late request reaches no other one, whatever the public
+    aliases point to by then; and ``require_alias`` keeps it from creating an index.
+    """
+
+    name: str
+    number: int
+
+    @property
+    def specs(self) -> str:
+        """The index of specs; the generation is called like this too."""
+        return f"{self.name}-{self.number}"
+
+    @property
+    def pages(self) -> str:
+        """The index of pages."""
+        return f"{self.name}-pages-{self.number}"
+
+    def aliases(self, *, building: bool) -> tuple[str, str]:
+        """Return the aliases to write specs and pages through."""
+        suffix = "building" if building else "writing"
+        return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
+
+
+class _Batch:
+    """Changes of some pages, ready to be sent."""
+
+    def __init__(self) -> None:
+        self.pending: list[bytes] = []
+        self.puts: list[bytes] = []
+        self.deletes: list[bytes] = []
+        self.pages: list[tuple[PageChange, int]] = []
+        """Each page's change without its documents, and the version of its record."""
+        self.bytes = 0
+
+    def add(self, change: PageChange, version: int, *, building: bool) -> None:
+        """Encode a page's change. Its record is one version younger than its documents."""
+        put, delete = bulk.put, bulk.delete
+        puts = [put(each.id, version, each.source) for each in change.puts]
+        self.puts += puts
+        self.deletes += [delete(id, version) for id in change.deletes]
+        if (change.puts or change.deletes) and not building:
+            self.pending.append(put(change.page, version, _pending(change)))
+        self.bytes += sum(map(len, puts)) + sum(map(len, change.deletes))
+        replaced = [each for each in change.puts if not each.fresh]
+        self.pages.append((change._replace(puts=replaced), version + 1))
+
+
+def _pending(change: PageChange) -> bytes:
+    record = change.before or change.record
+    assert record
+    specs = change.before.specs if change.before else 0
+    ids = [*(each.id for each in change.puts), *change.deletes]
+    changing: Digests = {key_of(change.page, id): b"" for id in ids}
+    return mapping.record_source(msgspec.structs.replace(record, pending=True, specs=specs), changing)
+
+
+class ElasticGeneration:
+    """A generation, opened for reading and, with a lease, for writing."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        names: Names,
+        found: dict[str, Any],
+        lease: Lease | None,
+        *,
+        building: bool = False,
+    ) -> None:
+        """``found`` is the mapping of its specs."""
+        self._connection = connection
+        self.names = names
+        self._fields = frozenset(found["properties"])
+        self._outdated = mapping.is_outdated(found)
+        self._lease = lease
+        self._building = building
+
+    @property
+    def generation(self) -> str:
+        """The name of its index of specs."""
+        return self.names.specs
+
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents."""
+        return self._outdated
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def records(self) -> Iterator[PageRecord]:
+        """Walk the ledger."""
+        body = {"_source": {"excludes": [mapping.DIGESTS]}}
+        for hit in self._walk(self.names.pages, body, [{"_shard_doc": "asc"}]):
+            yield mapping.record(hit["_source"])
+
+    def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
+        """Look pages up in the ledger, in its last state."""
+        if not pages:
+            return {}
+        answer = self._call(lambda client: client.mget(index=self.names.pages, ids=list(pages)))
+        for each in answer["docs"]:
+            if "error" in each:
+                raise IndexUnusableError(f"cannot read {self.names.pages}: {each['error'].get('reason', '')}")
+        return {each["_id"]: mapping.remembered(each["_source"]) for each in answer["docs"] if each["found"]}
+
+    def counts(self) -> dict[str, int]:
+        """Count the documents that are really there, by page."""
+        counts: dict[str, int] = {}
+        sources = [{"page": {"terms": {"field": "page"}}}]
+        after: dict[str, Any] = {}
+        while True:
+            pages = {"composite": {"size": _COUNT_SIZE, "sources": sources, **after}}
+            found = self._search(self.names.specs, {"size": 0, "aggs": {"pages": pages}})["aggregations"]["pages"]
+            counts |= {each["key"]["page"]: each["doc_count"] for each in found["buckets"]}
+            if "after_key" not in found:
+                return counts
+            after = {"after": found["after_key"]}
+
+    def documents(self, page: str | None = None) -> Iterator[Stored]:
+        """Walk the documents of a page, or all of them."""
+        chosen: Query = All() if page is None else Term("page", page)
+        sort = [{"page": "asc"}, {"_shard_doc": "asc"}]
+        for hit in self._walk(self.names.specs, {"query": searching.query(chosen)}, sort):
+            yield Stored(hit["sort"][0], hit["_id"], msgspec.json.encode(hit["_source"]))
+
+    def search(self, request: Request) -> Answer:
+        """Answer a search."""
+        body = searching.body(request)
+        if request.limit <= _MAX_WINDOW:
+            found = self._search(self.names.specs, {**body, "size": request.limit})
+            hits = found["hits"]["hits"]
+        else:
+            found = self._search(self.names.specs, {**body, "size": 0})
+            del body["aggs" if "aggs" in body else "_source"]
+            walked = self._walk(self.names.specs, body, body.pop("sort"))
+            hits = [hit for hit, _ in zip(walked, range(request.limit), strict=False)]
+        facets = found.get("aggregations", {})
+        counts = {facet.field: facets[facet.field]["values"] for facet in request.facets}
+        return Answer(
+            found["hits"]["total"]["value"],
+            [_hit(hit) for hit in hits],
+            {
+                field: [FacetCount(each["key"], each["doc_count"]) for each in values["buckets"]]
+                for field, values in counts.items()
+            },
+            tuple(field for field, values in counts.items() if values["doc_count_error_upper_bound"]),
+        )
+
+    def get(self, id: str) -> Hit | None:
+        """Return one document, in its last state."""
+        answer = self._call(lambda client: client.mget(index=self.names.specs, ids=[id]))
+        found = answer["docs"][0]
+        return _hit(found) if found.get("found") else None
+
+    def size(self) -> tuple[int, int]:
+        """Count spec documents and pages."""
+        specs, pages = (
+            self._search(index, {"size": 0, "track_total_hits": True})["hits"]["total"]["value"]
+            for index in (self.names.specs, self.names.pages)
+        )
+        return specs, pages
+
+    def _walk(self, index: str, body: dict[str, Any], sort: list[Any]) -> Iterator[dict[str, Any]]:
+        """Yield all hits, as they are now, however many they are."""
+        opened = self._call(lambda client: client.open_point_in_time(index=index, keep_alive="5m"))
+        pit = {"id": opened["id"], "keep_alive": "5m"}
+        try:
+            after: dict[str, Any] = {}
+            while True:
+                found = self._search(None, {**body, **after, "pit": pit, "sort": sort, "size": _WALK_SIZE})
+                pit["id"] = found["pit_id"]
+                hits = found["hits"]["hits"]
+                yield from hits
+                if len(hits) < _WALK_SIZE:
+                    return
+                after = {"search_after": hits[-1]["sort"]}
+        finally:
+            self._call(lambda client: client.options(ignore_status=404).close_point_in_time(id=pit["id"]))
+
+    def _search(self, index: str | None, body: dict[str, Any]) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._connection.call(
+                lambda client: client.search(index=index, **_as_arguments(body)), (BadRequestError,)
+            )
+        except BadRequestError as error:
+            if re.search("too_many_(nested_)?clauses", str(error.body)):
+                raise UsageError("too many words begin with what was typed: type more of it") from None
+            raise self._connection.explained(error) from error
+        if found["_shards"]["failed"] or found["timed_out"]:
+            raise IndexUnusableError(f"only a part of {index} could be searched: some of its shards failed")
+        return found
+
+    def _call(self, request: Any) -> Any:
+        return self._connection.call(request)
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, changes: Iterable[PageChange]) -> Iterator[Written]:
+        """Carry out changes; several batches of pages are in flight."""
+        assert self._lease
+        sender = Bulk(self._connection)
+        batch = _Batch()
+        flying: set[Future[list[Written]]] = set()
+        threads = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="bulk")
+        wrote = False
+        try:
+            for change in changes:
+                if not wrote:
+                    self._lease.claim()
+                    wrote = True
+                batch.add(self._fitted(change), self._lease.next_version(), building=self._building)
+                if batch.bytes >= sender.pace.bytes:
+                    flying.add(threads.submit(self._carry_out, sender, batch))
+                    batch = _Batch()
+                    while len(flying) >= sender.pace.in_flight:
+                        done, flying = wait(flying, return_when=FIRST_COMPLETED)
+                        yield from (each for future in done for each in future.result())
+            if batch.pages:
+                flying.add(threads.submit(self._carry_out, sender, batch))
+            while flying:
+                done, flying = wait(flying, return_when=FIRST_COMPLETED)
+                yield from (each for future in done for each in future.result())
+        finally:
+            sender.stop.set()
+            threads.shutdown(wait=True, cancel_futures=True)
+        if wrote:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Make sure that all that was written is found."""
+        self._call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
+
+    def _fitted(self, change: PageChange) -> PageChange:
+        if not self._outdated:
+            return change
+        puts = [put._replace(source=fitting(put.source, self._fields)) for put in change.puts]
+        return change._replace(puts=puts)
+
+    def _carry_out(self, sender: Bulk, batch: _Batch) -> list[Written]:
+        """Write a batch: that it is pending, its documents, that it is done."""
+        specs, pages = self.names.aliases(building=self._building)
+        self._send(sender, pages, batch.pending)
+        refused = self._send(sender, specs, batch.puts + batch.deletes)
+        done = [_done(change, version, refused) for change, version in batch.pages]
+        operations = sorted((operation for operation, _ in done), key=bulk.is_delete)
+        for refusal in self._send(sender, pages, operations):
+            raise IndexUnusableError(f"Elasticsearch refuses the page document {refusal.id}: {refusal.reason}")
+        return [written for _, written in done]
+
+    def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> Sequence[Refusal]:
+        assert self._lease
+        self._lease.check()
+        sent = sender.send(alias, operations)
+        if sent.stale:  # something newer is there: from who has taken over, or else from nobody that we know of
+            self._lease.confirm()
+            raise IndexUnusableError(f"{self.generation} holds what a later writer wrote, and nobody knows of one")
+        return sent.refused
+
+
+def _done(change: PageChange, version: int, refused: Sequence[Refusal]) -> tuple[bytes, Written]:
+    """Return how to write that a page is done, and the acknowledgement."""
+    if change.record is None:
+        return bulk.delete(change.page, version), Written(change.page, [])
+    record, digests = change.record, change.digests
+    ours = [each for each in refused if each.id.startswith(f"{identity(change.page)}/")] if refused else []
+    ours = [each for each in ours if key_of(change.page, each.id) in digests]
+    if ours:
+        replaced = {key_of(change.page, put.id) for put in change.puts}
+        reasons = {key_of(change.page, each.id): each.reason for each in ours}
+        record, digests = without(record, digests, reasons, replaced)
+    return bulk.put(change.page, version, mapping.record_source(record, digests)), Written(change.page, ours)
+
+
+def _hit(found: dict[str, Any]) -> Hit:
+    return {"_id": found["_id"], **found["_source"]}
+
+
+def _as_arguments(body: dict[str, Any]) -> dict[str, Any]:
+    """The client calls ``_source`` ``source``."""
+    return {name.removeprefix("_"): value for name, value in body.items()}

@@ -1,0 +1,125 @@
+"""How documents and ledger are laid out in Elasticsearch, and whether an index is laid out so.
+
+Mappings are strict and explicit, so nothing is ever guessed from a document. ``_meta`` says whose an index is and by
+which version of the fields it was made.
+"""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+
+from cachesync.documents import FIELDS, Field, fingerprint
+from cachesync.index.base import Remembered
+from cachesync.ledger import Digests, PageRecord
+
+LAYOUT: Final = 1
+"""Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
+
+DIGESTS: Final = "digests"
+
+_TYPES: Final[dict[str, dict[str, Any]]] = {
+    "keyword": {"type": "keyword"},
+    "text": {"type": "text", "norms": False},
+    "date": {"type": "date", "format": "strict_date"},
+    "long": {"type": "long"},
+}
+
+_PAGE_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "page": {"type": "keyword"},
+    "package": {"type": "keyword"},
+    "tag": {"type": "keyword"},
+    "digest": {"type": "keyword", "index": False, "doc_values": False},
+    "signature": {"type": "object", "enabled": False},
+    "settled": {"type": "boolean"},
+    "pending": {"type": "boolean"},
+    "specs": {"type": "integer"},
+    "versions": {"type": "keyword"},
+    "compilers": {"type": "keyword"},
+    "stacks": {"type": "keyword"},
+    "synced": {"type": "date", "format": "strict_date_time_no_millis"},
+    "problem": {"type": "keyword", "ignore_above": 8191},
+    "line": {"type": "integer"},
+    DIGESTS: {"type": "binary"},
+}
+
+
+def _meta(name: str) -> dict[str, Any]:
+    return {"cachesync": {"index": name, "layout": LAYOUT, "fields": fingerprint()}}
+
+
+def specs_mapping(name: str) -> dict[str, Any]:
+    """Return the mapping of spec documents."""
+    return {
+        "dynamic": "strict",
+        "_meta": _meta(name),
+        "properties": {field.name: _property(field) for field in FIELDS.values()},
+    }
+
+
+def pages_mapping(name: str) -> dict[str, Any]:
+    """Return the mapping of page documents: the ledger."""
+    return {"dynamic": "strict", "_meta": _meta(name), "properties": _PAGE_FIELDS}
+
+
+def state_mapping(name: str) -> dict[str, Any]:
+    """Return the mapping of the state. Nothing in it is searched for."""
+    return {"dynamic": False, "_meta": _meta(name), "properties": {}}
+
+
+def _property(field: Field) -> dict[str, Any]:
+    of_kind = _TYPES[field.kind]
+    return {**of_kind, "fields": {"text": _TYPES["text"]}} if field.words else of_kind
+
+
+def is_ours(found: dict[str, Any], name: str) -> bool:
+    """Tell whether a mapping is of an index that we made under this name."""
+    meta = found.get("_meta", {}).get("cachesync", {})
+    return isinstance(meta, dict) and meta.get("index") == name
+
+
+def is_usable(found: dict[str, Any]) -> bool:
+    """Tell whether an index of ours can be written and read."""
+    return bool(found["_meta"]["cachesync"].get("layout") == LAYOUT)
+
+
+def is_outdated(found: dict[str, Any]) -> bool:
+    """Tell whether an index of ours was made by a version whose fields or documents differ."""
+    return bool(found["_meta"]["cachesync"].get("fields") != fingerprint())
+
+
+def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """Say what is different in the mapping that an index got from the one that was asked for."""
+    for key in sorted({*wanted, *found} - {"properties"}):
+        if _plain(wanted.get(key)) != _plain(found.get(key)):
+            return f"{key} is {found.get(key)!r} instead of {wanted.get(key)!r}"
+    properties = found.get("properties", {})
+    for name in sorted({*wanted["properties"], *properties}):
+        expected = wanted["properties"].get(name)
+        if properties.get(name) != expected:
+            return f"field {name} is {properties.get(name)!r} instead of {expected!r}"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """``dynamic: false`` comes back as a text."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def record_source(record: PageRecord, digests: Digests) -> bytes:
+    """Return a page document's fields as JSON."""
+    encoded = base64.b64encode(msgspec.msgpack.encode(digests))
+    return b'%b,"digests":"%b"}' % (msgspec.json.encode(record)[:-1], encoded)
+
+
+_decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
+
+
+def record(source: dict[str, Any]) -> PageRecord:
+    """Read a page document; its digests are left alone."""
+    return msgspec.convert(source, PageRecord)
+
+
+def remembered(source: dict[str, Any]) -> Remembered:
+    """Read a whole page document."""
+    return Remembered(record(source), _decode_digests(base64.b64decode(source[DIGESTS])))

@@ -1,0 +1,33 @@
+"""What is to be known of where an index is, and how it is made there."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Server(NamedTuple):
+    """Where an index is, and who we are there."""
+
+    urls: tuple[str, ...]
+    api_key: str | None = None
+    username: str | None = None
+    password: str | None = None
+    ca_certs: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """How it is named to a person."""
+        return ",".join(self.urls)
+
+
+class Layout(NamedTuple):
+    """How an index is made."""
+
+    shards: int = 1
+    replicas: int = 1
+    """Of each shard; on a single node there are none."""
+    refresh_interval: float = 1.0
+    """Seconds until what was written is found."""
+    keep_generations: int = 1
+    """How many generations a rollback can go back."""

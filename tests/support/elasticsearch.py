@@ -1,0 +1,258 @@
+"""A real Elasticsearch for tests and benchmarks.
+
+``CACHESYNC_TEST_ELASTICSEARCH_URL`` names one that runs; its indices called ``test-*`` and ``bench-*`` are ours then.
+Else Elastic's own server is fetched from Maven Central and started, or, where that can't be, its image where a Docker
+engine answers.
+
+    python -m tests.support.elasticsearch     # start one and keep it until Ctrl-C
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+VERSION: Final = "9.5.3"
+MIN_JAVA: Final = 21
+URL_VARIABLE: Final = "CACHESYNC_TEST_ELASTICSEARCH_URL"
+HEAP: Final = "1g"
+
+_ARTIFACT: Final = "org.elasticsearch.distribution.integ-test-zip:elasticsearch"
+_COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
+_NOBODY: Final = 65534
+_START_SECONDS: Final = 120.0
+_SETTINGS: Final = {
+    "discovery.type": "single-node",
+    "network.host": "127.0.0.1",
+    "cluster.name": "cachesync-tests",
+    "xpack.security.enabled": "false",
+    "cluster.routing.allocation.disk.threshold_enabled": "false",
+}
+
+
+class NoServerError(Exception):
+    """No Elasticsearch can be had here; the text says why."""
+
+
+class Server:
+    """A server that we started. It can be killed and started again on the same port with the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        """Lay out a server's configuration and data in ``folder``; the download is shared between runs.
+
+        Raises:
+            NoServerError: what it needs isn't here.
+        """
+        self._java = _java_home()
+        self._home = _distribution()
+        self._folder = folder
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        config = folder / "config"
+        shutil.copytree(self._home / "config", config)
+        settings = {
+            **_SETTINGS,
+            "http.port": str(self.port),
+            "transport.port": str(_free_port()),
+            "path.data": str(folder / "data"),
+            "path.logs": str(folder / "logs"),
+        }
+        (config / "elasticsearch.yml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+        if os.geteuid() == 0:
+            folder.chmod(0o755)
+            for path in (folder, *folder.rglob("*")):
+                os.chown(path, _NOBODY, _NOBODY)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            NoServerError: it ended, or didn't answer in time.
+        """
+        command = [str(self._home / "bin/elasticsearch")]
+        if os.geteuid() == 0:  # it refuses to run as root
+            command = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", *command]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._folder),
+            "ES_JAVA_HOME": str(self._java),
+            "ES_JAVA_OPTS": f"-Xms{HEAP} -Xmx{HEAP}",
+            "ES_PATH_CONF": str(self._folder / "config"),
+        }
+        with (self._folder / "output.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not _answers(self.url):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                tail = (self._folder / "output.log").read_text(errors="replace")[-1500:]
+                raise NoServerError(f"Elasticsearch {VERSION} did not start:\n{tail}")
+            time.sleep(0.2)
+
+    @property
+    def pid(self) -> int:
+        """The process that leads the server's own group."""
+        assert self._process
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would."""
+        if self._process:
+            stop(self._process.pid)
+            self._process.wait()
+
+
+def stop(pid: int) -> None:
+    """End a server that was started as the leader of its own group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Lend a server for as long as the block lasts, and yield its URL.
+
+    Raises:
+        NoServerError: none can be had.
+    """
+    if url := os.environ.get(URL_VARIABLE):
+        yield url
+        return
+    with tempfile.TemporaryDirectory(prefix="cachesync-elasticsearch-", ignore_cleanup_errors=True) as folder:
+        url, end = start(Path(folder))
+        try:
+            yield url
+        finally:
+            end()
+
+
+def start(folder: Path) -> tuple[str, Any]:
+    """Start a server, by whatever way there is, and return its URL and what ends it.
+
+    Raises:
+        NoServerError: none can be had.
+    """
+    try:
+        one = Server(folder)
+        one.start()
+    except NoServerError as reason:
+        container = _container()
+        if container is None:
+            raise NoServerError(f"{reason}; and no Docker engine answers") from None
+        return container
+    return one.url, one.kill
+
+
+def request(url: str, method: str = "GET", body: Any = None) -> Any:
+    """Ask a server directly, past every client."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def remove(url: str, name: str) -> None:
+    """Remove every index whose name starts with ``name``."""
+    found = request(f"{url}/_cat/indices/{name}*?format=json&h=index&expand_wildcards=all")
+    for each in found:
+        request(f"{url}/{each['index']}?ignore_unavailable=true", "DELETE")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(request(f"{url}/_cluster/health")["status"] in ("green", "yellow"))
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _java_home() -> Path:
+    """Find a JDK that is new enough and has the module that Elasticsearch wants."""
+    named = [Path(os.environ[name]) for name in ("ES_JAVA_HOME", "JAVA_HOME") if os.environ.get(name)]
+    on_path = shutil.which("java")
+    found = [
+        *named,
+        *([Path(on_path).resolve().parents[1]] if on_path else []),
+        *sorted(Path("/usr/lib/jvm").glob("*")),
+    ]
+    for home in found:
+        release = home / "release"
+        text = release.read_text() if release.is_file() else ""
+        version = re.search(r'JAVA_VERSION="(\d+)', text)
+        if version and int(version[1]) >= MIN_JAVA and "jdk.incubator.vector" in text:
+            return home
+    raise NoServerError(f"Elasticsearch {VERSION} needs a JDK of version {MIN_JAVA} or newer, and none was found")
+
+
+def _distribution() -> Path:
+    """Return the unpacked server, fetched once for all runs on this machine."""
+    home = Path(tempfile.gettempdir()) / f"cachesync-elasticsearch-{VERSION}-{os.geteuid()}"
+    if home.is_dir() and home.stat().st_uid == os.geteuid():
+        return home
+    if not shutil.which("mvn"):
+        raise NoServerError("fetching Elasticsearch needs mvn, and there is none")
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+        fetch = ["mvn", "-q", "-B", _COPY, f"-Dartifact={_ARTIFACT}:{VERSION}:zip", f"-DoutputDirectory={folder}"]
+        fetched = subprocess.run(fetch, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if fetched.returncode:
+            raise NoServerError(f"mvn could not fetch Elasticsearch {VERSION}: {fetched.stdout[-300:]}")
+        with zipfile.ZipFile(Path(folder) / f"elasticsearch-{VERSION}.zip") as archive:
+            archive.extractall(folder)
+        unpacked = Path(folder) / f"elasticsearch-{VERSION}"
+        for program in (unpacked / "bin").iterdir():
+            program.chmod(0o755)
+        with contextlib.suppress(OSError):  # another run was first
+            unpacked.rename(home)
+    return home
+
+
+def _container() -> tuple[str, Any] | None:
+    """Start Elastic's image where a Docker engine answers."""
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "info"], check=False, capture_output=True).returncode:
+        return None
+    port = _free_port()
+    options = [part for key, value in _SETTINGS.items() if key != "network.host" for part in ("-e", f"{key}={value}")]
+    image = f"elasticsearch:{VERSION}"
+    run = [docker, "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9200", *options, image]
+    started = subprocess.run(run, check=False, capture_output=True, text=True)
+    if started.returncode:
+        return None
+    name = started.stdout.strip()
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + _START_SECONDS
+    while not _answers(url) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return url, lambda: subprocess.run([docker, "kill", name], check=False, capture_output=True)
+
+
+if __name__ == "__main__":
+    with server() as running:
+        sys.stdout.write(f"{running}\n")
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.pause()
+    sys.exit(0)
