@@ -228,7 +228,7 @@ class _ElasticWriter:
     def _settle(self, names: Names) -> None:
         """Undo what was set for loading, and wait until a generation is as safe as it is going to be."""
         indices = [names.specs, names.pages]
-        health = self._connection.call(lambda client: client.cluster.health(index=indices))
+        health = self._connection.call(lambda client: client.cluster.health())
         replicas = self._layout.replicas if health["number_of_data_nodes"] > 1 else 0
         settings = {
             "refresh_interval": f"{round(self._layout.refresh_interval * 1000)}ms",

@@ -4,6 +4,7 @@ A failure is *temporary* (tried again for as long as there is patience), or a pe
 is told apart in one place, here; what is said of single documents in a bulk answer, in :mod:`.bulk`.
 """
 
+import logging
 import random
 import threading
 import time
@@ -22,6 +23,7 @@ from cachesync.index.server import Server
 from cachesync.log import get_logger
 
 _log = get_logger()
+logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
 
 REQUEST_SECONDS: Final = 60.0
 """How long one request may take until it counts as lost."""
