@@ -90,3 +90,7 @@ class Sandbox:
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
         """Ask the server directly about all that is called like the index."""
         return elasticsearch.request(f"{self.url}/{self.name}*{path}", method, body)
+
+    def ask_alias(self, path: str, body: Any = None) -> Any:
+        """Ask the server as its users do, through the public alias."""
+        return elasticsearch.request(f"{self.url}/{self.name}{path}", "GET" if body is None else "POST", body)

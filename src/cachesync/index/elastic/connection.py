@@ -4,12 +4,16 @@ A failure is *temporary* (tried again for as long as there is patience), or a pe
 is told apart in one place, here; what is said of single documents in a bulk answer, in :mod:`.bulk`.
 """
 
+import contextlib
 import logging
+import os
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final, cast
 
 import elastic_transport
@@ -18,7 +22,7 @@ import msgspec
 from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.server import Server
 from cachesync.log import get_logger
 
@@ -68,7 +72,11 @@ class Connection:
     """A client that waits out what passes by itself."""
 
     def __init__(self, server: Server, patience: float) -> None:
-        """``patience``: for how many seconds a failure may last until it is one. Nothing is sent yet."""
+        """``patience``: for how many seconds a failure may last until it is one. Nothing is sent yet.
+
+        Raises:
+            UsageError: a certificate or key can't be read.
+        """
         self.server = server
         self.patience = patience
         self._away_since: float | None = None
@@ -79,7 +87,10 @@ class Connection:
         elif server.username:
             auth["basic_auth"] = (server.username, server.password or "")
         for name in ("ca_certs", "client_cert", "client_key"):
-            if (path := getattr(server, name)) is not None:
+            path: Path | None = getattr(server, name)
+            if path is not None:
+                if not os.access(path, os.R_OK):
+                    raise UsageError(f"index.{name}: cannot read {path}")
                 auth[name] = str(path)
         try:
             self._client = Elasticsearch(
@@ -120,6 +131,11 @@ class Connection:
             else:
                 self.answered()
                 return answer.body
+
+    def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
+        """Send a request that tidies up; if it fails, what it is about ends by itself."""
+        with contextlib.suppress(ApiError, TransportError):
+            request(self._client)
 
     def bulk(self, alias: str, body: bytes) -> Any:
         """Send ready operations to an alias once, and return the answer: of each item no more than what matters.
@@ -185,9 +201,14 @@ def is_temporary(error: Exception) -> bool:
     """Tell whether the same request may succeed a moment later."""
     if isinstance(error, ApiError):
         return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
-    return isinstance(
-        error, elastic_transport.ConnectionError | elastic_transport.ConnectionTimeout
-    ) and not isinstance(error, elastic_transport.TlsError)
+    return isinstance(error, _LOST) and not isinstance(error, elastic_transport.TlsError)
+
+
+_LOST: Final = (
+    elastic_transport.ConnectionError,
+    elastic_transport.ConnectionTimeout,
+    elastic_transport.SerializationError,  # an answer that is none, as proxies give
+)
 
 
 def kind_of(error: ApiError) -> str:
@@ -201,7 +222,8 @@ def reason_of(error: Exception) -> str:
         told = _told(error)
         causes = told.get("root_cause") or [told]
         return str(causes[0].get("reason") or told.get("reason") or error.message)
-    return str(error.errors[0] if isinstance(error, TransportError) and error.errors else error)
+    text = error.message if isinstance(error, TransportError) else str(error)
+    return re.sub(r"^HTTPS?Connection\(.*?\): ", "", text)
 
 
 def _told(error: ApiError) -> dict[str, Any]:

@@ -212,19 +212,18 @@ class ElasticGeneration:
                     return
                 after = {"search_after": hits[-1]["sort"]}
         finally:
-            self._call(lambda client: client.options(ignore_status=404).close_point_in_time(id=pit["id"]))
+            self._connection.attempt(lambda client: client.close_point_in_time(id=pit["id"]))
 
     def _search(self, index: str | None, body: dict[str, Any]) -> dict[str, Any]:
         try:
             found: dict[str, Any] = self._connection.call(
-                lambda client: client.search(index=index, **_as_arguments(body)), (BadRequestError,)
+                lambda client: client.search(index=index, allow_partial_search_results=False, **_as_arguments(body)),
+                (BadRequestError,),
             )
         except BadRequestError as error:
             if re.search("too_many_(nested_)?clauses", str(error.body)):
                 raise UsageError("too many words begin with what was typed: type more of it") from None
             raise self._connection.explained(error) from error
-        if found["_shards"]["failed"] or found["timed_out"]:
-            raise IndexUnusableError(f"only a part of {index} could be searched: some of its shards failed")
         return found
 
     def _call(self, request: Any) -> Any:

@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,17 +38,20 @@ _VERSION_BITS: Final = 31
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A process."""
+    """A process, as one writer: it may be another a moment later."""
 
     host: str
     pid: int
     started: str = ""
     """When it was started, in the words of its kernel, and by which boot and in which process namespace."""
 
+    token: str = ""
+    """What no other writer has."""
+
     @classmethod
     def here(cls) -> "Holder":
         """Return this process."""
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()))
+        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()), uuid.uuid4().hex)
 
     @property
     def is_dead(self) -> bool:

@@ -27,7 +27,7 @@ class Pace:
     @property
     def in_flight(self) -> int:
         """How many requests may be under way."""
-        return int(self._in_flight)
+        return round(self._in_flight)
 
     def answered(self, seconds: float, took: float) -> None:
         """A request was answered after ``seconds``, of which the server says it worked ``took``."""

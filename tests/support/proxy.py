@@ -1,0 +1,94 @@
+"""A proxy before a real server that does to single requests what networks do."""
+
+import contextlib
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+
+class Request(NamedTuple):
+    method: str
+    path: str
+    body: bytes
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+Deed = Callable[[Request], Answer | None]
+"""Is shown every request. It may answer it in the server's place; None: the server answers."""
+
+
+class Proxy:
+    """Passes requests on, but for what ``deed`` does with them."""
+
+    def __init__(self, upstream: str, deed: Deed) -> None:
+        address = urlsplit(upstream)
+        assert address.hostname
+        self._host, self._port = address.hostname, address.port
+        self.upstream_url = upstream
+        self.deed = deed
+        self.requests: list[Request] = []
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_any(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = Request(self.command, self.path, body)
+                proxy.requests.append(request)
+                answer = proxy.deed(request) or proxy.send(request, dict(self.headers))
+                self.send_response(answer.status)
+                for name, value in answer.headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(answer.body)
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815  as http.server calls them
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def send(self, request: Request, headers: dict[str, str] | None = None) -> Answer:
+        """Pass a request on to the server."""
+        headers = headers or {"Content-Type": "application/x-ndjson"}
+        connection = http.client.HTTPConnection(self._host, self._port or 80, timeout=60)
+        try:
+            connection.request(
+                request.method, request.path, request.body, {**headers, "Content-Length": str(len(request.body))}
+            )
+            answer = connection.getresponse()
+            kept = [each for each in answer.getheaders() if each[0].lower() in ("content-type", "x-elastic-product")]
+            return Answer(answer.status, kept, answer.read())
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator["Proxy"]:
+        thread = threading.Thread(target=self._server.serve_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+def refusal(status: int, kind: str = "", reason: str = "for a test") -> Answer:
+    """What Elasticsearch answers to a request that it won't take."""
+    body = b'{"error":{"type":"%b","reason":"%b"},"status":%d}' % (kind.encode(), reason.encode(), status)
+    return Answer(status, [("Content-Type", "application/json"), ("X-Elastic-Product", "Elasticsearch")], body)

@@ -1,0 +1,335 @@
+"""What only a server can do to an index, from outside."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from examples.pages import big_page, write_tree
+from tests.support import elasticsearch
+from tests.support.pages import entry, page, path_of, put
+from tests.support.proxy import Answer, Proxy, Request, refusal
+from tests.support.sandbox import Sandbox
+from tests.system.test_reindex import ends_well, is_building, stopped_when
+
+
+def is_whole(sandbox: Sandbox) -> None:
+    """Two aliases on strict indices, all documents there, and no index of an alias's name."""
+    assert sandbox.documents() == sandbox.rendered()
+    found = sandbox.ask("")
+    public = {alias: index for index, each in found.items() for alias in each["aliases"] if "writing" not in alias}
+    assert set(public) == {sandbox.name, f"{sandbox.name}-pages"}
+    assert not set(public) & set(found)
+    for index in public.values():
+        assert found[index]["mappings"]["dynamic"] == "strict"
+    assert not is_building(sandbox)
+
+
+def indexed(sandbox: Sandbox) -> int:
+    """How many documents the server has written, or deleted, by its own count."""
+    return sum(map(sum, sandbox.state()[0].values()))
+
+
+def is_writing(sandbox: Sandbox, before: int) -> bool:
+    stats = sandbox.ask("/_stats/indexing?expand_wildcards=all")["indices"]
+    return bool(sum(each["primaries"]["indexing"]["index_total"] for each in stats.values()) > before)
+
+
+@pytest.mark.parametrize("what", ["both indices", "the specs", "the ledger", "everything"])
+@pytest.mark.parametrize("when", ["between", "while it writes"])
+def test_indices_deleted_behind_its_back_come_back(elastic: Sandbox, what: str, when: str) -> None:
+    write_tree(elastic.root, tag_count=2, package_count=20)
+    elastic.run("sync")
+    number = elastic.json("status")["generation"].rpartition("-")[2]
+    doomed = {
+        "both indices": [f"{elastic.name}-{number}", f"{elastic.name}-pages-{number}"],
+        "the specs": [f"{elastic.name}-{number}"],
+        "the ledger": [f"{elastic.name}-pages-{number}"],
+        "everything": [f"{elastic.name}-{number}", f"{elastic.name}-pages-{number}", f"{elastic.name}-state"],
+    }[what]
+
+    def delete() -> None:
+        for index in doomed:
+            elasticsearch.request(f"{elastic.url}/{index}", "DELETE")
+
+    for name in range(300):
+        put(elastic.root, page(*(entry(f"{number}") for number in range(20)), title=f"p{name}"), f"p{name}", "new")
+    if when == "between":
+        delete()
+        elastic.run("sync")
+    else:
+        before = indexed(elastic)
+        running = stopped_when(elastic, "sync", lambda: is_writing(elastic, before))
+        delete()
+        ends_well(running)
+    is_whole(elastic)
+    state = elastic.state()
+    elastic.run("sync")
+    assert elastic.state() == state
+
+
+def test_a_build_that_is_deleted_is_begun_anew(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=2, package_count=40)
+    running = stopped_when(elastic, "sync", lambda: is_building(elastic))
+    for index in elastic.ask(""):
+        elasticsearch.request(f"{elastic.url}/{index}", "DELETE")
+    ends_well(running)
+    is_whole(elastic)
+
+
+def test_an_alias_that_was_moved_or_removed_is_put_right(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=10)
+    elastic.run("sync")
+    elastic.run("reindex")
+    for number, alias in ((2, elastic.name), (3, f"{elastic.name}-pages")):
+        index = next(name for name, each in elastic.ask("").items() if alias in each["aliases"])
+        elasticsearch.request(f"{elastic.url}/{index}/_alias/{alias}", "DELETE")
+        assert "cachesync sync" in elastic.run("search", expect=3).stderr
+        elastic.run("sync")
+        is_whole(elastic)
+        assert elastic.json("status")["generation"] == f"{elastic.name}-{number + 1}"
+
+
+def test_one_spec_added_to_the_biggest_page_is_three_documents(elastic: Sandbox) -> None:
+    """That the page changes, the spec, and that it is done."""
+    data = big_page()
+    put(elastic.root, data, "py-torch")
+    elastic.run("sync")
+    before = elastic.state()[0]
+    put(
+        elastic.root,
+        data.replace(b"spec_details: [", b'spec_details: [{"hash": "new", "versions": ["1"]}, ', 1),
+        "py-torch",
+    )
+    assert elastic.json("sync")["specs"] == {"added": 1, "updated": 0, "deleted": 0}
+    after = elastic.state()[0]
+    written = {name: after[name][0] - before[name][0] for name in after}
+    assert written == {
+        f"{elastic.name}-1": 1,
+        f"{elastic.name}-pages-1": 2,
+        f"{elastic.name}-state": written[f"{elastic.name}-state"],
+    }
+    assert elastic.documents() == elastic.rendered()
+
+
+def test_settings_are_those_of_the_configuration(elastic: Sandbox) -> None:
+    put(elastic.root, page(entry()))
+    elastic.configure(shards=3, refresh_interval="7s", keep_generations=0)
+    elastic.run("sync")
+    elastic.run("reindex")
+    settings = elastic.ask("")
+    assert sorted(settings) == [f"{elastic.name}-2", f"{elastic.name}-pages-2", f"{elastic.name}-state"]
+    for name in (f"{elastic.name}-2", f"{elastic.name}-pages-2"):
+        index = settings[name]["settings"]["index"]
+        assert index["number_of_shards"] == "3"
+        assert index["refresh_interval"] == "7000ms"
+        assert index["number_of_replicas"] == "0", "a single node has nowhere to put one"
+        assert index["translog"]["durability"] == "request"
+
+
+def test_facets_say_where_they_are_not_exact(elastic: Sandbox) -> None:
+    """With several shards, each only tells its own most frequent values."""
+    elastic.configure(shards=3)
+    for number in range(60):
+        put(elastic.root, page(*(entry(f"{n}", os=f"os{number}") for n in range(3)), title=f"p{number}"), f"p{number}")
+    elastic.run("sync")
+    found = elastic.json("search", "--facet", "os:1", "--facet", "target:5")
+    assert found["approximate_facets"] == ["os"]
+    assert "approximate_facets" not in elastic.json("search", "--facet", "os:100")
+
+
+@pytest.mark.parametrize("what", ["an index", "an alias", "a ledger", "a state"])
+def test_something_foreign_in_the_indexs_place_is_left_alone(elastic: Sandbox, what: str) -> None:
+    put(elastic.root, page(entry()))
+    foreign = elastic.name + {"an index": "", "an alias": "-foreign", "a ledger": "-pages", "a state": "-state"}[what]
+    aliases: dict[str, Any] = {elastic.name: {}} if what == "an alias" else {}
+    elasticsearch.request(f"{elastic.url}/{foreign}", "PUT", {"aliases": aliases})
+    before = elastic.ask("")
+    for command in ("sync", "reindex"):
+        told = elastic.run(command, expect=2).stderr
+        assert "cachesync's" in told
+        assert "index.name" in told
+    assert elastic.ask("") == before
+
+
+@pytest.fixture
+def template(elastic: Sandbox) -> Iterator[dict[str, Any]]:
+    """An index template of others; the test says what it puts on indices."""
+    wanted: dict[str, Any] = {}
+    yield wanted
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "DELETE")
+
+
+@pytest.mark.parametrize(
+    ("puts", "says"),
+    [
+        ({"mappings": {"properties": {"extra": {"type": "keyword"}}}}, "field extra"),
+        ({"mappings": {"runtime": {"extra": {"type": "keyword"}}}}, "runtime"),
+        ({"settings": {"index.final_pipeline": "test-pipeline"}}, "test-pipeline"),
+        ({"aliases": {"their-alias": {}}}, "their-alias"),
+    ],
+)
+def test_a_foreign_template_is_an_error(
+    elastic: Sandbox, template: dict[str, Any], puts: dict[str, Any], says: str
+) -> None:
+    put(elastic.root, page(entry()))
+    elasticsearch.request(f"{elastic.url}/_ingest/pipeline/test-pipeline", "PUT", {"processors": []})
+    template |= {"index_patterns": [f"{elastic.name}-*"], "priority": 900, "template": puts}
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
+    told = elastic.run("sync", expect=2).stderr
+    assert says in told
+    assert "index_patterns" in told
+    assert list(elastic.ask("")) in ([], [f"{elastic.name}-state"])
+
+
+# --- between it and the server ------------------------------------------------------------------------------------------
+
+
+def through(elastic: Sandbox, proxy: Proxy) -> None:
+    """From now on the program knows the server by the proxy."""
+    elastic.url = proxy.url
+    elastic.configure()
+
+
+def is_bulk(request: Request, alias: str) -> bool:
+    return request.path.startswith(f"/{alias}/_bulk")
+
+
+@pytest.mark.parametrize("after", ["a newer version", "a deletion", "a reindex"])
+@pytest.mark.parametrize("held", ["specs", "pages"])
+def test_a_request_that_was_held_back_changes_nothing(elastic: Sandbox, held: str, after: str) -> None:
+    """A proxy keeps the first bulk request, says that it couldn't, and passes it on when newer ones are through."""
+    kept: list[Request] = []
+    alias = f"{elastic.name}-1-writing" if held == "specs" else f"{elastic.name}-pages-1-writing"
+
+    def hold(request: Request) -> Answer | None:
+        if kept or not is_bulk(request, alias):
+            return None
+        kept.append(request)
+        return refusal(503)
+
+    put(elastic.root, page(entry("1", os="old"), title="other"), "other")
+    elastic.run("sync")
+    with Proxy(elastic.url, hold).running() as proxy:
+        through(elastic, proxy)
+        put(elastic.root, page(entry("1", os="held"), entry("2")))
+        elastic.run("sync")
+        assert kept
+        if after == "a newer version":
+            put(elastic.root, page(entry("1", os="newer"), entry("2", os="newer")))
+        else:
+            (elastic.root / path_of()).unlink()
+        elastic.run("reindex" if after == "a reindex" else "sync", "--allow-mass-delete")
+        answer = proxy.send(kept[0])
+        assert after == "a reindex" or b'"errors":true' in answer.body
+        elasticsearch.request(f"{proxy.upstream_url}/{elastic.name}*/_refresh", "POST")
+        assert elastic.documents() == elastic.rendered()
+        assert elastic.json("verify")["differing"] == []
+
+
+def test_answers_that_are_lost_and_refused_are_no_loss(elastic: Sandbox) -> None:
+    """Every third request is refused, or answered with nonsense; half of those were carried out all the same."""
+    answers = [
+        refusal(429, "es_rejected_execution_exception"),
+        refusal(504),
+        refusal(200)._replace(body=b"{"),
+        refusal(403, "cluster_block_exception"),
+        refusal(502)._replace(headers=[("Content-Type", "text/html")], body=b"<html>"),
+    ]
+    seen: dict[Request, int] = {}
+    number = 0
+
+    def disturb(request: Request) -> Answer | None:
+        nonlocal number
+        number += 1
+        seen[request] = seen.get(request, 0) + 1
+        if seen[request] > 1 or number % 3:
+            return None
+        if number % 2:
+            proxy.send(request)
+        return answers[number // 3 % len(answers)]
+
+    write_tree(elastic.root, tag_count=2, package_count=30)
+    with Proxy(elastic.url, lambda _request: None).running() as proxy:
+        through(elastic, proxy)
+        elastic.run("sync")
+        proxy.deed = disturb
+        for command in ("reindex", "sync"):
+            put(elastic.root, page(entry("1"), entry("2")), command)
+            (elastic.root / path_of("hdf5")).unlink(missing_ok=True)
+            elastic.run(command)
+        proxy.deed = lambda _request: None
+        assert elastic.documents() == elastic.rendered()
+        assert elastic.json("verify")["differing"] == []
+
+
+def test_single_documents_that_the_server_cannot_take_now_are_tried_again(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=20)
+    elastic.run("sync")
+    block = f"{elastic.url}/{elastic.name}-1/_settings"
+    elasticsearch.request(block, "PUT", {"index.blocks.write": True})
+    put(elastic.root, page(entry("1"), entry("2")), "new")
+    syncing = subprocess.Popen(elastic.command("sync"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert syncing.stderr
+    assert "blocked" in syncing.stderr.readline()
+    assert syncing.poll() is None
+    elasticsearch.request(block, "PUT", {"index.blocks.write": None})
+    ends_well(syncing)
+    is_whole(elastic)
+
+
+def test_a_server_that_stays_away_ends_with_3(elastic: Sandbox) -> None:
+    put(elastic.root, page(entry()))
+    elastic.url = "http://127.0.0.1:9"
+    elastic.configure()
+    for command in ("search", "status", "verify"):
+        told = elastic.run(command, expect=3).stderr
+        assert "cannot reach Elasticsearch at http://127.0.0.1:9" in told
+
+
+def test_a_writer_that_is_overtaken_plans_anew(elastic: Sandbox) -> None:
+    """It is stopped until its lease has ended; another writes meanwhile; then it goes on as if it came after it."""
+    write_tree(elastic.root, tag_count=2, package_count=20)
+    elastic.run("sync")
+    for name in range(200):
+        put(elastic.root, page(entry("1", os="first"), title=f"p{name}"), f"p{name}", "new")
+    before = indexed(elastic)
+    stopped = stopped_when(elastic, "sync", lambda: is_writing(elastic, before))
+    for name in range(200):
+        put(elastic.root, page(entry("1", os="second"), title=f"p{name}"), f"p{name}", "new")
+    elastic.run("sync")
+    state = elastic.documents()
+    assert state == elastic.rendered()
+    ends_well(stopped)
+    is_whole(elastic)
+    elastic.run("verify")
+
+
+def test_two_writers_that_plan_at_the_same_time_come_one_after_the_other(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=5)
+    elastic.run("sync")
+    barrier = threading.Barrier(2)
+
+    def together(request: Request) -> Answer | None:
+        if request.path.startswith(f"/{elastic.name}-state-writing/_doc/lease") and barrier.n_waiting < 2:
+            try:
+                barrier.wait(5)
+            except threading.BrokenBarrierError:
+                return None
+        return None
+
+    put(elastic.root, page(entry("1")), "new")
+    with Proxy(elastic.url, together).running() as proxy:
+        through(elastic, proxy)
+        both = [
+            subprocess.Popen(
+                elastic.command("sync", "--json"), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(2)
+        ]
+        for each in both:
+            ends_well(each)
+        proxy.deed = lambda _request: None
+        is_whole(elastic)

@@ -1,0 +1,325 @@
+"""What is particular to the Elasticsearch engine: its way to the server, its lease, what a server may answer."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cachesync.errors import IndexUnavailableError, OvertakenError, UsageError
+from cachesync.index.base import PageChange, Put
+from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping
+from cachesync.index.elastic.catalog import look
+from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.lease import Holder, Lease
+from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
+from cachesync.index.server import Layout, Server
+from cachesync.pages.pattern import Pattern
+from cachesync.sync import turn
+from cachesync.sync.guard import Guard
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Source
+from tests.support.filling import change_for, fill, write
+from tests.support.pages import entry, page, path_of, put
+from tests.support.proxy import Answer, Proxy, Request, refusal
+
+A = path_of("a")
+
+
+@pytest.fixture
+def index(elasticsearch_index: str, index_name: str) -> ElasticIndex:
+    return ElasticIndex(Server((elasticsearch_index,)), index_name, Layout())
+
+
+# --- what a server may answer -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[Answer], Connection]]:
+    """A connection to a server that always gives the same answer."""
+    given: list[Answer] = []
+    with Proxy("http://127.0.0.1:9", lambda _request: given[0]).running() as proxy:
+
+        def connect(answer: Answer) -> Connection:
+            given.append(answer)
+            return Connection(Server((proxy.url,)), patience=0.2)
+
+        yield connect
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (refusal(401, "security_exception"), "refuses the credentials: check index.api_key"),
+        (refusal(403, "security_exception", "no right"), r"refuses a request \(403\): no right"),
+        (refusal(403, "cluster_block_exception", "index read-only"), r"refuses a request \(403\): index read-only"),
+        (refusal(429, "rejected", "busy"), r"stayed overloaded for 0\.2 s: busy"),
+        (refusal(503, "unavailable", "starting"), r"stayed overloaded for 0\.2 s: starting"),
+        (refusal(404, "index_not_found_exception", "no such index"), "no such index"),
+        (refusal(500, "null_pointer_exception", "oops"), r"refuses a request \(500\): oops"),
+        (
+            refusal(400, "media_type_header_exception", "Accept version must be either version 8 or 7, but found 9"),
+            r"older than the client .*\n.*pip install 'cachesync\[es8\]'",
+        ),
+        (refusal(200)._replace(headers=[("Content-Type", "application/json")]), "no Elasticsearch: check index.url"),
+        (refusal(200)._replace(body=b"<html>"), "cannot reach Elasticsearch"),
+    ],
+)
+def test_each_failure_is_a_sentence(answering: Callable[[Answer], Connection], answer: Answer, says: str) -> None:
+    connection = answering(answer)
+    with pytest.raises(IndexUnavailableError, match=says):
+        connection.call(lambda client: client.cluster.health())
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
+    connection = Connection(Server(("http://127.0.0.1:9", "http://127.0.0.1:10")), patience=0.2)
+    with pytest.raises(IndexUnavailableError, match=r"cannot reach Elasticsearch at http://127\.0\.0\.1:9,http"):
+        connection.call(lambda client: client.cluster.health())
+
+
+def test_a_certificate_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"index\.ca_certs: cannot read .*none\.pem"):
+        Connection(Server(("https://127.0.0.1:9",), ca_certs=tmp_path / "none.pem"), patience=0)
+
+
+def test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others(index: ElasticIndex) -> None:
+    """Elasticsearch refuses a whole request for one id that is too long."""
+    change = change_for(A, page(*(entry(f"{number}") for number in range(9)), title="a"))
+    long = Put("develop/a/" + "x" * 600, change.puts[0].source, fresh=True)
+    change = change._replace(
+        puts=[*change.puts[:4], long, *change.puts[4:]], digests={**change.digests, "x" * 600: b""}
+    )
+    with index.writer(1) as writer:
+        generation = writer.build()
+        (written,) = generation.write([change])
+        assert [refused.id for refused in written.refused] == [long.id]
+        assert "too long" in written.refused[0].reason
+        assert generation.size() == (9, 1)
+
+
+def test_what_is_said_of_single_operations_is_told_apart() -> None:
+    operations = [bulk.put(f"{number}", 1, b"{}") for number in range(6)] + [bulk.delete("gone", 1)]
+    failures = [
+        (429, "es_rejected_execution_exception"),
+        (403, "cluster_block_exception"),
+        (409, "version_conflict_engine_exception"),
+        (400, "strict_dynamic_mapping_exception"),
+        (503, "unavailable_shards_exception"),
+    ]
+    items: list[dict[str, Any]] = [{"index": {"status": 201}}]
+    items += [{"index": {"status": status, "error": {"type": kind, "reason": kind}}} for status, kind in failures]
+    outcome = bulk._sorted(operations, [*items, {"delete": {"status": 404}}])
+    assert list(outcome.again) == [operations[1], operations[2], operations[5]]
+    assert [refused.id for refused in outcome.sent.refused] == ["4"]
+    assert outcome.sent.stale == 1
+
+
+def test_requests_are_bounded_in_bytes() -> None:
+    operations = [b"x" * 10] * 7 + [b"y" * 100] + [b"z"]
+    parts = bulk._parts(operations, 35)
+    assert [len(part) for part in parts] == [3, 3, 1, 1, 1]
+    assert [operation for part in parts for operation in part] == operations
+
+
+def test_the_pace_follows_the_server() -> None:
+    pace = Pace()
+    assert (pace.in_flight, pace.bytes) == (2, START_BYTES)
+    for _ in range(50):
+        pace.answered(0.4, took=0.39)
+    assert (pace.in_flight, pace.bytes) == (2, START_BYTES), "a server nearby is busy with two"
+    for _ in range(50):
+        pace.answered(0.4, took=0.1)
+    assert pace.in_flight == 8, "one far away needs more on the way"
+    pace.overloaded()
+    assert (pace.in_flight, pace.bytes) == (4, START_BYTES // 2)
+    for _ in range(20):
+        pace.overloaded()
+    assert (pace.in_flight, pace.bytes) == (1, MIN_BYTES)
+    for _ in range(100):
+        pace.answered(0.1, took=0.0)
+    assert (pace.in_flight, pace.bytes) == (MAX_IN_FLIGHT, START_BYTES)
+    pace.answered(9, took=9)
+    assert pace.bytes == START_BYTES // 2, "slow answers make smaller requests"
+
+
+# --- documents that a server won't take ---------------------------------------------------------------------------------
+
+
+def sync(index: ElasticIndex, root: Path) -> Report:
+    source = Source(root, Pattern(("_cache/**/specs.md",)), 1_000_000)
+    with index.writer(5) as writer:
+        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None)
+
+
+def test_documents_that_are_refused_are_their_pages_problem(
+    index: ElasticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a mapping without the field ``size``."""
+    wanted = mapping.specs_mapping(index._name)
+    del wanted["properties"]["size"]
+    monkeypatch.setattr(mapping, "specs_mapping", lambda _name: wanted)
+    put(tmp_path, page(entry("1"), entry("2", size=7), entry("3"), title="bad"), "bad")
+    put(tmp_path, page(entry("1"), title="good"), "good")
+    first = sync(index, tmp_path)
+    assert [(each.page, each.message[:22]) for each in first.problems] == [(path_of("bad"), "the index refused 2: [")]
+    assert (first.specs.added, first.pages.problems) == (3, 1)
+    reader = index.reader()
+    assert reader.counts() == {path_of("bad"): 2, path_of("good"): 1}
+    again = sync(index, tmp_path)
+    assert [each.page for each in again.problems] == [path_of("bad")]
+    assert (again.specs.added, again.specs.updated, again.specs.deleted) == (0, 0, 0)
+    put(tmp_path, page(entry("1"), entry("2"), entry("3"), title="bad"), "bad")
+    mended = sync(index, tmp_path)
+    assert (mended.problems, mended.specs.added) == ([], 1)
+
+
+def test_an_update_that_is_refused_leaves_the_document_that_was_there(index: ElasticIndex) -> None:
+    before = page(entry("1"), entry("2"), title="a")
+    fill(index, {A: before})
+    change = change_for(A, page(entry("1"), entry("2", os="other"), title="a"), before)
+    bad = change.puts[0]._replace(source=b'{"nope":1}')
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        (written,) = live.write([change._replace(puts=[bad])])
+        assert [each.id for each in written.refused] == ["develop/a/2"]
+        record, digests = live.remembered([A])[A]
+        assert (record.specs, digests["2"]) == (2, b"")
+        assert "the index refused 2: [" in (record.problem or "")
+    assert index.reader().counts() == {A: 2}
+
+
+# --- the lease ----------------------------------------------------------------------------------------------------------
+
+
+def lease_of(index: ElasticIndex, patience: float = 5) -> Lease:
+    return Lease(Connection(index._server, 5), index._name, patience)
+
+
+def abandoned(index: ElasticIndex, holder: Holder) -> Lease:
+    """A lease whose holder has stopped without a word."""
+    one = lease_of(index)
+    one._me = holder
+    one.wait()
+    one.claim()
+    one._ended.set()
+    assert one._heart
+    one._heart.join()
+    return one
+
+
+def test_the_lease_of_a_process_that_has_died_here_is_taken_at_once(index: ElasticIndex) -> None:
+    dead = msgspec.structs.replace(Holder.here(), pid=2**22 + 1)
+    assert dead.is_dead
+    assert not Holder.here().is_dead
+    abandoned(index, dead)
+    other = lease_of(index, patience=0)
+    other.wait()
+    assert str(other.read().holder) == str(Holder.here())
+    other.release()
+    assert lease_of(index).read().holder is None
+
+
+def test_the_lease_of_a_silent_process_elsewhere_ends_by_itself(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    abandoned(index, Holder("elsewhere", 1))
+    with pytest.raises(IndexUnavailableError, match="process 1 on elsewhere is still writing"):
+        lease_of(index, patience=0.2).wait()
+    other = lease_of(index)
+    other.wait()
+    other.release()
+
+
+def test_who_renews_the_lease_keeps_it(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.1)
+    holding = lease_of(index)
+    holding._me = Holder("elsewhere", 1)
+    holding.wait()
+    holding.claim()
+    with pytest.raises(IndexUnavailableError, match="process 1 on elsewhere"):
+        lease_of(index, patience=1.5).wait()
+    holding.check()
+    holding.release()
+
+
+def test_a_holder_that_was_overtaken_writes_nothing(index: ElasticIndex) -> None:
+    before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
+    fill(index, {A: before})
+    with index.writer(1) as slow, index.writer(1) as quick:
+        generations = slow.live(), quick.live()
+        assert generations[0]
+        assert generations[1]
+        assert write(generations[1], [change_for(A, theirs, before)]) == [A]
+        threading.Timer(0.5, quick._lease.release).start()  # type: ignore[attr-defined]
+        with pytest.raises(OvertakenError):
+            write(generations[0], [change_for(A, ours, before)])
+    (found,) = index.reader(fresh=True).documents()
+    assert b'"os":"theirs"' in found.source
+
+
+def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> None:
+    """It doesn't know yet that it was overtaken; the server does."""
+    before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
+    fill(index, {A: before})
+    with index.writer(1) as stalled:
+        generation = stalled.live()
+        assert generation
+        claimed = stalled._lease  # type: ignore[attr-defined]
+        claimed.claim()
+        claimed._ended.set()
+        other = lease_of(index)
+        other._seen = other._read()
+        assert other._take()
+        taken = cluster._opened(
+            Connection(index._server, 5), look(Connection(index._server, 5), index._name).generations[1], other
+        )
+        assert write(taken, [change_for(A, theirs, before)]) == [A]
+        with pytest.raises(OvertakenError):
+            write(generation, [change_for(A, ours, before)])
+        other.release()
+    (found,) = index.reader(fresh=True).documents()
+    assert b'"os":"theirs"' in found.source
+
+
+def test_epochs_grow_also_when_the_state_is_lost(index: ElasticIndex) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+    first = lease_of(index).read().epoch
+    Connection(index._server, 5).call(lambda client: client.indices.delete(index=f"{index._name}-state"))
+    one = lease_of(index)
+    one.wait()
+    one.claim()
+    assert one.read().epoch >= first
+    one.release()
+
+
+def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIndex, tmp_path: Path) -> None:
+    """The server gets that the page is pending and one of two documents, then the process is gone."""
+    put(tmp_path, page(entry("1"), entry("2"), title="a"), "a")
+    sync(index, tmp_path)
+    before = (tmp_path / A).read_bytes()
+    after = page(entry("1", os="new"), entry("3"), title="a")
+    sent: list[PageChange] = [change_for(A, after, before)]
+
+    def cut(request: Request) -> Answer | None:
+        done = f"/{index._name}-pages-1-writing/_bulk" in request.path and b'"pending":true' not in request.body
+        return refusal(400) if done else None
+
+    with Proxy(index.url, cut).running() as proxy:
+        broken = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        with broken.writer(1) as writer:
+            live = writer.live()
+            assert live
+            with pytest.raises(IndexUnavailableError):
+                write(live, sent)
+    (known,) = index.reader(fresh=True).records()
+    assert known.pending
+    report = sync(index, tmp_path)
+    assert report.specs.updated + report.specs.added + report.specs.deleted == 3
+    assert sorted(each.id for each in index.reader().documents()) == ["develop/a/1", "develop/a/2"]
+    assert b"ubuntu22.04" in next(index.reader().documents()).source
+    assert not next(index.reader().records()).pending
