@@ -1,6 +1,5 @@
 """How fast to send: as fast as the server can take it, and no faster."""
 
-import math
 from typing import Final
 
 START_BYTES: Final = 3_000_000
@@ -31,7 +30,7 @@ class Pace:
 
     def answered(self, seconds: float, took: float) -> None:
         """A request was answered after ``seconds``, of which the server says it worked ``took``."""
-        wanted = min(MAX_IN_FLIGHT, max(2, math.ceil(2 * seconds / max(took, 0.001))))
+        wanted = min(MAX_IN_FLIGHT, max(2, round(2 * seconds / max(took, 0.001))))
         self._in_flight += max(-1.0, min(wanted - self._in_flight, 1.0)) / 4
         if seconds > _SLOW_SECONDS:
             self.bytes = max(MIN_BYTES, self.bytes // 2)
