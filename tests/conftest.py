@@ -13,6 +13,9 @@ import pytest
 from tests.support import elasticsearch
 
 _RUN = "CACHESYNC_TEST_RUN"
+_servers: list[elasticsearch.Server] = []
+"""Keeps whom this process has started from being forgotten before it is stopped."""
+
 _NEEDED = "CACHESYNC_TEST_NEEDS_ELASTICSEARCH"
 
 
@@ -22,7 +25,9 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
-        os.environ[_RUN] = tempfile.mkdtemp(prefix="cachesync-tests-")
+        run = tempfile.mkdtemp(prefix="cachesync-tests-")
+        os.environ[_RUN] = run
+        Path(run).chmod(0o755)  # the server runs as another user where we are root
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -44,6 +49,7 @@ def elasticsearch_url() -> str:
         if not (run / "url").exists() and not (run / "reason").exists():
             try:
                 server = elasticsearch.Server(run / "server")
+                _servers.append(server)
                 server.start()
                 (run / "pid").write_text(str(server.pid))
                 (run / "url").write_text(server.url)
