@@ -1,0 +1,48 @@
+"""A page: from the bytes of one with 4,663 specs to the bytes of its documents, beside msgspec's bare decode."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from cachesync.documents import Rendered, render
+from cachesync.pages.page import Page, parse
+from cachesync.pages.spec import Spec
+from examples.pages import BIGGEST_PAGE, big_page
+
+_PATH: Final = "_cache/develop/py-torch/specs.md"
+_ROUNDS: Final = 15
+
+
+def measure() -> dict[str, Any]:
+    """Time a page against the decoding of its specs, in turn, best of each: the machine only ever adds."""
+    data = big_page()
+    details = data.split(b"spec_details: ")[1].rsplit(b"\n", 1)[0]
+    typed, plain = msgspec.json.Decoder(list[Spec]), msgspec.json.Decoder()
+    work: dict[str, Callable[[], object]] = {
+        "whole": lambda: _documents(data),
+        "decode_typed": lambda: typed.decode(details),
+        "decode_plain": lambda: plain.decode(details),
+    }
+    best = dict.fromkeys(work, float("inf"))
+    for _ in range(_ROUNDS):
+        for name, function in work.items():
+            start = time.perf_counter()
+            function()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return {
+        "specs": BIGGEST_PAGE,
+        "bytes": len(data),
+        **{f"{name}_us_per_spec": seconds / BIGGEST_PAGE * 1e6 for name, seconds in best.items()},
+        "ratio_to_typed": best["whole"] / best["decode_typed"],
+        "ratio_to_plain": best["whole"] / best["decode_plain"],
+    }
+
+
+def _documents(data: bytes) -> list[Rendered]:
+    page = parse(_PATH, data)
+    assert isinstance(page, Page)
+    rendered = render(page)
+    assert isinstance(rendered, list)
+    return rendered

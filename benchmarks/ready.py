@@ -1,0 +1,23 @@
+"""What a reindex of a tree writes, made ready before any clock starts."""
+
+from pathlib import Path
+from typing import Final
+
+from cachesync.config import Pages
+from cachesync.index.base import PageChange
+from cachesync.pages.pattern import Pattern
+from cachesync.sync.apply import Apply
+from cachesync.sync.guard import Guard
+from cachesync.sync.plan import plan
+from cachesync.sync.scan import Source, scan
+
+_DEFAULTS: Final = Pages()
+
+
+def changes(root: Path) -> list[PageChange]:
+    """Return the change of every page, as ``reindex`` makes it: parsed, rendered, with digests and its record."""
+    source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude), _DEFAULTS.max_bytes)
+    apply = Apply(source, None, plan(scan(source), [], {}), Guard(1, consent=True), {})
+    made = list(apply.changes())
+    assert not apply.report.problems
+    return made
