@@ -31,8 +31,13 @@ _ROOM: Final = 1.2
 _HEALTH_SECONDS: Final = 60
 """How long to wait for replicas. They go on being made after that."""
 
-_GC_DELETES: Final = "10m"
-"""How long the server remembers the version of what was deleted, so that a late write can't bring it back."""
+LOADING: Final[dict[str, Any]] = {
+    "number_of_replicas": 0,
+    "refresh_interval": "-1",
+    "translog.durability": "async",
+    "gc_deletes": "10m",  # how long a deleted version is remembered, so that a late write can't bring it back
+}
+"""The settings of indices that are being filled: no refresh, no replicas, no fsync."""
 
 
 class ElasticIndex:
@@ -161,7 +166,7 @@ class _ElasticWriter:
     # --- generations --------------------------------------------------------------------------------------------------
 
     def build(self) -> Generation:
-        """Make the two indices of a new generation, laid out for loading: no refresh, no replicas, no fsync."""
+        """Make the two indices of a new generation, laid out for loading."""
         self._lease.claim()
         catalog = look(self._connection, self._name)
         self._remove(found for found in catalog.generations.values() if found.building)
@@ -273,13 +278,7 @@ class _ElasticWriter:
         Raises:
             UsageError: an index template of others has changed it.
         """
-        settings = {
-            "number_of_shards": self._layout.shards,
-            "number_of_replicas": 0,
-            "refresh_interval": "-1",
-            "translog.durability": "async",
-            "gc_deletes": _GC_DELETES,
-        }
+        settings = {"number_of_shards": self._layout.shards, **LOADING}
         try:
             self._connection.call(
                 lambda client: client.indices.create(
