@@ -29,7 +29,7 @@ format: $(BIN)/.lint ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.run ## measure: a page, and sync beside the bare index (BENCH="--tags 4" for a short run)
+bench: $(BIN)/.run ## measure a page, sync and reindex beside the least that could do the same (BENCH="--tags 4" for a short run)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 clean: ## remove what was installed and made

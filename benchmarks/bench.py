@@ -2,41 +2,55 @@
 
 page: from the bytes of a page to the bytes of its documents, see :mod:`.page`.
 embedded: ``cachesync sync`` of a generated tree into an embedded index, see :mod:`.embedded`.
+elastic: ``cachesync reindex`` of that tree into a real Elasticsearch, see :mod:`.elastic`. Without one, this part is
+left out.
 
-    python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--json FILE]
+    python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--json FILE] [--need-elasticsearch]
 """
 
 import argparse
 import json
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import embedded, page
+from benchmarks import elastic, embedded, limit, page
 from examples.pages import write_tree
+from tests.support import elasticsearch
 
-_PARTS: Final = ("page", "embedded")
+_PARTS: Final = ("page", "embedded", "elastic")
 
 
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
     parts = arguments.only or _PARTS
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     figures: dict[str, Any] = {}
     if "page" in parts:
         figures["page"] = page.measure()
         _print_page(figures["page"])
-    if "embedded" in parts:
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder) / "pages"
-            pages = write_tree(root, arguments.tags, arguments.packages)
-            figures["embedded"] = {"pages": pages, **embedded.measure(root, arguments.rounds, Path(folder))}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "pages"
+        if "embedded" in parts or "elastic" in parts:
+            write_tree(root, arguments.tags, arguments.packages)
+        if "embedded" in parts:
+            figures["embedded"] = embedded.measure(root, arguments.rounds, Path(folder))
             _print_embedded(figures["embedded"])
+        if "elastic" in parts:
+            try:
+                with elasticsearch.server() as url:
+                    figures["elastic"] = elastic.measure(url, root, arguments.rounds)
+                _print_elastic(figures["elastic"])
+            except elasticsearch.NoServerError as reason:
+                print(f"elastic  left out: {' '.join(str(reason).split())}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if arguments.need_elasticsearch and "elastic" not in figures:
+        sys.exit("elastic was needed, and not measured")
 
 
 def _arguments() -> argparse.Namespace:
@@ -46,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--packages", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--need-elasticsearch", action="store_true", help="fail where no server can be had")
     return parser.parse_args()
 
 
@@ -66,6 +81,32 @@ def _print_embedded(found: dict[str, Any]) -> None:
         f"ratio  sync reaches {found['sync_to_tantivy']:.2f} of the bare index\n"
         f"again  a sync with nothing to do: {found['again_s']:.2f} s, {found['again_cpu_s']:.2f} s CPU",
         flush=True,
+    )
+
+
+def _print_elastic(found: dict[str, Any]) -> None:
+    ready, bulk, whole, usual = (found[load] for load in ("limit", "bulk", "reindex", "usual"))
+    tags = " and ".join(usual["tags"])
+    phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in whole["phases"].items())
+    print(
+        f"Elasticsearch {found['version']}, {found['specs']:,} specs of {found['pages']:,} pages\n"
+        f"limit    ready documents over {limit.CONNECTIONS} connections: {_speed(ready)}, "
+        f"then {ready['refresh_s']:.2f} s of refresh\n"
+        f"bulk     the engine's writing alone: {_speed(bulk)}, then {bulk['refresh_s']:.2f} s of refresh\n"
+        f"reindex  the whole command: {_speed(whole)}, peak {whole['peak_mb']:.0f} MB\n"
+        f"         of which {phases}\n"
+        f"usual    PyYAML and parallel_bulk, {usual['specs']:,} specs of {tags}: {_speed(usual)}\n"
+        f"ratio    the engine's writing reaches {found['bulk_to_limit']:.2f} of the limit, "
+        f"the whole command {found['reindex_to_limit']:.2f}\n"
+        f"ratio    the whole command is {found['reindex_to_usual']:.1f} x as fast as the usual",
+        flush=True,
+    )
+
+
+def _speed(load: dict[str, Any]) -> str:
+    return (
+        f"{load['docs_per_s']:,.0f} docs/s, {load['cpu_us_per_doc']:.1f} µs CPU a doc "
+        f"(the server's: {load['server_cpu_us_per_doc']:.0f} µs)"
     )
 
 

@@ -1,6 +1,7 @@
 """The embedded engine: ``cachesync sync`` into an empty index, and again, beside tantivy fed with ready documents."""
 
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import tantivy
 
 from benchmarks import ready
 from benchmarks.measuring import Cost, cachesync, now
+from cachesync.index.base import PageChange
 from cachesync.index.embedded import generation, schema
 
 
 def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
     """Alternate ``sync`` and the bare index, after a warm-up of each, and take medians."""
-    documents = _ready_documents(root)
+    changes = ready.changes(root)
+    pages, documents = len(changes), _tantivy_documents(changes)
+    del changes
     bare, whole, again = [], [], []
     peak = 0.0
     for number in range(rounds + 1):
@@ -34,6 +38,7 @@ def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
             again.append(results[2][0])
     ratios = [one.wall / other.wall for one, other in zip(bare, whole, strict=True)]
     return {
+        "pages": pages,
         "specs": len(documents),
         "sync_docs_per_s": len(documents) / statistics.median(cost.wall for cost in whole),
         "sync_cpu_us_per_doc": statistics.median(cost.cpu for cost in whole) / len(documents) * 1e6,
@@ -46,10 +51,10 @@ def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _ready_documents(root: Path) -> list[str]:
-    """Turn a tree into what tantivy takes."""
+def _tantivy_documents(changes: Iterable[PageChange]) -> list[str]:
+    """Turn documents into what tantivy takes."""
     documents = []
-    for change in ready.changes(root):
+    for change in changes:
         assert change.record
         words = msgspec.json.encode(change.record.package).decode()
         documents += [schema.spec_json(put, words) for put in change.puts]

@@ -1,0 +1,64 @@
+"""The engine's own writing of a new generation, alone: no page is read, parsed or rendered while the clock runs.
+
+A process of its own, so that nothing else has a part in its times or its memory:
+
+    python -m benchmarks.bulk_phase URL NAME ROOT
+"""
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks import ready
+from benchmarks.measuring import now
+from cachesync.index.base import PageChange
+from cachesync.index.elastic import ElasticIndex
+from cachesync.index.elastic.generation import ElasticGeneration
+from cachesync.index.server import Layout, Server
+
+
+def load(url: str, name: str, changes: list[PageChange]) -> dict[str, Any]:
+    """Write ready changes into a new generation, which is removed, and return what that took."""
+    with ElasticIndex(Server((url,)), name, Layout()).writer(5) as writer:
+        generation = writer.build()
+        assert isinstance(generation, ElasticGeneration)
+        try:
+            figures = _write(generation, changes)
+            specs, pages = generation.size()
+        finally:
+            writer.discard(generation)
+    return {**figures, "specs": specs, "pages": pages}
+
+
+def _write(generation: ElasticGeneration, changes: list[PageChange]) -> dict[str, float]:
+    """Time the way from the first change to the last acknowledgement; ``write`` ends with a refresh, timed apart."""
+    times = []
+    refresh = generation.refresh
+
+    def timed_refresh() -> None:
+        times.append(now())
+        refresh()
+        times.append(now())
+
+    gc.collect()
+    gc.freeze()  # the real thing never has all changes in memory, where each collection would walk them
+    with patch.object(generation, "refresh", timed_refresh):
+        start = now()
+        refused = [each for written in generation.write(changes) for each in written.refused]
+    assert not refused
+    acknowledged, refreshed = times
+    cost = acknowledged.since(start)
+    return {"wall": cost.wall, "cpu": cost.cpu, "refresh": refreshed.since(acknowledged).wall}
+
+
+def main() -> None:
+    """Make the changes of a tree ready, and load them."""
+    url, name, root = sys.argv[1:]
+    print(json.dumps(load(url, name, ready.changes(Path(root)))))
+
+
+if __name__ == "__main__":
+    main()
