@@ -1,6 +1,7 @@
 """Which files are pages."""
 
 import re
+from typing import Final
 
 import pathspec
 
@@ -20,9 +21,12 @@ class Pattern:
         except (ValueError, re.error) as error:
             raise ValueError(f"no pattern: {error}") from None
         self._starts = tuple(_fixed_start(pattern) for pattern in include)
+        self._ends = _fixed_ends(include)
 
     def matches(self, path: str) -> bool:
         """Tell whether a file is a page by its path below the root. That a folder above it matches isn't enough."""
+        if not path.endswith(self._ends):
+            return False
         path = path.replace("\n", "?")  # to pathspec, a line break matches nothing
         return self._include(path) and not self._include(path.rpartition("/")[0]) and not self._exclude(path)
 
@@ -31,10 +35,22 @@ class Pattern:
         return any(folder.startswith(start) or start.startswith(folder) for start in self._starts)
 
 
+def _fixed_ends(include: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what every page's path ends in: ``specs.md`` for ``_cache/**/specs.md``; nothing where that is open.
+
+    It saves the patterns from being asked about each folder and each neighbour of a page.
+    """
+    ends = tuple(pattern.rpartition("/")[2] for pattern in include)
+    return ends if all(end and not set(end) & _WILD for end in ends) else ("",)
+
+
+_WILD: Final = frozenset("*?[\\ ")
+
+
 def _fixed_start(pattern: str) -> str:
     """Return the folders that a pattern is fixed to: ``_cache/`` for ``_cache/**/specs.md``, none for ``specs.md``."""
     if "/" not in pattern.rstrip("/"):
         return ""
     folders = pattern.lstrip("/").split("/")[:-1]
-    wild = next((position for position, name in enumerate(folders) if set(name) & set("*?[\\")), len(folders))
+    wild = next((position for position, name in enumerate(folders) if set(name) & _WILD), len(folders))
     return "".join(f"{name}/" for name in folders[:wild])

@@ -53,6 +53,8 @@ class Apply:
         self.report = Report(phases=phases, problems=list(plan.problems), before=plan.specs, again=plan.again)
         self.report.pages.unchanged = plan.unchanged
         self.report.pages.problems = len(plan.problems)
+        self.written: dict[str, int] = {}
+        """How many documents each page has whose change was yielded."""
         self._source = source
         self._index = index
         self._plan = plan
@@ -97,6 +99,7 @@ class Apply:
         reasons = {key_of(written.page, each.id): each.reason for each in written.refused}
         self.report.pages.problems += 1
         self.report.specs.added -= len(reasons)
+        self.written[written.page] -= len(reasons)
         self.report.problems.append(Problem(written.page, refusal(reasons)))
 
     def _looked_up(self, todos: Iterable[Todo]) -> Iterator[Todo]:
@@ -126,6 +129,8 @@ class Apply:
         else:
             setattr(pages, look.outcome, getattr(pages, look.outcome) + 1)
         fresh = sum(put.fresh for put in change.puts)
+        if change.record:
+            self.written[change.page] = change.record.specs
         self.report.specs.added += fresh
         self.report.specs.updated += len(change.puts) - fresh
         self.report.specs.deleted += len(change.deletes)

@@ -3,18 +3,17 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, RefusedError
 from cachesync.index.base import Generation, PageChange, Reader, Writer
-from cachesync.ledger import PageRecord
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard, loss_between
 from cachesync.sync.plan import plan
 from cachesync.sync.report import Report
-from cachesync.sync.scan import Source, scan
+from cachesync.sync.scan import Scan, Source, scan
 
 _log = get_logger()
 
@@ -68,9 +67,9 @@ def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[
     """Tell what :func:`sync` would do, page by page, and do nothing."""
     phases: dict[str, float] = {}
     try:
-        apply = _prepare(source, index, guard, phases)
+        _, apply = _prepare(source, index, guard, phases)
     except IndexUnusableError:
-        apply = _prepare(source, None, guard, phases)
+        _, apply = _prepare(source, None, guard, phases)
     with _timed(phases, "apply"):
         for change in apply.changes():
             tell(change)
@@ -113,10 +112,23 @@ def _turn(source: Source, writer: Writer, guard: Guard, progress: Progress, susp
             generation=live.generation,
         )
     try:
-        return _fill(live, source, guard, progress, suspects=suspects)
+        return _fill(live, source, guard, progress, suspects=suspects).report
     except IndexUnusableError as error:
         _log.warning("the index can't be used and is built anew", reason=str(error))
         return _build(source, writer, guard, progress)
+
+
+class _Pass(NamedTuple):
+    """What one pass found on disk, and what came of it."""
+
+    report: Report
+    found: Scan
+    written: dict[str, int]
+    """How many documents each page has that the pass has written."""
+
+    def then(self, later: "_Pass") -> "_Pass":
+        written = {page: specs for page, specs in self.written.items() if page in later.found.entries}
+        return _Pass(self.report.then(later.report), later.found, written | later.written)
 
 
 def _fill(
@@ -126,15 +138,15 @@ def _fill(
     progress: Progress,
     suspects: Collection[str] = (),
     earlier: Reader | None = None,
-) -> Report:
+) -> _Pass:
     """Bring a generation into line with the pages."""
     phases: dict[str, float] = {}
-    apply = _prepare(source, generation, guard, phases, suspects, earlier)
+    found, apply = _prepare(source, generation, guard, phases, suspects, earlier)
     with _timed(phases, "apply"):
         for written in generation.write(_told(apply, progress)):
             if written.refused:
                 apply.refused(written)
-    return apply.report
+    return _Pass(apply.report, found, apply.written)
 
 
 def _build(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
@@ -142,10 +154,11 @@ def _build(source: Source, writer: Writer, guard: Guard, progress: Progress) -> 
     earlier, unreadable = _replaced(writer)
     generation = writer.build()
     try:
-        report = _filled(generation, source, progress, earlier)
+        filled = _filled(generation, source, progress, earlier)
+        report = filled.report
         if unreadable:
             _require_specs(generation, guard)
-        if earlier and _loses_too_much(report, earlier, generation, guard):
+        if earlier and _loses_too_much(report, earlier, generation, filled.written, guard):
             writer.discard(generation)
             return report
         with _timed(report.phases, "promote"):
@@ -164,19 +177,24 @@ def _discard(writer: Writer, generation: Generation) -> None:
         _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
 
 
-def _filled(generation: Generation, source: Source, progress: Progress, earlier: Reader | None) -> Report:
-    """Fill an empty generation until a last look finds nothing to do: nothing changed, and nothing is missing.
+def _filled(generation: Generation, source: Source, progress: Progress, earlier: Reader | None) -> _Pass:
+    """Fill an empty generation until a last look finds that it is whole and that nothing has changed on disk since.
 
-    So what changed on disk meanwhile is in it, and what the index holds was counted, page by page.
+    So what changed meanwhile is in it, and what the index holds was counted, page by page.
     """
-    report = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
+    filled = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
     for _ in range(MAX_TURNS):
-        last = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
-        done = last.specs.added + last.specs.updated + last.specs.deleted
-        report = report.then(last)
-        if not done and not last.again:
-            break
-    return report
+        with _timed(filled.report.phases, "check"):
+            if not filled.report.again and _is_whole(generation, source, filled):
+                break
+        filled = filled.then(_fill(generation, source, _ANYTHING, progress, earlier=earlier))
+    return filled
+
+
+def _is_whole(generation: Generation, source: Source, filled: _Pass) -> bool:
+    """Tell whether the pages are as they were found, and the index holds as many documents of each as were written."""
+    held = {page: specs for page, specs in filled.written.items() if specs}
+    return scan(source) == filled.found and generation.counts() == held
 
 
 def _require_specs(generation: Generation, guard: Guard) -> None:
@@ -188,23 +206,29 @@ def _require_specs(generation: Generation, guard: Guard) -> None:
         )
 
 
-def _loses_too_much(report: Report, earlier: Reader, generation: Generation, guard: Guard) -> bool:
-    """Compare the ledger that is to be replaced with the new one."""
-    specs = 0
-
-    def counted() -> Iterator[PageRecord]:
-        nonlocal specs
-        for record in earlier.records():
-            specs += record.specs
-            yield record
-
+def _loses_too_much(
+    report: Report, earlier: Reader, generation: Generation, written: dict[str, int], guard: Guard
+) -> bool:
+    """Compare what the generation that is to be replaced has with what the new one has."""
     with _timed(report.phases, "compare"):
-        report.lost = loss_between(counted(), generation.records()).total()
-    report.before = specs
-    if not guard.refuses(report.lost, specs):
+        before = _counts(earlier)
+        if before is not None and all(specs <= written.get(page, 0) for page, specs in before.items()):
+            report.before = sum(before.values())
+            return False
+        ledger = [(record.page, record.specs) for record in earlier.records()]
+        report.before = sum(specs for _, specs in ledger)
+        report.lost = loss_between(earlier.records(), generation.records()).total()
+    if not guard.refuses(report.lost, report.before):
         return False
-    report.held = sorted(record.page for record in earlier.records())
+    report.held = sorted(page for page, _ in ledger)
     return True
+
+
+def _counts(index: Reader) -> dict[str, int] | None:
+    try:
+        return index.counts()
+    except IndexUnusableError:
+        return None
 
 
 _ANYTHING: Final = Guard(1, consent=True)
@@ -235,12 +259,12 @@ def _prepare(
     phases: dict[str, float],
     suspects: Collection[str] = (),
     earlier: Reader | None = None,
-) -> Apply:
+) -> tuple[Scan, Apply]:
     with _timed(phases, "scan"):
         found = scan(source)
     with _timed(phases, "plan"):
         todo = plan(found, index.records(), index.counts(), suspects) if index else plan(found, [], {})
-    return Apply(source, index, todo, guard, phases, earlier)
+    return found, Apply(source, index, todo, guard, phases, earlier)
 
 
 @contextmanager
