@@ -87,7 +87,7 @@ def test_there_is_one_order_whatever_the_limit(corpus: Reader, order: str, limit
     ],
 )
 def test_free_text(corpus: Reader, typed: str) -> None:
-    request = text.search(typed)._replace(limit=1000, facets=(Facet("package", 50),))
+    request = text.search(typed)._replace(limit=20_000, facets=(Facet("package", 50),))
     same(corpus, request)
     assert corpus.search(request).total > 0
 

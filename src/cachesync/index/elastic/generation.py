@@ -9,6 +9,7 @@ the first step falls away: if it isn't finished, it is removed as a whole.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -163,14 +164,9 @@ class ElasticGeneration:
     def search(self, request: Request) -> Answer:
         """Answer a search."""
         body = searching.body(request)
-        if request.limit <= _MAX_WINDOW:
-            found = self._search(self.names.specs, {**body, "size": request.limit})
-            hits = found["hits"]["hits"]
-        else:
-            found = self._search(self.names.specs, {**body, "size": 0})
-            del body["aggs" if "aggs" in body else "_source"]
-            walked = self._walk(self.names.specs, body, body.pop("sort"))
-            hits = [hit for hit, _ in zip(walked, range(request.limit), strict=False)]
+        within = request.limit <= _MAX_WINDOW
+        found = self._search(self.names.specs, {**body, "size": request.limit if within else 0})
+        hits = found["hits"]["hits"] if within else islice(self._all_hits(body), request.limit)
         facets = found.get("aggregations", {})
         counts = {facet.field: facets[facet.field]["values"] for facet in request.facets}
         return Answer(
@@ -196,6 +192,10 @@ class ElasticGeneration:
             for index in (self.names.specs, self.names.pages)
         )
         return specs, pages
+
+    def _all_hits(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        wanted = {name: value for name, value in body.items() if name not in ("aggs", "sort", "track_total_hits")}
+        return self._walk(self.names.specs, wanted, body["sort"])
 
     def _walk(self, index: str, body: dict[str, Any], sort: list[Any]) -> Iterator[dict[str, Any]]:
         """Yield all hits, as they are now, however many they are."""

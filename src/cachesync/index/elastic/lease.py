@@ -134,6 +134,7 @@ class Lease:
             IndexUnavailableError: another still holds it.
         """
         deadline = time.monotonic() + self._patience
+        told = False
         unchanged_since = time.monotonic()
         self._seen = self._read()
         while (holder := self._seen.state.holder) is not None:
@@ -148,6 +149,9 @@ class Lease:
                     "try again when it ends"
                 )
             else:
+                if not told:
+                    _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
+                told = True
                 time.sleep(min(_POLL_SECONDS, max(0.0, deadline - now)))
             before, self._seen = self._seen, self._read()
             if before.seq_no != self._seen.seq_no:

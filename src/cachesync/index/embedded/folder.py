@@ -123,6 +123,7 @@ class EmbeddedIndex:
 
     def _acquire(self, lock: int, wait: float) -> None:
         deadline = time.monotonic() + wait
+        told = False
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,6 +134,9 @@ class EmbeddedIndex:
                         f"{_holder(self._folder / _LOCK)} is still writing to {self._folder} after {wait:g} s: "
                         "try again when it ends"
                     ) from None
+                if not told:
+                    _log.info("waiting for another writer to end", holder=_holder(self._folder / _LOCK))
+                told = True
                 time.sleep(_POLL_SECONDS)
 
 
