@@ -4,16 +4,19 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from cachesync.documents import document_id, render
-from cachesync.index.base import Reader
+from cachesync.index.base import Index, Reader
+from cachesync.index.elastic import ElasticIndex
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.server import Layout, Server
 from cachesync.pages.page import Page, parse
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
@@ -21,6 +24,7 @@ from cachesync.sync import turn
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import PageCounts, Report, SpecCounts
 from cachesync.sync.scan import Source
+from tests.support import elasticsearch
 from tests.support.pages import entry, page, path_of, put, raw_page
 
 tags = st.sampled_from(["develop", "v1", "v2"])
@@ -39,11 +43,18 @@ class Tree(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.root = self.folder / "root"
         (self.root / "_cache").mkdir(parents=True)
-        self.index = EmbeddedIndex(self.folder / "index", "specs")
+        self.index = self.open_index()
         self.held: dict[str, list[dict[str, Any]]] = {}  # what each page's documents were when it was last good
+
+    def open_index(self) -> Index:
+        return EmbeddedIndex(self.folder / "index", "specs")
+
+    def remove_index(self) -> None:
+        shutil.rmtree(self.folder / "index", ignore_errors=True)
 
     def teardown(self) -> None:
         self.sync_and_compare()
+        self.remove_index()
         shutil.rmtree(self.folder)
 
     @rule(tag=tags, package=packages, content=specs)
@@ -95,9 +106,14 @@ class Tree(RuleBasedStateMachine):
             os.utime(file, ns=(1_000_000_007, 1_000_000_007))
 
     @rule()
+    def reindex(self) -> None:
+        with self.index.writer(5) as writer:
+            turn.reindex(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
+
+    @rule()
     def lose_the_index(self) -> None:
         """Then earlier documents of pages that are broken now are lost with it."""
-        shutil.rmtree(self.folder / "index", ignore_errors=True)
+        self.remove_index()
         self.held = {}
 
     def clear(self, tag: str, package: str) -> None:
@@ -106,10 +122,12 @@ class Tree(RuleBasedStateMachine):
         if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)
 
+    def source(self) -> Source:
+        return Source(self.root, Pattern(("_cache/**/specs.md",)), 1_000_000)
+
     def sync(self) -> Report:
-        source = Source(self.root, Pattern(("_cache/**/specs.md",)), 1_000_000)
         with self.index.writer(5) as writer:
-            return turn.sync(source, writer, Guard(0.5, consent=True), lambda _done, _total: None)
+            return turn.sync(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
 
     @rule()
     def sync_and_compare(self) -> None:
@@ -155,3 +173,17 @@ class Tree(RuleBasedStateMachine):
 
 Tree.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 TestTree = Tree.TestCase
+
+
+def test_tree_in_elasticsearch(elasticsearch_url: str) -> None:
+    class InElasticsearch(Tree):
+        def open_index(self) -> Index:
+            self.name = f"test-{uuid.uuid4().hex[:12]}"
+            return ElasticIndex(Server((elasticsearch_url,)), self.name, Layout())
+
+        def remove_index(self) -> None:
+            elasticsearch.remove(elasticsearch_url, self.name)
+
+    run_state_machine_as_test(
+        InElasticsearch, settings=settings(max_examples=20, stateful_step_count=20, deadline=None)
+    )  # type: ignore[no-untyped-call]
