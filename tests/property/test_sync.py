@@ -186,4 +186,4 @@ def test_tree_in_elasticsearch(elasticsearch_url: str) -> None:
 
     run_state_machine_as_test(
         InElasticsearch, settings=settings(max_examples=20, stateful_step_count=20, deadline=None)
-    )  # type: ignore[no-untyped-call]
+    )

@@ -250,6 +250,7 @@ def _container() -> tuple[str, Any] | None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the server would be left behind
     with server() as running:
         sys.stdout.write(f"{running}\n")
         sys.stdout.flush()
