@@ -109,6 +109,7 @@ class Tree(RuleBasedStateMachine):
     def reindex(self) -> None:
         with self.index.writer(5) as writer:
             turn.reindex(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
+        self.expect()
 
     @rule()
     def lose_the_index(self) -> None:
