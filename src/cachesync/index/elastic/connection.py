@@ -29,7 +29,7 @@ from cachesync.log import get_logger
 _log = get_logger()
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
 
-REQUEST_SECONDS: Final = 60.0
+REQUEST_SECONDS: Final = 30.0
 """How long one request may take until it counts as lost."""
 
 BUSY: Final = frozenset({429, 502, 503, 504})
@@ -103,12 +103,18 @@ class Connection:
         except (ValueError, OSError) as error:
             raise IndexUnavailableError(f"cannot connect to {server.url}: {error}") from error
 
-    def call(self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()) -> Any:
+    def call(
+        self,
+        request: Callable[[Elasticsearch], Any],
+        expected: tuple[type[ApiError], ...] = (),
+        patience: float | None = None,
+    ) -> Any:
         """Send a request and return the body of its answer.
 
         Args:
             request: sends it by a client. It must do no harm when it is sent twice.
             expected: errors that the caller deals with.
+            patience: for this request, in place of the connection's.
 
         Raises:
             IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
@@ -123,7 +129,7 @@ class Connection:
                 raise
             except (ApiError, TransportError) as error:
                 now = time.monotonic()
-                deadline = deadline or now + self.patience
+                deadline = deadline or now + (self.patience if patience is None else patience)
                 if not is_temporary(error) or now >= deadline:
                     raise self.explained(error) from error
                 self.failed(reason_of(error))

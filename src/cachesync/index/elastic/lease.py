@@ -32,6 +32,10 @@ _log = get_logger()
 LEASE_SECONDS: Final = 10.0
 _RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
+_REQUEST_SECONDS: Final = 5.0
+_LAST_PATIENCE: Final = 1.0
+"""Seconds for a renewal, which the next one makes up for, and for giving the lease back, which else ends by itself."""
+
 _ID: Final = "lease"
 _VERSION_BITS: Final = 31
 """Of a version that count up under one holder; those above are the epoch, and 63 there are."""
@@ -57,15 +61,22 @@ class Holder(msgspec.Struct, frozen=True):
     def is_dead(self) -> bool:
         """It ran on this machine and doesn't any more; False where that can't be known."""
         mine = _started(os.getpid())
-        same_machine = self.started and mine and self.started.split(" ")[:2] == mine.split(" ")[:2]
-        return bool(same_machine) and _started(self.pid) != self.started
+        if not (self.started and mine and self.started.split(" ")[:2] == mine.split(" ")[:2]):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # it lives, as another user
+            return False
+        return _started(self.pid) != self.started
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
 
 def _started(pid: int) -> str:
-    """Return what no other process can have: boot, namespace, and when it was started; empty where none can be had."""
+    """Return what no other process can have: boot, namespace, and when it was started; empty where there is none."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()
@@ -218,7 +229,7 @@ class Lease:
             self._heart = None
         if self._mine and self._lost is None:
             try:
-                self._change(lambda state: msgspec.structs.replace(state, holder=None))
+                self._change(lambda state: msgspec.structs.replace(state, holder=None), _LAST_PATIENCE)
             except CachesyncError as error:
                 _log.warning("the lease could not be given back; it ends by itself", reason=str(error))
         self._mine = False
@@ -255,7 +266,7 @@ class Lease:
             self._heart.start()
         return True
 
-    def _change(self, change: Callable[[State], State]) -> None:
+    def _change(self, change: Callable[[State], State], patience: float | None = None) -> None:
         """Change the lease, which is ours.
 
         Raises:
@@ -264,19 +275,19 @@ class Lease:
         with self._lock:
             self.check()
             try:
-                self._seen = self._write(change(self._seen.state), self._seen)
+                self._seen = self._write(change(self._seen.state), self._seen, patience)
             except ConflictError:
                 now = self._read()
                 if now.state.epoch == self._seen.state.epoch and now.state.holder == self._me:
                     self._seen = now  # an answer of ours was lost
-                    self._change(change)
+                    self._change(change, patience)
                     return
                 self._lost = OvertakenError(f"{now.state.holder or 'another process'} has taken over as the writer")
                 raise self._lost from None
 
-    def _renew(self) -> None:
+    def _renew(self, patience: float | None = None) -> None:
         try:
-            self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1))
+            self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1), patience)
         except OvertakenError:
             _log.warning("the lease was lost", reason=str(self._lost))
 
@@ -284,11 +295,11 @@ class Lease:
         """Renew the lease until it is released or lost."""
         while not self._ended.wait(_RENEW_SECONDS) and self._lost is None:
             try:
-                self._renew()
+                self._renew(_LAST_PATIENCE)
             except CachesyncError as error:
                 _log.warning("the lease could not be renewed; trying again", reason=str(error))
 
-    def _write(self, state: State, seen: _Seen) -> _Seen:
+    def _write(self, state: State, seen: _Seen, patience: float | None = None) -> _Seen:
         """Replace the lease as it was seen.
 
         Raises:
@@ -296,30 +307,20 @@ class Lease:
         """
         document = msgspec.to_builtins(state)
 
+        condition: dict[str, Any] = {"op_type": "create"}
+        if seen.seq_no is not None:
+            condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}
+
         def write(client: Elasticsearch) -> Any:
-            if seen.seq_no is None:
-                return client.index(
-                    index=self._write_alias, id=_ID, document=document, require_alias=True, op_type="create"
-                )
-            return client.index(
-                index=self._write_alias,
-                id=_ID,
-                document=document,
-                require_alias=True,
-                if_seq_no=seen.seq_no,
-                if_primary_term=seen.primary_term,
-            )
+            quick = client.options(request_timeout=_REQUEST_SECONDS)
+            return quick.index(index=self._write_alias, id=_ID, document=document, require_alias=True, **condition)
 
         try:
-            done = self._connection.call(write, (ConflictError, NotFoundError))
+            done = self._connection.call(write, (ConflictError, NotFoundError), patience)
         except NotFoundError:  # the index was never there, or was deleted: then nobody holds the lease
             self._create()
-            done = self._connection.call(
-                lambda client: client.index(
-                    index=self._write_alias, id=_ID, document=document, require_alias=True, op_type="create"
-                ),
-                (ConflictError,),
-            )
+            condition = {"op_type": "create"}
+            done = self._connection.call(write, (ConflictError,), patience)
         return _Seen(state, done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
