@@ -1,5 +1,6 @@
 """`cachesync reindex`, `rollback` and `verify`, from outside."""
 
+import os
 import random
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from cachesync.index.server import Layout, Server
 from examples.pages import write_tree
 from tests.support.pages import entry, page, path_of, put
 from tests.support.sandbox import Sandbox
+
+KILLS = int(os.environ.get("CACHESYNC_TEST_KILLS", "6"))
+"""How often each command is killed: some in a usual run, more by hand."""
 
 
 def index_of(sandbox: Sandbox) -> Index:
@@ -181,7 +185,7 @@ def test_a_kill_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, command: s
     sandbox.run("sync")
     random_ = random.Random(f"{command}-{sandbox.is_embedded}")
     longest = 1.0
-    for number in range(8):
+    for number in range(KILLS):
         for other in range(30):
             put(
                 sandbox.root,

@@ -13,7 +13,8 @@ from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping
 from cachesync.index.elastic.catalog import look
 from cachesync.index.elastic.connection import Connection
-from cachesync.index.elastic.lease import Holder, Lease
+from cachesync.index.elastic.holder import Holder
+from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.server import Layout, Server
 from cachesync.pages.pattern import Pattern

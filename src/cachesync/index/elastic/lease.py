@@ -9,14 +9,10 @@ grows with every change of hands, and the server turns away the older one.
 """
 
 import itertools
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +21,7 @@ from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoun
 from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError, UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.holder import Holder
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -39,51 +36,6 @@ _LAST_PATIENCE: Final = 1.0
 _ID: Final = "lease"
 _VERSION_BITS: Final = 31
 """Of a version that count up under one holder; those above are the epoch, and 63 there are."""
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """A process, as one writer: it may be another a moment later."""
-
-    host: str
-    pid: int
-    started: str = ""
-    """When it was started, in the words of its kernel, and by which boot and in which process namespace."""
-
-    token: str = ""
-    """What no other writer has."""
-
-    @classmethod
-    def here(cls) -> "Holder":
-        """Return this process."""
-        return cls(socket.gethostname(), os.getpid(), _started(os.getpid()), uuid.uuid4().hex)
-
-    @property
-    def is_dead(self) -> bool:
-        """It ran on this machine and doesn't any more; False where that can't be known."""
-        mine = _started(os.getpid())
-        if not (self.started and mine and self.started.split(" ")[:2] == mine.split(" ")[:2]):
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:  # it lives, as another user
-            return False
-        return _started(self.pid) != self.started
-
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
-
-
-def _started(pid: int) -> str:
-    """Return what no other process can have: boot, namespace, and when it was started; empty where there is none."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = Path("/proc/self/ns/pid").readlink()
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return "" if status[0] in "ZX" else f"{boot} {namespace} {status[19]}"
-    except (OSError, IndexError):
-        return ""
 
 
 class State(msgspec.Struct, omit_defaults=True):
