@@ -40,9 +40,9 @@ def measure() -> dict[str, Any]:
     }
 
 
-def _documents(data: bytes) -> list[Rendered]:
+def _documents(data: bytes) -> Rendered:
     page = parse(_PATH, data)
     assert isinstance(page, Page)
     rendered = render(page)
-    assert isinstance(rendered, list)
+    assert isinstance(rendered, dict)
     return rendered

@@ -14,7 +14,6 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from cachesync.pages.page import Page, Problem, identity
-from cachesync.pages.spec import Spec
 from cachesync.pages.version import INFINITY_VERSION, version_key
 
 RENDER_VERSION: Final = 1
@@ -90,13 +89,11 @@ def fingerprint() -> str:
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
-class Rendered(NamedTuple):
-    """A document ready to be indexed."""
+Rendered = dict[str, bytes]
+"""A page's documents, ready to be indexed: key → fields as JSON.
 
-    key: str
-    """What tells it from the other specs of its page: the hash, or a digest where the page has none."""
-    source: bytes
-    """The fields as JSON."""
+The key tells a spec from the others of its page: the hash, or a digest where the page has none.
+"""
 
 
 def document_id(page: str, key: str) -> str:
@@ -109,21 +106,32 @@ def key_of(page: str, id: str) -> str:
     return id[len(identity(page)) + 1 :]
 
 
-def render(page: Page) -> list[Rendered] | Problem:
+def render(page: Page) -> Rendered | Problem:
     """Turn each spec of a page into its document, or say why one of them can't be."""
-    room = MAX_ID_BYTES - len(identity(page.path).encode()) - 1
-    tag_date = _tag_date(page.tag) if page.tag else UNSET
-    rendered = []
-    for key, spec in page.specs.items():
-        if len(key) > room or (len(key) * 4 > room and len(key.encode()) > room):
+    lines = _encode_lines(_rows(page))
+    sources = lines.split(b"\n")  # there is none in JSON, and nothing behind the last one
+    rendered = dict(zip(page.specs, sources, strict=False))
+    longest_id = len(page.path) + max(map(len, rendered), default=0)
+    if longest_id * _MAX_CHARACTER_BYTES > MAX_ID_BYTES or len(lines) > MAX_KEYWORD_BYTES:
+        return _unfit(page, rendered) or rendered
+    return rendered
+
+
+_MAX_CHARACTER_BYTES: Final = 4
+"""How long a character can be in UTF-8."""
+
+
+def _unfit(page: Page, rendered: Rendered) -> Problem | None:
+    """Find the first document that no index takes, and say why."""
+    room = MAX_ID_BYTES - len(document_id(page.path, "").encode())
+    for key, source in rendered.items():
+        if len(key) * _MAX_CHARACTER_BYTES > room and len(key.encode()) > room:
             return Problem(
                 page.path, f"an id over {MAX_ID_BYTES} bytes: expected a shorter path or hash than {key:.40}…"
             )
-        source = _encode(_document(page, key, spec, tag_date))
         if len(source) > MAX_KEYWORD_BYTES and (field := _long_value(source)):
             return Problem(page.path, f"{field} of {key}: expected values of at most {MAX_KEYWORD_BYTES:,} bytes")
-        rendered.append(Rendered(key, source))
-    return rendered
+    return None
 
 
 class Summary(NamedTuple):
@@ -137,14 +145,20 @@ class Summary(NamedTuple):
 def summary(page: Page) -> Summary:
     """Sum up a page for its record: versions in Spack's order, the rest by name."""
     specs = page.specs.values()
-    return Summary(
-        sorted({spec.versions[0] for spec in specs}, key=lambda version: (version_key(version), version)),
-        sorted({text for spec in specs if spec.compiler and (text := _compiler(spec.compiler).text)}),
-        sorted({stack for spec in specs for stack in spec.stacks}),
-    )
+    versions = {spec.versions[0] for spec in specs}
+    compilers = {_compiler(written).text for written in {spec.compiler for spec in specs} if written}
+    compilers.discard("")
+    stacks = set[str]().union(*[spec.stacks for spec in specs])
+    return Summary(sorted(versions, key=_place_of_version), sorted(compilers), sorted(stacks))
+
+
+@lru_cache(maxsize=65_536)
+def _place_of_version(version: str) -> tuple[str, str]:
+    return version_key(version), version
 
 
 _encode: Final = msgspec.json.Encoder().encode
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def encoded(fields: dict[str, Any]) -> bytes:
@@ -161,30 +175,69 @@ def fitting(source: bytes, fields: Collection[str]) -> bytes:
     return _encode({name: value for name, value in document.items() if name in fields})
 
 
-def _document(page: Page, key: str, spec: Spec, tag_date: str | UnsetType) -> Document:
-    version = spec.versions[0]
-    compiler = _compiler(spec.compiler or "")
-    return Document(
-        package=page.package,
-        tag=page.tag or UNSET,
-        tag_date=tag_date,
-        version=version,
-        version_key=version_key(version),
-        compiler=compiler.text or UNSET,
-        compiler_name=compiler.name,
-        compiler_version=compiler.version,
-        compiler_version_key=compiler.version_key,
-        hash=spec.hash or UNSET,
-        digest=UNSET if spec.hash else key,
-        os=spec.os or UNSET,
-        platform=spec.platform or UNSET,
-        target=spec.target or UNSET,
-        stacks=spec.stacks,
-        variants=spec.variants,
-        size=spec.size if isinstance(spec.size, int) else UNSET,
-        spec=_text(page.package, version, spec, compiler),
-        page=page.path,
-    )
+def _row_type() -> Any:
+    """Make a twin of :class:`Document` that takes its fields by position and at once, which is far cheaper."""
+    names = Document.__struct_fields__
+    return msgspec.defstruct("Row", [(name, Any, UNSET) for name in names], omit_defaults=True, gc=False)
+
+
+_Row: Final = _row_type()
+
+
+def _rows(page: Page) -> list[Any]:
+    """Return the documents of a page, each as a row of the fields of :class:`Document`, in that order."""
+    package, path, tag = page.package, page.path, page.tag or UNSET
+    tag_date = _tag_date(page.tag) if page.tag else UNSET
+    rows = []
+    for key, spec in page.specs.items():
+        (version,) = spec.versions
+        variants = spec.variants
+        compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
+            spec.compiler, spec.os, spec.platform, spec.target
+        )
+        row = _Row(
+            package,
+            tag,
+            tag_date,
+            version,
+            version_key(version),
+            compiler,
+            compiler_name,
+            compiler_version,
+            compiler_key,
+            spec.hash or UNSET,
+            UNSET if spec.hash else key,
+            os,
+            platform,
+            target,
+            spec.stacks,
+            variants,
+            spec.size if isinstance(spec.size, int) else UNSET,
+            f"{package}@{version}{_variants(variants)}{ending}",
+            path,
+        )
+        rows.append(row)
+    return rows
+
+
+_Optional = str | UnsetType
+
+
+@lru_cache(maxsize=4096)
+def _build(
+    compiler: str | None, os: str | None, platform: str | None, target: str | None
+) -> tuple[_Optional, _Optional, _Optional, _Optional, _Optional, _Optional, _Optional, str]:
+    """Return the four fields of the compiler, the three of the place, and the text that they give a spec."""
+    built = _compiler(compiler or "")
+    if platform and os and target:
+        text = f" arch={platform}-{os}-{target}"
+    else:
+        parts = {"platform": platform, "os": os, "target": target}
+        text = "".join(f" {name}={part}" for name, part in parts.items() if part)
+    if built.name:
+        text += f" %{built.text}"
+    place = os or UNSET, platform or UNSET, target or UNSET
+    return built.text or UNSET, built.name, built.version, built.version_key, *place, text
 
 
 class _Compiler(NamedTuple):
@@ -214,23 +267,15 @@ def _compiler(written: str) -> _Compiler:
     return _Compiler(text, name, version, version_key(version)) if version else _Compiler(text, name)
 
 
-def _text(package: str, version: str, spec: Spec, compiler: _Compiler) -> str:
-    """Compose ``hdf5@1.14.5~cxx+mpi build_system=cmake arch=linux-ubuntu22.04-zen3 %gcc@11.4.0``, in Spack's order."""
-    switches = ""
-    text = f"{package}@{version}"
-    values = ""
-    for variant in spec.variants:
-        if variant[:1] in ("+", "~"):
+def _variants(variants: list[str]) -> str:
+    """Put variants into a spec as Spack does, switches first: ``+mpi~shared build_system=cmake``."""
+    switches = values = ""
+    for variant in variants:
+        if variant and variant[0] in "+~":
             switches += variant
         else:
             values += " " + variant
-    text = f"{text}{switches}{values}"
-    if spec.platform and spec.os and spec.target:
-        text += f" arch={spec.platform}-{spec.os}-{spec.target}"
-    else:
-        parts = {"platform": spec.platform, "os": spec.os, "target": spec.target}
-        text += "".join(f" {name}={part}" for name, part in parts.items() if part)
-    return f"{text} %{compiler.text}" if compiler.name else text
+    return switches + values
 
 
 _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")

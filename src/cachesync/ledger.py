@@ -1,7 +1,7 @@
 """What the index remembers of each page: the only memory there is."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -78,9 +78,9 @@ def content_digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def digests(rendered: Iterable[Rendered]) -> Digests:
+def digests(rendered: Rendered) -> Digests:
     """Return the digest of each document by its key."""
-    return {document.key: document_digest(document.source) for document in rendered}
+    return dict(zip(rendered, map(document_digest, rendered.values()), strict=True))
 
 
 def document_digest(source: bytes) -> bytes:

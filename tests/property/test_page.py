@@ -2,12 +2,15 @@
 
 import json
 
+import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
-from cachesync.documents import render
+from cachesync.documents import _TODAYS_NAME, Document, render
 from cachesync.pages import page as pages
 from cachesync.pages.page import Page, Problem, parse
+from cachesync.pages.spec import Spec
 from cachesync.pages.version import version_key
 from cachesync.yamltext import YamlError
 from examples.pages import big_page
@@ -19,11 +22,11 @@ hashes = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=1, max_size=4)
 entries = st.fixed_dictionaries(
     {"hash": hashes, "versions": st.lists(text.filter(bool), min_size=1, max_size=1)},
     optional={
-        "compiler": text,
+        "compiler": text | st.sampled_from(["gcc@=1", "clang@2", "none", "@1", "oneapi"]),
         "os": text,
         "target": text,
         "platform": st.none() | text,
-        "variants": st.lists(text, max_size=4),
+        "variants": st.lists(text | st.sampled_from(["+mpi", "~mpi", "a=+b"]), max_size=4),
         "stacks": st.lists(text, max_size=3),
         "size": st.just("-") | st.integers(0, 2**63 - 1) | st.integers(0, 99).map(str),
         "tarball": st.recursive(text | st.integers(), lambda inner: st.lists(inner, max_size=3), max_leaves=5),
@@ -42,6 +45,50 @@ def test_both_ways_read_the_same_page(details: list[dict[str, object]], ascii_on
     assert parse(PATH, data) == safe
 
 
+def composed(page: Page, key: str, spec: Spec) -> Document:
+    """A document field by field, by the contract's table."""
+    compiler = (spec.compiler or "").replace("@=", "@", 1)
+    name, _, compiler_version = compiler.partition("@")
+    is_compiler = bool(name) and compiler != "none"
+    switches = [each for each in spec.variants if each.startswith(("+", "~"))]
+    values = [f" {each}" for each in spec.variants if each not in switches]
+    place = {"platform": spec.platform, "os": spec.os, "target": spec.target}
+    arch = f" arch={'-'.join(str(each) for each in place.values())}" if all(place.values()) else ""
+    arch = arch or "".join(f" {name}={value}" for name, value in place.items() if value)
+    return Document(
+        package=page.package,
+        tag=page.tag or UNSET,
+        version=spec.versions[0],
+        version_key=version_key(spec.versions[0]),
+        compiler=compiler or UNSET,
+        compiler_name=_TODAYS_NAME.get(name, name) if is_compiler else UNSET,
+        compiler_version=(compiler_version or UNSET) if is_compiler else UNSET,
+        compiler_version_key=version_key(compiler_version) if is_compiler and compiler_version else UNSET,
+        hash=spec.hash or UNSET,
+        digest=UNSET if spec.hash else key,
+        os=spec.os or UNSET,
+        platform=spec.platform or UNSET,
+        target=spec.target or UNSET,
+        stacks=spec.stacks,
+        variants=spec.variants,
+        size=spec.size if isinstance(spec.size, int) else UNSET,
+        spec=f"{page.package}@{spec.versions[0]}{''.join([*switches, *values])}{arch}"
+        + (f" %{compiler}" if is_compiler else ""),
+        page=page.path,
+    )
+
+
+@given(st.lists(entries, max_size=4))
+def test_a_document_is_what_its_struct_encodes_to(details: list[dict[str, object]]) -> None:
+    found = parse(PATH, page().replace(b"[]", json.dumps(details).encode()))
+    if isinstance(found, Page):
+        rendered = render(found)
+        assert isinstance(rendered, dict)
+        assert list(rendered) == list(found.specs)
+        for key, source in rendered.items():
+            assert source == msgspec.json.encode(composed(found, key, found.specs[key]))
+
+
 @given(
     st.binary()
     | st.binary().map(lambda rest: b"---\n" + rest)
@@ -50,7 +97,7 @@ def test_both_ways_read_the_same_page(details: list[dict[str, object]], ascii_on
 def test_any_bytes_are_a_page_or_a_problem(data: bytes) -> None:
     found = parse(PATH, data)
     if isinstance(found, Page):
-        assert isinstance(render(found), list | Problem)
+        assert isinstance(render(found), dict | Problem)
 
 
 @given(st.data())

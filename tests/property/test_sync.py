@@ -153,8 +153,10 @@ class Tree(RuleBasedStateMachine):
             if file.is_file() and not file.is_symlink():
                 parsed = parse(path, file.read_bytes())
                 rendered = render(parsed) if isinstance(parsed, Page) else None
-            if isinstance(rendered, list):
-                self.held[path] = [{"_id": document_id(path, key), **json.loads(source)} for key, source in rendered]
+            if isinstance(rendered, dict):
+                self.held[path] = [
+                    {"_id": document_id(path, key), **json.loads(source)} for key, source in rendered.items()
+                ]
             else:
                 problems.add(path)
         self.held = {path: documents for path, documents in self.held.items() if path in found}

@@ -19,9 +19,9 @@ def change_for(path: str, data: bytes, before: bytes | None = None) -> PageChang
     """What it takes to bring a page from ``before`` (None: not there) to ``data``."""
     page = _page(path, data)
     rendered = render(page)
-    assert isinstance(rendered, list)
-    earlier = render(_page(path, before)) if before is not None else []
-    assert isinstance(earlier, list)
+    assert isinstance(rendered, dict)
+    earlier = render(_page(path, before)) if before is not None else {}
+    assert isinstance(earlier, dict)
     record = PageRecord(
         page=path,
         signature=SIGNATURE,
@@ -52,8 +52,8 @@ def documents(pages: Mapping[str, bytes]) -> list[Document]:
     found = []
     for path, data in pages.items():
         rendered = render(_page(path, data))
-        assert isinstance(rendered, list)
-        found += [{"_id": document_id(path, key), **json.loads(source)} for key, source in rendered]
+        assert isinstance(rendered, dict)
+        found += [{"_id": document_id(path, key), **json.loads(source)} for key, source in rendered.items()]
     return found
 
 

@@ -180,7 +180,7 @@ def test_an_update_that_is_refused_leaves_the_document_that_was_there(index: Ela
     before = page(entry("1"), entry("2"), title="a")
     fill(index, {A: before})
     change = change_for(A, page(entry("1"), entry("2", os="other"), title="a"), before)
-    bad = change.puts[0]._replace(source=b'{"nope":1}')
+    bad = msgspec.structs.replace(change.puts[0], source=b'{"nope":1}')
     with index.writer(1) as writer:
         live = writer.live()
         assert live

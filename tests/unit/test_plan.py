@@ -77,8 +77,8 @@ def test_problems_of_the_scan_and_of_unchanged_pages_are_handed_on() -> None:
     assert result.unchanged == 0
 
 
-def rendered(**sources: str) -> list[Rendered]:
-    return [Rendered(key, source.encode()) for key, source in sources.items()]
+def rendered(**sources: str) -> Rendered:
+    return {key: source.encode() for key, source in sources.items()}
 
 
 def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> None:

@@ -17,7 +17,7 @@ class Named(NamedTuple):
 
     page: str
     """The page's path below the root."""
-    documents: list[Rendered] | Problem
+    documents: Rendered | Problem
     """A problem names the file as the user would."""
 
 
@@ -71,7 +71,7 @@ def _one(source: Source, path: str) -> Scan:
         return Scan({}, {}, [Problem(path, f"cannot be looked at: {error.strerror}")])
 
 
-def _documents(entry: Entry, source: Source) -> list[Rendered] | Problem:
+def _documents(entry: Entry, source: Source) -> Rendered | Problem:
     match read(source, entry):
         case Content(data):
             page = parse(entry.path, data)

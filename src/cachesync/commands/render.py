@@ -30,7 +30,7 @@ def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
             problems += 1
             click.echo(printable(str(documents)), err=True)
             continue
-        for key, source in documents:
+        for key, source in documents.items():
             id = msgspec.json.encode(document_id(page, key))
             out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
     return 1 if problems else 0

@@ -141,7 +141,7 @@ class Apply:
         if todo.entry is None:
             if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):
                 return None
-            return _Look(page_change(todo, [], self._before(todo), None), "deleted")
+            return _Look(page_change(todo, {}, self._before(todo), None), "deleted")
         match read(self._source, todo.entry):
             case Moving():
                 self.report.again = True
@@ -163,7 +163,7 @@ class Apply:
             return self._problem(todo, content.signature, rendered, content.settled, digest)
         return self._good(todo, page, rendered, content, digest)
 
-    def _good(self, todo: Todo, page: Page, rendered: list[Rendered], content: Content, digest: str) -> _Look:
+    def _good(self, todo: Todo, page: Page, rendered: Rendered, content: Content, digest: str) -> _Look:
         distinct = summary(page)
         record = PageRecord(
             page=todo.page,
@@ -193,7 +193,7 @@ class Apply:
         """The page can't be used: its earlier documents stay, and the record says why."""
         if todo.record is None and not todo.damaged and self._earlier:
             known = self._earlier.remembered([todo.page]).get(todo.page)
-            rendered = _documents(self._earlier, todo.page) if known else []
+            rendered = _documents(self._earlier, todo.page) if known else {}
             if known and rendered:
                 record = msgspec.structs.replace(
                     known.record,
@@ -244,8 +244,8 @@ class Apply:
         return digests(_documents(self._index, todo.page))
 
 
-def _documents(index: Reader, page: str) -> list[Rendered]:
-    return [Rendered(key_of(page, each.id), each.source) for each in index.documents(page)]
+def _documents(index: Reader, page: str) -> Rendered:
+    return {key_of(page, each.id): each.source for each in index.documents(page)}
 
 
 _LOOKUP_PAGES: Final = 250

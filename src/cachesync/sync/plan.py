@@ -126,13 +126,17 @@ def _is_odd(path: str) -> bool:
     return path != f"{PREFIX}{identity(path)}{SUFFIX}"
 
 
-def page_change(todo: Todo, rendered: list[Rendered], before: Digests, record: PageRecord | None) -> PageChange:
+def page_change(todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None) -> PageChange:
     """Compare a page's documents with those that the index has: write what is new or differs, delete what is gone."""
     after = digests(rendered)
-    puts = [
-        Put(document_id(todo.page, key), source, fresh=key not in before)
-        for key, source in rendered
-        if before.get(key) != after[key]
-    ]
-    deletes = [document_id(todo.page, key) for key in before if key not in after]
+    start = document_id(todo.page, "")
+    if before:
+        puts = [
+            Put(start + key, source, key not in before)
+            for key, source in rendered.items()
+            if before.get(key) != after[key]
+        ]
+    else:
+        puts = [Put(start + key, source, True) for key, source in rendered.items()]
+    deletes = [start + key for key in before if key not in after]
     return PageChange(todo.page, puts, deletes, todo.record, record, after)

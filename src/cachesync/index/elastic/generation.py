@@ -269,7 +269,7 @@ class ElasticGeneration:
     def _fitted(self, change: PageChange) -> PageChange:
         if not self._outdated:
             return change
-        puts = [put._replace(source=fitting(put.source, self._fields)) for put in change.puts]
+        puts = [msgspec.structs.replace(put, source=fitting(put.source, self._fields)) for put in change.puts]
         return change._replace(puts=puts)
 
     def _carry_out(self, sender: Bulk, batch: _Batch) -> list[Written]:

@@ -196,7 +196,7 @@ class EmbeddedGeneration:
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
         """Hand one page's change to tantivy and return about how many bytes that was."""
         if self._outdated:
-            puts = [put._replace(source=fitting(put.source, self._fields)) for put in change.puts]
+            puts = [msgspec.structs.replace(put, source=fitting(put.source, self._fields)) for put in change.puts]
             change = change._replace(puts=puts)
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
