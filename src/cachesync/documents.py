@@ -16,8 +16,11 @@ from msgspec import UNSET, Meta, UnsetType
 from cachesync.pages.page import Page, Problem, identity
 from cachesync.pages.version import INFINITY_VERSION, version_key
 
-RENDER_VERSION: Final = 1
-"""Raise it when the same page gives other documents than before: indices made by an older one are then refilled."""
+RENDER_VERSION: Final = 2
+"""Raise it when the same page gives other documents, or the same document another digest, than before.
+
+Indices made by an older one are then refilled.
+"""
 
 MAX_ID_BYTES: Final = 512
 """Elasticsearch refuses a whole bulk request for one longer id."""

@@ -1,14 +1,11 @@
 """What the index remembers of each page: the only memory there is."""
 
-import hashlib
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import msgspec
+import xxhash
 
 from cachesync.documents import Rendered
-
-DIGEST_BYTES: Final = 8
 
 Digests = dict[str, bytes]
 """A page's specs: key → digest of the document."""
@@ -75,7 +72,7 @@ def refusal(refused: Mapping[str, str]) -> str:
 
 def content_digest(data: bytes) -> str:
     """Return the digest of a page's bytes."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return xxhash.xxh3_128_hexdigest(data)
 
 
 def digests(rendered: Rendered) -> Digests:
@@ -85,4 +82,4 @@ def digests(rendered: Rendered) -> Digests:
 
 def document_digest(source: bytes) -> bytes:
     """Return the digest of one document."""
-    return hashlib.blake2b(source, digest_size=DIGEST_BYTES).digest()
+    return xxhash.xxh3_64_digest(source)
