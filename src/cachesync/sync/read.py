@@ -87,10 +87,8 @@ _MOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 def _read_all(handle: int, size: int) -> bytes:
-    """Read ``size`` bytes and one more, which shows that the file grew."""
-    chunks = []
-    left = size + 1
-    while left and (chunk := os.read(handle, left)):
-        chunks.append(chunk)
-        left -= len(chunk)
-    return b"".join(chunks)
+    """Read a file to its end, but at most one byte more than ``size``, which shows that it grew."""
+    data = os.read(handle, size + 1)
+    while len(data) < size and (chunk := os.read(handle, size + 1 - len(data))):
+        data += chunk
+    return data

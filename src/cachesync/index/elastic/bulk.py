@@ -10,7 +10,7 @@ import msgspec
 from elasticsearch import ApiError, TransportError
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import Refusal
+from cachesync.index.base import Put, Refusal
 from cachesync.index.elastic.connection import BUSY, Connection, delays, is_temporary, reason_of
 from cachesync.index.elastic.pace import Pace
 
@@ -42,12 +42,23 @@ class StoppedError(Exception):
 
 def put(id: str, version: int, source: bytes) -> bytes:
     """Store a document, unless a newer version of it is there or was deleted."""
-    return b'{"index":{"_id":%b,"version":%d,"version_type":"external_gte"}}\n%b\n' % (_encode(id), version, source)
+    return b"".join((_PUT, _encode(id), _versioned(version), source, b"\n"))
+
+
+def puts(documents: Sequence[Put], version: int) -> list[bytes]:
+    """Store documents, as :func:`put` does one."""
+    join, encode, versioned = b"".join, _encode, _versioned(version)
+    return [join((_PUT, encode(each.id), versioned, each.source, b"\n")) for each in documents]
 
 
 def delete(id: str, version: int) -> bytes:
     """Delete a document, unless a newer version of it is there."""
-    return b'{"delete":{"_id":%b,"version":%d,"version_type":"external_gte"}}\n' % (_encode(id), version)
+    return b"".join((_DELETE, _encode(id), _versioned(version)))
+
+
+def _versioned(version: int) -> bytes:
+    """What stands between an operation's id and the end of its line."""
+    return b',"version":%d,"version_type":"external_gte"}}\n' % version
 
 
 def is_delete(operation: bytes) -> bool:
@@ -56,7 +67,8 @@ def is_delete(operation: bytes) -> bool:
 
 
 _encode: Final = msgspec.json.Encoder().encode
-_PUT: Final = b'{"index"'
+_PUT: Final = b'{"index":{"_id":'
+_DELETE: Final = b'{"delete":{"_id":'
 
 _GUARD: Final = b'{"index":{"_id":"guard","if_seq_no":0,"if_primary_term":1}}\n{}\n'
 """An operation that never writes: no document has this id.
@@ -147,6 +159,8 @@ _ONE_OF_THEM: Final = frozenset({400, 413})
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     """Cut operations into requests of about ``limit`` bytes."""
+    if sum(map(len, operations)) <= limit:
+        return [operations] if operations else []
     parts: list[Sequence[bytes]] = []
     start = size = 0
     for position, operation in enumerate(operations):

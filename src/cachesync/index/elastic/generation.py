@@ -73,15 +73,17 @@ class _Batch:
 
     def add(self, change: PageChange, version: int, *, building: bool) -> None:
         """Encode a page's change. Its record is one version younger than its documents."""
-        put, delete = bulk.put, bulk.delete
-        puts = [put(each.id, version, each.source) for each in change.puts]
-        self.puts += puts
-        self.deletes += [delete(id, version) for id in change.deletes]
-        if (change.puts or change.deletes) and not building:
-            self.pending.append(put(change.page, version, _pending(change)))
-        self.bytes += sum(map(len, puts)) + sum(map(len, change.deletes))
-        replaced = [each for each in change.puts if not each.fresh]
-        self.pages.append((change._replace(puts=replaced), version + 1))
+        page, puts, deletes, before, record, digests = change
+        operations = bulk.puts(puts, version)
+        self.puts += operations
+        self.bytes += sum(map(len, operations))
+        if deletes:
+            self.deletes += [bulk.delete(id, version) for id in deletes]
+            self.bytes += sum(map(len, deletes))
+        if (puts or deletes) and not building:
+            self.pending.append(bulk.put(page, version, _pending(change)))
+        replaced = [each for each in puts if not each.fresh]
+        self.pages.append((PageChange(page, replaced, deletes, before, record, digests), version + 1))
 
 
 def _pending(change: PageChange) -> bytes:

@@ -106,10 +106,13 @@ def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+_encode: Final = msgspec.json.Encoder().encode  # bytes become base64
+_encode_digests: Final = msgspec.msgpack.Encoder().encode
+
+
 def record_source(record: PageRecord, digests: Digests) -> bytes:
     """Return a page document's fields as JSON."""
-    encoded = base64.b64encode(msgspec.msgpack.encode(digests))
-    return b'%b,"digests":"%b"}' % (msgspec.json.encode(record)[:-1], encoded)
+    return b'%b,"%b":%b}' % (_encode(record)[:-1], DIGESTS.encode(), _encode(_encode_digests(digests)))
 
 
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
