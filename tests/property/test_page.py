@@ -14,7 +14,8 @@ from cachesync.pages.spec import Spec
 from cachesync.pages.version import version_key
 from cachesync.yamltext import YamlError
 from examples.pages import big_page
-from tests.support.pages import page, path_of
+from examples.pages import page as example_page
+from tests.support.pages import entry, page, path_of
 
 PATH = path_of()
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x7f\x85\u2028\ufffe"), max_size=8)
@@ -42,6 +43,56 @@ def test_both_ways_read_the_same_page(details: list[dict[str, object]], ascii_on
     except (pages._FaultError, YamlError):
         assert isinstance(parse(PATH, data), Problem)
         return
+    assert parse(PATH, data) == safe
+
+
+often = {
+    "dash": " - ",
+    "quote": "'",
+    "files": "spec_files: \n - spec-0.json\n",
+    "names": "spec_names:\n",
+    "between": "\n",
+    "end": "---",
+}
+seldom = {
+    "dash": [" -", "- ", "  - ", " -  ", " - - ", " - !!str ", " - &a ", " - k: "],
+    "quote": ['"', "", "''", "' ", " '"],
+    "files": [
+        "",
+        "spec_files: []\n",
+        "spec_files:\n - a.json # b\n",
+        "spec_files: \n - null\n - -1\n",
+        "spec_files: \n- a\n",
+    ],
+    "names": ["spec_names: \n", "spec_names: # all\n", "spec_names: >\n", "other:\n", "spec_names:\n\n"],
+    "between": ["\r\n", "\n\n", " \n", "\n---\n", "\n # x\n", "\r", "\x85"],
+    "end": ["---\n", "--- \nbody", "...", "---\nbody\n---", "----", "--", " ---"],
+}
+odd_text = st.text("a1@%+~ ^=-'\"\\#:\t,[]{}&*!|>é\n\x7f", max_size=12)
+names = st.text('a1@%+~ ^=-"\\#:,[]{}&*!|>', max_size=12).map("a@1 ^".__add__) | odd_text | odd_text.map("a@1".__add__)
+
+
+@st.composite
+def pages_of_names(draw: st.DrawFn) -> bytes:
+    """A page of 2022, of which at most one part is as no such page has it."""
+    parts = dict(often)
+    if draw(st.booleans()):
+        kind = draw(st.sampled_from(sorted(often)))
+        parts[kind] = draw(st.sampled_from(seldom[kind]))
+    lines = [f"{parts['dash']}{parts['quote']}{name}{parts['quote']}" for name in draw(st.lists(names, max_size=3))]
+    listed = "".join(f"{line}{parts['between']}" for line in lines)
+    head = '---\ntitle: "zlib"\nlayout: cache\ncategories: [package, v0.18]\n'
+    return f"{head}{parts['files']}{parts['names']}{listed}{parts['end']}".encode()
+
+
+@given(pages_of_names())
+@example(example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
+def test_both_ways_read_the_same_spec_names(data: bytes) -> None:
+    try:
+        safe: Page | Problem = pages._safe(PATH, data)
+    except (pages._FaultError, YamlError) as error:
+        safe = Problem(PATH, error.message, error.line)
+    assert pages._fast(PATH, data) in (safe, None)
     assert parse(PATH, data) == safe
 
 

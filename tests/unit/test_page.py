@@ -46,6 +46,7 @@ def test_each_entry_is_a_spec_under_its_hash() -> None:
 def test_the_usual_shape_takes_the_fast_way() -> None:
     assert pages._fast(PATH, big_page(count=5))
     assert pages._fast(PATH, page(entry()))
+    assert pages._fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
 
 
 @pytest.mark.parametrize(

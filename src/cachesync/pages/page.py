@@ -71,58 +71,71 @@ class _FaultError(Exception):
 
 # --- the fast way -------------------------------------------------------------------------------------------------
 
-_PLAIN: Final = rb"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_TITLE: Final = re.compile(rb'(?:"([!#-\[\]-~]+)"|(' + _PLAIN + rb"))")
-_CATEGORIES: Final = re.compile(rb"\[(" + _PLAIN + rb")(?:, *(" + _PLAIN + rb"))?\]")
-_NULL: Final = frozenset({b"null", b"Null", b"NULL"})
-_HEADER: Final = frozenset({b"title", b"layout", b"categories", b"meta", b"spec_details"})
+_PLAIN: Final = rb"(?!null\b|Null\b|NULL\b)[A-Za-z0-9_][A-Za-z0-9_.+-]*"
+_HEAD: Final = re.compile(
+    rb"""---\n
+    title:\ +(?:"(?P<quoted>[!\#-\[\]-~]+)"|(?P<title>%(plain)b))\ *\n
+    (?:layout:\ +%(plain)b\ *\n)?
+    categories:\ +\[%(plain)b(?:,\ *(?P<tag>%(plain)b))?\]\ *\n
+    (?:meta:\ +(?P<meta>.*)\n)?
+    (?:(?P<details>spec_details:\ +)|spec_files:\ *\n(?:\ -\ %(plain)b\n)*spec_names:\ *\n)"""
+    % {b"plain": _PLAIN},
+    re.VERBOSE,
+)
+"""A page down to its specs, as the site writes it."""
+
+
+class _Meta(msgspec.Struct):
+    """A mapping of which nothing is wanted but that it is one."""
+
 
 _decode_details: Final = msgspec.json.Decoder(list[Spec]).decode
-_decode_meta: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_meta: Final = msgspec.json.Decoder(_Meta).decode
 
 
 def _fast(path: str, data: bytes) -> Page | None:
-    """Read a page of the usual shape, or return None where anything about it is unusual.
+    """Read a page as the site writes it, or return None where anything about it is unusual.
 
     Where it reads a page, the safe way would read the same. Hence only ASCII: YAML folds and refuses some characters
     that JSON keeps.
     """
-    lines = _header(data)
-    if lines is None or not data.isascii() or b"\0" in data or b"\x7f" in data:
+    head = _HEAD.match(data)
+    if not head or not data.isascii() or b"\0" in data or b"\x7f" in data:
         return None
-    title = _TITLE.fullmatch(lines.get(b"title", b""))
-    categories = _CATEGORIES.fullmatch(lines.get(b"categories", b""))
-    layout = re.fullmatch(_PLAIN, lines.get(b"layout", b"cache"))
-    if not (title and categories and layout and b"spec_details" in lines) or not _NULL.isdisjoint(
-        (title[2], categories[1], categories[2])
-    ):
+    quoted, title, tag, meta, details = head.groups()
+    start = head.end()
+    end = data.find(b"\n" if details else b"\n---", start)
+    if end < 0 or data[end + 1 : end + 5] not in _CLOSED:
         return None
     try:
-        _decode_meta(lines.get(b"meta", b"{}"))
-        details = _decode_details(lines[b"spec_details"])
+        if meta:
+            _decode_meta(meta)
+        specs = _detailed(data, start, end) if details else _listed(data[start:end].decode().split("\n"))
     except (msgspec.MsgspecError, RecursionError):
         return None
-    package = (title[1] or title[2]).decode()
-    tag = categories[2].decode() if categories[2] else _tag(path)
-    line = 2 + list(lines).index(b"spec_details")
-    return Page(path, package, tag, _keyed(details, lambda _position, _field: line))
-
-
-def _header(data: bytes) -> dict[bytes, bytes] | None:
-    """Split the lines between the two ``---`` into keys and values, or None where a line isn't ``known key: value``."""
-    if not data.startswith(b"---\n"):
+    if specs is None:
         return None
-    lines: dict[bytes, bytes] = {}
-    start = 4
-    while not data.startswith(b"---", start):
-        end = data.find(b"\n", start)
-        colon = data.find(b": ", start, start + 16)
-        key = data[start:colon]
-        if end < 0 or colon < 0 or key not in _HEADER or key in lines:
+    return Page(path, (quoted or title).decode(), tag.decode() if tag else _tag(path), specs)
+
+
+_CLOSED: Final = frozenset({b"---", b"---\n"})
+
+
+def _detailed(data: bytes, start: int, end: int) -> dict[str, Spec]:
+    """Read ``spec_details`` in one line of JSON."""
+    details = _decode_details(data[start:end])
+    return _keyed(details, lambda _position, _field: 1 + data.count(b"\n", 0, start))
+
+
+def _listed(lines: list[str]) -> dict[str, Spec] | None:
+    """Read ``spec_names`` in lines like ``- 'zlib@1.2.12'``: between single quotes YAML takes text as it is."""
+    for line in lines:
+        if line[:4] != " - '" or line[-1] != "'" or line.count("'") != 2 or not line.isprintable():
             return None
-        lines[key] = data[colon + 2 : end].strip(b" ")
-        start = end + 1
-    return lines if data[start + 3 : start + 4] in (b"", b"\n") else None
+    try:
+        return dict(_named(line[4:-1]) for line in lines)
+    except ValueError:
+        return None
 
 
 # --- the safe way -------------------------------------------------------------------------------------------------
@@ -143,7 +156,7 @@ def _safe(path: str, data: bytes) -> Page:
             _convert(details, front), lambda position, field: _line(front, ["spec_details", position, field])
         )
     elif "spec_names" in front:
-        specs = _named(front)
+        specs = _all_named(front)
     else:
         raise _FaultError("neither spec_details nor spec_names: expected the list of the page's specs", front.line)
     return Page(path, package, tag, specs)
@@ -224,8 +237,8 @@ def _wrong_type(message: str, front: Mapping) -> _FaultError:
     return _FaultError(f"{where}: expected {wanted}, found {words.get(match[2], match[2])}", _line(front, path))
 
 
-def _named(front: Mapping) -> dict[str, Spec]:
-    """Read the spec strings of 2021 and 2022. They have no hash, so a digest of the string is the key."""
+def _all_named(front: Mapping) -> dict[str, Spec]:
+    """Read the spec strings of 2021 and 2022."""
     names = front["spec_names"]
     if not isinstance(names, Sequence):
         raise _FaultError(
@@ -236,9 +249,8 @@ def _named(front: Mapping) -> dict[str, Spec]:
         line = names.lines[position]
         if not isinstance(name, str):
             raise _FaultError(f"spec_names[{position}]: expected a spec string, found {describe(name)}", line)
-        key = hashlib.blake2b(name.strip().encode(), digest_size=16).hexdigest()
         try:
-            specs[key] = specstring.parse(name)
+            key, specs[key] = _named(name)
         except ValueError as error:
             raise _FaultError(f"spec_names[{position}]: {error} of {name!r:.80}", line) from None
     return specs
@@ -247,11 +259,41 @@ def _named(front: Mapping) -> dict[str, Spec]:
 # --- both ways ----------------------------------------------------------------------------------------------------
 
 
+def _named(name: str) -> tuple[str, Spec]:
+    """Read a spec string and key it by a digest, since it has no hash.
+
+    Raises:
+        ValueError: it can't be used.
+    """
+    return hashlib.blake2b(name.strip().encode(), digest_size=16).hexdigest(), specstring.parse(name)
+
+
 def _keyed(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str, Spec]:
-    """Check each entry of ``spec_details`` and key it by its hash. Two equal entries of one hash are one.
+    """Check the entries of ``spec_details`` and key them by their hashes. Two equal entries of one hash are one.
 
     ``line_at`` gives the line of a field of the entry at a position.
     """
+    specs = {spec.hash or "": spec for spec in details}
+    if len(specs) == len(details) and _are_usual(specs):
+        return specs
+    return _checked(details, line_at)
+
+
+def _are_usual(specs: dict[str, Spec]) -> bool:
+    """Tell whether entries are beyond doubt, all at once: looking at each takes many times as long."""
+    entries = specs.values()
+    try:
+        versions = {version for (version,) in [spec.versions for spec in entries]}
+    except ValueError:
+        return False
+    sizes = {spec.size for spec in entries}
+    return sizes <= _NO_SIZE and "" not in specs and "".join(specs).isalnum() and all(map(str.strip, versions))
+
+
+_NO_SIZE: Final = frozenset({"-", None})
+
+
+def _checked(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str, Spec]:
     specs: dict[str, Spec] = {}
     for position, spec in enumerate(details):
         if spec.size != "-":

@@ -34,7 +34,7 @@ def parse(text: str) -> Spec:
     variants: list[str] = []
     position = start.end()
     while match := _PART.match(text, position):
-        if match["end"] is not None:
+        if match.lastgroup == "end":
             break
         _take(match, fields, variants)
         position = match.end()
@@ -55,15 +55,18 @@ def parse(text: str) -> Spec:
 
 def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:
     """Put one part of a spec where it belongs."""
-    key = next((name for name in ("version", "compiler") if match[name]), match["key"])
-    if match["switch"]:
-        variants.append(re.sub("^-", "~", match["switch"]))
-    elif key not in _FIELDS:
+    kind = match.lastgroup or ""
+    part = match[kind]
+    if kind == "switch":
+        variants.append("~" + part[1:] if part[0] == "-" else part)
+        return
+    key = match["key"] if kind == "value" else kind
+    if key not in _FIELDS:
         variants.append(match[0].strip())
     elif key in fields:
         raise ValueError(f"expected one {key}, found another at character {match.start() + 1}")
     else:
-        fields[key] = match["version"] or match["compiler"] or match["value"]
+        fields[key] = part
 
 
 _FIELDS: Final = frozenset({"version", "compiler", "arch", "platform", "os", "target"})
