@@ -151,7 +151,7 @@ def summary(page: Page) -> Summary:
     versions = {spec.versions[0] for spec in specs}
     compilers = {_compiler(written).text for written in {spec.compiler for spec in specs} if written}
     compilers.discard("")
-    stacks = set[str]().union(*[spec.stacks for spec in specs])
+    stacks = {stack for spec in specs for stack in spec.stacks}
     return Summary(sorted(versions, key=_place_of_version), sorted(compilers), sorted(stacks))
 
 

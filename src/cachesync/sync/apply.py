@@ -128,7 +128,7 @@ class Apply:
             self.report.problems.append(Problem(change.page, change.record.problem, change.record.line))
         else:
             setattr(pages, look.outcome, getattr(pages, look.outcome) + 1)
-        fresh = sum(put.fresh for put in change.puts)
+        fresh = [put.fresh for put in change.puts].count(True)
         if change.record:
             self.written[change.page] = change.record.specs
         self.report.specs.added += fresh
@@ -143,13 +143,13 @@ class Apply:
                 return None
             return _Look(page_change(todo, {}, self._before(todo), None), "deleted")
         match read(self._source, todo.entry):
+            case Content() as content:
+                return self._content(todo, content)
+            case Unreadable(message):
+                return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
             case Moving():
                 self.report.again = True
                 return None
-            case Unreadable(message):
-                return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
-            case Content() as content:
-                return self._content(todo, content)
 
     def _content(self, todo: Todo, content: Content) -> _Look:
         digest = content_digest(content.data)

@@ -43,6 +43,8 @@ def freshness(signature: Signature, now_ns: int) -> float:
     change time in the future is a clock that is ahead, and can't be trusted before it is past.
     """
     mtime_age, ctime_age = now_ns - signature.mtime_ns, now_ns - signature.ctime_ns
+    if mtime_age >= _COARSE_SLACK and ctime_age >= _COARSE_SLACK:  # as nearly all pages are
+        return 0
     wait = max(0, _slack(signature.ctime_ns) - ctime_age)
     mtime_slack = _slack(signature.mtime_ns)
     if mtime_age >= -mtime_slack:

@@ -106,13 +106,14 @@ def _plain(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
 
+_DIGESTS_KEY: Final = f',"{DIGESTS}":'.encode()
 _encode: Final = msgspec.json.Encoder().encode  # bytes become base64
 _encode_digests: Final = msgspec.msgpack.Encoder().encode
 
 
 def record_source(record: PageRecord, digests: Digests) -> bytes:
     """Return a page document's fields as JSON."""
-    return b'%b,"%b":%b}' % (_encode(record)[:-1], DIGESTS.encode(), _encode(_encode_digests(digests)))
+    return b"".join((_encode(record)[:-1], _DIGESTS_KEY, _encode(_encode_digests(digests)), b"}"))
 
 
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
