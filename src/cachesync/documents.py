@@ -284,6 +284,7 @@ def _variants(variants: list[str]) -> str:
 _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")
 
 
+@lru_cache(maxsize=4096)
 def _tag_date(tag: str) -> str | UnsetType:
     match = _DATE.search(tag)
     if not match:

@@ -1,8 +1,8 @@
 """Pages: bytes → :class:`Page` | :class:`Problem`.
 
 Two ways lead to the same page. Real pages have ``spec_details`` as one line of JSON, which the fast way reads with
-typed structs. Whatever else a page may be (older shapes, edited by hand, broken) takes the safe way: YAML with text
-as written. A 2.7 MB page takes 0.03 s the one way and seconds the other.
+typed structs, or, those of 2022, a line for each spec string. Whatever else a page may be (edited by hand, broken)
+takes the safe way: YAML with text as written. A 2.7 MB page takes 0.03 s the one way and seconds the other.
 """
 
 import hashlib
