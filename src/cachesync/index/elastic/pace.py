@@ -7,6 +7,7 @@ MIN_BYTES: Final = 250_000
 """What a bulk request weighs on the wire at first, and at least; a larger document goes alone."""
 
 MAX_IN_FLIGHT: Final = 8
+_AT_HAND: Final = 2
 _QUICK_SECONDS: Final = 1.0
 _SLOW_SECONDS: Final = 5.0
 
@@ -21,7 +22,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.bytes = START_BYTES
-        self._in_flight = 2.0
+        self._in_flight = float(_AT_HAND)
 
     @property
     def in_flight(self) -> int:
@@ -30,7 +31,7 @@ class Pace:
 
     def answered(self, seconds: float, took: float) -> None:
         """A request was answered after ``seconds``, of which the server says it worked ``took``."""
-        wanted = min(MAX_IN_FLIGHT, max(2, round(2 * seconds / max(took, 0.001))))
+        wanted = min(MAX_IN_FLIGHT, max(_AT_HAND, round(_AT_HAND * seconds / max(took, 0.001))))
         self._in_flight += max(-1.0, min(wanted - self._in_flight, 1.0)) / 4
         if seconds > _SLOW_SECONDS:
             self.bytes = max(MIN_BYTES, self.bytes // 2)
