@@ -17,7 +17,8 @@ _DEFAULTS: Final = Pages()
 def changes(root: Path) -> list[PageChange]:
     """Return the change of every page, as ``reindex`` makes it: parsed, rendered, with digests and its record."""
     source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude), _DEFAULTS.max_bytes)
-    apply = Apply(source, None, plan(scan(source), [], {}), Guard(1, consent=True), {})
+    found = scan(source)
+    apply = Apply(source, None, found, plan(found, [], {}), Guard(1, consent=True), {})
     made = list(apply.changes())
     assert not apply.report.problems
     return made

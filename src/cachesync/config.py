@@ -90,6 +90,10 @@ def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError("expected no blanks in it")
     if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
         raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
+    if any(not re.match(r"https?://[^/]+:\d+", url) for url in servers):
+        raise ValueError("expected a port, as in http://localhost:9200")
+    if len(set(urls)) < len(urls):
+        raise ValueError("expected each server once")
     return urls
 
 

@@ -4,13 +4,15 @@ import json
 import os
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
-from cachesync.documents import FIELDS
+from cachesync.documents import FIELDS, fitting
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Index, PageChange, Remembered, Status
 from cachesync.index.elastic import mapping
 from cachesync.index.embedded import folder, schema
+from cachesync.index.generations import to_keep
 from cachesync.ledger import digests
 from cachesync.search.request import Facet, Filter, Request, SortKey
 from tests.contract.conftest import OpenIndex
@@ -193,7 +195,11 @@ def test_an_index_with_other_fields_goes_on_as_it_is_until_a_reindex(
         live = writer.live()
         assert live
         assert live.outdated
-        write(live, [change_for(path, data) for path, data in PAGES.items()])
+        assert live.fields == set(older)
+        for path, data in PAGES.items():
+            change = change_for(path, data)
+            puts = [msgspec.structs.replace(each, source=fitting(each.source, live.fields)) for each in change.puts]
+            assert write(live, [change._replace(puts=puts)]) == [path]
     reader = index.reader()
     assert reader.outdated
     found = reader.search(Request(filters=(Filter("os", ("rhel8",)),), facets=(Facet("os"),)))
@@ -246,3 +252,38 @@ def test_a_discarded_generation_is_gone(index: Index) -> None:
         with pytest.raises(IndexUnusableError):
             writer.promote(generation)
     assert held(index) == expected(PAGES)
+
+
+def test_whatever_happens_after_the_swap_what_went_live_stays(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(index, PAGES)
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        monkeypatch.setattr(type(writer), "_prune", interrupted)
+        generation = writer.build()
+        write(generation, [change_for(A, PAGES[A])])
+        with pytest.raises(KeyboardInterrupt):
+            writer.promote(generation)
+        writer.discard(generation)
+    monkeypatch.undo()
+    assert held(index) == expected({A: PAGES[A]})
+    with index.writer(1) as writer:
+        assert writer.live()
+    assert len(index.status().kept) == 1, "the next writer removes what was left"
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("finished", "live", "keep", "kept"),
+    [
+        ([1, 2, 3], 4, 2, [3, 2]),
+        ([1, 2, 3], 4, 0, []),
+        ([1, 2, 5], 3, 1, [2]),
+        ([1, 2, 5], None, 2, [5, 2]),
+        ([], 1, 1, []),
+    ],
+)
+def test_which_generations_are_kept(finished: list[int], live: int | None, keep: int, kept: list[int]) -> None:
+    assert to_keep(finished, live, keep) == kept

@@ -154,6 +154,96 @@ def test_something_foreign_in_the_indexs_place_is_left_alone(elastic: Sandbox, w
     assert elastic.ask("") == before
 
 
+def test_a_foreign_index_with_the_name_of_a_generation_is_left_alone(elastic: Sandbox) -> None:
+    put(elastic.root, page(entry()))
+    foreign = f"{elastic.name}-1"
+    elasticsearch.request(f"{elastic.url}/{foreign}", "PUT", {"mappings": {"properties": {"x": {"type": "long"}}}})
+    before = elastic.ask("")[foreign]
+    elastic.run("sync")
+    assert elastic.json("status")["generation"] == f"{elastic.name}-2"
+    assert elastic.documents() == elastic.rendered()
+    elastic.run("reindex")
+    elastic.run("reindex")
+    assert elastic.ask("")[foreign] == before
+
+
+def test_older_generations_that_cannot_be_removed_are_no_harm(elastic: Sandbox) -> None:
+    put(elastic.root, page(entry("1")))
+    elastic.run("sync")
+    elastic.run("reindex")
+    block = f"{elastic.url}/{elastic.name}-1/_settings"
+    elasticsearch.request(block, "PUT", {"index.blocks.read_only": True})
+    assert "left for the next run" in elastic.run("reindex").stderr
+    is_whole(elastic)
+    assert elastic.json("status")["generation"] == f"{elastic.name}-3"
+    elasticsearch.request(block, "PUT", {"index.blocks.read_only": None})
+    elastic.run("sync")
+    assert f"{elastic.name}-1" not in elastic.ask("")
+    is_whole(elastic)
+
+
+def test_without_a_ledger_an_emptied_root_empties_nothing(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=5)
+    elastic.run("sync")
+    (elastic.root / "_cache").rename(elastic.folder / "away")
+    elasticsearch.request(f"{elastic.url}/{elastic.name}-pages-1", "DELETE")
+    assert "--allow-mass-delete" in elastic.run("sync", expect=4).stderr
+    assert f"{elastic.name}-1" in elastic.ask("")
+    (elastic.folder / "away").rename(elastic.root / "_cache")
+    elastic.run("sync")
+    is_whole(elastic)
+
+
+def test_without_aliases_kept_generations_are_kept_and_guard(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=5)
+    elastic.run("sync")
+    elastic.run("reindex")
+    for kind, alias in (("", elastic.name), ("-pages", f"{elastic.name}-pages")):
+        elasticsearch.request(f"{elastic.url}/{elastic.name}{kind}-2/_alias/{alias}", "DELETE")
+    (elastic.root / "_cache").rename(elastic.folder / "away")
+    elastic.run("sync", expect=4)
+    assert {f"{elastic.name}-1", f"{elastic.name}-2"} <= set(elastic.ask(""))
+    (elastic.folder / "away").rename(elastic.root / "_cache")
+    elastic.run("sync")
+    is_whole(elastic)
+    assert elastic.json("status")["kept_generations"] == [f"{elastic.name}-2"]
+
+
+def index_by_hand(elastic: Sandbox, index: str, id: str, document: dict[str, Any]) -> None:
+    elasticsearch.request(f"{elastic.url}/{elastic.name}{index}/_doc/{id}?refresh=true", "PUT", document)
+
+
+def test_documents_of_others_go(elastic: Sandbox) -> None:
+    put(elastic.root, page(entry("1")))
+    elastic.run("sync")
+    index_by_hand(elastic, "-1", "foreign", {"page": path_of(), "package": "zlib"})
+    index_by_hand(elastic, "-1", "other", {"page": "_cache/no/where/specs.md", "package": "zlib"})
+    found = elastic.json("verify", expect=1)
+    assert (found["extra"], found["missing"], found["different"]) == (2, 0, 0)
+    assert elastic.json("sync")["specs"]["deleted"] == 2
+    is_whole(elastic)
+    elastic.run("verify")
+    index_by_hand(elastic, "-1", "foreign", {"package": "zlib"})
+    assert "of no page" in elastic.run("verify", expect=3).stderr
+    elastic.run("sync")
+    is_whole(elastic)
+
+
+@pytest.mark.parametrize("damage", [{"page": path_of()}, {"page": path_of(), "digests": "AAAA"}])
+def test_a_damaged_ledger_is_made_anew(elastic: Sandbox, damage: dict[str, Any]) -> None:
+    put(elastic.root, page(entry("1")))
+    put(elastic.root, page(entry("1")), "other")
+    elastic.run("sync")
+    good = elasticsearch.request(f"{elastic.url}/{elastic.name}-pages-1/_search")["hits"]["hits"]
+    whole = next(hit["_source"] for hit in good if hit["_source"]["page"] == path_of())
+    index_by_hand(
+        elastic, "-pages-1", path_of().replace("/", "%2F"), damage if len(damage) == 1 else {**whole, **damage}
+    )
+    put(elastic.root, page(entry("2")))
+    elastic.run("sync")
+    is_whole(elastic)
+
+
 @pytest.fixture
 def template(elastic: Sandbox) -> Iterator[dict[str, Any]]:
     """An index template of others; the test says what it puts on indices."""

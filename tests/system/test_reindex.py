@@ -1,5 +1,6 @@
 """`cachesync reindex`, `rollback` and `verify`, from outside."""
 
+import errno
 import os
 import random
 import signal
@@ -8,12 +9,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cachesync.index.base import Index, PageChange, Put, Reader, Remembered
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
+from cachesync.pages.pattern import Pattern
+from cachesync.sync import turn
+from cachesync.sync.guard import Guard
+from cachesync.sync.scan import Source
 from examples.pages import write_tree
 from tests.support.pages import entry, page, path_of, put
 from tests.support.sandbox import Sandbox
@@ -284,3 +290,41 @@ def test_verify_compares_problem_pages_with_their_last_good_state(sandbox: Sandb
     sandbox.run("sync", expect=1)
     found = sandbox.json("verify", expect=1)
     assert (found["differing"], found["specs"], len(found["problems"])) == ([], 1, 1)
+
+
+def test_a_repair_that_would_lose_too_much_is_refused(sandbox: Sandbox) -> None:
+    for number in range(4):
+        put(sandbox.root, page(entry("1"), title=f"p{number}"), f"p{number}")
+    sandbox.run("sync")
+    for number in range(3):
+        (sandbox.root / path_of(f"p{number}")).unlink()
+    done = sandbox.run("verify", "--repair", expect=4)
+    assert "--allow-mass-delete" in done.stderr
+    assert "repaired" not in done.stdout
+    assert len(sandbox.documents()) == 4
+
+
+def test_pages_that_cannot_be_looked_at_keep_their_documents(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that can't be listed is no folder without pages, in a reindex either."""
+    for tag in ("a", "b", "c", "d"):
+        put(sandbox.root, page(entry("1"), entry("2"), tag=tag), tag=tag)
+    sandbox.run("sync")
+    whole = sandbox.documents()
+    listed = os.scandir
+
+    def denied(path: str | int) -> Any:
+        if str(path).rstrip("/").endswith("_cache/a"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    source = Source(sandbox.root, Pattern(("_cache/**/specs.md",)), 1_000_000)
+    for _ in range(2):
+        with index_of(sandbox).writer(5) as writer:
+            report = turn.reindex(source, writer, Guard(0.5), lambda _done, _total: None)
+        assert [each.page for each in report.problems] == ["_cache/a"]
+        assert report.lost == 0
+        assert sandbox.documents() == whole
+    monkeypatch.undo()
+    state = sandbox.json("sync")
+    assert (state["pages"]["unchanged"], state["specs"]) == (4, {"added": 0, "updated": 0, "deleted": 0})

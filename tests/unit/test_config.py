@@ -111,6 +111,8 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("index: {url: 'embedded:'}", "index.url: expected"),
         ("index: {url: 'http://user:canary@h:9200'}", "index.url: expected no user and password in it"),
         ("index: {url: 'http://h 9200'}", "index.url: expected no blanks"),
+        ("index: {url: 'http://localhost'}", "index.url: expected a port"),
+        ("index: {url: ['http://a:1', 'http://a:1']}", "index.url: expected each server once"),
         ("index: {url: 'embedded:~nobody-of-this-name/x'}", "index.url: expected a path"),
         ('index: {url: "embedded:a\\0b"}', "index.url: expected no blanks"),
         ("index: {name: 'Upper'}", "index.name: expected small letters"),

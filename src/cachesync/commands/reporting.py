@@ -23,6 +23,16 @@ def finish(report: Report, wiring: Wiring, command: str, *, as_json: bool, dry_r
         print_json(report.to_json())
     else:
         _print(report, dry_run)
+    require_all_done(report, wiring, command)
+    return 1 if report.problems else 0
+
+
+def require_all_done(report: Report, wiring: Wiring, command: str) -> None:
+    """Make sure that nothing was held back.
+
+    Raises:
+        RefusedError: the guard has held something back.
+    """
     if report.held:
         raise RefusedError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
@@ -30,7 +40,6 @@ def finish(report: Report, wiring: Wiring, command: str, *, as_json: bool, dry_r
             f"{plural(len(report.held), 'page')} kept as before: {_some(report.held)}\n"
             f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
         )
-    return 1 if report.problems else 0
 
 
 def _some(pages: list[str]) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from cachesync.commands.output import plural, print_json, printable
 from cachesync.commands.wiring import Wiring
+from cachesync.errors import IndexUnusableError
 from cachesync.search import text
 from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
 
@@ -60,7 +61,10 @@ def search(
     )
     if sort is not None:
         request = request._replace(ranks=(), order=parse_order(sort))
-    answer = wiring.index.reader().search(request)
+    try:
+        answer = wiring.index.reader().search(request)
+    except IndexUnusableError:  # perhaps another generation took its place just then
+        answer = wiring.index.reader().search(request)
     if as_json:
         print_json(_json(answer, round((time.perf_counter() - start) * 1000, 3)))
     else:

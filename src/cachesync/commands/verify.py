@@ -3,6 +3,7 @@
 import click
 
 from cachesync.commands.output import plural, print_json, printable, progress
+from cachesync.commands.reporting import require_all_done
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
 from cachesync.pages.page import by_page
 from cachesync.sync import turn
@@ -26,7 +27,8 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
         with wiring.index.writer(WRITER_WAIT) as writer, progress("repair") as show:
             verdict = compare(wiring.source, wiring.index.reader(fresh=True))
             if verdict.differing:
-                turn.sync(wiring.source, writer, wiring.guard(False), show, set(verdict.differing))
+                report = turn.sync(wiring.source, writer, wiring.guard(False), show, set(verdict.differing))
+                require_all_done(report, wiring, "sync")
     else:
         verdict = compare(wiring.source, wiring.index.reader(fresh=True))
     if as_json:

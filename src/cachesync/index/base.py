@@ -5,7 +5,7 @@ spec documents and, beside them, the ledger that describes them, so both are alw
 together.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -92,7 +92,14 @@ class Reader(Protocol):
 
     @property
     def outdated(self) -> bool:
-        """It was made by a version with other fields or documents. It works, and a reindex brings it up to date."""
+        """It was made by a version with other fields or documents. It works, and a reindex brings it up to date.
+
+        Until then its documents have no other fields than ``fields``.
+        """
+
+    @property
+    def fields(self) -> Collection[str]:
+        """The fields that its documents may have."""
 
     def records(self) -> Iterator[PageRecord]:
         """Walk the ledger, in any order."""
@@ -141,7 +148,13 @@ class Writer(Protocol):
         """Open the live generation; None where there is none to use: none yet, or damaged."""
 
     def replaced(self) -> Reader | None:
-        """Open the generation that ``live`` wouldn't, as far as it can be read; None where there is none."""
+        """Open what a new generation would take the place of: the live one, or what is left where none is.
+
+        Its ledger can be read, its documents perhaps not. None: there is nothing.
+
+        Raises:
+            IndexUnusableError: there is something, and its ledger can't be read.
+        """
 
     def held(self) -> bool:
         """Tell whether a rollback has gone back to the live generation, which stays as it is until a reindex."""
@@ -156,10 +169,13 @@ class Writer(Protocol):
         """
 
     def discard(self, generation: Generation) -> None:
-        """Remove a generation that was built and won't be promoted."""
+        """Remove a generation that was built, unless it has become the live one."""
 
     def promote(self, generation: Generation) -> None:
-        """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones."""
+        """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones.
+
+        What can't be removed is left for the next writer: once it is live, nothing is raised any more.
+        """
 
     def rollback(self) -> str:
         """Go back to the generation before the live one, hold it, and return its name.

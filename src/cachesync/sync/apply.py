@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from cachesync.documents import Rendered, key_of, render, summary
+from cachesync.documents import Rendered, document_id, fitting, key_of, render, summary
 from cachesync.index.base import PageChange, Reader, Remembered, Written
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest, digests, refusal
 from cachesync.pages.page import Page, Problem, parse
@@ -16,7 +16,7 @@ from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
 from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
 from cachesync.sync.report import Report
-from cachesync.sync.scan import Source
+from cachesync.sync.scan import Scan, Source
 
 
 class _Look(NamedTuple):
@@ -39,6 +39,7 @@ class Apply:
         self,
         source: Source,
         index: Reader | None,
+        found: Scan,
         plan: Plan,
         guard: Guard,
         phases: dict[str, float],
@@ -46,7 +47,8 @@ class Apply:
     ) -> None:
         """``index`` is the generation that the plan was made for; None: there is none yet.
 
-        ``earlier`` is the generation that it is to replace: pages that can't be used now keep their documents of then.
+        ``earlier`` is the generation that it is to replace: pages that can't be used or looked at now keep their
+        documents of then.
         """
         self.pages = len(plan.read) + len(plan.gone)
         """How many pages there are to look at."""
@@ -57,6 +59,7 @@ class Apply:
         """How many documents each page has whose change was yielded."""
         self._source = source
         self._index = index
+        self._found = found
         self._plan = plan
         self._guard = guard
         self._earlier = earlier
@@ -70,7 +73,8 @@ class Apply:
         while everything else isn't held up.
         """
         loss = Loss(todo.record for todo in self._plan.gone if todo.record and todo.page not in self._plan.moved)
-        shrunk: list[tuple[Todo, int]] = []
+        shrunk: dict[str, int] = {}
+        shrinking: list[Todo] = []
         for todo in self._looked_up(_fresh_last(self._plan.read)):
             look = self._look(todo)
             if look is None:
@@ -79,17 +83,23 @@ class Apply:
                 loss.appeared(look.appeared)
             if look.shrunk:
                 loss.shrunk(look.shrunk)
-                shrunk.append((todo, look.shrunk))
+                shrunk[todo.page] = look.shrunk
+                shrinking.append(todo)
             elif self._counted(look):
                 yield look.change
+        yield from (look.change for look in self._out_of_sight() if self._counted(look))
         self.report.lost = loss.total()
+        losing = [*shrinking, *self._plan.gone]
         if self._guard.refuses(self.report.lost, self._plan.specs):
-            self.report.held = sorted(todo.page for todo in [*self._plan.gone, *(todo for todo, _ in shrunk)])
-            return
-        judged = {todo.page: by for todo, by in shrunk}
-        for todo in self._looked_up([*(todo for todo, _ in shrunk), *self._plan.gone]):
+            self.report.held = sorted(todo.page for todo in losing)
+        else:
+            yield from self._let_through(losing, shrunk)
+
+    def _let_through(self, losing: list[Todo], shrunk: dict[str, int]) -> Iterator[PageChange]:
+        """Yield what takes specs away, if each page is as the guard has let it through: it is looked at once more."""
+        for todo in self._looked_up(losing):
             look = self._look(todo)
-            if look is None or look.shrunk > judged.get(todo.page, 0):  # it isn't what the guard has let through
+            if look is None or look.shrunk > shrunk.get(todo.page, 0):
                 self.report.again = True
             elif self._counted(look):
                 yield look.change
@@ -141,7 +151,8 @@ class Apply:
         if todo.entry is None:
             if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):
                 return None
-            return _Look(page_change(todo, {}, self._before(todo), None), "deleted")
+            before, strays = self._before(todo)
+            return _Look(page_change(todo, {}, before, None, strays), "deleted")
         match read(self._source, todo.entry):
             case Content() as content:
                 return self._content(todo, content)
@@ -149,7 +160,7 @@ class Apply:
                 return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
             case Moving():
                 self.report.again = True
-                return None
+                return self._carried_over(todo, settled=False)
 
     def _content(self, todo: Todo, content: Content) -> _Look:
         digest = content_digest(content.data)
@@ -161,6 +172,8 @@ class Apply:
         rendered = render(page)
         if isinstance(rendered, Problem):
             return self._problem(todo, content.signature, rendered, content.settled, digest)
+        if self._index and self._index.outdated:
+            rendered = {key: fitting(text, self._index.fields) for key, text in rendered.items()}
         return self._good(todo, page, rendered, content, digest)
 
     def _good(self, todo: Todo, page: Page, rendered: Rendered, content: Content, digest: str) -> _Look:
@@ -178,7 +191,8 @@ class Apply:
             stacks=distinct.stacks,
             synced=self._synced,
         )
-        change = page_change(todo, rendered, self._before(todo), record)
+        before, strays = self._before(todo)
+        change = page_change(todo, rendered, before, record, strays)
         if todo.record is None:
             return _Look(change, "added", appeared=digest)
         return _Look(change, "updated", shrunk=max(0, todo.record.specs - len(rendered)))
@@ -191,24 +205,13 @@ class Apply:
         self, todo: Todo, signature: Signature, problem: Problem, settled: bool = False, digest: str | None = None
     ) -> _Look:
         """The page can't be used: its earlier documents stay, and the record says why."""
-        if todo.record is None and not todo.damaged and self._earlier:
-            known = self._earlier.remembered([todo.page]).get(todo.page)
-            rendered = _documents(self._earlier, todo.page) if known else {}
-            if known and rendered:
-                record = msgspec.structs.replace(
-                    known.record,
-                    signature=signature,
-                    settled=settled,
-                    digest=digest,
-                    pending=False,
-                    specs=len(rendered),
-                    synced=self._synced,
-                    problem=problem.message,
-                    line=problem.line,
-                )
-                return _Look(page_change(todo, rendered, {}, record), "unchanged", appeared=digest)
+        carried = self._carried_over(
+            todo, signature=signature, settled=settled, digest=digest, problem=problem.message, line=problem.line
+        )
+        if carried:
+            return carried
         record = todo.record or PageRecord(page=todo.page, signature=signature, settled=settled, synced="")
-        specs = record.specs if not todo.damaged else len(self._there(todo))
+        specs = len(self._there(todo)[0]) if todo.damaged else record.specs
         return self._record_only(
             todo,
             record,
@@ -220,32 +223,64 @@ class Apply:
             line=problem.line,
         )
 
+    def _carried_over(self, todo: Todo, **changes: Any) -> _Look | None:
+        """Take a page that can't be used now from the generation that is to be replaced, if it has documents there."""
+        if self._earlier is None or todo.record or todo.damaged:
+            return None
+        known = self._earlier.remembered([todo.page]).get(todo.page)
+        rendered = _stored(self._earlier, todo.page)[0] if known else {}
+        if not (known and rendered):
+            return None
+        changes |= {"pending": False, "specs": len(rendered), "synced": self._synced}
+        record = msgspec.structs.replace(known.record, **changes)
+        return _Look(page_change(todo, rendered, {}, record), "unchanged", appeared=record.digest)
+
+    def _out_of_sight(self) -> Iterator[_Look]:
+        """Carry over the pages of which nothing is known, since a folder above them can't be looked at."""
+        if self._earlier is None or not self._found.unread:
+            return
+        for record in self._earlier.records():
+            unseen = record.page not in self._found.entries and not self._found.covers(record.page)
+            if unseen and not (self._index and self._index.remembered([record.page])):
+                look = self._carried_over(Todo(record.page, None, None))
+                if look:
+                    yield look
+
     def _record_only(self, todo: Todo, record: PageRecord, **changes: Any) -> _Look:
         """Keep a page's documents and change what the ledger says of it, if anything does change."""
         after = msgspec.structs.replace(record, pending=False, **changes)
         writes = after != todo.record
         after.synced = self._synced
-        digests = (self._there(todo) if todo.damaged else self._before(todo)) if writes else {}
-        change = PageChange(todo.page, [], [], todo.record, after, digests)
+        there, strays = (self._there(todo) if todo.damaged else self._before(todo)) if writes else ({}, [])
+        change = PageChange(todo.page, [], strays, todo.record, after, there)
         return _Look(change, "unchanged", writes=writes)
 
-    def _before(self, todo: Todo) -> Digests:
-        """Return the digests of the documents that the index has, or may have in a moment."""
+    def _before(self, todo: Todo) -> tuple[Digests, list[str]]:
+        """Return the digests of the documents that the index has, or may have in a moment, and strays."""
         remembered = self._remembered.get(todo.page)
-        digests = remembered.digests if remembered else {}
-        if todo.damaged:
-            return {**dict.fromkeys(digests, b""), **self._there(todo)}
-        return digests
+        known = remembered.digests if remembered else {}
+        if not todo.damaged:
+            return known, []
+        there, strays = self._there(todo)
+        return {**dict.fromkeys(known, b""), **there}, strays
 
-    def _there(self, todo: Todo) -> Digests:
-        """Return the digests of the documents that the index has of a page, whatever the ledger says."""
-        if self._index is None:
-            return {}
-        return digests(_documents(self._index, todo.page))
+    def _there(self, todo: Todo) -> tuple[Digests, list[str]]:
+        """Return the digests of the documents that are really there, whatever the ledger says, and strays."""
+        documents, strays = _stored(self._index, todo.page) if self._index else ({}, [])
+        return digests(documents), strays
 
 
-def _documents(index: Reader, page: str) -> Rendered:
-    return {key_of(page, each.id): each.source for each in index.documents(page)}
+def _stored(index: Reader, page: str) -> tuple[Rendered, list[str]]:
+    """Return the documents of a page, and the ids of those that say they are of it though their ids say otherwise."""
+    start = document_id(page, "")
+    documents: Rendered = {}
+    strays = []
+    for each in index.documents(page):
+        if each.id.startswith(start):
+            documents[each.id[len(start) :]] = each.source
+        else:
+            strays.append(each.id)
+    return documents, strays
 
 
 _LOOKUP_PAGES: Final = 250

@@ -1,6 +1,6 @@
 """What to do: pure functions of what is on disk and what the ledger says."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -126,8 +126,13 @@ def _is_odd(path: str) -> bool:
     return path != f"{PREFIX}{identity(path)}{SUFFIX}"
 
 
-def page_change(todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None) -> PageChange:
-    """Compare a page's documents with those that the index has: write what is new or differs, delete what is gone."""
+def page_change(
+    todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None, strays: Sequence[str] = ()
+) -> PageChange:
+    """Compare a page's documents with those that the index has: write what is new or differs, delete what is gone.
+
+    ``strays`` are ids that the index has beside them, and that no document of the page can have.
+    """
     after = digests(rendered)
     start = document_id(todo.page, "")
     if before:
@@ -138,5 +143,5 @@ def page_change(todo: Todo, rendered: Rendered, before: Digests, record: PageRec
         ]
     else:
         puts = [Put(start + key, source, True) for key, source in rendered.items()]
-    deletes = [start + key for key in before if key not in after]
+    deletes = [*(start + key for key in before if key not in after), *strays]
     return PageChange(todo.page, puts, deletes, todo.record, record, after)

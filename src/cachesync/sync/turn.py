@@ -127,7 +127,8 @@ class _Pass(NamedTuple):
     """How many documents each page has that the pass has written."""
 
     def then(self, later: "_Pass") -> "_Pass":
-        written = {page: specs for page, specs in self.written.items() if page in later.found.entries}
+        found = later.found
+        written = {page: n for page, n in self.written.items() if page in found.entries or not found.covers(page)}
         return _Pass(self.report.then(later.report), later.found, written | later.written)
 
 
@@ -160,7 +161,7 @@ def _build(source: Source, writer: Writer, guard: Guard, progress: Progress) -> 
             _require_specs(generation, guard)
         if earlier and _loses_too_much(report, earlier, generation, filled.written, guard):
             writer.discard(generation)
-            return report
+            return Report(phases=report.phases, before=report.before, lost=report.lost, held=report.held)
         with _timed(report.phases, "promote"):
             writer.promote(generation)
         return report
@@ -184,17 +185,25 @@ def _filled(generation: Generation, source: Source, progress: Progress, earlier:
     """
     filled = _fill(generation, source, _ANYTHING, progress, earlier=earlier)
     for _ in range(MAX_TURNS):
-        with _timed(filled.report.phases, "check"):
-            if not filled.report.again and _is_whole(generation, source, filled):
-                break
+        if not filled.report.again and _is_whole(generation, source, filled):
+            return filled
         filled = filled.then(_fill(generation, source, _ANYTHING, progress, earlier=earlier))
+    if not _holds_what_was_written(generation, filled):
+        raise IndexUnavailableError(
+            f"{generation.generation} doesn't hold what was written to it, and therefore didn't go live"
+        )
+    filled.report.again = True
     return filled
 
 
 def _is_whole(generation: Generation, source: Source, filled: _Pass) -> bool:
-    """Tell whether the pages are as they were found, and the index holds as many documents of each as were written."""
-    held = {page: specs for page, specs in filled.written.items() if specs}
-    return scan(source) == filled.found and generation.counts() == held
+    """Tell whether the pages are as they were found, and the index holds what was written."""
+    with _timed(filled.report.phases, "check"):
+        return scan(source) == filled.found and _holds_what_was_written(generation, filled)
+
+
+def _holds_what_was_written(generation: Generation, filled: _Pass) -> bool:
+    return generation.counts() == {page: specs for page, specs in filled.written.items() if specs}
 
 
 def _require_specs(generation: Generation, guard: Guard) -> None:
@@ -236,7 +245,7 @@ _ANYTHING: Final = Guard(1, consent=True)
 
 
 def _replaced(writer: Writer) -> tuple[Reader | None, bool]:
-    """Open what is to be replaced; if its ledger can't be read, say so."""
+    """Open what is to be replaced; if there is something whose ledger can't be read, say so."""
     try:
         replaced = writer.replaced()
         if replaced:
@@ -264,7 +273,7 @@ def _prepare(
         found = scan(source)
     with _timed(phases, "plan"):
         todo = plan(found, index.records(), index.counts(), suspects) if index else plan(found, [], {})
-    return found, Apply(source, index, todo, guard, phases, earlier)
+    return found, Apply(source, index, found, todo, guard, phases, earlier)
 
 
 @contextmanager

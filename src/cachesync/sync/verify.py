@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from cachesync.documents import key_of, render
+from cachesync.documents import Rendered, document_id, fitting, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
@@ -65,7 +65,10 @@ def verify(source: Source, index: Reader) -> Verdict:
         known = index.remembered([side.page for side in chunk])
         for side in chunk:
             unseen.discard(side.page)
-            _compare(verdict, side, known.get(side.page), source, found)
+            expected = _expected(verdict, side, source, found)
+            if expected is not None and index.outdated:
+                expected = {key: fitting(text, index.fields) for key, text in expected.items()}
+            _compare(verdict, side, known.get(side.page), expected)
     for page in sorted(unseen):
         if found.covers(page):
             verdict.ledger += 1
@@ -81,7 +84,8 @@ def _merged(found: Scan, index: Reader) -> Iterator[_Side]:
         while page is not None and page < stored:
             yield _Side(page, found.entries[page], {})
             page = next(ahead, None)
-        there = {key_of(stored, each.id): document_digest(each.source) for each in documents}
+        start = document_id(stored, "")
+        there = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
         yield _Side(stored, found.entries.get(stored), there)
         if page == stored:
             page = next(ahead, None)
@@ -103,11 +107,9 @@ def _chunks(sides: Iterable[_Side]) -> Iterator[list[_Side]]:
         yield chunk
 
 
-def _compare(verdict: Verdict, side: _Side, known: Remembered | None, source: Source, found: Scan) -> None:
-    expected = _expected(verdict, side, source, found)
+def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: Rendered | None) -> None:
     remembered = known.digests if known else {}
-    if expected is None:
-        expected = remembered
+    expected = remembered if rendered is None else digests(rendered)
     there = side.there
     missing = len(expected.keys() - there.keys())
     extra = len(there.keys() - expected.keys())
@@ -123,7 +125,7 @@ def _compare(verdict: Verdict, side: _Side, known: Remembered | None, source: So
         verdict.differing.append(side.page)
 
 
-def _expected(verdict: Verdict, side: _Side, source: Source, found: Scan) -> Digests | None:
+def _expected(verdict: Verdict, side: _Side, source: Source, found: Scan) -> Rendered | None:
     """Return what the index should hold of a page; None: what it held before."""
     if side.entry is None:
         return {} if found.covers(side.page) else None
@@ -139,4 +141,4 @@ def _expected(verdict: Verdict, side: _Side, source: Source, found: Scan) -> Dig
             if isinstance(rendered, Problem):
                 verdict.problems.append(rendered)
                 return None
-            return digests(rendered)
+            return rendered

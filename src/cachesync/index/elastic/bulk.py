@@ -133,17 +133,16 @@ class Bulk:
         guard = [_GUARD] if is_delete(operations[0]) else []
         start = time.monotonic()
         answer = self._connection.bulk(alias, b"".join([*guard, *operations]))
-        self.pace.answered(time.monotonic() - start, answer["took"] / 1000)
-        items = answer["items"]
+        self.pace.answered(time.monotonic() - start, answer.get("took", 0) / 1000)
+        items = answer.get("items", [])
         if isinstance(items, msgspec.Raw):
             text = bytes(items)
             if text.count(_DONE) == len(operations):
                 return _Outcome()
             items = msgspec.json.decode(text)
         if len(items) != len(operations) + len(guard):
-            raise IndexUnavailableError(
-                f"Elasticsearch answered {len(items):,} of {len(operations) + len(guard):,} operations"
-            )
+            reason = f"an answer to {len(items):,} of {len(operations) + len(guard):,} operations"
+            return _Outcome(again=operations, reason=reason)
         return _sorted(operations, items[len(guard) :])
 
     def _refused(self, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
@@ -152,6 +151,7 @@ class Bulk:
             raise self._connection.explained(error) from error
         if len(operations) == 1:
             return Sent((Refusal(_id(operations[0]), reason_of(error)),))
+        self.pace.overloaded()
         half = len(operations) // 2
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
@@ -190,6 +190,7 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Ou
 
     Raises:
         IndexUnusableError: the index is gone.
+        IndexUnavailableError: we have no right to do this.
     """
     refused = []
     again = []
@@ -203,6 +204,8 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Ou
         kind = result.get("error", {}).get("type", "")
         if status == 404 and kind:
             raise IndexUnusableError(f"an index was deleted while it was written: {_reason(result)}")
+        if kind == "security_exception":
+            raise IndexUnavailableError(f"Elasticsearch refuses to let us write: {_reason(result)}")
         if status == 409:
             stale += 1
         elif status in BUSY or status >= 500 or kind == "cluster_block_exception":

@@ -7,6 +7,7 @@ from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.generation import Names
+from cachesync.index.generations import to_keep
 
 
 class Found(NamedTuple):
@@ -18,6 +19,8 @@ class Found(NamedTuple):
     pages: dict[str, Any] | None
     building: bool
     """It was never live."""
+    public: bool
+    """A public alias points to it."""
 
     @property
     def is_whole(self) -> bool:
@@ -35,12 +38,29 @@ class Catalog(NamedTuple):
 
     generations: dict[int, Found]
     live: int | None
-    """The generation that both public aliases point to, whole or not."""
+    """The generation that both public aliases point to."""
+    highest: int
+    """The highest number in use, also by indices that aren't ours."""
     aliases: dict[str, list[str]]
     """What the public aliases point to."""
 
+    @property
+    def building(self) -> list[Found]:
+        """What is being built, or was left by an interrupted build."""
+        return [found for found in self.generations.values() if found.building and not found.public]
 
-def look(connection: Connection, name: str) -> Catalog:
+    def kept(self, keep: int) -> list[Found]:
+        """Return what a rollback can go back to, the latest first."""
+        finished = [number for number, each in self.generations.items() if each.is_whole and not each.building]
+        return [self.generations[number] for number in to_keep(finished, self.live, keep)]
+
+    def superfluous(self, keep: int) -> list[Found]:
+        """Return what isn't needed any more once there is a live generation."""
+        needed = [found.names.number for found in self.kept(keep)]
+        return [found for number, found in self.generations.items() if number not in needed and not found.public]
+
+
+def look(connection: Connection, name: str, patience: float | None = None) -> Catalog:
     """List what there is under a name.
 
     Raises:
@@ -53,13 +73,16 @@ def look(connection: Connection, name: str) -> Catalog:
             ignore_unavailable=True,
             allow_no_indices=True,
             features=["aliases", "mappings"],
-        )
+        ),
+        patience=patience,
     )
     generations: dict[int, Found] = {}
     aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}
+    highest = 0
     pattern = re.compile(rf"{re.escape(name)}(-pages)?-(\d+)")
     for index, described in found.items():
         match = pattern.fullmatch(index)
+        highest = max(highest, int(match[2]) if match else 0)
         ours = match is not None and mapping.is_ours(described["mappings"], name)
         if index in aliases:
             raise UsageError(
@@ -76,11 +99,12 @@ def look(connection: Connection, name: str) -> Catalog:
         if match and ours:
             number = int(match[2])
             names = Names(name, number)
-            before = generations.get(number, Found(names, None, None, building=False))
+            before = generations.get(number, Found(names, None, None, building=False, public=False))
             building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
             part = {"pages" if match[1] else "specs": described["mappings"]}
-            generations[number] = before._replace(building=building, **part)
-    return Catalog(generations, _live(name, generations, aliases), aliases)
+            public = before.public or not aliases.keys().isdisjoint(described["aliases"])
+            generations[number] = before._replace(building=building, public=public, **part)
+    return Catalog(generations, _live(name, generations, aliases), highest, aliases)
 
 
 def _live(name: str, generations: dict[int, Found], aliases: dict[str, list[str]]) -> int | None:

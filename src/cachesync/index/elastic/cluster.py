@@ -1,19 +1,20 @@
 """The index in a cluster: its generations behind two aliases, and who writes."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
-from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Generation, Reader, Status, Writer
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.catalog import Catalog, Found, look
-from cachesync.index.elastic.connection import Connection, reason_of
+from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
 from cachesync.index.elastic.lease import Lease
+from cachesync.index.generations import to_keep
 from cachesync.index.server import Layout, Server
 from cachesync.log import get_logger
 
@@ -24,6 +25,9 @@ READ_PATIENCE: Final = 3.0
 
 WRITE_PATIENCE: Final = 60.0
 """Seconds that a writer waits: long enough for a node to be restarted."""
+
+_TIDY_PATIENCE: Final = 2.0
+"""Seconds that removing an unfinished generation may take: else the next writer does it."""
 
 _ROOM: Final = 1.2
 """How much room a new generation needs, in sizes of the live one."""
@@ -86,7 +90,7 @@ class ElasticIndex:
         return Status(
             holder=str(state.holder) if alive else None,
             held=live is not None and live.names.specs == state.held,
-            kept=[each.names.specs for each in _kept(catalog)],
+            kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
         )
 
     @contextlib.contextmanager
@@ -110,17 +114,6 @@ def _opened(connection: Connection, found: Found, lease: Lease | None, *, buildi
     return ElasticGeneration(connection, found.names, found.specs, lease, building=building)
 
 
-def _kept(catalog: Catalog) -> list[Found]:
-    """Return what a rollback can go back to, the latest first."""
-    if catalog.live is None:
-        return []
-    return [
-        found
-        for number, found in sorted(catalog.generations.items(), reverse=True)
-        if number < catalog.live and found.is_whole and not found.building
-    ]
-
-
 class _ElasticWriter:
     """The one writer."""
 
@@ -132,10 +125,7 @@ class _ElasticWriter:
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
-        catalog = look(self._connection, self._name)
-        if any(found.building for found in catalog.generations.values()):
-            self._lease.claim()
-            self._remove(found for found in catalog.generations.values() if found.building)
+        catalog = self._tidied(look(self._connection, self._name))
         if catalog.live is None:
             if any(catalog.aliases.values()):
                 _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
@@ -148,13 +138,31 @@ class _ElasticWriter:
         generation.refresh()
         return generation
 
+    def _tidied(self, catalog: Catalog) -> Catalog:
+        """Remove what an earlier writer has left behind."""
+        if not (catalog.building or (catalog.live and self._superfluous(catalog))):
+            return catalog
+        self._lease.claim()
+        try:
+            self._remove(lambda now: [*now.building, *(self._superfluous(now) if now.live else [])], _TIDY_PATIENCE)
+        except IndexUnavailableError as error:
+            self._lease.check()
+            _log.warning("what an earlier run has left can't be removed", reason=str(error))
+        return look(self._connection, self._name)
+
+    def _superfluous(self, catalog: Catalog) -> list[Found]:
+        return catalog.superfluous(self._layout.keep_generations)
+
     def replaced(self) -> Reader | None:
-        """Open the generation that the alias of pages points to, if it is whole."""
+        """Open the generation that is live in part, or else the latest one."""
         catalog = look(self._connection, self._name)
-        pages = catalog.aliases[f"{self._name}-pages"]
-        for found in catalog.generations.values():
-            if [found.names.pages] == pages and found.is_whole:
-                return ElasticGeneration(self._connection, found.names, found.specs or {}, None)
+        finished = [found for found in catalog.generations.values() if not found.building]
+        for found in sorted(finished, key=lambda each: (each.public, each.names.number), reverse=True):
+            if found.pages is not None and mapping.is_usable(found.pages):
+                specs = found.specs or mapping.specs_mapping(self._name)
+                return ElasticGeneration(self._connection, found.names, specs, None)
+        if finished:
+            raise IndexUnusableError(f"of the index {self._name} there is no ledger that can be read")
         return None
 
     def held(self) -> bool:
@@ -168,24 +176,26 @@ class _ElasticWriter:
     def build(self) -> Generation:
         """Make the two indices of a new generation, laid out for loading."""
         self._lease.claim()
+        self._remove(lambda now: now.building)
         catalog = look(self._connection, self._name)
-        self._remove(found for found in catalog.generations.values() if found.building)
         self._require_room(catalog)
-        names = Names(self._name, self._lease.next_generation(max(catalog.generations, default=0) + 1))
+        names = Names(self._name, self._lease.next_generation(catalog.highest + 1))
         specs, pages = names.aliases(building=True)
         wanted = mapping.specs_mapping(self._name)
         try:
             self._create(names.specs, specs, wanted)
             self._create(names.pages, pages, mapping.pages_mapping(self._name))
-        except BaseException:
-            self._delete([names.specs, names.pages])
+        except CachesyncError:
+            self._discard(names)
             raise
         return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
 
     def discard(self, generation: Generation) -> None:
-        """Remove a generation that was built and won't be promoted."""
-        names = _names_of(generation)
-        self._delete([names.specs, names.pages])
+        """Remove a generation that was built, unless it has become the live one."""
+        self._discard(_names_of(generation))
+
+    def _discard(self, names: Names) -> None:
+        self._remove(lambda now: [found for found in now.building if found.names == names], _TIDY_PATIENCE)
 
     def promote(self, generation: Generation) -> None:
         """Give a generation its real settings, and point both aliases to it in one call."""
@@ -193,15 +203,19 @@ class _ElasticWriter:
         self._settle(names)
         catalog = look(self._connection, self._name)
         self._point_to(names, catalog, building=True)
-        self._prune(names, catalog)
+        try:
+            self._prune(names, catalog)
+        except CachesyncError as error:
+            _log.warning("older generations are left for the next run to remove", reason=str(error))
 
     def rollback(self) -> str:
         """Point both aliases back to the generation before."""
         self._lease.claim()
         catalog = look(self._connection, self._name)
-        before = next(iter(_kept(catalog)), None)
-        if before is None:
+        before = next(iter(catalog.kept(1)), None)
+        if before is None or catalog.live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
+        _opened(self._connection, before, None).size()  # it can be searched
         self._lease.hold(before.names.specs)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         return before.names.specs
@@ -253,24 +267,20 @@ class _ElasticWriter:
             _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
 
     def _prune(self, live: Names, before: Catalog) -> None:
-        """Remove all generations but the live one and those that a rollback can go back to.
+        """Remove what a rollback needn't go back to; what is newer than the one before was left by a rollback."""
+        finished = [number for number, each in before.generations.items() if each.is_whole and not each.building]
+        bound = live.number if before.live is None else before.live + 1
+        kept = to_keep(finished, bound, self._layout.keep_generations)
+        self._remove(
+            lambda now: [found for number, found in now.generations.items() if number not in kept], _TIDY_PATIENCE
+        )
 
-        The latest of these is the one that was live until now; what is newer was left by a rollback.
-        """
-        replaced = before.live or 0
-        old = [found for number, found in sorted(before.generations.items(), reverse=True) if number != live.number]
-        kept = [found for found in old if found.names.number <= replaced and found.is_whole and not found.building]
-        self._remove(found for found in old if found not in kept[: self._layout.keep_generations])
-
-    def _remove(self, generations: Any) -> None:
-        indices = [index for found in generations for index in found.indices]
-        if indices:
-            self._delete(indices)
-
-    def _delete(self, indices: list[str]) -> None:
-        """Delete indices one by one: some may be gone."""
-        for index in indices:
-            self._connection.call(partial(_delete_index, index=index))
+    def _remove(self, choose: Callable[[Catalog], Iterable[Found]], patience: float | None = None) -> None:
+        """Remove generations, chosen from those that are there now, if we are the writer still. Never a public one."""
+        self._lease.confirm(patience)
+        for found in choose(look(self._connection, self._name, patience)):
+            for index in [] if found.public else found.indices:
+                self._connection.call(partial(_delete_index, index=index), patience=patience)
 
     def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
         """Make an index and look whether it became what was asked for.
@@ -287,8 +297,7 @@ class _ElasticWriter:
                 (BadRequestError,),
             )
         except BadRequestError as error:
-            found = "resource_already_exists" in str(error.body)
-            if not found:
+            if kind_of(error) != "resource_already_exists_exception":  # it was us: an answer was lost
                 raise self._connection.explained(error) from error
         made = self._connection.call(lambda client: client.indices.get(index=index))[index]
         changed = mapping.difference(wanted, made["mappings"]) or _foreign(made, alias)

@@ -35,6 +35,9 @@ REQUEST_SECONDS: Final = 30.0
 BUSY: Final = frozenset({429, 502, 503, 504})
 """How a server, or a proxy before it, says that it can't now."""
 
+_LEAST_SECONDS: Final = 5.0
+"""How long one request may take for which there is little patience."""
+
 _FIRST_DELAY: Final = 0.1
 _MAX_DELAY: Final = 10.0
 
@@ -129,11 +132,14 @@ class Connection:
             IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
             IndexUnusableError: what is asked for isn't there.
         """
+        client = self._client
+        if patience is not None:
+            client = client.options(request_timeout=max(_LEAST_SECONDS, patience))
         waits = delays()
         deadline: float | None = None
         while True:
             try:
-                answer = request(self._client)
+                answer = request(client)
             except expected:
                 raise
             except (ApiError, TransportError) as error:
@@ -198,6 +204,8 @@ class Connection:
                 f"{url} refuses the credentials: check index.api_key, or index.username and index.password"
             )
         if isinstance(error, ApiError):
+            if kind_of(error) in ("invalid_index_name_exception", "invalid_alias_name_exception"):
+                return UsageError(f"{reason}: choose another index.name")
             if "Accept version must be" in reason:
                 return IndexUnavailableError(
                     f"{url} is older than the client elasticsearch {version('elasticsearch')}: {reason}.\n"

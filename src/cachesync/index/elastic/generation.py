@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from elasticsearch import BadRequestError
 
-from cachesync.documents import fitting, key_of
-from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.documents import key_of
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import PageChange, Refusal, Remembered, Stored, Written
 from cachesync.index.elastic import bulk, mapping, searching
 from cachesync.index.elastic.bulk import Bulk
@@ -30,6 +30,9 @@ from cachesync.search.request import Answer, FacetCount, Hit, Request
 
 _WALK_SIZE: Final = 5_000
 _COUNT_SIZE: Final = 20_000
+_KEEP_ALIVE: Final = "2m"
+"""How long the server keeps a state of the index for who is walking it, from one request to the next."""
+
 _MAX_WINDOW: Final = 10_000
 """How many hits Elasticsearch gives at once (``index.max_result_window``)."""
 
@@ -60,6 +63,11 @@ class Names(NamedTuple):
         return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
 
 
+_RECORD_BYTES: Final = 500
+_DIGEST_BYTES: Final = 60
+"""About what a page's record weighs, and what each of its specs adds to that."""
+
+
 class _Batch:
     """Changes of some pages, ready to be sent."""
 
@@ -80,15 +88,17 @@ class _Batch:
         if deletes:
             self.deletes += [bulk.delete(id, version) for id in deletes]
             self.bytes += sum(map(len, deletes))
-        if (puts or deletes) and not building:
-            self.pending.append(bulk.put(page, version, _pending(change)))
+        about = before or record
+        if about and (puts or deletes) and not building:
+            pending = bulk.put(page, version, _pending(change, about))
+            self.pending.append(pending)
+            self.bytes += len(pending)
+        self.bytes += _RECORD_BYTES + _DIGEST_BYTES * len(digests)
         replaced = [each for each in puts if not each.fresh]
         self.pages.append((PageChange(page, replaced, deletes, before, record, digests), version + 1))
 
 
-def _pending(change: PageChange) -> bytes:
-    record = change.before or change.record
-    assert record
+def _pending(change: PageChange, record: PageRecord) -> bytes:
     specs = change.before.specs if change.before else 0
     ids = [*(each.id for each in change.puts), *change.deletes]
     changing: Digests = {key_of(change.page, id): b"" for id in ids}
@@ -125,6 +135,11 @@ class ElasticGeneration:
         """It was made by a version with other fields or documents."""
         return self._outdated
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that its documents may have."""
+        return self._fields
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def records(self) -> Iterator[PageRecord]:
@@ -137,7 +152,7 @@ class ElasticGeneration:
         """Look pages up in the ledger, in its last state."""
         if not pages:
             return {}
-        answer = self._call(lambda client: client.mget(index=self.names.pages, ids=list(pages)))
+        answer = self._connection.call(lambda client: client.mget(index=self.names.pages, ids=list(pages)))
         for each in answer["docs"]:
             if "error" in each:
                 raise IndexUnusableError(f"cannot read {self.names.pages}: {each['error'].get('reason', '')}")
@@ -146,12 +161,14 @@ class ElasticGeneration:
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
         counts: dict[str, int] = {}
-        sources = [{"page": {"terms": {"field": "page"}}}]
+        sources = [{"page": {"terms": {"field": "page", "missing_bucket": True}}}]
         after: dict[str, Any] = {}
         while True:
             pages = {"composite": {"size": _COUNT_SIZE, "sources": sources, **after}}
             found = self._search(self.names.specs, {"size": 0, "aggs": {"pages": pages}})["aggregations"]["pages"]
             counts |= {each["key"]["page"]: each["doc_count"] for each in found["buckets"]}
+            if None in counts:
+                raise IndexUnusableError(f"{self.names.specs} holds documents that are of no page")
             if "after_key" not in found:
                 return counts
             after = {"after": found["after_key"]}
@@ -183,7 +200,7 @@ class ElasticGeneration:
 
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
-        answer = self._call(lambda client: client.mget(index=self.names.specs, ids=[id]))
+        answer = self._connection.call(lambda client: client.mget(index=self.names.specs, ids=[id]))
         found = answer["docs"][0]
         return _hit(found) if found.get("found") else None
 
@@ -201,20 +218,19 @@ class ElasticGeneration:
 
     def _walk(self, index: str, body: dict[str, Any], sort: list[Any]) -> Iterator[dict[str, Any]]:
         """Yield all hits, as they are now, however many they are."""
-        opened = self._call(lambda client: client.open_point_in_time(index=index, keep_alive="5m"))
-        pit = {"id": opened["id"], "keep_alive": "5m"}
-        try:
-            after: dict[str, Any] = {}
-            while True:
-                found = self._search(None, {**body, **after, "pit": pit, "sort": sort, "size": _WALK_SIZE})
-                pit["id"] = found["pit_id"]
-                hits = found["hits"]["hits"]
-                yield from hits
-                if len(hits) < _WALK_SIZE:
-                    return
-                after = {"search_after": hits[-1]["sort"]}
-        finally:
-            self._connection.attempt(lambda client: client.close_point_in_time(id=pit["id"]))
+        opened = self._connection.call(lambda client: client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE))
+        pit = {"id": opened["id"], "keep_alive": _KEEP_ALIVE}
+        after: dict[str, Any] = {}
+        while True:
+            found = self._search(None, {**body, **after, "pit": pit, "sort": sort, "size": _WALK_SIZE})
+            pit["id"] = found["pit_id"]
+            hits = found["hits"]["hits"]
+            yield from hits
+            if len(hits) < _WALK_SIZE:
+                break
+            after = {"search_after": hits[-1]["sort"]}
+        # Who doesn't walk to the end leaves it to the server to forget about it.
+        self._connection.attempt(lambda client: client.close_point_in_time(id=pit["id"]))
 
     def _search(self, index: str | None, body: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -227,9 +243,6 @@ class ElasticGeneration:
                 raise UsageError("too many words begin with what was typed: type more of it") from None
             raise self._connection.explained(error) from error
         return found
-
-    def _call(self, request: Any) -> Any:
-        return self._connection.call(request)
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -246,7 +259,7 @@ class ElasticGeneration:
                 if not wrote:
                     self._lease.claim()
                     wrote = True
-                batch.add(self._fitted(change), self._lease.next_version(), building=self._building)
+                batch.add(change, self._lease.next_version(), building=self._building)
                 if batch.bytes >= sender.pace.bytes:
                     flying.add(threads.submit(self._carry_out, sender, batch))
                     batch = _Batch()
@@ -266,24 +279,20 @@ class ElasticGeneration:
 
     def refresh(self) -> None:
         """Make sure that all that was written is found."""
-        self._call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
-
-    def _fitted(self, change: PageChange) -> PageChange:
-        if not self._outdated:
-            return change
-        puts = [msgspec.structs.replace(put, source=fitting(put.source, self._fields)) for put in change.puts]
-        return change._replace(puts=puts)
+        self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
 
     def _carry_out(self, sender: Bulk, batch: _Batch) -> list[Written]:
         """Write a batch: that it is pending, its documents, that it is done."""
         specs, pages = self.names.aliases(building=self._building)
-        self._send(sender, pages, batch.pending)
+        self._send_records(sender, pages, batch.pending)
         refused = self._send(sender, specs, batch.puts + batch.deletes)
         done = [_done(change, version, refused) for change, version in batch.pages]
-        operations = sorted((operation for operation, _ in done), key=bulk.is_delete)
-        for refusal in self._send(sender, pages, operations):
-            raise IndexUnusableError(f"Elasticsearch refuses the page document {refusal.id}: {refusal.reason}")
+        self._send_records(sender, pages, sorted((operation for operation, _ in done), key=bulk.is_delete))
         return [written for _, written in done]
+
+    def _send_records(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> None:
+        for refusal in self._send(sender, alias, operations):
+            raise IndexUnavailableError(f"Elasticsearch refuses the page document {refusal.id}: {refusal.reason}")
 
     def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> Sequence[Refusal]:
         assert self._lease

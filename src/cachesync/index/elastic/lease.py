@@ -29,7 +29,6 @@ _log = get_logger()
 LEASE_SECONDS: Final = 10.0
 _RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
-_REQUEST_SECONDS: Final = 5.0
 _LAST_PATIENCE: Final = 1.0
 """Seconds for a renewal, which the next one makes up for, and for giving the lease back, which else ends by itself."""
 
@@ -154,13 +153,13 @@ class Lease:
         if self._lost:
             raise self._lost
 
-    def confirm(self) -> None:
+    def confirm(self, patience: float | None = None) -> None:
         """Ask the server whether the lease is still ours, before something that can't be turned away later.
 
         Raises:
             OvertakenError: it isn't.
         """
-        self._renew()
+        self._renew(patience)
         self.check()
 
     def next_generation(self, at_least: int) -> int:
@@ -177,7 +176,7 @@ class Lease:
         """Let others write. Harmless where the lease isn't ours."""
         self._ended.set()
         if self._heart:
-            self._heart.join()
+            self._heart.join(_LAST_PATIENCE)
             self._heart = None
         if self._mine and self._lost is None:
             try:
@@ -193,7 +192,11 @@ class Lease:
             found = self._connection.call(lambda client: client.get(index=self._index, id=_ID), (NotFoundError,))
         except NotFoundError:
             return _Seen(State())
-        return _Seen(msgspec.convert(found["_source"], State), found["_seq_no"], found["_primary_term"])
+        try:
+            state = msgspec.convert(found["_source"], State)
+        except msgspec.ValidationError as error:
+            raise IndexUnavailableError(f"the lease in {self._index} is damaged ({error}): delete that index") from None
+        return _Seen(state, found["_seq_no"], found["_primary_term"])
 
     def _take(self) -> bool:
         """Put our name on the lease as it was last read; False where it isn't so any more."""
@@ -212,10 +215,10 @@ class Lease:
         self._mine = True
         self._lost = None
         self._versions = itertools.count(epoch << _VERSION_BITS, 2)
-        if self._heart is None or not self._heart.is_alive():
-            self._ended.clear()
-            self._heart = threading.Thread(target=self._beat, name="lease", daemon=True)
-            self._heart.start()
+        self._ended.set()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, args=(self._ended,), name="lease", daemon=True)
+        self._heart.start()
         return True
 
     def _change(self, change: Callable[[State], State], patience: float | None = None) -> None:
@@ -243,9 +246,9 @@ class Lease:
         except OvertakenError:
             _log.warning("the lease was lost", reason=str(self._lost))
 
-    def _beat(self) -> None:
+    def _beat(self, ended: threading.Event) -> None:
         """Renew the lease until it is released or lost."""
-        while not self._ended.wait(_RENEW_SECONDS) and self._lost is None:
+        while not ended.wait(_RENEW_SECONDS) and self._lost is None:
             try:
                 self._renew(_LAST_PATIENCE)
             except CachesyncError as error:
@@ -264,8 +267,7 @@ class Lease:
             condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}
 
         def write(client: Elasticsearch) -> Any:
-            quick = client.options(request_timeout=_REQUEST_SECONDS)
-            return quick.index(index=self._write_alias, id=_ID, document=document, require_alias=True, **condition)
+            return client.index(index=self._write_alias, id=_ID, document=document, require_alias=True, **condition)
 
         try:
             done = self._connection.call(write, (ConflictError, NotFoundError), patience)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from cachesync.documents import FIELDS, Field, fingerprint
+from cachesync.errors import IndexUnusableError
 from cachesync.index.base import Remembered
 from cachesync.ledger import Digests, PageRecord
 
@@ -120,10 +121,24 @@ _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
 def record(source: dict[str, Any]) -> PageRecord:
-    """Read a page document; its digests are left alone."""
-    return msgspec.convert(source, PageRecord)
+    """Read a page document; its digests are left alone.
+
+    Raises:
+        IndexUnusableError: it isn't one that was written by us.
+    """
+    try:
+        return msgspec.convert(source, PageRecord)
+    except msgspec.ValidationError as error:
+        raise IndexUnusableError(f"the page document {source.get('page')} is damaged: {error}") from None
 
 
 def remembered(source: dict[str, Any]) -> Remembered:
-    """Read a whole page document."""
-    return Remembered(record(source), _decode_digests(base64.b64decode(source[DIGESTS])))
+    """Read a whole page document.
+
+    Raises:
+        IndexUnusableError: it isn't one that was written by us.
+    """
+    try:
+        return Remembered(record(source), _decode_digests(base64.b64decode(source[DIGESTS])))
+    except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise IndexUnusableError(f"the page document {source.get('page')} is damaged: {error!r}") from None

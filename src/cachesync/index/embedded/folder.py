@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageErr
 from cachesync.index.base import Generation, Reader, Status, Writer
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.schema import schema
+from cachesync.index.generations import to_keep
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -37,6 +39,8 @@ _POLL_SECONDS: Final = 0.1
 
 LAYOUT: Final = 1
 """Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
+
+_ALL: Final = sys.maxsize
 
 _ROOM: Final = 1.2
 """How much room a new generation needs, in sizes of the live one."""
@@ -83,7 +87,7 @@ class EmbeddedIndex:
         """Tell who writes, and which generations are kept."""
         self._require_ours()
         live = _live(self._folder)
-        kept = [folder.name for folder in _kept(self._folder)]
+        kept = [folder.name for folder in _kept(self._folder, _ALL)] if live else []
         return Status(_holder(self._folder / _LOCK), live is not None and _held(self._folder) == live.name, kept)
 
     @contextlib.contextmanager
@@ -169,16 +173,16 @@ def _generations(folder: Path) -> dict[int, Path]:
     return {int(match[1]): entry for match, entry in found if match}
 
 
-def _kept(folder: Path) -> list[Path]:
+def _kept(folder: Path, keep: int) -> list[Path]:
     """Return the generations that a rollback can go back to, the latest first."""
-    live = _live(folder)
     generations = _generations(folder)
-    number = next((number for number, each in generations.items() if each == live), 0)
-    return [
-        generations[each]
-        for each in sorted(generations, reverse=True)
-        if each < number and _was_live(generations[each])
-    ]
+    live = _number(generations, _live(folder))
+    finished = [number for number, each in generations.items() if _was_live(each)]
+    return [generations[number] for number in to_keep(finished, live, keep)]
+
+
+def _number(generations: dict[int, Path], folder: Path | None) -> int | None:
+    return next((number for number, each in generations.items() if each == folder), None)
 
 
 def _was_live(folder: Path) -> bool:
@@ -222,9 +226,10 @@ class _EmbeddedWriter:
     def live(self) -> Generation | None:
         """Open the live generation."""
         folder = _live(self._folder)
-        self._remove(each for each in self._unfinished() if each != folder)
+        self._remove(self._unfinished())
         if folder is None:
             return None
+        self._remove(self._superfluous(_kept(self._folder, self._keep)))
         try:
             return _open(folder)
         except IndexUnusableError as error:
@@ -232,8 +237,8 @@ class _EmbeddedWriter:
             return None
 
     def replaced(self) -> Reader | None:
-        """Open the live generation, whoever made it."""
-        folder = _live(self._folder)
+        """Open the live generation, whoever made it, or else the latest one."""
+        folder = _live(self._folder) or next(iter(_kept(self._folder, 1)), None)
         return EmbeddedGeneration(folder) if folder else None
 
     def held(self) -> bool:
@@ -245,7 +250,7 @@ class _EmbeddedWriter:
         """Make the folder of a new generation. What tells that it is ours and unfinished comes first."""
         live = _live(self._folder)
         try:
-            self._remove(each for each in self._unfinished() if each != live)
+            self._remove(self._unfinished())
             self._require_room(live)
             folder = self._folder / f"{self._folder.name}-{max(_generations(self._folder), default=0) + 1}"
             folder.mkdir()
@@ -257,7 +262,7 @@ class _EmbeddedWriter:
         return EmbeddedGeneration(folder)
 
     def discard(self, generation: Generation) -> None:
-        """Remove a generation that was built and won't be promoted."""
+        """Remove a generation that was built, unless it has become the live one."""
         self._remove([self._folder / generation.generation])
 
     def promote(self, generation: Generation) -> None:
@@ -268,15 +273,18 @@ class _EmbeddedWriter:
             raise IndexUnusableError(f"{folder} is gone and can't go live")
         try:
             self._point_to(folder)
-            (folder / _BUILDING).unlink(missing_ok=True)
-            self._prune(folder, replaced)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
+        try:
+            (folder / _BUILDING).unlink(missing_ok=True)
+            self._prune(replaced)
+        except (OSError, IndexUnavailableError) as error:
+            _log.warning("older generations are left for the next run to remove", reason=str(error))
 
     def rollback(self) -> str:
         """Point the link back to the generation before. That it is held takes effect with it."""
-        before = next(iter(_kept(self._folder)), None)
-        if before is None:
+        before = next(iter(_kept(self._folder, 1)), None)
+        if before is None or _live(self._folder) is None:
             raise UsageError(
                 f"no generation before the live one is kept (index.keep_generations); {self._folder.name} stays"
             )
@@ -310,17 +318,17 @@ class _EmbeddedWriter:
                 f"and {free / 1e6:,.0f} MB are free"
             )
 
-    def _prune(self, live: Path, replaced: Path | None) -> None:
-        """Remove all generations but the live one and those that a rollback can go back to.
-
-        The latest of these is the one that was live until now; what is newer was left by a rollback.
-        """
+    def _prune(self, replaced: Path | None) -> None:
+        """Remove what a rollback needn't go back to; what is newer than the one before was left by a rollback."""
         generations = _generations(self._folder)
-        newest = next((number for number, folder in generations.items() if folder == replaced), 0)
-        old = [generations[each] for each in sorted(generations, reverse=True) if generations[each] != live]
-        kept = [folder for number, folder in sorted(generations.items(), reverse=True) if number <= newest]
-        kept = [folder for folder in kept if folder != live and _was_live(folder)][: self._keep]
-        self._remove(folder for folder in old if folder not in kept)
+        before = _number(generations, replaced)
+        live = _number(generations, _live(self._folder))
+        finished = [number for number, each in generations.items() if _was_live(each) and number != live]
+        kept = to_keep(finished, live if before is None else before + 1, self._keep)
+        self._remove(self._superfluous([generations[number] for number in kept]))
+
+    def _superfluous(self, kept: list[Path]) -> list[Path]:
+        return [each for each in _generations(self._folder).values() if each not in kept]
 
     def _unfinished(self) -> Iterator[Path]:
         """Find what interrupted builds have left."""
@@ -329,8 +337,10 @@ class _EmbeddedWriter:
                 yield folder
 
     def _remove(self, folders: Iterable[Path]) -> None:
+        """Remove generations, but never the live one, and nothing that isn't ours."""
+        live = _live(self._folder)
         for folder in list(folders):
-            if not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
+            if folder != live and not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
                 shutil.rmtree(folder)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import tantivy
 
-from cachesync.documents import FIELDS, encoded, fitting
+from cachesync.documents import FIELDS, encoded
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
@@ -94,6 +94,11 @@ class EmbeddedGeneration:
     def outdated(self) -> bool:
         """It was made by a version with other fields or documents."""
         return self._outdated
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that its documents may have."""
+        return self._fields
 
     def records(self) -> Iterator[PageRecord]:
         """Walk the ledger."""
@@ -195,9 +200,6 @@ class EmbeddedGeneration:
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
         """Hand one page's change to tantivy and return about how many bytes that was."""
-        if self._outdated:
-            puts = [msgspec.structs.replace(put, source=fitting(put.source, self._fields)) for put in change.puts]
-            change = change._replace(puts=puts)
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
         for put in change.puts:
