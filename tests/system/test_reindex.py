@@ -173,7 +173,8 @@ def test_a_rollback_is_held_until_a_reindex(sandbox: Sandbox) -> None:
     sandbox.run("reindex")
     assert f"{sandbox.name}-1 is live again" in sandbox.run("rollback").stdout
     assert list(sandbox.documents()) == ["develop/zlib/old"]
-    assert "cachesync reindex" in sandbox.run("sync", expect=4).stderr
+    for arguments in (["sync"], ["sync", "--dry-run"], ["verify", "--repair"]):
+        assert "cachesync reindex" in sandbox.run(*arguments, expect=4).stderr
     assert list(sandbox.documents()) == ["develop/zlib/old"]
     assert sandbox.json("status")["held_after_rollback"]
     assert "held      after a rollback" in sandbox.run("status").stdout

@@ -24,6 +24,8 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
     """
     guard = wiring.guard(allow_mass_delete)
     if dry_run:
+        if wiring.index.status().held:
+            raise turn.held_back()
         report = turn.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
     else:
         require_root(wiring.source.root)  # before the index leaves anything on disk

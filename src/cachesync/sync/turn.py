@@ -98,10 +98,7 @@ def _settled(report: Report, source: Source) -> Report:
 
 def _turn(source: Source, writer: Writer, guard: Guard, progress: Progress, suspects: Collection[str] = ()) -> Report:
     if writer.held():
-        raise RefusedError(
-            "stopped: a rollback has gone back to the live generation, which stays as it is.\n"
-            "To go on from the pages as they are now: cachesync reindex"
-        )
+        raise held_back()
     live = writer.live()
     if live is None:
         return _build(source, writer, guard, progress)
@@ -130,6 +127,14 @@ class _Pass(NamedTuple):
         found = later.found
         written = {page: n for page, n in self.written.items() if page in found.entries or not found.covers(page)}
         return _Pass(self.report.then(later.report), later.found, written | later.written)
+
+
+def held_back() -> RefusedError:
+    """Say that a rollback holds syncs."""
+    return RefusedError(
+        "stopped: a rollback has gone back to the live generation, which stays as it is.\n"
+        "To go on from the pages as they are now: cachesync reindex"
+    )
 
 
 def _fill(

@@ -168,7 +168,7 @@ class ElasticGeneration:
             found = self._search(self.names.specs, {"size": 0, "aggs": {"pages": pages}})["aggregations"]["pages"]
             counts |= {each["key"]["page"]: each["doc_count"] for each in found["buckets"]}
             if None in counts:
-                raise IndexUnusableError(f"{self.names.specs} holds documents that are of no page")
+                raise self._of_no_page()
             if "after_key" not in found:
                 return counts
             after = {"after": found["after_key"]}
@@ -178,7 +178,10 @@ class ElasticGeneration:
         chosen: Query = All() if page is None else Term("page", page)
         sort = [{"page": "asc"}, {"_shard_doc": "asc"}]
         for hit in self._walk(self.names.specs, {"query": searching.query(chosen)}, sort):
-            yield Stored(hit["sort"][0], hit["_id"], msgspec.json.encode(hit["_source"]))
+            of = hit["sort"][0]
+            if of is None:
+                raise self._of_no_page()
+            yield Stored(of, hit["_id"], msgspec.json.encode(hit["_source"]))
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
@@ -211,6 +214,11 @@ class ElasticGeneration:
             for index in (self.names.specs, self.names.pages)
         )
         return specs, pages
+
+    def _of_no_page(self) -> IndexUnusableError:
+        return IndexUnusableError(
+            f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
+        )
 
     def _all_hits(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         wanted = {name: value for name, value in body.items() if name not in ("aggs", "sort", "track_total_hits")}
