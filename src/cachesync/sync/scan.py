@@ -178,4 +178,4 @@ class _Walk:
 
 def _shown(path: str) -> str:
     """Spell a path as text; one that isn't UTF-8 comes out different."""
-    return path.encode("utf-8", "backslashreplace").decode()
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,21 @@
+"""The quick way to tell a page is the patterns' own answer."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cachesync.pages.pattern import Pattern
+
+names = st.sampled_from(["_cache", "specs.md", "specs.mdx", "xspecs.md", "develop", "a b", "\n", ".", "é", "index.md"])
+paths = st.lists(names, min_size=1, max_size=5).map("/".join)
+
+
+@pytest.mark.parametrize("include", ["_cache/**/specs.md", "/_cache/**/specs.md", "develop/**/_cache"])
+@settings(max_examples=400)
+@given(path=paths)
+def test_the_quick_answer_is_the_answer(include: str, path: str) -> None:
+    quick = Pattern((include,))
+    slow = Pattern((include,))
+    assert quick._plain
+    slow._plain = None
+    assert quick.matches(path) == slow.matches(path)
