@@ -93,8 +93,10 @@ class Bulk:
         self.stop = threading.Event()
         self._connection = connection
 
-    def send(self, alias: str, operations: Sequence[bytes]) -> Sent:
-        """Send operations in requests of bounded size, one after the other, puts before deletions.
+    def send(self, alias: str, operations: Sequence[bytes], weight: int) -> Sent:
+        """Send operations, which weigh so many bytes, in requests of bounded size one after the other.
+
+        Puts come before deletions.
 
         Raises:
             IndexUnavailableError: nothing got through for as long as there is patience, or the credentials are refused.
@@ -102,7 +104,8 @@ class Bulk:
             StoppedError: ``stop`` was set.
         """
         sent = Sent()
-        for part in _parts(operations, self.pace.bytes * _SLACK):
+        limit = self.pace.bytes * _SLACK
+        for part in [operations] if weight <= limit else _parts(operations, limit):
             sent += self._part(alias, part)
         return sent
 
@@ -171,8 +174,6 @@ _ONE_OF_THEM: Final = frozenset({400, 413})
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     """Cut operations into requests of about ``limit`` bytes."""
-    if sum(map(len, operations)) <= limit:
-        return [operations] if operations else []
     parts: list[Sequence[bytes]] = []
     start = size = 0
     for position, operation in enumerate(operations):

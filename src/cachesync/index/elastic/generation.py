@@ -293,19 +293,22 @@ class ElasticGeneration:
         """Write a batch: that it is pending, its documents, that it is done."""
         specs, pages = self.names.aliases(building=self._building)
         self._send_records(sender, pages, batch.pending)
-        refused = self._send(sender, specs, batch.puts + batch.deletes)
+        refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
         done = [_done(change, version, refused) for change, version in batch.pages]
-        self._send_records(sender, pages, sorted((operation for operation, _ in done), key=bulk.is_delete))
+        gone = [change.record is None for change, _ in batch.pages]
+        for deleted in (False, True):  # a request has its puts first
+            records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
+            self._send_records(sender, pages, records)
         return [written for _, written in done]
 
     def _send_records(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> None:
-        for refusal in self._send(sender, alias, operations):
+        for refusal in self._send(sender, alias, operations, sum(map(len, operations))):
             raise IndexUnavailableError(f"Elasticsearch refuses the page document {refusal.id}: {refusal.reason}")
 
-    def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> Sequence[Refusal]:
+    def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[Refusal]:
         assert self._lease
         self._lease.check()
-        sent = sender.send(alias, operations)
+        sent = sender.send(alias, operations, weight)
         if sent.stale:  # something newer is there: from who has taken over, or else from nobody that we know of
             self._lease.confirm()
             raise IndexUnusableError(f"{self.generation} holds what a later writer wrote, and nobody knows of one")
