@@ -22,7 +22,7 @@ class Pattern:
             raise ValueError(f"no pattern: {error}") from None
         self._starts = tuple(_fixed_start(pattern) for pattern in include)
         self._ends = _fixed_ends(include)
-        self._plain = None if exclude or len(include) > 1 else _PLAIN.fullmatch(include[0])
+        self._plain = _PLAIN.fullmatch(include[0]) if len(include) == 1 and not exclude else None
 
     def matches(self, path: str) -> bool:
         """Tell whether a file is a page by its path below the root. That a folder above it matches isn't enough."""
