@@ -165,7 +165,7 @@ def test_documents_that_are_refused_are_their_pages_problem(
     put(tmp_path, page(entry("1"), title="good"), "good")
     first = sync(index, tmp_path)
     assert [(each.page, each.message[:22]) for each in first.problems] == [(path_of("bad"), "the index refused 2: [")]
-    assert (first.specs.added, first.pages.problems) == (3, 1)
+    assert (first.specs.added, first.pages.added, first.pages.problems) == (3, 1, 1)
     reader = index.reader()
     assert reader.counts() == {path_of("bad"): 2, path_of("good"): 1}
     again = sync(index, tmp_path)

@@ -106,11 +106,16 @@ class Apply:
 
     def refused(self, written: Written) -> None:
         """Report that the index refused documents of a page, which is a problem now."""
-        reasons = {key_of(written.page, each.id): each.reason for each in written.refused}
-        self.report.pages.problems += 1
+        page = written.page
+        reasons = {key_of(page, each.id): each.reason for each in written.refused}
         self.report.specs.added -= len(reasons)
-        self.written[written.page] -= len(reasons)
-        self.report.problems.append(Problem(written.page, refusal(reasons)))
+        self.written[page] -= len(reasons)
+        if any(problem.page == page for problem in self.report.problems):
+            return
+        outcome = "updated" if any(todo.record and todo.page == page for todo in self._plan.read) else "added"
+        setattr(self.report.pages, outcome, getattr(self.report.pages, outcome) - 1)
+        self.report.pages.problems += 1
+        self.report.problems.append(Problem(page, refusal(reasons)))
 
     def _looked_up(self, todos: Iterable[Todo]) -> Iterator[Todo]:
         """Look pages up in the ledger before they are wanted, many at once but within bounds."""
