@@ -201,7 +201,7 @@ class Lease:
     def _take(self) -> bool:
         """Put our name on the lease as it was last read; False where it isn't so any more."""
         state = self._seen.state
-        # The clock only gives the first epoch after the state was lost, so that it isn't below what indices have seen.
+        # Not below the time of day: so the next one is above all that indices have seen also where the state was lost.
         epoch = max(state.epoch + 1, int(time.time()))
         since = datetime.now(UTC).isoformat(timespec="seconds")
         mine = msgspec.structs.replace(state, epoch=epoch, beat=0, holder=self._me, since=since)
