@@ -206,9 +206,9 @@ class Connection:
         if isinstance(error, ApiError):
             if kind_of(error) in ("invalid_index_name_exception", "invalid_alias_name_exception"):
                 return UsageError(f"{reason}: choose another index.name")
-            if "Accept version must be" in reason:
+            if kind_of(error) == "media_type_header_exception":
                 return IndexUnavailableError(
-                    f"{url} is older than the client elasticsearch {version('elasticsearch')}: {reason}.\n"
+                    f"{url} is older than the client, elasticsearch-py {version('elasticsearch')}: {reason}.\n"
                     "For a server of version 8.19: pip install 'cachesync[es8]'"
                 )
             if error.meta.status in BUSY:
