@@ -62,7 +62,7 @@ def answering() -> Iterator[Callable[[Answer], Connection]]:
         (refusal(500, "null_pointer_exception", "oops"), r"refuses a request \(500\): oops"),
         (
             refusal(400, "media_type_header_exception", "Invalid media-type value on headers [Content-Type, Accept]"),
-            r"older than the client .*\n.*pip install 'cachesync\[es8\]'",
+            r"older than the client, .*\n.*pip install 'cachesync\[es8\]'",
         ),
         (refusal(200)._replace(headers=[("Content-Type", "application/json")]), "no Elasticsearch: check index.url"),
         (refusal(200)._replace(body=b"<html>"), "cannot reach Elasticsearch"),
