@@ -70,7 +70,7 @@ def run() -> int:
     A user never sees a traceback for what users, files or servers do: each kind of error has one sentence and one
     exit code.
     """
-    gc.freeze()  # what is loaded by now stays; and of what comes, pages and documents by the thousand, nothing is a cycle
+    gc.freeze()  # what is loaded by now stays, and of the pages and documents that come none is a cycle
     gc.set_threshold(50_000, 20, 100)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
