@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from cachesync.pages.pattern import Pattern
 
-names = st.sampled_from(["_cache", "specs.md", "specs.mdx", "xspecs.md", "develop", "a b", "\n", ".hidden", "é", "index.md"])
+names = st.sampled_from(
+    ["_cache", "specs.md", "specs.mdx", "xspecs.md", "develop", "a b", "\n", ".hidden", "é", "index.md"]
+)
 paths = st.lists(names, min_size=1, max_size=5).map("/".join)
 
 
