@@ -49,10 +49,19 @@ class Catalog(NamedTuple):
         """What is being built, or was left by an interrupted build."""
         return [found for found in self.generations.values() if found.building and not found.public]
 
+    @property
+    def current(self) -> Found | None:
+        """The live generation."""
+        return None if self.live is None else self.generations[self.live]
+
+    @property
+    def finished(self) -> list[int]:
+        """The numbers of the generations that are whole and were live once."""
+        return [number for number, each in self.generations.items() if each.is_whole and not each.building]
+
     def kept(self, keep: int) -> list[Found]:
         """Return what a rollback can go back to, the latest first."""
-        finished = [number for number, each in self.generations.items() if each.is_whole and not each.building]
-        return [self.generations[number] for number in to_keep(finished, self.live, keep)]
+        return [self.generations[number] for number in to_keep(self.finished, self.live, keep)]
 
     def superfluous(self, keep: int) -> list[Found]:
         """Return what isn't needed any more once there is a live generation."""

@@ -86,7 +86,7 @@ class ElasticIndex:
         catalog = look(connection, self._name)
         state = Lease(connection, self._name, 0).read()
         alive = state.holder is not None and not state.holder.is_dead
-        live = catalog.generations.get(catalog.live or 0)
+        live = catalog.current
         return Status(
             holder=str(state.holder) if alive else None,
             held=live is not None and live.names.specs == state.held,
@@ -168,7 +168,7 @@ class _ElasticWriter:
     def held(self) -> bool:
         """Tell whether the live generation is one that a rollback has gone back to."""
         catalog = look(self._connection, self._name)
-        live = catalog.generations.get(catalog.live or 0)
+        live = catalog.current
         return live is not None and live.names.specs == self._lease.held
 
     # --- generations --------------------------------------------------------------------------------------------------
@@ -268,9 +268,8 @@ class _ElasticWriter:
 
     def _prune(self, live: Names, before: Catalog) -> None:
         """Remove what a rollback needn't go back to; what is newer than the one before was left by a rollback."""
-        finished = [number for number, each in before.generations.items() if each.is_whole and not each.building]
         bound = live.number if before.live is None else before.live + 1
-        kept = to_keep(finished, bound, self._layout.keep_generations)
+        kept = to_keep(before.finished, bound, self._layout.keep_generations)
         self._remove(
             lambda now: [found for number, found in now.generations.items() if number not in kept], _TIDY_PATIENCE
         )
@@ -313,7 +312,7 @@ class _ElasticWriter:
         Raises:
             IndexUnavailableError: there isn't.
         """
-        live = catalog.generations.get(catalog.live or 0)
+        live = catalog.current
         if live is None:
             return
         stats = self._connection.call(lambda client: client.indices.stats(index=live.indices, metric="store"))
