@@ -1,0 +1,1 @@
+"""Notices that pages may have changed. What it says is a hint: a scan decides."""
