@@ -6,19 +6,26 @@ from pathlib import Path
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.index.server import Layout, Server
+from cachesync.index.vitals import Vitals
 
 EMBEDDED = "embedded"
 
 
-def open_index(server: Server, name: str, layout: Layout, resolve: Callable[[Path], Path]) -> Index:
-    """Return the index called ``name`` at a server's URLs; ``resolve`` makes a folder absolute. Nothing is touched yet.
+def open_index(
+    server: Server, name: str, layout: Layout, resolve: Callable[[Path], Path], vitals: Vitals | None = None
+) -> Index:
+    """Return the index called ``name`` at a server's URLs. Nothing is touched yet.
 
-    Raises:
-        IndexUnavailableError: the client can't even be made of what is said of the server.
+    Args:
+        server: where it is.
+        name: how it is called.
+        layout: how it is made.
+        resolve: makes a folder absolute.
+        vitals: are told how the way to a server fares.
     """
     engine, _, place = server.urls[0].partition(":")
     if engine == EMBEDDED:
         return EmbeddedIndex(resolve(Path(place)), name, layout.keep_generations)
     from cachesync.index.elastic import ElasticIndex  # noqa: PLC0415  its client takes a while to load
 
-    return ElasticIndex(server, name, layout)
+    return ElasticIndex(server, name, layout, vitals)

@@ -11,8 +11,9 @@ from elasticsearch import ApiError, TransportError
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, Refusal
-from cachesync.index.elastic.connection import BUSY, Connection, delays, is_temporary, reason_of
+from cachesync.index.elastic.connection import BUSY, Connection, delays, failure, failure_of, is_temporary, reason_of
 from cachesync.index.elastic.pace import Pace
+from cachesync.index.vitals import Tries
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,12 @@ class _Outcome(NamedTuple):
     sent: Sent = Sent()
     again: Sequence[bytes] = ()
     """What the server couldn't do now, and may do later."""
+    kind: str = ""
     reason: str = ""
+
+
+class RightMissingError(IndexUnavailableError):
+    """The server won't let us write."""
 
 
 class StoppedError(Exception):
@@ -110,6 +116,10 @@ class Bulk:
         return sent
 
     def _part(self, alias: str, operations: Sequence[bytes]) -> Sent:
+        with self._connection.vitals.trying(self._connection.server.url) as tries:
+            return self._tried(tries, alias, operations)
+
+    def _tried(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
         sent = Sent()
         waits = delays()
         deadline = time.monotonic() + self._connection.patience
@@ -120,15 +130,18 @@ class Bulk:
                 outcome = self._request(alias, operations)
             except (ApiError, TransportError) as error:
                 if not is_temporary(error):
-                    return sent + self._refused(alias, operations, error)
-                outcome = _Outcome(again=operations, reason=reason_of(error))
+                    return sent + self._refused(tries, alias, operations, error)
+                outcome = _Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))
+            except RightMissingError as error:
+                tries.gave_up("credentials", str(error))
+                raise
             sent += outcome.sent
             if len(outcome.again) < len(operations):
                 deadline = time.monotonic() + self._connection.patience
             operations = outcome.again
             if operations:
-                self._wait(next(waits), outcome.reason, deadline)
-        self._connection.answered()
+                self._wait(tries, next(waits), outcome, deadline)
+        tries.answered()
         return sent
 
     def _request(self, alias: str, operations: Sequence[bytes]) -> "_Outcome":
@@ -136,7 +149,9 @@ class Bulk:
         guard = [_GUARD] if is_delete(operations[0]) else []
         start = time.monotonic()
         answer = self._connection.bulk(alias, b"".join([*guard, *operations]))
-        self.pace.answered(time.monotonic() - start, answer.get("took", 0) / 1000)
+        seconds = time.monotonic() - start
+        self.pace.answered(seconds, answer.get("took", 0) / 1000)
+        self._connection.vitals.on_bulk(seconds)
         items = answer.get("items", [])
         if isinstance(items, msgspec.Raw):
             text = bytes(items)
@@ -145,28 +160,36 @@ class Bulk:
             items = msgspec.json.decode(text)
         if len(items) != len(operations) + len(guard):
             reason = f"an answer to {len(items):,} of {len(operations) + len(guard):,} operations"
-            return _Outcome(again=operations, reason=reason)
+            return _Outcome(again=operations, kind="other", reason=reason)
         return _sorted(operations, items[len(guard) :])
 
-    def _refused(self, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
+    def _refused(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
         """Halve a request that is refused as a whole, until the one operation is found that the server won't take."""
         if not isinstance(error, ApiError) or error.meta.status not in _ONE_OF_THEM:
-            raise self._connection.explained(error) from error
+            raise self._connection.given_up(tries, error) from error
+        tries.answered()
         if len(operations) == 1:
             return Sent((Refusal(_id(operations[0]), reason_of(error)),))
         self.pace.overloaded()
         half = len(operations) // 2
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
-    def _wait(self, seconds: float, reason: str, deadline: float) -> None:
+    def _wait(self, tries: Tries, seconds: float, outcome: _Outcome, deadline: float) -> None:
         self.pace.overloaded()
-        self._connection.failed(reason)
+        url, ended = self._connection.server.url, self._connection.vitals.ended
         if time.monotonic() >= deadline:
-            raise IndexUnavailableError(
-                f"{self._connection.server.url} took no documents for {self._connection.patience:g} s: {reason}"
-            )
-        self.stop.wait(seconds)
+            why = f"{url} took no documents for {self._connection.patience:g} s: {outcome.reason}"
+            tries.gave_up(outcome.kind, why)
+            raise IndexUnavailableError(why)
+        tries.failed(outcome.kind, outcome.reason)
+        until = time.monotonic() + seconds
+        while not self.stop.is_set() and (left := until - time.monotonic()) > 0:
+            if ended.wait(min(left, _GLANCE_SECONDS)):
+                raise IndexUnavailableError(f"stopped while {url} took no documents: {outcome.reason}")
 
+
+_GLANCE_SECONDS: Final = 0.1
+"""How often who waits looks whether to stop."""
 
 _ONE_OF_THEM: Final = frozenset({400, 413})
 """How a request is refused as a whole for something that is wrong with some of it."""
@@ -196,7 +219,7 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Ou
     refused = []
     again = []
     stale = 0
-    reason = ""
+    failed = reason = ""
     for operation, item in zip(operations, items, strict=True):
         (result,) = item.values()
         status = result["status"]
@@ -206,15 +229,15 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Ou
         if status == 404 and kind:
             raise IndexUnusableError(f"an index was deleted while it was written: {_reason(result)}")
         if kind == "security_exception":
-            raise IndexUnavailableError(f"Elasticsearch refuses to let us write: {_reason(result)}")
+            raise RightMissingError(f"Elasticsearch refuses to let us write: {_reason(result)}")
         if status == 409:
             stale += 1
         elif status in BUSY or status >= 500 or kind == "cluster_block_exception":
             again.append(operation)
-            reason = _reason(result)
+            failed, reason = failure(status, kind), _reason(result)
         elif status != 404:  # a deletion of what wasn't there
             refused.append(Refusal(_id(operation), _reason(result)))
-    return _Outcome(Sent(tuple(refused), stale), again, reason)
+    return _Outcome(Sent(tuple(refused), stale), again, failed, reason)
 
 
 def _reason(result: dict[str, Any]) -> str:

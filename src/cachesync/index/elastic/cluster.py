@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
@@ -16,6 +16,7 @@ from cachesync.index.elastic.generation import ElasticGeneration, Names
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.generations import to_keep
 from cachesync.index.server import Layout, Server
+from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -45,23 +46,32 @@ LOADING: Final[dict[str, Any]] = {
 
 
 class ElasticIndex:
-    """The index called ``name`` in a cluster."""
+    """The index called ``name`` in a cluster. It keeps its connections."""
 
     engine = "elasticsearch"
 
-    def __init__(self, server: Server, name: str, layout: Layout) -> None:
+    def __init__(self, server: Server, name: str, layout: Layout, vitals: Vitals | None = None) -> None:
         self.url = server.url
         self._server = server
         self._name = name
         self._layout = layout
+        self._vitals = vitals or Vitals()
+
+    @cached_property
+    def _reading(self) -> Connection:
+        return Connection(self._server, READ_PATIENCE, self._vitals)
+
+    @cached_property
+    def _writing(self) -> Connection:
+        return Connection(self._server, WRITE_PATIENCE, self._vitals)
 
     def exists(self) -> bool:
         """Tell whether there is a live generation."""
-        return any(look(self._connect(READ_PATIENCE), self._name).aliases.values())
+        return any(look(self._reading, self._name).aliases.values())
 
     def reader(self, *, fresh: bool = False) -> Reader:
         """Open the live generation for reading."""
-        connection = self._connect(READ_PATIENCE)
+        connection = self._reading
         catalog = look(connection, self._name)
         if catalog.live is None:
             if any(catalog.aliases.values()):
@@ -82,7 +92,7 @@ class ElasticIndex:
 
     def status(self) -> Status:
         """Tell who writes, and which generations are kept."""
-        connection = self._connect(READ_PATIENCE)
+        connection = self._reading
         catalog = look(connection, self._name)
         state = Lease(connection, self._name, 0).read()
         alive = state.holder is not None and not state.holder.is_dead
@@ -96,7 +106,7 @@ class ElasticIndex:
     @contextlib.contextmanager
     def writer(self, wait: float) -> Iterator[Writer]:
         """Become the one writer. The lease is only taken when something is to be written."""
-        connection = self._connect(WRITE_PATIENCE)
+        connection = self._writing
         look(connection, self._name)  # before anything else: that nothing foreign is in our place
         lease = Lease(connection, self._name, wait)
         lease.wait()
@@ -104,9 +114,6 @@ class ElasticIndex:
             yield _ElasticWriter(connection, self._name, self._layout, lease)
         finally:
             lease.release()
-
-    def _connect(self, patience: float) -> Connection:
-        return Connection(self._server, patience)
 
 
 def _opened(connection: Connection, found: Found, lease: Lease | None, *, building: bool = False) -> ElasticGeneration:

@@ -9,9 +9,9 @@ import logging
 import os
 import random
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, cast
@@ -24,9 +24,8 @@ from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.server import Server
-from cachesync.log import get_logger
+from cachesync.index.vitals import Tries, Vitals
 
-_log = get_logger()
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
 
 REQUEST_SECONDS: Final = 30.0
@@ -39,7 +38,11 @@ _LEAST_SECONDS: Final = 5.0
 """How long one request may take for which there is little patience."""
 
 _FIRST_DELAY: Final = 0.1
-_MAX_DELAY: Final = 10.0
+_MAX_DELAY: Final = 5.0
+"""So a server that is back is noticed soon."""
+
+_POOL: Final = 20
+"""How many connections to a node are kept: two generations being written, the lease, and some searches."""
 
 
 class _Json(JsonSerializer):
@@ -81,9 +84,9 @@ def delays() -> Iterator[float]:
 
 
 class Connection:
-    """A client that waits out what passes by itself."""
+    """A client that waits out what passes by itself. Many threads may use it."""
 
-    def __init__(self, server: Server, patience: float) -> None:
+    def __init__(self, server: Server, patience: float, vitals: Vitals | None = None) -> None:
         """``patience``: for how many seconds a failure may last until it is one. Nothing is sent yet.
 
         Raises:
@@ -91,8 +94,7 @@ class Connection:
         """
         self.server = server
         self.patience = patience
-        self._away_since: float | None = None
-        self._lock = threading.Lock()
+        self.vitals = vitals or Vitals()
         auth: dict[str, Any] = {}
         if server.api_key:
             auth["api_key"] = server.api_key
@@ -109,6 +111,7 @@ class Connection:
                 list(server.urls),
                 max_retries=0,
                 request_timeout=REQUEST_SECONDS,
+                connections_per_node=_POOL,
                 serializers={each.mimetype: each for each in (_Json(), _Ndjson())},
                 **auth,
             )
@@ -137,21 +140,24 @@ class Connection:
             client = client.options(request_timeout=max(_LEAST_SECONDS, patience))
         waits = delays()
         deadline: float | None = None
-        while True:
-            try:
-                answer = request(client)
-            except expected:
-                raise
-            except (ApiError, TransportError) as error:
-                now = time.monotonic()
-                deadline = deadline or now + (self.patience if patience is None else patience)
-                if not is_temporary(error) or now >= deadline:
-                    raise self.explained(error) from error
-                self.failed(reason_of(error))
-                time.sleep(next(waits))
-            else:
-                self.answered()
-                return answer.body
+        with self.vitals.trying(self.server.url) as tries:
+            while True:
+                try:
+                    answer = request(client)
+                except expected:
+                    tries.answered()
+                    raise
+                except (ApiError, TransportError) as error:
+                    now = time.monotonic()
+                    deadline = deadline or now + (self.patience if patience is None else patience)
+                    if not is_temporary(error) or now >= deadline or self.vitals.ended.is_set():
+                        raise self.given_up(tries, error) from error
+                    tries.failed(failure_of(error), reason_of(error))
+                    if self.vitals.ended.wait(next(waits)):
+                        raise self.given_up(tries, error) from error
+                else:
+                    tries.answered()
+                    return answer.body
 
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
         """Send a request that tidies up; if it fails, what it is about ends by itself."""
@@ -174,22 +180,14 @@ class Connection:
             filter_path="took,errors,items.*.status,items.*.error",
         ).body
 
-    def failed(self, reason: str) -> None:
-        """Tell of a failure, once until it is over."""
-        with self._lock:
-            if self._away_since is not None:
-                return
-            self._away_since = time.monotonic()
-        _log.warning("Elasticsearch can't be used for now; trying again", reason=reason, url=self.server.url)
-
-    def answered(self) -> None:
-        """Tell that a failure is over, if there was one."""
-        with self._lock:
-            since, self._away_since = self._away_since, None
-        if since is not None:
-            _log.info(
-                "Elasticsearch answers again", url=self.server.url, after_seconds=round(time.monotonic() - since, 1)
-            )
+    def given_up(self, tries: Tries, error: Exception) -> CachesyncError:
+        """Take note of a failure that isn't tried again, and return it as a sentence for a person."""
+        explained = self.explained(error)
+        if isinstance(explained, IndexUnusableError) or not isinstance(explained, IndexUnavailableError):
+            tries.answered()  # it was asked for what isn't there
+        else:
+            tries.gave_up(failure_of(error), str(explained).partition("\n")[0])
+        return explained
 
     def explained(self, error: Exception) -> CachesyncError:
         """Turn a failure into a sentence for a person, with what to do."""
@@ -220,6 +218,26 @@ class Connection:
                 "Check index.ca_certs, index.client_cert and index.client_key"
             )
         return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}")
+
+
+def failure_of(error: Exception) -> str:
+    """Return the kind of a failure, as :attr:`cachesync.index.vitals.Vitals.retries` counts them."""
+    if isinstance(error, ApiError):
+        return failure(error.meta.status, kind_of(error))
+    if isinstance(error, elastic_transport.TlsError):
+        return "other"
+    if isinstance(error, elastic_transport.ConnectionTimeout):
+        return "timeout"
+    return "connection" if isinstance(error, elastic_transport.ConnectionError) else "other"
+
+
+def failure(status: int, kind: str) -> str:
+    """Return the kind of a failure by what the server says."""
+    if status in BUSY:
+        return str(status)
+    if kind == "cluster_block_exception":
+        return "blocked"
+    return "credentials" if status == HTTPStatus.UNAUTHORIZED or kind == "security_exception" else "other"
 
 
 def is_temporary(error: Exception) -> bool:

@@ -6,6 +6,7 @@ what is there now. Whoever finds a page pending looks at the documents themselve
 the first step falls away: if it isn't finished, it is removed as a whole.
 """
 
+import contextvars
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -62,6 +63,9 @@ class Names(NamedTuple):
         suffix = "building" if building else "writing"
         return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
 
+
+_LANDING_SECONDS: Final = 5.0
+"""How long batches that are on their way may take to be carried out whole when no more are wanted."""
 
 _RECORD_BYTES: Final = 500
 _DIGEST_BYTES: Final = 60
@@ -262,6 +266,11 @@ class ElasticGeneration:
         flying: set[Future[list[Written]]] = set()
         threads = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="bulk")
         wrote = False
+
+        def send() -> Future[list[Written]]:
+            context = contextvars.copy_context()  # so that log lines tell of what they belong to
+            return threads.submit(context.run, self._carry_out, sender, batch)
+
         try:
             for change in changes:
                 if not wrote:
@@ -269,19 +278,22 @@ class ElasticGeneration:
                     wrote = True
                 batch.add(change, self._lease.next_version(), building=self._building)
                 if batch.bytes >= sender.pace.bytes:
-                    flying.add(threads.submit(self._carry_out, sender, batch))
+                    flying.add(send())
                     batch = _Batch()
                     while len(flying) >= sender.pace.in_flight:
                         done, flying = wait(flying, return_when=FIRST_COMPLETED)
                         yield from (each for future in done for each in future.result())
             if batch.pages:
-                flying.add(threads.submit(self._carry_out, sender, batch))
+                flying.add(send())
             while flying:
                 done, flying = wait(flying, return_when=FIRST_COMPLETED)
                 yield from (each for future in done for each in future.result())
         finally:
-            sender.stop.set()
-            threads.shutdown(wait=True, cancel_futures=True)
+            try:
+                wait(flying, _LANDING_SECONDS)
+            finally:
+                sender.stop.set()
+                threads.shutdown(wait=True, cancel_futures=True)
         if wrote:
             self.refresh()
 
