@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from cachesync.errors import IndexUnavailableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping
+from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping, pace
 from cachesync.index.elastic.catalog import look
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
@@ -324,3 +325,219 @@ def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIn
     assert sorted(each.id for each in index.reader().documents()) == ["develop/a/1", "develop/a/2"]
     assert b"ubuntu22.04" in next(index.reader().documents()).source
     assert not next(index.reader().records()).pending
+
+
+# --- what a service needs -----------------------------------------------------------------------------------------------
+
+
+def knocker(index: ElasticIndex, until: threading.Event) -> None:
+    number = 0
+    while not until.wait(0.02):
+        index.knock(f"knock-{number}")
+        index.unknock(f"knock-{number}")
+        number += 1
+
+
+def test_knocks_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
+    abandoned(index, Holder("elsewhere", 1))
+    until = threading.Event()
+    thread = threading.Thread(target=knocker, args=(index, until))
+    thread.start()
+    other = lease_of(index, patience=5)
+    try:
+        other.wait()
+        other.check()
+    finally:
+        until.set()
+        thread.join()
+        other.release()
+
+
+def test_a_knock_is_no_writer_that_came_in_between(index: ElasticIndex) -> None:
+    fill(index, {})
+    one = lease_of(index)
+    one.wait()
+    index.knock("sync-1")
+    one.claim()
+    assert one.knocks == ["sync-1"]
+    index.knock("sync-2")
+    one.confirm()
+    assert one.knocks == ["sync-1", "sync-2"]
+    one.hold("specs-1")
+    one.release()
+    state = lease_of(index).read()
+    assert (state.knocks, state.held, state.holder) == (["sync-1", "sync-2"], "specs-1", None)
+
+
+def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticIndex) -> None:
+    """One thread has got the lease back meanwhile; the other still goes by what it knew before."""
+    before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
+    fill(index, {A: before})
+    with index.writer(5) as writer:
+        old = writer.live()
+        assert old
+        held = writer._lease  # type: ignore[attr-defined]
+        held.claim()
+        other = lease_of(index)
+        other._seen = other._read()
+        assert other._take()
+        with pytest.raises(OvertakenError):
+            held.confirm()
+        with pytest.raises(OvertakenError):
+            writer.intact()
+        other.release()
+        with pytest.raises(OvertakenError):
+            held.claim()
+        held.claim()
+        with pytest.raises(OvertakenError):
+            write(old, [change_for(A, ours, before)])
+        new = writer.live()
+        assert new
+        assert write(new, [change_for(A, theirs, before)]) == [A]
+        assert writer.intact()
+    (found,) = index.reader(fresh=True).documents()
+    assert b'"os":"theirs"' in found.source
+
+
+def test_a_lease_that_cannot_be_renewed_is_told_once(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "_LAST_PATIENCE", 0.0)
+    refused, renewed = threading.Semaphore(0), threading.Semaphore(0)
+    away = threading.Event()
+
+    def refuse(_request: Request) -> Answer | None:
+        if away.is_set():
+            refused.release()
+            return refusal(503)
+        renewed.release()
+        return None
+
+    with Proxy(index.url, refuse).running() as proxy, capture_logs() as logged:
+        holding = lease_of(ElasticIndex(Server((proxy.url,)), index._name, Layout()))
+        holding.wait()
+        holding.claim()
+        away.set()
+        for _ in range(10):
+            assert refused.acquire(timeout=10)
+        away.clear()
+        while renewed.acquire(blocking=False):
+            pass
+        for _ in range(10):
+            assert renewed.acquire(timeout=10)
+        holding.release()
+    told = [each["event"] for each in logged if "lease" in each["event"]]
+    assert told == ["the lease can't be renewed; trying again", "the lease is renewed again"]
+
+
+@pytest.mark.parametrize("what", ["an alias", "the specs", "the ledger", "another alias"])
+def test_an_index_that_others_do_not_find_any_more_is_not_intact(index: ElasticIndex, what: str) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+    name = index._name
+    with index.writer(1) as writer:
+        assert writer.live()
+        assert writer.intact()
+        indices = Connection(index._server, 5)
+        if what == "an alias":
+            indices.call(lambda client: client.indices.delete_alias(index=f"{name}-1", name=name))
+        elif what == "another alias":
+            indices.call(lambda client: client.indices.put_alias(index=f"{name}-1", name=f"{name}-pages"))
+        else:
+            doomed = f"{name}-1" if what == "the specs" else f"{name}-pages-1"
+            indices.call(lambda client: client.indices.delete(index=doomed))
+        assert not writer.intact()
+        assert writer.live() is None
+        assert not writer.intact()
+
+
+def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "READ_PATIENCE", 0.1)
+    fill(index, {A: page(entry("1"), title="a")})
+    with (
+        Proxy(index.url, lambda _request: None).running() as proxy,
+        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+    ):
+        assert writer.live()
+        proxy.deed = lambda _request: refusal(503)
+        with pytest.raises(IndexUnavailableError):
+            writer.intact()
+        proxy.deed = lambda _request: None
+        before = len(proxy.requests)
+        assert writer.intact()
+        assert len(proxy.requests) == before + 1
+
+
+def test_what_was_written_at_leisure_is_found_when_the_server_gets_to_it(
+    elasticsearch_index: str, index_name: str
+) -> None:
+    index = ElasticIndex(Server((elasticsearch_index,)), index_name, Layout(refresh_interval=3600))
+    before, after = page(entry("1"), title="a"), page(entry("1"), entry("2"), title="a")
+    fill(index, {A: before})
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        assert [each.page for each in live.write([change_for(A, after, before)], refresh=False)] == [A]
+        assert live.counts() == {A: 1}
+        live.refresh()
+        assert live.counts() == {A: 2}
+
+
+@pytest.mark.parametrize("how", ["it raises", "it is closed"])
+def test_what_is_on_its_way_when_a_write_is_cut_short_is_carried_out_whole(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The documents of a page are held up by the way to the server until the write is told to stop."""
+    before = {path_of(name): page(entry("1"), title=name) for name in "abc"}
+    after = {path_of(name): page(entry("1"), entry("2"), title=name) for name in "abc"}
+    fill(index, before)
+    monkeypatch.setattr(pace, "START_BYTES", 1)
+    on_its_way, stopping = threading.Event(), threading.Event()
+
+    def hold_up(request: Request) -> Answer | None:
+        if f"/{index._name}-1-writing/_bulk" in request.path and b"develop/b/" in request.body:
+            on_its_way.set()
+            stopping.wait(10)
+        return None
+
+    def changes() -> Iterator[PageChange]:
+        for path, data in after.items():
+            yield change_for(path, data, before[path])
+            if path == path_of("b") and how == "it raises":
+                assert on_its_way.wait(10)
+                stopping.set()
+                raise KeyboardInterrupt
+
+    with (
+        Proxy(index.url, hold_up).running() as proxy,
+        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+    ):
+        live = writer.live()
+        assert live
+        writing = live.write(changes())
+        if how == "it raises":
+            with pytest.raises(KeyboardInterrupt):
+                list(writing)
+        else:
+            assert next(writing).page == path_of("a")
+            assert on_its_way.wait(10)
+            stopping.set()
+            writing.close()  # type: ignore[attr-defined]
+    reader = index.reader(fresh=True)
+    assert not [record.page for record in reader.records() if record.pending]
+    assert {path: reader.counts()[path] for path in (path_of("a"), path_of("b"))} == {path_of("a"): 2, path_of("b"): 2}
+
+
+def test_connections_are_kept(index: ElasticIndex) -> None:
+    assert index._reading is index._reading
+    assert index._writing is index._writing
+
+
+def test_notes_and_knocks_leave_something_foreign_alone(index: ElasticIndex) -> None:
+    state = f"{index._name}-state"
+    connection = Connection(index._server, 5)
+    connection.call(lambda client: client.indices.create(index=state))
+    with pytest.raises(UsageError, match="not cachesync's"):
+        index.notes().put("a", b"")
+    with pytest.raises(UsageError, match="not cachesync's"):
+        index.knock("a")
+    assert connection.call(lambda client: client.count(index=state))["count"] == 0

@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder
 from cachesync.index.embedded.generation import tantivy_errors
@@ -213,3 +216,118 @@ def test_others_may_read_what_the_umask_lets_them(index: EmbeddedIndex, tmp_path
 def test_the_holder_of_the_lock_is_named(index: EmbeddedIndex) -> None:
     with index.writer(0), pytest.raises(IndexUnavailableError, match=f"process {os.getpid()} is still writing"):
         index.writer(0).__enter__()
+
+
+# --- what a service needs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["everything", "the link", "the generation", "tantivy's list", "our mark"])
+def test_an_index_that_is_removed_under_its_writer_is_not_intact_and_is_made_anew(
+    index: EmbeddedIndex, tmp_path: Path, what: str
+) -> None:
+    folder = tmp_path / "specs"
+    with index.writer(1, serving=True) as writer:
+        assert writer.live()
+        assert writer.intact()
+        if what == "everything":
+            shutil.rmtree(tmp_path / "specs")
+        elif what == "the generation":
+            shutil.rmtree(folder / "specs-1")
+        else:
+            (
+                folder / {"the link": "live", "tantivy's list": "live/meta.json"}.get(what, "live/cachesync.json")
+            ).unlink()
+        assert not writer.intact()
+        assert writer.live() is None
+        generation = writer.build()
+        write(generation, [change_for(path, data) for path, data in PAGES.items()])
+        writer.promote(generation)
+        assert writer.intact()
+        assert index.status().service
+        with pytest.raises(IndexUnavailableError, match="still writing"):
+            EmbeddedIndex(tmp_path, "specs").writer(0).__enter__()
+    assert index.reader().search(Request()).hits == documents(PAGES)
+
+
+def test_who_makes_a_removed_index_anew_is_its_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
+    with index.writer(1, serving=True) as first:
+        assert first.live()
+        shutil.rmtree(tmp_path / "specs")
+        with EmbeddedIndex(tmp_path, "specs").writer(1) as second:
+            second.promote(second.build())
+            assert not first.intact()
+            for attempt in (first.live, first.build):
+                with pytest.raises(OvertakenError, match=f"process {os.getpid()} has taken over"):
+                    attempt()
+            assert second.intact()
+        assert first.live()
+        assert first.intact()
+
+
+def test_a_service_that_is_killed_is_none_any_more(index: EmbeddedIndex, tmp_path: Path) -> None:
+    serve = (
+        "import sys; from pathlib import Path; from cachesync.index.embedded import EmbeddedIndex\n"
+        "with EmbeddedIndex(Path(sys.argv[1]), 'specs').writer(5, serving=True): print('serving', flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", serve, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as service:
+        assert service.stdout
+        assert service.stdout.readline() == "serving\n"
+        status = index.status()
+        assert (status.service, status.holder) == (True, f"process {service.pid}")
+        service.kill()
+    status = index.status()
+    assert (status.service, status.holder) == (False, None)
+    with index.writer(0) as writer:
+        assert writer.live()
+        assert not index.status().service
+
+
+def test_what_becomes_the_index_of_many_pages_is_written_with_the_umask_of_the_process(
+    index: EmbeddedIndex, tmp_path: Path
+) -> None:
+    """Asking for the umask changes it for a moment, for all threads."""
+    umask = os.umask(0)
+    os.umask(umask)
+    stop = threading.Event()
+    seen: set[int] = set()
+
+    def make_files() -> None:
+        for number in range(100_000):
+            if stop.is_set():
+                return
+            made = tmp_path / f"made-{number}"
+            made.touch()
+            seen.add(stat.S_IMODE(made.stat().st_mode))
+            made.unlink()
+
+    thread = threading.Thread(target=make_files)
+    thread.start()
+    for _ in range(5):
+        fill(index, PAGES)
+    stop.set()
+    thread.join()
+    assert seen == {0o666 & ~umask}
+
+
+def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_path: Path) -> None:
+    notes = index.notes()
+    notes.put("a", b"1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            notes.put("a", b"2")
+    assert (listing(tmp_path / "specs/notes"), notes.get("a")) == (["a"], b"1")
+    shutil.rmtree(tmp_path / "specs")
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/precious").write_text("not ours")
+    with pytest.raises(UsageError, match="no index of cachesync"):
+        notes.put("a", b"3")
+    with pytest.raises(UsageError, match="no index of cachesync"):
+        index.knock("a")
+    assert listing(tmp_path / "specs") == ["precious"]
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -5,9 +5,11 @@ spec documents and, beside them, the ledger that describes them, so both are alw
 together.
 """
 
+import re
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -78,6 +80,8 @@ class Status(NamedTuple):
     """A rollback has gone back to the live generation; syncs are held until a reindex."""
     kept: list[str]
     """Generations that a rollback can go back to, the latest first."""
+    service: bool
+    """The holder is a service: it stays, and does what it is asked to by a knock."""
 
 
 class Reader(Protocol):
@@ -101,8 +105,8 @@ class Reader(Protocol):
     def fields(self) -> Collection[str]:
         """The fields that its documents may have."""
 
-    def records(self) -> Iterator[PageRecord]:
-        """Walk the ledger, in any order."""
+    def records(self, below: str = "") -> Iterator[PageRecord]:
+        """Walk the ledger, in any order; only the pages below a folder, whose path ends in a slash, if one is named."""
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
         """Look pages up in the ledger; those that it doesn't know are left out."""
@@ -126,12 +130,17 @@ class Reader(Protocol):
 class Generation(Reader, Protocol):
     """A generation open for writing."""
 
-    def write(self, changes: Iterable[PageChange]) -> Iterator[Written]:
+    def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:
         """Carry out changes, each page at most once, and yield every page as it is acknowledged.
 
         Changes are taken as fast as the engine can send them and batched by their bytes: no more than a few batches
-        are in memory. What was yielded stays; the rest may be lost in a crash and is then still to do. At the end
-        everything that was written can be found. Without a change nothing is written at all.
+        are in memory. What was yielded stays; the rest may be lost in a crash and is then still to do. If ``refresh``,
+        everything that was written can be found at the end. Without a change nothing is written at all.
+
+        Where ``changes`` raises, or who asked for them stops asking, the batches that are on their way get a few
+        seconds to be carried out as a whole; what wasn't on its way is left.
+
+        Two generations of one writer may be written at the same time by two threads.
 
         A document that the index refuses becomes the problem of its page, see :func:`cachesync.ledger.without`.
 
@@ -140,12 +149,32 @@ class Generation(Reader, Protocol):
             IndexUnavailableError: the index stayed out of reach. What was not yielded is still to do.
         """
 
+    def refresh(self) -> None:
+        """Make sure that everything that was written is found from now on."""
+
 
 class Writer(Protocol):
-    """The one writer of an index."""
+    """The one writer of an index.
+
+    It may build a generation in one thread and write to the live one in another. Going live, back, and discarding are
+    the business of one thread at a time.
+    """
 
     def live(self) -> Generation | None:
-        """Open the live generation; None where there is none to use: none yet, or damaged."""
+        """Open the live generation; None where there is none to use: none yet, or damaged.
+
+        What earlier writers have left is removed; what this one is building is left alone.
+        """
+
+    def intact(self) -> bool:
+        """Tell whether the generation that was live when this writer last looked is still what everybody finds.
+
+        It costs next to nothing. False: look again by :meth:`live`.
+
+        Raises:
+            OvertakenError: another has become the writer.
+            IndexUnavailableError: that can't be told now.
+        """
 
     def replaced(self) -> Reader | None:
         """Open what a new generation would take the place of: the live one, or what is left where none is.
@@ -162,7 +191,7 @@ class Writer(Protocol):
     def build(self) -> Generation:
         """Start a new, empty generation beside the live one. Nobody finds it before it is promoted.
 
-        What earlier builds have left unfinished is removed.
+        What earlier builds have left unfinished is removed, so one is built at a time.
 
         Raises:
             IndexUnavailableError: there is no room for it, or it can't be made.
@@ -184,6 +213,28 @@ class Writer(Protocol):
             UsageError: none is kept.
         """
 
+    def knocks(self) -> list[str]:
+        """Return the ids that were left by :meth:`Index.knock`, about as they came. It costs next to nothing."""
+
+    def answered(self, id: str) -> None:
+        """Take a knock off the list."""
+
+
+class Notes(Protocol):
+    """What processes tell each other beside the index. It outlives generations.
+
+    Keys consist of ``a-z``, ``0-9`` and ``-``. Every method may raise IndexUnavailableError.
+    """
+
+    def get(self, key: str) -> bytes | None:
+        """Return a note; None where there is none."""
+
+    def put(self, key: str, text: bytes) -> None:
+        """Write a note, which is UTF-8, in place of an earlier one. Readers find the one or the other, whole."""
+
+    def remove(self, key: str) -> None:
+        """Remove a note, if it is there."""
+
 
 class Index(Protocol):
     """An index at a URL; making one touches nothing."""
@@ -204,9 +255,44 @@ class Index(Protocol):
     def status(self) -> Status:
         """Tell who writes, and what else is known of the index as a whole."""
 
-    def writer(self, wait: float) -> AbstractContextManager[Writer]:
+    def writer(
+        self, wait: float, *, serving: bool = False, ended: threading.Event | None = None
+    ) -> AbstractContextManager[Writer]:
         """Become the one writer, waiting up to ``wait`` seconds for another to end. It writes nothing by itself.
 
+        Args:
+            wait: may be ``math.inf``.
+            serving: the writer is a service. It waits at leisure, holds the index from the beginning, and
+                :meth:`status` tells of it.
+            ended: ends the waiting when it is set.
+
         Raises:
-            IndexUnavailableError: there is another writer still.
+            IndexUnavailableError: there is another writer still, or the waiting was ended.
         """
+
+    def notes(self) -> Notes:
+        """Open what processes tell each other beside the index."""
+
+    def knock(self, id: str) -> None:
+        """Ask the writer, if it is a service, to look at something, which the id is the name of.
+
+        Within a few seconds it finds the id in :meth:`Writer.knocks`. The id stays until it is answered or withdrawn,
+        also for the next writer. Ids are made as the keys of :class:`Notes` are.
+        """
+
+    def unknock(self, id: str) -> None:
+        """Withdraw a knock, if it is still there."""
+
+
+def note_key(key: str) -> str:
+    """Return a key of notes, or an id to knock with, if it can be one.
+
+    Raises:
+        ValueError: it can't.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key!r} is no key: expected a-z, 0-9 and -")
+    return key
+
+
+_KEY: Final = re.compile("[a-z0-9-]+")

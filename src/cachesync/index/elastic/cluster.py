@@ -1,19 +1,21 @@
 """The index in a cluster: its generations behind two aliases, and who writes."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Generation, Reader, Status, Writer
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
+from cachesync.index.base import Generation, Notes, Reader, Status, Writer
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
 from cachesync.index.elastic.lease import Lease
+from cachesync.index.elastic.state import ElasticNotes, StateIndex
 from cachesync.index.generations import to_keep
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
@@ -71,8 +73,7 @@ class ElasticIndex:
 
     def reader(self, *, fresh: bool = False) -> Reader:
         """Open the live generation for reading."""
-        connection = self._reading
-        catalog = look(connection, self._name)
+        catalog = look(self._reading, self._name)
         if catalog.live is None:
             if any(catalog.aliases.values()):
                 raise IndexUnusableError(
@@ -85,35 +86,49 @@ class ElasticIndex:
             raise IndexUnusableError(
                 f"the index {live.names.specs} can't be used by this version; `cachesync sync` builds it anew"
             )
-        generation = _opened(connection, live, None)
+        generation = _opened(self._reading, live, None)
         if fresh:
             generation.refresh()
         return generation
 
     def status(self) -> Status:
         """Tell who writes, and which generations are kept."""
-        connection = self._reading
-        catalog = look(connection, self._name)
-        state = Lease(connection, self._name, 0).read()
+        catalog = look(self._reading, self._name)
+        state = Lease(self._reading, self._name, 0).read()
         alive = state.holder is not None and not state.holder.is_dead
         live = catalog.current
         return Status(
             holder=str(state.holder) if alive else None,
             held=live is not None and live.names.specs == state.held,
             kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
+            service=alive and state.service,
         )
 
     @contextlib.contextmanager
-    def writer(self, wait: float) -> Iterator[Writer]:
-        """Become the one writer. The lease is only taken when something is to be written."""
-        connection = self._writing
-        look(connection, self._name)  # before anything else: that nothing foreign is in our place
-        lease = Lease(connection, self._name, wait)
-        lease.wait()
+    def writer(self, wait: float, *, serving: bool = False, ended: threading.Event | None = None) -> Iterator[Writer]:
+        """Become the one writer. Who isn't a service only takes the lease when something is to be written."""
+        look(self._writing, self._name)  # before anything else: that nothing foreign is in our place
+        lease = Lease(self._writing, self._name, wait, serving=serving, ended=ended)
         try:
-            yield _ElasticWriter(connection, self._name, self._layout, lease)
+            lease.wait()
+            if serving:
+                with contextlib.suppress(OvertakenError):  # nothing is known yet that could be outdated
+                    lease.claim()
+            yield _ElasticWriter(self._writing, self._name, self._layout, lease)
         finally:
             lease.release()
+
+    def notes(self) -> Notes:
+        """Open the notes in the state index."""
+        return ElasticNotes(StateIndex(self._reading, self._name))
+
+    def knock(self, id: str) -> None:
+        """Add a knock to the lease."""
+        Lease(self._reading, self._name, 0).knock(id)
+
+    def unknock(self, id: str) -> None:
+        """Take it off again."""
+        Lease(self._reading, self._name, 0).unknock(id)
 
 
 def _opened(connection: Connection, found: Found, lease: Lease | None, *, building: bool = False) -> ElasticGeneration:
@@ -129,9 +144,14 @@ class _ElasticWriter:
         self._name = name
         self._layout = layout
         self._lease = lease
+        self._known: Names | None = None
+        """The live generation, when it was last looked at."""
+        self._building: Names | None = None
+        """What must not be removed, though it was never live."""
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
+        self._known = None
         catalog = self._tidied(look(self._connection, self._name))
         if catalog.live is None:
             if any(catalog.aliases.values()):
@@ -143,22 +163,48 @@ class _ElasticWriter:
             return None
         generation = _opened(self._connection, live, self._lease)
         generation.refresh()
+        self._known = live.names
         return generation
+
+    def intact(self) -> bool:
+        """Ask whether both public aliases, and they alone, point to the live generation."""
+        self._lease.check()
+        if self._known is None:
+            return False
+        expected = {self._known.specs: [self._name], self._known.pages: [f"{self._name}-pages"]}
+        try:
+            found = self._connection.call(
+                lambda client: client.indices.get_alias(name=[self._name, f"{self._name}-pages"]),
+                (NotFoundError,),
+                READ_PATIENCE,
+            )
+        except NotFoundError:
+            return False
+        return {index: list(each["aliases"]) for index, each in found.items()} == expected
+
+    def knocks(self) -> list[str]:
+        """Return what came with the last renewal of the lease."""
+        return list(self._lease.knocks)
+
+    def answered(self, id: str) -> None:
+        """Take a knock off the lease."""
+        self._lease.answered(id)
 
     def _tidied(self, catalog: Catalog) -> Catalog:
         """Remove what an earlier writer has left behind."""
-        if not (catalog.building or (catalog.live and self._superfluous(catalog))):
+        if not self._left_behind(catalog):
             return catalog
         self._lease.claim()
         try:
-            self._remove(lambda now: [*now.building, *(self._superfluous(now) if now.live else [])], _TIDY_PATIENCE)
+            self._remove(self._left_behind, _TIDY_PATIENCE)
         except IndexUnavailableError as error:
             self._lease.check()
             _log.warning("what an earlier run has left can't be removed", reason=str(error))
         return look(self._connection, self._name)
 
-    def _superfluous(self, catalog: Catalog) -> list[Found]:
-        return catalog.superfluous(self._layout.keep_generations)
+    def _left_behind(self, catalog: Catalog) -> list[Found]:
+        left = catalog.superfluous(self._layout.keep_generations) if catalog.live else catalog.building
+        return [found for found in left if found.names != self._building]
 
     def replaced(self) -> Reader | None:
         """Open the generation that is live in part, or else the latest one."""
@@ -183,10 +229,12 @@ class _ElasticWriter:
     def build(self) -> Generation:
         """Make the two indices of a new generation, laid out for loading."""
         self._lease.claim()
+        self._building = None
         self._remove(lambda now: now.building)
         catalog = look(self._connection, self._name)
         self._require_room(catalog)
         names = Names(self._name, self._lease.next_generation(catalog.highest + 1))
+        self._building = names
         specs, pages = names.aliases(building=True)
         wanted = mapping.specs_mapping(self._name)
         try:
@@ -202,6 +250,8 @@ class _ElasticWriter:
         self._discard(_names_of(generation))
 
     def _discard(self, names: Names) -> None:
+        if self._building == names:
+            self._building = None
         self._remove(lambda now: [found for found in now.building if found.names == names], _TIDY_PATIENCE)
 
     def promote(self, generation: Generation) -> None:
@@ -210,6 +260,7 @@ class _ElasticWriter:
         self._settle(names)
         catalog = look(self._connection, self._name)
         self._point_to(names, catalog, building=True)
+        self._building = None
         try:
             self._prune(names, catalog)
         except CachesyncError as error:
@@ -250,6 +301,7 @@ class _ElasticWriter:
                 raise IndexUnusableError(
                     f"the indices of {self._name} changed while {names.specs} was to go live: {reason_of(error)}"
                 ) from error
+        self._known = names
 
     def _settle(self, names: Names) -> None:
         """Undo what was set for loading, and wait until a generation is as safe as it is going to be."""
@@ -282,10 +334,13 @@ class _ElasticWriter:
         )
 
     def _remove(self, choose: Callable[[Catalog], Iterable[Found]], patience: float | None = None) -> None:
-        """Remove generations, chosen from those that are there now, if we are the writer still. Never a public one."""
+        """Remove generations, chosen from those that are there now, if we are the writer still.
+
+        Never a public one, nor the one that is being built.
+        """
         self._lease.confirm(patience)
         for found in choose(look(self._connection, self._name, patience)):
-            for index in [] if found.public else found.indices:
+            for index in [] if found.public or found.names == self._building else found.indices:
                 self._connection.call(partial(_delete_index, index=index), patience=patience)
 
     def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:

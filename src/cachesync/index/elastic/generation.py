@@ -26,7 +26,7 @@ from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
 from cachesync.ledger import Digests, PageRecord, without
 from cachesync.pages.page import identity
-from cachesync.search.query import All, Query, Term
+from cachesync.search.query import All, Prefix, Query, Term
 from cachesync.search.request import Answer, FacetCount, Hit, Request
 
 _WALK_SIZE: Final = 5_000
@@ -127,6 +127,7 @@ class ElasticGeneration:
         self._fields = frozenset(found["properties"])
         self._outdated = mapping.is_outdated(found)
         self._lease = lease
+        self._losses = lease.losses if lease else 0
         self._building = building
 
     @property
@@ -146,9 +147,10 @@ class ElasticGeneration:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def records(self) -> Iterator[PageRecord]:
+    def records(self, below: str = "") -> Iterator[PageRecord]:
         """Walk the ledger."""
-        body = {"_source": {"excludes": [mapping.DIGESTS]}}
+        chosen: Query = Prefix("page", below) if below else All()
+        body = {"_source": {"excludes": [mapping.DIGESTS]}, "query": searching.query(chosen)}
         for hit in self._walk(self.names.pages, body, [{"_shard_doc": "asc"}]):
             yield mapping.record(hit["_source"])
 
@@ -258,7 +260,7 @@ class ElasticGeneration:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, changes: Iterable[PageChange]) -> Iterator[Written]:
+    def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:
         """Carry out changes; several batches of pages are in flight."""
         assert self._lease
         sender = Bulk(self._connection)
@@ -274,7 +276,7 @@ class ElasticGeneration:
         try:
             for change in changes:
                 if not wrote:
-                    self._lease.claim()
+                    self._lease.claim(self._losses)
                     wrote = True
                 batch.add(change, self._lease.next_version(), building=self._building)
                 if batch.bytes >= sender.pace.bytes:
@@ -294,7 +296,7 @@ class ElasticGeneration:
             finally:
                 sender.stop.set()
                 threads.shutdown(wait=True, cancel_futures=True)
-        if wrote:
+        if wrote and refresh:
             self.refresh()
 
     def refresh(self) -> None:
@@ -319,10 +321,11 @@ class ElasticGeneration:
 
     def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[Refusal]:
         assert self._lease
-        self._lease.check()
+        self._lease.check(self._losses)
         sent = sender.send(alias, operations, weight)
         if sent.stale:  # something newer is there: from who has taken over, or else from nobody that we know of
             self._lease.confirm()
+            self._lease.check(self._losses)
             raise IndexUnusableError(f"{self.generation} holds what a later writer wrote, and nobody knows of one")
         return sent.refused
 

@@ -6,6 +6,9 @@ are compared: one that hasn't changed for :data:`LEASE_SECONDS` has a dead holde
 
 A holder that was too slow to notice that it has lost the lease does no harm: every write carries its *epoch*, which
 grows with every change of hands, and the server turns away the older one.
+
+Who wants something of the holder *knocks*: he adds an id to the lease. So the holder's next renewal isn't on what was
+there, and it learns of the knock without asking for it.
 """
 
 import itertools
@@ -13,15 +16,16 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoundError
+from elasticsearch import ConflictError
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError, UsageError
-from cachesync.index.elastic import mapping
-from cachesync.index.elastic.connection import Connection
+from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
+from cachesync.index.base import note_key
+from cachesync.index.elastic.connection import Connection, delays
 from cachesync.index.elastic.holder import Holder
+from cachesync.index.elastic.state import Place, StateIndex
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -29,6 +33,9 @@ _log = get_logger()
 LEASE_SECONDS: Final = 10.0
 _RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
+_SERVICE_POLL_SECONDS: Final = 1.0
+"""A service may stand by for weeks."""
+_KNOCK_TRIES: Final = 10
 _LAST_PATIENCE: Final = 1.0
 """Seconds for a renewal, which the next one makes up for, and for giving the lease back, which else ends by itself."""
 
@@ -50,30 +57,59 @@ class State(msgspec.Struct, omit_defaults=True):
     since: str = ""
     held: str | None = None
     """The generation that a rollback has gone back to. While it is live, syncs are held."""
+    service: bool = False
+    """The holder is a service."""
+    knocks: list[str] = []
+    """What the holder is asked to look at."""
+
+    @property
+    def pulse(self) -> tuple[int, int]:
+        """What a holder that lives changes, and nobody else does."""
+        return self.epoch, self.beat
+
+    def is_as(self, other: "State") -> bool:
+        """Tell whether nothing is different but who knocks."""
+        return msgspec.structs.replace(self, knocks=[]) == msgspec.structs.replace(other, knocks=[])
 
 
-class _Seen(msgspec.Struct):
-    """The lease as it was read, and what the server needs to tell whether it still is so."""
+class _Seen(msgspec.Struct, frozen=True):
+    """The lease as it was read, and where it is."""
 
     state: State
-    seq_no: int | None = None
-    primary_term: int | None = None
+    place: Place | None = None
 
 
 class Lease:
-    """One process's relation to the lease. Nothing is written before :meth:`claim`."""
+    """One process's relation to the lease. Nothing is written before :meth:`claim`. Many threads may use it."""
 
-    def __init__(self, connection: Connection, name: str, patience: float) -> None:
-        """``patience``: how many seconds to wait for another holder."""
-        self._connection = connection
+    def __init__(
+        self,
+        connection: Connection,
+        name: str,
+        patience: float,
+        *,
+        serving: bool = False,
+        ended: threading.Event | None = None,
+    ) -> None:
+        """Get to know the lease of the index ``name``.
+
+        Args:
+            connection: the way to it.
+            name: of the index.
+            patience: how many seconds to wait for another holder.
+            serving: whether to hold it as a service.
+            ended: ends the waiting when it is set.
+        """
         self._name = name
         self._patience = patience
+        self._serving = serving
+        self._stop_waiting = ended or connection.vitals.ended
         self._versions = itertools.count()
-        self._index = f"{name}-state"
-        self._write_alias = f"{name}-state-writing"
+        self._stored = StateIndex(connection, name)
         self._me = Holder.here()
         self._mine = False
         self._lost: CachesyncError | None = None
+        self._losses = 0
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
@@ -84,10 +120,38 @@ class Lease:
         """The generation that a rollback has gone back to."""
         return self._seen.state.held
 
+    @property
+    def losses(self) -> int:
+        """How often others have written since this process first looked. What was known before is outdated."""
+        return self._losses
+
+    @property
+    def knocks(self) -> list[str]:
+        """What the holder is asked to look at, as far as is known."""
+        return self._seen.state.knocks
+
     def read(self) -> State:
         """Read the lease as it is now."""
         self._seen = self._read()
         return self._seen.state
+
+    def knock(self, id: str) -> None:
+        """Ask the holder, whoever that is or will be, to look at something."""
+        note_key(id)
+        self._disturb(lambda state: state if id in state.knocks else _knocked(state, [*state.knocks, id]))
+
+    def unknock(self, id: str) -> None:
+        """Withdraw that, if it is still there."""
+        self._disturb(lambda state: _without(state, id))
+
+    def answered(self, id: str) -> None:
+        """Take a knock off the list, as the holder.
+
+        Raises:
+            OvertakenError: it isn't ours any more.
+        """
+        if id in self.knocks:
+            self._change(lambda state: _without(state, id))
 
     def wait(self) -> None:
         """Wait until nobody holds the lease. That of a dead process is taken over.
@@ -96,6 +160,7 @@ class Lease:
             IndexUnavailableError: another still holds it.
         """
         deadline = time.monotonic() + self._patience
+        poll = _SERVICE_POLL_SECONDS if self._serving else _POLL_SECONDS
         told = False
         unchanged_since = time.monotonic()
         self._seen = self._read()
@@ -114,44 +179,52 @@ class Lease:
                 if not told:
                     _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
                 told = True
-                time.sleep(min(_POLL_SECONDS, max(0.0, deadline - now)))
+                if self._stop_waiting.wait(min(poll, max(0.0, deadline - now))):
+                    raise IndexUnavailableError(f"stopped while waiting for {holder} to end")
             before, self._seen = self._seen, self._read()
-            if before.seq_no != self._seen.seq_no:
+            if before.state.pulse != self._seen.state.pulse:
                 unchanged_since = time.monotonic()
 
     def next_version(self) -> int:
         """Return a version for a page's documents, above all before it; its record gets one more."""
         return next(self._versions)
 
-    def claim(self) -> None:
+    def claim(self, knowing: int | None = None) -> None:
         """Hold the lease from now on, if nobody has written since it was last read.
+
+        ``knowing``: how many losses there were when that was found which is now to be written.
 
         Raises:
             OvertakenError: somebody has. The lease is held now, but what is known of the index is outdated.
             IndexUnavailableError: another holds it for longer than we are willing to wait.
         """
-        if self._mine and self._lost is None:
-            return
+        with self._lock:
+            before = self._losses
+            if not self._mine or self._lost:
+                self._hold()
+            if self._losses != (before if knowing is None else knowing):
+                raise _overtaken()
+
+    def _hold(self) -> None:
         overtaken = self._lost is not None
-        while True:
-            if self._take():
-                break
+        while not self._take():
             overtaken = True
             self._mine = False
             self.wait()
             if self._mine:
                 break
-        if overtaken:
-            raise OvertakenError("another writer has changed the index meanwhile")
+        self._losses += overtaken
 
-    def check(self) -> None:
-        """Make sure that the lease is still ours.
+    def check(self, knowing: int | None = None) -> None:
+        """Make sure that the lease is still ours, and was since there were so many losses.
 
         Raises:
             OvertakenError: it isn't.
         """
         if self._lost:
             raise self._lost
+        if knowing not in (None, self._losses):
+            raise _overtaken()
 
     def confirm(self, patience: float | None = None) -> None:
         """Ask the server whether the lease is still ours, before something that can't be turned away later.
@@ -180,7 +253,7 @@ class Lease:
             self._heart = None
         if self._mine and self._lost is None:
             try:
-                self._change(lambda state: msgspec.structs.replace(state, holder=None), _LAST_PATIENCE)
+                self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False), _LAST_PATIENCE)
             except CachesyncError as error:
                 _log.warning("the lease could not be given back; it ends by itself", reason=str(error))
         self._mine = False
@@ -188,30 +261,46 @@ class Lease:
     # --- how it is stored ---------------------------------------------------------------------------------------------
 
     def _read(self) -> _Seen:
-        try:
-            found = self._connection.call(lambda client: client.get(index=self._index, id=_ID), (NotFoundError,))
-        except NotFoundError:
+        found = self._stored.get(_ID)
+        if found is None:
             return _Seen(State())
+        document, place = found
         try:
-            state = msgspec.convert(found["_source"], State)
+            return _Seen(msgspec.convert(document, State), place)
         except msgspec.ValidationError as error:
-            raise IndexUnavailableError(f"the lease in {self._index} is damaged ({error}): delete that index") from None
-        return _Seen(state, found["_seq_no"], found["_primary_term"])
+            raise IndexUnavailableError(
+                f"the lease in {self._stored.name} is damaged ({error}): delete that index"
+            ) from None
+
+    def _write(self, state: State, seen: _Seen, patience: float | None = None) -> _Seen:
+        """Replace the lease as it was seen.
+
+        Raises:
+            ConflictError: it isn't as it was seen.
+        """
+        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.place, patience))
 
     def _take(self) -> bool:
         """Put our name on the lease as it was last read; False where it isn't so any more."""
-        state = self._seen.state
+        seen = self._seen
         # Not below the time of day: so the next one is above all that indices have seen also where the state was lost.
-        epoch = max(state.epoch + 1, int(time.time()))
+        epoch = max(seen.state.epoch + 1, int(time.time()))
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        mine = msgspec.structs.replace(state, epoch=epoch, beat=0, holder=self._me, since=since)
-        try:
-            self._seen = self._write(mine, self._seen)
-        except ConflictError:
-            now = self._read()
-            if now.state != mine:  # else it was us: an answer was lost
-                return False
-            self._seen = now
+        while True:
+            mine = msgspec.structs.replace(
+                seen.state, epoch=epoch, beat=0, holder=self._me, since=since, service=self._serving
+            )
+            try:
+                self._seen = self._write(mine, seen)
+                break
+            except ConflictError:
+                now = self._read()
+                if now.state.is_as(mine):  # it was us: an answer was lost
+                    self._seen = now
+                    break
+                if not now.state.is_as(seen.state):
+                    return False
+                seen = now
         self._mine = True
         self._lost = None
         self._versions = itertools.count(epoch << _VERSION_BITS, 2)
@@ -220,6 +309,26 @@ class Lease:
         self._heart = threading.Thread(target=self._beat, args=(self._ended,), name="lease", daemon=True)
         self._heart.start()
         return True
+
+    def _disturb(self, change: Callable[[State], State]) -> None:
+        """Change the lease without being its holder.
+
+        Raises:
+            IndexUnavailableError: others always came in between.
+        """
+        for _, delay in zip(range(_KNOCK_TRIES), delays(), strict=False):
+            seen = self._read()
+            changed = change(seen.state)
+            if changed == seen.state:
+                return
+            try:
+                self._write(changed, seen)
+            except ConflictError:
+                if self._stop_waiting.wait(delay):
+                    break
+            else:
+                return
+        raise IndexUnavailableError(f"the lease in {self._stored.name} changes all the time: try again")
 
     def _change(self, change: Callable[[State], State], patience: float | None = None) -> None:
         """Change the lease, which is ours.
@@ -248,57 +357,27 @@ class Lease:
 
     def _beat(self, ended: threading.Event) -> None:
         """Renew the lease until it is released or lost."""
+        failing = False
         while not ended.wait(_RENEW_SECONDS) and self._lost is None:
             try:
                 self._renew(_LAST_PATIENCE)
             except CachesyncError as error:
-                _log.warning("the lease could not be renewed; trying again", reason=str(error))
+                if not failing:
+                    _log.warning("the lease can't be renewed; trying again", reason=str(error))
+                failing = True
+            else:
+                if failing and self._lost is None:
+                    _log.info("the lease is renewed again")
+                failing = False
 
-    def _write(self, state: State, seen: _Seen, patience: float | None = None) -> _Seen:
-        """Replace the lease as it was seen.
 
-        Raises:
-            ConflictError: it isn't as it was seen.
-        """
-        document = msgspec.to_builtins(state)
+def _overtaken() -> OvertakenError:
+    return OvertakenError("another writer has changed the index meanwhile")
 
-        condition: dict[str, Any] = {"op_type": "create"}
-        if seen.seq_no is not None:
-            condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term}
 
-        def write(client: Elasticsearch) -> Any:
-            return client.index(index=self._write_alias, id=_ID, document=document, require_alias=True, **condition)
+def _knocked(state: State, knocks: list[str]) -> State:
+    return msgspec.structs.replace(state, knocks=knocks)
 
-        try:
-            done = self._connection.call(write, (ConflictError, NotFoundError), patience)
-        except NotFoundError:  # the index was never there, or was deleted: then nobody holds the lease
-            self._create()
-            condition = {"op_type": "create"}
-            done = self._connection.call(write, (ConflictError,), patience)
-        return _Seen(state, done["_seq_no"], done["_primary_term"])
 
-    def _create(self) -> None:
-        """Make the index, unless another process is just doing so."""
-        try:
-            self._connection.call(
-                lambda client: client.indices.create(
-                    index=self._index,
-                    mappings=mapping.state_mapping(self._name),
-                    settings={"number_of_shards": 1, "auto_expand_replicas": "0-1"},
-                    aliases={self._write_alias: {"is_hidden": True}},
-                ),
-                (BadRequestError,),
-            )
-        except BadRequestError as error:
-            if "resource_already_exists" not in str(error.error):
-                raise self._connection.explained(error) from error
-            found = self._connection.call(lambda client: client.indices.get_mapping(index=self._index))
-            if not all(mapping.is_ours(each["mappings"], self._name) for each in found.values()):
-                raise UsageError(
-                    f"the index {self._index} is not cachesync's, and was left alone: choose another index.name"
-                ) from None
-            self._connection.call(
-                lambda client: client.indices.update_aliases(
-                    actions=[{"add": {"index": self._index, "alias": self._write_alias, "is_hidden": True}}]
-                )
-            )
+def _without(state: State, id: str) -> State:
+    return _knocked(state, [each for each in state.knocks if each != id])

@@ -2,16 +2,15 @@
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
 A folder that holds a file ``building`` was never live. ``DIR/NAME/held`` names the generation that a rollback has gone
-back to. ``DIR/NAME/lock`` is locked by the one writer; the system frees it however that process ends.
+back to. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service`` too if that is a service.
+``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what processes tell each other.
 """
 
 import contextlib
-import fcntl
-import os
 import re
 import shutil
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -21,8 +20,11 @@ import tantivy
 
 from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Generation, Reader, Status, Writer
+from cachesync.index.base import Generation, Notes, Reader, Status, Writer
+from cachesync.index.embedded import lock
+from cachesync.index.embedded.files import SmallFiles
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
+from cachesync.index.embedded.lock import Hold
 from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import to_keep
 from cachesync.log import get_logger
@@ -30,12 +32,12 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 _META: Final = "cachesync.json"
+_TANTIVY_META: Final = "meta.json"
 _LIVE: Final = "live"
-_LOCK: Final = "lock"
 _HELD: Final = "held"
 _BUILDING: Final = "building"
-_POLL_SECONDS: Final = 0.1
-
+_NOTES: Final = "notes"
+_KNOCKS: Final = "knocks"
 
 LAYOUT: Final = 1
 """Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
@@ -88,22 +90,43 @@ class EmbeddedIndex:
         self._require_ours()
         live = _live(self._folder)
         kept = [folder.name for folder in _kept(self._folder, _ALL)] if live else []
-        return Status(_holder(self._folder / _LOCK), live is not None and _held(self._folder) == live.name, kept)
+        serving = lock.is_serving(self._folder)
+        holder = lock.holder_of(self._folder) or ("another process" if serving else None)  # elsewhere, in a container
+        return Status(
+            holder=holder,
+            held=live is not None and _held(self._folder) == live.name,
+            kept=kept,
+            service=serving,
+        )
 
     @contextlib.contextmanager
-    def writer(self, wait: float) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, ended: threading.Event | None = None) -> Iterator[Writer]:
         """Become the one writer."""
         self._require_ours()
+        hold = Hold(self._folder, serving=serving)
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise IndexUnavailableError(f"cannot write to {self._folder}: {error.strerror}") from error
-        try:
-            self._acquire(lock, wait)
-            yield _EmbeddedWriter(self._folder, self._keep)
+            hold.acquire(wait, ended or threading.Event())
+            yield _EmbeddedWriter(self._folder, self._keep, hold)
         finally:
-            os.close(lock)
+            hold.release()
+
+    def notes(self) -> Notes:
+        """Open the notes in the folder."""
+        return SmallFiles(self._folder / _NOTES, self._prepare)
+
+    def knock(self, id: str) -> None:
+        """Put a file into the folder."""
+        knocks = SmallFiles(self._folder / _KNOCKS, self._prepare)
+        if knocks.get(id) is None:
+            knocks.put(id, b"")
+
+    def unknock(self, id: str) -> None:
+        """Remove it again."""
+        SmallFiles(self._folder / _KNOCKS).remove(id)
+
+    def _prepare(self) -> None:
+        self._require_ours()
+        lock.prepare(self._folder)
 
     def _require_ours(self) -> None:
         """Make sure that what is in our place is ours.
@@ -113,7 +136,7 @@ class EmbeddedIndex:
             IndexUnavailableError: it can't be looked at.
         """
         try:
-            foreign = any(self._folder.iterdir()) and not (self._folder / _LOCK).is_file()
+            foreign = any(self._folder.iterdir()) and not lock.is_ours(self._folder)
         except FileNotFoundError:
             foreign = False
         except NotADirectoryError:
@@ -124,35 +147,6 @@ class EmbeddedIndex:
             raise UsageError(
                 f"{self._folder} is no index of cachesync, and was left alone: choose another index.url or index.name"
             )
-
-    def _acquire(self, lock: int, wait: float) -> None:
-        deadline = time.monotonic() + wait
-        told = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise IndexUnavailableError(
-                        f"{_holder(self._folder / _LOCK)} is still writing to {self._folder} after {wait:g} s: "
-                        "try again when it ends"
-                    ) from None
-                if not told:
-                    _log.info("waiting for another writer to end", holder=_holder(self._folder / _LOCK))
-                told = True
-                time.sleep(_POLL_SECONDS)
-
-
-def _holder(lock: Path) -> str | None:
-    """Name the process that holds a lock, if one does. Linux tells; writing it down would be a write for every look."""
-    try:
-        inode = lock.stat().st_ino
-        locks = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return "another process"
-    matches = (re.search(rf"FLOCK\s.*\s(\d+) \S+:{inode} ", line) for line in locks if "->" not in line)
-    return next((f"process {match[1]}" for match in matches if match), None)
 
 
 def _held(folder: Path) -> str | None:
@@ -219,22 +213,49 @@ def _open(folder: Path) -> EmbeddedGeneration:
 class _EmbeddedWriter:
     """The one writer."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, folder: Path, keep: int, hold: Hold) -> None:
         self._folder = folder
         self._keep = keep
+        self._hold = hold
+        self._knocks = SmallFiles(folder / _KNOCKS)
+        self._known: Path | None = None
+        """The live generation, when it was last looked at."""
+        self._building: Path | None = None
+        """What must not be removed, though it was never live."""
 
     def live(self) -> Generation | None:
         """Open the live generation."""
+        self._known = None
+        self._hold.confirm()
         folder = _live(self._folder)
         self._remove(self._unfinished())
         if folder is None:
             return None
         self._remove(self._superfluous(_kept(self._folder, self._keep)))
         try:
-            return _open(folder)
+            generation = _open(folder)
         except IndexUnusableError as error:
             _log.warning("the index can't be used and is built anew", reason=str(error))
             return None
+        self._known = folder
+        return generation
+
+    def intact(self) -> bool:
+        """Look whether lock, link and what tells of the live generation are in their places."""
+        return (
+            self._known is not None
+            and self._hold.is_in_place
+            and _live(self._folder) == self._known
+            and all((self._known / name).is_file() for name in (_META, _TANTIVY_META))
+        )
+
+    def knocks(self) -> list[str]:
+        """List the files that others have put there."""
+        return self._knocks.keys()
+
+    def answered(self, id: str) -> None:
+        """Remove such a file."""
+        self._knocks.remove(id)
 
     def replaced(self) -> Reader | None:
         """Open the live generation, whoever made it, or else the latest one."""
@@ -248,11 +269,14 @@ class _EmbeddedWriter:
 
     def build(self) -> Generation:
         """Make the folder of a new generation. What tells that it is ours and unfinished comes first."""
+        self._hold.confirm()
         live = _live(self._folder)
+        self._building = None
         try:
             self._remove(self._unfinished())
             self._require_room(live)
             folder = self._folder / f"{self._folder.name}-{max(_generations(self._folder), default=0) + 1}"
+            self._building = folder
             folder.mkdir()
             (folder / _BUILDING).touch()
             (folder / _META).write_bytes(msgspec.json.encode(_Meta(fingerprint(), list(FIELDS), LAYOUT)))
@@ -263,10 +287,14 @@ class _EmbeddedWriter:
 
     def discard(self, generation: Generation) -> None:
         """Remove a generation that was built, unless it has become the live one."""
-        self._remove([self._folder / generation.generation])
+        folder = self._folder / generation.generation
+        if self._building == folder:
+            self._building = None
+        self._remove([folder])
 
     def promote(self, generation: Generation) -> None:
         """Point the link at a generation by one rename."""
+        self._hold.confirm()
         replaced = _live(self._folder)
         folder = self._folder / generation.generation
         if not folder.is_dir():
@@ -275,6 +303,7 @@ class _EmbeddedWriter:
             self._point_to(folder)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
+        self._building = None
         try:
             (folder / _BUILDING).unlink(missing_ok=True)
             self._prune(replaced)
@@ -283,6 +312,7 @@ class _EmbeddedWriter:
 
     def rollback(self) -> str:
         """Point the link back to the generation before. That it is held takes effect with it."""
+        self._hold.confirm()
         before = next(iter(_kept(self._folder, 1)), None)
         if before is None or _live(self._folder) is None:
             raise UsageError(
@@ -301,6 +331,7 @@ class _EmbeddedWriter:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(folder.name)
         fresh.replace(self._folder / _LIVE)
+        self._known = folder
 
     def _require_room(self, live: Path | None) -> None:
         """Make sure that there is room for a second generation beside the live one.
@@ -337,10 +368,12 @@ class _EmbeddedWriter:
                 yield folder
 
     def _remove(self, folders: Iterable[Path]) -> None:
-        """Remove generations, but never the live one, and nothing that isn't ours."""
+        """Remove generations, but never the live one or the one that is built, and nothing that isn't ours."""
         live = _live(self._folder)
         for folder in list(folders):
-            if folder != live and not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
+            if folder in (live, self._building):
+                continue
+            if not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
                 shutil.rmtree(folder)
 
 

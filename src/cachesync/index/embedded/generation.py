@@ -17,7 +17,7 @@ from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
 from cachesync.ledger import PageRecord
-from cachesync.search.query import All, Exists, Term
+from cachesync.search.query import All, Exists, Prefix, Term
 from cachesync.search.request import Answer, Hit, Request
 
 COMMIT_BYTES: Final = 64_000_000
@@ -27,6 +27,17 @@ _READ_LOCK: Final = ".tantivy-meta.lock"
 
 HEAP_BYTES: Final = 128_000_000
 THREADS: Final = 2
+
+
+def _umask() -> int:
+    """Return the umask, which can't be read without changing it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
+_UMASK: Final = _umask()
+"""Read once: a thread that changes it takes it away from all others for a moment."""
 
 
 @contextlib.contextmanager
@@ -76,14 +87,7 @@ class EmbeddedGeneration:
             self._index = tantivy.Index.open(str(folder))
             self._index.config_reader("manual")  # else a thread would look for commits twice a second
             layout.register_words(self._index)
-        self._load()
-
-    def _load(self) -> None:
-        """Look at the last commit from now on."""
-        with tantivy_errors(self._folder):
-            self._index.reload()
-            self._searcher = self._index.searcher()
-            self._search = Search(self._searcher, self._index.schema, self._fields)
+        self.refresh()
 
     @property
     def generation(self) -> str:
@@ -100,11 +104,13 @@ class EmbeddedGeneration:
         """The fields that its documents may have."""
         return self._fields
 
-    def records(self) -> Iterator[PageRecord]:
+    def records(self, below: str = "") -> Iterator[PageRecord]:
         """Walk the ledger."""
         with tantivy_errors(self._folder):
-            pages = self._search.tantivy_query(Exists(layout.PAGE))
-            for _, address in self._searcher.search(pages, max(1, self._searcher.num_docs), count=False).hits:
+            pages = self._search.tantivy_query(Prefix(layout.PAGE, below) if below else Exists(layout.PAGE))
+            # Tantivy reserves memory for as many as it is asked for.
+            number = self._searcher.search(pages, 1, count=True).count or 0  # type: ignore[attr-defined]
+            for _, address in self._searcher.search(pages, max(1, number), count=False).hits:
                 yield layout.record(self._searcher.doc(address))
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
@@ -150,7 +156,7 @@ class EmbeddedGeneration:
             specs = self._search.count(All())
             return specs, self._searcher.num_docs - specs
 
-    def write(self, changes: Iterable[PageChange]) -> Iterator[Written]:
+    def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:  # noqa: ARG002  costs nothing
         """Carry out changes; documents and ledger of a batch of pages become one commit."""
         writer: tantivy.IndexWriter | None = None
         batch: list[Written] = []
@@ -175,7 +181,14 @@ class EmbeddedGeneration:
                     self._share()
         finally:
             del writer  # gives back tantivy's lock and forgets what isn't committed
-        self._load()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look at the last commit from now on."""
+        with tantivy_errors(self._folder):
+            self._index.reload()
+            self._searcher = self._index.searcher()
+            self._search = Search(self._searcher, self._index.schema, self._fields)
 
     def _writer(self) -> tantivy.IndexWriter:
         writer = self._index.writer(HEAP_BYTES, THREADS)
@@ -192,9 +205,8 @@ class EmbeddedGeneration:
 
         Readers lock a file that they need only to open for writing; it is empty, and stays so.
         """
-        umask = os.umask(0o077)
-        os.umask(umask)
-        for name, mode in (("meta.json", 0o666 & ~umask), (".managed.json", 0o666 & ~umask), (_READ_LOCK, 0o666)):
+        shared = 0o666 & ~_UMASK
+        for name, mode in (("meta.json", shared), (".managed.json", shared), (_READ_LOCK, 0o666)):
             with contextlib.suppress(FileNotFoundError):
                 (self._folder / name).chmod(mode)
 

@@ -1,0 +1,143 @@
+"""The small index ``NAME-state``: documents that outlive generations, each read and written by its id.
+
+It is made when something is first written to it, and written through a hidden alias with ``require_alias``, so that a
+late request creates no index in its place.
+"""
+
+from typing import Any, Final, NamedTuple
+
+from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoundError
+
+from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.index.base import note_key
+from cachesync.index.elastic import mapping
+from cachesync.index.elastic.connection import Connection
+
+
+class Place(NamedTuple):
+    """What the server needs to tell whether a document still is as it was."""
+
+    seq_no: int
+    primary_term: int
+
+
+class StateIndex:
+    """The index, whether it is there yet or not."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        """``name`` is that of the index that this is the state of."""
+        self._connection = connection
+        self._name = name
+        self.name = f"{name}-state"
+        self._alias = f"{name}-state-writing"
+
+    def get(self, id: str) -> tuple[dict[str, Any], Place] | None:
+        """Return a document in its last state; None where it, or the index, isn't there."""
+        try:
+            found = self._connection.call(lambda client: client.get(index=self.name, id=id), (NotFoundError,))
+        except NotFoundError:
+            return None
+        return found["_source"], Place(found["_seq_no"], found["_primary_term"])
+
+    def put(self, id: str, document: dict[str, Any], patience: float | None = None) -> None:
+        """Store a document, whatever was there."""
+        self._put(id, document, {}, {}, patience)
+
+    def replace(self, id: str, document: dict[str, Any], seen: Place | None, patience: float | None = None) -> Place:
+        """Store a document in place of one that was seen, or None.
+
+        Where the index was deleted meanwhile, nothing else can be in that place, and the document is stored in a new
+        one.
+
+        Raises:
+            ConflictError: another one is there.
+        """
+        new = {"op_type": "create"}
+        condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term} if seen else new
+        return self._put(id, document, condition, new, patience)
+
+    def remove(self, id: str) -> None:
+        """Remove a document, if it is there."""
+        try:
+            self._connection.call(lambda client: client.delete(index=self._alias, id=id), (NotFoundError,))
+        except NotFoundError:
+            return
+
+    def _put(
+        self,
+        id: str,
+        document: dict[str, Any],
+        condition: dict[str, Any],
+        if_made: dict[str, Any],
+        patience: float | None,
+    ) -> Place:
+        """Store a document on a condition, which is another one if the index has to be made first."""
+
+        def write(client: Elasticsearch) -> Any:
+            return client.index(index=self._alias, id=id, document=document, require_alias=True, **condition)
+
+        try:
+            done = self._connection.call(write, (ConflictError, NotFoundError), patience)
+        except NotFoundError:
+            self._create()
+            condition = if_made
+            done = self._connection.call(write, (ConflictError,), patience)
+        return Place(done["_seq_no"], done["_primary_term"])
+
+    def _create(self) -> None:
+        """Make the index, unless another process is just doing so."""
+        try:
+            self._connection.call(
+                lambda client: client.indices.create(
+                    index=self.name,
+                    mappings=mapping.state_mapping(self._name),
+                    settings={"number_of_shards": 1, "auto_expand_replicas": "0-1"},
+                    aliases={self._alias: {"is_hidden": True}},
+                ),
+                (BadRequestError,),
+            )
+        except BadRequestError as error:
+            if "resource_already_exists" not in str(error.error):
+                raise self._connection.explained(error) from error
+            found = self._connection.call(lambda client: client.indices.get_mapping(index=self.name))
+            if not all(mapping.is_ours(each["mappings"], self._name) for each in found.values()):
+                raise UsageError(
+                    f"the index {self.name} is not cachesync's, and was left alone: choose another index.name"
+                ) from None
+            self._connection.call(
+                lambda client: client.indices.update_aliases(
+                    actions=[{"add": {"index": self.name, "alias": self._alias, "is_hidden": True}}]
+                )
+            )
+
+
+class ElasticNotes:
+    """Notes as documents of the state index."""
+
+    def __init__(self, state: StateIndex) -> None:
+        self._state = state
+
+    def get(self, key: str) -> bytes | None:
+        """Return a note."""
+        found = self._state.get(_id(key))
+        if found is None:
+            return None
+        text = found[0].get(_TEXT)
+        if not isinstance(text, str):
+            raise IndexUnavailableError(f"the note {_id(key)} in {self._state.name} is damaged: delete that document")
+        return text.encode()
+
+    def put(self, key: str, text: bytes) -> None:
+        """Write a note."""
+        self._state.put(_id(key), {_TEXT: text.decode()})
+
+    def remove(self, key: str) -> None:
+        """Remove a note."""
+        self._state.remove(_id(key))
+
+
+_TEXT: Final = "text"
+
+
+def _id(key: str) -> str:
+    return f"note-{note_key(key)}"

@@ -1,0 +1,69 @@
+"""Small files beside an embedded index: what processes tell each other."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from cachesync.errors import IndexUnavailableError
+from cachesync.index.base import note_key
+
+
+class SmallFiles:
+    """The files of a folder, by their names. Each is replaced as a whole."""
+
+    def __init__(self, folder: Path, prepare: Callable[[], None] = lambda: None) -> None:
+        """``prepare`` makes what the folder is to be in."""
+        self._folder = folder
+        self._prepare = prepare
+
+    def get(self, key: str) -> bytes | None:
+        """Return what a file holds; None where there is none."""
+        try:
+            return (self._folder / note_key(key)).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot read {self._folder / key}: {error.strerror}") from error
+
+    def put(self, key: str, text: bytes) -> None:
+        """Write a file."""
+        file = self._folder / note_key(key)
+        fresh = self._folder / f".{key}.{os.getpid()}.{threading.get_ident()}"  # no key begins with a dot
+        try:
+            self._prepare()
+            self._folder.mkdir(exist_ok=True)
+            try:
+                with fresh.open("wb") as out:
+                    out.write(text)
+                    out.flush()
+                    os.fsync(out.fileno())
+                fresh.replace(file)
+            finally:
+                fresh.unlink(missing_ok=True)
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot write {file}: {error.strerror}") from error
+
+    def remove(self, key: str) -> None:
+        """Remove a file, if it is there."""
+        file = self._folder / note_key(key)
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot remove {file}: {error.strerror}") from error
+
+    def keys(self) -> list[str]:
+        """Return the files' names, the earliest written first."""
+        found = []
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):  # it was just removed
+                        if not entry.name.startswith("."):
+                            found.append((entry.stat().st_mtime_ns, entry.name))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
+        return [name for _, name in sorted(found)]

@@ -1,0 +1,259 @@
+"""What every engine promises to a service: one process that writes for months, and is asked for things by others."""
+
+import math
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from cachesync.errors import IndexUnavailableError
+from cachesync.index.base import Generation, Index, PageChange, Writer
+from tests.contract.conftest import OpenIndex
+from tests.support.filling import change_for, documents, fill, write
+from tests.support.pages import entry, page, path_of
+
+A, B = path_of("a"), path_of("b")
+PAGES = {A: page(entry("a1"), entry("a2"), title="a"), B: page(entry("b1"), title="b")}
+
+
+def live(writer: Writer) -> Generation:
+    found = writer.live()
+    assert found
+    return found
+
+
+def held(index: Index) -> list[str]:
+    return sorted(each.id for each in index.reader(fresh=True).documents())
+
+
+# --- reading and writing a part -----------------------------------------------------------------------------------------
+
+
+def test_the_ledger_is_walked_below_a_folder(index: Index) -> None:
+    paths = [path_of("a", tag) for tag in ("é", "dev", "develop", "develop-2025")] + [path_of("ab", "develop")]
+    fill(index, {path: page(entry("1"), title="a") for path in paths})
+    reader = index.reader()
+    found = {
+        below: sorted(record.page for record in reader.records(below))
+        for below in ("_cache/develop/", "_cache/develop/a/", "_cache/é/", "_cache/none/", "_cache/dev*/", "")
+    }
+    assert found == {
+        "_cache/develop/": [path_of("a", "develop"), path_of("ab", "develop")],
+        "_cache/develop/a/": [path_of("a", "develop")],
+        "_cache/é/": [path_of("a", "é")],
+        "_cache/none/": [],
+        "_cache/dev*/": [],
+        "": sorted(paths),
+    }
+
+
+def test_what_was_written_at_leisure_is_found_after_a_refresh(index: Index) -> None:
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        generation = live(writer)
+        after = page(entry("a1"), entry("a3"), entry("a4"), title="a")
+        assert [each.page for each in generation.write([change_for(A, after, PAGES[A])], refresh=False)] == [A]
+        generation.refresh()
+        assert generation.counts() == {A: 3, B: 1}
+
+
+def test_a_generation_is_built_while_the_live_one_is_written(index: Index) -> None:
+    """Each writes a page only when the other has taken one of its own."""
+    first, second = (page(entry("1", os=name), title="p") for name in ("first", "second"))
+    paths = [path_of(f"p{number}") for number in range(20)]
+    fill(index, dict.fromkeys(paths, first))
+    both = threading.Barrier(2)
+
+    def in_step(changes: list[PageChange]) -> Iterator[PageChange]:
+        for change in changes:
+            both.wait(10)
+            yield change
+
+    def build() -> None:
+        generation = writer.build()
+        built.append(generation)
+        begun.set()
+        written.append(write(generation, in_step([change_for(path, second) for path in paths])))
+
+    built: list[Generation] = []
+    written: list[list[str]] = []
+    begun = threading.Event()
+    with index.writer(1) as writer:
+        thread = threading.Thread(target=build)
+        thread.start()
+        assert begun.wait(10)
+        written.append(write(live(writer), in_step([change_for(path, second, first) for path in paths])))
+        thread.join()
+        assert [sorted(each) for each in written] == [sorted(paths)] * 2
+        for _ in range(2):
+            assert live(writer).size() == (20, 20)
+        assert built[0].size() == (20, 20)
+        writer.promote(built[0])
+        assert live(writer).generation == built[0].generation
+    assert {hit["os"] for hit in documents(dict.fromkeys(paths, second))} == {"second"}
+    assert {each.source.partition(b'"os":')[2][:8] for each in index.reader().documents()} == {b'"second"'}
+
+
+def test_what_is_being_built_is_left_alone_until_it_is_discarded(index: Index, open_again: OpenIndex) -> None:
+    with index.writer(1) as writer:
+        first = writer.build()
+        assert writer.live() is None
+        assert write(first, [change_for(A, PAGES[A])]) == [A]
+        writer.promote(first)
+        second = writer.build()
+        assert live(writer).generation == first.generation
+        assert write(second, [change_for(B, PAGES[B])]) == [B]
+        writer.discard(second)
+        with pytest.raises(IndexUnavailableError):
+            write(second, [change_for(A, PAGES[A])])
+    with open_again().writer(1) as writer:
+        left = writer.build()
+    with open_again().writer(1) as writer:
+        live(writer)
+        with pytest.raises(IndexUnavailableError):
+            write(left, [change_for(A, PAGES[A])])
+    assert held(index) == ["develop/a/a1", "develop/a/a2"]
+
+
+def test_a_writer_sees_whether_its_live_generation_is_what_others_find(index: Index) -> None:
+    with index.writer(1) as writer:
+        assert not writer.intact()
+        assert writer.live() is None
+        assert not writer.intact()
+        for _ in range(2):
+            generation = writer.build()
+            writer.promote(generation)
+            assert writer.intact()
+        generation = writer.build()
+        assert writer.intact()
+        writer.discard(generation)
+        writer.rollback()
+        assert writer.intact()
+    with index.writer(1) as writer:
+        assert not writer.intact(), "it hasn't looked yet"
+        live(writer)
+        assert writer.intact()
+
+
+# --- one service, and others ---------------------------------------------------------------------------------------------
+
+
+def test_a_service_is_told_from_a_command(index: Index, open_again: OpenIndex) -> None:
+    with index.writer(1) as writer:
+        writer.build()
+        assert not open_again().status().service
+    with index.writer(math.inf, serving=True):
+        status = open_again().status()
+        assert status.service
+        assert status.holder
+        with pytest.raises(IndexUnavailableError, match=r"still writing .* after 0 s"), open_again().writer(0):
+            pass
+    status = open_again().status()
+    assert (status.service, status.holder) == (False, None)
+    with index.writer(1) as writer:
+        writer.build()
+        assert not open_again().status().service
+
+
+def test_a_service_stands_by_and_takes_over(index: Index, open_again: OpenIndex) -> None:
+    serving, done = threading.Event(), threading.Event()
+
+    def stand_by() -> None:
+        with open_again().writer(math.inf, serving=True):
+            serving.set()
+            done.wait(10)
+
+    with index.writer(1, serving=True) as writer:
+        writer.promote(writer.build())
+        thread = threading.Thread(target=stand_by)
+        thread.start()
+        assert not serving.wait(0.1)
+    assert serving.wait(10)
+    assert index.status().service
+    done.set()
+    thread.join()
+    assert index.status().holder is None
+
+
+def test_standing_by_ends_when_it_is_told_to(index: Index, open_again: OpenIndex) -> None:
+    ended = threading.Event()
+    told: list[str] = []
+
+    def stand_by() -> None:
+        try:
+            with open_again().writer(math.inf, serving=True, ended=ended):
+                pass
+        except IndexUnavailableError as error:
+            told.append(str(error))
+
+    with index.writer(1, serving=True):
+        thread = threading.Thread(target=stand_by)
+        thread.start()
+        ended.set()
+        thread.join()
+    assert len(told) == 1
+    assert told[0].startswith("stopped while waiting for process ")
+
+
+def test_notes_are_what_was_written_last(index: Index, open_again: OpenIndex) -> None:
+    notes = index.notes()
+    assert notes.get("last-reindex") is None
+    notes.remove("last-reindex")
+    notes.put("last-reindex", b'{"at": "2026-01-01"}')
+    notes.put("other", "é\n😀".encode())
+    notes.put("last-reindex", b"{}")
+    again = open_again().notes()
+    assert again.get("last-reindex") == b"{}"
+    assert again.get("other") == "é\n😀".encode()
+    again.remove("last-reindex")
+    assert notes.get("last-reindex") is None
+    for key in ("", "A", "../x", "a_b", ".x"):
+        for attempt in (notes.get, notes.remove, lambda key: notes.put(key, b""), index.knock):
+            with pytest.raises(ValueError, match="no key"):
+                attempt(key)
+
+
+def test_notes_are_in_nobodys_way(index: Index, open_again: OpenIndex) -> None:
+    index.notes().put("request-1", b"early")
+    assert not index.exists()
+    fill(index, PAGES)
+    fill(index, PAGES)
+    assert open_again().notes().get("request-1") == b"early", "they outlive generations"
+    assert held(index) == ["develop/a/a1", "develop/a/a2", "develop/b/b1"]
+
+
+def until_knocked(writer: Writer, wanted: list[str]) -> None:
+    """The lease is renewed every three seconds."""
+    tick = threading.Event()
+    for _ in range(1000):
+        if sorted(writer.knocks()) == wanted:
+            return
+        tick.wait(0.01)
+    pytest.fail(f"{writer.knocks()} instead of {wanted}")
+
+
+def test_a_service_hears_of_knocks(index: Index, open_again: OpenIndex) -> None:
+    with index.writer(1, serving=True) as writer:
+        assert writer.knocks() == []
+        for id in ("sync-2", "sync-1", "sync-2", "sync-3"):
+            open_again().knock(id)
+        until_knocked(writer, ["sync-1", "sync-2", "sync-3"])
+        writer.answered("sync-2")
+        writer.answered("sync-2")
+        assert sorted(writer.knocks()) == ["sync-1", "sync-3"]
+        open_again().unknock("sync-1")
+        open_again().unknock("never")
+        until_knocked(writer, ["sync-3"])
+    with open_again().writer(1, serving=True) as writer:
+        assert writer.knocks() == ["sync-3"], "it is left to the next one"
+        writer.answered("sync-3")
+    with open_again().writer(1) as writer:
+        assert writer.knocks() == []
+
+
+def test_a_knock_before_there_is_an_index_is_kept(index: Index, open_again: OpenIndex) -> None:
+    index.unknock("early")
+    index.knock("early")
+    with open_again().writer(1, serving=True) as writer:
+        assert writer.knocks() == ["early"]
+        assert writer.live() is None
