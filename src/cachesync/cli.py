@@ -13,7 +13,6 @@ import click
 from cachesync import __version__
 from cachesync.commands.check import check
 from cachesync.commands.config import config
-from cachesync.commands.output import printable
 from cachesync.commands.reindex import reindex
 from cachesync.commands.render import render
 from cachesync.commands.rollback import rollback
@@ -23,6 +22,7 @@ from cachesync.commands.sync import sync
 from cachesync.commands.verify import verify
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError, UsageError
+from cachesync.log import printable
 
 
 class _OutputClosedError(CachesyncError):

@@ -1,25 +1,137 @@
-"""Log lines on stderr: for a person on a terminal, as JSON elsewhere."""
+"""Log lines on stderr: short ones for a person on a terminal, JSON with Elastic's common names (ECS) elsewhere."""
 
+import json
 import logging
+import math
+import os
 import sys
-from typing import Literal
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
+from cachesync import __version__
+
 get_logger = structlog.get_logger
+
+_ECS: Final = "8.11.0"
+_NAMES: Final = {
+    "reason": "error.message",
+    "error": "error.message",
+    "exception": "error.stack_trace",
+    "trace": "trace.id",
+    "logger": "log.logger",
+}
+"""The names in ECS of what calls name for themselves. All else is ours alone, and goes below ``cachesync``."""
 
 
 def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Send log lines to stderr. ``auto`` is console on a terminal and JSON elsewhere."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", key="@timestamp" if not console else "timestamp"),
-            structlog.processors.EventRenamer("message") if not console else structlog.processors.StackInfoRenderer(),
-            renderer,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            _console_line if console else _json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Output(sys.stderr),
     )
+
+
+@contextmanager
+def passing(kind: str) -> Iterator[str]:
+    """Give all lines that this thread logs meanwhile the kind of a pass and one new ``trace.id``, and yield that."""
+    trace = uuid.uuid4().hex
+    with structlog.contextvars.bound_contextvars(trace=trace, **{"pass": kind}):
+        yield trace
+
+
+def relay(library: str) -> None:
+    """Log what a library reports as an error by :mod:`logging`, and nothing else of it."""
+    theirs = logging.getLogger(library)
+    theirs.handlers = [_Relay(logging.ERROR)]
+    theirs.propagate = False
+
+
+def printable(text: str) -> str:
+    """Spell out what isn't printable, so that nothing from a page or a server can play with the terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+class _Relay(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger().log(
+            record.levelno, record.getMessage().strip(), logger=record.name, exc_info=record.exc_info or False
+        )
+
+
+class _Output:
+    """Writes lines whole. One that can't be written is lost: a full disk or a closed pipe ends no service."""
+
+    _lock: Final = threading.Lock()
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def msg(self, line: str) -> None:
+        with self._lock, suppress(OSError, ValueError):
+            self._file.write(f"{line}\n")
+            self._file.flush()
+
+    debug = info = warning = error = critical = msg
+
+
+def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
+    values = dict(event)
+    line = {
+        "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",
+        "log.level": level,
+        "message": str(values.pop("event", "")),
+        "ecs.version": _ECS,
+        "service.name": "cachesync",
+        "service.version": __version__,
+        "process.pid": os.getpid(),
+    }
+    for name, value in values.items():
+        known = _NAMES.get(name)
+        line[known if known and known not in line else f"cachesync.{name}"] = str(value) if known else value
+    return json.dumps(_plain(line), allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can tell it to anybody: no lone surrogates, no bytes, no numbers that aren't."""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {_plain(str(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+    return _plain(str(value))
+
+
+def _console_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
+    values = dict(event)
+    message = str(values.pop("event", ""))
+    traceback = str(values.pop("exception", ""))
+    values.pop("trace", None)
+    time = datetime.now().astimezone().strftime("%H:%M:%S")
+    words = [time, f"{level:7}", printable(message), *_pairs(values)]
+    return "\n".join([" ".join(words), *(f"  {printable(line)}" for line in traceback.splitlines())])
+
+
+def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
+    for name, value in values.items():
+        text = printable(str(value))
+        yield f'{name}="{text}"' if not text or " " in text else f"{name}={text}"

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from cachesync.commands.output import plural, print_json, printable
+from cachesync.commands.output import plural, print_json
 from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
+from cachesync.log import printable
 from cachesync.pages.page import Problem
 
 

@@ -21,11 +21,6 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def printable(text: str) -> str:
-    """Spell out what isn't printable, so that nothing from a page can play with the terminal."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def plural(count: int, noun: str) -> str:
     """Say ``1 page``, ``1,200 pages``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

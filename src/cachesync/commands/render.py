@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from cachesync.commands.output import printable
 from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
 from cachesync.documents import document_id
+from cachesync.log import printable
 from cachesync.pages.page import Problem
 
 

@@ -4,9 +4,10 @@ from typing import Final
 
 import click
 
-from cachesync.commands.output import plural, print_json, printable
+from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import RefusedError
+from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.report import Report
 

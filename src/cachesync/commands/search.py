@@ -7,9 +7,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cachesync.commands.output import plural, print_json, printable
+from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import IndexUnusableError
+from cachesync.log import printable
 from cachesync.search import text
 from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
 

@@ -6,9 +6,10 @@ from typing import Any
 import click
 import msgspec
 
-from cachesync.commands.output import plural, print_json, printable
+from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
+from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan

@@ -2,11 +2,12 @@
 
 import click
 
-from cachesync.commands.output import printable, progress
+from cachesync.commands.output import progress
 from cachesync.commands.reporting import finish
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
+from cachesync.log import printable
 from cachesync.sync import turn
 from cachesync.sync.scan import require_root
 

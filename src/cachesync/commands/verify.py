@@ -2,9 +2,10 @@
 
 import click
 
-from cachesync.commands.output import plural, print_json, printable, progress
+from cachesync.commands.output import plural, print_json, progress
 from cachesync.commands.reporting import require_all_done
 from cachesync.commands.wiring import WRITER_WAIT, Wiring
+from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync import turn
 from cachesync.sync.verify import Verdict
