@@ -7,9 +7,11 @@ import os
 import re
 import zoneinfo
 from collections.abc import Mapping as Environment
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
+from cronsim import CronSim, CronSimError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
@@ -71,6 +73,30 @@ def _timezone(name: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("expected a time zone like UTC or Europe/Berlin") from None
     return name
+
+
+def _cron(expression: str | None) -> str | None:
+    if not expression or not expression.strip():
+        return None
+    try:
+        comes = len(expression.split()) == 5 and next(CronSim(expression, datetime.now(UTC)), None)
+    except CronSimError:
+        comes = None
+    if not comes:
+        raise ValueError("expected a cron expression like '0 4 * * 0': minute, hour, day of month, month, day of week")
+    return expression
+
+
+def _host(host: str) -> str:
+    if not re.fullmatch(r"[^\s/\[\]\x00]+", host):
+        raise ValueError("expected an address or a host's name, such as 127.0.0.1, 0.0.0.0 or ::")
+    return host
+
+
+def _base_path(path: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
+        raise ValueError("expected nothing or a path like /cachesync: a '/' first, none at the end, no blanks, ? or #")
+    return path
 
 
 def _index_name(name: str) -> str:
@@ -152,7 +178,7 @@ class Index(_Section):
 class Schedule(_Section):
     """When the index is rebuilt."""
 
-    reindex: str | None = None
+    reindex: Annotated[str | None, AfterValidator(_cron)] = None
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
 
 
@@ -165,9 +191,9 @@ class Safety(_Section):
 class Http(_Section):
     """The service's own web server."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    base_path: str = ""
+    base_path: Annotated[str, AfterValidator(_base_path)] = ""
     max_lag: Duration = 600.0
 
 

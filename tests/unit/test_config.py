@@ -57,6 +57,16 @@ def test_durations(tmp_path: Path, text: str, seconds: float) -> None:
     assert load(written(tmp_path, f"watch: {{debounce: {text}}}"), {}).config.watch.debounce == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize(("text", "cron"), [("''", None), ("' '", None), ("", None), ("0 4 * * SUN", "0 4 * * SUN")])
+def test_an_empty_schedule_is_none(tmp_path: Path, text: str, cron: str | None) -> None:
+    assert load(written(tmp_path, f"schedule: {{reindex: {text}}}"), {}).config.schedule.reindex == cron
+
+
+@pytest.mark.parametrize("path", ["", "/x", "/x-1/y.z"])
+def test_base_paths(tmp_path: Path, path: str) -> None:
+    assert load(written(tmp_path, f"http: {{base_path: '{path}'}}"), {}).config.http.base_path == path
+
+
 def test_variables_are_put_in(tmp_path: Path) -> None:
     text = "pages: {root: '${BASE}/x${EMPTY:-y}', include: ['${P:-a}', b]}\nindex: {name: '${UNSET:-n}'}"
     config = load(written(tmp_path, text), {"BASE": "/srv", "EMPTY": "", "P": "${BASE}"}).config
@@ -125,6 +135,22 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("pages: {include: ['[z-a]/x']}", "pages.include: no pattern"),
         ("pages: {root: '${NOPE'}", "without its end"),
         ("schedule: {timezone: Nowhere/Land}", "schedule.timezone: expected a time zone"),
+        ("schedule: {reindex: '0 4 * *'}", "schedule.reindex: expected a cron expression like '0 4 * * 0'"),
+        ("schedule: {reindex: '0 0 4 * * 0'}", "schedule.reindex: expected a cron expression"),
+        ("schedule: {reindex: '0 25 * * 0'}", "schedule.reindex: expected a cron expression"),
+        ("schedule: {reindex: '0 0 30 2 *'}", "schedule.reindex: expected a cron expression"),
+        ("schedule: {reindex: hourly}", "found 'hourly'"),
+        ("http: {host: ''}", "http.host: expected an address"),
+        ("http: {host: '127.0.0.1 '}", "http.host: expected an address"),
+        ("http: {host: '[::1]'}", "http.host: expected an address"),
+        ("http: {base_path: x}", "http.base_path: expected nothing or a path like /cachesync"),
+        ("http: {base_path: /}", "http.base_path: expected"),
+        ("http: {base_path: /x/}", "http.base_path: expected"),
+        ("http: {base_path: /x y}", "http.base_path: expected"),
+        ("http: {base_path: '/x?y'}", "http.base_path: expected"),
+        ("http: {base_path: '/x#y'}", "http.base_path: expected"),
+        ("http: {base_path: /x/../y}", "http.base_path: expected"),
+        ("http: {base_path: //x}", "http.base_path: expected"),
         ("watch: {debounce: -1}", "watch.debounce: expected seconds"),
         ("watch: {debounce: soon}", "watch.debounce: expected seconds"),
         ("safety: {max_delete_fraction: 1.5}", "safety.max_delete_fraction"),

@@ -1,0 +1,88 @@
+"""The schedule: when it is due, however long nobody looked and whatever clocks do."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from cachesync.service.schedule import Schedule
+
+
+def utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def times(schedule: Schedule, start: str, end: str) -> list[str]:
+    found = []
+    moment = schedule.next_after(utc(start))
+    while moment is not None and moment <= utc(end):
+        assert moment.tzinfo is UTC
+        found.append(f"{moment:%m-%d %H:%M}")
+        moment = schedule.next_after(moment)
+    return found
+
+
+def test_without_an_expression_nothing_is_ever_due() -> None:
+    never = Schedule(None, "UTC")
+    assert never.next_after(utc("2026-01-01")) is None
+    assert not never.due(utc("1990-01-01"), utc("2026-01-01"))
+
+
+def test_the_next_time_is_in_the_schedules_zone_and_told_in_utc() -> None:
+    assert Schedule("0 4 * * 0", "UTC").next_after(utc("2026-01-01")) == utc("2026-01-04 04:00")
+    assert Schedule("0 4 * * 0", "Asia/Tokyo").next_after(utc("2026-01-01")) == utc("2026-01-03 19:00")
+
+
+def test_the_next_time_is_never_the_moment_itself() -> None:
+    schedule = Schedule("0 4 * * *", "UTC")
+    assert schedule.next_after(utc("2026-01-01 04:00")) == utc("2026-01-02 04:00")
+    assert schedule.next_after(utc("2026-01-01 03:59:59.999")) == utc("2026-01-01 04:00")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2026-03-28", "2026-03-31", ["03-28 01:30", "03-29 01:00", "03-30 00:30"]),
+        ("2026-10-24", "2026-10-27", ["10-24 00:30", "10-25 00:30", "10-26 01:30"]),
+        ("2026-10-25 01:00", "2026-10-25 23:00", []),
+        ("2026-10-25 01:30", "2026-10-25 23:00", []),
+    ],
+    ids=["the gap", "the hour that comes twice", "its second half", "within it"],
+)
+def test_clocks_are_put_forward_and_back(start: str, end: str, expected: list[str]) -> None:
+    assert times(Schedule("30 2 * * *", "Europe/Berlin"), start, end) == expected
+
+
+@pytest.mark.parametrize(
+    "start", [f"2026-10-25 0{hour}:{minute:02}" for hour in range(4) for minute in range(0, 60, 10)]
+)
+@pytest.mark.parametrize("cron", ["30 2 * * *", "*/20 * * * *", "0,30 1-3 * * *", "15 */2 * * *"])
+def test_the_next_time_is_always_later(cron: str, start: str) -> None:
+    moment = utc(start)
+    after = Schedule(cron, "Europe/Berlin").next_after(moment)
+    assert after is not None
+    assert after > moment
+
+
+def test_many_missed_times_are_due_once() -> None:
+    schedule = Schedule("0 * * * *", "UTC")
+    now = utc("2026-05-05 12:30")
+    assert schedule.due(utc("2026-05-01"), now)
+    assert not schedule.due(now, now)
+    assert not schedule.due(utc("2026-05-05 12:00"), now)
+    assert schedule.due(utc("2026-05-05 12:00"), utc("2026-05-05 13:00"))
+
+
+@pytest.mark.parametrize("last", [None, utc("2030-01-01")], ids=["never", "to come, says the clock"])
+def test_without_a_last_run_times_count_from_the_first_look(last: datetime | None) -> None:
+    schedule = Schedule("0 4 * * *", "UTC")
+    first = utc("2026-05-05 12:00")
+    assert not schedule.due(last, first)
+    assert not schedule.due(last, first + timedelta(hours=15, minutes=59))
+    assert schedule.due(last, first + timedelta(hours=16))
+
+
+def test_a_clock_that_was_ahead_at_the_first_look_holds_nothing_up() -> None:
+    schedule = Schedule("0 4 * * *", "UTC")
+    assert not schedule.due(None, utc("2040-01-01"))
+    assert not schedule.due(None, utc("2026-05-05 12:00"))
+    assert schedule.due(None, utc("2026-05-06 04:00"))
