@@ -1,0 +1,240 @@
+"""What the service knows of itself. Its loop writes it; HTTP and metrics read it, and judge it with pure functions."""
+
+import copy
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+import msgspec
+
+from cachesync.pages.page import Problem, by_page
+
+Role = Literal["starting", "standing by", "serving", "stopping"]
+
+
+class Watching(Protocol):
+    """How changes are noticed at the moment."""
+
+    @property
+    def mode(self) -> str:
+        """``native`` or ``polling``."""
+
+    @property
+    def watching(self) -> bool:
+        """Changes are noticed. Otherwise only rescans find them."""
+
+    @property
+    def reason(self) -> str | None:
+        """Why it isn't as it was wanted."""
+
+    @property
+    def folders(self) -> int:
+        """How many folders are watched."""
+
+    @property
+    def overflows(self) -> int:
+        """How often more happened than could be told."""
+
+    @property
+    def restarts(self) -> int:
+        """How often watching was begun anew."""
+
+
+class LastPass(NamedTuple):
+    """A pass that has ended."""
+
+    kind: str
+    outcome: str
+    started: datetime
+    seconds: float
+    pages: int
+    """Pages whose change was acknowledged."""
+    specs: int
+    """Documents written and deleted."""
+
+
+@dataclass
+class State:
+    """What is so now.
+
+    Its values are replaced, never changed in place, so any thread may read one. Values that must agree are set within
+    :meth:`changing`, and read from a :meth:`snapshot`. Moments are those of :func:`time.monotonic`.
+    """
+
+    engine: str = ""
+    url: str = ""
+    role: Role = "starting"
+    holder: str | None = None
+    """The process that writes, this one or another."""
+    caught_up: bool = False
+    """The first catch-up is done."""
+    trouble: str | None = None
+    """Why pages can't be looked at, such as a missing root; set by :meth:`troubled`."""
+    trouble_since: float | None = None
+    generation: str | None = None
+    specs: int = 0
+    pages: int = 0
+    last_written: datetime | None = None
+    kept_generations: Sequence[str] = ()
+    problems: Mapping[str, Problem] = field(default_factory=dict)
+    """By page."""
+    held: Sequence[str] = ()
+    """Pages whose deletes the guard holds back."""
+    lost: int = 0
+    """Specs that would be lost if it didn't."""
+    rolled_back: bool = False
+    """A rollback holds the index until a reindex."""
+    reindex_needed: bool = False
+    """Another version made the generation."""
+    watching: Watching | None = None
+    blind: bool = False
+    """A rescan has found changes that the watcher should have noticed."""
+    found_by_rescan: int = 0
+    """Changes that only rescans have found, since the service started."""
+    queue: int = 0
+    """Paths that may have changed and wait to be looked at."""
+    queue_bytes: int = 0
+    waiting_since: float | None = None
+    """Since when the oldest change waits that isn't acknowledged; None: none does."""
+    reindexing: float | None = None
+    """How much of a reindex is done, from 0 to 1; None: there is none."""
+    last_reindex: datetime | None = None
+    next_reindex: datetime | None = None
+    last_pass: LastPass | None = None
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let nobody take a snapshot while several values are set."""
+        with self._lock:
+            yield
+
+    def troubled(self, reason: str | None, now: float) -> None:
+        """Note why pages can't be looked at, and since when; None: they can."""
+        with self._lock:
+            if reason is None:
+                self.trouble_since = None
+            elif self.trouble is None:
+                self.trouble_since = now
+            self.trouble = reason
+
+    def snapshot(self) -> "State":
+        """Return all values as they are at one moment."""
+        with self._lock:
+            return copy.copy(self)
+
+
+class Health(NamedTuple):
+    """Whether searches can rely on the index now."""
+
+    ready: bool
+    reason: str | None
+    """Why it isn't ready."""
+    degraded: list[str]
+    """What somebody should look after, a sentence each; the service works."""
+
+
+def health(state: State, index_trouble: str | None, max_lag: float, now: float) -> Health:
+    """Judge whether the service is ready, and what it lacks.
+
+    Args:
+        state: what is so.
+        index_trouble: why the index doesn't answer; None: it does.
+        max_lag: how many seconds a change may wait.
+        now: the moment, by :func:`time.monotonic`.
+    """
+    state = state.snapshot()
+    reason = _unready(state, index_trouble, max_lag, now)
+    return Health(reason is None, reason, list(_lacks(state)))
+
+
+def lag(state: State, now: float) -> float:
+    """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting."""
+    since = [moment for moment in (state.waiting_since, state.trouble_since) if moment is not None]
+    return max(0.0, now - min(since)) if since else 0.0
+
+
+def in_sync(state: State, index_trouble: str | None) -> bool:
+    """Tell whether the index equals the pages, as far as is known."""
+    known = state.role == "serving" and state.caught_up and not state.trouble and not index_trouble
+    return known and state.waiting_since is None and not (state.queue or state.held or state.rolled_back)
+
+
+def status(state: State, index_trouble: str | None, max_lag: float, now: float) -> dict[str, Any]:
+    """Return what ``cachesync status --json`` prints, and what only the service knows.
+
+    The arguments are those of :func:`health`.
+    """
+    state = state.snapshot()
+    judged = health(state, index_trouble, max_lag, now)
+    return {
+        "engine": state.engine,
+        "url": state.url,
+        "generation": state.generation,
+        "specs": state.specs,
+        "pages": state.pages,
+        "problems": [msgspec.to_builtins(problem) for problem in by_page(state.problems.values())],
+        "in_sync": in_sync(state, index_trouble),
+        "lag_seconds": round(lag(state, now), 3),
+        "last_written": state.last_written,
+        "holder": state.holder,
+        "held_after_rollback": state.rolled_back,
+        "kept_generations": list(state.kept_generations),
+        "reindex_needed": state.reindex_needed,
+        "role": state.role,
+        **judged._asdict(),
+        "trouble": state.trouble or index_trouble,
+        "watcher": state.watching and _watcher(state.watching, state),
+        "queue": {"paths": state.queue, "bytes": state.queue_bytes},
+        "held_deletes": {"pages": list(state.held), "specs": state.lost},
+        "reindexing": state.reindexing,
+        "last_reindex": state.last_reindex,
+        "next_reindex": state.next_reindex,
+        "last_pass": state.last_pass and state.last_pass._asdict(),
+    }
+
+
+def _watcher(watching: Watching, state: State) -> dict[str, Any]:
+    names = ("mode", "watching", "reason", "folders", "overflows", "restarts")
+    found = {name: getattr(watching, name) for name in names}
+    return {**found, "blind": state.blind, "found_by_rescan": state.found_by_rescan}
+
+
+def _unready(state: State, index_trouble: str | None, max_lag: float, now: float) -> str | None:
+    if state.role == "stopping":
+        return "the service is stopping"
+    if state.role == "standing by":
+        return f"standing by: {state.holder or 'another process'} writes"
+    if index_trouble:
+        return f"the index doesn't answer: {index_trouble}"
+    if not state.caught_up:
+        return "the first catch-up isn't done" + (f": {state.trouble}" if state.trouble else "")
+    if (behind := lag(state, now)) > max_lag:
+        cause = f": {state.trouble}" if state.trouble else ""
+        return f"the index is behind by {behind:,.0f} s, and http.max_lag allows {max_lag:,.0f} s{cause}"
+    return None
+
+
+def _lacks(state: State) -> Iterator[str]:
+    if state.trouble:
+        yield f"the pages can't be looked at: {state.trouble}"
+    if state.held:
+        yield (
+            f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs: "
+            "`cachesync sync --allow-mass-delete` carries them out"
+        )
+    if state.rolled_back:
+        yield "a rollback holds the index as it is: `cachesync reindex` goes on"
+    if state.problems:
+        yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"
+    if state.watching and not state.watching.watching:
+        yield f"nothing watches the pages, rescans find what changes: {state.watching.reason or 'not started yet'}"
+    elif state.watching and state.watching.reason:
+        yield f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
+    if state.blind:
+        yield f"the watcher misses changes: rescans have found {state.found_by_rescan:,} that it didn't notice"

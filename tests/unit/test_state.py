@@ -1,0 +1,189 @@
+"""What the service says of itself: when it is ready, what it lacks, and how far it is behind."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from cachesync.pages.page import Problem
+from cachesync.service.state import LastPass, State, health, in_sync, lag, status
+
+NOW = 1000.0
+MAX_LAG = 600.0
+
+
+class Watching(NamedTuple):
+    mode: str = "native"
+    watching: bool = True
+    reason: str | None = None
+    folders: int = 3
+    overflows: int = 0
+    restarts: int = 0
+
+
+def serving(**changes: Any) -> State:
+    return replace(State(role="serving", caught_up=True, watching=Watching()), **changes)
+
+
+def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
+    assert health(serving(), None, MAX_LAG, NOW) == (True, None, [])
+    assert in_sync(serving(), None)
+
+
+@pytest.mark.parametrize(
+    ("state", "index_trouble", "reason"),
+    [
+        (State(), None, "the first catch-up isn't done"),
+        (State(trouble="/srv is missing"), None, "the first catch-up isn't done: /srv is missing"),
+        (serving(role="standing by", holder="host:12"), None, "standing by: host:12 writes"),
+        (serving(role="standing by"), None, "standing by: another process writes"),
+        (serving(role="stopping"), None, "the service is stopping"),
+        (serving(), "connection refused", "the index doesn't answer: connection refused"),
+        (serving(waiting_since=399.0), None, "the index is behind by 601 s, and http.max_lag allows 600 s"),
+        (
+            serving(trouble="gone", trouble_since=399.0),
+            None,
+            "the index is behind by 601 s, and http.max_lag allows 600 s: gone",
+        ),
+    ],
+)
+def test_why_it_isnt_ready(state: State, index_trouble: str | None, reason: str) -> None:
+    found = health(state, index_trouble, MAX_LAG, NOW)
+    assert (found.ready, found.reason) == (False, reason)
+    assert not in_sync(replace(state, role="serving", caught_up=False), index_trouble)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't be looked at: /srv is missing"),
+        ({"held": ("a", "b"), "lost": 1200}, "of 2 pages with 1,200 specs"),
+        ({"rolled_back": True}, "a rollback holds the index"),
+        ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
+        ({"watching": Watching("polling", reason="too few watches")}, "by polling: too few watches"),
+        (
+            {"watching": Watching(watching=False, reason="no root")},
+            "nothing watches the pages, rescans find what changes: no root",
+        ),
+        ({"blind": True, "found_by_rescan": 7}, "found 7"),
+    ],
+)
+def test_what_it_lacks_leaves_it_ready(changes: dict[str, Any], says: str) -> None:
+    found = health(serving(**changes), None, MAX_LAG, NOW)
+    assert found.ready
+    (lack,) = found.degraded
+    assert says in lack
+
+
+def test_polling_by_choice_is_no_lack() -> None:
+    assert health(serving(watching=Watching("polling")), None, MAX_LAG, NOW).degraded == []
+
+
+def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
+    assert len(health(serving(blind=True, rolled_back=True), "down", MAX_LAG, NOW).degraded) == 2
+
+
+@pytest.mark.parametrize(
+    ("waiting", "trouble", "expected"),
+    [
+        (None, None, 0),
+        (990.0, None, 10),
+        (None, 980.0, 20),
+        (990.0, 980.0, 20),
+        (970.0, 980.0, 30),
+        (0.0, None, 1000),
+        (1001.0, None, 0),
+    ],
+)
+def test_lag_is_the_age_of_the_oldest_that_waits(waiting: float | None, trouble: float | None, expected: float) -> None:
+    assert lag(serving(waiting_since=waiting, trouble_since=trouble), NOW) == expected
+
+
+def test_trouble_has_lasted_since_it_began() -> None:
+    state = serving()
+    state.troubled("gone", 0.0)
+    state.troubled("still gone", 20.0)
+    assert (state.trouble, lag(state, 30.0)) == ("still gone", 30)
+    state.troubled(None, 40.0)
+    assert (state.trouble, lag(state, 50.0)) == (None, 0)
+    state.troubled("again", 60.0)
+    assert lag(state, 70.0) == 10
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"role": "standing by"},
+        {"caught_up": False},
+        {"trouble": "gone"},
+        {"waiting_since": NOW},
+        {"queue": 1},
+        {"held": ("a",)},
+        {"rolled_back": True},
+    ],
+)
+def test_what_isnt_in_sync(changes: dict[str, Any]) -> None:
+    assert not in_sync(serving(**changes), None)
+
+
+def test_an_index_that_doesnt_answer_isnt_known_to_be_in_sync() -> None:
+    assert not in_sync(serving(), "down")
+
+
+def test_status_is_one_json_object() -> None:
+    moment = datetime(2026, 5, 5, 4, tzinfo=UTC)
+    state = serving(
+        engine="embedded",
+        url="embedded:/i",
+        generation="spack-specs-3",
+        specs=7,
+        pages=2,
+        problems={"b": Problem("b", "bad", 3), "a": Problem("a", "worse")},
+        held=("c",),
+        lost=4,
+        queue=1,
+        queue_bytes=90,
+        waiting_since=998.5,
+        next_reindex=moment,
+        kept_generations=("spack-specs-2",),
+        last_pass=LastPass("events", "done", moment, 0.25, 1, 2),
+        found_by_rescan=5,
+    )
+    found = msgspec.json.decode(msgspec.json.encode(status(state, None, MAX_LAG, NOW)))
+    assert (found["specs"], found["pages"], found["generation"]) == (7, 2, "spack-specs-3")
+    assert found["problems"] == [
+        {"page": "a", "message": "worse", "line": None},
+        {"page": "b", "message": "bad", "line": 3},
+    ]
+    assert (found["in_sync"], found["lag_seconds"], found["ready"], len(found["degraded"])) == (False, 1.5, True, 2)
+    assert found["queue"] == {"paths": 1, "bytes": 90}
+    assert found["held_deletes"] == {"pages": ["c"], "specs": 4}
+    assert found["next_reindex"] == "2026-05-05T04:00:00Z"
+    assert found["watcher"] == {
+        "mode": "native", "watching": True, "reason": None, "folders": 3, "overflows": 0, "restarts": 0, "blind": False, "found_by_rescan": 5,
+    }  # fmt: skip
+    assert found["last_pass"] == {
+        "kind": "events", "outcome": "done", "started": "2026-05-05T04:00:00Z", "seconds": 0.25, "pages": 1, "specs": 2,
+    }  # fmt: skip
+
+
+def test_a_snapshot_never_shows_half_a_change() -> None:
+    state = State()
+    ended = threading.Event()
+
+    def change() -> None:
+        for count in range(20_000):
+            with state.changing():
+                state.specs = count
+                state.pages = count
+        ended.set()
+
+    writer = threading.Thread(target=change)
+    writer.start()
+    while not ended.is_set():
+        seen = state.snapshot()
+        assert seen.specs == seen.pages
+    writer.join()
