@@ -1,0 +1,160 @@
+"""Metrics for Prometheus: what is counted as it happens, and what is so when somebody asks."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from cachesync import __version__
+from cachesync.service.state import Health, State, in_sync, lag
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_ACKNOWLEDGED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_BULK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_PASS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200)
+
+
+class Metrics:
+    """All metrics of one service, in a registry of its own. Any thread may call its methods.
+
+    Args:
+        state: what is so; it is read when somebody asks for metrics.
+        health: judges it.
+        retries: how often a request to the index had to be repeated, by reason; read as ``state`` is.
+    """
+
+    def __init__(self, state: State, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
+        self._registry = CollectorRegistry()
+        self._registry.register(_Now(state, health, retries))
+        ProcessCollector(registry=self._registry)
+        self._acknowledged = Histogram(
+            "cachesync_acknowledged_seconds",
+            "From the change of a page's file until the index has acknowledged it.",
+            buckets=_ACKNOWLEDGED,
+            registry=self._registry,
+        )
+        self._bulk = Histogram(
+            "cachesync_bulk_seconds",
+            "How long bulk requests took that were answered.",
+            buckets=_BULK,
+            registry=self._registry,
+        )
+        self._passes = Counter(
+            "cachesync_passes_total", "Passes that have ended.", ("kind", "outcome"), registry=self._registry
+        )
+        self._pass_seconds = Histogram(
+            "cachesync_pass_seconds", "How long passes took.", ("kind",), buckets=_PASS, registry=self._registry
+        )
+        self._written = Counter(
+            "cachesync_specs_written_total",
+            "Documents of specs that were added, updated or deleted.",
+            ("what",),
+            registry=self._registry,
+        )
+        for what in ("added", "updated", "deleted"):
+            self._written.labels(what)
+
+    def acknowledged(self, seconds: float) -> None:
+        """A page's change was acknowledged so long after its file had changed."""
+        self._acknowledged.observe(seconds)
+
+    def bulk(self, seconds: float) -> None:
+        """A bulk request was answered after so long."""
+        self._bulk.observe(seconds)
+
+    def passed(self, kind: str, outcome: str, seconds: float) -> None:
+        """A pass has ended. Kinds and outcomes are words of the code's, never of a page's: each makes a series."""
+        self._passes.labels(kind, outcome).inc()
+        self._pass_seconds.labels(kind).observe(seconds)
+
+    def written(self, added: int, updated: int, deleted: int) -> None:
+        """So many documents were written and deleted."""
+        for what, count in (("added", added), ("updated", updated), ("deleted", deleted)):
+            self._written.labels(what).inc(count)
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus' text format, see :data:`CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+
+class _Now(Collector):
+    """What is so at the moment it is asked for."""
+
+    def __init__(self, state: State, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
+        self._state = state
+        self._health = health
+        self._retries = retries
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._state.snapshot()
+        health = self._health()
+        yield _gauge("pages", "Pages that the index knows.", state.pages)
+        yield _gauge("specs", "Documents of specs in the index.", state.specs)
+        yield _gauge("problems", "Pages that can't be used.", len(state.problems))
+        yield _gauge("held_pages", "Pages whose deletes the guard holds back.", len(state.held))
+        yield _gauge("queue_paths", "Paths that may have changed and wait to be looked at.", state.queue)
+        yield _gauge("queue_bytes", "Memory that those paths take.", state.queue_bytes)
+        yield _gauge("lag_seconds", "Age of the oldest change that isn't acknowledged.", lag(state, time.monotonic()))
+        synced = in_sync(state, None) and health.ready
+        yield _gauge("up_to_date", "1 if the index equals the pages, as far as is known.", synced)
+        yield _gauge("ready", "1 if /readyz says so.", health.ready)
+        yield _gauge(
+            "degraded", "What somebody should look after: the number of sentences in /readyz.", len(health.degraded)
+        )
+        yield _gauge("rolled_back", "1 while a rollback holds the index.", state.rolled_back)
+        yield _gauge("reindex_needed", "1 if another version made the generation.", state.reindex_needed)
+        yield _gauge("reindex_running", "1 while a new generation is built.", state.reindexing is not None)
+        yield _gauge(
+            "last_reindex_timestamp_seconds", "When the last reindex ended; 0: never.", _unix(state.last_reindex)
+        )
+        yield _gauge(
+            "next_reindex_timestamp_seconds", "When the next reindex is due; 0: never.", _unix(state.next_reindex)
+        )
+        yield from self._of_the_watcher(state)
+        yield _counter("rescan_found", "Changes that only a rescan has found.", state.found_by_rescan)
+        retries = CounterMetricFamily(
+            "cachesync_retries", "Requests to the index that had to be repeated.", labels=("reason",)
+        )
+        for reason, count in dict(self._retries).items():
+            retries.add_metric((reason,), count)
+        yield retries
+        build = GaugeMetricFamily("cachesync_build_info", "The version of cachesync.", labels=("version",))
+        build.add_metric((__version__,), 1)
+        yield build
+
+    @staticmethod
+    def _of_the_watcher(state: State) -> Iterator[Metric]:
+        watching = state.watching
+        mode = GaugeMetricFamily("cachesync_watcher", "1 if changes are noticed, and in which mode.", labels=("mode",))
+        if watching:
+            mode.add_metric((watching.mode,), watching.watching)
+        yield mode
+        yield _gauge("watched_folders", "Folders that are watched.", watching.folders if watching else 0)
+        overflows = "How often more happened than the watcher could tell."
+        yield _counter("watcher_overflows", overflows, watching.overflows if watching else 0)
+        yield _counter("watcher_restarts", "How often watching was begun anew.", watching.restarts if watching else 0)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"cachesync_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"cachesync_{name}", text, value=value)
+
+
+def _unix(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0
