@@ -1,0 +1,313 @@
+"""The web server: what it answers, and that no client can hold it up."""
+
+import http.client
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+import structlog
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from cachesync import log
+from cachesync.errors import UsageError
+from cachesync.service import http as service_http
+from cachesync.service.http import Http
+from cachesync.service.state import Health
+
+WELL = Health(ready=True, reason=None, degraded=["one page can't be used"])
+LARGE = 50_000_000
+"""Bytes, more than all buffers between us and a client take."""
+
+Start = Callable[..., Http]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    started: list[Http] = []
+
+    def start_one(
+        host: str = "127.0.0.1",
+        port: int = 0,
+        base_path: str = "",
+        health: Callable[[], Health] = lambda: WELL,
+        status: Callable[[], Mapping[str, Any]] = lambda: {"specs": 7},
+        **others: Any,
+    ) -> Http:
+        metrics = lambda: (b"m 1\n", "text/plain; version=0.0.4")  # noqa: E731
+        server = Http(host, port, base_path, health=health, status=status, metrics=metrics, **others)
+        started.append(server)
+        server.start()
+        return server
+
+    yield start_one
+    for server in started:
+        server.stop()
+
+
+def address(server: Http) -> tuple[str, int]:
+    host, _, port = server.url.removeprefix("http://").partition("/")[0].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def ask(server: Http, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection(*address(server), timeout=20)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    finally:
+        connection.close()
+
+
+def has_ended() -> bool:
+    return not any(thread.name == "http" for thread in threading.enumerate())
+
+
+def test_it_is_alive(start: Start) -> None:
+    status, headers, body = ask(start(), "/healthz")
+    assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {"status": "alive"})
+
+
+def test_it_is_ready_until_it_isnt(start: Start) -> None:
+    found = WELL
+    server = start(health=lambda: found)
+    status, _, body = ask(server, "/readyz")
+    assert (status, json.loads(body)) == (200, {"ready": True, "reason": None, "degraded": WELL.degraded})
+    found = Health(ready=False, reason="the index doesn't answer", degraded=[])
+    status, _, body = ask(server, "/readyz")
+    assert (status, json.loads(body)["reason"]) == (503, "the index doesn't answer")
+
+
+def test_metrics_and_status_are_what_the_service_says(start: Start) -> None:
+    server = start()
+    assert ask(server, "/metrics")[2] == b"m 1\n"
+    assert ask(server, "/metrics")[1]["content-type"] == "text/plain; version=0.0.4"
+    assert json.loads(ask(server, "/api/status")[2]) == {"specs": 7}
+
+
+def test_head_is_get_without_a_body(start: Start) -> None:
+    status, headers, body = ask(start(), "/healthz", "HEAD")
+    assert (status, headers["content-length"], body) == (200, "18", b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("GET", "/healthz/", 404), ("POST", "/healthz", 405), ("DELETE", "/api/status", 405)],
+)
+def test_errors_are_json(method: str, path: str, status: int, start: Start) -> None:
+    found, headers, body = ask(start(), path, method)
+    assert found == status
+    assert json.loads(body)["error"]
+    assert set(headers.get("allow", "GET, HEAD").split(", ")) == {"GET", "HEAD"}
+
+
+def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+    log.setup("info", "json")
+    try:
+        server = start(status=lambda: {"x": 1 // 0})
+        status, headers, body = ask(server, "/api/status")
+        assert ask(server, "/healthz")[0] == 200
+        server.stop()
+    finally:
+        structlog.reset_defaults()
+    assert (status, headers["x-content-type-options"]) == (500, "nosniff")
+    assert b"Zero" not in body
+    assert json.loads(body)["error"]
+    (line,) = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert "ZeroDivisionError" in line["error.stack_trace"]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nowhere", "/openapi.json"])
+def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start) -> None:
+    _, headers, _ = ask(start(), path)
+    assert headers["date"].endswith("GMT")
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert "server" not in headers
+
+
+def test_the_base_path_is_before_everything(start: Start) -> None:
+    server = start(base_path="/cache/sync")
+    assert server.url.endswith("/cache/sync")
+    assert ask(server, "/cache/sync/healthz")[0] == 200
+    assert ask(server, "/healthz")[0] == 404
+    assert json.loads(ask(server, "/cache/sync/openapi.json")[2])["servers"] == [{"url": "/cache/sync"}]
+
+
+def test_other_routes_are_served_and_described(start: Start) -> None:
+    async def page(_request: Request) -> Response:
+        return PlainTextResponse("hello", headers={"Cache-Control": "max-age=60"})
+
+    def slow(request: Request) -> Response:
+        return PlainTextResponse(
+            f"{request.path_params['id']} {request.query_params['q']} {threading.current_thread().name}"
+        )
+
+    routes = [Route("/", page), Route("/api/specs/{id:path}", slow)]
+    server = start(base_path="/x", routes=routes, described={"/": {"get": {"summary": "The search page"}}})
+    status, headers, body = ask(server, "/x/")
+    assert (status, body, headers["cache-control"]) == (200, b"hello", "max-age=60")
+    assert ask(server, "/x/", "POST")[0] == 405
+    path, query, thread = ask(server, "/x/api/specs/a/b%20c?q=1")[2].decode().split(" ", 2)[0:3]
+    assert (path, query) == ("a/b", "c")
+    assert thread.startswith("1 ")
+    assert thread != "http"
+    assert "/" in json.loads(ask(server, "/x/openapi.json")[2])["paths"]
+
+
+def test_openapi_describes_what_is_there(start: Start) -> None:
+    server = start()
+    described = json.loads(ask(server, "/openapi.json")[2])
+    assert described["openapi"].startswith("3.")
+    assert set(described["paths"]) == {"/healthz", "/readyz", "/metrics", "/api/status", "/openapi.json"}
+    for path, item in described["paths"].items():
+        status, headers, _ = ask(server, path)
+        content = item["get"]["responses"][str(status)]["content"]
+        assert headers["content-type"].partition(";")[0] in content
+
+
+def test_an_ipv6_address_is_in_brackets(start: Start) -> None:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            pass
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    server = start(host="::1")
+    assert server.url.startswith("http://[::1]:")
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_a_port_that_is_taken_is_told(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=rf"http\.port: {port} is taken on 127\.0\.0\.1 .* 0 for any free one"):
+            start(port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("203.0.113.1", r"http\.host: 203\.0\.113\.1 is no address of this machine"),
+        ("a..b", r"http\.host: a\.\.b is no host"),
+    ],
+)
+def test_a_host_that_isnt_ours_is_told(host: str, says: str, start: Start) -> None:
+    with pytest.raises(UsageError, match=says):
+        start(host=host)
+
+
+def test_a_port_that_isnt_allowed_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_arguments: Any, **_options: Any) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", forbidden)
+    with pytest.raises(UsageError, match=r"http\.port: 80 is not for this user .* above 1023"):
+        start(port=80)
+
+
+def test_it_leaves_signals_alone(start: Start) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    start()
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
+    server = start()
+    connection = http.client.HTTPConnection(*address(server), timeout=20)
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    server.stop()
+    server.stop()
+    assert has_ended()
+    connection.close()
+    assert ask(start(port=address(server)[1]), "/healthz")[0] == 200
+
+
+def test_stopping_what_never_started_is_nothing() -> None:
+    Http("127.0.0.1", 0, "", health=lambda: WELL, status=dict, metrics=lambda: (b"", "text/plain")).stop()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /healthz HTT", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ids=["nothing", "half a request", "reads nothing"],
+)
+def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> None:
+    asked = threading.Event()
+
+    async def large(_request: Request) -> Response:
+        asked.set()
+        return Response(b"x" * LARGE)
+
+    server = start(routes=[Route("/large", large)])
+    with socket.create_connection(address(server)) as client:
+        client.sendall(sent)
+        if b"large" in sent:
+            assert asked.wait(20)
+        server.stop()
+        assert has_ended()
+
+
+def test_a_request_that_doesnt_end_doesnt_hold_up_the_end(start: Start) -> None:
+    asked, released = threading.Event(), threading.Event()
+
+    def stuck(_request: Request) -> Response:
+        asked.set()
+        released.wait(60)
+        return Response()
+
+    server = start(routes=[Route("/stuck", stuck)])
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "http")
+    with socket.create_connection(address(server)) as client:
+        client.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asked.wait(20)
+        server.stop()
+        assert not released.is_set()
+        assert thread.daemon
+        released.set()
+        thread.join(20)
+        assert has_ended()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
+def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_http, "_PATIENCE", 0.2)
+    server = start()
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(sent)
+        try:
+            while client.recv(65_536):
+                pass
+        except ConnectionResetError:
+            pass
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_http, "_REQUESTS", 3)
+    server = start()
+    others = [socket.create_connection(address(server)) for _ in range(3)]
+    try:
+        assert ask(server, "/healthz")[0] == 503
+    finally:
+        for other in others:
+            other.close()
+
+
+@pytest.mark.parametrize("request_text", ["GET /{} HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nX: {}\r\n\r\n"])
+def test_a_request_is_bounded(request_text: str, start: Start) -> None:
+    with socket.create_connection(address(start()), timeout=20) as client:
+        client.sendall(request_text.format("x" * 200_000).encode())
+        try:
+            answer = client.recv(12)
+        except ConnectionResetError:
+            return
+    assert answer == b"HTTP/1.1 400"
