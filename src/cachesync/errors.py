@@ -39,3 +39,18 @@ class RefusedError(CachesyncError):
     """Refused for safety until a person consents."""
 
     exit_code = 4
+
+
+class ConsentError(RefusedError):
+    """Too much would be lost by it: a person has to say that it is meant."""
+
+
+class DefectError(CachesyncError):
+    """What nobody has thought of, met by a service that goes on all the same. Its log has the whole of it."""
+
+    exit_code = 3
+
+    @classmethod
+    def of(cls, error: Exception) -> "DefectError":
+        """Say that something went wrong which is nobody's fault but ours."""
+        return cls(f"a defect of cachesync, which is in the service's log: {error!r:.200}")

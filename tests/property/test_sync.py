@@ -22,8 +22,9 @@ from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
+from cachesync.sync.passes import partial_pass
 from cachesync.sync.report import PageCounts, Report, SpecCounts
-from cachesync.sync.scan import Source
+from cachesync.sync.scan import Source, root_of
 from tests.support import elasticsearch
 from tests.support.pages import entry, page, path_of, put, raw_page
 
@@ -44,6 +45,7 @@ class Tree(RuleBasedStateMachine):
         self.root = self.folder / "root"
         (self.root / "_cache").mkdir(parents=True)
         self.index = self.open_index()
+        self.dirty: set[str] = set()  # where something has changed since the index was last brought into line
         self.held: dict[str, list[dict[str, Any]]] = {}  # what each page's documents were when it was last good
 
     def open_index(self) -> Index:
@@ -89,10 +91,12 @@ class Tree(RuleBasedStateMachine):
 
     @rule(tag=tags)
     def remove_tag(self, tag: str) -> None:
+        self.dirty.add(f"_cache/{tag}/")
         shutil.rmtree(self.root / "_cache" / tag, ignore_errors=True)
 
     @rule(one=tags, other=tags)
     def swap_tags(self, one: str, other: str) -> None:
+        self.dirty |= {f"_cache/{tag}/" for tag in (one, other)}
         places = [self.root / "_cache" / tag for tag in (one, other)]
         if one != other and all(place.exists() for place in places):
             places[0].rename(self.folder / "swap")
@@ -101,6 +105,7 @@ class Tree(RuleBasedStateMachine):
 
     @rule(tag=tags, package=packages)
     def touch_in_the_past(self, tag: str, package: str) -> None:
+        self.dirty.add(path_of(package, tag))
         file = self.root / path_of(package, tag)
         if file.is_file() and not file.is_symlink():
             os.utime(file, ns=(1_000_000_007, 1_000_000_007))
@@ -109,7 +114,24 @@ class Tree(RuleBasedStateMachine):
     def reindex(self) -> None:
         with self.index.writer(5) as writer:
             turn.reindex(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
+        self.dirty = set()
         self.expect()
+
+    @rule(by_folder=st.booleans())
+    def look_where_something_changed(self, by_folder: bool) -> None:
+        """As the service does, by what its watcher tells: pages, or folders that they are in."""
+        tags = {f"_cache/{path.split('/')[1]}/" for path in self.dirty}
+        with self.index.writer(5) as writer:
+            live = writer.live()
+            if live is None:
+                return
+            source = self.source()
+            paths = tags if by_folder else self.dirty
+            partial_pass(live, source, Guard(0.5, consent=True), lambda _page: None, paths, root_of(source))
+            live.refresh()
+        self.dirty = set()
+        self.expect()
+        self.compare(self.index.reader())
 
     @rule()
     def lose_the_index(self) -> None:
@@ -119,6 +141,7 @@ class Tree(RuleBasedStateMachine):
 
     def clear(self, tag: str, package: str) -> None:
         """Make room where a rule before has put a folder."""
+        self.dirty |= {path_of(package, tag), f"{path_of(package, tag)}/"}
         file = self.root / path_of(package, tag)
         if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)
@@ -127,6 +150,7 @@ class Tree(RuleBasedStateMachine):
         return Source(self.root, Pattern(("_cache/**/specs.md",)), 1_000_000)
 
     def sync(self) -> Report:
+        self.dirty = set()
         with self.index.writer(5) as writer:
             return turn.sync(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
 

@@ -73,7 +73,7 @@ def test_a_page_that_shrinks_further_is_judged_again(source: Source, index: Embe
 def test_a_page_that_is_back_is_not_deleted(source: Source, index: EmbeddedIndex) -> None:
     (source.root / path_of("a")).unlink()
     report = sync(source, index, MeddlingGuard(lambda: put(source.root, specs(range(10)), "a")))
-    assert (report.specs.deleted, report.held, held(index)) == (0, [], 40)
+    assert (report.specs.deleted, report.held, held(index)) == (0, {}, 40)
 
 
 def test_a_page_that_no_pattern_matches_any_more_is_deleted(source: Source, index: EmbeddedIndex) -> None:
@@ -86,5 +86,5 @@ def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, inde
     anywhere = source._replace(pattern=Pattern(("specs.md",)))
     (source.root / "_cache/develop").rename(source.root / "develop")
     report = sync(anywhere, index, Guard(0.5))
-    assert (held(index), report.held) == (40, [])
+    assert (held(index), report.held) == (40, {})
     assert sorted(index.reader().counts()) == [f"develop/{package}/specs.md" for package in "abcd"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.errors import UsageError
+from cachesync.errors import RefusedError, UsageError
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.scan import Scan, Source, scan
+from cachesync.sync.scan import Scan, Source, root_of, scan, scan_at
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -191,5 +191,72 @@ def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatc
         return real(path)
 
     monkeypatch.setattr(os, "scandir", replacing)
-    with pytest.raises(Exception, match="was replaced while it was scanned"):
+    with pytest.raises(Exception, match="was replaced while it was looked at"):
         scan(source(root))
+
+
+def at(root: Path, *paths: str) -> Scan:
+    return scan_at(source(root), paths, root_of(source(root)))
+
+
+def test_paths_are_looked_at_alone(tmp_path: Path) -> None:
+    for package, tag in (("zlib", "a"), ("hdf5", "a"), ("zlib", "b"), ("hdf5", "b")):
+        put(tmp_path, page(entry()), package, tag)
+    assert list(at(tmp_path, path_of("zlib", "a")).entries) == [path_of("zlib", "a")]
+    assert sorted(at(tmp_path, "_cache/b/").entries) == [path_of("hdf5", "b"), path_of("zlib", "b")]
+    assert at(tmp_path, "_cache/a/", "_cache/b/") == at(tmp_path, "") == scan(source(tmp_path))
+    assert at(tmp_path, "_cache/a/zlib/", path_of("zlib", "a")).entries.keys() == {path_of("zlib", "a")}
+
+
+@pytest.mark.parametrize("path", ["_cache/b/", path_of("zlib", "b"), path_of("gone", "a"), "_cache/a/zlib/specs.md/"])
+def test_what_is_not_there_is_gone(tmp_path: Path, path: str) -> None:
+    put(tmp_path, page(entry()), "zlib", "a")
+    found = at(tmp_path, path)
+    assert found == Scan({}, {}, [])
+    assert found.covers(path_of("zlib", "b"))
+
+
+@pytest.mark.parametrize("path", ["_cache/link/", path_of("zlib", "link"), "_cache/link/zlib/"])
+def test_a_folder_that_is_a_link_is_not_followed_to_a_path_either(tmp_path: Path, path: str) -> None:
+    put(tmp_path, page(entry()), "zlib", "a")
+    (tmp_path / "_cache/link").symlink_to("a")
+    assert at(tmp_path, path) == Scan({}, {}, [])
+
+
+@pytest.mark.parametrize("path", ["index.md", "_cache/a/zlib/spec-1.json", "elsewhere/", "_cache/index.md"])
+def test_a_path_that_is_no_page_is_left_alone(tmp_path: Path, path: str) -> None:
+    put(tmp_path, page(entry()), "zlib", "a")
+    (tmp_path / path).mkdir(parents=True) if path.endswith("/") else (tmp_path / path).write_text("x")
+    assert at(tmp_path, path) == Scan({}, {}, [])
+
+
+def test_a_page_that_is_a_folder_now_is_both(tmp_path: Path) -> None:
+    (tmp_path / path_of("zlib", "a")).mkdir(parents=True)
+    found = at(tmp_path, path_of("zlib", "a"), f"{path_of('zlib', 'a')}/")
+    assert found.entries[path_of("zlib", "a")].fault == "a folder: expected a regular file"
+
+
+def test_a_path_that_cannot_be_looked_at_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, page(entry()), "zlib", "a")
+    real = os.lstat
+
+    def failing(path: str) -> os.stat_result:
+        if str(path).endswith("_cache/a"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "lstat", failing)
+    for path in ("_cache/a/", path_of("zlib", "a")):
+        found = at(tmp_path, path)
+        assert not found.covers(path_of("zlib", "a"))
+        assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be looked at"]
+
+
+def test_paths_below_another_root_are_not_looked_at(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(root, page(entry()))
+    before = root_of(source(root))
+    root.rename(tmp_path / "away")
+    root.mkdir()
+    with pytest.raises(RefusedError, match="was replaced"):
+        scan_at(source(root), [path_of()], before)

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from cachesync.sync.turn import Progress as Tell
+from cachesync.sync.passes import Progress as Tell
 
 _LINE_EVERY_SECONDS: Final = 5.0
 

@@ -9,7 +9,7 @@ from cachesync.documents import Rendered, render
 from cachesync.errors import UsageError
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, Scan, Source, look_at, scan
+from cachesync.sync.scan import Entry, Scan, Source, look_at, root_of, scan_at
 
 
 class Named(NamedTuple):
@@ -34,7 +34,8 @@ def named_pages(paths: tuple[Path, ...], source: Source) -> Iterator[Named]:
         root, below = _placed(path, source.root)
         placed = source._replace(root=root)
         is_folder = path.is_dir() and not placed.pattern.matches(below)
-        found = scan(placed, below) if is_folder else _one(placed, below)
+        folder = f"{below}/" if below else ""
+        found = scan_at(placed, [folder], root_of(placed)) if is_folder else _one(placed, below)
         if not (found.entries or found.problems):
             raise UsageError(f"{path}: no page in this folder; expected files that pages.include matches")
         named = [Named(problem.page, problem) for problem in found.problems]

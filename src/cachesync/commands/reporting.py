@@ -6,7 +6,7 @@ import click
 
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
-from cachesync.errors import RefusedError
+from cachesync.errors import ConsentError
 from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.report import Report
@@ -18,7 +18,7 @@ def finish(report: Report, wiring: Wiring, command: str, *, as_json: bool, dry_r
     """Print a report and return the exit code.
 
     Raises:
-        RefusedError: the guard has held something back.
+        ConsentError: the guard has held something back.
     """
     if as_json:
         print_json(report.to_json())
@@ -32,13 +32,13 @@ def require_all_done(report: Report, wiring: Wiring, command: str) -> None:
     """Make sure that nothing was held back.
 
     Raises:
-        RefusedError: the guard has held something back.
+        ConsentError: the guard has held something back.
     """
     if report.held:
-        raise RefusedError(
+        raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(len(report.held), 'page')} kept as before: {_some(report.held)}\n"
+            f"{plural(len(report.held), 'page')} kept as before: {_some(sorted(report.held))}\n"
             f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
         )
 

@@ -15,6 +15,7 @@ class Pattern:
         Raises:
             ValueError: one of them is none.
         """
+        self.include, self.exclude = include, exclude
         try:
             self._include = pathspec.GitIgnoreSpec.from_lines(include).match_file
             self._exclude = pathspec.GitIgnoreSpec.from_lines(exclude).match_file
@@ -33,6 +34,10 @@ class Pattern:
             return path.startswith(self._plain["start"]) and path.endswith(name) and f"{name}/" not in path
         path = path.replace("\n", "?")  # to pathspec, a line break matches nothing
         return self._include(path) and not self._include(path.rpartition("/")[0]) and not self._exclude(path)
+
+    def is_fixed_to(self, start: str, name: str) -> bool:
+        """Tell whether all pages are called ``name`` and stand below the folder ``start`` (which ends in ``/``)."""
+        return self._ends == (name,) and all(each.startswith(start) for each in self._starts)
 
     def may_lead_to_pages(self, folder: str) -> bool:
         """Tell whether pages can be below ``folder``, a path that ends in ``/``: nothing else need be listed."""

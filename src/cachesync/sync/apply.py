@@ -44,15 +44,22 @@ class Apply:
         guard: Guard,
         phases: dict[str, float],
         earlier: Reader | None = None,
+        *,
+        patient: bool = True,
     ) -> None:
         """``index`` is the generation that the plan was made for; None: there is none yet.
 
         ``earlier`` is the generation that it is to replace: pages that can't be used or looked at now keep their
         documents of then.
+
+        ``patient``: wait for a moment until the signatures of pages that were just written can be trusted. Else they
+        are read at once, and again by the next pass that comes to them.
         """
         self.pages = len(plan.read) + len(plan.gone)
         """How many pages there are to look at."""
         self.report = Report(phases=phases, problems=list(plan.problems), before=plan.specs, again=plan.again)
+        self.report.news = plan.news
+        self.report.unsteady = [path for path, gone in found.unread.items() if gone]
         self.report.pages.unchanged = plan.unchanged
         self.report.pages.problems = len(plan.problems)
         self.written: dict[str, int] = {}
@@ -63,6 +70,7 @@ class Apply:
         self._plan = plan
         self._guard = guard
         self._earlier = earlier
+        self._patient = patient
         self._remembered: dict[str, Remembered] = {}
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -75,7 +83,7 @@ class Apply:
         loss = Loss(todo.record for todo in self._plan.gone if todo.record and todo.page not in self._plan.moved)
         shrunk: dict[str, int] = {}
         shrinking: list[Todo] = []
-        for todo in self._looked_up(_fresh_last(self._plan.read)):
+        for todo in self._looked_up(_fresh_last(self._plan.read) if self._patient else self._plan.read):
             look = self._look(todo)
             if look is None:
                 continue
@@ -91,7 +99,8 @@ class Apply:
         self.report.lost = loss.total()
         losing = [*shrinking, *self._plan.gone]
         if self._guard.refuses(self.report.lost, self._plan.specs):
-            self.report.held = sorted(todo.page for todo in losing)
+            gone = {todo.page: todo.record.specs for todo in self._plan.gone if todo.record}
+            self.report.held = {todo.page: shrunk.get(todo.page, gone.get(todo.page, 0)) for todo in losing}
         else:
             yield from self._let_through(losing, shrunk)
 
@@ -100,7 +109,7 @@ class Apply:
         for todo in self._looked_up(losing):
             look = self._look(todo)
             if look is None or look.shrunk > shrunk.get(todo.page, 0):
-                self.report.again = True
+                self._unsteady(todo.page)
             elif self._counted(look):
                 yield look.change
 
@@ -143,6 +152,7 @@ class Apply:
             self.report.problems.append(Problem(change.page, change.record.problem, change.record.line))
         else:
             setattr(pages, look.outcome, getattr(pages, look.outcome) + 1)
+        self.report.records += (change.record is not None) - (change.before is not None)
         fresh = [put.fresh for put in change.puts].count(True)
         if change.record:
             self.written[change.page] = change.record.specs
@@ -164,8 +174,12 @@ class Apply:
             case Unreadable(message):
                 return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
             case Moving():
-                self.report.again = True
+                self._unsteady(todo.page)
                 return self._carried_over(todo, settled=False)
+
+    def _unsteady(self, page: str) -> None:
+        self.report.again = True
+        self.report.unsteady.append(page)
 
     def _content(self, todo: Todo, content: Content) -> _Look:
         digest = content_digest(content.data)

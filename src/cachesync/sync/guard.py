@@ -60,15 +60,17 @@ class Guard:
         """``consent``: a person said that any loss is meant."""
         self._fraction = max_delete_fraction
         self._consent = consent
-        self._specs: int | None = None
-        self._lost = 0
+        self.whole: int | None = None
+        """How many specs losses are measured against; None: those that a pass finds."""
+        self.lost = 0
+        """How many were lost by passes before."""
 
     def refuses(self, lost: int, specs: int) -> bool:
         """Tell whether losing ``lost`` of ``specs`` needs consent first."""
-        whole = specs if self._specs is None else self._specs
-        return not self._consent and self._lost + lost > self._fraction * whole
+        whole = specs if self.whole is None else self.whole
+        return lost > 0 and not self._consent and self.lost + lost > self._fraction * whole
 
-    def passed(self, lost: int, specs: int) -> None:
-        """A pass is over that has lost ``lost`` of ``specs``. The next ones are measured by it too."""
-        self._specs = specs if self._specs is None else self._specs
-        self._lost += lost
+    def passed(self, lost: int, specs: int, added: int = 0) -> None:
+        """A pass is over that has lost ``lost`` of ``specs``, and added some. The next ones are measured by it too."""
+        self.whole = (specs if self.whole is None else self.whole) + added
+        self.lost += lost

@@ -8,6 +8,7 @@ from cachesync.documents import Rendered, document_id
 from cachesync.index.base import PageChange, Put
 from cachesync.ledger import Digests, PageRecord, digests
 from cachesync.pages.page import PREFIX, SUFFIX, Problem, identity
+from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Entry, Scan
 
 
@@ -21,6 +22,13 @@ class Todo(NamedTuple):
     """What the ledger says; None: it doesn't know the page."""
     damaged: bool = False
     """The index may hold other documents of it than the ledger says: look at the documents themselves."""
+
+    @property
+    def is_news(self) -> bool:
+        """It isn't on disk as the ledger knows it."""
+        if self.entry is None or self.record is None:
+            return bool(self.entry or self.record) and not (self.damaged and self.record is None)
+        return self.entry.signature != self.record.signature
 
     @property
     def is_retry(self) -> bool:
@@ -45,6 +53,11 @@ class Plan:
     """Pages in ``gone`` that are found again where their documents will have the same ids."""
     again: bool = False
     """What was on disk changed while it was listed, or waits for what this pass does: another pass is needed."""
+
+    @property
+    def news(self) -> list[str]:
+        """The pages that aren't on disk as the ledger knows them."""
+        return [todo.page for todo in (*self.read, *self.gone) if todo.is_news]
 
 
 def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], suspects: Container[str] = ()) -> Plan:
@@ -85,6 +98,11 @@ def _same(entry: Entry, record: PageRecord) -> bool:
 
 def _unread_before(record: PageRecord | None) -> bool:
     return record is not None and record.digest is None
+
+
+def ids_are_unique(pattern: Pattern) -> bool:
+    """Tell whether no two pages of a pattern can have documents with the same ids, as with the default one."""
+    return pattern.is_fixed_to(PREFIX, SUFFIX.removeprefix("/"))
 
 
 class _Owners:

@@ -33,14 +33,22 @@ class Report(msgspec.Struct):
     phases: dict[str, float] = {}
     """Seconds by phase."""
     problems: list[Problem] = []
+    records: int = 0
+    """How many more pages the ledger has afterwards."""
     before: int = 0
     """Specs that the index held before."""
     lost: int = 0
     """Specs that the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
-    held: list[str] = []
-    """Pages whose changes were not made, because with them too much would be lost."""
+    held: dict[str, int] = {}
+    """Pages whose changes were not made, because with them too much would be lost, and how many specs each loses."""
     again: bool = False
     """Something changed while it was looked at: another pass is needed."""
+    outdated: bool = False
+    """Another version made the generation: a reindex is needed to bring it up to date."""
+    unsteady: list[str] = []
+    """Pages and folders that changed while they were looked at, as far as they can be named."""
+    news: list[str] = []
+    """Pages that weren't on disk as the ledger knew them."""
 
     @property
     def seconds(self) -> float:
@@ -67,5 +75,5 @@ class Report(msgspec.Struct):
             "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
             "problems": [msgspec.to_builtins(problem) for problem in by_page(self.problems)],
             "lost": self.lost,
-            "held": self.held,
+            "held": sorted(self.held),
         }

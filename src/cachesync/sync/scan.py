@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """All pages below a root."""
+    """All pages below a root, or those at some paths."""
 
     entries: dict[str, Entry]
     unread: dict[str, bool]
@@ -50,8 +50,12 @@ class Scan(NamedTuple):
         return not any(above in self.unread for above in ("", path, *(path[:end] for end in ends)))
 
 
-def scan(source: Source, below: str = "") -> Scan:
-    """List the pages below the root, or only those in the folder ``below`` it.
+EVERYTHING: Final = ""
+"""The path of the root's own folder: all pages are below it."""
+
+
+def scan(source: Source) -> Scan:
+    """List the pages below the root.
 
     The root itself may be a symbolic link; folders that are links aren't followed.
 
@@ -59,13 +63,65 @@ def scan(source: Source, below: str = "") -> Scan:
         UsageError: there is no such folder, or it can't be listed.
         RefusedError: it became another folder meanwhile, so what was found may be half of each.
     """
-    root = source.root
-    before = require_root(root)
-    found = _Walk(source).run(below)
-    after = require_root(root)
-    if (before.st_dev, before.st_ino) != (after.st_dev, after.st_ino):
-        raise RefusedError(f"pages.root: {root} was replaced while it was scanned; nothing was changed")
-    return found
+    return scan_at(source, [EVERYTHING], root_of(source))
+
+
+def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
+    """List the pages at some paths. One that ends in ``/`` is a folder, with all that is below it; others are pages.
+
+    What isn't there is gone: :meth:`Scan.covers` says so.
+
+    Raises:
+        UsageError: the root can't be listed.
+        RefusedError: it isn't the folder any more that ``root`` says.
+    """
+    require_same(source, root)
+    walk = _Walk(source)
+    for path in paths:
+        walk.at(path)
+    require_same(source, root)
+    return walk.found
+
+
+def is_at(page: str, paths: Collection[str]) -> bool:
+    """Tell whether a page is at one of these paths, which are as those of :func:`scan_at`."""
+    return any(place in paths for place in places_of(page))
+
+
+def places_of(page: str) -> Iterator[str]:
+    """Yield the paths that a page is at: its own, and those of the folders that it is in."""
+    yield page
+    yield EVERYTHING
+    for match in re.finditer("/", page):
+        yield page[: match.end()]
+
+
+class Root(NamedTuple):
+    """Which folder a root is; another one that takes its place isn't the same."""
+
+    device: int
+    inode: int
+
+
+def root_of(source: Source) -> Root:
+    """Tell which folder the root is now.
+
+    Raises:
+        UsageError: there is no such folder, or it can't be listed.
+    """
+    status = require_root(source.root)
+    return Root(status.st_dev, status.st_ino)
+
+
+def require_same(source: Source, root: Root) -> None:
+    """Make sure that the root is still that folder.
+
+    Raises:
+        UsageError: it can't be listed.
+        RefusedError: it is another one.
+    """
+    if root_of(source) != root:
+        raise RefusedError(f"pages.root: {source.root} was replaced while it was looked at; nothing was changed")
 
 
 def require_root(root: Path) -> os.stat_result:
@@ -130,13 +186,38 @@ def signature_of(status: os.stat_result) -> Signature:
 
 class _Walk:
     def __init__(self, source: Source) -> None:
+        self.found = Scan({}, {}, [])
         self._source = source
         self._root = str(source.root)
         self._pattern = source.pattern
-        self._found = Scan({}, {}, [])
+        self._real: dict[str, bool] = {EVERYTHING: True}
 
-    def run(self, below: str) -> Scan:
-        folders = [f"{below}/" if below else ""]
+    def at(self, path: str) -> None:
+        """Take the page at a path, or all that are below it."""
+        above, _, name = path.rpartition("/")
+        try:
+            if name:
+                if self._pattern.matches(path) and self._is_real(above):
+                    self._page(path)
+            elif self._is_real(above):
+                self._below(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass  # gone, which is what there is to know of it
+        except OSError as error:
+            self._unread(path.rstrip("/"), error)
+
+    def _is_real(self, folder: str) -> bool:
+        """Tell whether a folder is there and no link leads to it, as a walk from the root would find it."""
+        known = self._real.get(folder)
+        if known is None:
+            known = self._is_real(folder.rpartition("/")[0]) and stat.S_ISDIR(
+                os.lstat(f"{self._root}/{folder}").st_mode
+            )
+            self._real[folder] = known
+        return known
+
+    def _below(self, folder: str) -> None:
+        folders = [folder] if not folder or self._pattern.may_lead_to_pages(folder) else []
         while folders:
             folder = folders.pop()
             try:
@@ -144,7 +225,6 @@ class _Walk:
                     folders += self._folder(folder, entries)
             except OSError as error:
                 self._unread(folder.rstrip("/"), error)
-        return self._found
 
     def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
         """Take the pages of one folder and yield the folders in it."""
@@ -161,19 +241,19 @@ class _Walk:
     def _page(self, path: str) -> None:
         shown = _shown(path)
         if shown != path:
-            self._found.problems.append(Problem(shown, "the path is not UTF-8: expected a name that is text"))
+            self.found.problems.append(Problem(shown, "the path is not UTF-8: expected a name that is text"))
         elif len(path.encode()) > MAX_ID_BYTES:
-            self._found.problems.append(Problem(path, f"the path is longer than {MAX_ID_BYTES} bytes"))
+            self.found.problems.append(Problem(path, f"the path is longer than {MAX_ID_BYTES} bytes"))
         else:
-            self._found.entries[path] = look_at(self._source, path)
+            self.found.entries[path] = look_at(self._source, path)
 
     def _unread(self, path: str, error: OSError) -> None:
         """Remember that nothing is known of ``path``. That it is gone by now is no problem: the next scan sees it."""
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
-        self._found.unread[path] = gone
+        self.found.unread[path] = gone
         if not gone:
             message = f"cannot be looked at: {error.strerror}; what the index has of it stays as it is"
-            self._found.problems.append(Problem(_shown(path) or ".", message))
+            self.found.problems.append(Problem(_shown(path) or ".", message))
 
 
 def _shown(path: str) -> str:
