@@ -1,0 +1,89 @@
+"""The file systems that pages lie on, as proc_pid_mountinfo(5) lists them."""
+
+import os
+import re
+import select
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from cachesync.sync.scan import Source
+
+_LIST: Final = Path("/proc/self/mountinfo")
+
+_BLIND: Final = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "coda", "9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs"),
+        *("lustre", "gpfs", "ceph", "beegfs", "orangefs", "pvfs2", "gfs2", "ocfs2", "wekafs"),
+        *("overlay", "aufs", "ecryptfs"),
+    }
+)
+"""Names of file systems that change without this kernel seeing who writes: another machine does, the host of a virtual
+machine, or somebody in the layer below. Names are told by /proc/filesystems, and are the ones that mount(8) takes."""
+
+
+class Mount(NamedTuple):
+    """A mounted file system."""
+
+    point: str
+    type: str
+
+    @property
+    def blind(self) -> bool:
+        """Others can write to it without being seen."""
+        return self.type in _BLIND or self.type == "fuse" or self.type.startswith("fuse.")
+
+
+def mounts(source: Source) -> list[Mount]:
+    """Return the file system that the root lies on, where it is known, and all that are mounted in what is watched."""
+    root = os.path.realpath(source.root).rstrip("/") + "/"
+    above, below = [], []
+    for mount in _all():
+        point = mount.point.rstrip("/") + "/"
+        if root.startswith(point):
+            above.append(mount)
+        elif point.startswith(root) and source.pattern.may_lead_to_pages(point.removeprefix(root)):
+            below.append(mount)
+    # Where one is mounted over another, the later is on top.
+    nearest = max(enumerate(above), key=lambda each: (len(each[1].point), each[0]), default=None)
+    return ([nearest[1]] if nearest else []) + sorted(below)
+
+
+def _all() -> list[Mount]:
+    try:
+        lines = os.fsdecode(_LIST.read_bytes()).rstrip("\n").split("\n")
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        found.append(Mount(_unescaped(left.split(" ")[4]), right.split(" ")[0]))
+    return found
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
+
+
+class MountTable:
+    """Tells whether what is mounted in the watched folders has changed: inotify doesn't."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        try:
+            self._fd = os.open(_LIST, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._fd = -1
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLPRI) if self._fd >= 0 else None
+        self._before = mounts(source)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def changed(self) -> bool:
+        """Tell whether it changed. Costs next to nothing while nothing is mounted anywhere."""
+        return bool(self._poll.poll(0)) and mounts(self._source) != self._before

@@ -1,0 +1,161 @@
+"""Watching by inotify: nothing costs time but changes."""
+
+import select
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from cachesync.sync.scan import Source
+from cachesync.watch import inotify
+from cachesync.watch.folders import Folders, count
+from cachesync.watch.inotify import Inotify
+from cachesync.watch.limits import no_instance, queue_length, require_local, require_watches
+from cachesync.watch.messages import Message, State, tellable
+from cachesync.watch.mounts import MountTable
+from cachesync.watch.root import LOOK_SECONDS, Root, await_root, is_at
+
+_GATHER_SECONDS: Final = 0.01
+"""How long events gather once there is one: a storm comes in a hundred batches a second, not in a hundred thousand."""
+
+_PAUSE_SECONDS: Final = (0.1, 5.0)
+"""How long a storm is left alone after its first overflow, and after many."""
+
+_PLACE: Final = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
+
+
+class _BeginAnewError(Exception):
+    """The root isn't what it was."""
+
+
+class _OverflowError(Exception):
+    """Events were lost."""
+
+
+def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
+    """Yield what inotify tells of the pages below the root, for ever, at first that everything is dirty.
+
+    Raises:
+        CannotWatchError: the pages can't be watched, or with ``only_local`` not all who write them would be seen.
+    """
+    pause = _PAUSE_SECONDS[0]
+    while True:
+        root = yield from await_root(source.root, "native")
+        if only_local:
+            require_local(source)
+        require_watches(count(source))
+        began = time.monotonic()
+        try:
+            yield from _watch(source, root)
+        except _BeginAnewError:
+            continue
+        except _OverflowError:
+            lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all is looked at anew"
+            yield Message(state=State("native", False, lost), overflows=1)
+            pause = _PAUSE_SECONDS[0] if time.monotonic() - began > 10 * pause else min(2 * pause, _PAUSE_SECONDS[1])
+            time.sleep(pause)
+        except OSError as error:
+            yield Message(state=State("native", False, f"pages.root: cannot watch {source.root}: {error.strerror}"))
+            time.sleep(LOOK_SECONDS)
+
+
+def _watch(source: Source, root: Root) -> Iterator[Message]:
+    try:
+        instance = Inotify()
+    except OSError as error:
+        raise no_instance(error) from None
+    with instance, MountTable(source) as mounted:
+        watched = _Watched(source, instance)
+        folders = watched.begin()
+        yield Message(dirty=("",), state=State("native", True, folders=folders))
+        look = time.monotonic() + LOOK_SECONDS
+        while True:
+            watched.await_events(look - time.monotonic())
+            dirty = watched.settle()
+            state = State("native", True, folders=len(watched)) if len(watched) != folders else None
+            folders = len(watched)
+            if dirty or state:
+                yield Message(dirty=dirty, state=state)
+            if time.monotonic() >= look:
+                if not is_at(source.root, root) or mounted.changed():
+                    raise _BeginAnewError
+                look = time.monotonic() + LOOK_SECONDS
+
+
+class _Watched:
+    """Turns events into dirty paths, and keeps the watched folders what they should be."""
+
+    def __init__(self, source: Source, instance: Inotify) -> None:
+        self._pattern = source.pattern
+        self._inotify = instance
+        self._folders = Folders(source, instance, self._take)
+        self._dirty: set[str] = set()
+        self._changed: set[str] = set()
+        """Folders that came, went or took another's place, so their watches are to be made anew."""
+        self._poll = select.poll()
+        self._poll.register(instance.fd, select.POLLIN)
+
+    def __len__(self) -> int:
+        return len(self._folders)
+
+    def begin(self) -> int:
+        """Watch everything and return how many folders that is.
+
+        Raises:
+            OSError: the root can't be watched.
+        """
+        self._folders.refresh("")
+        self.settle()
+        return len(self)
+
+    def await_events(self, seconds: float) -> None:
+        """Take what events there are; wait for one for at most so many seconds."""
+        if not self._changed and self._poll.poll(max(0, int(seconds * 1000) + 1)):
+            time.sleep(_GATHER_SECONDS)
+        self._take()
+
+    def settle(self) -> tuple[str, ...]:
+        """Watch what has come, stop watching what has gone, and only then return what is dirty, to miss nothing."""
+        changed, self._changed = sorted(self._changed), set()
+        done = None
+        for path in changed:
+            if done is None or not path.startswith(done):
+                self._folders.refresh(path)
+                done = path
+        dirty, self._dirty = self._dirty | self._folders.moved, set()
+        self._folders.moved.clear()
+        return tuple(sorted({tellable(path) for path in dirty}))
+
+    def _take(self) -> None:
+        for watch, mask, name in inotify.events(self._inotify.read()):
+            if mask & inotify.Q_OVERFLOW:
+                raise _OverflowError
+            if mask & inotify.UNMOUNT:
+                raise _BeginAnewError
+            folder = self._folders.of(watch)
+            if folder is None:
+                continue
+            if not name:
+                self._itself(folder.path, mask)
+                continue
+            path = folder.path + name
+            if mask & inotify.ISDIR or (folder.below and f"{path}/" in folder.below):
+                self._folder(f"{path}/", mask)
+            if self._pattern.matches(path):
+                self._dirty.add(path)
+
+    def _itself(self, path: str, mask: int) -> None:
+        if mask & inotify.ATTRIB:
+            self._folder(path, mask)
+        elif path:
+            self._changed.add(path)
+        else:
+            raise _BeginAnewError
+
+    def _folder(self, path: str, mask: int) -> None:
+        if not self._pattern.may_lead_to_pages(path):
+            return
+        self._dirty.add(path)
+        if mask & _PLACE:
+            self._changed.add(path)
+        else:
+            self._changed.update(each for each in self._folders.blocked if each.startswith(path))

@@ -1,0 +1,120 @@
+"""What of watching can be told without watching anything."""
+
+import os
+import struct
+from pathlib import Path
+
+import pytest
+
+from cachesync.pages.pattern import Pattern
+from cachesync.sync.scan import Source, scan
+from cachesync.watch import inotify, limits, mounts
+from cachesync.watch.messages import tellable
+from cachesync.watch.polling import difference
+from tests.support.pages import entry, page, path_of, put
+
+
+def source(root: Path) -> Source:
+    return Source(root, Pattern(("_cache/**/specs.md",)), 10_000)
+
+
+def test_events_are_taken_apart() -> None:
+    named = struct.pack("@iIII", 7, inotify.CREATE | inotify.ISDIR, 0, 16) + b"zlib\xff".ljust(16, b"\0")
+    itself = struct.pack("@iIII", 8, inotify.IGNORED, 0, 0)
+    lost = struct.pack("@iIII", -1, inotify.Q_OVERFLOW, 0, 0)
+    assert list(inotify.events(named + itself + lost)) == [
+        (7, inotify.CREATE | inotify.ISDIR, os.fsdecode(b"zlib\xff")),
+        (8, inotify.IGNORED, ""),
+        (-1, inotify.Q_OVERFLOW, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        (b"_cache/develop/zlib/specs.md", "_cache/develop/zlib/specs.md"),
+        ("_cache/é/specs.md".encode(), "_cache/é/specs.md"),
+        (b"_cache/develop/\xff/specs.md", "_cache/develop/"),
+        (b"_cache/develop/\xff/", "_cache/develop/"),
+        (b"_cache/\xff/\xfe/", "_cache/"),
+        (b"_cache/\xff/zlib/", "_cache/"),
+        (b"\xff/", ""),
+        (b"\xff", ""),
+        (b"", ""),
+    ],
+)
+def test_a_name_that_is_no_text_is_told_by_the_nearest_folder_that_is(path: bytes, told: str) -> None:
+    assert tellable(os.fsdecode(path)) == told
+
+
+def test_two_scans_differ_in_what_came_changed_and_went(tmp_path: Path) -> None:
+    for package in ("same", "changed", "gone"):
+        put(tmp_path, page(entry()), package)
+    before = scan(source(tmp_path))
+    put(tmp_path, page(entry("bbbb")), "changed")
+    put(tmp_path, page(entry()), "new")
+    (tmp_path / path_of("gone")).unlink()
+    expected = tuple(path_of(package) for package in ("changed", "gone", "new"))
+    assert difference(source(tmp_path), before, scan(source(tmp_path))) == expected
+    assert difference(source(tmp_path), before, before) == ()
+
+
+def test_a_folder_that_could_be_read_and_one_that_can_again_are_dirty_as_a_whole(tmp_path: Path) -> None:
+    put(tmp_path, page(entry()))
+    readable = scan(source(tmp_path))
+    unread = readable._replace(unread={"_cache/develop": False, path_of("py-pip"): False})
+    expected = ("_cache/develop/", "_cache/develop/py-pip/specs.md", "_cache/develop/py-pip/specs.md/")
+    assert difference(source(tmp_path), readable, unread) == expected
+    assert difference(source(tmp_path), unread, readable) == expected
+    assert difference(source(tmp_path), unread, unread) == ()
+
+
+def test_a_page_whose_name_is_no_text_makes_everything_dirty(tmp_path: Path) -> None:
+    put(tmp_path, page(entry()))
+    before = scan(source(tmp_path))
+    folder = os.fsencode(tmp_path) + b"/_cache/develop/\xff"
+    os.mkdir(folder)
+    Path(os.fsdecode(folder + b"/specs.md")).write_bytes(page(entry()))
+    assert difference(source(tmp_path), before, scan(source(tmp_path))) == ("",)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table of mounts to write."""
+    monkeypatch.setattr(mounts, "_LIST", tmp_path / "mountinfo")
+    return tmp_path / "mountinfo"
+
+
+def line(point: str, type: str) -> str:
+    return f"29 1 8:1 / {point} rw,relatime shared:1 - {type} what rw\n"
+
+
+def test_mounts_are_the_nearest_above_and_those_in_what_is_watched(mounted: Path) -> None:
+    root = mounted.parent / "the pages"
+    (root / "_cache/develop").mkdir(parents=True)
+    shown = str(root).replace(" ", r"\040")
+    table = [("/", "ext4"), (f"{shown}/_cache/develop", "nfs4"), (shown, "xfs"), (shown, "btrfs"), (f"{shown}/x", "9p")]
+    mounted.write_text("".join(line(*each) for each in (*table, (f"{shown}-too", "tmpfs"))))
+    found = mounts.mounts(source(root))
+    assert [(mount.point, mount.type) for mount in found] == [
+        (str(root), "btrfs"),
+        (f"{root}/_cache/develop", "nfs4"),
+    ]
+
+
+@pytest.mark.parametrize("type", ["nfs", "nfs4", "cifs", "fuse.sshfs", "overlay", "9p", "lustre", "ceph"])
+def test_pages_that_others_write_unseen_are_not_watched(mounted: Path, type: str) -> None:
+    mounted.write_text(line("/", "ext4") + line(str(mounted.parent), type))
+    with pytest.raises(limits.CannotWatchError, match=rf"{mounted.parent} is {type}, .*watch\.mode: native"):
+        limits.require_local(source(mounted.parent))
+
+
+@pytest.mark.parametrize("type", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "fuseblk"])
+def test_pages_on_a_local_disk_are_watched(mounted: Path, type: str) -> None:
+    mounted.write_text(line("/", "nfs") + line(str(mounted.parent), type))
+    limits.require_local(source(mounted.parent))
+
+
+def test_where_nobody_knows_what_is_mounted_pages_are_watched(mounted: Path) -> None:
+    assert not mounted.exists()
+    limits.require_local(source(mounted.parent))
