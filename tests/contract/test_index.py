@@ -225,12 +225,12 @@ def test_a_rollback_goes_back_one_generation_and_holds_it(index: Index, open_aga
         assert writer.rollback() == first
         assert writer.held()
     assert held(index) == expected(PAGES)
-    assert open_again().status() == Status(holder=None, held=True, kept=[], service=False)
+    assert open_again().status() == Status(holder=None, held=True, kept=[], service=False, sign=None)
     with open_again().writer(1) as writer, pytest.raises(UsageError):
         writer.rollback()
     fill(index, {B: PAGES[B]})
     assert held(index) == expected({B: PAGES[B]})
-    assert index.status() == Status(holder=None, held=False, kept=[first], service=False), (
+    assert index.status() == Status(holder=None, held=False, kept=[first], service=False, sign=None), (
         "what was rolled back is gone"
     )
     assert index.reader().generation not in (first, second), "no generation has the name of another"

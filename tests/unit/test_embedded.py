@@ -7,7 +7,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -282,33 +281,6 @@ def test_a_service_that_is_killed_is_none_any_more(index: EmbeddedIndex, tmp_pat
     with index.writer(0) as writer:
         assert writer.live()
         assert not index.status().service
-
-
-def test_what_becomes_the_index_of_many_pages_is_written_with_the_umask_of_the_process(
-    index: EmbeddedIndex, tmp_path: Path
-) -> None:
-    """Asking for the umask changes it for a moment, for all threads."""
-    umask = os.umask(0)
-    os.umask(umask)
-    stop = threading.Event()
-    seen: set[int] = set()
-
-    def make_files() -> None:
-        for number in range(100_000):
-            if stop.is_set():
-                return
-            made = tmp_path / f"made-{number}"
-            made.touch()
-            seen.add(stat.S_IMODE(made.stat().st_mode))
-            made.unlink()
-
-    thread = threading.Thread(target=make_files)
-    thread.start()
-    for _ in range(5):
-        fill(index, PAGES)
-    stop.set()
-    thread.join()
-    assert seen == {0o666 & ~umask}
 
 
 def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
+from cachesync.index import vitals as vitals_module
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.server import Layout, Server
@@ -54,6 +55,18 @@ def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
         tries.gave_up("credentials", "no")
         tries.answered()
     assert vitals.trouble is None
+
+
+def test_who_waits_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it waits, and by the thread that does."""
+    monkeypatch.setattr(vitals_module, "WAIT_SECONDS", 0.001)
+    told: list[int] = []
+    vitals = Vitals(on_wait=lambda: told.append(threading.get_ident()))
+    assert not vitals.wait(0.05)
+    assert len(told) > 1
+    assert set(told) == {threading.get_ident()}
+    vitals.ended.set()
+    assert vitals.wait(3600)
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------

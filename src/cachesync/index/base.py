@@ -6,8 +6,7 @@ together.
 """
 
 import re
-import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple, Protocol
 
@@ -82,6 +81,8 @@ class Status(NamedTuple):
     """Generations that a rollback can go back to, the latest first."""
     service: bool
     """The holder is a service: it stays, and does what it is asked to by a knock."""
+    sign: str | None
+    """What the holder changes every few seconds while it lives; None: there is no holder, or it is known to live."""
 
 
 class Reader(Protocol):
@@ -105,8 +106,11 @@ class Reader(Protocol):
     def fields(self) -> Collection[str]:
         """The fields that its documents may have."""
 
-    def records(self, below: str = "") -> Iterator[PageRecord]:
-        """Walk the ledger, in any order; only the pages below a folder, whose path ends in a slash, if one is named."""
+    def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
+        """Walk the ledger, in any order.
+
+        If folders are named (a few hundred at most, each with a slash at its end), only the pages below any of them.
+        """
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
         """Look pages up in the ledger; those that it doesn't know are left out."""
@@ -236,6 +240,14 @@ class Notes(Protocol):
         """Remove a note, if it is there."""
 
 
+Waiting = Callable[[], None]
+"""Is called while something is waited for, and may raise to end that."""
+
+
+def nothing() -> None:
+    """Do nothing while waiting."""
+
+
 class Index(Protocol):
     """An index at a URL; making one touches nothing."""
 
@@ -256,7 +268,7 @@ class Index(Protocol):
         """Tell who writes, and what else is known of the index as a whole."""
 
     def writer(
-        self, wait: float, *, serving: bool = False, ended: threading.Event | None = None
+        self, wait: float, *, serving: bool = False, waiting: Waiting = nothing
     ) -> AbstractContextManager[Writer]:
         """Become the one writer, waiting up to ``wait`` seconds for another to end. It writes nothing by itself.
 
@@ -264,11 +276,14 @@ class Index(Protocol):
             wait: may be ``math.inf``.
             serving: the writer is a service. It waits at leisure, holds the index from the beginning, and
                 :meth:`status` tells of it.
-            ended: ends the waiting when it is set.
+            waiting: is called every second or more often while it waits; what it raises ends that.
 
         Raises:
-            IndexUnavailableError: there is another writer still, or the waiting was ended.
+            IndexUnavailableError: there is another writer still.
         """
+
+    def close(self) -> None:
+        """Close what is open. The index can be used again, which opens it anew."""
 
     def notes(self) -> Notes:
         """Open what processes tell each other beside the index."""

@@ -1,7 +1,6 @@
 """The index in a cluster: its generations behind two aliases, and who writes."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any, Final
@@ -9,7 +8,7 @@ from typing import Any, Final
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
-from cachesync.index.base import Generation, Notes, Reader, Status, Writer
+from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
@@ -35,6 +34,7 @@ _TIDY_PATIENCE: Final = 2.0
 _ROOM: Final = 1.2
 """How much room a new generation needs, in sizes of the live one."""
 
+_GLANCE_SECONDS: Final = 10
 _HEALTH_SECONDS: Final = 60
 """How long to wait for replicas. They go on being made after that."""
 
@@ -102,13 +102,14 @@ class ElasticIndex:
             held=live is not None and live.names.specs == state.held,
             kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
             service=alive and state.service,
+            sign="{}.{}".format(*state.pulse) if alive else None,
         )
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, ended: threading.Event | None = None) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
         """Become the one writer. Who isn't a service only takes the lease when something is to be written."""
         look(self._writing, self._name)  # before anything else: that nothing foreign is in our place
-        lease = Lease(self._writing, self._name, wait, serving=serving, ended=ended)
+        lease = Lease(self._writing, self._name, wait, serving=serving, waiting=waiting)
         try:
             lease.wait()
             if serving:
@@ -117,6 +118,12 @@ class ElasticIndex:
             yield _ElasticWriter(self._writing, self._name, self._layout, lease)
         finally:
             lease.release()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for name in ("_reading", "_writing"):
+            if connection := self.__dict__.pop(name, None):
+                connection.close()
 
     def notes(self) -> Notes:
         """Open the notes in the state index."""
@@ -222,7 +229,10 @@ class _ElasticWriter:
         """Tell whether the live generation is one that a rollback has gone back to."""
         catalog = look(self._connection, self._name)
         live = catalog.current
-        return live is not None and live.names.specs == self._lease.held
+        if live is None or live.names.specs != self._lease.held:
+            return False
+        self._known = live.names
+        return True
 
     # --- generations --------------------------------------------------------------------------------------------------
 
@@ -315,11 +325,15 @@ class _ElasticWriter:
         }
         self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=settings))
         self._connection.call(lambda client: client.indices.flush(index=indices))
-        health = self._connection.call(
-            lambda client: client.options(request_timeout=_HEALTH_SECONDS + 30, ignore_status=408).cluster.health(
-                index=indices, wait_for_status="green", timeout=f"{_HEALTH_SECONDS}s"
+        for _ in range(0, _HEALTH_SECONDS, _GLANCE_SECONDS):
+            health = self._connection.call(
+                lambda client: client.options(ignore_status=408).cluster.health(
+                    index=indices, wait_for_status="green", timeout=f"{_GLANCE_SECONDS}s"
+                )
             )
-        )
+            self._connection.vitals.on_wait()
+            if health["status"] == "green":
+                break
         if health["status"] == "red":
             raise IndexUnavailableError(f"a shard of {names.specs} or {names.pages} is not available; it stays unused")
         if health["status"] == "yellow":

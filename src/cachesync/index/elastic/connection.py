@@ -19,6 +19,7 @@ from typing import Any, Final, cast
 import elastic_transport
 import elasticsearch
 import msgspec
+from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
@@ -94,6 +95,7 @@ class Connection:
         """
         self.server = server
         self.patience = patience
+        self._clients: dict[float, Elasticsearch] = {}
         self.vitals = vitals or Vitals()
         auth: dict[str, Any] = {}
         if server.api_key:
@@ -135,15 +137,13 @@ class Connection:
             IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
             IndexUnusableError: what is asked for isn't there.
         """
-        client = self._client
-        if patience is not None:
-            client = client.options(request_timeout=max(_LEAST_SECONDS, patience))
+        client = self._client if patience is None else self._hurried(max(_LEAST_SECONDS, patience))
         waits = delays()
         deadline: float | None = None
         with self.vitals.trying(self.server.url) as tries:
             while True:
                 try:
-                    answer = request(client)
+                    body = _json(request(client))
                 except expected:
                     tries.answered()
                     raise
@@ -153,11 +153,22 @@ class Connection:
                     if not is_temporary(error) or now >= deadline or self.vitals.ended.is_set():
                         raise self.given_up(tries, error) from error
                     tries.failed(failure_of(error), reason_of(error))
-                    if self.vitals.ended.wait(next(waits)):
+                    if self.vitals.wait(next(waits)):
                         raise self.given_up(tries, error) from error
                 else:
                     tries.answered()
-                    return answer.body
+                    return body
+
+    def _hurried(self, seconds: float) -> Elasticsearch:
+        """Return a client whose requests may take so long. Making one costs more than the request."""
+        client = self._clients.get(seconds)
+        if client is None:
+            client = self._clients[seconds] = self._client.options(request_timeout=seconds)
+        return client
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._client.close()
 
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
         """Send a request that tidies up; if it fails, what it is about ends by itself."""
@@ -173,12 +184,14 @@ class Connection:
             ApiError: the request was refused as a whole.
             TransportError: no answer came.
         """
-        return self._client.bulk(
-            operations=cast("Any", body),  # ready bytes, as the serializer takes them
-            index=alias,
-            require_alias=True,
-            filter_path="took,errors,items.*.status,items.*.error",
-        ).body
+        return _json(
+            self._client.bulk(
+                operations=cast("Any", body),  # ready bytes, as the serializer takes them
+                index=alias,
+                require_alias=True,
+                filter_path="took,errors,items.*.status,items.*.error",
+            )
+        )
 
     def given_up(self, tries: Tries, error: Exception) -> CachesyncError:
         """Take note of a failure that isn't tried again, and return it as a sentence for a person."""
@@ -238,6 +251,14 @@ def failure(status: int, kind: str) -> str:
     if kind == "cluster_block_exception":
         return "blocked"
     return "credentials" if status == HTTPStatus.UNAUTHORIZED or kind == "security_exception" else "other"
+
+
+def _json(answer: ObjectApiResponse[Any]) -> Any:
+    """Return the body of an answer; a proxy's page, sent as a success, is none."""
+    body: Any = answer.body
+    if not isinstance(body, dict | list):
+        raise elastic_transport.SerializationError(f"an answer that is no JSON: {body!r:.200}")
+    return body
 
 
 def is_temporary(error: Exception) -> bool:

@@ -24,9 +24,10 @@ from cachesync.index.elastic.bulk import Bulk
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
+from cachesync.index.vitals import WAIT_SECONDS
 from cachesync.ledger import Digests, PageRecord, without
 from cachesync.pages.page import identity
-from cachesync.search.query import All, Prefix, Query, Term
+from cachesync.search.query import All, Or, Prefix, Query, Term
 from cachesync.search.request import Answer, FacetCount, Hit, Request
 
 _WALK_SIZE: Final = 5_000
@@ -147,9 +148,9 @@ class ElasticGeneration:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def records(self, below: str = "") -> Iterator[PageRecord]:
+    def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger."""
-        chosen: Query = Prefix("page", below) if below else All()
+        chosen: Query = Or(tuple(Prefix("page", folder) for folder in below)) if below else All()
         body = {"_source": {"excludes": [mapping.DIGESTS]}, "query": searching.query(chosen)}
         for hit in self._walk(self.names.pages, body, [{"_shard_doc": "asc"}]):
             yield mapping.record(hit["_source"])
@@ -283,12 +284,12 @@ class ElasticGeneration:
                     flying.add(send())
                     batch = _Batch()
                     while len(flying) >= sender.pace.in_flight:
-                        done, flying = wait(flying, return_when=FIRST_COMPLETED)
+                        done, flying = self._landed(flying)
                         yield from (each for future in done for each in future.result())
             if batch.pages:
                 flying.add(send())
             while flying:
-                done, flying = wait(flying, return_when=FIRST_COMPLETED)
+                done, flying = self._landed(flying)
                 yield from (each for future in done for each in future.result())
         finally:
             try:
@@ -298,6 +299,16 @@ class ElasticGeneration:
                 threads.shutdown(wait=True, cancel_futures=True)
         if wrote and refresh:
             self.refresh()
+
+    def _landed(
+        self, flying: set[Future[list[Written]]]
+    ) -> tuple[set[Future[list[Written]]], set[Future[list[Written]]]]:
+        """Wait until at least one batch is done, and return those that are and those that aren't."""
+        while True:
+            done, still = wait(flying, WAIT_SECONDS, FIRST_COMPLETED)
+            if done:
+                return done, still
+            self._connection.vitals.on_wait()
 
     def refresh(self) -> None:
         """Make sure that all that was written is found."""

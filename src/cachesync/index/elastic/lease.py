@@ -22,7 +22,7 @@ import msgspec
 from elasticsearch import ConflictError
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
-from cachesync.index.base import note_key
+from cachesync.index.base import Waiting, note_key, nothing
 from cachesync.index.elastic.connection import Connection, delays
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.state import Place, StateIndex
@@ -89,7 +89,7 @@ class Lease:
         patience: float,
         *,
         serving: bool = False,
-        ended: threading.Event | None = None,
+        waiting: Waiting = nothing,
     ) -> None:
         """Get to know the lease of the index ``name``.
 
@@ -98,12 +98,13 @@ class Lease:
             name: of the index.
             patience: how many seconds to wait for another holder.
             serving: whether to hold it as a service.
-            ended: ends the waiting when it is set.
+            waiting: is called while waiting.
         """
         self._name = name
         self._patience = patience
         self._serving = serving
-        self._stop_waiting = ended or connection.vitals.ended
+        self._waiting = waiting
+        self._stop_waiting = connection.vitals.ended
         self._versions = itertools.count()
         self._stored = StateIndex(connection, name)
         self._me = Holder.here()
@@ -179,10 +180,13 @@ class Lease:
                 if not told:
                     _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
                 told = True
+                self._waiting()
                 if self._stop_waiting.wait(min(poll, max(0.0, deadline - now))):
                     raise IndexUnavailableError(f"stopped while waiting for {holder} to end")
-            before, self._seen = self._seen, self._read()
-            if before.state.pulse != self._seen.state.pulse:
+            asked, before = time.monotonic(), self._seen
+            self._seen = self._read()
+            was_away = time.monotonic() - asked > _RENEW_SECONDS  # then the holder couldn't renew it, either
+            if was_away or before.state.pulse != self._seen.state.pulse:
                 unchanged_since = time.monotonic()
 
     def next_version(self) -> int:
@@ -200,6 +204,8 @@ class Lease:
         """
         with self._lock:
             before = self._losses
+            if self._lost and self._serving:
+                raise self._lost  # who serves stands by again, instead of waiting in the middle of its work
             if not self._mine or self._lost:
                 self._hold()
             if self._losses != (before if knowing is None else knowing):

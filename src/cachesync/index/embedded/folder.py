@@ -7,10 +7,10 @@ back to. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service``
 """
 
 import contextlib
+import os
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import tantivy
 
 from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Generation, Notes, Reader, Status, Writer
+from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.files import SmallFiles
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
@@ -63,7 +63,7 @@ class EmbeddedIndex:
 
     def __init__(self, folder: Path, name: str, keep_generations: int = 1) -> None:
         """``keep_generations``: how many generations a rollback can go back."""
-        self.url = f"embedded:{folder}"
+        self.url = f"embedded:{os.path.normpath(folder)}"
         self._folder = folder / name
         self._keep = keep_generations
 
@@ -97,18 +97,22 @@ class EmbeddedIndex:
             held=live is not None and _held(self._folder) == live.name,
             kept=kept,
             service=serving,
+            sign=None,
         )
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, ended: threading.Event | None = None) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
         """Become the one writer."""
         self._require_ours()
         hold = Hold(self._folder, serving=serving)
         try:
-            hold.acquire(wait, ended or threading.Event())
+            hold.acquire(wait, waiting)
             yield _EmbeddedWriter(self._folder, self._keep, hold)
         finally:
             hold.release()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
 
     def notes(self) -> Notes:
         """Open the notes in the folder."""
@@ -265,7 +269,10 @@ class _EmbeddedWriter:
     def held(self) -> bool:
         """Tell whether the live generation is one that a rollback has gone back to."""
         live = _live(self._folder)
-        return live is not None and live.name == _held(self._folder)
+        if live is None or live.name != _held(self._folder):
+            return False
+        self._known = live
+        return True
 
     def build(self) -> Generation:
         """Make the folder of a new generation. What tells that it is ours and unfinished comes first."""

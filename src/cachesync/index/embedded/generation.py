@@ -17,16 +17,17 @@ from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
 from cachesync.ledger import PageRecord
-from cachesync.search.query import All, Exists, Prefix, Term
+from cachesync.search.query import All, Exists, Or, Prefix, Term
 from cachesync.search.request import Answer, Hit, Request
 
-COMMIT_BYTES: Final = 64_000_000
+COMMIT_BYTES: Final = 32_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
 
 _READ_LOCK: Final = ".tantivy-meta.lock"
 
-HEAP_BYTES: Final = 128_000_000
-THREADS: Final = 2
+HEAP_BYTES: Final = 64_000_000
+THREADS: Final = 1
+"""A second one makes a segment more of each commit, and merging many segments takes more memory than anything else."""
 
 
 def _umask() -> int:
@@ -104,10 +105,11 @@ class EmbeddedGeneration:
         """The fields that its documents may have."""
         return self._fields
 
-    def records(self, below: str = "") -> Iterator[PageRecord]:
+    def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger."""
+        chosen = Or(tuple(Prefix(layout.PAGE, folder) for folder in below)) if below else Exists(layout.PAGE)
         with tantivy_errors(self._folder):
-            pages = self._search.tantivy_query(Prefix(layout.PAGE, below) if below else Exists(layout.PAGE))
+            pages = self._search.tantivy_query(chosen)
             # Tantivy reserves memory for as many as it is asked for.
             number = self._searcher.search(pages, 1, count=True).count or 0  # type: ignore[attr-defined]
             for _, address in self._searcher.search(pages, max(1, number), count=False).hits:

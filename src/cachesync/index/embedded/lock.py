@@ -3,12 +3,12 @@
 import fcntl
 import os
 import re
-import threading
 import time
 from pathlib import Path
 from typing import Final
 
 from cachesync.errors import IndexUnavailableError, OvertakenError
+from cachesync.index.base import Waiting
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -29,8 +29,8 @@ class Hold:
         self._poll = _SERVICE_POLL_SECONDS if serving else _POLL_SECONDS
         self._files: list[int] = []
 
-    def acquire(self, wait: float, ended: threading.Event) -> None:
-        """Wait up to ``wait`` seconds until nobody else holds the folder. ``ended`` ends the waiting.
+    def acquire(self, wait: float, waiting: Waiting) -> None:
+        """Wait up to ``wait`` seconds until nobody else holds the folder.
 
         Raises:
             IndexUnavailableError: another still holds it.
@@ -47,8 +47,8 @@ class Hold:
             if not told:
                 _log.info("waiting for another writer to end", holder=holder)
             told = True
-            if ended.wait(min(self._poll, left)):
-                raise IndexUnavailableError(f"stopped while waiting for {holder} to end")
+            waiting()
+            time.sleep(min(self._poll, left))
 
     @property
     def is_in_place(self) -> bool:
@@ -123,6 +123,8 @@ def holder_of(folder: Path) -> str | None:
     try:
         inode = lock.stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()
+    except FileNotFoundError:  # nobody has ever written here; the kernel's list is always there
+        return None
     except OSError:
         return "another process"
     matches = (re.search(rf"FLOCK\s.*\s(\d+) \S+:{inode} ", line) for line in locks if "->" not in line)
