@@ -16,6 +16,7 @@ from cachesync.commands.config import config
 from cachesync.commands.reindex import reindex
 from cachesync.commands.render import render
 from cachesync.commands.rollback import rollback
+from cachesync.commands.run import run as run_service
 from cachesync.commands.search import search
 from cachesync.commands.status import status
 from cachesync.commands.sync import sync
@@ -60,7 +61,7 @@ def cachesync(context: click.Context, config_file: Path | None) -> None:
     context.obj = Wiring(config_file)
 
 
-for command in (sync, reindex, rollback, search, status, verify, check, render, config):
+for command in (run_service, sync, reindex, rollback, search, status, verify, check, render, config):
     cachesync.add_command(command)
 
 

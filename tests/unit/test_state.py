@@ -59,8 +59,8 @@ def test_why_it_isnt_ready(state: State, index_trouble: str | None, reason: str)
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't be looked at: /srv is missing"),
-        ({"held": ("a", "b"), "lost": 1200}, "of 2 pages with 1,200 specs"),
+        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't go on for now: /srv is missing"),
+        ({"held": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
         ({"rolled_back": True}, "a rollback holds the index"),
         ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
         ({"watching": Watching("polling", reason="too few watches")}, "by polling: too few watches"),
@@ -142,8 +142,7 @@ def test_status_is_one_json_object() -> None:
         specs=7,
         pages=2,
         problems={"b": Problem("b", "bad", 3), "a": Problem("a", "worse")},
-        held=("c",),
-        lost=4,
+        held={"c": 4},
         queue=1,
         queue_bytes=90,
         waiting_since=998.5,
@@ -160,7 +159,7 @@ def test_status_is_one_json_object() -> None:
     ]
     assert (found["in_sync"], found["lag_seconds"], found["ready"], len(found["degraded"])) == (False, 1.5, True, 2)
     assert found["queue"] == {"paths": 1, "bytes": 90}
-    assert found["held_deletes"] == {"pages": ["c"], "specs": 4}
+    assert found["held_deletes"] == {"pages": 1, "specs": 4}
     assert found["next_reindex"] == "2026-05-05T04:00:00Z"
     assert found["watcher"] == {
         "mode": "native", "watching": True, "reason": None, "folders": 3, "overflows": 0, "restarts": 0, "blind": False, "found_by_rescan": 5,

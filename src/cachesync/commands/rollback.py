@@ -2,7 +2,9 @@
 
 import click
 
-from cachesync.commands.wiring import WRITER_WAIT, Wiring
+from cachesync.commands.handing import by_the_writer
+from cachesync.commands.wiring import Wiring
+from cachesync.service.handover import Errand, Reply
 
 
 @click.command()
@@ -13,7 +15,11 @@ def rollback(wiring: Wiring) -> int:
     Syncs are refused until `cachesync reindex` is asked for. Exit codes: 0 done, 2 there is none to go back to, 3 no
     index to write to.
     """
-    with wiring.index.writer(WRITER_WAIT) as writer:
-        generation = writer.rollback()
-    click.echo(f"{generation} is live again and stays as it is; `cachesync reindex` goes on from the pages")
+    errand = Errand("rollback")
+    reply = by_the_writer(wiring, errand, _no_progress, lambda writer: Reply(generation=writer.rollback()))
+    click.echo(f"{reply.generation} is live again and stays as it is; `cachesync reindex` goes on from the pages")
     return 0
+
+
+def _no_progress(_done: int, _pages: int) -> None:
+    """It is one step."""

@@ -1,6 +1,7 @@
 """``cachesync status``: how index and pages are."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 import click
@@ -11,6 +12,8 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
+from cachesync.service.handover import HELD, Held
+from cachesync.service.schedule import LAST_REINDEX, Schedule, moment_of
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan
 
@@ -41,6 +44,10 @@ def status(wiring: Wiring, as_json: bool) -> int:
         problems += on_disk.problems
         if on_disk.unread:
             reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
+    notes = wiring.index.notes()
+    held = Held.decoded(notes.get(HELD)) if whole.service else Held()
+    last_reindex = moment_of(notes.get(LAST_REINDEX))
+    schedule = Schedule(wiring.config.schedule.reindex, wiring.config.schedule.timezone)
     found: dict[str, Any] = {
         "engine": wiring.index.engine,
         "url": wiring.index.url,
@@ -52,6 +59,10 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "lag_seconds": None if waiting is None else _lag(waiting),
         "last_written": last_written,
         "holder": whole.holder,
+        "service": whole.service,
+        "held_deletes": {"pages": held.pages, "specs": held.specs},
+        "last_reindex": last_reindex,
+        "next_reindex": schedule.next_after(last_reindex) if last_reindex else None,
         "held_after_rollback": whole.held,
         "kept_generations": whole.kept,
         "reindex_needed": reader.outdated,
@@ -69,7 +80,9 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "holds": f"{plural(found['specs'], 'spec')} of {plural(found['pages'], 'page')}",
         "written": found["last_written"] or "never",
         "in sync": in_sync,
-        "writer": found["holder"],
+        "writer": found["holder"] and f"{found['holder']}{', a service' if found['service'] else ''}",
+        "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
+        "held back": _held_back(**found["held_deletes"]),
         "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
         "problems": str(len(found["problems"])),
@@ -79,6 +92,18 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
             click.echo(f"{name:10}{value}")
     for each in found["problems"]:
         click.echo(f"  {printable(str(Problem(**each)))}")
+
+
+def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:
+    told = [f"{word} {moment:%Y-%m-%d %H:%M} UTC" for word, moment in (("last", last), ("next", upcoming)) if moment]
+    return ", ".join(told) or None
+
+
+def _held_back(pages: int, specs: int) -> str | None:
+    if not pages:
+        return None
+    what = f"deletes of {plural(pages, 'page')} with {plural(specs, 'spec')}"
+    return f"{what}: too many at once; if that is meant: cachesync sync --allow-mass-delete"
 
 
 def _in_sync(waiting: list[Todo] | None, reason: str | None) -> str:

@@ -2,14 +2,15 @@
 
 import click
 
+from cachesync.commands.handing import carried_out
 from cachesync.commands.output import progress
 from cachesync.commands.reporting import finish
-from cachesync.commands.wiring import WRITER_WAIT, Wiring
+from cachesync.commands.wiring import Wiring
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
 from cachesync.log import printable
+from cachesync.service.handover import Errand
 from cachesync.sync import turn
-from cachesync.sync.scan import require_root
 
 
 @click.command()
@@ -29,9 +30,9 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
             raise turn.held_back()
         report = turn.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
     else:
-        require_root(wiring.source.root)  # before the index leaves anything on disk
-        with wiring.index.writer(WRITER_WAIT) as writer, progress("sync") as show:
-            report = turn.sync(wiring.source, writer, guard, show)
+        errand = Errand("sync", allow_mass_delete)
+        with progress("sync") as show:
+            report = carried_out(wiring, errand, show, lambda writer: turn.sync(wiring.source, writer, guard, show))
     return finish(report, wiring, "sync", as_json=as_json, dry_run=dry_run)
 
 

@@ -2,11 +2,13 @@
 
 import click
 
+from cachesync.commands.handing import carried_out
 from cachesync.commands.output import plural, print_json, progress
 from cachesync.commands.reporting import require_all_done
-from cachesync.commands.wiring import WRITER_WAIT, Wiring
+from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import by_page
+from cachesync.service.handover import Errand
 from cachesync.sync import turn
 from cachesync.sync.verify import Verdict
 from cachesync.sync.verify import verify as compare
@@ -24,14 +26,15 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     Exit codes: 0 they are equal, 1 they differ (also if --repair has mended that: run it again to see), 3 no index,
     4 repairing would lose too much.
     """
-    if repair:
-        with wiring.index.writer(WRITER_WAIT) as writer, progress("repair") as show:
-            verdict = compare(wiring.source, wiring.index.reader(fresh=True))
-            if verdict.differing:
-                report = turn.sync(wiring.source, writer, wiring.guard(False), show, set(verdict.differing))
-                require_all_done(report, wiring, "sync")
-    else:
-        verdict = compare(wiring.source, wiring.index.reader(fresh=True))
+    verdict = compare(wiring.source, wiring.index.reader(fresh=True))
+    if repair and verdict.differing:
+        errand = Errand("sync", suspects=verdict.differing)
+        guard, suspects = wiring.guard(False), set(verdict.differing)
+        with progress("repair") as show:
+            report = carried_out(
+                wiring, errand, show, lambda writer: turn.sync(wiring.source, writer, guard, show, suspects)
+            )
+        require_all_done(report, wiring, "sync")
     if as_json:
         print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing)})
     else:

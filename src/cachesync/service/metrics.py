@@ -42,7 +42,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._acknowledged = Histogram(
             "cachesync_acknowledged_seconds",
-            "From the change of a page's file until the index has acknowledged it.",
+            "From the first word of a page's change until the index has acknowledged it.",
             buckets=_ACKNOWLEDGED,
             registry=self._registry,
         )
@@ -53,7 +53,10 @@ class Metrics:
             registry=self._registry,
         )
         self._passes = Counter(
-            "cachesync_passes_total", "Passes that have ended.", ("kind", "outcome"), registry=self._registry
+            "cachesync_passes_total",
+            "Passes that have ended: catch-up, partial, rescan, sync or reindex; done, held or failed.",
+            ("kind", "outcome"),
+            registry=self._registry,
         )
         self._pass_seconds = Histogram(
             "cachesync_pass_seconds", "How long passes took.", ("kind",), buckets=_PASS, registry=self._registry
@@ -78,7 +81,8 @@ class Metrics:
     def passed(self, kind: str, outcome: str, seconds: float) -> None:
         """A pass has ended. Kinds and outcomes are words of the code's, never of a page's: each makes a series."""
         self._passes.labels(kind, outcome).inc()
-        self._pass_seconds.labels(kind).observe(seconds)
+        if outcome != "failed":
+            self._pass_seconds.labels(kind).observe(seconds)
 
     def written(self, added: int, updated: int, deleted: int) -> None:
         """So many documents were written and deleted."""

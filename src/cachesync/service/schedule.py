@@ -1,9 +1,29 @@
 """When the index is to be rebuilt."""
 
 from datetime import UTC, datetime
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
+
+LAST_REINDEX: Final = "last-reindex"
+"""The key of the note that says when the index was last rebuilt by a reindex."""
+
+SCHEDULED_SINCE: Final = "scheduled-since"
+"""The key of the note that says when a schedule first looked at an index that was never rebuilt."""
+
+
+def moment_of(text: bytes | None) -> datetime | None:
+    """Return the moment that a note names; None where it names none."""
+    try:
+        return datetime.fromisoformat(text.decode()).astimezone(UTC) if text else None
+    except ValueError:
+        return None
+
+
+def text_of(moment: datetime) -> bytes:
+    """Return what is written down of a moment."""
+    return moment.isoformat(timespec="seconds").encode()
 
 
 class Schedule:
@@ -16,7 +36,11 @@ class Schedule:
     def __init__(self, cron: str | None, timezone: str) -> None:
         self._cron = cron
         self._zone = ZoneInfo(timezone)
-        self._looking_since: datetime | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """There is an expression."""
+        return self._cron is not None
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time after an aware ``moment``, in UTC; None if there is none."""
@@ -27,13 +51,3 @@ class Schedule:
             if (time := local.astimezone(UTC)) > moment:
                 return time
         return None
-
-    def due(self, last: datetime | None, now: datetime) -> bool:
-        """Tell whether there was a time since the ``last`` run; times missed meanwhile are made up for by one run.
-
-        Without a last run, or with one that the clock says is yet to come, times count from the first look on.
-        """
-        self._looking_since = min(self._looking_since or now, now)
-        since = last if last and last <= now else self._looking_since
-        time = self.next_after(since)
-        return time is not None and time <= now

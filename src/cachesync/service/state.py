@@ -72,7 +72,7 @@ class State:
     caught_up: bool = False
     """The first catch-up is done."""
     trouble: str | None = None
-    """Why pages can't be looked at, such as a missing root; set by :meth:`troubled`."""
+    """Why the service can't go on, such as a missing root; set by :meth:`troubled`."""
     trouble_since: float | None = None
     generation: str | None = None
     specs: int = 0
@@ -81,10 +81,8 @@ class State:
     kept_generations: Sequence[str] = ()
     problems: Mapping[str, Problem] = field(default_factory=dict)
     """By page."""
-    held: Sequence[str] = ()
-    """Pages whose deletes the guard holds back."""
-    lost: int = 0
-    """Specs that would be lost if it didn't."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Pages whose deletes the guard holds back, and how many specs each would lose."""
     rolled_back: bool = False
     """A rollback holds the index until a reindex."""
     reindex_needed: bool = False
@@ -103,7 +101,14 @@ class State:
     """How much of a reindex is done, from 0 to 1; None: there is none."""
     last_reindex: datetime | None = None
     next_reindex: datetime | None = None
+    reindex_trouble: str | None = None
+    """Why the last reindex came to nothing."""
     last_pass: LastPass | None = None
+
+    @property
+    def lost(self) -> int:
+        """How many specs would be lost if the guard held nothing back."""
+        return sum(self.held.values())
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -115,7 +120,7 @@ class State:
             yield
 
     def troubled(self, reason: str | None, now: float) -> None:
-        """Note why pages can't be looked at, and since when; None: they can."""
+        """Note why the service can't go on, and since when; None: it can."""
         with self._lock:
             if reason is None:
                 self.trouble_since = None
@@ -155,8 +160,14 @@ def health(state: State, index_trouble: str | None, max_lag: float, now: float) 
 
 def lag(state: State, now: float) -> float:
     """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting."""
+    if state.role == "standing by":  # the other knows
+        return 0.0
     since = [moment for moment in (state.waiting_since, state.trouble_since) if moment is not None]
     return max(0.0, now - min(since)) if since else 0.0
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
 
 
 def in_sync(state: State, index_trouble: str | None) -> bool:
@@ -187,11 +198,12 @@ def status(state: State, index_trouble: str | None, max_lag: float, now: float) 
         "kept_generations": list(state.kept_generations),
         "reindex_needed": state.reindex_needed,
         "role": state.role,
+        "service": True,
         **judged._asdict(),
         "trouble": state.trouble or index_trouble,
         "watcher": state.watching and _watcher(state.watching, state),
         "queue": {"paths": state.queue, "bytes": state.queue_bytes},
-        "held_deletes": {"pages": list(state.held), "specs": state.lost},
+        "held_deletes": {"pages": len(state.held), "specs": state.lost},
         "reindexing": state.reindexing,
         "last_reindex": state.last_reindex,
         "next_reindex": state.next_reindex,
@@ -213,16 +225,16 @@ def _unready(state: State, index_trouble: str | None, max_lag: float, now: float
     if index_trouble:
         return f"the index doesn't answer: {index_trouble}"
     if not state.caught_up:
-        return "the first catch-up isn't done" + (f": {state.trouble}" if state.trouble else "")
+        return "the first catch-up isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
     if (behind := lag(state, now)) > max_lag:
-        cause = f": {state.trouble}" if state.trouble else ""
+        cause = f": {_first_line(state.trouble)}" if state.trouble else ""
         return f"the index is behind by {behind:,.0f} s, and http.max_lag allows {max_lag:,.0f} s{cause}"
     return None
 
 
 def _lacks(state: State) -> Iterator[str]:
     if state.trouble:
-        yield f"the pages can't be looked at: {state.trouble}"
+        yield f"the service can't go on for now: {_first_line(state.trouble)}"
     if state.held:
         yield (
             f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs: "
@@ -232,9 +244,11 @@ def _lacks(state: State) -> Iterator[str]:
         yield "a rollback holds the index as it is: `cachesync reindex` goes on"
     if state.problems:
         yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"
-    if state.watching and not state.watching.watching:
+    if state.watching and not state.watching.watching and not state.trouble:
         yield f"nothing watches the pages, rescans find what changes: {state.watching.reason or 'not started yet'}"
     elif state.watching and state.watching.reason:
         yield f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
+    if state.reindex_trouble:
+        yield f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
     if state.blind:
         yield f"the watcher misses changes: rescans have found {state.found_by_rescan:,} that it didn't notice"

@@ -1,0 +1,101 @@
+"""``cachesync run``: the service."""
+
+import os
+import select
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from cachesync.commands.wiring import Wiring
+from cachesync.errors import INTERRUPTED, IndexUnavailableError
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LOOK_SECONDS: Final = 1.0
+_GLANCE_SECONDS: Final = 10.0
+"""How often to look whether all is well where nobody looks on."""
+_CHANGE_SECONDS: Final = 0.1
+_UNLIMITED_WIDTH: Final = 10_000
+
+
+@click.command()
+@click.pass_obj
+def run(wiring: Wiring) -> int:
+    """Keep the index equal to the pages: catch up, then watch, until SIGTERM or Ctrl-C.
+
+    A second service stands by and takes over when this one ends. SIGHUP reads the configuration again. HTTP serves
+    /healthz, /readyz, /metrics and /api/status. What to watch, where HTTP listens and when to reindex are in the
+    configuration (`cachesync config`).
+
+    Exit codes: 0 ended by a signal, 2 wrong configuration, or the port is taken, 3 ended by an error of its own, 130
+    Ctrl-C twice.
+    """
+    from cachesync.commands.running import Service  # noqa: PLC0415  its libraries take a while to load
+
+    pause = _LOOK_SECONDS if sys.stderr.isatty() else _GLANCE_SECONDS
+    with _signals() as caught:
+        service = Service(wiring)
+        service.start()
+        try:
+            with _status_line(service.line) as refresh:
+                while service.is_alive:
+                    refresh()
+                    service.tend()
+                    numbers = caught(_CHANGE_SECONDS if service.is_changing else pause)
+                    if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                        return 0
+                    if signal.SIGHUP in numbers:
+                        service.reload()
+            raise IndexUnavailableError("the service has ended by an error of its own, which is in its log")
+        finally:
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # asked for again: at once
+            if not service.stop():
+                os._exit(0)  # threads that wait for an answer would keep the process alive
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[float], bytes]]:
+    """Lend what waits so many seconds for signals, and returns their numbers. None interrupts anything any more.
+
+    They come through a pipe. ``sigtimedwait`` can't be trusted: after SIGSTOP and SIGCONT it returns signals that
+    nobody sent [CPython 3.11.7].
+    """
+    out, into = os.pipe()
+    os.set_blocking(out, False)
+    os.set_blocking(into, False)
+    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+    signal.set_wakeup_fd(into)
+
+    def caught(seconds: float) -> bytes:
+        select.select([out], [], [], seconds)
+        try:
+            return os.read(out, 100)
+        except BlockingIOError:
+            return b""
+
+    try:
+        yield caught
+    finally:
+        signal.set_wakeup_fd(-1)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(out)
+        os.close(into)
+
+
+@contextmanager
+def _status_line(line: Callable[[], str]) -> Iterator[Callable[[], None]]:
+    """Keep a line at the end of a terminal up to date, below whatever is logged; elsewhere there is none."""
+    console = Console(stderr=True, width=_UNLIMITED_WIDTH)  # else it would break lines of the log
+    if not console.is_terminal:
+        yield lambda: None
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda: live.update(Text(line()[: shutil.get_terminal_size().columns - 1]), refresh=True)

@@ -1,0 +1,170 @@
+"""The service: watch the pages, stand by until the index is ours, and serve it until we are told to end."""
+
+import math
+import threading
+import time
+from typing import Final, NamedTuple
+
+from cachesync.errors import CachesyncError, OvertakenError
+from cachesync.index.base import Index
+from cachesync.index.vitals import SERVICE, Vitals
+from cachesync.log import get_logger
+from cachesync.service import systemd
+from cachesync.service.dirty import Dirty
+from cachesync.service.metrics import Metrics
+from cachesync.service.reindexing import StoppedError
+from cachesync.service.serving import Serving, Settings, tell_queue
+from cachesync.service.state import State
+from cachesync.sync.scan import EVERYTHING
+from cachesync.watch.messages import Mode
+from cachesync.watch.watcher import Watcher, Watching
+
+_log = get_logger()
+
+_RETRY_SECONDS: Final = 2.0
+
+
+class Watch(NamedTuple):
+    """What the configuration says of noticing changes."""
+
+    mode: Mode
+    debounce: float
+    debounce_max: float
+
+
+class Daemon:
+    """One run of the service under one configuration: :meth:`start` it, and :meth:`end` it some day."""
+
+    def __init__(
+        self, settings: Settings, watch: Watch, index: Index, state: State, metrics: Metrics, vitals: Vitals
+    ) -> None:
+        """``vitals`` are those that ``index`` was opened with."""
+        self._settings = settings
+        self._index = index
+        self._state = state
+        self._metrics = metrics
+        self._vitals = vitals
+        vitals.on_wait = self._on_wait
+        self._dirty = Dirty(watch.debounce, watch.debounce_max)
+        self._wake = threading.Event()
+        self._failures = 0
+        self._heart = systemd.Heartbeat()
+        self._watcher = Watcher(settings.source, watch.mode, self._on_dirty, self._on_change)
+        self._thread = threading.Thread(target=self._run, name="service", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        with self._state.changing():
+            self._state.role = "starting"
+            self._state.caught_up = False
+            self._state.watching = None
+            self._state.blind = False
+            self._state.engine, self._state.url = self._index.engine, self._index.url
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """It is at work; if it isn't, though nobody has stopped it, it has failed."""
+        return self._thread.is_alive()
+
+    def end(self) -> None:
+        """Begin to end: finish what is in flight, and give the index back."""
+        self._state.role = "stopping"
+        self._vitals.ended.set()
+        self._wake.set()
+
+    def join(self, patience: float) -> bool:
+        """Wait for the end, but no longer than ``patience`` seconds, and tell whether it has come."""
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        self._watcher.start()
+        try:
+            while not self._vitals.ended.is_set():
+                self._heart.beat()
+                self._serve()
+        finally:
+            self._watcher.stop()
+            self._index.close()
+
+    def _serve(self) -> None:
+        """Become the writer, however long that takes, and do its work for as long as it lasts."""
+        try:
+            self._state.role = "starting"
+            with self._index.writer(math.inf, serving=True, waiting=self._waiting) as writer:
+                holder = self._index.status().holder
+                with self._state.changing():
+                    self._state.role = "serving"
+                    self._state.holder = holder
+                _log.info("serving the index", url=self._index.url)
+                systemd.status(f"serving {self._index.url}")
+                self._vitals.answered(SERVICE, self._index.url)
+                self._failures = 0
+                Serving(
+                    self._settings,
+                    self._index,
+                    writer,
+                    self._dirty,
+                    self._state,
+                    self._metrics,
+                    self._vitals,
+                    self._heart,
+                    self._wake,
+                ).run()
+        except StoppedError:
+            pass
+        except OvertakenError as error:
+            self._state.caught_up = False
+            _log.warning("another has become the writer: standing by", reason=str(error))
+        except CachesyncError as error:
+            self._failed(str(error))
+
+    def _stand_by(self) -> None:
+        """Say for whom we wait."""
+        holder = self._index.status().holder
+        if holder:
+            with self._state.changing():
+                self._state.role = "standing by"
+                self._state.holder = holder
+            systemd.status(f"standing by: {holder} writes")
+
+    @property
+    def index_trouble(self) -> str | None:
+        """Why the index can't be used now."""
+        return self._vitals.trouble
+
+    def _on_wait(self) -> None:
+        """Beat if it is the loop that waits: nobody else is a sign of its life."""
+        if threading.current_thread() is self._thread:
+            self._heart.beat()
+
+    def _waiting(self) -> None:
+        self._heart.beat()
+        if self._vitals.ended.is_set():
+            raise StoppedError
+        if self._state.role == "starting":
+            self._stand_by()
+
+    def _failed(self, reason: str) -> None:
+        if self._vitals.ended.is_set():
+            return
+        if not self._failures:
+            _log.warning("the index can't be used for now; trying again", reason=reason)
+        self._failures += 1
+        self._vitals.gave_up(SERVICE, "other", reason)
+        self._vitals.ended.wait(_RETRY_SECONDS)
+
+    def _on_dirty(self, paths: list[str]) -> None:
+        self._dirty.mark(paths, time.monotonic())
+        tell_queue(self._dirty, self._state)
+        self._wake.set()
+
+    def _on_change(self, watching: Watching) -> None:
+        before = self._state.watching
+        self._state.watching = watching
+        if watching.watching and not (before and before.watching):
+            systemd.ready()
+        elif not watching.watching:  # whatever the reason is, a look finds out what it means
+            self._on_dirty([EVERYTHING])
+        self._wake.set()

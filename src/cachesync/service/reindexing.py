@@ -1,0 +1,132 @@
+"""A reindex beside the service's other work: its long part has a thread of its own."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from cachesync.errors import CachesyncError, DefectError
+from cachesync.index.base import Writer
+from cachesync.log import get_logger, passing
+from cachesync.service.state import State
+from cachesync.sync.guard import Guard
+from cachesync.sync.rebuild import Rebuild
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Source
+
+_log = get_logger()
+
+_RETRY_SECONDS: Final = 30.0
+_MAX_RETRY_SECONDS: Final = 3600.0
+
+
+class StoppedError(Exception):
+    """What was under way is to end."""
+
+
+class Reindexing:
+    """At most one reindex. All methods are for one thread, which alone may write to the live generation."""
+
+    def __init__(
+        self, source: Source, writer: Writer, state: State, ended: threading.Event, on_filled: Callable[[], None]
+    ) -> None:
+        """``on_filled`` is called by the other thread when there is something to :meth:`finish`."""
+        self.errand: str | None = None
+        """Who asked for it."""
+        self.done = 0
+        self.pages = 0
+        self.not_before = 0.0
+        """When another try is worth it, by :func:`time.monotonic`."""
+        self._source = source
+        self._writer = writer
+        self._state = state
+        self._ended = ended
+        self._on_filled = on_filled
+        self._cancelled = threading.Event()
+        self._new: Rebuild | None = None
+        self._thread: threading.Thread | None = None
+        self._failures = 0
+        self._error: CachesyncError | StoppedError | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """One is under way."""
+        return self._thread is not None
+
+    @property
+    def is_filled(self) -> bool:
+        """Its long part is over, one way or the other."""
+        return self._thread is not None and not self._thread.is_alive()
+
+    def start(self, guard: Guard, errand: str | None = None) -> None:
+        """Begin one.
+
+        Raises:
+            CachesyncError: it can't be begun.
+        """
+        self._cancelled.clear()
+        self._error = None
+        self.done = self.pages = 0
+        self._new = Rebuild(self._source, self._writer, guard, self._progress)
+        self.errand = errand
+        self._state.reindexing = 0.0
+        self._thread = threading.Thread(target=self._fill, args=(self._new,), name="reindex", daemon=True)
+        self._thread.start()
+
+    def finish(self) -> Report:
+        """Let it go live, with all that the live generation has been given until now.
+
+        Raises:
+            CachesyncError: it came to nothing.
+        """
+        assert self._new
+        try:
+            if not self._error:
+                report = self._new.finish()
+                self._failures = 0
+                self._state.reindex_trouble = None
+                return report
+        except BaseException:
+            self._new.abandon()
+            raise
+        else:
+            self._new.abandon()
+            raise self._error
+        finally:
+            self._forget()
+
+    def failed(self, error: CachesyncError) -> None:
+        """Tell that it came to nothing, and put off the next try, longer and longer."""
+        _log.warning("the reindex came to nothing", reason=str(error))
+        self._state.reindex_trouble = str(error)
+        self._failures += 1
+        self.not_before = time.monotonic() + min(_MAX_RETRY_SECONDS, _RETRY_SECONDS * 2 ** min(self._failures, 8))
+
+    def cancel(self) -> None:
+        """End it, if there is one."""
+        if self._thread and self._new:
+            self._cancelled.set()
+            self._thread.join()
+            self._new.abandon()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._new = self._thread = self.errand = None
+        self._state.reindexing = None
+
+    def _fill(self, new: Rebuild) -> None:
+        try:
+            with passing("reindex"):
+                new.fill()
+        except (CachesyncError, StoppedError) as error:
+            self._error = error
+        except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
+            _log.exception("a defect of cachesync: please report it")
+            self._error = DefectError.of(error)
+        self._on_filled()
+
+    def _progress(self, done: int, pages: int) -> None:
+        if self._cancelled.is_set() or self._ended.is_set():
+            raise StoppedError
+        self.done, self.pages = done, pages
+        self._state.reindexing = done / pages

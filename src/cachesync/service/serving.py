@@ -1,0 +1,602 @@
+"""The work of the one that writes: catch up, then follow the pages, until it is told to end or loses the index.
+
+One loop in one thread does one job at a time, whichever has been due for longest. Only the long part of a reindex runs
+beside it.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from cachesync.errors import (
+    CachesyncError,
+    ConsentError,
+    DefectError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    OvertakenError,
+    RefusedError,
+)
+from cachesync.index.base import Generation, Index, Writer
+from cachesync.index.vitals import SERVICE, Vitals
+from cachesync.log import get_logger, passing
+from cachesync.pages.page import Problem
+from cachesync.service.blindness import BLIND_SECONDS, Blindness
+from cachesync.service.dirty import Dirty
+from cachesync.service.errands import Asked, Errands
+from cachesync.service.handover import HELD, Held, Reply
+from cachesync.service.metrics import Metrics
+from cachesync.service.reindexing import Reindexing, StoppedError
+from cachesync.service.schedule import LAST_REINDEX, SCHEDULED_SINCE, Schedule, moment_of, text_of
+from cachesync.service.state import LastPass, State
+from cachesync.service.systemd import Heartbeat
+from cachesync.sync import turn
+from cachesync.sync.guard import Guard
+from cachesync.sync.passes import partial_pass
+from cachesync.sync.plan import ids_are_unique
+from cachesync.sync.report import Report
+from cachesync.sync.scan import EVERYTHING, Root, Source, is_at, require_same, root_of
+
+_log = get_logger()
+
+PULSE_SECONDS: Final = 5.0
+"""How often to look whether the index is still there."""
+
+_ERRAND_SECONDS: Final = 1.5
+_SCHEDULE_SECONDS: Final = 30.0
+_BEAT_SECONDS: Final = 10.0
+_PARTIAL_PAGES: Final = 2_000
+"""How many dirty paths one partial pass takes at most, so that nothing else waits for long."""
+
+_WATCH_SECONDS: Final = 10.0
+"""How long the first pass waits for the watcher. What changes from then on is told, so one pass is enough."""
+
+_BURST_SECONDS: Final = 5.0
+"""How often to tell of passes that follow each other without a quiet moment."""
+
+_PROBLEMS_TOLD: Final = 10
+
+_FIRST_DELAY: Final = 0.5
+_MAX_DELAY: Final = 5.0
+
+
+class Settings(NamedTuple):
+    """What the configuration says of the service's work."""
+
+    source: Source
+    guard: Callable[[bool], Guard]
+    """Makes a guard; True: with consent to any loss."""
+    schedule: Schedule
+    rescan_interval: float
+
+
+class _Job(NamedTuple):
+    name: str
+    due: Callable[[], float]
+    run: Callable[[], None]
+
+
+_NEVER: Final = float("inf")
+_NO_LOSS: Final = Guard(0)
+
+
+class Serving:
+    """The work while the index is ours."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        index: Index,
+        writer: Writer,
+        dirty: Dirty,
+        state: State,
+        metrics: Metrics,
+        vitals: Vitals,
+        heart: Heartbeat,
+        wake: threading.Event,
+    ) -> None:
+        """The work ends when ``vitals.ended`` is set. ``wake`` is set whenever there may be something to do."""
+        self._settings = settings
+        self._index = index
+        self._source = settings.source
+        self._writer = writer
+        self._notes = index.notes()
+        self._dirty = dirty
+        self._state = state
+        self._metrics = metrics
+        self._heart = heart
+        self._vitals = vitals
+        self._ended = vitals.ended
+        self._wake = wake
+        self._root: Root | None = None
+        self._live: Generation | None = None
+        self._guard = settings.guard(False)
+        self._held_changed = False
+        self._holding = False
+        """The guard holds something back, or did when the service ended."""
+        self._errands_at = self._schedule_at = 0.0
+        self._whole_at = time.monotonic() + _WATCH_SECONDS
+        self._pulse_at = _NEVER
+        self._failing: dict[str, int] = {}
+        """How often each job that can't be done was tried."""
+        self._not_before: dict[str, float] = {}
+        """When to try it again."""
+        self._done: Counter[str] = Counter()
+        self._done_seconds = 0.0
+        self._told_at = 0.0
+        """When the log last told what passes have done, which :attr:`_done` counts since."""
+        self._last_reindex: datetime | None = None
+        self._scheduled_from: datetime | None = None
+        """Scheduled times before this one are done with."""
+        self._blindness = Blindness(dirty, state)
+        self._errands = Errands(writer, self._notes)
+        self._reindexing = Reindexing(settings.source, writer, state, vitals.ended, wake.set)
+        self._jobs = [
+            _Job("whole", self._whole_due, self._whole_pass),
+            _Job("partial", self._partial_due, self._partial_pass),
+            _Job("pulse", self._pulse_due, self._pulse),
+            _Job("errand", lambda: self._errands_at, self._carry_out_errands),
+            _Job("schedule", lambda: self._schedule_at, self._scheduled),
+            _Job("swap", lambda: 0.0 if self._reindexing.is_filled else _NEVER, self._swap),
+            _Job("blindness", lambda: self._blindness.due, self._look_for_blindness),
+        ]
+
+    def run(self) -> None:
+        """Work until ``ended`` is set.
+
+        Raises:
+            OvertakenError: another has become the writer.
+        """
+        self._state.rolled_back = False  # whoever was the writer until now may have ended that
+        self._remember_held()
+        try:
+            while not self._ended.is_set():
+                self._heart.beat()
+                tell_queue(self._dirty, self._state)
+                job = min(self._jobs, key=self._due)
+                wait = self._due(job) - time.monotonic()
+                if wait > 0:
+                    self._wake.wait(min(wait, self._heart.every or _BEAT_SECONDS))
+                    self._wake.clear()
+                else:
+                    self._do(job)
+        except StoppedError:
+            pass
+        finally:
+            self._reindexing.cancel()
+
+    def _due(self, job: _Job) -> float:
+        return max(job.due(), self._not_before.get(job.name, 0.0))
+
+    def _do(self, job: _Job) -> None:
+        """Do a job. What keeps it from being done is told once, and it is tried again while others are done."""
+        try:
+            job.run()
+        except (OvertakenError, StoppedError):
+            raise
+        except CachesyncError as error:
+            self._failed(job, error)
+        except Exception as error:  # noqa: BLE001  nobody is there to start it again, and the next look may go better
+            _log.exception("a defect of cachesync: please report it", job=job.name)
+            self._failed(job, DefectError.of(error))
+        else:
+            for name in list(self._failing) if job.name == "whole" else [job.name]:  # a whole pass mends all
+                self._recovered(name)
+
+    def _failed(self, job: _Job, error: CachesyncError) -> None:
+        self._dirty.put_back()
+        if not self._failing:
+            _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
+        tries = self._failing[job.name] = self._failing.get(job.name, 0) + 1
+        if isinstance(error, IndexUnavailableError):
+            self._vitals.gave_up(SERVICE, "other", str(error))
+        else:
+            self._state.troubled(str(error), time.monotonic())
+        if not isinstance(error, IndexUnavailableError) or isinstance(error, IndexUnusableError):
+            self._look_at_everything()
+        delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(tries, 8))
+        if isinstance(error, ConsentError):  # a person has to do something first
+            delay = self._settings.rescan_interval
+        self._not_before[job.name] = time.monotonic() + delay
+
+    def _recovered(self, job: str) -> None:
+        self._not_before.pop(job, None)
+        tries = self._failing.pop(job, 0)
+        if tries and not self._failing:
+            self._vitals.answered(SERVICE, self._state.url)
+            self._state.troubled(None, time.monotonic())
+            _log.info("going on")
+
+    def _look_at_everything(self) -> None:
+        """Do nothing more but a whole pass, which is due now."""
+        self._root = None
+        self._whole_at = 0.0
+
+    def _progress(self, _done: int, _pages: int) -> None:
+        self._heart.beat()
+        if self._ended.is_set():
+            raise StoppedError
+
+    # --- passes -------------------------------------------------------------------------------------------------------
+
+    def _whole_pass(self) -> None:
+        """Compare everything, and make sure that the index is there: whatever happened, this mends it."""
+        if self._writer.held():
+            self._held_back()
+            return
+        guard = self._judge()
+        self._whole(
+            "rescan" if self._state.caught_up else "catch-up",
+            lambda: turn.one_turn(
+                self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
+            ),
+        )
+
+    def _whole_due(self) -> float:
+        if self._state.rolled_back:
+            return _NEVER
+        watching = self._state.watching
+        if not self._state.caught_up and watching and (watching.watching or watching.reason):
+            return 0.0
+        return self._whole_at
+
+    def _whole(self, kind: str, look: Callable[[], Report]) -> Report:
+        self._dirty.take_all()
+        held = self._state.held
+        watching = self._state.watching
+        judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
+        if judged:
+            self._blindness.rescan_begins()
+        with self._passing(kind) as finished:
+            root = root_of(self._source)
+            report = look()
+            require_same(self._source, root)
+            live = self._writer.live()
+            if live is None:
+                raise self._nothing_live(report)
+            specs, pages = live.size()
+            self._hold(report.held)
+            finished(report)
+        if live.outdated and not self._state.reindex_needed:
+            _log.warning(turn.OUTDATED)
+        if live.generation != self._state.generation:
+            self._state.kept_generations = self._index.status().kept
+        self._root, self._live = root, live
+        problems = self._state.problems
+        with self._state.changing():
+            self._state.caught_up = True
+            self._state.rolled_back = False
+            self._state.generation = live.generation
+            self._state.specs, self._state.pages = specs, pages
+            self._state.problems = {problem.page: problem for problem in report.problems}
+            self._state.reindex_needed = live.outdated
+        self._tell_problems(problems)
+        if kind == "catch-up":
+            self._schedule_at = 0.0
+        self._new_window(specs)
+        now = time.monotonic()
+        self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
+        self._pulse_at = now + PULSE_SECONDS
+        if judged:
+            self._blindness.rescan_ended({*report.news} - {*held, *report.held})
+        self._look_again(report)
+        return report
+
+    def _nothing_live(self, report: Report) -> CachesyncError:
+        """Say why there is no index though everything was looked at."""
+        self._hold(report.held)
+        if report.held:
+            return ConsentError(
+                f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
+                f"{report.before:,}; if that is meant: cachesync sync --allow-mass-delete"
+            )
+        return IndexUnusableError("the index was taken away while it was brought into line")
+
+    def _partial_due(self) -> float:
+        due = None if self._state.rolled_back or self._root is None else self._dirty.due_at()
+        return _NEVER if due is None else due
+
+    def _partial_pass(self) -> None:
+        """Look at what the watcher says may have changed."""
+        paths = self._dirty.take(time.monotonic(), _PARTIAL_PAGES)
+        if self._live is None or self._root is None or EVERYTHING in paths or not ids_are_unique(self._source.pattern):
+            self._whole_pass()
+            return
+        taken = set(paths)
+        paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
+        with self._passing("partial") as finished:
+            guard = _NO_LOSS if self._holding else self._guard
+            report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root)
+            self._note(paths, report)
+            finished(report)
+        if not report.held:
+            self._guard.passed(report.lost, report.before, report.specs.added)
+        self._look_again(report)
+        if not len(self._dirty):
+            self._new_window(self._state.specs)
+            if self._holding and self._held_changed:
+                self._whole_at = 0.0  # perhaps the rest needn't be held back any more
+
+    def _note(self, paths: list[str], report: Report) -> None:
+        """Note what is so at some paths now."""
+        at = set(paths)
+        state, before = self._state, self._state.problems
+        problems = {page: problem for page, problem in state.problems.items() if not is_at(page, at)}
+        problems |= {problem.page: problem for problem in report.problems}
+        with state.changing():
+            state.problems = problems
+            state.specs += report.specs.added - report.specs.deleted
+            state.pages += report.records
+        self._tell_problems(before)
+        self._hold({page: specs for page, specs in state.held.items() if not is_at(page, at)} | report.held)
+
+    def _acknowledged(self, page: str) -> None:
+        self._heart.beat()
+        since = self._dirty.since(page)
+        if since is not None:
+            self._metrics.acknowledged(time.monotonic() - since)
+        if self._ended.is_set():
+            raise StoppedError
+
+    def _new_window(self, specs: int) -> None:
+        """Measure losses anew: the passes from one quiet moment to the next are as one to the guard.
+
+        While it holds something back there is no quiet moment.
+        """
+        if not self._holding:
+            self._guard = self._settings.guard(False)
+            self._guard.passed(0, specs)
+
+    def _judge(self, *, consent: bool = False) -> Guard:
+        """Return the guard for what looks at everything: what was lost already counts, if that has stopped more."""
+        return self._guard if self._holding and not consent else self._settings.guard(consent)
+
+    def _remember_held(self) -> None:
+        """Go on holding back what was held back when the service ended."""
+        held = Held.decoded(self._notes.get(HELD))
+        self._holding = held.pages > 0
+        if self._holding:
+            self._guard.passed(held.lost, held.whole)
+
+    def _look_again(self, report: Report) -> None:
+        if report.unsteady:
+            again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
+            self._dirty.mark(again, time.monotonic())
+        elif report.again:
+            self._whole_at = time.monotonic() + _FIRST_DELAY
+
+    def _hold(self, held: dict[str, int]) -> None:
+        """Remember what the guard holds back, and tell it when that changes."""
+        before = self._state.held
+        self._state.held = held
+        self._held_changed = held != before
+        if self._held_changed or (self._holding and not held):
+            note = Held(len(held), self._state.lost, self._guard.lost, self._guard.whole or self._state.specs)
+            self._notes.put(HELD, note.encoded())
+        self._holding = bool(held)
+        if held and not before:
+            _log.warning(
+                "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
+                "those that follow. "
+                "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete",
+                pages=len(held),
+                specs=self._state.lost,
+                first=min(held),
+            )
+        elif before and not held:
+            _log.info("nothing is held back any more", pages=len(before))
+
+    @contextmanager
+    def _passing(self, kind: str) -> Iterator[Callable[[Report], None]]:
+        """Give a pass its id, its place in the metrics and a log line; what it has taken is done or put back."""
+        started = datetime.now(UTC)
+        start = time.monotonic()
+        with passing(kind):
+            try:
+                outcome: list[Report] = []
+                yield outcome.append
+            except BaseException:
+                self._dirty.put_back()
+                raise
+            self._dirty.done()
+            report = outcome[0]
+            seconds = time.monotonic() - start
+            self._metrics.passed(kind, "held" if report.held else "done", seconds)
+            self._metrics.written(report.specs.added, report.specs.updated, report.specs.deleted)
+            pages, specs = report.pages, report.specs
+            self._state.last_pass = LastPass(
+                kind,
+                "held" if report.held else "done",
+                started,
+                seconds,
+                pages.added + pages.updated + pages.deleted,
+                specs.added + specs.updated + specs.deleted,
+            )
+            self._tell(kind, report, seconds)
+            if any((pages.added, pages.updated, pages.deleted, specs.added, specs.updated, specs.deleted)):
+                self._state.last_written = datetime.now(UTC)
+
+    def _tell(self, kind: str, report: Report, seconds: float) -> None:
+        """Log what a pass has done; of a burst of partial passes, the sum."""
+        for name, counts in (("pages", report.pages), ("specs", report.specs)):
+            for what in ("added", "updated", "deleted"):
+                self._done[f"{name}_{what}"] += getattr(counts, what)
+        if not any(self._done.values()):
+            return
+        self._done["passes"] += 1
+        self._done_seconds += seconds
+        now = time.monotonic()
+        if kind == "partial" and len(self._dirty) and now - self._told_at < _BURST_SECONDS:
+            return
+        self._told_at = now
+        told = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
+        _log.info("brought into line", **told, seconds=round(self._done_seconds, 3))
+        self._done.clear()
+        self._done_seconds = 0.0
+
+    def _tell_problems(self, before: Mapping[str, Problem]) -> None:
+        """Log pages that can't be used since now, some of them where there are many."""
+        news = [problem for page, problem in sorted(self._state.problems.items()) if problem != before.get(page)]
+        for problem in news[:_PROBLEMS_TOLD]:
+            _log.warning(
+                "a page can't be used; its earlier documents stay",
+                page=problem.page,
+                line=problem.line,
+                reason=problem.message,
+            )
+        if len(news) > _PROBLEMS_TOLD:
+            _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
+
+    # --- is everything still there? -----------------------------------------------------------------------------------
+
+    def _pulse_due(self) -> float:
+        """While a whole pass is due anyway, it is of no use."""
+        return _NEVER if self._root is None and not self._state.rolled_back else self._pulse_at
+
+    def _pulse(self) -> None:
+        """Look whether the index is as we left it."""
+        intact = self._writer.intact()
+        self._pulse_at = time.monotonic() + PULSE_SECONDS
+        if not intact:
+            _log.warning("the index isn't as it was left: looking at everything")
+            self._state.rolled_back = False
+            self._look_at_everything()
+
+    def _look_for_blindness(self) -> None:
+        if self._blindness.judge():
+            self._whole_at = min(self._whole_at, time.monotonic() + BLIND_SECONDS)
+
+    # --- reindex and errands ------------------------------------------------------------------------------------------
+
+    def _scheduled(self) -> None:
+        """Start a reindex when it is due, or was while nobody ran."""
+        now = datetime.now(UTC)
+        if self._last_reindex is None:
+            self._last_reindex = moment_of(self._notes.get(LAST_REINDEX))
+        if self._last_reindex and self._last_reindex > now:  # a clock was ahead
+            self._reindexed(now)
+        last = self._last_reindex
+        upcoming = self._settings.schedule.next_after(self._counting_from(now))
+        self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
+        with self._state.changing():
+            self._state.last_reindex, self._state.next_reindex = last, upcoming
+        if upcoming is None or self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
+            return
+        wait = (upcoming - now).total_seconds()
+        if wait > 0:
+            self._schedule_at = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
+        elif time.monotonic() >= self._reindexing.not_before:
+            _log.info("a reindex is due", since=upcoming.isoformat())
+            try:
+                self._reindexing.start(self._judge())
+            except OvertakenError:
+                raise
+            except CachesyncError as error:
+                self._reindexing.failed(error)
+
+    def _counting_from(self, now: datetime) -> datetime:
+        """Return the moment after which scheduled times count: the last reindex, or the first look by the schedule."""
+        if self._scheduled_from is None:
+            self._scheduled_from = moment_of(self._notes.get(SCHEDULED_SINCE))
+        since = max((each for each in (self._last_reindex, self._scheduled_from) if each and each <= now), default=None)
+        if since is None and self._settings.schedule.is_on:
+            self._notes.put(SCHEDULED_SINCE, text_of(now))
+        self._scheduled_from = self._scheduled_from if since else now
+        return since or now
+
+    def _reindexed(self, now: datetime) -> None:
+        """Remember when the index was rebuilt."""
+        self._last_reindex = now
+        self._schedule_at = 0.0
+        self._notes.put(LAST_REINDEX, text_of(now))
+
+    def _swap(self) -> None:
+        """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
+        errand = self._reindexing.errand
+        now = datetime.now(UTC)
+        self._look_at_everything()  # so nothing goes to the generation before any more
+        try:
+            report = self._reindexing.finish()
+        except CachesyncError as error:
+            self._reindexing.failed(error)
+            self._metrics.passed("reindex", "failed", 0)
+            if isinstance(error, RefusedError):
+                self._scheduled_from = now  # a person has to do something first
+            self._errands.failed(errand, error)
+            return
+        self._errands.reply(errand, Reply(report=report))
+        self._metrics.passed("reindex", "held" if report.held else "done", report.seconds)
+        if report.held:
+            self._scheduled_from = now
+            _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
+        else:
+            _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
+            self._state.rolled_back = False
+            self._reindexed(now)
+
+    def _carry_out_errands(self) -> None:
+        """Do what commands have handed to us."""
+        self._errands_at = time.monotonic() + _ERRAND_SECONDS
+        for asked in self._errands.asked():
+            if asked.id != self._reindexing.errand:
+                self._carry_out(asked)
+        self._errands.progress(self._reindexing.errand, self._reindexing.done, self._reindexing.pages)
+
+    def _carry_out(self, asked: Asked) -> None:
+        id, errand = asked
+        if errand.command != "sync" and self._reindexing.is_running:
+            return  # after that one
+        if self._errands.is_new(id):
+            _log.info("asked for by a command", command=errand.command)
+        try:
+            if errand.command == "sync":
+                self._errands.reply(id, Reply(report=self._sync(asked)))
+            elif errand.command == "rollback":
+                self._errands.reply(id, Reply(generation=self._roll_back()))
+            else:
+                self._reindexing.start(self._judge(consent=errand.consent), id)
+        except IndexUnavailableError as error:
+            if self._errands.is_out_of_patience(id) or isinstance(error, IndexUnusableError | OvertakenError):
+                self._errands.failed(id, error)
+        except CachesyncError as error:
+            self._errands.failed(id, error)
+
+    def _sync(self, asked: Asked) -> Report:
+        def progress(done: int, pages: int) -> None:
+            self._progress(done, pages)
+            self._errands.progress(asked.id, done, pages)
+
+        guard, suspects = self._judge(consent=asked.errand.consent), set(asked.errand.suspects)
+        return self._whole(
+            "sync", lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel)
+        )
+
+    def _roll_back(self) -> str:
+        generation = self._writer.rollback()
+        _log.info("rolled back, until a reindex is asked for", generation=generation)
+        self._held_back()
+        return generation
+
+    def _held_back(self) -> None:
+        """A rollback holds the index as it is: nothing is to be done until a reindex, which looks at everything."""
+        reader = self._index.reader(fresh=True)
+        specs, pages = reader.size()
+        self._root = self._live = None
+        self._dirty.take_all()
+        self._dirty.done()
+        with self._state.changing():
+            self._state.rolled_back = self._state.caught_up = True
+            self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
+        self._pulse_at = time.monotonic() + PULSE_SECONDS
+
+
+def tell_queue(dirty: Dirty, state: State) -> None:
+    """Note what waits to be looked at."""
+    with state.changing():
+        state.queue = len(dirty)
+        state.queue_bytes = dirty.bytes
+        state.waiting_since = None if state.rolled_back else dirty.oldest()

@@ -1,0 +1,37 @@
+"""What a daemon makes of what its watcher says, before it is started."""
+
+from pathlib import Path
+
+import pytest
+
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.vitals import Vitals
+from cachesync.pages.pattern import Pattern
+from cachesync.service.daemon import Daemon, Watch
+from cachesync.service.metrics import Metrics
+from cachesync.service.schedule import Schedule
+from cachesync.service.serving import Settings
+from cachesync.service.state import Health, State
+from cachesync.sync.guard import Guard
+from cachesync.sync.scan import EVERYTHING, Source
+from cachesync.watch.watcher import Watching
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Daemon:
+    source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
+    settings = Settings(source, lambda consent: Guard(0.5, consent=consent), Schedule(None, "UTC"), 3600)
+    state = State()
+    metrics = Metrics(state, lambda: Health(ready=True, reason=None, degraded=[]), {})
+    index = EmbeddedIndex(tmp_path / "index", "specs")
+    return Daemon(settings, Watch("native", 0.3, 5), index, state, metrics, Vitals())
+
+
+def test_everything_is_looked_at_whenever_watching_stops(daemon: Daemon) -> None:
+    daemon._on_change(Watching("native", watching=True, folders=3))
+    assert daemon._dirty.take_all() == []
+    for reason in ("no root", "it ended"):
+        daemon._on_change(Watching("native", watching=False, reason=reason))
+        assert daemon._state.queue == 1
+        assert daemon._dirty.take_all() == [EVERYTHING]
+        daemon._dirty.done()

@@ -1,0 +1,77 @@
+"""What comes of a reindex that fails, by a clock that the test turns."""
+
+import itertools
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cachesync.errors import DefectError, IndexUnavailableError
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.pages.pattern import Pattern
+from cachesync.service import reindexing
+from cachesync.service.reindexing import Reindexing
+from cachesync.service.state import State
+from cachesync.sync.guard import Guard
+from cachesync.sync.rebuild import Rebuild
+from cachesync.sync.scan import Source
+from tests.support.pages import entry, page, put
+
+ERROR = IndexUnavailableError("no room for another index")
+NOW = 1000.0
+
+
+def pauses(of: Reindexing) -> list[float]:
+    """What each further failure puts off the next try by, for as long as that grows."""
+    found: list[float] = []
+    for _ in itertools.count():
+        of.failed(ERROR)
+        pause = of.not_before - NOW
+        if found and pause == found[-1]:
+            return found
+        found.append(pause)
+    raise AssertionError
+
+
+def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reindexing, "time", SimpleNamespace(monotonic=lambda: NOW))
+    put(tmp_path / "pages", page(entry()))
+    state, filled = State(), threading.Event()
+    source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
+    with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
+        reindex = Reindexing(source, writer, state, threading.Event(), filled.set)
+        grown = pauses(reindex)
+        assert grown == [60, 120, 240, 480, 960, 1920, 3600]
+        assert state.reindex_trouble == str(ERROR)
+        for _ in range(2000):
+            reindex.failed(ERROR)
+        assert reindex.not_before == NOW + 3600
+
+        reindex.start(Guard(0.5))
+        assert filled.wait(10)
+        assert reindex.finish().pages.added == 1
+        assert not reindex.is_running
+        assert state.snapshot().reindex_trouble is None
+        assert pauses(reindex) == grown
+
+
+def test_a_defect_in_the_thread_is_told_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_rebuild: Rebuild) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Rebuild, "fill", fails)
+    (tmp_path / "pages").mkdir()
+    state, filled = State(), threading.Event()
+    source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
+    with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
+        reindex = Reindexing(source, writer, state, threading.Event(), filled.set)
+        reindex.start(Guard(0.5), "an-errand")
+        assert state.reindexing == 0
+        assert filled.wait(10)
+        with pytest.raises(DefectError, match="ZeroDivisionError"):
+            reindex.finish()
+        assert not reindex.is_running
+        assert reindex.errand is None
+        assert state.snapshot().reindexing is None
+        assert writer.live() is None
