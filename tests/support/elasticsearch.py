@@ -59,7 +59,7 @@ class Server:
         self._java = _java_home()
         self._home = _distribution()
         self._folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         config = folder / "config"
@@ -67,7 +67,7 @@ class Server:
         settings = {
             **_SETTINGS,
             "http.port": str(self.port),
-            "transport.port": str(_free_port()),
+            "transport.port": str(free_port()),
             "path.data": str(folder / "data"),
             "path.logs": str(folder / "logs"),
         }
@@ -182,7 +182,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
@@ -234,7 +234,7 @@ def _container() -> tuple[str, Any] | None:
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "info"], check=False, capture_output=True).returncode:
         return None
-    port = _free_port()
+    port = free_port()
     options = [part for key, value in _SETTINGS.items() if key != "network.host" for part in ("-e", f"{key}={value}")]
     image = f"elasticsearch:{VERSION}"
     run = [docker, "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9200", *options, image]

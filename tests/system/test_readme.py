@@ -1,8 +1,16 @@
 """The README says what is so."""
 
+import contextlib
+import fcntl
+import os
+import pty
 import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from pathlib import Path
 
 from cachesync.cli import cachesync
@@ -10,18 +18,63 @@ from tests.support.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
-SECONDS = re.compile(r"done in [\d.]+ s")
+VARIES = re.compile(r"\d\d:\d\d:\d\d|(?<=url=)\S+|(?<=· )http\S+|(?<=seconds=)[\d.]+|(?<=_)(updated|added|deleted)=\d+")
+"""What a log line says that is another each time: times, places, and what was changed by chance."""
 
 
-def test_its_first_example_prints_what_it_shows(sandbox: Sandbox) -> None:
-    shown = README.split("`make run` ends like this:")[1].split("```")[1].strip("\n")
-    subprocess.run([sys.executable, "-m", "examples.pages", sandbox.root], check=True, cwd=PROJECT, capture_output=True)
-    printed = []
-    for block in shown.split("\n\ncachesync "):
-        command = block.splitlines()[0].removeprefix("cachesync ")
-        assert f"cachesync {command}" in (PROJECT / "Makefile").read_text()
-        printed.append(f"cachesync {command}\n{sandbox.run(*command.split()).stdout}")
-    assert SECONDS.sub("", "\n".join(printed).strip()) == SECONDS.sub("", shown)
+def blocks(after: str) -> list[str]:
+    return [block.strip("\n") for block in README.split(after)[1].split("```")[1::2]]
+
+
+def example_pages(root: Path) -> None:
+    subprocess.run([sys.executable, "-m", "examples.pages", root], check=True, cwd=PROJECT, capture_output=True)
+
+
+def test_its_first_example_prints_what_it_shows(embedded: Sandbox) -> None:
+    """On a terminal, until Ctrl-C; the pages change by chance, so what lines say of that is left out."""
+    example_pages(embedded.root)
+    program = [sys.executable, "-m", "examples.live", str(embedded.root), *embedded.command("run")]
+    assert "-m examples.live $(EXAMPLE) $(BIN)/cachesync run" in (PROJECT / "Makefile").read_text()
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 150, 0, 0))
+    environment = {**os.environ, "CACHESYNC_HTTP__PORT": "0", "CACHESYNC_LOG__FORMAT": "console", "TERM": "xterm"}
+    running = subprocess.Popen(program, cwd=PROJECT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    printed = ""
+    deadline = time.monotonic() + 60
+    while "pass=partial" not in printed or "in sync" not in printed.rpartition("pass=partial")[2]:
+        assert time.monotonic() < deadline, printed
+        printed += os.read(ours, 65_536).decode()
+    for pid in (running.pid, *children(running.pid)):  # as Ctrl-C reaches all of them
+        os.kill(pid, signal.SIGINT)
+    with contextlib.suppress(OSError):
+        while more := os.read(ours, 65_536):
+            printed += more.decode()
+    os.close(ours)
+    assert running.wait(60) == 0
+    lines = [same(line) for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed).replace("\r", "\n").splitlines()]
+    for shown in blocks("`make run` prints")[0].splitlines():
+        assert same(shown) in lines, printed
+    assert "Traceback" not in printed
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def same(line: str) -> str:
+    """A line without what is another each time."""
+    line = VARIES.sub("…", line.strip())
+    line = re.sub(r"(\b(pages|specs)_… )+", "… ", line)
+    return re.sub(r"[\d,]+ (pages|specs)", r"… \1", line)
+
+
+def test_its_search_prints_what_it_shows(sandbox: Sandbox) -> None:
+    example_pages(sandbox.root)
+    sandbox.run("sync")
+    command, _, shown = blocks("in another terminal:")[0].partition("\n")
+    arguments = command.removeprefix("$ .venv/bin/cachesync ").split()
+    assert sandbox.run(*arguments).stdout.strip("\n") == shown
 
 
 def test_its_second_example_finds_something(sandbox: Sandbox) -> None:
