@@ -10,11 +10,8 @@ EXAMPLE := var/pages
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(BIN)/.run $(EXAMPLE) ## sync example pages into an embedded index and search it
-	@echo cachesync sync
-	@$(BIN)/cachesync sync
-	@echo && echo cachesync search hdf5 --facet target:3 --limit 3
-	@$(BIN)/cachesync search hdf5 --facet target:3 --limit 3
+run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change now and then, until Ctrl-C
+	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
 
 test: $(BIN)/.test ## run all tests
 	$(BIN)/python -m pytest -n 2
@@ -29,7 +26,7 @@ format: $(BIN)/.lint ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.run ## measure a page, sync and reindex beside the least that could do the same (BENCH="--tags 4" for a short run)
+bench: $(BIN)/.run ## measure a page, sync, reindex and the service beside the least that could do the same (BENCH="--tags 4" for a short run)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
 clean: ## remove what was installed and made

@@ -1,0 +1,64 @@
+"""Change example pages now and then, for as long as a program runs that has something to do with that.
+
+python -m examples.live DIR PROGRAM [ARGUMENT…]
+"""
+
+import argparse
+import contextlib
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from examples.pages import page, shape_of, spec
+
+_EVERY_SECONDS: Final = 3.0
+
+
+def change(root: Path, random_: random.Random) -> None:
+    """Change one page: give it other specs, delete it, or write one anew, as an editor or a mirror would."""
+    pages = sorted(root.glob("_cache/*/*/specs.md"))
+    old = random_.choice(pages)
+    package, tag = old.parent.name, old.parent.parent.name
+    deed = random_.choice(("edit", "edit", "edit", "add", "delete"))
+    if deed == "delete":
+        old.unlink()
+        return
+    if deed == "add":
+        package = f"{package}-{random_.randrange(100)}"
+    shape = shape_of(tag)
+    file = root / "_cache" / tag / package / "specs.md"
+    file.parent.mkdir(exist_ok=True)
+    fresh = file.with_name(".specs.md")
+    fresh.write_bytes(page(package, tag, [spec(random_, shape) for _ in range(random_.randint(1, 9))], shape))
+    fresh.replace(file)
+
+
+def main() -> int:
+    """Change pages until the program ends, and return its exit code."""
+    parser = argparse.ArgumentParser(description="Change example pages while a program runs.")
+    parser.add_argument("root", type=Path)
+    parser.add_argument("program", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    random_ = random.Random()
+    with subprocess.Popen(arguments.program) as running:  # noqa: S603  what its user asks for
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *caught: _pass_on(running, caught[0]))
+        while running.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(_EVERY_SECONDS)
+                break
+            change(arguments.root, random_)
+    return running.returncode
+
+
+def _pass_on(running: subprocess.Popen[bytes], number: int) -> None:
+    """Ctrl-C has reached the program already; what is sent to us alone has not."""
+    if number == signal.SIGTERM:
+        running.terminate()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
