@@ -4,11 +4,14 @@ page: from the bytes of a page to the bytes of its documents, see :mod:`.page`.
 embedded: ``cachesync sync`` of a generated tree into an embedded index, see :mod:`.embedded`.
 elastic: ``cachesync reindex`` of that tree into a real Elasticsearch, see :mod:`.elastic`. Without one, this part is
 left out.
+service: ``cachesync run`` over such a tree, with both engines, see :mod:`.service`.
 
-    python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--json FILE] [--need-elasticsearch]
+    python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--idle SECONDS] [--json FILE]
+                               [--need-elasticsearch]
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -17,11 +20,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import elastic, embedded, limit, page
+from benchmarks import elastic, embedded, limit, page, service
 from examples.pages import write_tree
 from tests.support import elasticsearch
 
-_PARTS: Final = ("page", "embedded", "elastic")
+_PARTS: Final = ("page", "embedded", "elastic", "service")
 
 
 def main() -> None:
@@ -35,7 +38,7 @@ def main() -> None:
         _print_page(figures["page"])
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "pages"
-        if "embedded" in parts or "elastic" in parts:
+        if {"embedded", "elastic", "service"} & set(parts):
             write_tree(root, arguments.tags, arguments.packages)
         if "embedded" in parts:
             figures["embedded"] = embedded.measure(root, arguments.rounds, Path(folder))
@@ -47,6 +50,12 @@ def main() -> None:
                 _print_elastic(figures["elastic"])
             except elasticsearch.NoServerError as reason:
                 print(f"elastic  left out: {' '.join(str(reason).split())}", flush=True)
+        if "service" in parts:  # the last, since it changes the pages
+            place = f"embedded:{folder}/service"
+            figures["service"] = {"embedded": _service(root, place, Path(folder), arguments.idle)}
+            with contextlib.suppress(elasticsearch.NoServerError), elasticsearch.server() as url:
+                figures["service"]["elasticsearch"] = _service(root, url, Path(folder), arguments.idle)
+                elasticsearch.remove(url, service.NAME)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.need_elasticsearch and "elastic" not in figures:
@@ -59,9 +68,31 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--tags", type=int, default=28, help="28 tags of 1,200 packages are 230,000 specs")
     parser.add_argument("--packages", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--idle", type=float, default=60, help="how many seconds the service is left alone")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--need-elasticsearch", action="store_true", help="fail where no server can be had")
     return parser.parse_args()
+
+
+def _service(root: Path, url: str, folder: Path, idle: float) -> dict[str, Any]:
+    """Measure the service, and print it."""
+    found = service.measure(root, url, folder, saves=30, idle=idle)
+    engine = "embedded" if url.startswith("embedded") else "elastic"
+    debounce = service.DEBOUNCE
+    rescans = ", ".join(f"{each:.2f} s" for each in found.get("rescan_cpu_s", ())) or "none"
+    print(
+        f"service  {engine}, {found['storm_pages']:,} pages: in sync after {found['start_s']:.1f} s, "
+        f"peak {found['peak_mb'][0]:.0f} MB and {found['peak_mb'][1]:.0f} MB of the watcher\n"
+        f"save     acknowledged {(found['save_s']['median'] - debounce) * 1000:.0f} ms after the debounce (median), "
+        f"{(found['save_s']['p90'] - debounce) * 1000:.0f} ms (p90); "
+        f"a new page {(found['new_page_s']['median'] - debounce) * 1000:.0f} ms\n"
+        f"idle     {found.get('idle_share_of_a_core', 0):.3%} of a core, CPU of a rescan: {rescans}\n"
+        f"storm    all pages rewritten in {found['storm_written_s']:.1f} s, in sync "
+        f"{found['storm_in_sync_s'] - found['storm_written_s']:.1f} s later; 100 saves at once after that: "
+        f"{found['after_storm_save_s']['median']:.2f} s (median), {found['after_storm_save_s']['max']:.2f} s (last)",
+        flush=True,
+    )
+    return found
 
 
 def _print_page(found: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def generations(sandbox: Sandbox) -> list[str]:
     """All that is there of generations: finished, kept, or left behind."""
     if sandbox.is_embedded:
         names = [each.name for each in (sandbox.index / sandbox.name).iterdir()]
-        return sorted(name for name in names if name not in ("live", "lock", "held"))
+        return sorted(name for name in names if name not in ("live", "lock", "held", "notes"))
     return sorted(name for name in sandbox.ask("/_alias?expand_wildcards=all") if not name.endswith("-state"))
 
 
