@@ -100,15 +100,16 @@ def hand_over(index: Index, errand: Errand, progress: Progress) -> Reply | None:
         CachesyncError: what the service couldn't do, as if it had been tried here.
         IndexUnavailableError: the index can't be reached.
     """
-    if not index.status().service:
+    status = index.status()
+    if not status.service:
         return None
     id = uuid.uuid4().hex
     notes = index.notes()
     notes.put(errand_key(id), msgspec.json.encode(errand))
     try:
         index.knock(id)
-        _log.info("handed to the running service", command=errand.command, holder=index.status().holder)
-        reply = _wait(index, id, progress)
+        _log.info("handed to the running service", command=errand.command, holder=status.holder)
+        reply = _wait(index, id, status.sign, progress)
     finally:
         index.unknock(id)
         notes.remove(errand_key(id))
@@ -119,9 +120,8 @@ def hand_over(index: Index, errand: Errand, progress: Progress) -> Reply | None:
     return reply
 
 
-def _wait(index: Index, id: str, progress: Progress) -> Reply | None:
+def _wait(index: Index, id: str, sign: str | None, progress: Progress) -> Reply | None:
     notes = index.notes()
-    sign = index.status().sign
     alive = looked = time.monotonic()
     while True:
         text = notes.get(reply_key(id))

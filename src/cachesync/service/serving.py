@@ -405,19 +405,13 @@ class Serving:
             self._dirty.done()
             report = outcome[0]
             seconds = time.monotonic() - start
-            self._metrics.passed(kind, "held" if report.held else "done", seconds)
+            self._metrics.passed(kind, report.outcome, seconds)
             self._metrics.written(report.specs.added, report.specs.updated, report.specs.deleted)
             pages, specs = report.pages, report.specs
-            self._state.last_pass = LastPass(
-                kind,
-                "held" if report.held else "done",
-                started,
-                seconds,
-                pages.added + pages.updated + pages.deleted,
-                specs.added + specs.updated + specs.deleted,
-            )
+            changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
+            self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
             self._tell(kind, report, seconds)
-            if any((pages.added, pages.updated, pages.deleted, specs.added, specs.updated, specs.deleted)):
+            if any(changed):
                 self._state.last_written = datetime.now(UTC)
 
     def _tell(self, kind: str, report: Report, seconds: float) -> None:
@@ -529,7 +523,7 @@ class Serving:
             self._errands.failed(errand, error)
             return
         self._errands.reply(errand, Reply(report=report))
-        self._metrics.passed("reindex", "held" if report.held else "done", report.seconds)
+        self._metrics.passed("reindex", report.outcome, report.seconds)
         if report.held:
             self._scheduled_from = now
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)

@@ -1,6 +1,6 @@
 """What a pass did, or would do."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,6 +49,11 @@ class Report(msgspec.Struct):
     """Pages and folders that changed while they were looked at, as far as they can be named."""
     news: list[str] = []
     """Pages that weren't on disk as the ledger knew them."""
+
+    @property
+    def outcome(self) -> Literal["done", "held"]:
+        """How it ended."""
+        return "held" if self.held else "done"
 
     @property
     def seconds(self) -> float:
