@@ -37,6 +37,7 @@ class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """Of the content as last read; absent where it couldn't be."""
     package: str | None = None
     tag: str | None = None
+    """As the page says; of one that was never read, as its path does."""
     pending: bool = False
     """Its documents were being changed: what is really there must be looked at."""
     specs: int = 0

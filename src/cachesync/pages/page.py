@@ -115,7 +115,7 @@ def _fast(path: str, data: bytes) -> Page | None:
         return None
     if specs is None:
         return None
-    return Page(path, (quoted or title).decode(), tag.decode() if tag else _tag(path), specs)
+    return Page(path, (quoted or title).decode(), tag.decode() if tag else tag_of(path), specs)
 
 
 _CLOSED: Final = frozenset({b"---", b"---\n"})
@@ -149,7 +149,7 @@ def _safe(path: str, data: bytes) -> Page:
     if not isinstance(front, Mapping):
         raise _FaultError(f"expected 'key: value' lines in the front matter, found {describe(front)}", first_line)
     package = _package(front)
-    tag = _categories_tag(front) or _tag(path)
+    tag = _categories_tag(front) or tag_of(path)
     if "spec_details" in front:
         details = front["spec_details"]
         specs = _keyed(
@@ -210,7 +210,12 @@ def _categories_tag(front: Mapping) -> str | None:
     return str(categories[1]) if len(categories) > 1 else None
 
 
-def _tag(path: str) -> str | None:
+def folder_of(path: str) -> str:
+    """Return the folder of a page, which is called like its package."""
+    return identity(path).rpartition("/")[2]
+
+
+def tag_of(path: str) -> str | None:
     """Return the tag's folder: ``_cache/TAG/PACKAGE/specs.md``. In ``_cache/PACKAGE/specs.md`` (2021) there is none."""
     tag, slash, _ = identity(path).partition("/")
     return tag if slash else None

@@ -11,7 +11,7 @@ import msgspec
 from cachesync.documents import Rendered, document_id, fitting, key_of, render, summary
 from cachesync.index.base import PageChange, Reader, Remembered, Written
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest, digests, refusal
-from cachesync.pages.page import Page, Problem, parse
+from cachesync.pages.page import Page, Problem, folder_of, parse, tag_of
 from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
 from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
@@ -229,7 +229,14 @@ class Apply:
         )
         if carried:
             return carried
-        record = todo.record or PageRecord(page=todo.page, signature=signature, settled=settled, synced="")
+        record = todo.record or PageRecord(
+            page=todo.page,
+            signature=signature,
+            settled=settled,
+            package=folder_of(todo.page),
+            tag=tag_of(todo.page),
+            synced="",
+        )
         specs = len(self._there(todo)[0]) if todo.damaged else record.specs
         return self._record_only(
             todo,
