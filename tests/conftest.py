@@ -1,4 +1,4 @@
-"""One Elasticsearch for a whole test run, started by whichever test wants it first."""
+"""One Elasticsearch for a whole test run, and a secured one, each started by whichever test wants it first."""
 
 import fcntl
 import os
@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import elasticsearch
+from tests.support.secured import Secured, Security, roles
 
 _RUN = "CACHESYNC_TEST_RUN"
-_servers: list[elasticsearch.Server] = []
-"""Keeps whom this process has started from being forgotten before it is stopped."""
+_DATA_BYTES = 4_000_000_000
+"""How much room there must be in memory for a server's data; what the tests write is a small part of it."""
 
 _NEEDED = "CACHESYNC_TEST_NEEDS_ELASTICSEARCH"
 
@@ -33,8 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not _is_worker(config):
         run = Path(os.environ[_RUN])
-        if (run / "pid").exists():
-            elasticsearch.stop(int((run / "pid").read_text()))
+        for pid in run.glob("*/pid"):
+            elasticsearch.stop(int(pid.read_text()))
+        for data in run.glob("*/in-memory"):
+            shutil.rmtree(data.read_text(), ignore_errors=True)
         shutil.rmtree(run, ignore_errors=True)
 
 
@@ -43,24 +46,50 @@ def elasticsearch_url() -> str:
     """The URL of a real server; without one, tests that want it are skipped, or fail where it was asked for."""
     if url := os.environ.get(elasticsearch.URL_VARIABLE):
         return url.rstrip("/")
+    return _shared("plain", None)
+
+
+@pytest.fixture(scope="session")
+def secured() -> Secured:
+    """A real server that lets nobody in without a certificate and a password."""
+    security = Security(Path(os.environ[_RUN]) / "security")
+    return Secured(_shared("secured", security), security)
+
+
+def _shared(kind: str, security: Security | None) -> str:
+    """Return the URL of the run's server of a kind, which is started now if it wasn't yet."""
     run = Path(os.environ[_RUN])
     with (run / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (run / "url").exists() and not (run / "reason").exists():
+        told = run / kind
+        if not told.exists():
+            told.mkdir()
             try:
-                server = elasticsearch.Server(run / "server")
-                _servers.append(server)
+                if security:
+                    security.make(roles())
+                server = elasticsearch.Server(run / f"{kind}-server", security, _data(told))
                 server.start()
-                (run / "pid").write_text(str(server.pid))
-                (run / "url").write_text(server.url)
+                (told / "pid").write_text(str(server.pid))
+                server.disown()
+                (told / "url").write_text(server.url)
             except elasticsearch.NoServerError as reason:
-                (run / "reason").write_text(str(reason))
-    if (run / "url").exists():
-        return (run / "url").read_text()
-    reason_text = f"no real Elasticsearch: {(run / 'reason').read_text()}"
+                (told / "reason").write_text(str(reason))
+    if (told / "url").exists():
+        return (told / "url").read_text()
+    reason_text = f"no real Elasticsearch: {(told / 'reason').read_text()}"
     if os.environ.get(_NEEDED):
         pytest.fail(reason_text)
     pytest.skip(reason_text)
+
+
+def _data(told: Path) -> Path | None:
+    """Return a folder in memory for a server's data: nobody waits for a disk then, and nothing has to last."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < _DATA_BYTES:
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="cachesync-tests-", dir=memory))
+    (told / "in-memory").write_text(str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -74,3 +103,10 @@ def elasticsearch_index(elasticsearch_url: str, index_name: str) -> Iterator[str
     """The URL of a server on which everything called ``index_name`` is removed afterwards."""
     yield elasticsearch_url
     elasticsearch.remove(elasticsearch_url, index_name)
+
+
+@pytest.fixture
+def secured_index(secured: Secured, index_name: str) -> Iterator[Secured]:
+    """The secured server, on which everything called ``index_name`` is removed afterwards."""
+    yield secured
+    elasticsearch.remove(secured.url, index_name, secured.security)

@@ -8,19 +8,26 @@ import pytest
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
+from tests.support.secured import WRITER
 
 OpenIndex = Callable[[], Index]
 """Opens the same index each time, as another process would."""
 
 ENGINES = ["embedded", "elasticsearch"]
+WAYS = [*ENGINES, "secured"]
+"""Engines, and once more a server that allows no more than the documented rights."""
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=WAYS)
 def open_again(request: pytest.FixtureRequest, tmp_path: Path, index_name: str) -> OpenIndex:
-    url = f"embedded:{tmp_path / 'index'}"
-    if request.param == "elasticsearch":
-        url = request.getfixturevalue("elasticsearch_index")
-    return lambda: open_index(Server((url,)), index_name, Layout(), lambda path: path)
+    match request.param:
+        case "embedded":
+            server = Server((f"embedded:{tmp_path / 'index'}",))
+        case "elasticsearch":
+            server = Server((request.getfixturevalue("elasticsearch_index"),))
+        case _:
+            server = request.getfixturevalue("secured_index").server(WRITER)
+    return lambda: open_index(server, index_name, Layout(), lambda path: path)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ Else Elastic's own server is fetched from Maven Central and started, or, where t
 engine answers.
 
     python -m tests.support.elasticsearch     # start one and keep it until Ctrl-C
+
+``CACHESYNC_TEST_ELASTICSEARCH_VERSION`` chooses another version than the latest that is tried.
 """
 
 import contextlib
@@ -20,12 +22,15 @@ import sys
 import tempfile
 import time
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-VERSION: Final = "9.5.3"
+from tests.support.secured import ADMIN, Security, basic
+
+VERSION: Final = os.environ.get("CACHESYNC_TEST_ELASTICSEARCH_VERSION") or "9.5.3"
 MIN_JAVA: Final = 21
 URL_VARIABLE: Final = "CACHESYNC_TEST_ELASTICSEARCH_URL"
 HEAP: Final = "1g"
@@ -50,17 +55,20 @@ class NoServerError(Exception):
 class Server:
     """A server that we started. It can be killed and started again on the same port with the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, security: Security | None = None, data: Path | None = None) -> None:
         """Lay out a server's configuration and data in ``folder``; the download is shared between runs.
+
+        ``data`` is a folder for the data alone, such as one in memory.
 
         Raises:
             NoServerError: what it needs isn't here.
         """
+        self._security = security
         self._java = _java_home()
         self._home = _distribution()
         self._folder = folder
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if security else 'http'}://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         config = folder / "config"
         shutil.copytree(self._home / "config", config)
@@ -68,13 +76,14 @@ class Server:
             **_SETTINGS,
             "http.port": str(self.port),
             "transport.port": str(free_port()),
-            "path.data": str(folder / "data"),
+            "path.data": str(data or folder / "data"),
             "path.logs": str(folder / "logs"),
+            **(security.install(config) if security else {}),
         }
         (config / "elasticsearch.yml").write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
         if os.geteuid() == 0:
             folder.chmod(0o755)
-            for path in (folder, *folder.rglob("*")):
+            for path in (folder, *folder.rglob("*"), *([data] if data else [])):
                 os.chown(path, _NOBODY, _NOBODY)
 
     def start(self) -> None:
@@ -98,7 +107,7 @@ class Server:
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
             )
         deadline = time.monotonic() + _START_SECONDS
-        while not _answers(self.url):
+        while not _answers(self.url, self._security):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 tail = (self._folder / "output.log").read_text(errors="replace")[-1500:]
@@ -110,6 +119,12 @@ class Server:
         """The process that leads the server's own group."""
         assert self._process
         return self._process.pid
+
+    def disown(self) -> None:
+        """Leave the server to whoever knows its process, also after this one has ended."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # that it still runs
+            self._process = None
 
     def kill(self) -> None:
         """End the server at once, as a crash would."""
@@ -159,25 +174,27 @@ def start(folder: Path) -> tuple[str, Any]:
     return one.url, one.kill
 
 
-def request(url: str, method: str = "GET", body: Any = None) -> Any:
-    """Ask a server directly, past every client."""
+def request(url: str, method: str = "GET", body: Any = None, security: Security | None = None) -> Any:
+    """Ask a server directly, past every client; one with ``security`` as somebody who may do anything."""
     data = None if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(url, data, {"Content-Type": "application/json"}, method=method)
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": basic(ADMIN)} if security else {})
+    asked = urllib.request.Request(url, data, headers, method=method)
+    with urllib.request.urlopen(asked, timeout=30, context=security.context() if security else None) as answer:
         text = answer.read()
     return json.loads(text) if text else None
 
 
-def remove(url: str, name: str) -> None:
+def remove(url: str, name: str, security: Security | None = None) -> None:
     """Remove every index whose name starts with ``name``."""
-    found = request(f"{url}/_cat/indices/{name}*?format=json&h=index&expand_wildcards=all")
-    for each in found:
-        request(f"{url}/{each['index']}?ignore_unavailable=true", "DELETE")
+    pattern = f"{url}/_cat/indices/{name}*?format=json&h=index&expand_wildcards=all"
+    for each in request(pattern, security=security):
+        request(f"{url}/{each['index']}?ignore_unavailable=true", "DELETE", security=security)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, security: Security | None = None) -> bool:
     try:
-        return bool(request(f"{url}/_cluster/health")["status"] in ("green", "yellow"))
+        health = request(f"{url}/_cluster/health", security=security)
+        return bool(health["status"] in ("green", "yellow"))
     except (OSError, http.client.HTTPException, ValueError):
         return False
 

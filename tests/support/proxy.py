@@ -13,6 +13,7 @@ class Request(NamedTuple):
     method: str
     path: str
     body: bytes
+    authorization: str = ""
 
 
 class Answer(NamedTuple):
@@ -42,7 +43,7 @@ class Proxy:
 
             def handle_any(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.command, self.path, body)
+                request = Request(self.command, self.path, body, self.headers.get("Authorization", ""))
                 proxy.requests.append(request)
                 answer = proxy.deed(request) or proxy.send(request, dict(self.headers))
                 self.send_response(answer.status)

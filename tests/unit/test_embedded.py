@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -11,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from cachesync.documents import document_id
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder
-from cachesync.index.embedded.generation import tantivy_errors
+from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.searching import Search
+from cachesync.pages.page import identity
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
 from tests.support.pages import entry, page, path_of
@@ -303,3 +306,52 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
 
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_merges_that_a_crash_cuts_off_lose_no_deletion(tmp_path: Path, seed: int) -> None:
+    """Tantivy makes up for them in the next pass, while that one's deletions come in."""
+    random_ = random.Random(seed)
+    index = EmbeddedIndex(tmp_path, "specs")
+    paths = [path_of(f"p{number}") for number in range(30)]
+
+    def content(path: str, number: int) -> bytes:
+        return page(*(entry(f"{number}x{spec}") for spec in range(3)), title=identity(path).partition("/")[2])
+
+    fill(index, {path: content(path, 0) for path in paths})
+    with index.writer(1) as writer:
+        generation = writer.live()
+        assert isinstance(generation, EmbeddedGeneration)
+        for number in range(1, 100):
+            chosen = random_.sample(paths[:12], random_.choice([1, 1, 2, 4, 6]))
+            known = generation.remembered(chosen)
+            one = generation._writer()
+            for path in chosen:
+                gone = [document_id(path, key) for key in known[path].digests]
+                change = change_for(path, content(path, number))
+                generation._add(one, change._replace(before=known[path].record, deletes=gone))
+            generation._commit(one)
+            if generation._searcher.num_segments >= 9:
+                one.wait_merging_threads()
+            del one  # and its merges with it, as in a crash
+            generation.refresh()
+            assert set(generation.counts().values()) == {3}, number
+
+
+def test_root_does_not_write_where_somebody_else_does(
+    index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What root has made there, a service of that user could neither replace nor answer in."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "specs", 65_534, 65_534)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for attempt in (index.require_rights, lambda: index.writer(0).__enter__()):
+        with pytest.raises(IndexUnavailableError, match=r"belongs to the user \w+, who .*: run this as that user"):
+            attempt()
+    assert index.reader().size() == (2, 1)
+    if tmp_path.stat().st_uid == 0:
+        EmbeddedIndex(tmp_path, "another").require_rights()
+        os.chown(tmp_path, 65_534, 65_534)
+    with pytest.raises(IndexUnavailableError, match="belongs to the user"):
+        EmbeddedIndex(tmp_path, "another").require_rights()
+    EmbeddedIndex(tmp_path / "index", "specs").require_rights()  # it is going to be root's

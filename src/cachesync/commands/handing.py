@@ -21,6 +21,7 @@ def by_the_writer(wiring: Wiring, errand: Errand, progress: Progress, here: Call
     Raises:
         CachesyncError: it couldn't be done.
     """
+    wiring.index.require_rights()
     reply = hand_over(wiring.index, errand, progress)
     if reply is None:
         if errand.command != "rollback":

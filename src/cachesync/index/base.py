@@ -267,6 +267,13 @@ class Index(Protocol):
     def status(self) -> Status:
         """Tell who writes, and what else is known of the index as a whole."""
 
+    def require_rights(self) -> None:
+        """Make sure that we are allowed to write, as far as that can be told without writing.
+
+        Raises:
+            IndexUnavailableError: we aren't; the text names what is missing.
+        """
+
     def writer(
         self, wait: float, *, serving: bool = False, waiting: Waiting = nothing
     ) -> AbstractContextManager[Writer]:
@@ -279,7 +286,7 @@ class Index(Protocol):
             waiting: is called every second or more often while it waits; what it raises ends that.
 
         Raises:
-            IndexUnavailableError: there is another writer still.
+            IndexUnavailableError: there is another writer still, or we aren't allowed to write.
         """
 
     def close(self) -> None:

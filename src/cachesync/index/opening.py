@@ -14,7 +14,7 @@ EMBEDDED = "embedded"
 def open_index(
     server: Server, name: str, layout: Layout, resolve: Callable[[Path], Path], vitals: Vitals | None = None
 ) -> Index:
-    """Return the index called ``name`` at a server's URLs. Nothing is touched yet.
+    """Return the index called ``name`` at a server's URLs. Nothing but certificates is touched yet.
 
     Args:
         server: where it is.
@@ -22,6 +22,9 @@ def open_index(
         layout: how it is made.
         resolve: makes a folder absolute.
         vitals: are told how the way to a server fares.
+
+    Raises:
+        UsageError: a certificate or key can't be used.
     """
     engine, _, place = server.urls[0].partition(":")
     if engine == EMBEDDED:

@@ -11,7 +11,7 @@ from elasticsearch import ApiError, TransportError
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, Refusal
-from cachesync.index.elastic.connection import BUSY, Connection, delays, failure, failure_of, is_temporary, reason_of
+from cachesync.index.elastic.connection import BUSY, Connection, delays, failure, failure_of, reason_of
 from cachesync.index.elastic.pace import Pace
 from cachesync.index.vitals import Tries
 
@@ -129,7 +129,7 @@ class Bulk:
             try:
                 outcome = self._request(alias, operations)
             except (ApiError, TransportError) as error:
-                if not is_temporary(error):
+                if not self._connection.is_temporary(error):
                     return sent + self._refused(tries, alias, operations, error)
                 outcome = _Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))
             except RightMissingError as error:

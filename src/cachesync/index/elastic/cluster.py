@@ -9,7 +9,7 @@ from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
-from cachesync.index.elastic import mapping
+from cachesync.index.elastic import mapping, rights, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
@@ -48,7 +48,10 @@ LOADING: Final[dict[str, Any]] = {
 
 
 class ElasticIndex:
-    """The index called ``name`` in a cluster. It keeps its connections."""
+    """The index called ``name`` in a cluster. It keeps its connections.
+
+    Certificates are read when it is made, which is a UsageError if they can't be used.
+    """
 
     engine = "elasticsearch"
 
@@ -58,14 +61,16 @@ class ElasticIndex:
         self._name = name
         self._layout = layout
         self._vitals = vitals or Vitals()
+        self._certificates = tls.context(server)
+        self._is_allowed = False
 
     @cached_property
     def _reading(self) -> Connection:
-        return Connection(self._server, READ_PATIENCE, self._vitals)
+        return Connection(self._server, READ_PATIENCE, self._vitals, self._certificates)
 
     @cached_property
     def _writing(self) -> Connection:
-        return Connection(self._server, WRITE_PATIENCE, self._vitals)
+        return Connection(self._server, WRITE_PATIENCE, self._vitals, self._certificates)
 
     def exists(self) -> bool:
         """Tell whether there is a live generation."""
@@ -105,9 +110,16 @@ class ElasticIndex:
             sign="{}.{}".format(*state.pulse) if alive else None,
         )
 
+    def require_rights(self) -> None:
+        """Ask the server, once, what the credentials allow."""
+        if not self._is_allowed:
+            rights.require(self._writing, self._name)
+            self._is_allowed = True
+
     @contextlib.contextmanager
     def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
         """Become the one writer. Who isn't a service only takes the lease when something is to be written."""
+        self.require_rights()
         look(self._writing, self._name)  # before anything else: that nothing foreign is in our place
         lease = Lease(self._writing, self._name, wait, serving=serving, waiting=waiting)
         try:

@@ -4,16 +4,16 @@ A failure is *temporary* (tried again for as long as there is patience), or a pe
 is told apart in one place, here; what is said of single documents in a bulk answer, in :mod:`.bulk`.
 """
 
+import base64
 import contextlib
 import logging
-import os
 import random
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Final, cast
 
 import elastic_transport
@@ -24,6 +24,7 @@ from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.index.elastic import tls
 from cachesync.index.server import Server
 from cachesync.index.vitals import Tries, Vitals
 
@@ -87,8 +88,20 @@ def delays() -> Iterator[float]:
 class Connection:
     """A client that waits out what passes by itself. Many threads may use it."""
 
-    def __init__(self, server: Server, patience: float, vitals: Vitals | None = None) -> None:
-        """``patience``: for how many seconds a failure may last until it is one. Nothing is sent yet.
+    def __init__(
+        self,
+        server: Server,
+        patience: float,
+        vitals: Vitals | None = None,
+        certificates: ssl.SSLContext | None = None,
+    ) -> None:
+        """Prepare a connection; nothing is sent yet.
+
+        Args:
+            server: where to.
+            patience: for how many seconds a failure may last until it is one.
+            vitals: are told how it fares.
+            certificates: whom to trust and who we are; else they are read.
 
         Raises:
             UsageError: a certificate or key can't be read.
@@ -97,17 +110,11 @@ class Connection:
         self.patience = patience
         self._clients: dict[float, Elasticsearch] = {}
         self.vitals = vitals or Vitals()
-        auth: dict[str, Any] = {}
-        if server.api_key:
-            auth["api_key"] = server.api_key
-        elif server.username:
-            auth["basic_auth"] = (server.username, server.password or "")
-        for name in ("ca_certs", "client_cert", "client_key"):
-            path: Path | None = getattr(server, name)
-            if path is not None:
-                if not os.access(path, os.R_OK):
-                    raise UsageError(f"index.{name}: cannot read {path}")
-                auth[name] = str(path)
+        options: dict[str, Any] = {}
+        if told := authorization(server):
+            options["headers"] = {"authorization": told}
+        if secured := certificates or tls.context(server):
+            options["ssl_context"] = secured
         try:
             self._client = Elasticsearch(
                 list(server.urls),
@@ -115,10 +122,10 @@ class Connection:
                 request_timeout=REQUEST_SECONDS,
                 connections_per_node=_POOL,
                 serializers={each.mimetype: each for each in (_Json(), _Ndjson())},
-                **auth,
+                **options,
             )
-        except (ValueError, OSError) as error:
-            raise IndexUnavailableError(f"cannot connect to {server.url}: {error}") from error
+        except ValueError as error:
+            raise UsageError(f"index.url: {server.url} can't be used: {error}") from error
 
     def call(
         self,
@@ -150,7 +157,7 @@ class Connection:
                 except (ApiError, TransportError) as error:
                     now = time.monotonic()
                     deadline = deadline or now + (self.patience if patience is None else patience)
-                    if not is_temporary(error) or now >= deadline or self.vitals.ended.is_set():
+                    if not self.is_temporary(error) or now >= deadline or self.vitals.ended.is_set():
                         raise self.given_up(tries, error) from error
                     tries.failed(failure_of(error), reason_of(error))
                     if self.vitals.wait(next(waits)):
@@ -169,6 +176,17 @@ class Connection:
     def close(self) -> None:
         """Close what is open."""
         self._client.close()
+
+    def is_temporary(self, error: Exception) -> bool:
+        """Tell whether the same request may succeed a moment later.
+
+        Where there are several nodes, one with a bad certificate is like one that is away: another is asked next.
+        """
+        if isinstance(error, ApiError):
+            return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
+        if isinstance(error, elastic_transport.TlsError):
+            return len(self.server.urls) > 1
+        return isinstance(error, _LOST)
 
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
         """Send a request that tidies up; if it fails, what it is about ends by itself."""
@@ -224,13 +242,21 @@ class Connection:
                 )
             if error.meta.status in BUSY:
                 return IndexUnavailableError(f"{url} stayed overloaded for {self.patience:g} s: {reason}")
-            return IndexUnavailableError(f"{url} refuses a request ({error.meta.status}): {reason}")
+            which = "\ndocs/elasticsearch.md lists the rights that are needed" if lacks_a_right(error) else ""
+            return IndexUnavailableError(f"{url} refuses a request ({error.meta.status}): {reason}{which}")
         if isinstance(error, elastic_transport.TlsError):
-            return IndexUnavailableError(
-                f"no trusted connection to {url}: {reason}\n"
-                "Check index.ca_certs, index.client_cert and index.client_key"
-            )
-        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}")
+            return IndexUnavailableError(f"no trusted connection to {url}: {tls.meaning(reason)}")
+        hint = "; does it want https://?" if "RemoteDisconnected" in reason and url.startswith("http:") else ""
+        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{hint}")
+
+
+def authorization(server: Server) -> str | None:
+    """Return the header that says who we are. The client's own way knows only ASCII."""
+    if server.api_key:
+        return f"ApiKey {server.api_key}"
+    if server.username:
+        return "Basic " + base64.b64encode(f"{server.username}:{server.password or ''}".encode()).decode()
+    return None
 
 
 def failure_of(error: Exception) -> str:
@@ -261,18 +287,16 @@ def _json(answer: ObjectApiResponse[Any]) -> Any:
     return body
 
 
-def is_temporary(error: Exception) -> bool:
-    """Tell whether the same request may succeed a moment later."""
-    if isinstance(error, ApiError):
-        return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
-    return isinstance(error, _LOST) and not isinstance(error, elastic_transport.TlsError)
-
-
 _LOST: Final = (
     elastic_transport.ConnectionError,
     elastic_transport.ConnectionTimeout,
     elastic_transport.SerializationError,  # an answer that is none, as proxies give
 )
+
+
+def lacks_a_right(error: ApiError) -> bool:
+    """Tell whether the server knows who asks, and doesn't allow it."""
+    return error.meta.status == HTTPStatus.FORBIDDEN and kind_of(error) == "security_exception"
 
 
 def kind_of(error: ApiError) -> str:
@@ -287,7 +311,7 @@ def reason_of(error: Exception) -> str:
         causes = told.get("root_cause") or [told]
         return str(causes[0].get("reason") or told.get("reason") or error.message)
     text = error.message if isinstance(error, TransportError) else str(error)
-    return re.sub(r"^HTTPS?Connection\(.*?\): ", "", text)
+    return re.sub(r"^HTTPS?Connection\(.*?\): | \(_ssl\.c:\d+\)$", "", text)
 
 
 def _told(error: ApiError) -> dict[str, Any]:

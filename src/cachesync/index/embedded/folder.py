@@ -8,6 +8,7 @@ back to. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service``
 
 import contextlib
 import os
+import pwd
 import re
 import shutil
 import sys
@@ -36,6 +37,7 @@ _TANTIVY_META: Final = "meta.json"
 _LIVE: Final = "live"
 _HELD: Final = "held"
 _BUILDING: Final = "building"
+_ROOT: Final = 0
 _NOTES: Final = "notes"
 _KNOCKS: Final = "knocks"
 
@@ -104,12 +106,28 @@ class EmbeddedIndex:
     def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
         """Become the one writer."""
         self._require_ours()
+        self.require_rights()
         hold = Hold(self._folder, serving=serving)
         try:
             hold.acquire(wait, waiting)
             yield _EmbeddedWriter(self._folder, self._keep, hold)
         finally:
             hold.release()
+
+    def require_rights(self) -> None:
+        """Refuse to let root write where somebody else does: he could never replace those files, nor answer in them.
+
+        Of others the file system tells at the first write.
+        """
+        place = next((each for each in (self._folder, self._folder.parent) if each.is_dir()), None)
+        if os.geteuid() != _ROOT or place is None:
+            return
+        owner = place.stat().st_uid
+        if owner != _ROOT:
+            raise IndexUnavailableError(
+                f"{place} belongs to the user {_called(owner)}, who couldn't replace what root has written: "
+                f"run this as that user, by sudo -u or setpriv --reuid={owner}"
+            )
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -151,6 +169,14 @@ class EmbeddedIndex:
             raise UsageError(
                 f"{self._folder} is no index of cachesync, and was left alone: choose another index.url or index.name"
             )
+
+
+def _called(user: int) -> str:
+    """Return a user's name, or number where it has none."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 def _held(folder: Path) -> str | None:
