@@ -196,6 +196,9 @@ class EmbeddedGeneration:
         writer = self._index.writer(HEAP_BYTES, THREADS)
         # A crash may leave a file behind whose name the next commit wants; tantivy won't write over it.
         writer.garbage_collect_files()
+        # The first operation of a writer has the number of the last commit [tantivy 0.27]. A merge that is made up for
+        # after a crash takes a deletion of that number for done, and loses it; so this one deletes nothing.
+        writer.delete_documents_by_term(layout.ID, "")
         return writer
 
     def _commit(self, writer: tantivy.IndexWriter) -> None:
