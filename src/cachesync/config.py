@@ -118,9 +118,25 @@ def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
     if any(not re.match(r"https?://[^/]+:\d+", url) for url in servers):
         raise ValueError("expected a port, as in http://localhost:9200")
+    if len({url.partition(":")[0] for url in urls}) > 1:
+        raise ValueError("expected https:// for all servers, or http:// for all")
     if len(set(urls)) < len(urls):
         raise ValueError("expected each server once")
     return urls
+
+
+def _kibana_url(url: str) -> str:
+    if "@" in url:
+        raise ValueError("expected no user and password in it: an API key goes to kibana.api_key")
+    if not re.fullmatch(r"https?://[^\s/?#\\]+(/[^\s?#\\]*)?", url):
+        raise ValueError("expected http(s)://HOST:PORT, perhaps with a base path, as in https://example.org/kibana")
+    return url.rstrip("/")
+
+
+def _space(space: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]+", space):
+        raise ValueError("expected the space's identifier, as in its address: small letters, digits, _ and -")
+    return space
 
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
@@ -207,10 +223,12 @@ class Log(_Section):
 class Kibana(_Section):
     """Where saved objects go."""
 
-    url: str | None = None
-    space: str = "default"
+    url: Annotated[str, AfterValidator(_kibana_url)] | None = None
+    public_url: Annotated[str, AfterValidator(_kibana_url)] | None = None
+    space: Annotated[str, AfterValidator(_space)] = "default"
     api_key: SecretStr | None = None
     api_key_file: Location | None = None
+    ca_certs: Location | None = None
 
 
 class Config(_Section):
@@ -365,7 +383,7 @@ def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path 
         message = f"no such key; expected one of {', '.join(known.model_fields)}"
     elif error["type"] == "model_type":
         message = f"expected keys below it, found {yamltext.describe(error['input'])}"
-    elif not _is_secret(section, key) and (section, key) != ("index", "url"):
+    elif not _is_secret(section, key) and not key.endswith("url"):  # people put passwords into addresses
         message = f"{message[0].lower()}{message[1:]}, found {error['input']!r:.80}"
     if (section, key) in overrides or file is None:
         return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"

@@ -35,6 +35,12 @@ class OvertakenError(IndexUnavailableError):
     """Another process has become the writer, so what is known of the index is outdated: plan anew."""
 
 
+class KibanaError(CachesyncError):
+    """Kibana can't be reached, refuses the credentials or what it is to take, or stayed busy past the deadline."""
+
+    exit_code = 3
+
+
 class RefusedError(CachesyncError):
     """Refused for safety until a person consents."""
 

@@ -67,6 +67,11 @@ def test_base_paths(tmp_path: Path, path: str) -> None:
     assert load(written(tmp_path, f"http: {{base_path: '{path}'}}"), {}).config.http.base_path == path
 
 
+@pytest.mark.parametrize("url", ["http://h", "https://h:5601/kibana", "http://[::1]:5601"])
+def test_a_kibana_may_have_a_base_path(tmp_path: Path, url: str) -> None:
+    assert load(written(tmp_path, f"kibana: {{url: '{url}/'}}"), {}).config.kibana.url == url
+
+
 def test_variables_are_put_in(tmp_path: Path) -> None:
     text = "pages: {root: '${BASE}/x${EMPTY:-y}', include: ['${P:-a}', b]}\nindex: {name: '${UNSET:-n}'}"
     config = load(written(tmp_path, text), {"BASE": "/srv", "EMPTY": "", "P": "${BASE}"}).config
@@ -119,6 +124,8 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("index: {url: ['embedded:a', 'embedded:b']}", "index.url: expected"),
         ("index: {url: ['http://a', 'embedded:b']}", "index.url: expected"),
         ("index: {url: 'embedded:'}", "index.url: expected"),
+        ("kibana: {public_url: 'http://user:canary@h'}", "kibana.public_url: expected no user and password in it"),
+        ("kibana: {public_url: 'http://h/x?token=canary'}", "kibana.public_url: expected http(s)://HOST:PORT"),
         ("index: {url: 'http://user:canary@h:9200'}", "index.url: expected no user and password in it"),
         ("index: {url: 'http://h 9200'}", "index.url: expected no blanks"),
         ("index: {url: 'http://localhost'}", "index.url: expected a port"),
@@ -126,6 +133,12 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("index: {url: 'embedded:~nobody-of-this-name/x'}", "index.url: expected a path"),
         ('index: {url: "embedded:a\\0b"}', "index.url: expected no blanks"),
         ("index: {name: 'Upper'}", "index.name: expected small letters"),
+        ("kibana: {url: 'kibana:5601'}", "kibana.url: expected http(s)://HOST:PORT"),
+        ("kibana: {url: 'http://user:canary@h:5601'}", "kibana.url: expected no user and password in it"),
+        ("kibana: {url: 'http://h:5601/a b'}", "kibana.url: expected http(s)://HOST:PORT"),
+        ("kibana: {url: 'http://h:5601/?canary'}", "kibana.url: expected http(s)://HOST:PORT"),
+        ("kibana: {space: 'My Space'}", "kibana.space: expected the space's identifier"),
+        ("kibana: {space: '../x'}", "kibana.space: expected the space's identifier"),
         ("pages: {root: ''}", "pages.root: expected a path"),
         ('pages: {root: "a\\0b"}', "pages.root: expected a path"),
         ("pages: {root: '~nobody-of-this-name'}", "pages.root: expected a path"),

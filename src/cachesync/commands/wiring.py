@@ -3,15 +3,15 @@
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from cachesync import config, log
+from cachesync.commands.secrets import secret
 from cachesync.config import Config, Loaded
 from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
+from cachesync.kibana.server import Kibana
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import Source
@@ -60,29 +60,38 @@ class Wiring:
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""
         settings = self.config.index
-        server = Server(
-            urls=settings.url,
-            api_key=self._secret("api_key"),
-            username=self._secret("username"),
-            password=self._secret("password"),
-            **{name: self._path(name) for name in ("ca_certs", "client_cert", "client_key")},
-        )
+        server = Server(settings.url) if settings.url[0].startswith(config.EMBEDDED) else self._cluster()
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
         return open_index(server, settings.name, layout, self.loaded.path, vitals)
 
-    def _secret(self, name: str) -> str | None:
-        """Return one of the index's credentials, from the configuration or from its file."""
-        value = getattr(self.config.index, name)
-        file = self._path(f"{name}_file")
-        if value is not None:
-            return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        try:
-            return file.read_text("utf-8").strip() if file else None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"index.{name}_file: cannot read {file}: {error}") from None
+    def _cluster(self) -> Server:
+        """Where a cluster is, and who we are there."""
+        api_key, username, password = map(self._secret, ("api_key", "username", "password"))
+        if api_key and (username or password):
+            raise UsageError("index.api_key: expected it, or index.username and index.password, not both")
+        if bool(username) != bool(password):
+            missing, given = ("username", "password") if password else ("password", "username")
+            raise UsageError(f"index.{missing}: expected one beside index.{given}")
+        files = {name: self._path(name) for name in ("ca_certs", "client_cert", "client_key")}
+        return Server(self.config.index.url, api_key, username, password, **files)
 
-    def _path(self, name: str) -> Path | None:
-        path = getattr(self.config.index, name)
+    @cached_property
+    def kibana(self) -> Kibana:
+        """Where Kibana is."""
+        settings = self.config.kibana
+        if settings.url is None:
+            raise UsageError("kibana.url: expected where Kibana is, as in http://localhost:5601")
+        key = self._secret("api_key", "kibana")
+        return Kibana(settings.url, settings.space, key, self._path("ca_certs", "kibana"), settings.public_url)
+
+    def _secret(self, name: str, section: str = "index") -> str | None:
+        """Return one of a section's credentials."""
+        return secret(
+            f"{section}.{name}", getattr(getattr(self.config, section), name), self._path(f"{name}_file", section)
+        )
+
+    def _path(self, name: str, section: str = "index") -> Path | None:
+        path = getattr(getattr(self.config, section), name)
         return self.loaded.path(path) if path else None
 
     def guard(self, consent: bool) -> Guard:

@@ -1,0 +1,228 @@
+"""What there is in Kibana for one index: data views, searches in Discover, and two dashboards."""
+
+from typing import Final
+
+import msgspec
+
+from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
+from cachesync.kibana.lens import Visualization, count, largest, last, top, total, unique, weeks
+from cachesync.kibana.objects import Control, Dashboard, DataView, Place, Placed, SavedObject, Search, types_of
+
+_DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UTC"}}
+"""A release's date is a day, the same one everywhere."""
+
+_PROBLEMS: Final = "problem: *"
+_PENDING: Final = "pending: true"
+_BINARIES_SHOWN: Final = 100
+_PAGES_SHOWN: Final = 200
+
+
+def saved_objects(name: str) -> list[SavedObject]:
+    """Return the saved objects for the index called ``name``.
+
+    Ids and titles derive from the name, so those of several indices fit into one Kibana, and those of one are replaced
+    when they are installed again.
+    """
+    specs = DataView(
+        id=f"cachesync-specs-{name}",
+        alias=name,
+        name=f"Specs: {name}",
+        types=types_of(specs_mapping(name)),
+        formats={"size": {"id": "bytes"}, "tag_date": _DAY},
+    )
+    pages = DataView(
+        id=f"cachesync-pages-{name}",
+        alias=f"{name}-pages",
+        name=f"Pages: {name}",
+        types=types_of(pages_mapping(name)),
+        formats={"line": {"id": "number", "params": {"pattern": "0"}}},
+    )
+    parts = (
+        specs,
+        pages,
+        _all_binaries(name, specs),
+        _problem_pages(name, pages),
+        _build_cache(name, specs),
+        _mirror_health(name, pages),
+    )
+    return [part.saved() for part in parts]
+
+
+def ndjson(objects: list[SavedObject]) -> bytes:
+    """Return saved objects as the file that Kibana imports: one a line."""
+    return msgspec.json.Encoder().encode_lines(objects)
+
+
+def _all_binaries(name: str, specs: DataView) -> Search:
+    return Search(
+        id=f"cachesync-binaries-{name}",
+        title=f"All binaries: {name}",
+        description="A row for each binary of each tag: by package, newest version first.",
+        view=specs,
+        columns=("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash"),
+        sort=(("package", "asc"), ("version_key", "desc"), ("tag", "asc")),
+    )
+
+
+def _problem_pages(name: str, pages: DataView) -> Search:
+    return Search(
+        id=f"cachesync-problems-{name}",
+        title=f"Problem pages: {name}",
+        description="Pages that can't be used as they are. What was read of them before stays searchable.",
+        view=pages,
+        columns=("page", "line", "problem", "synced"),
+        sort=(("synced", "desc"), ("page", "asc")),
+        query=_PROBLEMS,
+    )
+
+
+def _build_cache(name: str, specs: DataView) -> Dashboard:
+    """Is there a binary for this spec that my machine can run?"""
+    number = count("Specs")
+    tag_date = largest("Tag's date", "tag_date")
+
+    def metric(title: str, field: str) -> Visualization:
+        return Visualization(title, specs, "metric", (unique(title, field),))
+
+    def bars(title: str, label: str, field: str, *exclude: str) -> Visualization:
+        return Visualization(title, specs, "bars", (top(label, field, 20, number, exclude=exclude), number))
+
+    versions = Visualization(
+        "Versions of what is chosen above",
+        specs,
+        "table",
+        (
+            package := top("Package", "package", 200, number),
+            top("Version", "version", 100, number),
+            number,
+            unique("Binaries", "hash"),
+            unique("Targets", "target"),
+            unique("Compilers", "compiler"),
+            unique("Tags", "tag"),
+        ),
+        sort=(package, "asc"),
+    )
+    in_tags = count("Tags")  # a tag has one page of a package, and a page lists a hash once
+    binaries = Visualization(
+        f"Binaries: {_BINARIES_SHOWN} of what is chosen above, those in most tags",
+        specs,
+        "table",
+        (
+            top("Binary", "hash", _BINARIES_SHOWN, in_tags, hidden=True),
+            name_of := last("Package", "package", "tag_date"),
+            *(
+                last(label, field, "tag_date")
+                for label, field in (
+                    ("Version", "version"),
+                    ("Compiler", "compiler"),
+                    ("OS", "os"),
+                    ("Target", "target"),
+                    ("Variants", "variants"),
+                    ("Stacks", "stacks"),
+                    ("Newest tag", "tag"),
+                )
+            ),
+            in_tags,
+            last("Hash", "hash", "tag_date"),
+        ),
+        sort=(name_of, "asc"),
+    )
+    tags = Visualization(
+        "Specs by tag",
+        specs,
+        "table",
+        (
+            top("Tag", "tag", 200, number),
+            tag_date,
+            number,
+            unique("Packages", "package"),
+            unique("Targets", "target"),
+        ),
+    )
+    timeline = Visualization(
+        "Specs by the date of their tag, per week", specs, "timeline", (weeks("Tag's date", "tag_date"), number)
+    )
+    return Dashboard(
+        id=f"cachesync-build-cache-{name}",
+        title=f"Build cache: {name}",
+        description="Which binaries there are, for which machines. A spec is a binary in a tag.",
+        view=specs,
+        controls=(
+            Control("package", "Package"),
+            Control("version", "Version"),
+            Control("compiler", "Compiler"),
+            Control("os", "OS"),
+            Control("target", "Target"),
+            Control("stacks", "Stack"),
+            Control("tag", "Tag"),
+            Control("variants", "Variant"),
+        ),
+        panels=(
+            _placed(0, 0, 12, 5, Visualization("Specs", specs, "metric", (number,))),
+            _placed(12, 0, 12, 5, metric("Binaries", "hash")),
+            _placed(24, 0, 12, 5, metric("Packages", "package")),
+            _placed(36, 0, 12, 5, metric("Tags", "tag")),
+            _placed(0, 5, 48, 14, versions),
+            _placed(0, 19, 48, 20, binaries),
+            _placed(0, 39, 16, 15, bars("Specs by stack", "Stack", "stacks", "root")),
+            _placed(16, 39, 16, 15, bars("Specs by target", "Target", "target")),
+            _placed(32, 39, 16, 15, bars("Specs by compiler", "Compiler", "compiler")),
+            _placed(0, 54, 24, 15, timeline),
+            _placed(24, 54, 24, 15, tags),
+        ),
+    )
+
+
+def _mirror_health(name: str, pages: DataView) -> Dashboard:
+    """Does the index say what the pages say, and if not, why?"""
+    number = count("Pages")
+    specs = total("Specs", "specs")
+    problems = count("Problem pages", _PROBLEMS)
+    pending = count("Pending pages", _PENDING)
+    synced = largest("Last synced", "synced")
+
+    problem_pages = Visualization(
+        f"Problem pages: the last {_PAGES_SHOWN}",
+        pages,
+        "table",
+        (
+            top("Page", "page", _PAGES_SHOWN, synced),
+            last("Line", "line", "synced"),
+            last("Problem", "problem", "synced"),
+            total("Specs kept", "specs"),
+            synced,
+        ),
+        query=_PROBLEMS,
+    )
+    last_syncs = Visualization(
+        f"Last syncs: the {_PAGES_SHOWN} pages that changed last",
+        pages,
+        "table",
+        (top("Page", "page", _PAGES_SHOWN, synced), synced, specs),
+    )
+    by_tag = Visualization(
+        "Pages by tag",
+        pages,
+        "table",
+        (top("Tag", "tag", 200, number), number, specs, problems, pending, synced),
+    )
+    return Dashboard(
+        id=f"cachesync-mirror-health-{name}",
+        title=f"Mirror health: {name}",
+        description="Which pages can't be used and why, what was synced last, and what is under way.",
+        view=pages,
+        controls=(Control("package", "Package"), Control("tag", "Tag")),
+        panels=(
+            *(
+                _placed(12 * place, 0, 12, 5, Visualization(each.label, pages, "metric", (each,)))
+                for place, each in enumerate((number, specs, problems, pending))
+            ),
+            _placed(0, 5, 48, 16, problem_pages),
+            _placed(0, 21, 24, 18, last_syncs),
+            _placed(24, 21, 24, 18, by_tag),
+        ),
+    )
+
+
+def _placed(x: int, y: int, width: int, height: int, shown: Visualization) -> Placed:
+    return Placed(Place(x, y, width, height), shown.attributes(), bare=shown.shape == "metric")

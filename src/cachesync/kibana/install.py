@@ -1,0 +1,258 @@
+"""The way to Kibana: one import, and what may come of it.
+
+``POST /api/saved_objects/_import`` takes a file of saved objects; what it says of them, and that it says 200 also where
+it took none, stands in Kibana's sources under ``import-export-server-internal/src/import``.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import urllib3
+from urllib3 import PoolManager
+from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, SSLError
+from urllib3.exceptions import TimeoutError as NoAnswerError
+
+from cachesync.errors import CachesyncError, KibanaError, UsageError
+from cachesync.index.elastic import tls
+from cachesync.index.elastic.connection import BUSY, delays
+from cachesync.kibana.objects import DATA_VIEW
+from cachesync.kibana.server import Kibana
+from cachesync.log import get_logger
+
+_log = get_logger()
+
+_CONNECT_SECONDS: Final = 10.0
+_LEAST_SECONDS: Final = 1.0
+"""What an attempt gets even if there is less time left: else a slow answer would hide what Kibana has said before."""
+
+_PAGES: Final = {
+    "dashboard": "/app/dashboards#/view/{id}",
+    "search": "/app/discover#/view/{id}",
+    DATA_VIEW: "/app/management/kibana/dataViews/dataView/{id}",
+}
+"""Where each type is looked at, within its space."""
+
+_KINDS: Final = {DATA_VIEW: "data view"}
+
+
+class Installed(NamedTuple):
+    """An object that is in Kibana now."""
+
+    kind: str
+    """``data view``, ``search`` or ``dashboard``."""
+    id: str
+    """As it is there: another one than was sent where another space has that already."""
+    title: str
+    outcome: str
+    """``created`` or ``overwritten``."""
+    link: str
+
+
+class _Meta(msgspec.Struct):
+    title: str = ""
+
+
+class _Result(msgspec.Struct, rename="camel"):
+    type: str
+    id: str
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+    overwrite: bool = False
+    destination_id: str | None = None
+
+
+class _Missing(msgspec.Struct):
+    type: str
+    id: str
+
+
+class _Reason(msgspec.Struct):
+    type: str
+    message: str = ""
+    references: list[_Missing] = []
+
+
+class _Failure(msgspec.Struct):
+    type: str
+    id: str
+    error: _Reason
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
+class _Imported(msgspec.Struct, rename="camel"):
+    success: bool
+    success_results: list[_Result] = []
+    errors: list[_Failure] = []
+
+
+def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
+    """Import a file of saved objects, over what was imported before. Doing it again changes nothing.
+
+    ``patience``: for how many seconds Kibana may be starting, busy or silent, all in all.
+
+    Raises:
+        UsageError: Kibana, or the space, isn't where the configuration says, or what that names can't be read.
+        KibanaError: it can't be reached, refuses the credentials or the objects, or stayed busy.
+    """
+    with _pool(kibana) as pool:
+        caller = _Caller(kibana, pool, patience, time.monotonic() + patience)
+        # An import into a space that doesn't exist would succeed, and nobody would ever see what it made.
+        caller.call("GET", f"{kibana.url}/api/spaces/space/{kibana.space}")
+        answer = caller.call(
+            "POST",
+            f"{kibana.space_url}/api/saved_objects/_import?overwrite=true",
+            {"file": ("cachesync.ndjson", file, "application/ndjson")},
+        )
+    try:
+        imported = msgspec.json.decode(answer, type=_Imported)
+    except msgspec.MsgspecError:
+        raise _no_kibana(kibana, answer) from None
+    if not imported.success:
+        raise KibanaError(_refused(kibana, imported))
+    return [_installed(kibana, each) for each in imported.success_results]
+
+
+def _pool(kibana: Kibana) -> PoolManager:
+    """Return what connects. Without retries it follows no redirects either, so the key goes nowhere else."""
+    return PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, "kibana.ca_certs"))
+
+
+class _Caller(NamedTuple):
+    """What the requests of one command share."""
+
+    kibana: Kibana
+    pool: PoolManager
+    patience: float
+    deadline: float
+
+    def call(self, method: str, url: str, fields: Mapping[str, Any] | None = None) -> bytes:
+        """Send a request until it is answered with more than "not now", and return the body of a success."""
+        headers = {"kbn-xsrf": "cachesync"}
+        if self.kibana.api_key:
+            headers["Authorization"] = f"ApiKey {self.kibana.api_key}"
+        waits = delays()
+        told = False
+        while True:
+            left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
+            timeout = urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left)
+            try:
+                answer = self.pool.request(method, url, fields=fields, headers=headers, timeout=timeout)
+            except HTTPError as error:
+                raise self._unreachable(error) from None
+            wait = next(waits)
+            if answer.status not in BUSY or time.monotonic() + wait > self.deadline:
+                break
+            if not told:
+                _log.warning("Kibana isn't ready; trying again", url=self.kibana.url, status=answer.status)
+                told = True
+            time.sleep(wait)
+        if answer.status != HTTPStatus.OK:
+            raise self._explained(answer.status, answer.headers.get("Location", ""), answer.data)
+        if not answer.data.lstrip().startswith(b"{"):
+            raise _no_kibana(self.kibana, answer.data)
+        return answer.data
+
+    def _unreachable(self, error: HTTPError) -> CachesyncError:
+        url = self.kibana.url
+        reason = re.sub(r"^\w+\(.*?\): ", "", str(error))
+        if isinstance(error, LocationValueError):
+            return UsageError(f"kibana.url: {reason}: expected http(s)://HOST:PORT")
+        if isinstance(error, SSLError):
+            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and that it is https")
+        if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
+            return KibanaError(f"{url} didn't answer in time: {reason}\nTry again; installing twice does no harm")
+        return KibanaError(f"cannot reach Kibana at {url}: {reason}")
+
+    def _explained(self, status: int, location: str, body: bytes) -> CachesyncError:
+        """Turn an answer that is no success into a sentence for a person, with what to do."""
+        url, space = self.kibana.url, self.kibana.space
+        reason = _reason(body)
+        match status:
+            case HTTPStatus.UNAUTHORIZED if not self.kibana.api_key:
+                return KibanaError(f"{url} asks for credentials: give it a kibana.api_key")
+            case HTTPStatus.UNAUTHORIZED:
+                return KibanaError(f"{url} refuses the credentials: check kibana.api_key")
+            case HTTPStatus.FORBIDDEN:
+                return KibanaError(
+                    f"{url} doesn't let kibana.api_key do this in the space {space}: {reason}\n"
+                    "There may be no such space, or the key is for another; docs/kibana.md says which rights it needs"
+                )
+            case HTTPStatus.NOT_FOUND:
+                return UsageError(
+                    f"at {url} there is no Kibana, or it has no space {space}: check kibana.space and kibana.url, to "
+                    "which a base path belongs, as in https://host/kibana"
+                )
+            case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                return KibanaError(
+                    f"{url} takes no file as large as this one: raise savedObjects.maxImportPayloadBytes in Kibana, or "
+                    "the limit of the proxy before it"
+                )
+            case HTTPStatus.UNPROCESSABLE_ENTITY:
+                return KibanaError(
+                    f"{url} can't read the objects: {reason}\n"
+                    "It is older than they are; docs/kibana.md says which versions can"
+                )
+            case _ if status in BUSY:
+                return KibanaError(f"{url} wasn't ready within {self.patience:g} s ({status}): {reason}")
+            case _ if 300 <= status < 400:
+                return UsageError(
+                    f"{url} leads elsewhere ({status}), to {location or 'nowhere'}: expected Kibana itself. Check "
+                    "kibana.url; a proxy that asks people to log in has to let API keys through"
+                )
+            case _:
+                return KibanaError(f"{url} refuses the import ({status}): {reason}")
+
+
+def _no_kibana(kibana: Kibana, body: bytes) -> KibanaError:
+    return KibanaError(f"what answers at {kibana.url} is no Kibana, but says {_reason(body)}: check kibana.url")
+
+
+def _reason(body: bytes) -> str:
+    """Return what an answer says: Kibana's message, else how the text begins."""
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        found = None
+    if isinstance(found, dict) and found.get("message"):
+        return str(found["message"])
+    text = " ".join(body[:2000].decode(errors="replace").split())
+    return repr(f"{text[:100]}…" if len(text) > 100 else text)
+
+
+def _refused(kibana: Kibana, imported: _Imported) -> str:
+    """Say which objects Kibana didn't take, and why."""
+    done = len(imported.success_results)
+    lines = [f"{kibana.url} didn't take all of it; {f'{done} objects are installed, but' if done else 'nothing is:'}"]
+    lines += [f"  {_named(each.type, each.meta.title or each.id)}: {_why(each.error)}" for each in imported.errors]
+    return "\n".join(lines)
+
+
+def _why(error: _Reason) -> str:
+    """Say what an import says of one object (the kinds are those of ``SavedObjectsImportFailure``)."""
+    match error.type:
+        case "missing_references":
+            return f"it needs what isn't there: {', '.join(_named(each.type, each.id) for each in error.references)}"
+        case "conflict" | "ambiguous_conflict":
+            return "another one is in its way: look for its title under Saved Objects and delete that"
+        case "unsupported_type":
+            return "this Kibana has nothing of this type"
+        case kind:
+            return error.message or kind
+
+
+def _installed(kibana: Kibana, result: _Result) -> Installed:
+    id = result.destination_id or result.id
+    return Installed(
+        kind=_KINDS.get(result.type, result.type),
+        id=id,
+        title=result.meta.title,
+        outcome="overwritten" if result.overwrite else "created",
+        link=kibana.public_space_url + _PAGES.get(result.type, "").format(id=id),
+    )
+
+
+def _named(type: str, title: str) -> str:
+    return f"{_KINDS.get(type, type)} {title}"

@@ -1,0 +1,252 @@
+"""The saved objects, looked at as closely as can be where no Kibana is: an import checks far less."""
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
+from cachesync.kibana.content import ndjson, saved_objects
+from cachesync.kibana.lens import Visualization, count, top
+from cachesync.kibana.objects import Control, Dashboard, DataView, Search
+from tests.support import lens
+
+NAMES = ["spack-specs", "other_1.x"]
+VERSIONS = {"index-pattern": "8.0.0", "search": "7.9.3", "dashboard": "8.9.0"}
+"""What every Kibana 9 knows, and nobody has rewritten since."""
+
+Saved = dict[str, Any]
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def objects(name: str) -> list[Saved]:
+    """As they are read back from the file."""
+    return [json.loads(line) for line in ndjson(saved_objects(name)).decode().splitlines()]
+
+
+def of_type(objects: list[Saved], type: str) -> list[Saved]:
+    return [each for each in objects if each["type"] == type]
+
+
+def unpacked(value: Any) -> Any:
+    """A value with the JSON in its texts read as well, wherever Kibana keeps JSON in a text."""
+    if isinstance(value, dict):
+        return {
+            key: unpacked(json.loads(each) if re.search("(JSON|Map)$", key) and isinstance(each, str) else each)
+            for key, each in value.items()
+        }
+    return [unpacked(each) for each in value] if isinstance(value, list) else value
+
+
+def inside(value: Any, key: str) -> Iterator[Any]:
+    """Every value that stands under a key, however deep."""
+    if isinstance(value, dict):
+        yield from (each for name, each in value.items() if name == key)
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from inside(each, key)
+
+
+def fields_of(view_id: str, name: str) -> dict[str, Any]:
+    mapping = {f"cachesync-specs-{name}": specs_mapping, f"cachesync-pages-{name}": pages_mapping}[view_id](name)
+    return dict(mapping["properties"])
+
+
+def layers(objects: list[Saved]) -> Iterator[tuple[Saved, Saved, str]]:
+    """Every panel's attributes, its layer, and the id of the data view that it is of."""
+    for dashboard in of_type(objects, "dashboard"):
+        for panel in unpacked(dashboard)["attributes"]["panelsJSON"]:
+            attributes = panel["embeddableConfig"]["attributes"]
+            ((layer_id, layer),) = attributes["state"]["datasourceStates"]["formBased"]["layers"].items()
+            (reference,) = attributes["references"]
+            assert reference["name"] == f"indexpattern-datasource-layer-{layer_id}"
+            yield attributes, layer, reference["id"]
+
+
+def is_aggregatable(field: dict[str, Any]) -> bool:
+    return field["type"] != "text" and field.get("doc_values") is not False and field.get("index") is not False
+
+
+def test_there_is_what_people_look_at(objects: list[Saved], name: str) -> None:
+    titles = [(each["type"], each["attributes"]["title"]) for each in objects]
+    assert titles == [
+        ("index-pattern", name),
+        ("index-pattern", f"{name}-pages"),
+        ("search", f"All binaries: {name}"),
+        ("search", f"Problem pages: {name}"),
+        ("dashboard", f"Build cache: {name}"),
+        ("dashboard", f"Mirror health: {name}"),
+    ]
+    build_cache = of_type(objects, "dashboard")[0]
+    assert list(lens.controls(build_cache)) == [
+        "package", "version", "compiler", "os", "target", "stacks", "tag", "variants",
+    ]  # fmt: skip
+
+
+def test_the_bytes_are_the_same_each_time(name: str) -> None:
+    program = (
+        f"import sys; from cachesync.kibana.content import *; sys.stdout.buffer.write(ndjson(saved_objects({name!r})))"
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, env={"PYTHONHASHSEED": "7"}
+    )
+    assert other.stdout == ndjson(saved_objects(name))
+
+
+def test_ids_are_unique_and_of_one_index(objects: list[Saved], name: str) -> None:
+    ids = [(each["type"], each["id"]) for each in objects]
+    assert len(set(ids)) == len(ids)
+    assert all(id.endswith(name) and "/" not in id for _, id in ids)
+    others = {(each["type"], each["id"]) for each in saved_objects(f"{name}-pages")}
+    assert not others & set(ids)
+
+
+def test_every_line_is_what_an_import_takes(objects: list[Saved]) -> None:
+    for each in objects:
+        assert set(each) == {
+            "type", "id", "attributes", "references", "managed", "coreMigrationVersion", "typeMigrationVersion",
+        }  # fmt: skip
+        assert each["managed"] is True
+        assert each["coreMigrationVersion"] == "8.8.0"
+        assert each["typeMigrationVersion"] == VERSIONS[each["type"]]
+        unpacked(each)
+    for each in of_type(objects, "search"):  # its schema forbids attributes that it doesn't know
+        assert set(each["attributes"]) == {
+            "title", "description", "columns", "sort", "grid", "hideChart", "isTextBasedQuery", "kibanaSavedObjectMeta",
+        }  # fmt: skip
+
+
+def test_references_lead_to_what_is_in_the_file(objects: list[Saved]) -> None:
+    there = {(each["type"], each["id"]) for each in objects}
+    for each in objects:
+        names = [reference["name"] for reference in each["references"]]
+        assert len(set(names)) == len(names)
+        assert all(set(reference) == {"name", "type", "id"} for reference in each["references"])
+        assert {(reference["type"], reference["id"]) for reference in each["references"]} <= there
+
+
+def test_references_stand_where_they_are_looked_for_and_nowhere_else(objects: list[Saved]) -> None:
+    for search in of_type(objects, "search"):
+        assert [each["name"] for each in search["references"]] == list(inside(unpacked(search), "indexRefName"))
+    for dashboard in of_type(objects, "dashboard"):
+        attributes = unpacked(dashboard)["attributes"]
+        expected = [
+            {**reference, "name": f"{panel['panelIndex']}:{reference['name']}"}
+            for panel in attributes["panelsJSON"]
+            for reference in panel["embeddableConfig"]["attributes"]["references"]
+        ]
+        for id, control in attributes["controlGroupInput"]["panelsJSON"].items():
+            assert control["explicitInput"]["id"] == id
+            expected.append({"name": f"controlGroup_{id}:optionsListDataView", "type": "index-pattern"})
+        (view,) = {each["id"] for each in dashboard["references"]}
+        assert [{"id": view, **each} for each in expected] == dashboard["references"]
+
+
+def test_panels_lie_side_by_side(objects: list[Saved]) -> None:
+    for dashboard in of_type(objects, "dashboard"):
+        panels = unpacked(dashboard)["attributes"]["panelsJSON"]
+        assert len({panel["panelIndex"] for panel in panels}) == len(panels)
+        taken: set[tuple[int, int]] = set()
+        for panel in panels:
+            grid = panel["gridData"]
+            assert grid["i"] == panel["panelIndex"]
+            assert grid["x"] + grid["w"] <= 48
+            cells = set(
+                itertools.product(range(grid["x"], grid["x"] + grid["w"]), range(grid["y"], grid["y"] + grid["h"]))
+            )
+            assert not cells & taken
+            taken |= cells
+        bottom = max(panel["gridData"]["y"] + panel["gridData"]["h"] for panel in panels)
+        assert len(taken) == 48 * bottom, "there are holes"
+
+
+def test_columns_are_in_order_and_what_shows_them_names_them(objects: list[Saved]) -> None:
+    for attributes, layer, _ in layers(objects):
+        columns, order = layer["columns"], layer["columnOrder"]
+        assert sorted(columns) == sorted(order)
+        buckets = [columns[id]["isBucketed"] for id in order]
+        assert buckets == sorted(buckets, reverse=True), "buckets come first"
+        shown = attributes["state"]["visualization"]
+        one_value = [*inside(shown, "metricAccessor"), *inside(shown, "xAccessor"), *inside(shown, "columnId")]
+        used = {*one_value, *itertools.chain(*inside(shown, "accessors"))}
+        assert used == set(order)
+        layer_ids = set(inside(shown, "layerId"))
+        assert layer_ids == set(attributes["state"]["datasourceStates"]["formBased"]["layers"])
+        for column in columns.values():
+            by = column["params"].get("orderBy")
+            if by:
+                assert not columns[by["columnId"]]["isBucketed"]
+            assert column["customLabel"], "Lens would say it in its own words"
+
+
+def test_every_field_is_in_the_mapping_and_can_do_what_is_asked_of_it(objects: list[Saved], name: str) -> None:
+    types = {"keyword": "string", "text": "string", "date": "date", "long": "number", "integer": "number"}
+    for _, layer, view in layers(objects):
+        fields = fields_of(view, name)
+        for column in layer["columns"].values():
+            source, operation = column["sourceField"], column["operationType"]
+            if source == lens.RECORDS:
+                assert operation == "count"
+                continue
+            field = fields[source]
+            if operation in ("terms", "max", "last_value", "date_histogram"):
+                assert column["dataType"] == types[field["type"]]
+            else:
+                assert column["dataType"] == "number"
+            if operation == "last_value":
+                assert fields[column["params"]["sortField"]]["type"] == "date"
+                assert field.get("enabled", True)
+            else:
+                assert is_aggregatable(field)
+            if operation == "terms":
+                assert field["type"] == "keyword"
+            if operation == "date_histogram":
+                assert field["type"] == "date"
+            if operation == "sum":
+                assert field["type"] in ("integer", "long")
+
+
+def test_controls_searches_queries_and_formats_name_fields_that_are_there(objects: list[Saved], name: str) -> None:
+    for dashboard in of_type(objects, "dashboard"):
+        fields = fields_of(dashboard["references"][0]["id"], name)
+        for field in lens.controls(dashboard):
+            assert fields[field]["type"] == "keyword"
+            assert is_aggregatable(fields[field])
+    for search in of_type(objects, "search"):
+        fields = fields_of(search["references"][0]["id"], name)
+        assert set(search["attributes"]["columns"]) <= set(fields)
+        for field, direction in search["attributes"]["sort"]:
+            assert is_aggregatable(fields[field])
+            assert direction in ("asc", "desc")
+    for view in of_type(objects, "index-pattern"):
+        fields = fields_of(view["id"], name)
+        assert set(unpacked(view)["attributes"]["fieldFormatMap"]) <= set(fields)
+        assert "timeFieldName" not in view["attributes"]
+    for each in objects:
+        of_view = each["references"][0]["id"] if each["references"] else each["id"]
+        for query in inside(unpacked(each), "query"):
+            text = query["query"] if isinstance(query, dict) else query
+            assert not text or text.partition(":")[0] in fields_of(of_view, name)
+
+
+def test_a_field_that_is_not_there_is_noticed_when_objects_are_made() -> None:
+    view = DataView("v", "a", "n", {"package": "keyword"}, {"nope": {}})
+    number = count("n")
+    with pytest.raises(KeyError):
+        view.saved()
+    with pytest.raises(KeyError):
+        Search("s", "", "", view, ("nope",), ()).saved()
+    with pytest.raises(KeyError):
+        Visualization("", view, "bars", (top("x", "nope", 1, number), number)).attributes()
+    with pytest.raises(KeyError):
+        Dashboard("d", "", "", view, (Control("nope", ""),), ()).saved()
