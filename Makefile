@@ -1,20 +1,26 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench clean
+.PHONY: help run test test-es8 lint format bench package clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ES8 := $(VENV)-es8
+ES8_SERVER := 8.19.21
 EXAMPLE := var/pages
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change now and then, until Ctrl-C
 	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
 
 test: $(BIN)/.test ## run all tests
 	$(BIN)/python -m pytest -n 2
+
+test-es8: $(ES8)/.test ## run the contract suite with the client and the server of Elasticsearch 8.19, secured too
+	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 2 \
+	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
 
 lint: $(BIN)/.lint $(BIN)/.test ## run all linters
 	$(BIN)/ruff format --check .
@@ -29,8 +35,11 @@ format: $(BIN)/.lint ## format the code
 bench: $(BIN)/.run ## measure a page, sync, reindex and the service beside the least that could do the same (BENCH="--tags 4" for a short run)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
+package: $(BIN)/.test ## build wheel and sdist, install each where nothing else is, and try it
+	$(BIN)/python -m tests.package
+
 clean: ## remove what was installed and made
-	rm -rf $(VENV) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ES8) var .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(EXAMPLE): $(BIN)/.run
 	$(BIN)/python -m examples.pages $@
@@ -47,6 +56,12 @@ $(BIN)/.run: $(BIN)/python pyproject.toml constraints.txt
 $(BIN)/.test: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(BIN)/.run
+
+$(ES8)/.test: pyproject.toml constraints.txt constraints-es8.txt
+	$(PYTHON) -m venv $(ES8)
+	grep -v '^elastic' constraints.txt > $(ES8)/constraints.txt
+	$(ES8)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ES8)/constraints.txt -c constraints-es8.txt -e '.[test,es8]'
+	@touch $@
 
 $(BIN)/.lint: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lint]'

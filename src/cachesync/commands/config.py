@@ -6,7 +6,7 @@ import yaml
 from cachesync.commands.wiring import Wiring
 
 
-@click.command()
+@click.command(short_help="Print the configuration in force, without secrets.")
 @click.pass_obj
 def config(wiring: Wiring) -> int:
     """Print the effective configuration: file, environment and defaults together. Secrets are redacted."""

@@ -15,7 +15,7 @@ from cachesync.sync import turn
 from cachesync.sync.report import Report
 
 
-@click.command()
+@click.command(short_help="Build the index anew and swap it in when it is whole.")
 @click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj

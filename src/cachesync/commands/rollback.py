@@ -7,7 +7,7 @@ from cachesync.commands.wiring import Wiring
 from cachesync.service.handover import Errand, Reply
 
 
-@click.command()
+@click.command(short_help="Go back to the generation before, and stay there.")
 @click.pass_obj
 def rollback(wiring: Wiring) -> int:
     """Go back to the generation that was live before the last reindex, and stay there.

@@ -25,7 +25,7 @@ _CHANGE_SECONDS: Final = 0.1
 _UNLIMITED_WIDTH: Final = 10_000
 
 
-@click.command()
+@click.command(short_help="The service: keep the index equal to the pages.")
 @click.pass_obj
 def run(wiring: Wiring) -> int:
     """Keep the index equal to the pages: catch up, then watch, until SIGTERM or Ctrl-C.

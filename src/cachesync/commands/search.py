@@ -55,6 +55,9 @@ def search(
 
     Words may be typed in part: mkl finds intel-oneapi-mkl. +mpi, ~mpi and key=value are variants.
     Values of one filtered field are alternatives, fields combine; a facet isn't narrowed by filters of its own field.
+
+    Fields: package, tag, tag_date, version, version_key, compiler, compiler_name, compiler_version,
+    compiler_version_key, hash, digest, os, platform, target, stacks, variants, size, page.
     """
     start = time.perf_counter()
     request = text.search(" ".join(query))._replace(

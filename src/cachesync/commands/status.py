@@ -18,7 +18,7 @@ from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan
 
 
-@click.command()
+@click.command(short_help="Tell what the index holds, and whether it is up to date.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def status(wiring: Wiring, as_json: bool) -> int:

@@ -16,7 +16,7 @@ from cachesync.sync.verify import verify as compare
 _SHOWN = 20
 
 
-@click.command()
+@click.command(short_help="Compare index and pages document by document.")
 @click.option("--repair", is_flag=True, help="Then write the documents that differ anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj

@@ -1,0 +1,111 @@
+"""docs/install.md says what is so."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from cachesync import config
+from cachesync.cli import cachesync
+from tests.support.sandbox import Sandbox
+
+PROJECT = Path(__file__).parents[2]
+DOC = (PROJECT / "docs/install.md").read_text()
+BLOCKS = DOC.split("```")[1::2]
+CODE = [*BLOCKS, *re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", DOC, flags=re.DOTALL))]
+
+
+def section(title: str) -> str:
+    return DOC.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_what_it_shows_of_the_first_commands_is_what_they_print(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path)
+    subprocess.run([sys.executable, "-m", "examples.pages", sandbox.root], check=True, cwd=PROJECT, capture_output=True)
+    shown = next(block for block in BLOCKS if block.lstrip().startswith("$ cachesync sync"))
+    for example in shown.split("$ cachesync ")[1:]:
+        command, _, output = example.partition("\n")
+        printed = sandbox.run(*command.split()).stdout
+        assert re.sub(r"[\d.]+ s$", "… s", printed.strip()) == re.sub(r"[\d.]+ s$", "… s", output.strip())
+
+
+def test_its_commands_are_there() -> None:
+    used = {
+        match
+        for code in CODE
+        for match in re.findall(r"(?:^|[\s/|])cachesync (?!cachesync)((?:-c \S+ )?[a-z]+(?: [a-z]+)?)", code)
+    }
+    names = {re.sub(r"^-c \S+ ", "", each) for each in used}
+    for name in names:
+        first, _, second = name.partition(" ")
+        assert first in cachesync.commands or first == "kibana", name
+        group = cachesync.commands.get(first)
+        assert not isinstance(group, click.Group) or second in group.commands, name
+    assert {"run", "reindex", "rollback", "status"} <= {name.partition(" ")[0] for name in names}
+
+
+def test_its_files_are_there() -> None:
+    files = {
+        match for code in CODE for match in re.findall(r"(?:^|[\s@])(deploy/\S+|constraints\.txt|\.env\.example)", code)
+    }
+    files |= {f"docs/{link}" for link in re.findall(r"\]\(([^)#]+)[^)]*\)", DOC)}
+    assert len(files) > 8
+    assert [file for file in files if not (PROJECT / file).exists()] == []
+
+
+def test_its_services_and_variables_are_those_of_compose() -> None:
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())
+    order = re.findall(r"^\d\. `([a-z-]+)`", section("Compose"), re.MULTILINE)
+    assert set(order) <= set(compose["services"])
+    asked = {
+        word for code in CODE for word in re.findall(r"docker compose (?:exec|restart|build --pull) ([a-z-]+)", code)
+    }
+    assert asked <= set(compose["services"])
+    example = (PROJECT / ".env.example").read_text()
+    script = next(block for block in BLOCKS if ".env.example .env" in block)
+    assert set(re.findall(r"s[/|]\^([A-Z_]+)=", script)) == set(re.findall(r"^([A-Z_]+)=$", example, re.MULTILINE))
+
+
+def test_filling_in_the_example_fills_in_all_of_it(tmp_path: Path) -> None:
+    """The commands as they stand, without the last, which needs Docker."""
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl")
+    (tmp_path / ".env.example").write_text((PROJECT / ".env.example").read_text())
+    script = next(block for block in BLOCKS if ".env.example .env" in block).replace("docker compose up -d --build", "")
+    subprocess.run(["sh", "-euc", script], check=True, cwd=tmp_path)
+    values = dict(re.findall(r"^([A-Z_]+)=(.*)$", (tmp_path / ".env").read_text(), re.MULTILINE))
+    assert values["PAGES"] == "/srv/cache"
+    assert len({values["ELASTIC_PASSWORD"], values["KIBANA_PASSWORD"]}) == 2
+    assert len(values["ELASTIC_PASSWORD"]) == len(values["KIBANA_PASSWORD"]) == 32
+    assert len(values["KIBANA_ENCRYPTION_KEY"]) == 64
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+
+
+def test_what_it_shows_of_the_one_shots_is_what_they_print() -> None:
+    shown = [
+        line for block in BLOCKS for line in block.splitlines() if line.startswith(("certificates: ", "accounts: "))
+    ]
+    assert len(shown) == 5
+    script = (PROJECT / "deploy/compose/certificates.sh").read_text().replace("$authority_days", "3650")
+    script = script.replace("$server_days", "1095")
+    accounts = [line for line in shown if line.startswith("accounts: ")]
+    assert accounts == [
+        "accounts: set the password of kibana_system",
+        "accounts: made the API key cachesync",
+        "accounts: made the API key cachesync-kibana",
+    ], "tests/deploy/test_accounts.py shows that it prints this"
+    assert all(f'echo "{line}"' in script for line in shown if line.startswith("certificates: "))
+
+
+def test_its_variables_are_keys_of_the_configuration() -> None:
+    pairs = {match for code in CODE for match in re.findall(r"(CACHESYNC_[A-Z]+__[A-Z_]+)=('[^']*'|\S+)", code)}
+    for name, value in pairs:
+        config.load(Path(os.devnull), {name: "".join(shlex.split(value))})
+    assert len(pairs) > 6
