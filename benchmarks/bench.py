@@ -5,9 +5,10 @@ embedded: ``cachesync sync`` of a generated tree into an embedded index, see :mo
 elastic: ``cachesync reindex`` of that tree into a real Elasticsearch, see :mod:`.elastic`. Without one, this part is
 left out.
 service: ``cachesync run`` over such a tree, with both engines, see :mod:`.service`.
+sizes: disk, memory and time for several corpora, see :mod:`.sizes`. It takes long, so only where it is asked for.
 
     python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--idle SECONDS] [--json FILE]
-                               [--need-elasticsearch]
+                               [--sizes N …] [--need-elasticsearch]
 """
 
 import argparse
@@ -20,17 +21,18 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import elastic, embedded, limit, page, service
+from benchmarks import elastic, embedded, limit, page, service, sizes
 from examples.pages import write_tree
 from tests.support import elasticsearch
 
-_PARTS: Final = ("page", "embedded", "elastic", "service")
+_USUAL_PARTS: Final = ("page", "embedded", "elastic", "service")
+_PARTS: Final = (*_USUAL_PARTS, "sizes")
 
 
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
-    parts = arguments.only or _PARTS
+    parts = arguments.only or _USUAL_PARTS
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
     figures: dict[str, Any] = {}
     if "page" in parts:
@@ -56,6 +58,8 @@ def main() -> None:
             with contextlib.suppress(elasticsearch.NoServerError), elasticsearch.server() as url:
                 figures["service"]["elasticsearch"] = _service(root, url, Path(folder), arguments.idle)
                 elasticsearch.remove(url, service.NAME)
+    if "sizes" in parts:
+        figures["sizes"] = _sizes(arguments.sizes, arguments.packages)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.need_elasticsearch and "elastic" not in figures:
@@ -69,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--packages", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--idle", type=float, default=60, help="how many seconds the service is left alone")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[3, 30, 120], help="how many tags each corpus has")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--need-elasticsearch", action="store_true", help="fail where no server can be had")
     return parser.parse_args()
@@ -93,6 +98,24 @@ def _service(root: Path, url: str, folder: Path, idle: float) -> dict[str, Any]:
         flush=True,
     )
     return found
+
+
+def _sizes(corpora: list[int], packages: int) -> list[dict[str, Any]]:
+    """Measure each corpus with both engines, and print them as one table."""
+    rows = []
+    for tags in corpora:
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder) / "pages"
+            write_tree(root, tags, packages)
+            corpus = {"tags": tags, **sizes.of_pages(root)}
+            rows.append(corpus | sizes.measure(root, f"embedded:{folder}/index"))
+            with contextlib.suppress(elasticsearch.NoServerError), elasticsearch.server() as url:
+                rows.append(corpus | sizes.measure(root, url))
+                elasticsearch.remove(url, service.NAME)
+        print(sizes.table([row for row in rows if row["tags"] == tags]), flush=True)
+    if len(corpora) > 1:
+        print(sizes.table(rows), flush=True)
+    return rows
 
 
 def _print_page(found: dict[str, Any]) -> None:

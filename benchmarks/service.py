@@ -93,7 +93,11 @@ class Running:
 
     def peak_mb(self) -> list[float]:
         """Return the most memory that each of its processes had: the service first, then its watcher."""
-        return [_peak(pid) for pid in self._pids()]
+        return [_memory(pid, "VmHWM") for pid in self._pids()]
+
+    def memory_mb(self) -> list[float]:
+        """Return the memory that each of its processes has now, in the same order."""
+        return [_memory(pid, "VmRSS") for pid in self._pids()]
 
     def stop(self) -> None:
         """End it."""
@@ -112,9 +116,9 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _peak(pid: int) -> float:
+def _memory(pid: int, kind: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return int(status.split(f"{kind}:")[1].split()[0]) / 1024
 
 
 def measure(

@@ -81,6 +81,7 @@ def test_what_is_so_is_read_when_it_is_asked_for() -> None:
             "cachesync_queue_bytes": 70,
             "cachesync_up_to_date": 0,
             "cachesync_ready": 0,
+            "cachesync_serving": 1,
             "cachesync_degraded": 2,
             "cachesync_rolled_back": 1,
             "cachesync_reindex_needed": 1,
@@ -116,8 +117,13 @@ def test_a_watcher_that_doesnt_watch_is_0() -> None:
     assert values(Metrics(state, lambda: WELL, {}))["cachesync_watcher{mode=polling}"] == 0
 
 
+def test_who_stands_by_doesnt_serve() -> None:
+    assert values(Metrics(State(role="standing by"), lambda: WELL, {}))["cachesync_serving"] == 0
+
+
 def test_what_happens_is_counted() -> None:
     metrics = Metrics(State(), lambda: WELL, {})
+    assert values(metrics)["cachesync_passes_total{kind=reindex,outcome=failed}"] == 0
     assert values(metrics)["cachesync_specs_written_total{what=deleted}"] == 0
     metrics.acknowledged(0.3)
     metrics.acknowledged(3000)

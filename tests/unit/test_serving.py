@@ -48,7 +48,7 @@ class Bench:
     def serve(self) -> Iterator["Bench"]:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
         settings = Settings(source, lambda consent: Guard(0.5, consent=consent), Schedule(None, "UTC"), 3600)
-        metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
+        metrics = self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
         with self.index.writer(1, serving=True) as self.writer:
             self.serving = Serving(
                 settings, self.index, self.writer, self.dirty, self.state, metrics, Vitals(), Heartbeat({}), self._wake
@@ -63,6 +63,11 @@ class Bench:
         job = next(each for each in self.serving._jobs if each.name == name)
         self.serving._do(job)
         return self.serving._due(job) - time.monotonic()
+
+    def passes(self, kind: str, outcome: str) -> float:
+        """How many passes have ended so, by the metrics."""
+        counted = f'cachesync_passes_total{{kind="{kind}",outcome="{outcome}"}} '
+        return float(self.metrics.text().decode().partition(counted)[2].partition("\n")[0])
 
     def changed(self, *paths: str) -> None:
         """Look at what the watcher says of these paths."""
@@ -121,6 +126,7 @@ def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch:
     bench.settle()
     assert bench.size() == (ALL + 3, 21)
     assert len(bench.dirty) == 0
+    assert bench.passes("partial", "failed") == (path != EVERYTHING), "that one is no pass yet when it fails"
 
 
 def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
@@ -221,6 +227,7 @@ def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: p
         bench.do("schedule")
     assert (bench.state.reindex_trouble, bench.state.trouble, bench.serving._vitals.trouble) == ("away", None, None)
     assert bench.serving._reindexing._failures == 1, "it is put off"
+    assert bench.passes("reindex", "failed") == 1
 
 
 # --- errands ------------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
         (serving(role="standing by", holder="host:12"), None, "standing by: host:12 writes"),
         (serving(role="standing by"), None, "standing by: another process writes"),
         (serving(role="stopping"), None, "the service is stopping"),
-        (serving(), "connection refused", "the index doesn't answer: connection refused"),
+        (serving(), "connection refused", "the index can't be used: connection refused"),
         (serving(waiting_since=399.0), None, "the index is behind by 601 s, and http.max_lag allows 600 s"),
         (
             serving(trouble="gone", trouble_since=399.0),
@@ -67,6 +67,14 @@ def test_why_it_isnt_ready(state: State, index_trouble: str | None, reason: str)
         (
             {"watching": Watching(watching=False, reason="no root")},
             "nothing watches the pages, rescans find what changes: no root",
+        ),
+        (
+            {
+                "trouble": "pages.root: cannot list it",
+                "trouble_since": NOW,
+                "watching": Watching(watching=False, reason="pages.root: cannot list it"),
+            },
+            "can't go on for now: pages.root: cannot list it",
         ),
         ({"blind": True, "found_by_rescan": 7}, "found 7"),
     ],

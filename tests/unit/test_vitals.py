@@ -11,7 +11,7 @@ from cachesync.index import vitals as vitals_module
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.server import Layout, Server
-from cachesync.index.vitals import Vitals
+from cachesync.index.vitals import SERVICE, Vitals
 from tests.support.filling import change_for, fill, write
 from tests.support.pages import entry, page, path_of
 from tests.support.proxy import Answer, Proxy, Request, refusal
@@ -55,6 +55,10 @@ def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
         tries.gave_up("credentials", "no")
         tries.answered()
     assert vitals.trouble is None
+    before = dict(vitals.retries)
+    vitals.gave_up(SERVICE, "other", "the same, told by the service")
+    assert vitals.trouble == "the same, told by the service"
+    assert vitals.retries == before, "a request is counted once"
 
 
 def test_who_waits_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:

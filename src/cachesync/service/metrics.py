@@ -1,5 +1,6 @@
 """Metrics for Prometheus: what is counted as it happens, and what is so when somebody asks."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -24,6 +25,8 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ACKNOWLEDGED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _BULK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PASS: Final = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 7200)
+_KINDS: Final = ("catch-up", "partial", "rescan", "sync", "reindex")
+_OUTCOMES: Final = ("done", "held", "failed")
 
 
 class Metrics:
@@ -58,6 +61,8 @@ class Metrics:
             ("kind", "outcome"),
             registry=self._registry,
         )
+        for kind, outcome in itertools.product(_KINDS, _OUTCOMES):
+            self._passes.labels(kind, outcome)  # a rate sees no first one where there was no 0 before it
         self._pass_seconds = Histogram(
             "cachesync_pass_seconds", "How long passes took.", ("kind",), buckets=_PASS, registry=self._registry
         )
@@ -115,6 +120,7 @@ class _Now(Collector):
         synced = in_sync(state, None) and health.ready
         yield _gauge("up_to_date", "1 if the index equals the pages, as far as is known.", synced)
         yield _gauge("ready", "1 if /readyz says so.", health.ready)
+        yield _gauge("serving", "1 if this service holds the index; 0 while it stands by.", state.role == "serving")
         yield _gauge(
             "degraded", "What somebody should look after: the number of sentences in /readyz.", len(health.degraded)
         )

@@ -399,8 +399,10 @@ class Serving:
             try:
                 outcome: list[Report] = []
                 yield outcome.append
-            except BaseException:
+            except BaseException as error:
                 self._dirty.put_back()
+                if not isinstance(error, StoppedError | OvertakenError):
+                    self._metrics.passed(kind, "failed", 0)
                 raise
             self._dirty.done()
             report = outcome[0]
@@ -491,6 +493,7 @@ class Serving:
                 raise
             except CachesyncError as error:
                 self._reindexing.failed(error)
+                self._metrics.passed("reindex", "failed", 0)
 
     def _counting_from(self, now: datetime) -> datetime:
         """Return the moment after which scheduled times count: the last reindex, or the first look by the schedule."""

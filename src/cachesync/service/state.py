@@ -223,7 +223,7 @@ def _unready(state: State, index_trouble: str | None, max_lag: float, now: float
     if state.role == "standing by":
         return f"standing by: {state.holder or 'another process'} writes"
     if index_trouble:
-        return f"the index doesn't answer: {index_trouble}"
+        return f"the index can't be used: {index_trouble}"
     if not state.caught_up:
         return "the first catch-up isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
     if (behind := lag(state, now)) > max_lag:
@@ -246,7 +246,7 @@ def _lacks(state: State) -> Iterator[str]:
         yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"
     if state.watching and not state.watching.watching and not state.trouble:
         yield f"nothing watches the pages, rescans find what changes: {state.watching.reason or 'not started yet'}"
-    elif state.watching and state.watching.reason:
+    elif state.watching and state.watching.watching and state.watching.reason:
         yield f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
     if state.reindex_trouble:
         yield f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"

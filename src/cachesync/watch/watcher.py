@@ -138,10 +138,17 @@ class Watcher:
     def _change(self, state: Watching) -> None:
         before, self.state = self.state, state
         if (before.mode, before.watching, before.reason) != (state.mode, state.watching, state.reason):
-            say = _log.info if state.watching and not state.reason else _log.warning
-            what = "pages are watched" if state.watching else "pages are not watched"
-            say(what, mode=state.mode, folders=state.folders, **({"reason": state.reason} if state.reason else {}))
+            _tell(state)
         self._on_change(state)
+
+
+def _tell(state: Watching) -> None:
+    if not state.watching:
+        _log.warning("pages are not watched", mode=state.mode, reason=state.reason or "not started yet")
+    elif state.reason:
+        _log.warning("pages are watched", mode=state.mode, folders=state.folders, reason=state.reason)
+    else:
+        _log.info("pages are watched", mode=state.mode, folders=state.folders)
 
 
 def _start(settings: Settings) -> subprocess.Popen[bytes]:
