@@ -91,9 +91,10 @@ class Vitals:
             _log.warning("Elasticsearch can't be used for now; trying again", reason=reason, url=url)
 
     def gave_up(self, who: object, kind: str, why: str) -> None:
-        """Take note of a request that failed for good. Who asked for it tells of that."""
+        """Take note of a request that failed for good. Who asked for it tells of that; the service asks for none."""
         with self._lock:
-            self.retries[kind] += 1
+            if who is not SERVICE:
+                self.retries[kind] += 1
             self._troubles[who] = why
 
     def answered(self, who: object, url: str) -> None:
