@@ -8,7 +8,6 @@ routes/import.ts``, ``import-export-server-internal/src/import``, ``document_mig
 import contextlib
 import json
 import ssl
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from email.parser import BytesParser
@@ -16,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.serving import serving
 
 LATEST: Final = {"index-pattern": (8, 0, 0), "search": (10, 5, 0), "dashboard": (10, 2, 0)}
 """The newest form of each type that an early Kibana 9 knows."""
@@ -128,14 +129,8 @@ class Kibana:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Kibana"]:
-        thread = threading.Thread(target=self._server.serve_forever)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
 
     def answer(self, request: Request) -> Answer:
         try:

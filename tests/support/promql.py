@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from cachesync.pages.page import Problem
 from cachesync.service.metrics import Metrics
 from cachesync.service.state import Health, State
+from tests.support.watching import watching
 
 Series = Mapping[str, Mapping[str, set[str]]]
 """The values of each label of each series."""
@@ -19,22 +19,13 @@ _CLOSED = {"kind", "outcome", "what"}
 """Labels whose values are known beforehand: an expression that asks for another one finds nothing."""
 
 
-class _Watching(NamedTuple):
-    mode: str = "native"
-    watching: bool = True
-    reason: str | None = None
-    folders: int = 3
-    overflows: int = 0
-    restarts: int = 0
-
-
 def real_series() -> Series:
     """Every series of a service that has met everything, as Prometheus stores it; and ``up``."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
     state = State(
         role="serving",
         problems={"a": Problem("a", "bad")},
-        watching=_Watching(),
+        watching=watching(),
         last_reindex=moment,
         next_reindex=moment,
     )

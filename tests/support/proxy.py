@@ -2,11 +2,12 @@
 
 import contextlib
 import http.client
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+from tests.support.serving import serving
 
 
 class Request(NamedTuple):
@@ -79,14 +80,8 @@ class Proxy:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Proxy"]:
-        thread = threading.Thread(target=self._server.serve_forever)
-        thread.start()
-        try:
+        with serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            thread.join()
-            self._server.server_close()
 
 
 def refusal(status: int, kind: str = "", reason: str = "for a test") -> Answer:

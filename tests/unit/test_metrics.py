@@ -5,7 +5,6 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,18 +13,10 @@ from cachesync import __version__
 from cachesync.pages.page import Problem
 from cachesync.service.metrics import Metrics
 from cachesync.service.state import Health, State
+from tests.support.watching import watching
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/metrics.md"
 WELL = Health(ready=True, reason=None, degraded=[])
-
-
-class Watching(NamedTuple):
-    mode: str = "native"
-    watching: bool = True
-    reason: str | None = None
-    folders: int = 3
-    overflows: int = 4
-    restarts: int = 5
 
 
 def busy() -> State:
@@ -42,7 +33,7 @@ def busy() -> State:
         found_by_rescan=8,
         last_reindex=datetime(1970, 1, 1, 0, 0, 9, tzinfo=UTC),
         reindexing=0.5,
-        watching=Watching(),
+        watching=watching(overflows=4, restarts=5),
         rolled_back=True,
         reindex_needed=True,
     )
@@ -113,7 +104,7 @@ def test_when_the_index_is_up_to_date(state: State, health: Health, expected: fl
 
 
 def test_a_watcher_that_doesnt_watch_is_0() -> None:
-    state = replace(busy(), watching=Watching("polling", watching=False))
+    state = replace(busy(), watching=watching(mode="polling", watching=False, overflows=4, restarts=5))
     assert values(Metrics(state, lambda: WELL, {}))["cachesync_watcher{mode=polling}"] == 0
 
 

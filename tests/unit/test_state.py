@@ -3,29 +3,21 @@
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pytest
 
 from cachesync.pages.page import Problem
 from cachesync.service.state import LastPass, State, health, in_sync, lag, status
+from tests.support.watching import watching
 
 NOW = 1000.0
 MAX_LAG = 600.0
 
 
-class Watching(NamedTuple):
-    mode: str = "native"
-    watching: bool = True
-    reason: str | None = None
-    folders: int = 3
-    overflows: int = 0
-    restarts: int = 0
-
-
 def serving(**changes: Any) -> State:
-    return replace(State(role="serving", caught_up=True, watching=Watching()), **changes)
+    return replace(State(role="serving", caught_up=True, watching=watching()), **changes)
 
 
 def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
@@ -63,16 +55,16 @@ def test_why_it_isnt_ready(state: State, index_trouble: str | None, reason: str)
         ({"held": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
         ({"rolled_back": True}, "a rollback holds the index"),
         ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
-        ({"watching": Watching("polling", reason="too few watches")}, "by polling: too few watches"),
+        ({"watching": watching(mode="polling", reason="too few watches")}, "by polling: too few watches"),
         (
-            {"watching": Watching(watching=False, reason="no root")},
+            {"watching": watching(watching=False, reason="no root")},
             "nothing watches the pages, rescans find what changes: no root",
         ),
         (
             {
                 "trouble": "pages.root: cannot list it",
                 "trouble_since": NOW,
-                "watching": Watching(watching=False, reason="pages.root: cannot list it"),
+                "watching": watching(watching=False, reason="pages.root: cannot list it"),
             },
             "can't go on for now: pages.root: cannot list it",
         ),
@@ -87,7 +79,7 @@ def test_what_it_lacks_leaves_it_ready(changes: dict[str, Any], says: str) -> No
 
 
 def test_polling_by_choice_is_no_lack() -> None:
-    assert health(serving(watching=Watching("polling")), None, MAX_LAG, NOW).degraded == []
+    assert health(serving(watching=watching(mode="polling")), None, MAX_LAG, NOW).degraded == []
 
 
 def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
