@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-es8 lint format bench package clean
+.PHONY: help run test test-es8 hostile lint format bench package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,9 @@ test: $(BIN)/.test ## run all tests
 test-es8: $(ES8)/.test ## run the contract suite with the client and the server of Elasticsearch 8.19, secured too
 	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 2 \
 	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
+
+hostile: $(BIN)/.test ## try for about 20 minutes to break each promise (docs/promises.md)
+	CACHESYNC_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 3 tests/hostile
 
 lint: $(BIN)/.lint $(BIN)/.test ## run all linters
 	$(BIN)/ruff format --check .

@@ -2,6 +2,8 @@
 
 import contextlib
 import http.client
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ class Request(NamedTuple):
     method: str
     path: str
     body: bytes
-    authorization: str = ""
+    headers: dict[str, str]
 
 
 class Answer(NamedTuple):
@@ -23,8 +25,20 @@ class Answer(NamedTuple):
     body: bytes
 
 
+class Cut(Exception):  # noqa: N818  no error, but what a deed wants
+    """Raised by a deed that wants a connection to end, after some bytes of an answer; ``reset``: not in order."""
+
+    def __init__(self, answer: bytes = b"", *, reset: bool = False) -> None:
+        super().__init__()
+        self.answer = answer
+        self.reset = reset
+
+
 Deed = Callable[[Request], Answer | None]
-"""Is shown every request. It may answer it in the server's place; None: the server answers."""
+"""Is shown every request. It may answer it in the server's place, or raise :class:`Cut`; None: the server answers."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""A socket that lingers for no time at all is closed by a reset."""
 
 
 class Proxy:
@@ -43,10 +57,18 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
+                with contextlib.suppress(ConnectionError):  # whoever asked has given up, or died
+                    self.answer()
+
+            def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.command, self.path, body, self.headers.get("Authorization", ""))
+                request = Request(self.command, self.path, body, dict(self.headers))
                 proxy.requests.append(request)
-                answer = proxy.deed(request) or proxy.send(request, dict(self.headers))
+                try:
+                    answer = proxy.deed(request) or proxy.send(request)
+                except Cut as cut:
+                    self.cut(cut)
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.headers:
                     self.send_header(name, value)
@@ -54,6 +76,13 @@ class Proxy:
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(answer.body)
+
+            def cut(self, cut: Cut) -> None:
+                self.close_connection = True
+                self.wfile.write(cut.answer)
+                if cut.reset:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    self.connection.close()
 
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = handle_any  # noqa: N815  as http.server calls them
 
@@ -64,13 +93,15 @@ class Proxy:
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def send(self, request: Request, headers: dict[str, str] | None = None) -> Answer:
+    def send(self, request: Request) -> Answer:
         """Pass a request on to the server."""
-        headers = headers or {"Content-Type": "application/x-ndjson"}
         connection = http.client.HTTPConnection(self._host, self._port or 80, timeout=60)
         try:
             connection.request(
-                request.method, request.path, request.body, {**headers, "Content-Length": str(len(request.body))}
+                request.method,
+                request.path,
+                request.body,
+                {**request.headers, "Content-Length": str(len(request.body))},
             )
             answer = connection.getresponse()
             kept = [each for each in answer.getheaders() if each[0].lower() in ("content-type", "x-elastic-product")]

@@ -1,0 +1,220 @@
+"""What goes wrong between cachesync and Elasticsearch: weather for a proxy, drawn from a seed.
+
+Each request that meets bad weather is treated in one of the ways of :data:`FAULTS`. Which one is drawn in the order in
+which requests come, so a seed gives the same weather again as far as the requests are the same.
+"""
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from tests.hostile.tally import TALLY
+from tests.support.proxy import Answer, Cut, Proxy, Request, refusal
+
+_SLOW_SECONDS: Final = 0.3
+_LATE_SECONDS: Final = 2.0
+"""How long a request is held back: past the retry that is made for it meanwhile."""
+
+
+class Weather:
+    """The deed of a proxy: it does nothing until there is a storm."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        """What was done to which request, since the last storm began."""
+        self._proxy: Proxy | None = None
+        self._faults: list[str] = []
+        self._odds = 0.0
+        self._random = random.Random(0)
+        self._lock = threading.Lock()
+        self._calm = threading.Event()
+        self._calm.set()
+        self._passed = threading.Condition()
+        self._late: list[threading.Thread] = []
+
+    def before(self, upstream: str) -> Proxy:
+        """Return a proxy before a server, in this weather."""
+        self._proxy = Proxy(upstream, self)
+        return self._proxy
+
+    def storm(self, faults: list[str], odds: float, seed: int) -> None:
+        """Let requests meet some of :data:`FAULTS` from now on, each with these odds."""
+        with self._lock:
+            self._faults, self._odds, self._random = faults, odds, random.Random(seed)
+            self.seen.clear()
+            self._calm.clear()
+
+    def calm(self) -> None:
+        """End all that goes wrong, and wait until whatever is still held back has reached the server."""
+        with self._lock:
+            self._faults = []
+            self._calm.set()
+        with self._passed:
+            self._passed.notify_all()
+        for each in self._late:
+            each.join()
+        self._late.clear()
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether there is a storm."""
+        return not self._calm.is_set()
+
+    def __call__(self, request: Request) -> Answer | None:
+        """Do to a request what the weather does to it."""
+        with self._lock:
+            fault = self._random.choice(self._faults) if self._faults and self._random.random() < self._odds else None
+            drawn = random.Random(self._random.random())
+            if fault:
+                TALLY[f"request {fault}"] += 1
+                self.seen.append(f"{fault} {request.method} {request.path}")
+        try:
+            return FAULTS[fault](self, request, drawn) if fault else None
+        finally:
+            with self._passed:
+                self._passed.notify_all()
+
+    def send(self, request: Request) -> Answer:
+        """Let the server have a request."""
+        assert self._proxy
+        return self._proxy.send(request)
+
+    def dropped(self, request: Request, drawn: random.Random) -> None:  # noqa: ARG002  all faults are called alike
+        """The request is lost on its way."""
+        raise Cut
+
+    def reset(self, request: Request, drawn: random.Random) -> None:  # noqa: ARG002
+        """The connection is reset before the request arrives."""
+        raise Cut(reset=True)
+
+    def unanswered(self, request: Request, drawn: random.Random) -> None:
+        """The request is carried out, and its answer is lost."""
+        self.send(request)
+        raise Cut(reset=drawn.random() < 0.5)
+
+    def truncated(self, request: Request, drawn: random.Random) -> None:
+        """The request is carried out, and its answer ends too soon."""
+        answer = self.send(request)
+        lines = [f"HTTP/1.1 {answer.status} OK", *(f"{name}: {value}" for name, value in answer.headers)]
+        head = "\r\n".join([*lines, f"Content-Length: {len(answer.body)}", "", ""]).encode()
+        whole = head + answer.body
+        raise Cut(whole[: drawn.randrange(len(whole))])
+
+    def slow(self, request: Request, drawn: random.Random) -> None:  # noqa: ARG002
+        """The request takes its time."""
+        self._calm.wait(_SLOW_SECONDS * drawn.random())
+
+    def reordered(self, request: Request, drawn: random.Random) -> None:  # noqa: ARG002
+        """The request waits until another one has overtaken it, or until none comes."""
+        with self._passed:
+            self._passed.wait(_SLOW_SECONDS)
+
+    def late(self, request: Request, drawn: random.Random) -> None:
+        """The request is lost for whoever sent it, and reaches the server long after."""
+        self._later(request, _LATE_SECONDS * drawn.random())
+        raise Cut
+
+    def repeated(self, request: Request, drawn: random.Random) -> Answer:
+        """The request is carried out, and once more long after."""
+        answer = self.send(request)
+        self._later(request, _LATE_SECONDS * drawn.random())
+        return answer
+
+    def refused(self, request: Request, drawn: random.Random) -> Answer:  # noqa: ARG002
+        """The server, or something before it, has no time."""
+        return drawn.choice(
+            [
+                refusal(429, "es_rejected_execution_exception"),
+                refusal(429, "circuit_breaking_exception"),
+                refusal(503, "unavailable_shards_exception"),
+                *(Answer(status, [("Content-Type", "text/html")], b"<html>") for status in (502, 503, 504)),
+            ]
+        )
+
+    def done_and_refused(self, request: Request, drawn: random.Random) -> Answer:
+        """The request is carried out, but a gateway has no patience for the answer."""
+        self.send(request)
+        return self.refused(request, drawn)
+
+    def in_part(self, request: Request, drawn: random.Random) -> Answer | None:
+        """Some of the items of a bulk request fail, and the answer is 200."""
+        if "/_bulk" not in request.path:
+            return None
+        return in_part(request, lambda: drawn.random() < 0.3, drawn.choice(_ITEM_ERRORS), self.send)
+
+    def _later(self, request: Request, seconds: float) -> None:
+        def deliver() -> None:
+            self._calm.wait(seconds)
+            self.send(request)
+
+        thread = threading.Thread(target=deliver)
+        self._late.append(thread)
+        thread.start()
+
+
+FAULTS: Final[dict[str, Callable[[Weather, Request, random.Random], Answer | None]]] = {
+    each.__name__: each
+    for each in (
+        Weather.dropped,
+        Weather.reset,
+        Weather.unanswered,
+        Weather.truncated,
+        Weather.slow,
+        Weather.reordered,
+        Weather.late,
+        Weather.repeated,
+        Weather.refused,
+        Weather.done_and_refused,
+        Weather.in_part,
+    )
+}
+"""The ways in which a request can be treated, by name."""
+
+_ITEM_ERRORS: Final = (
+    (429, "es_rejected_execution_exception"),
+    (503, "unavailable_shards_exception"),
+    (403, "cluster_block_exception"),
+)
+
+
+def in_part(
+    request: Request, fails: Callable[[], bool], error: tuple[int, str], send: Callable[[Request], Answer]
+) -> Answer:
+    """Let a server carry out some of the operations of a bulk request, and answer as if it had refused the others."""
+    failed = [_GUARD not in lines and fails() for lines in _operations(request.body)]
+    kept = b"".join(lines for lines, fail in zip(_operations(request.body), failed, strict=True) if not fail)
+    carried_out: Iterator[Any] = iter(())
+    headers = [("Content-Type", "application/json"), ("X-Elastic-Product", "Elasticsearch")]
+    if kept:
+        answer = send(request._replace(path=request.path.partition("?")[0] + _asked(request), body=kept))
+        if answer.status != 200:
+            return answer
+        headers, carried_out = answer.headers, iter(json.loads(answer.body)["items"])
+    status, kind = error
+    items = []
+    for lines, fail in zip(_operations(request.body), failed, strict=True):
+        ((action, about),) = json.loads(lines.partition(b"\n")[0]).items()
+        refused = {"_id": about["_id"], "status": status, "error": {"type": kind, "reason": "for a test"}}
+        items.append({action: refused} if fail else next(carried_out))
+    errors = any("error" in each for item in items for each in item.values())
+    return Answer(200, headers, json.dumps({"took": 1, "errors": errors, "items": items}).encode())
+
+
+_GUARD: Final = b'"_id":"guard"'
+"""An operation that makes the rest of its request safe, so none of a network's pranks may take it away."""
+
+
+def _asked(request: Request) -> str:
+    """Return the parameters of a request without those that leave parts of the answer out."""
+    _, _, query = request.path.partition("?")
+    kept = [each for each in query.split("&") if each and not each.startswith("filter_path=")]
+    return "?" + "&".join(kept) if kept else ""
+
+
+def _operations(body: bytes) -> Iterator[bytes]:
+    """Yield the lines of each operation of a bulk request."""
+    lines = iter(body.splitlines(keepends=True))
+    for line in lines:
+        yield line if b'"delete"' in line[:20] else line + next(lines)

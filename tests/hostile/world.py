@@ -1,0 +1,322 @@
+"""A hostile world: pages that are edited without care, a service that is killed, a network and an index that fail.
+
+A deed may be done at any time. At a *quiet point* all that goes wrong has ended, and the index must hold what the pages
+say, document by document, by a judge that shares no code with cachesync.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.hostile import judge
+from tests.hostile.judge import Held
+from tests.hostile.tree import Tree
+from tests.hostile.vandal import ALTERED, InElasticsearch, InFolder, Vandal
+from tests.hostile.wire import Weather
+from tests.support.sandbox import Sandbox
+from tests.support.service import Service, until
+
+PATIENCE: Final = 60.0
+"""Seconds in which all must be well again once it is quiet; a lease ends after 10, and tries are at most 5 apart."""
+
+_LEASE_SECONDS: Final = 15
+"""How long it may take until another is the holder, at most."""
+
+_CODES: Final = frozenset({0, 1, 2, 3, 4})
+"""How a command may end in bad weather: by any code that says why."""
+
+_UNAVAILABLE: Final = 3
+"""How a command ends that finds what the service hasn't noticed yet, such as an index that was deleted just now."""
+
+_BLINDFOLD: Final = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Run by root, a service could read what nobody may; without these rights it is like another user's."""
+
+
+class World:
+    """Pages, a service, and what may go wrong between and around them."""
+
+    def __init__(self, url: str | None) -> None:
+        """``url`` is that of a real Elasticsearch; None is an embedded index."""
+        self._folder = Path(tempfile.mkdtemp(prefix="cachesync-hostile-"))
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        name = f"test-{self._folder.name.lower().replace('_', '-')}"
+        self.weather = Weather()
+        self.sandbox = Sandbox(self._folder, name=name)
+        self.vandal: Vandal
+        if url:
+            self.vandal = InElasticsearch(url, name)
+            proxy = self._closing.enter_context(self.weather.before(url).running())
+            self.sandbox.url = proxy.url
+            self.sandbox.configure()
+        else:
+            self.vandal = InFolder(self.sandbox)
+        self._closing.callback(self.vandal.close)
+        self.tree = Tree(self.sandbox.root)
+        self._replaced: list[Service] = []
+        self._commands: list[tuple[str, subprocess.Popen[str]]] = []
+        self._harmed = False
+        self._altered = False
+        self._service: Service | None = self._start()
+
+    def close(self) -> None:
+        """End everything."""
+        try:
+            for _, command in self._commands:
+                command.kill()
+                command.communicate()
+            for service in [*self._replaced, *([self._service] if self._service else [])]:
+                service.kill()
+            self.weather.calm()
+            self.tree.unlock()
+        finally:
+            self._closing.close()
+
+    # --- what goes wrong --------------------------------------------------------------------------------------------
+
+    def kill(self) -> None:
+        """End the service as a crash would."""
+        if self._service:
+            self._heard(self._service).kill()
+            self._service = None
+
+    def stop(self) -> None:
+        """End the service as an operator does, whatever is going on."""
+        if self._service:
+            assert self._heard(self._service).stop() == 0
+            self._service = None
+
+    def start(self) -> None:
+        """Start the service, if there is none."""
+        self._service = self._service or self._start()
+
+    def take_over(self, by_crash: bool) -> None:
+        """Let another service stand by, and end the first."""
+        self.start()
+        other = self._start()
+        self.kill() if by_crash else self.stop()
+        self._service = other
+
+    def freeze(self, seconds: float) -> None:
+        """Stop the service's process for a while, as a machine that swaps does."""
+        if self._service:
+            os.kill(self._service.pid, signal.SIGSTOP)
+            time.sleep(seconds)
+            os.kill(self._service.pid, signal.SIGCONT)
+
+    def replace_frozen(self) -> None:
+        """Stop the service's process until another has taken over, and let it go on then: two believe to be the one."""
+        self.start()
+        assert self._service
+        frozen, self._service = self._service, self._start()
+        os.kill(frozen.pid, signal.SIGSTOP)
+        if not self.sandbox.is_embedded:  # whoever is stopped keeps a lock on a file
+            with contextlib.suppress(AssertionError):  # perhaps it can't, in this weather
+                until(
+                    lambda: self._service and self._service.status()["role"] == "serving",
+                    "a new holder",
+                    _LEASE_SECONDS,
+                )
+        os.kill(frozen.pid, signal.SIGCONT)
+        self._replaced.append(frozen)
+
+    def kill_watcher(self) -> None:
+        """End the process that watches the pages."""
+        if self._service:
+            for child in _children(self._service.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+
+    def reload(self) -> None:
+        """Let the service read its configuration again."""
+        if self._service:
+            os.kill(self._service.pid, signal.SIGHUP)
+
+    def command(self, *arguments: str) -> None:
+        """Start a command beside whatever runs; it is waited for at the next quiet point."""
+        started = subprocess.Popen(
+            self.sandbox.command(*arguments),
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._commands.append((" ".join(arguments), started))
+
+    def kill_command(self) -> None:
+        """End the command that was started last, as a crash would."""
+        if self._commands:
+            _, last = self._commands.pop()
+            last.kill()
+            last.communicate()
+
+    def harm(self, what: str) -> None:
+        """Harm the index behind the service's back."""
+        self._harmed = True
+        self._altered |= what == ALTERED
+        self.vandal.harm(what)
+
+    def hinder(self, what: str) -> None:
+        """Let nobody write."""
+        self.vandal.hinder(what)
+
+    # --- what must hold ---------------------------------------------------------------------------------------------
+
+    def quiet(self) -> None:
+        """End all that goes wrong, and see that the index becomes what the pages say."""
+        self.weather.calm()
+        self.vandal.restore()
+        self.start()
+        for name, command in self._commands:
+            self._ended(name, command)
+        self._commands.clear()
+        while self._replaced:
+            self._heard(self._replaced.pop()).kill()
+        if self.tree.locked:
+            self._settles()
+            self.tree.unlock()
+            self.tree.note()
+        held = self._settles()
+        self.tree.settle(held.documents)
+        self._harmed = self._altered = False
+
+    def reindex_watched(self, faults: list[str] | None = None, odds: float = 0, seed: int = 0) -> None:
+        """Reindex in bad weather, while readers look: they see all documents at any time."""
+        self.quiet()
+        held = self.vandal.held()
+        assert held
+        expected = len(held.documents)
+        seen: list[int | None] = []
+        ended = threading.Event()
+
+        def read() -> None:
+            while not ended.wait(0.01):
+                seen.append(self.vandal.total())
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            self.weather.storm(faults or [], odds, seed)
+            self.command("reindex")
+            name, command = self._commands.pop()
+            self._ended(name, command)
+        finally:
+            ended.set()
+            reader.join()
+        assert set(seen) == {expected}, f"readers saw {set(seen)} of {expected} documents"
+        self.quiet()
+
+    def _settles(self) -> Held:
+        """Wait until all is well, with an operator who consents to what the guard asks for."""
+        assert self._service
+        deadline = time.monotonic() + PATIENCE
+        while complaint := self._complaint():
+            assert time.monotonic() < deadline, self._told(complaint)
+            status = self._service.status()
+            if status["held_after_rollback"]:
+                self._run("reindex", "--allow-mass-delete")
+            elif status["held_deletes"]["pages"] or "--allow-mass-delete" in str(status["trouble"]):
+                assert not self._lost(), self._told("lost without consent")
+                self._run("sync", "--allow-mass-delete")
+            elif self._altered and status["in_sync"]:
+                self._altered = not self._run("verify", "--repair")
+            time.sleep(0.05)
+        held = self.vandal.held()
+        assert held
+        return held
+
+    def _run(self, *arguments: str) -> bool:
+        """Run a command as an operator does when all is quiet, and tell whether it could do its work."""
+        done = self.sandbox.run(*arguments, expect=None)
+        assert done.returncode in (0, 1, _UNAVAILABLE), (arguments, done.returncode, done.stderr)
+        return done.returncode != _UNAVAILABLE
+
+    def _complaint(self) -> str:
+        """Say what is not as it should be; nothing if all is well."""
+        assert self._service
+        status = self._service.status()
+        if not (status["ready"] and status["in_sync"] and status["watcher"] and status["watcher"]["watching"]):
+            return f"not in sync: {status}"
+        held = self.vandal.held()
+        if held is None:
+            return "no index"
+        if leftovers := self.vandal.leftovers():
+            return f"left over: {leftovers}"
+        return self._verdict(held) or ("still altered" if self._altered else "")
+
+    def _verdict(self, held: Held) -> str:
+        """Compare what an index holds with the pages; nothing where it is what they say."""
+        found = judge.without_keys(held.documents)
+        pages = judge.pages(self.tree.root)
+        records = {each.page: each for each in held.records}
+        seen = {path for path in {*pages, *records} if not self.tree.is_locked(path)}
+        usable = {path: documents for path, documents in pages.items() if path in seen and documents is not None}
+        expected = {id: each for documents in usable.values() for id, each in documents.items()}
+        kept = (pages.keys() - usable.keys()) | (records.keys() - seen)
+        wrong = [
+            judge.differences(expected, {id: each for id, each in found.items() if each["page"] not in kept}),
+            *judge.misordered(held.documents),
+            *(f"no record of {path}" for path in seen & pages.keys() - records.keys()),
+            *(f"a record of {path}" for path in seen & records.keys() - pages.keys()),
+        ]
+        for path in kept:
+            documents = {id: each for id, each in found.items() if each["page"] == path}
+            if not any(self._may_be(documents, possible) for possible in self.tree.possible.get(path, [{}])):
+                wrong.append(f"{path} can't be used, and has {sorted(documents)}")
+        for record in records.values():
+            count = sum(each["page"] == record.page for each in found.values())
+            if record.pending or record.specs != count:
+                wrong.append(f"{record}, but {count} documents")
+        return "; ".join(each for each in wrong if each)
+
+    def _may_be(self, documents: judge.Documents, possible: judge.Documents) -> bool:
+        """Tell whether documents are those of an earlier state, or what harm has left of them."""
+        kept = judge.without_keys(possible)
+        if self._harmed:
+            return documents.items() <= kept.items()
+        return documents == kept
+
+    def _lost(self) -> set[str]:
+        """Return documents that the pages have and the index hasn't, though deletes are held back."""
+        held = self.vandal.held()
+        pages = judge.pages(self.tree.root).values()
+        expected = {id for documents in pages for id in documents or {}}
+        return expected - held.documents.keys() if held and not self._harmed else set()
+
+    def _start(self) -> Service:
+        blindfold = _BLINDFOLD if os.geteuid() == 0 and shutil.which("setpriv") else ()
+        return Service(self.sandbox, *blindfold, CACHESYNC_WATCH__RESCAN_INTERVAL="2s")
+
+    def _ended(self, name: str, command: subprocess.Popen[str]) -> None:
+        _, errors = command.communicate(timeout=2 * PATIENCE)
+        assert command.returncode in _CODES, (name, command.returncode, errors)
+        assert "Traceback" not in errors, (name, errors)
+
+    def _heard(self, service: Service) -> Service:
+        """Return a service, if its log has nothing that it never should say."""
+        bad = [line for line in service.lines if "Traceback" in str(line) or "defect" in line["message"]]
+        assert not bad, bad
+        return service
+
+    def _told(self, complaint: str) -> str:
+        """Say what is wrong, and what went before."""
+        assert self._service
+        lines = [
+            f"{line['log.level']} {line['message']} {line.get('reason', '')}" for line in self._service.lines[-30:]
+        ]
+        return "\n".join([complaint, *self.weather.seen[-30:], *lines])
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
