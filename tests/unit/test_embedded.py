@@ -109,6 +109,27 @@ def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Pa
     assert refilled(index)
 
 
+def test_a_link_never_leads_to_a_generation_that_is_being_built(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Whose folder would have the name of one that somebody has removed."""
+    shutil.rmtree(tmp_path / "specs/specs-1")
+    with index.writer(1) as writer:
+        assert writer.live() is None
+        write(writer.build(), [change_for(path_of("b"), page(title="b"))])
+        with pytest.raises(IndexUnavailableError):
+            index.reader()
+    assert refilled(index)
+    assert not (tmp_path / "specs/live/building").exists()
+
+
+def test_that_an_index_cannot_be_used_is_told_once(
+    index: EmbeddedIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "specs/live/meta.json").unlink()
+    with index.writer(1) as writer:
+        assert [writer.live(), writer.live()] == [None, None]
+    assert capsys.readouterr().out.count("can't be used and is built anew") == 1
+
+
 def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/live").unlink()
     (tmp_path / "specs/live").write_text("not a link")

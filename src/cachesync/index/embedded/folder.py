@@ -189,12 +189,26 @@ def _held(folder: Path) -> str | None:
 
 def _generations(folder: Path) -> dict[int, Path]:
     """Return the folders that are generations by their number."""
-    pattern = re.compile(re.escape(folder.name) + r"-(\d+)")
     try:
-        found = [(pattern.fullmatch(entry.name), entry) for entry in folder.iterdir()]
+        found = [(_number_in(folder, entry.name), entry) for entry in folder.iterdir()]
     except FileNotFoundError:
         return {}
-    return {int(match[1]): entry for match, entry in found if match}
+    return {number: entry for number, entry in found if number is not None}
+
+
+def _number_in(folder: Path, name: str) -> int | None:
+    """Return the number of the generation that has this name."""
+    match = re.fullmatch(re.escape(folder.name) + r"-(\d+)", name)
+    return int(match[1]) if match else None
+
+
+def _next_number(folder: Path, live: Path | None) -> int:
+    """Return a number for a new generation: not that of the live one either, though somebody has removed its folder.
+
+    The link would lead to what isn't filled yet.
+    """
+    linked = _number_in(folder, live.name) if live else None
+    return max(0 if linked is None else linked, *_generations(folder), 0) + 1
 
 
 def _kept(folder: Path, keep: int) -> list[Path]:
@@ -252,6 +266,8 @@ class _EmbeddedWriter:
         """The live generation, when it was last looked at."""
         self._building: Path | None = None
         """What must not be removed, though it was never live."""
+        self._unusable: str | None = None
+        """Why the live generation can't be used, as it was last told."""
 
     def live(self) -> Generation | None:
         """Open the live generation."""
@@ -265,8 +281,11 @@ class _EmbeddedWriter:
         try:
             generation = _open(folder)
         except IndexUnusableError as error:
-            _log.warning("the index can't be used and is built anew", reason=str(error))
+            if self._unusable != str(error):  # which takes more than one try where it can't be built for now
+                _log.warning("the index can't be used and is built anew", reason=str(error))
+            self._unusable = str(error)
             return None
+        self._unusable = None
         self._known = folder
         return generation
 
@@ -308,7 +327,7 @@ class _EmbeddedWriter:
         try:
             self._remove(self._unfinished())
             self._require_room(live)
-            folder = self._folder / f"{self._folder.name}-{max(_generations(self._folder), default=0) + 1}"
+            folder = self._folder / f"{self._folder.name}-{_next_number(self._folder, live)}"
             self._building = folder
             folder.mkdir()
             (folder / _BUILDING).touch()
