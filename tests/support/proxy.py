@@ -55,6 +55,9 @@ class Proxy:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = (
+                True  # head and body go one by one, and the body would wait for an acknowledgement
+            )
 
             def handle_any(self) -> None:
                 with contextlib.suppress(ConnectionError):  # whoever asked has given up, or died
