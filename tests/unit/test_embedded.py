@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,50 @@ def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_pat
     (folder / "specs-old").mkdir()
     fill(index, PAGES)
     assert listing(folder) == ["live", "lock", "specs-1", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
+
+
+def test_a_removal_that_is_cut_off_is_finished_by_the_next_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Half of a generation must not look like a whole one, or like somebody else's folder."""
+    folder = tmp_path / "specs"
+    with index.writer(1) as writer:
+        write(writer.build(), [change_for(path_of("b"), page(title="b"))])
+    for first in ("cachesync.json", "building", "meta.json"):
+
+        def cut_off(doomed: Path, name: str = first) -> None:
+            (doomed / name).unlink()
+            interrupted()
+
+        with index.writer(1) as writer, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shutil, "rmtree", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                writer.build()
+        assert index.status().kept == []
+        with index.writer(1) as writer:
+            assert writer.live()
+            assert listing(folder) == ["live", "lock", "specs-1"]
+            writer.build()
+
+
+def test_a_generation_that_went_live_in_the_last_moment_is_kept(index: EmbeddedIndex, tmp_path: Path) -> None:
+    (tmp_path / "specs/live/building").touch()
+    fill(index, PAGES)
+    assert index.status().kept == ["specs-1"]
+    with index.writer(1) as writer:
+        assert writer.rollback() == "specs-1"
+
+
+def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Tantivy makes a file for its owner alone under another name, and puts it in its place; then it is shared."""
+    live = tmp_path / "specs/live"
+    wanted = {file: file.stat().st_mode for file in live.iterdir()}
+    for name in ("meta.json", ".managed.json", ".tantivy-meta.lock"):
+        (live / name).chmod(0o600)
+    (live / ".tmpAbCdEf").touch()
+    (tmp_path / "specs/live.new").symlink_to("specs-2")
+    with index.writer(1) as writer:
+        assert writer.live()
+    assert {file: file.stat().st_mode for file in live.iterdir()} == wanted
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-1"]
 
 
 def test_indices_of_any_names_live_side_by_side(index: EmbeddedIndex, tmp_path: Path) -> None:
@@ -315,6 +360,11 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             notes.put("a", b"2")
     assert (listing(tmp_path / "specs/notes"), notes.get("a")) == (["a"], b"1")
+    for name, age in ((".b.1.1", 3700), (".c.1.1", 3500)):  # by who was killed long ago, and by who may live still
+        (tmp_path / "specs/notes" / name).touch()
+        os.utime(tmp_path / "specs/notes" / name, (time.time() - age,) * 2)
+    notes.put("a", b"1")
+    assert listing(tmp_path / "specs/notes") == [".c.1.1", "a"]
     shutil.rmtree(tmp_path / "specs")
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs/precious").write_text("not ours")

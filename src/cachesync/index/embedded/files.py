@@ -3,11 +3,15 @@
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.base import note_key
+
+_STALE_SECONDS: Final = 3600.0
 
 
 class SmallFiles:
@@ -34,6 +38,7 @@ class SmallFiles:
         try:
             self._prepare()
             self._folder.mkdir(exist_ok=True)
+            self._tidy()
             try:
                 with fresh.open("wb") as out:
                     out.write(text)
@@ -44,6 +49,13 @@ class SmallFiles:
                 fresh.unlink(missing_ok=True)
         except OSError as error:
             raise IndexUnavailableError(f"cannot write {file}: {error.strerror}") from error
+
+    def _tidy(self) -> None:
+        """Remove files that were begun so long ago that nobody can be writing them still."""
+        for fresh in self._folder.glob(".*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - fresh.stat().st_mtime > _STALE_SECONDS:
+                    fresh.unlink()
 
     def remove(self, key: str) -> None:
         """Remove a file, if it is there."""

@@ -1,7 +1,8 @@
 """The folder of an embedded index: its generations, which of them is live, and who writes.
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
-A folder that holds a file ``building`` was never live. ``DIR/NAME/held`` names the generation that a rollback has gone
+A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
+that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone
 back to. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service`` too if that is a service.
 ``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what processes tell each other.
 """
@@ -37,6 +38,7 @@ _TANTIVY_META: Final = "meta.json"
 _LIVE: Final = "live"
 _HELD: Final = "held"
 _BUILDING: Final = "building"
+_REMOVED: Final = ".removed"
 _ROOT: Final = 0
 _NOTES: Final = "notes"
 _KNOCKS: Final = "knocks"
@@ -196,6 +198,12 @@ def _generations(folder: Path) -> dict[int, Path]:
     return {number: entry for number, entry in found if number is not None}
 
 
+def _half_removed(folder: Path) -> list[Path]:
+    """Return what is left of generations whose removal was interrupted."""
+    named = [entry for entry in folder.iterdir() if entry.name.endswith(_REMOVED)]
+    return [entry for entry in named if _number_in(folder, entry.name.removesuffix(_REMOVED)) is not None]
+
+
 def _number_in(folder: Path, name: str) -> int | None:
     """Return the number of the generation that has this name."""
     match = re.fullmatch(re.escape(folder.name) + r"-(\d+)", name)
@@ -262,6 +270,7 @@ class _EmbeddedWriter:
         self._keep = keep
         self._hold = hold
         self._knocks = SmallFiles(folder / _KNOCKS)
+        self._fresh_link = folder / f"{_LIVE}.new"
         self._known: Path | None = None
         """The live generation, when it was last looked at."""
         self._building: Path | None = None
@@ -274,12 +283,13 @@ class _EmbeddedWriter:
         self._known = None
         self._hold.confirm()
         folder = _live(self._folder)
-        self._remove(self._unfinished())
+        self._tidy(folder)
         if folder is None:
             return None
         self._remove(self._superfluous(_kept(self._folder, self._keep)))
         try:
             generation = _open(folder)
+            generation.tidy()
         except IndexUnusableError as error:
             if self._unusable != str(error):  # which takes more than one try where it can't be built for now
                 _log.warning("the index can't be used and is built anew", reason=str(error))
@@ -325,7 +335,7 @@ class _EmbeddedWriter:
         live = _live(self._folder)
         self._building = None
         try:
-            self._remove(self._unfinished())
+            self._tidy(live)
             self._require_room(live)
             folder = self._folder / f"{self._folder.name}-{_next_number(self._folder, live)}"
             self._building = folder
@@ -379,10 +389,9 @@ class _EmbeddedWriter:
         return before.name
 
     def _point_to(self, folder: Path) -> None:
-        fresh = self._folder / f"{_LIVE}.new"
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(folder.name)
-        fresh.replace(self._folder / _LIVE)
+        self._fresh_link.unlink(missing_ok=True)
+        self._fresh_link.symlink_to(folder.name)
+        self._fresh_link.replace(self._folder / _LIVE)
         self._known = folder
 
     def _require_room(self, live: Path | None) -> None:
@@ -413,6 +422,15 @@ class _EmbeddedWriter:
     def _superfluous(self, kept: list[Path]) -> list[Path]:
         return [each for each in _generations(self._folder).values() if each not in kept]
 
+    def _tidy(self, live: Path | None) -> None:
+        """Remove what interrupted writers have left."""
+        self._fresh_link.unlink(missing_ok=True)
+        if live and live.is_dir():
+            (live / _BUILDING).unlink(missing_ok=True)  # it has gone live, and nobody came to say so
+        for folder in _half_removed(self._folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        self._remove(self._unfinished())
+
     def _unfinished(self) -> Iterator[Path]:
         """Find what interrupted builds have left."""
         for folder in _generations(self._folder).values():
@@ -426,7 +444,9 @@ class _EmbeddedWriter:
             if folder in (live, self._building):
                 continue
             if not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
-                shutil.rmtree(folder)
+                removed = folder.with_name(f"{folder.name}{_REMOVED}")
+                folder.rename(removed)
+                shutil.rmtree(removed)
 
 
 def _foreign_files(folder: Path) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,9 @@ COMMIT_BYTES: Final = 32_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
 
 _READ_LOCK: Final = ".tantivy-meta.lock"
+
+_UNFINISHED: Final = ".tmp*"
+"""How tantivy calls a file until it is renamed to what it is to be."""
 
 HEAP_BYTES: Final = 64_000_000
 THREADS: Final = 1
@@ -185,6 +189,13 @@ class EmbeddedGeneration:
             del writer  # gives back tantivy's lock and forgets what isn't committed
         self.refresh()
 
+    def tidy(self) -> None:
+        """Put right what a writer that was killed has left: files that others can't read, and unfinished ones."""
+        with tantivy_errors(self._folder):
+            self._share()
+            for unfinished in self._folder.glob(_UNFINISHED):
+                unfinished.unlink(missing_ok=True)
+
     def refresh(self) -> None:
         """Look at the last commit from now on."""
         with tantivy_errors(self._folder):
@@ -211,9 +222,11 @@ class EmbeddedGeneration:
         Readers lock a file that they need only to open for writing; it is empty, and stays so.
         """
         shared = 0o666 & ~_UMASK
-        for name, mode in (("meta.json", shared), (".managed.json", shared), (_READ_LOCK, 0o666)):
+        for name, wanted in (("meta.json", shared), (".managed.json", shared), (_READ_LOCK, 0o666)):
             with contextlib.suppress(FileNotFoundError):
-                (self._folder / name).chmod(mode)
+                mode = stat.S_IMODE((self._folder / name).stat().st_mode)
+                if wanted & ~mode:
+                    (self._folder / name).chmod(mode | wanted)
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
         """Hand one page's change to tantivy and return about how many bytes that was."""
