@@ -104,7 +104,7 @@ class ElasticIndex:
         live = catalog.current
         return Status(
             holder=str(state.holder) if alive else None,
-            held=live is not None and live.names.specs == state.held,
+            held=live is not None and state.holds(live.names.specs),
             kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
             service=alive and state.service,
             sign="{}.{}".format(*state.pulse) if alive else None,
@@ -241,7 +241,7 @@ class _ElasticWriter:
         """Tell whether the live generation is one that a rollback has gone back to."""
         catalog = look(self._connection, self._name)
         live = catalog.current
-        if live is None or live.names.specs != self._lease.held:
+        if live is None or not self._lease.holds(live.names.specs):
             return False
         self._known = live.names
         return True
@@ -293,10 +293,12 @@ class _ElasticWriter:
         self._lease.claim()
         catalog = look(self._connection, self._name)
         before = next(iter(catalog.kept(1)), None)
-        if before is None or catalog.live is None:
+        live = catalog.current
+        if before is None or live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
         _opened(self._connection, before, None).size()  # it can be searched
-        self._lease.hold(before.names.specs)  # it takes effect with the swap
+        held = [live.names.specs] if self._lease.holds(live.names.specs) else []  # and stays so if the swap fails
+        self._lease.hold(before.names.specs, *held)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         return before.names.specs
 

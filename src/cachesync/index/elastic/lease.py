@@ -56,7 +56,7 @@ class State(msgspec.Struct, omit_defaults=True):
     holder: Holder | None = None
     since: str = ""
     held: str | None = None
-    """The generation that a rollback has gone back to. While it is live, syncs are held."""
+    """The generations that rollbacks have gone back to, spaces between. While one of them is live, syncs are held."""
     service: bool = False
     """The holder is a service."""
     knocks: list[str] = []
@@ -66,6 +66,10 @@ class State(msgspec.Struct, omit_defaults=True):
     def pulse(self) -> tuple[int, int]:
         """What a holder that lives changes, and nobody else does."""
         return self.epoch, self.beat
+
+    def holds(self, generation: str) -> bool:
+        """Tell whether syncs are held while this generation is live."""
+        return generation in (self.held or "").split()
 
     def is_as(self, other: "State") -> bool:
         """Tell whether nothing is different but who knocks."""
@@ -116,10 +120,9 @@ class Lease:
         self._heart: threading.Thread | None = None
         self._seen = _Seen(State())
 
-    @property
-    def held(self) -> str | None:
-        """The generation that a rollback has gone back to."""
-        return self._seen.state.held
+    def holds(self, generation: str) -> bool:
+        """Tell whether syncs are held while this generation is live, as far as is known."""
+        return self._seen.state.holds(generation)
 
     @property
     def losses(self) -> int:
@@ -247,9 +250,9 @@ class Lease:
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
 
-    def hold(self, generation: str | None) -> None:
-        """Hold syncs while this generation is the live one."""
-        self._change(lambda state: msgspec.structs.replace(state, held=generation))
+    def hold(self, *generations: str) -> None:
+        """Hold syncs while one of these generations is the live one."""
+        self._change(lambda state: msgspec.structs.replace(state, held=" ".join(generations)))
 
     def release(self) -> None:
         """Let others write. Harmless where the lease isn't ours."""

@@ -2,9 +2,9 @@
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
 A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
-that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone
-back to. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service`` too if that is a service.
-``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what processes tell each other.
+that half of a generation never looks like one. ``DIR/NAME/held`` names the generations that rollbacks have gone back
+to: while one of them is live, syncs are held. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service``
+too if that is a service. ``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what processes tell each other.
 """
 
 import contextlib
@@ -98,7 +98,7 @@ class EmbeddedIndex:
         holder = lock.holder_of(self._folder) or ("another process" if serving else None)  # elsewhere, in a container
         return Status(
             holder=holder,
-            held=live is not None and _held(self._folder) == live.name,
+            held=live is not None and live.name in _held(self._folder),
             kept=kept,
             service=serving,
             sign=None,
@@ -181,12 +181,12 @@ def _called(user: int) -> str:
         return str(user)
 
 
-def _held(folder: Path) -> str | None:
-    """Return the generation that a rollback has gone back to."""
+def _held(folder: Path) -> list[str]:
+    """Return the generations that rollbacks have gone back to."""
     try:
-        return (folder / _HELD).read_text()
+        return (folder / _HELD).read_text().split()
     except OSError:
-        return None
+        return []
 
 
 def _generations(folder: Path) -> dict[int, Path]:
@@ -271,6 +271,7 @@ class _EmbeddedWriter:
         self._hold = hold
         self._knocks = SmallFiles(folder / _KNOCKS)
         self._fresh_link = folder / f"{_LIVE}.new"
+        self._fresh_held = folder / f"{_HELD}.new"
         self._known: Path | None = None
         """The live generation, when it was last looked at."""
         self._building: Path | None = None
@@ -324,7 +325,7 @@ class _EmbeddedWriter:
     def held(self) -> bool:
         """Tell whether the live generation is one that a rollback has gone back to."""
         live = _live(self._folder)
-        if live is None or live.name != _held(self._folder):
+        if live is None or live.name not in _held(self._folder):
             return False
         self._known = live
         return True
@@ -375,14 +376,17 @@ class _EmbeddedWriter:
     def rollback(self) -> str:
         """Point the link back to the generation before. That it is held takes effect with it."""
         self._hold.confirm()
+        live = _live(self._folder)
         before = next(iter(_kept(self._folder, 1)), None)
-        if before is None or _live(self._folder) is None:
+        if before is None or live is None:
             raise UsageError(
                 f"no generation before the live one is kept (index.keep_generations); {self._folder.name} stays"
             )
         _open(before)
         try:
-            (self._folder / _HELD).write_text(before.name)
+            held = [live.name] if live.name in _held(self._folder) else []  # and stays so if the link isn't changed
+            self._fresh_held.write_text(" ".join([before.name, *held]))
+            self._fresh_held.replace(self._folder / _HELD)
             self._point_to(before)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
@@ -424,7 +428,8 @@ class _EmbeddedWriter:
 
     def _tidy(self, live: Path | None) -> None:
         """Remove what interrupted writers have left."""
-        self._fresh_link.unlink(missing_ok=True)
+        for fresh in (self._fresh_link, self._fresh_held):
+            fresh.unlink(missing_ok=True)
         if live and live.is_dir():
             (live / _BUILDING).unlink(missing_ok=True)  # it has gone live, and nobody came to say so
         for folder in _half_removed(self._folder):
