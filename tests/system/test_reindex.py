@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import signal
 import subprocess
 import threading
@@ -23,9 +22,6 @@ from cachesync.sync.scan import Source
 from examples.pages import write_tree
 from tests.support.pages import entry, page, path_of, put
 from tests.support.sandbox import Sandbox
-
-KILLS = int(os.environ.get("CACHESYNC_TEST_KILLS", "6"))
-"""How often each command is killed: some in a usual run, more by hand."""
 
 
 def index_of(sandbox: Sandbox) -> Index:
@@ -184,39 +180,6 @@ def test_a_rollback_is_held_until_a_reindex(sandbox: Sandbox) -> None:
     put(sandbox.root, page(entry("newer")))
     sandbox.run("sync")
     assert sandbox.documents() == sandbox.rendered()
-
-
-@pytest.mark.parametrize("command", ["sync", "reindex"])
-def test_a_kill_at_any_moment_leaves_nothing_behind(sandbox: Sandbox, command: str) -> None:
-    write_tree(sandbox.root, tag_count=3, package_count=100)
-    sandbox.run("sync")
-    random_ = random.Random(f"{command}-{sandbox.is_embedded}")
-    longest = 1.0
-    for number in range(KILLS):
-        for other in range(30):
-            put(
-                sandbox.root,
-                page(entry("same"), entry(f"x{number}"), entry("os", os=f"os{number}")),
-                f"p{other}",
-                "tag",
-            )
-        start = time.monotonic()
-        running = subprocess.Popen(sandbox.command(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            running.wait(random_.uniform(0.2, longest))
-            longest = time.monotonic() - start
-        except subprocess.TimeoutExpired:
-            running.send_signal(signal.SIGKILL)
-            running.wait()
-            longest *= 1.2
-        sandbox.run("sync")
-        assert sandbox.documents() == sandbox.rendered()
-        assert not is_building(sandbox)
-        assert sandbox.json("status")["holder"] is None
-        kept = [name.rpartition("-")[2] for name in sandbox.json("status")["kept_generations"]]
-        live = sandbox.json("status")["generation"].rpartition("-")[2]
-        assert generations(sandbox) == expected_generations(sandbox, int(live), *map(int, kept))
-    assert sandbox.json("verify")["differing"] == []
 
 
 def test_a_sync_during_a_reindex_comes_after_it(sandbox: Sandbox) -> None:

@@ -1,0 +1,149 @@
+"""Commands that are killed at one change of the world's state, which a number names.
+
+A *step* is something that a command asks of the world: a request to Elasticsearch, or a system call that changes a file
+of an embedded index. A command that is cut at step N is killed (SIGKILL) before that step happens and after all those
+before it. Steps go one after the other, so "after step N" is "before step N + 1".
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from tests.hostile import calls, forked
+from tests.support.proxy import Answer, Cut, Proxy, Request
+from tests.support.sandbox import Sandbox
+
+_SECONDS: Final = 60.0
+"""How long a command may take."""
+
+
+class Done(NamedTuple):
+    """What came of a command."""
+
+    code: int
+    """Its exit code; that of a signal is negative."""
+    steps: list[str]
+    """The steps that it came to; if it was killed, it was at the last."""
+    printed: str
+
+    @property
+    def killed(self) -> bool:
+        return self.code == -signal.SIGKILL
+
+
+class Killer(Protocol):
+    """Runs commands, and kills them at a step."""
+
+    def run(self, *arguments: str, at: int | None = None) -> Done:
+        """Run a command, and kill it when it comes to step ``at``; the first one is 1."""
+
+    def deliver(self) -> None:
+        """Let the last step that a command was killed at happen now: a request is on its way though its sender is dead."""
+
+
+class Requests:
+    """Steps are requests to Elasticsearch, those that only read among them."""
+
+    def __init__(self, sandbox: Sandbox, proxy: Proxy) -> None:
+        self._sandbox = sandbox
+        self._proxy = proxy
+        self._one_by_one = threading.Lock()
+        self._process: ForkServerProcess | None = None
+        self._at: int | None = None
+        self._steps: list[str] = []
+        self._killed = False
+        self._lost: Request | None = None
+        proxy.deed = self._deed
+
+    def run(self, *arguments: str, at: int | None = None) -> Done:
+        with _program(self._sandbox, arguments) as process:
+            self._process, self._at, self._steps, self._killed = process, at, [], False
+            process.start()
+            done = _ended(process, self._sandbox, self._steps)
+            self._process = None
+            return done
+
+    def deliver(self) -> None:
+        assert self._lost
+        self._proxy.send(self._lost)
+
+    def _deed(self, request: Request) -> Answer | None:
+        with self._one_by_one:
+            if self._process is None:
+                return None
+            self._steps.append(f"{request.method} {request.path.replace(self._sandbox.name, 'NAME')}")
+            if len(self._steps) == self._at:
+                self._process.kill()
+                self._killed, self._lost = True, request
+            if self._killed:
+                raise Cut
+            return self._proxy.send(request)
+
+
+def is_reading(request: str) -> bool:
+    """Tell whether a request leaves the index as it is."""
+    method, _, path = request.partition(" ")
+    last = path.partition("?")[0].rpartition("/")[2]
+    return method == "GET" or last in ("_search", "_mget", "_pit", "_has_privileges")
+
+
+class Calls:
+    """Steps are the system calls that change files of an embedded index, of all threads."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def run(self, *arguments: str, at: int | None = None) -> Done:
+        ours, its = _FORKING.Pipe()
+        with ours, its, _program(self._sandbox, arguments, its) as process:
+            process.start()
+            assert process.pid
+            listener = recv_handle(ours)
+            try:
+                steps = [*calls.until(process.pid, listener, self._sandbox.index, at)]
+            finally:
+                os.close(listener)
+            return _ended(process, self._sandbox, steps)
+
+    def deliver(self) -> None:
+        raise AssertionError("a system call ends with its process")
+
+
+_FORKING: Final = multiprocessing.get_context("forkserver")
+_FORKING.set_forkserver_preload(forked.LOADED)
+
+
+@contextlib.contextmanager
+def _program(
+    sandbox: Sandbox, arguments: Sequence[str], listener: Connection | None = None
+) -> Iterator[ForkServerProcess]:
+    """Prepare the program, which is ended with the block at the latest."""
+    told = ["-c", str(sandbox.config), *arguments]
+    process = _FORKING.Process(target=forked.command, args=(told, sandbox.folder, _printed(sandbox), listener))
+    try:
+        yield process
+    finally:
+        if process.pid:
+            process.kill()
+            process.join()
+        process.close()
+
+
+def _printed(sandbox: Sandbox) -> Path:
+    return sandbox.folder / "printed"
+
+
+def _ended(process: ForkServerProcess, sandbox: Sandbox, steps: list[str]) -> Done:
+    process.join(_SECONDS)
+    assert process.exitcode is not None, f"still running after {_SECONDS:g} s"
+    printed = _printed(sandbox).read_text()
+    assert "Traceback" not in printed, printed
+    return Done(process.exitcode, steps, printed)
