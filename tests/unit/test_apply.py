@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from cachesync.index.base import Remembered
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
 from cachesync.sync import turn
+from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
+from cachesync.sync.plan import plan
 from cachesync.sync.report import Report
-from cachesync.sync.scan import Source
+from cachesync.sync.scan import Source, scan
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -88,3 +91,21 @@ def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, inde
     report = sync(anywhere, index, Guard(0.5))
     assert (held(index), report.held) == (40, {})
     assert sorted(index.reader().counts()) == [f"develop/{package}/specs.md" for package in "abcd"]
+
+
+@pytest.mark.parametrize("now", [specs(range(10)), b"broken"])
+def test_what_a_dead_writer_may_have_under_way_is_written_again(
+    source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, now: bytes
+) -> None:
+    """It may arrive after the documents were found as they should be; only a newer version turns it away then."""
+    put(source.root, now, "a")
+    reader = index.reader()
+    records = {record.page: record for record in reader.records()}
+    records[path_of("a")].pending = True
+    pending = Remembered(records[path_of("a")], {"h1": b"", "h99": b""})
+    monkeypatch.setattr(reader, "remembered", lambda _pages: {path_of("a"): pending})
+    found = scan(source)
+    changes = Apply(source, reader, found, plan(found, records.values(), reader.counts()), Guard(0.5), {}).changes()
+    assert [([each.id for each in change.puts], change.deletes) for change in changes] == [
+        (["develop/a/h1"], ["develop/a/h99"])
+    ]

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from cachesync.documents import Rendered, document_id, fitting, key_of, render, summary
-from cachesync.index.base import PageChange, Reader, Remembered, Written
+from cachesync.index.base import PageChange, Put, Reader, Remembered, Written
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest, digests, refusal
 from cachesync.pages.page import Page, Problem, folder_of, parse, tag_of
 from cachesync.sync.guard import Guard, Loss
@@ -277,9 +277,15 @@ class Apply:
         after = msgspec.structs.replace(record, pending=False, **changes)
         writes = after != todo.record
         after.synced = self._synced
-        there, strays = (self._there(todo) if todo.damaged else self._before(todo)) if writes else ({}, [])
-        change = PageChange(todo.page, [], strays, todo.record, after, there)
-        return _Look(change, "unchanged", writes=writes)
+        if not writes or not todo.damaged:
+            before = self._before(todo)[0] if writes else {}
+            return _Look(PageChange(todo.page, [], [], todo.record, after, before), "unchanged", writes=writes)
+        start = document_id(todo.page, "")
+        documents, strays = _stored(self._index, todo.page) if self._index else ({}, [])
+        under_way = self._under_way(todo)
+        puts = [Put(start + key, source, fresh=False) for key, source in documents.items() if key in under_way]
+        deletes = [*(start + key for key in under_way if key not in documents), *strays]
+        return _Look(PageChange(todo.page, puts, deletes, todo.record, after, digests(documents)), "unchanged")
 
     def _before(self, todo: Todo) -> tuple[Digests, list[str]]:
         """Return the digests of the documents that the index has, or may have in a moment, and strays."""
@@ -288,7 +294,15 @@ class Apply:
         if not todo.damaged:
             return known, []
         there, strays = self._there(todo)
-        return {**dict.fromkeys(known, b""), **there}, strays
+        return {**dict.fromkeys(known, b""), **there, **dict.fromkeys(self._under_way(todo), b"")}, strays
+
+    def _under_way(self, todo: Todo) -> Digests:
+        """Return the documents that a writer who died may have sent, and that may arrive only now.
+
+        They are written again or deleted whatever is there: the newer version turns away the older one.
+        """
+        remembered = self._remembered.get(todo.page)
+        return remembered.digests if remembered and remembered.record.pending else {}
 
     def _there(self, todo: Todo) -> tuple[Digests, list[str]]:
         """Return the digests of the documents that are really there, whatever the ledger says, and strays."""
