@@ -121,6 +121,11 @@ class World:
         with self.index() as index:
             return index.status()
 
+    def generation(self) -> str:
+        """Return the name of the live generation."""
+        with self.index() as index:
+            return index.reader().generation
+
     # --- what must be so ----------------------------------------------------------------------------------------------
 
     def is_old_or_new(self, before: Pages | None, *, whole: bool) -> None:

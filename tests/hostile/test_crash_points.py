@@ -64,6 +64,7 @@ def cut(world: World, scene: str, at: int | None) -> Done:
     """Let the pages become others, and kill a command on its way to them; None: don't."""
     command = scene.partition(" ")[0]
     before: Pages | None = world.pages
+    live = world.generation()
     world.turn()
     if scene == FROM_NOTHING:
         before = None
@@ -82,6 +83,7 @@ def cut(world: World, scene: str, at: int | None) -> Done:
             world.sync()
             world.is_new()
         world.is_at_rest()
+        assert scene not in ("sync", UNDONE) or world.generation() == live, "there was no need to build another"
     return done
 
 
