@@ -190,7 +190,9 @@ class _Builder:
             raise self._error(f"more than {MAX_NODES:,} values", event)
         if event.tag and event.tag not in _TAGS:
             shown = event.tag.replace("tag:yaml.org,2002:", "!!")
-            raise self._error(f"the YAML tag {shown} is not accepted: expected plain text, lists and mappings", event)
+            raise self._error(
+                f"the YAML tag {_cut(shown)} is not accepted: expected plain text, lists and mappings", event
+            )
 
     def _open(self, value: Mapping | Sequence, event: yaml.CollectionStartEvent) -> None:
         self._check(event)
@@ -213,7 +215,9 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
-            raise self._error(f"the alias *{event.anchor} stands for nothing that is complete before it", event)
+            raise self._error(
+                f"the alias *{_cut(event.anchor or '')} stands for nothing that is complete before it", event
+            )
         value, nodes = self._anchors[event.anchor]
         self._nodes += nodes
         self._aliased += nodes
@@ -256,6 +260,11 @@ class _Builder:
                 if key not in into:
                     into[key] = item
                     into.lines.setdefault(key, source.lines[key])
+
+
+def _cut(name: str) -> str:
+    """Show a name that is in the text: on one line, and no longer than anybody reads."""
+    return repr(name[:80])[1:-1]
 
 
 def _mappings(value: Value) -> Iterator[Mapping | None]:

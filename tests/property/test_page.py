@@ -1,4 +1,4 @@
-"""The fast and the safe way read the same page; no bytes at all are more than a problem."""
+"""The fast and the safe way read the same page."""
 
 import json
 
@@ -13,7 +13,6 @@ from cachesync.pages.page import Page, Problem, parse
 from cachesync.pages.spec import Spec
 from cachesync.pages.version import version_key
 from cachesync.yamltext import YamlError
-from examples.pages import big_page
 from examples.pages import page as example_page
 from tests.support.pages import entry, page, path_of
 
@@ -138,27 +137,6 @@ def test_a_document_is_what_its_struct_encodes_to(details: list[dict[str, object
         assert list(rendered) == list(found.specs)
         for key, source in rendered.items():
             assert source == msgspec.json.encode(composed(found, key, found.specs[key]))
-
-
-@given(
-    st.binary()
-    | st.binary().map(lambda rest: b"---\n" + rest)
-    | st.text().map(lambda rest: f"---\n{rest}\n---".encode())
-)
-def test_any_bytes_are_a_page_or_a_problem(data: bytes) -> None:
-    found = parse(PATH, data)
-    if isinstance(found, Page):
-        assert isinstance(render(found), dict | Problem)
-
-
-@given(st.data())
-def test_a_damaged_page_is_a_page_or_a_problem(data: st.DataObject) -> None:
-    damaged = bytearray(big_page(count=3))
-    for _ in range(data.draw(st.integers(1, 5))):
-        place = data.draw(st.integers(0, len(damaged) - 1))
-        damaged[place : place + data.draw(st.integers(0, 30))] = data.draw(st.binary(max_size=10))
-    found = parse(PATH, bytes(damaged))
-    assert isinstance(found, Page | Problem)
 
 
 @given(st.text("0123456789.-_abrcdevlopmstihn", max_size=20), st.text("0123456789.-_", max_size=12))

@@ -96,8 +96,8 @@ _decode_meta: Final = msgspec.json.Decoder(_Meta).decode
 def _fast(path: str, data: bytes) -> Page | None:
     """Read a page as the site writes it, or return None where anything about it is unusual.
 
-    Where it reads a page, the safe way would read the same. Hence only ASCII: YAML folds and refuses some characters
-    that JSON keeps.
+    Where it reads a page, the safe way would read the same, but for JSON's keys over 1,024 characters, which YAML
+    refuses. Hence only ASCII: YAML folds and refuses some characters that JSON keeps.
     """
     head = _HEAD.match(data)
     if not head or not data.isascii() or b"\0" in data or b"\x7f" in data:

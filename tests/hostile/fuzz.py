@@ -1,0 +1,60 @@
+"""What the fuzz tests have in common: how many cases, which seed, and what a case may cost."""
+
+import functools
+import os
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from hypothesis import HealthCheck, Phase, seed, settings
+
+from tests.hostile.effort import effort
+
+SEED_VARIABLE: Final = "CACHESYNC_TEST_SEED"
+SEED: Final = int(os.environ.get(SEED_VARIABLE) or effort(0, secrets.randbits(32)))
+"""The short cut is the same each time; the whole is new each time, and a failure tells its seed."""
+
+_Result = TypeVar("_Result")
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+
+
+def fuzzed(short: int, thorough: int) -> Callable[[_Test], _Test]:
+    """Run a test of Hypothesis with so many cases, by our seed."""
+
+    def decorate(test: _Test) -> _Test:
+        many = settings(
+            max_examples=effort(short, thorough),
+            deadline=None,
+            database=None,
+            phases=(Phase.explicit, Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        seeded = seed(SEED)(many(test))
+
+        @functools.wraps(seeded)
+        def run(*arguments: Any, **named: Any) -> None:
+            try:
+                seeded(*arguments, **named)
+            except BaseException as error:
+                error.add_note(f"the same once more: {SEED_VARIABLE}={SEED}")
+                raise
+
+        return run  # type: ignore[return-value]  # it is called in the same way
+
+    return decorate
+
+
+def within(seconds: float, work: Callable[[], _Result]) -> _Result:
+    """Return what comes of ``work``, and fail where it takes more of the processor's time each time that it is tried.
+
+    It is tried up to three times: what shares the processor's caches with us slows us down now and then.
+    """
+    taken: list[float] = []
+    while len(taken) < 3:
+        start = time.process_time()
+        result = work()
+        taken.append(time.process_time() - start)
+        if taken[-1] <= seconds:
+            return result
+    raise AssertionError(f"{min(taken):.2f} s of CPU time, expected at most {seconds:g} s")
