@@ -16,8 +16,8 @@ from msgspec import UNSET, Meta, UnsetType
 from cachesync.pages.page import Page, Problem, identity
 from cachesync.pages.version import INFINITY_VERSION, version_key
 
-RENDER_VERSION: Final = 2
-"""Raise it when the same page gives other documents, or the same document another digest, than before.
+RENDER_VERSION: Final = 3
+"""Raise it when the same page gives other documents, or the same document another digest or other words, than before.
 
 Indices made by an older one are then refilled.
 """

@@ -183,6 +183,10 @@ TYPED = {
         ("Release", "m1"),
         ("clang", "m1"),
         ("*", "m1 p1 p2 z1"),
+        ("“zlib”", "z1"),
+        ("\u2018zlib\u2019 gcc…", "z1"),
+        ("py\u2011pip", "p1 p2"),
+        ("zlib\u200b", "z1"),
     ],
 )
 def test_what_is_typed_finds_what_is_meant(index: Index, typed: str, ids: str) -> None:
