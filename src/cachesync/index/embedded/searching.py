@@ -28,9 +28,10 @@ class Search:
     def answer(self, request: Request) -> Answer:
         """Find, count and order."""
         matching = request.matching()
+        total = self.count(matching)
         return Answer(
-            self.count(matching),
-            self._hits(matching, request),
+            total,
+            self._hits(matching, request, total),
             {facet.field: self._facet(request.matching(without=facet.field), facet) for facet in request.facets},
         )
 
@@ -39,20 +40,26 @@ class Search:
         found: int | None = self._searcher.search(self._specs(query), limit=1, count=True).count  # type: ignore[attr-defined]
         return found or 0
 
-    def _hits(self, matching: Query, request: Request) -> list[Hit]:
-        """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out."""
+    def _hits(self, matching: Query, request: Request, total: int) -> list[Hit]:
+        """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out.
+
+        Each search costs as much as its words are many, so none is made that can't find anything.
+        """
         keys = tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
         hits: list[Hit] = []
         earlier: tuple[Query, ...] = ()
-        limit = min(request.limit, self._searcher.num_docs)  # tantivy reserves memory for as many as it is asked for
+        limit = min(request.limit, total)  # tantivy reserves memory for as many as it is asked for
         for rank in (*request.ranks, All()):
+            if len(hits) == limit:
+                break
             part = And((matching, rank, Not(Or(earlier))))
-            hits += _sorted(self._first(part, keys, limit - len(hits)), keys)
+            whole = self.count(part)
+            hits += _sorted(self._first(part, keys, min(whole, limit - len(hits)), whole), keys)
             earlier += (rank,)
         return hits
 
-    def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int) -> list[Hit]:
-        """Return the first ``limit`` documents in the order of ``keys``, not yet ordered.
+    def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None) -> list[Hit]:
+        """Return the first ``limit`` documents in the order of ``keys``, not yet ordered; ``whole`` is all that match.
 
         Tantivy sorts by one field. So those with the last value that still fits are asked for once more, by the next
         keys; and those without a value fill up what is left.
@@ -64,11 +71,12 @@ class Search:
         order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
         present = self._specs(And((query, Exists(key.field))))
         found = self._searcher.search(present, limit, count=False, order_by_field=key.field, order=order).hits
-        if not rest:
+        if not rest or len(found) == whole:
             return [self._hit(address) for _, address in found]
         if len(found) < limit:
             hits = [self._hit(address) for _, address in found]
-            return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits))
+            others_whole = None if whole is None else whole - len(hits)
+            return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits), others_whole)
         last = found[-1][0]
         hits = [self._hit(address) for value, address in found if value != last]
         return hits + self._first(And((query, Term(key.field, last))), rest, limit - len(hits))
