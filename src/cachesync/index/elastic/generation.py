@@ -202,7 +202,7 @@ class ElasticGeneration:
             found["hits"]["total"]["value"],
             [_hit(hit) for hit in hits],
             {
-                field: [FacetCount(each["key"], each["doc_count"]) for each in values["buckets"]]
+                field: [FacetCount(_facet_value(each), each["doc_count"]) for each in values["buckets"]]
                 for field, values in counts.items()
             },
             tuple(field for field, values in counts.items() if values["doc_count_error_upper_bound"]),
@@ -353,6 +353,12 @@ def _done(change: PageChange, version: int, refused: Sequence[Refusal]) -> tuple
         reasons = {key_of(change.page, each.id): each.reason for each in ours}
         record, digests = without(record, digests, reasons, replaced)
     return bulk.put(change.page, version, mapping.record_source(record, digests)), Written(change.page, ours)
+
+
+def _facet_value(bucket: dict[str, Any]) -> str:
+    """Return the value that a bucket counts as documents have it: of a date the key itself is a number."""
+    value: str = bucket.get("key_as_string", bucket["key"])
+    return value
 
 
 def _hit(found: dict[str, Any]) -> Hit:
