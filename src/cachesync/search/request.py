@@ -117,7 +117,7 @@ def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
         check_text("--filter", text)
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--filter {text}: expected FIELD=VALUE")
+            raise UsageError(f"--filter {text:.80}: expected FIELD=VALUE")
         values.setdefault(name, []).append(_value(_filterable(name, "--filter", text), value, text))
     return tuple(Filter(name, tuple(alternatives)) for name, alternatives in values.items())
 
@@ -130,7 +130,7 @@ def parse_facet(text: str) -> Facet:
     """
     name, colon, size = text.partition(":")
     if _filterable(name, "--facet", text).kind == "long":
-        raise UsageError(f"--facet {text}: {name} is a number; expected a field with names to count")
+        raise UsageError(f"--facet {text:.80}: {name} is a number; expected a field with names to count")
     if not colon:
         return Facet(name)
     if not re.fullmatch("[1-9][0-9]{0,4}", size) or int(size) > MAX_FACET_SIZE:
@@ -147,9 +147,9 @@ def parse_order(text: str) -> tuple[SortKey, ...]:
     name, _, direction = text.partition(":")
     field = _filterable(name, "--sort", text)
     if field.many:
-        raise UsageError(f"--sort {text}: a document has several {name}; expected a field with one value")
+        raise UsageError(f"--sort {text:.80}: a document has several {name}; expected a field with one value")
     if direction not in ("", "asc", "desc"):
-        raise UsageError(f"--sort {text}: expected asc or desc behind the colon")
+        raise UsageError(f"--sort {text:.80}: expected asc or desc behind the colon")
     return (SortKey(field.order_by, direction == "desc"),)
 
 
@@ -157,7 +157,7 @@ def _filterable(name: str, option: str, text: str) -> Field:
     field = FIELDS.get(name)
     if field is None or field.kind == "text":
         names = ", ".join(each.name for each in FIELDS.values() if each.kind != "text")
-        raise UsageError(f"{option} {text}: no field {name!r} here; expected one of {names}")
+        raise UsageError(f"{option} {text:.80}: no field {name!r:.80} here; expected one of {names}")
     return field
 
 

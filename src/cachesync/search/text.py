@@ -50,7 +50,9 @@ def search(text: str) -> Request:
     parts = [Term("variants", re.sub("^-", "~", switch)) for switch in switches] + [_somewhere(word) for word in plain]
     if not parts:
         if text.strip() not in ("", "*"):
-            raise UsageError(f"the query {text.strip()!r} has no word to look for; without a query everything is found")
+            raise UsageError(
+                f"the query {text.strip()!r:.80} has no word to look for; without a query everything is found"
+            )
         return Request(All())
     split = [tuple(words(word)) for word in plain]
     ranks = (
