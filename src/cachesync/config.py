@@ -291,7 +291,7 @@ def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -
     if tree is None:
         return Mapping(1)
     if not isinstance(tree, Mapping):
-        raise UsageError(f"{file}:1: expected sections like 'pages:', found {yamltext.describe(tree)}")
+        raise UsageError(f"{file}:1: expected sections like 'pages:', found {_kind(tree)}")
     _expand(tree, environment, file, mistakes)
     return tree
 
@@ -374,6 +374,11 @@ def _is_secret(section: str, key: str) -> bool:
     return field is not None and field.annotation == SecretStr | None
 
 
+def _kind(value: object) -> str:
+    """Name a value without telling a text, which may be a key and its secret whose colon was forgotten."""
+    return "a text" if isinstance(value, str) else yamltext.describe(value)
+
+
 def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path | None) -> str:
     """Say one of pydantic's errors with its key, value, file and line."""
     section, key = ([str(step) for step in error["loc"]] + ["", ""])[:2]
@@ -382,7 +387,7 @@ def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path 
         known = (_section(section) or Config) if key else Config
         message = f"no such key; expected one of {', '.join(known.model_fields)}"
     elif error["type"] == "model_type":
-        message = f"expected keys below it, found {yamltext.describe(error['input'])}"
+        message = f"expected keys below it, found {_kind(error['input'])}"
     elif not _is_secret(section, key) and not key.endswith("url"):  # people put passwords into addresses
         message = f"{message[0].lower()}{message[1:]}, found {error['input']!r:.80}"
     if (section, key) in overrides or file is None:

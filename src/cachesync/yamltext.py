@@ -23,6 +23,7 @@ MAX_NODES: Final = 1_000_000
 """Values in one text, aliases counted out. The biggest page has about 150,000."""
 
 _DIRECTIVE: Final = re.compile(r"^%", re.MULTILINE)
+_LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _TAGS: Final = frozenset({"!", *(f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))})
 _QUOTED: Final = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^']|'')*'""", re.DOTALL)
@@ -108,7 +109,10 @@ def load(text: str, first_line: int = 1) -> Value:
         # libyaml notices a line without a colon only at the next one; its context is where the line is
         mark = error.context_mark if error.context == "while scanning a simple key" else error.problem_mark
         where = f", at column {mark.column + 1}" if mark else ""
-        raise YamlError(f"broken YAML: {error.problem or error.context}{where}", builder.line(mark)) from None
+        last = first_line + len(_LINE_BREAK.findall(text))  # libyaml's end of a text is on a line of its own
+        raise YamlError(
+            f"broken YAML: {error.problem or error.context}{where}", min(builder.line(mark), last)
+        ) from None
     except yaml.reader.ReaderError as error:
         line = first_line + text.encode()[: error.position].count(b"\n")
         code = error.character if isinstance(error.character, int) else ord(error.character)
@@ -184,14 +188,18 @@ class _Builder:
     def _error(self, message: str, event: yaml.Event) -> YamlError:
         return YamlError(message, self.line(event.start_mark))
 
+    def _unless(self, event: yaml.Event, sign: str) -> str:
+        """Say where a sign is that may be meant as text. What follows it may be long, or a password, and isn't told."""
+        at = f", at column {event.start_mark.column + 1}" if event.start_mark else ""
+        return f"; a text that starts with '{sign}' needs quotes{at}"
+
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise self._error(f"more than {MAX_NODES:,} values", event)
         if event.tag and event.tag not in _TAGS:
-            shown = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self._error(
-                f"the YAML tag {_cut(shown)} is not accepted: expected plain text, lists and mappings", event
+                f"a YAML tag is not accepted: expected plain text, lists and mappings{self._unless(event, '!')}", event
             )
 
     def _open(self, value: Mapping | Sequence, event: yaml.CollectionStartEvent) -> None:
@@ -215,9 +223,7 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
-            raise self._error(
-                f"the alias *{_cut(event.anchor or '')} stands for nothing that is complete before it", event
-            )
+            raise self._error(f"an alias of nothing that is complete before it{self._unless(event, '*')}", event)
         value, nodes = self._anchors[event.anchor]
         self._nodes += nodes
         self._aliased += nodes
@@ -260,11 +266,6 @@ class _Builder:
                 if key not in into:
                     into[key] = item
                     into.lines.setdefault(key, source.lines[key])
-
-
-def _cut(name: str) -> str:
-    """Show a name that is in the text: on one line, and no longer than anybody reads."""
-    return repr(name[:80])[1:-1]
 
 
 def _mappings(value: Value) -> Iterator[Mapping | None]:

@@ -107,7 +107,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",
         "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, max_bytes",
         "cachesync.yml:5: watch.mode: .*'auto', 'native' or 'polling', found 'fast'",
-        "cachesync.yml:6: safety: expected keys below it, found the text '3'",
+        "cachesync.yml:6: safety: expected keys below it, found a text",
         "cachesync.yml:7: kibanna: no such key; expected one of pages, watch, .*",
         "environment: CACHESYNC_HTTP__PORT: .*65535, found '99999'",
     }
@@ -119,6 +119,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
     ("text", "says"),
     [
         ("pages:\n  [\n", "cachesync.yml:3: broken YAML"),
+        ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a text"),
         ("- a", "cachesync.yml:1: expected sections like 'pages:', found a list"),
         ("index: {url: 'ftp://x'}", "index.url: expected http(s)://HOST:PORT, several of those, or one embedded:DIR"),
         ("index: {url: ['embedded:a', 'embedded:b']}", "index.url: expected"),
