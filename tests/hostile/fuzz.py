@@ -15,8 +15,21 @@ SEED_VARIABLE: Final = "CACHESYNC_TEST_SEED"
 SEED: Final = int(os.environ.get(SEED_VARIABLE) or effort(0, secrets.randbits(32)))
 """The short cut is the same each time; the whole is new each time, and a failure tells its seed."""
 
+SHOWN: Final = 4_000
+"""Characters of an example that failed."""
+
 _Result = TypeVar("_Result")
 _Test = TypeVar("_Test", bound=Callable[..., Any])
+
+
+class Data(bytes):
+    """Bytes that are shown no longer than anybody reads."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        text = repr(bytes(self))
+        return text if len(text) < SHOWN else f"{text[:SHOWN]}… ({len(self):,} bytes)"
 
 
 def fuzzed(short: int, thorough: int) -> Callable[[_Test], _Test]:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
@@ -209,6 +210,12 @@ class _Connection(H11Protocol):
         self._limit = self.loop.call_later(_PATIENCE, transport.abort)
         if len(self.connections) > _CONNECTIONS:
             transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        super().send_400_response(msg)
+        if error := sys.exception():
+            # h11's errors and their frames hold each other, and so all that was received, until garbage is collected.
+            error.__traceback__ = None
 
     def on_response_complete(self) -> None:
         self._limit.cancel()
