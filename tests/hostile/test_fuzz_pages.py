@@ -22,7 +22,7 @@ from examples.pages import BIGGEST_PAGE, Shape, big_page, spec
 from examples.pages import page as example_page
 from tests.contract.conftest import ENGINES
 from tests.hostile.effort import effort
-from tests.hostile.fuzz import fuzzed, within
+from tests.hostile.fuzz import Data, fuzzed, within
 from tests.support.pages import entry, page, path_of
 from tests.support.sandbox import Sandbox
 from tests.support.service import expected_documents
@@ -35,9 +35,6 @@ REPEATED: Final = effort((50_000,), (20_000, 300_000))
 
 SECONDS_PER_BYTE: Final = 20e-6
 """What a page may cost beyond a second: YAML of nothing but brackets takes about half of it."""
-
-SHOWN: Final = 4_000
-"""Characters of an example that failed."""
 
 MAX_MESSAGE: Final = 500
 """Characters of a problem's sentence: it stands on one line of a terminal and of the log."""
@@ -71,16 +68,6 @@ def _real() -> dict[str, bytes]:
 
 
 BASES: Final = [*_made().values(), *(data for data in _real().values() if len(data) < 20_000)]
-
-
-class Data(bytes):
-    """The bytes of a page, shown no longer than anybody reads."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        text = repr(bytes(self))
-        return text if len(text) < SHOWN else f"{text[:SHOWN]}… ({len(self):,} bytes)"
 
 
 class Raw(str):

@@ -32,7 +32,7 @@ CORPUS: Final = dict(tree(tag_count=4, package_count=8, seed=5)) | {
 }
 DOCUMENTS: Final = documents(CORPUS)
 MAX_MESSAGE: Final = 1_000
-TYPESET: Final = "“”‘’…–—‑\u00a0\u200b·«»¿"
+TYPESET: Final = "“”…—·«»¿\u2018\u2019\u2013\u2011\u00a0\u200b"
 """What is beyond ASCII and split in the same way everywhere; of other scripts a server knows more."""
 
 SECONDS: Final = 1.0
@@ -94,7 +94,7 @@ typed = st.one_of(
 _ODD_FIELDS: Final = ("", "_id", "_source", "package.text", "*", "nope", "PACKAGE", "a.b", "é", "x" * 1_500)
 _ODD_VALUES: Final = (
     "", " ", "*", "0", "-1", "1e3", "9" * 18, "9" * 19, "9" * 5_000, "2025-02-30", "2025-03-23", "20250323", "0001-01-01",
-    "2025-W01-1", "9999-12-31", "x" * 8_000, "a=b", "=", "\0", "é", "\udce9", "gcc@=11.4.0", "true", "null", "١", "²",
+    "2025-W01-1", "9999-12-31", "x" * 8_000, "a=b", "=", "\0", "é", "\udce9", "gcc@=11.4.0", "true", "null", "\u0661", "²",
 )  # fmt: skip
 
 
