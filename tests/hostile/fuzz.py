@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from hypothesis import HealthCheck, Phase, seed, settings
 
 from tests.hostile.effort import effort
+from tests.hostile.tally import TALLY
 
 SEED_VARIABLE: Final = "CACHESYNC_TEST_SEED"
 SEED: Final = int(os.environ.get(SEED_VARIABLE) or effort(0, secrets.randbits(32)))
@@ -52,6 +53,7 @@ def fuzzed(short: int, thorough: int) -> Callable[[_Test], _Test]:
             except BaseException as error:
                 error.add_note(f"the same once more: {SEED_VARIABLE}={SEED}")
                 raise
+            TALLY[f"fuzzed: {test.__name__.removeprefix('test_').replace('_', ' ')}"] += effort(short, thorough)
 
         return run  # type: ignore[return-value]  # it is called in the same way
 
