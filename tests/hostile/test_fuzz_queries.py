@@ -26,7 +26,12 @@ from tests.support.pages import entry, page, path_of
 CORPUS: Final = dict(tree(tag_count=4, package_count=8, seed=5)) | {
     path_of("sized"): page(
         *(entry(f"S{number}", size=number % 5, os=None) for number in range(7)),
-        entry("Upper", versions=["1.0-RC+x"], variants=["a.b='c d'", "x:=(y)", 'q="\\"', "*?", "a|b"], stacks=["E4S"]),
+        entry(
+            "Upper",
+            versions=["1.0-RC+x"],
+            variants=["a.b='c d'", "x:=(y)", 'q="\\"', "*?", "a|b", "a-_-b", "__c__"],
+            stacks=["E4S"],
+        ),
         title="sized",
     )
 }
@@ -165,6 +170,8 @@ def is_split_alike(query: str) -> bool:
 @example(" ".join(f"a{number}" for number in range(250)))
 @example("“sized”")
 @example("+" * 1_000)
+@example("hdf5-_")
+@example("hdf5·")
 def test_a_query_is_answered_or_refused_in_a_sentence(reader: Reader, query: str) -> None:
     try:
         request = within(SECONDS, lambda: text.search(query))

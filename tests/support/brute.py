@@ -45,6 +45,7 @@ def _values(document: Document, field: str) -> list[Any]:
         return [
             word.lower()
             for word in re.findall(r"(?:[A-Za-z](?:[.:'][A-Za-z])*|\d(?:[.,;']\d)*|_)+", document[TEXTS[field]])
+            if word.strip("_")
         ]
     value = document.get(field, [])
     return value if isinstance(value, list) else [value]

@@ -9,12 +9,15 @@ from cachesync.search.query import All, And, Or, Prefix, Query, Term, Words
 from cachesync.search.request import Request, check_text
 
 _BETWEEN: Final = (
-    r"\x00-\x7F\x80-\xA8\xAB\xAC\xAF-\xB4\xB6\xB8\xB9\xBB-\xBF\xD7\xF7"
-    r"\u2000-\u200B\u2010-\u2023\u2025\u2026\u2028\u2029\u2030-\u203B\u203D\u203E\u2041-\u2048\u204A-\u2053\u2055-\u205F"
+    r"\x00-\xA8\xAB\xAC\xAF-\xB4\xB6-\xB9\xBB-\xBF\xD7\xF7"
+    r"\u2000-\u200B\u2010-\u2029\u2030-\u203B\u203D\u203E\u2041-\u2048\u204A-\u2053\u2055-\u205F"
 )
-"""ASCII, and what text that was typeset has between words: quotes, dashes, blanks [as Elasticsearch 9.5 splits]."""
+"""ASCII, and what typeset text has between words: quotes, dashes, blanks [as Elasticsearch 9.5 splits]."""
 
-WORD: Final = rf"(?:[A-Za-z](?:[.:'\u2018\u2019][A-Za-z])*|[0-9](?:[.,;'\u2018\u2019][0-9])*|_|[^{_BETWEEN}])+"
+_IN_LETTERS: Final = r".:'\xB7\u2018\u2019\u2024\u2027"
+_IN_DIGITS: Final = r".,;'\u2018\u2019\u2024"
+_PART: Final = rf"[A-Za-z](?:[{_IN_LETTERS}][A-Za-z])*|[0-9](?:[{_IN_DIGITS}][0-9])*|[^{_BETWEEN}]"
+WORD: Final = rf"_*(?:{_PART})(?:{_PART}|_)*"
 """A word of a text field, by the rules of Unicode annex 29 for ASCII: ``py-pip@24.3.1`` has py, pip and 24.3.1."""
 
 MAX_CHARACTERS: Final = 1_000

@@ -53,7 +53,7 @@ class Search:
             if len(hits) == limit:
                 break
             part = And((matching, rank, Not(Or(earlier))))
-            whole = self.count(part)
+            whole = total - len(hits) if isinstance(rank, All) else self.count(part)
             hits += _sorted(self._first(part, keys, min(whole, limit - len(hits)), whole), keys)
             earlier += (rank,)
         return hits
