@@ -124,7 +124,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert running.get("/healthz")[0] == 200
         assert after.memory <= before.memory + _MEMORY, f"{after.memory - before.memory:,} bytes more"
         assert after.threads <= before.threads
-        assert not [line for line in running.lines if "Traceback" in str(line) or line.get("log.level") == "error"]
+        assert not [
+            line for line in running.lines if "Traceback" in str(line) or line.get("log.level", "error") == "error"
+        ]
 
 
 def address(service: Service) -> tuple[str, int]:
@@ -219,6 +221,24 @@ def test_clients_that_say_nothing_or_half_or_do_not_listen_keep_nobody_waiting(s
         start = time.monotonic()
         is_alive(service)
         assert time.monotonic() - start < 10, "it should answer at once"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/api/status"])
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_body_that_is_broken_is_no_error(service: Service, path: str, waits: bool) -> None:
+    """It comes with its request, or when that has been answered."""
+    with socket.create_connection(address(service), timeout=20) as connection:
+        connection.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + b"x\r\n" * (not waits)
+        )
+        answer = connection.recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 200" if waits else b"HTTP/1.1 400")
+        if waits:
+            connection.sendall(b"x\r\n")
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(65_536):
+                pass
+    is_alive(service)
 
 
 def test_what_was_refused_is_forgotten(service: Service) -> None:

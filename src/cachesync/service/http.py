@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cachesync import __version__
 from cachesync.errors import UsageError
@@ -212,6 +212,13 @@ class _Connection(H11Protocol):
             transport.abort()
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP. A request whose body it was in gets no other answer, and none where one has begun."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and (cycle.more_body or not cycle.response_complete):
+            cycle.disconnected = True
+            if cycle.response_started:
+                self.transport.close()
+                return
         super().send_400_response(msg)
         if error := sys.exception():
             # h11's errors and their frames hold each other, and so all that was received, until garbage is collected.
