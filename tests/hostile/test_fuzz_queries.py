@@ -215,3 +215,13 @@ def test_options_are_obeyed_or_refused_in_a_sentence(reader: Reader, drawn: dict
         return
     event("asked")
     same(within(SECONDS, lambda: reader.search(request)), request)
+
+
+@fuzzed(40, 1_000)
+@given(st.text(st.characters(max_codepoint=127) | st.sampled_from(f"{TYPESET}ab1_.:'"), max_size=40))
+@example("_-a __ _b c_ 1_2")
+def test_words_are_those_of_the_server(elasticsearch_url: str, typed: str) -> None:
+    """So both engines find the same."""
+    asked = {"analyzer": "standard", "text": typed}
+    tokens = elasticsearch.request(f"{elasticsearch_url}/_analyze", "POST", asked)["tokens"]
+    assert text.words(typed) == [token["token"] for token in tokens]
