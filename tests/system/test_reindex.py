@@ -144,6 +144,18 @@ def test_an_emptied_root_needs_consent(sandbox: Sandbox) -> None:
     assert sandbox.documents() == {}
 
 
+def test_new_pages_do_not_make_up_for_lost_ones(embedded: Sandbox) -> None:
+    for tag in ("a", "b", "c"):
+        put(embedded.root, page(*(entry(f"{number}") for number in range(10)), tag=tag), tag=tag)
+    embedded.run("sync")
+    whole = embedded.documents()
+    for tag in ("a", "b"):
+        (embedded.root / path_of(tag=tag)).unlink()
+    put(embedded.root, page(*(entry(f"{number}") for number in range(40))), "other")
+    assert "20 specs would be lost" in embedded.run("reindex", expect=4).stderr
+    assert embedded.documents() == whole
+
+
 def test_pages_that_are_problems_keep_their_documents(sandbox: Sandbox) -> None:
     put(sandbox.root, page(entry("1"), entry("2")), "bad")
     put(sandbox.root, page(entry("1")), "good")

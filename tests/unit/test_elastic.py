@@ -1,5 +1,6 @@
 """What is particular to the Elasticsearch engine: its way to the server, its lease, what a server may answer."""
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from cachesync.errors import IndexUnavailableError, OvertakenError, UsageError
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping, pace
 from cachesync.index.elastic.catalog import look
@@ -149,10 +150,10 @@ def test_the_pace_follows_the_server() -> None:
 # --- documents that a server won't take ---------------------------------------------------------------------------------
 
 
-def sync(index: ElasticIndex, root: Path) -> Report:
+def sync(index: ElasticIndex, root: Path, *suspects: str) -> Report:
     source = Source(root, Pattern(("_cache/**/specs.md",)), 1_000_000)
     with index.writer(5) as writer:
-        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None)
+        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
 
 
 def test_documents_that_are_refused_are_their_pages_problem(
@@ -288,6 +289,32 @@ def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> Non
     assert b'"os":"theirs"' in found.source
 
 
+def test_who_was_overtaken_lets_nothing_go_live(index: ElasticIndex) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+    with index.writer(1) as stalled:
+        generation = stalled.build()
+        write(generation, [change_for(A, page(entry("2"), title="a"))])
+        stalled._lease._ended.set()  # type: ignore[attr-defined]
+        other = lease_of(index)
+        other.read()
+        assert other._take()
+        with pytest.raises(OvertakenError):
+            stalled.promote(generation)
+        other.release()
+    assert [each.id for each in index.reader(fresh=True).documents()] == ["develop/a/1"]
+
+
+@pytest.mark.parametrize("operation", [bulk.put("1", 1, b"{}"), bulk.delete("1", 1)], ids=["put", "delete"])
+def test_what_comes_late_makes_no_index(index: ElasticIndex, operation: bytes) -> None:
+    """``require_alias`` sees to that for what is put; for deletions Elasticsearch doesn't look at it."""
+    connection = Connection(index._server, 5)
+    name = f"{index._name}-9-writing"
+    with pytest.raises(IndexUnusableError):
+        bulk.Bulk(connection).send(name, [operation], 1)
+    with pytest.raises(IndexUnusableError):
+        connection.call(lambda client: client.indices.get(index=name))
+
+
 def test_epochs_grow_also_when_the_state_is_lost(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     first = lease_of(index).read().epoch
@@ -324,6 +351,64 @@ def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIn
     assert report.specs.updated + report.specs.added + report.specs.deleted == 3
     assert sorted(each.id for each in index.reader().documents()) == ["develop/a/1", "develop/a/2"]
     assert b"ubuntu22.04" in next(index.reader().documents()).source
+    assert not next(index.reader().records()).pending
+
+
+def test_whatever_is_refused_at_first_is_sent_again(index: ElasticIndex, tmp_path: Path) -> None:
+    answers = itertools.cycle([refusal(503), refusal(429), refusal(200)._replace(body=b"{"), refusal(502)])
+    refused: set[bytes] = set()
+
+    def refuse(request: Request) -> Answer | None:
+        if "/_bulk" not in request.path or request.body in refused:
+            return None
+        refused.add(request.body)
+        return next(answers)
+
+    put(tmp_path, page(entry("1"), entry("2"), title="a"), "a")
+    put(tmp_path, page(entry("1"), entry("2"), title="gone"), "gone")
+    put(tmp_path, page(entry("1"), entry("2"), title="same"), "same")
+    sync(index, tmp_path)
+    put(tmp_path, page(entry("1", os="new"), entry("3"), title="a"), "a")
+    (tmp_path / path_of("gone")).unlink()
+    with Proxy(index.url, refuse).running() as proxy:
+        sync(ElasticIndex(Server((proxy.url,)), index._name, Layout()), tmp_path)
+    assert len(refused) > 3
+    reader = index.reader(fresh=True)
+    assert [each.id for each in reader.documents()] == [
+        "develop/a/1",
+        "develop/a/3",
+        "develop/same/1",
+        "develop/same/2",
+    ]
+    assert b'"os":"new"' in next(reader.documents()).source
+    assert sorted((each.page, each.pending, each.specs) for each in reader.records()) == [
+        (A, False, 2),
+        (path_of("same"), False, 2),
+    ]
+
+
+def test_a_repair_that_was_interrupted_is_gone_on_with(index: ElasticIndex, tmp_path: Path) -> None:
+    """The page is as it was and has as many documents as it should; only its record tells."""
+    data = page(entry("1"), entry("2"), title="a")
+    put(tmp_path, data, "a")
+    sync(index, tmp_path)
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        record, known = live.remembered([A])[A]
+        changed = change_for(A, page(entry("1", os="damaged"), entry("2"), title="a"), data)
+        assert write(live, [changed._replace(before=record, record=record, digests=known)]) == [A]
+
+    def cut(request: Request) -> Answer | None:
+        return refusal(403, "security_exception") if f"/{index._name}-1-writing/_bulk" in request.path else None
+
+    with Proxy(index.url, cut).running() as proxy:
+        broken = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        with pytest.raises(IndexUnavailableError):
+            sync(broken, tmp_path, A)
+    assert any(b"damaged" in each.source for each in index.reader(fresh=True).documents())
+    sync(index, tmp_path)
+    assert not any(b"damaged" in each.source for each in index.reader().documents())
     assert not next(index.reader().records()).pending
 
 

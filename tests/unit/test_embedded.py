@@ -9,14 +9,16 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cachesync.documents import document_id
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Index
-from cachesync.index.embedded import EmbeddedIndex, folder
+from cachesync.index.embedded import EmbeddedIndex, folder, generation
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.searching import Search
 from cachesync.pages.page import identity
@@ -330,6 +332,57 @@ def test_who_makes_a_removed_index_anew_is_its_writer(index: EmbeddedIndex, tmp_
             assert second.intact()
         assert first.live()
         assert first.intact()
+
+
+@pytest.mark.parametrize("batch", [1, 1_000_000])
+def test_what_was_acknowledged_is_there_whatever_comes_then(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(generation, "COMMIT_BYTES", batch)
+    (path, data), other = next(iter(PAGES.items())), path_of("other")
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        writing = live.write([change_for(path, page(title="a"), data), change_for(other, page(entry("o1")))])
+        assert next(writing).page == path
+        writing.close()  # type: ignore[attr-defined]  # as whatever ends a pass does
+    assert path not in index.reader().counts()
+
+
+def test_who_was_overtaken_lets_nothing_go_live(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """The folder is removed; who makes it anew is at a generation of the same name."""
+    with index.writer(1) as first:
+        ours = first.build()
+        write(ours, [change_for(path, page(title="a")) for path in PAGES])
+        shutil.rmtree(tmp_path / "specs")
+        fill(EmbeddedIndex(tmp_path, "specs"), PAGES)
+        with EmbeddedIndex(tmp_path, "specs").writer(1) as second:
+            assert second.build().generation == ours.generation
+            with pytest.raises(OvertakenError):
+                first.promote(ours)
+            assert index.reader().search(Request()).hits == documents(PAGES)
+
+
+def test_readers_find_the_index_before_each_step_of_the_swap(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = 0
+
+    def looked_at(change: Callable[..., None]) -> Callable[..., None]:
+        def looking(*arguments: Any, **options: Any) -> None:
+            nonlocal steps
+            steps += 1
+            assert index.reader().size() == (2, 1)
+            change(*arguments, **options)
+
+        return looking
+
+    for name in ("mkdir", "symlink", "rename", "replace", "unlink", "rmdir"):
+        monkeypatch.setattr(os, name, looked_at(getattr(os, name)))
+    fill(index, PAGES)
+    fill(index, PAGES)
+    assert steps > 6
+    assert index.reader().size() == (2, 1)
 
 
 def test_a_service_that_is_killed_is_none_any_more(index: EmbeddedIndex, tmp_path: Path) -> None:

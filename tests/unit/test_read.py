@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
     assert isinstance(found, Content)
     assert found.data == b"x" * 300_000
     assert found.signature == signature_of(file.stat())
+
+
+@pytest.mark.parametrize(("seconds", "settled"), [(0, False), (0.05, False), (0.2, True)])
+def test_a_signature_is_trusted_from_when_a_change_would_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, settled: bool
+) -> None:
+    file = tmp_path / "specs.md"
+    file.write_bytes(b"x")
+    changed = file.stat().st_ctime_ns
+    monkeypatch.setattr(time, "time_ns", lambda: changed + int(seconds * SECOND))
+    found = read(source(tmp_path), entry(file))
+    assert isinstance(found, Content)
+    assert found.settled is settled
 
 
 def test_a_page_that_grew_over_the_bound_is_moving(tmp_path: Path) -> None:
