@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-es8 hostile lint format bench package clean
+.PHONY: help run test test-es8 hostile mutants soak lint format bench package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,6 +24,12 @@ test-es8: $(ES8)/.test ## run the contract suite with the client and the server 
 
 hostile: $(BIN)/.test ## try for about 20 minutes to break each promise (docs/promises.md)
 	CACHESYNC_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 3 tests/hostile
+
+mutants: $(BIN)/.test ## plant defects in a copy one by one, and see that the tests catch each (DEFECTS="lease 429" for some)
+	$(BIN)/python -m tests.hostile.mutants $(DEFECTS)
+
+soak: $(BIN)/.test ## run the service under load and faults for MINUTES=20 with each engine, and see that nothing grows
+	$(BIN)/python -m tests.hostile.soak --minutes $(or $(MINUTES),20) $(SOAK)
 
 lint: $(BIN)/.lint $(BIN)/.test ## run all linters
 	$(BIN)/ruff format --check .

@@ -1,0 +1,407 @@
+"""Defects to plant: small mistakes that a review could miss, each where a promise of cachesync is kept."""
+
+from typing import Final, NamedTuple
+
+
+class Defect(NamedTuple):
+    """One mistake, and the tests that must notice it."""
+
+    name: str
+    breaks: int
+    """The number of the promise that it breaks, see docs/promises.md."""
+    file: str
+    """Below ``src/cachesync``."""
+    old: str
+    """What stands in that file, once."""
+    new: str
+    """What stands there instead."""
+    tests: tuple[str, ...]
+    """As pytest names them, below ``tests``; the first to fail ends the run."""
+
+
+_PENDING: Final = (
+    "    return mapping.record_source(msgspec.structs.replace(record, pending=True, specs=specs), changing)"
+)
+
+_SWAP: Final = """\
+            self._connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
+"""
+_TWO_SWAPS: Final = """\
+            for kind in ("remove", "add"):
+                some = [action for action in actions if kind in action]
+                self._connection.call(lambda client: client.indices.update_aliases(actions=some), (NotFoundError,))
+"""
+
+_COMMIT: Final = """\
+                    self._commit(writer)
+                yield from batch
+                with"""
+_COMMIT_LAST: Final = """\
+                    pass
+                yield from batch
+                self._commit(writer)
+                with"""
+
+DEFECTS: Final = (
+    # --- 1: once things are quiet the index equals the pages ----------------------------------------------------------
+    Defect(
+        "the ledger is written before the documents",
+        1,
+        "index/elastic/generation.py",
+        _PENDING,
+        "    return mapping.record_source(change.record or record, change.digests)",
+        ("unit/test_elastic.py::test_a_page_whose_change_was_interrupted_is_looked_at_again",),
+    ),
+    Defect(
+        "nobody looks at a page that is pending",
+        1,
+        "sync/plan.py",
+        "!= record.specs or record.pending or record.page in suspects",
+        "!= record.specs or record.page in suspects",
+        ("unit/test_elastic.py::test_a_repair_that_was_interrupted_is_gone_on_with",),
+    ),
+    Defect(
+        "pages are acknowledged before the commit",
+        1,
+        "index/embedded/generation.py",
+        _COMMIT,
+        _COMMIT_LAST,
+        ("unit/test_embedded.py::test_what_was_acknowledged_is_there_whatever_comes_then[1000000]",),
+    ),
+    Defect(
+        "the first operation of a writer deletes",
+        1,
+        "index/embedded/generation.py",
+        '        writer.delete_documents_by_term(layout.ID, "")\n',
+        "",
+        ("unit/test_embedded.py::test_merges_that_a_crash_cuts_off_lose_no_deletion[1]",),
+    ),
+    Defect(
+        "a signature is the time of modification only",
+        1,
+        "sync/plan.py",
+        "record.settled and record.signature == entry.signature",
+        "record.settled and record.signature.mtime_ns == entry.signature.mtime_ns",
+        ("unit/test_plan.py::test_any_difference_of_the_signature_counts",),
+    ),
+    Defect(
+        "the signature of a page that was just written is trusted",
+        1,
+        "sync/read.py",
+        "settled=freshness(signature, now) == 0",
+        "settled=True",
+        ("unit/test_read.py::test_a_signature_is_trusted_from_when_a_change_would_show",),
+    ),
+    Defect(
+        "a page that changes while it is read is taken as it was read",
+        1,
+        "sync/read.py",
+        "    if signature_of(before) != signature or len(data) != after.st_size:",
+        "    if len(data) != after.st_size:",
+        ("unit/test_read.py::test_a_page_written_to_while_it_is_read_is_moving",),
+    ),
+    Defect(
+        "documents that are missing are not counted",
+        1,
+        "sync/plan.py",
+        "orphans.pop(record.page, 0) != record.specs",
+        "orphans.pop(record.page, 0) > record.specs",
+        ("unit/test_plan.py::test_what_becomes_of_a_page",),
+    ),
+    Defect(
+        "documents of no page stay",
+        1,
+        "sync/plan.py",
+        " for page in orphans if page not in unknown and found.covers(page)]",
+        " for page in orphans if page not in unknown and page in found.entries]",
+        ("system/test_elastic.py::test_documents_of_others_go",),
+    ),
+    Defect(
+        "a rename is lost: what was moved in is not watched",
+        1,
+        "watch/native.py",
+        "inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO",
+        "inotify.DELETE | inotify.MOVED_FROM",
+        ("system/test_watch.py::test_a_tag_that_is_renamed_and_then_edited",),
+    ),
+    Defect(
+        "a rename to where the ids are the same is forgotten",
+        1,
+        "sync/plan.py",
+        "                result.again = True",
+        "                pass",
+        ("unit/test_apply.py::test_moving_to_where_the_ids_are_the_same_loses_nothing",),
+    ),
+    Defect(
+        "an overflow of the watcher is ignored",
+        1,
+        "watch/native.py",
+        "                raise _OverflowError",
+        "                continue",
+        ("system/test_watch.py::test_more_changes_than_the_queue_holds",),
+    ),
+    Defect(
+        "what changes during a pass is forgotten with what it looked at",
+        1,
+        "service/dirty.py",
+        "            self._taken.clear()\n\n    def put_back",
+        "            self._taken, self._first, self._last = {}, {}, {}\n\n    def put_back",
+        ("unit/test_dirty.py::test_nothing_is_ever_lost",),
+    ),
+    Defect(
+        "what a pass failed on is forgotten",
+        1,
+        "service/serving.py",
+        "            except BaseException as error:\n                self._dirty.put_back()",
+        "            except BaseException as error:\n                self._dirty.done()",
+        ("unit/test_serving.py::test_what_couldnt_be_looked_at_is_looked_at_again",),
+    ),
+    Defect(
+        "half an index counts as intact",
+        1,
+        "index/elastic/cluster.py",
+        '        return {index: list(each["aliases"]) for index, each in found.items()} == expected',
+        "        return self._known.specs in found",
+        ("unit/test_elastic.py::test_an_index_that_others_do_not_find_any_more_is_not_intact[another alias]",),
+    ),
+    Defect(
+        "nothing is refreshed",
+        1,
+        "index/elastic/generation.py",
+        "        if wrote and refresh:",
+        "        if wrote and not refresh:",
+        ("contract/test_index.py::test_a_change_replaces_adds_and_deletes[elasticsearch]",),
+    ),
+    # --- 2: deletes follow, but not too many --------------------------------------------------------------------------
+    Defect(
+        "the guard counts only whole pages",
+        2,
+        "sync/apply.py",
+        "                loss.shrunk(look.shrunk)\n",
+        "",
+        ("system/test_sync.py::test_a_mass_loss_needs_consent[embedded-pages shrunk]",),
+    ),
+    Defect(
+        "the guard forgets what earlier passes lost",
+        2,
+        "service/serving.py",
+        "            self._guard.passed(report.lost, report.before, report.specs.added)",
+        "            self._guard = self._settings.guard(False)",
+        ("unit/test_serving.py::test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows",),
+    ),
+    Defect(
+        "a rename counts as a loss",
+        2,
+        "sync/apply.py",
+        "                loss.appeared(look.appeared)",
+        "                pass",
+        ("system/test_sync.py::test_renaming_and_rewriting_are_no_loss[embedded]",),
+    ),
+    Defect(
+        "a reindex compares sums, so new pages hide lost ones",
+        2,
+        "sync/rebuild.py",
+        "all(specs <= written.get(page, 0) for page, specs in before.items())",
+        "sum(before.values()) <= sum(written.values())",
+        ("system/test_reindex.py::test_new_pages_do_not_make_up_for_lost_ones",),
+    ),
+    Defect(
+        "a page that is back is deleted all the same",
+        2,
+        "sync/apply.py",
+        "            if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):",
+        "            if False:",
+        ("unit/test_apply.py::test_a_page_that_is_back_is_not_deleted",),
+    ),
+    # --- 3: what could not be read is not deleted ---------------------------------------------------------------------
+    Defect(
+        "a folder that can't be listed is empty",
+        3,
+        "sync/scan.py",
+        "        self.found.unread[path] = gone\n        if not gone:",
+        "        if not gone:",
+        ("system/test_reindex.py::test_pages_that_cannot_be_looked_at_keep_their_documents[embedded]",),
+    ),
+    Defect(
+        "a folder that can't be listed covers only what is right in it",
+        3,
+        "sync/scan.py",
+        'for above in ("", path, *(path[:end] for end in ends)))',
+        'for above in ("", path, path[: ends[-1]]))',
+        ("unit/test_plan.py::test_what_could_not_be_listed_is_left_as_it_is",),
+    ),
+    Defect(
+        "a root that was replaced meanwhile is taken for the same",
+        3,
+        "sync/scan.py",
+        "    require_same(source, root)\n    return walk.found",
+        "    return walk.found",
+        ("unit/test_scan.py::test_a_root_that_is_replaced_meanwhile_is_refused",),
+    ),
+    # --- 4: readers see a whole index ---------------------------------------------------------------------------------
+    Defect(
+        "aliases are swapped in two calls",
+        4,
+        "index/elastic/cluster.py",
+        _SWAP,
+        _TWO_SWAPS,
+        ("system/test_elastic.py::test_readers_find_everything_between_any_two_requests_of_a_reindex",),
+    ),
+    Defect(
+        "the link is removed and made again",
+        4,
+        "index/embedded/folder.py",
+        "        fresh.symlink_to(folder.name)\n        fresh.replace(self._folder / _LIVE)",
+        "        (self._folder / _LIVE).unlink(missing_ok=True)\n        (self._folder / _LIVE).symlink_to(folder.name)",
+        ("unit/test_embedded.py::test_readers_find_the_index_before_each_step_of_the_swap",),
+    ),
+    Defect(
+        "what changes while a generation is filled is not in it",
+        4,
+        "sync/rebuild.py",
+        "        return scan(source) == filled.found and _holds_what_was_written(generation, filled)",
+        "        return _holds_what_was_written(generation, filled)",
+        ("unit/test_serving.py::test_what_changes_after_it_was_filled_is_in_a_reindex",),
+    ),
+    Defect(
+        "a generation goes live uncounted",
+        4,
+        "sync/rebuild.py",
+        "        return scan(source) == filled.found and _holds_what_was_written(generation, filled)",
+        "        return scan(source) == filled.found",
+        (
+            "system/test_elastic.py::test_documents_that_a_server_loses_from_a_new_generation_are_in_it_when_it_goes_live",
+        ),
+    ),
+    # --- 5: trouble with the server costs time, never data ------------------------------------------------------------
+    Defect(
+        "an item's error is ignored: what the server refuses counts as written",
+        5,
+        "index/elastic/bulk.py",
+        "        elif status != 404:  #",
+        "        elif status not in (400, 404):  #",
+        ("unit/test_elastic.py::test_documents_that_are_refused_are_their_pages_problem",),
+    ),
+    Defect(
+        "documents that are answered 429 are given up",
+        5,
+        "index/elastic/bulk.py",
+        "status in BUSY or status >= 500 or kind",
+        "status >= 500 or kind",
+        ("unit/test_elastic.py::test_what_is_said_of_single_operations_is_told_apart",),
+    ),
+    Defect(
+        "documents that a block keeps out are given up",
+        5,
+        "index/elastic/bulk.py",
+        ' or status >= 500 or kind == "cluster_block_exception":',
+        " or status >= 500:",
+        ("system/test_elastic.py::test_single_documents_that_the_server_cannot_take_now_are_tried_again",),
+    ),
+    Defect(
+        "a request without an answer counts as carried out",
+        5,
+        "index/elastic/bulk.py",
+        "_Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))",
+        "_Outcome(kind=failure_of(error), reason=reason_of(error))",
+        ("unit/test_elastic.py::test_whatever_is_refused_at_first_is_sent_again",),
+    ),
+    Defect(
+        "one bad document holds all others",
+        5,
+        "index/elastic/bulk.py",
+        "        return self._part(alias, operations[:half]) + self._part(alias, operations[half:])",
+        "        return Sent(tuple(Refusal(_id(each), reason_of(error)) for each in operations))",
+        ("unit/test_elastic.py::test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others",),
+    ),
+    # --- 6: nothing late undoes something newer -----------------------------------------------------------------------
+    Defect(
+        "writes carry no version: a lease without fencing",
+        6,
+        "index/elastic/bulk.py",
+        """    return b',"version":%d,"version_type":"external_gte"}}\\n' % version""",
+        """    return b"}}\\n\"""",
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+    ),
+    Defect(
+        "a new holder's epoch isn't above the last one's",
+        6,
+        "index/elastic/lease.py",
+        "max(seen.state.epoch + 1, int(time.time()))",
+        "seen.state.epoch or int(time.time())",
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+    ),
+    Defect(
+        "what was turned away as stale counts as written",
+        6,
+        "index/elastic/bulk.py",
+        "            stale += 1",
+        "            pass",
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+    ),
+    Defect(
+        "any index will do: require_alias is missing",
+        6,
+        "index/elastic/connection.py",
+        "                require_alias=True,\n",
+        "",
+        ("unit/test_elastic.py::test_what_comes_late_makes_no_index[put]",),
+    ),
+    Defect(
+        "deletions alone make an index anew",
+        6,
+        "index/elastic/bulk.py",
+        "        guard = [_GUARD] if is_delete(operations[0]) else []",
+        "        guard: list[bytes] = []",
+        ("unit/test_elastic.py::test_what_comes_late_makes_no_index[delete]",),
+    ),
+    Defect(
+        "a generation goes live without asking for the lease",
+        6,
+        "index/elastic/cluster.py",
+        "        self._lease.confirm()\n        try:",
+        "        try:",
+        ("unit/test_elastic.py::test_who_was_overtaken_lets_nothing_go_live",),
+    ),
+    Defect(
+        "a generation goes live without asking for the lock",
+        6,
+        "index/embedded/folder.py",
+        "        self._hold.confirm()\n        replaced = _live(self._folder)",
+        "        replaced = _live(self._folder)",
+        ("unit/test_embedded.py::test_who_was_overtaken_lets_nothing_go_live",),
+    ),
+    Defect(
+        "the lock lets two in",
+        6,
+        "index/embedded/lock.py",
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        ("contract/test_index.py::test_there_is_one_writer[embedded]",),
+    ),
+    # --- 7: a restart does only what changed --------------------------------------------------------------------------
+    Defect(
+        "unchanged pages are read again",
+        7,
+        "sync/read.py",
+        "settled=freshness(signature, now) == 0",
+        "settled=freshness(signature, now) < 0",
+        ("system/test_sync.py::test_a_second_sync_reads_no_page_and_writes_nothing[embedded]",),
+    ),
+    Defect(
+        "a page that changes is written whole",
+        7,
+        "sync/plan.py",
+        "            if before.get(key) != after[key]\n",
+        "",
+        ("system/test_sync.py::test_one_spec_added_to_the_biggest_page_is_one_document[embedded]",),
+    ),
+    Defect(
+        "a page that was only touched is written",
+        7,
+        "sync/apply.py",
+        "todo.record.digest == digest and not todo.damaged",
+        "todo.record.digest == digest and todo.record.signature == content.signature",
+        ("system/test_sync.py::test_a_page_that_was_only_touched_is_read_but_nothing_is_written_of_it[embedded]",),
+    ),
+)
