@@ -169,6 +169,8 @@ class Soak:
         self.weather = Weather()
         self.done: Counter[str] = Counter()
         """How often what went wrong."""
+        self._index = index_of(sandbox)
+        """Seen past the proxy."""
         self._proxy = self.weather.before(server) if server else None
         self._vandal = InElasticsearch(server, sandbox.name) if server else None
         ways = [self.reload, self.freeze, self.reindex, self.kill_watcher]
@@ -268,7 +270,7 @@ class Soak:
                 self._note("lag", self.service.status()["lag_seconds"])
 
     def _watch_a_canary(self) -> None:
-        index = index_of(self._sandbox)
+        index = self._index
         for number in itertools.count():
             hash = f"{len(self.samples['found after'])}x{number}".rjust(32, "c")
             spec = {**pages.spec(self._random, "G"), "hash": hash}
@@ -280,7 +282,6 @@ class Soak:
                         self._note("found after", time.monotonic() - saved)
                         break
             if self._resting.wait(1):
-                index.close()
                 return
 
     def _go_wrong(self) -> None:

@@ -38,7 +38,9 @@ def run(wiring: Wiring) -> int:
     Ctrl-C twice.
     """
     from cachesync.commands.running import Service  # noqa: PLC0415  its libraries take a while to load
+    from cachesync.service.arenas import keep_few  # noqa: PLC0415  the same
 
+    keep_few()
     pause = _LOOK_SECONDS if sys.stderr.isatty() else _GLANCE_SECONDS
     with _signals() as caught:
         service = Service(wiring)
