@@ -73,6 +73,18 @@ def test_indices_deleted_behind_its_back_come_back(elastic: Sandbox, what: str, 
     assert elastic.state() == state
 
 
+def test_specs_that_are_deleted_come_back_though_a_page_is_broken(elastic: Sandbox) -> None:
+    """What that page had is lost with them, and nothing else."""
+    put(elastic.root, page(entry("a"), entry("b"), title="good"), "good")
+    put(elastic.root, page(entry("c"), title="broken"), "broken")
+    elastic.run("sync")
+    put(elastic.root, b"---\nhalf", "broken")
+    elastic.run("sync", expect=1)
+    elasticsearch.request(f"{elastic.url}/{elastic.json('status')['generation']}", "DELETE")
+    assert "the documents of a page that can't be used now are lost" in elastic.run("sync", expect=1).stderr
+    assert elastic.documents().keys() == {"develop/good/a", "develop/good/b"}
+
+
 def test_a_build_that_is_deleted_is_begun_anew(elastic: Sandbox) -> None:
     write_tree(elastic.root, tag_count=2, package_count=40)
     running = stopped_when(elastic, "sync", lambda: is_building(elastic))

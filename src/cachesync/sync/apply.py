@@ -9,14 +9,18 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from cachesync.documents import Rendered, document_id, fitting, key_of, render, summary
+from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Put, Reader, Remembered, Written
 from cachesync.ledger import Digests, PageRecord, Signature, content_digest, digests, refusal
+from cachesync.log import get_logger
 from cachesync.pages.page import Page, Problem, folder_of, parse, tag_of
 from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
 from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Scan, Source
+
+_log = get_logger()
 
 
 class _Look(NamedTuple):
@@ -254,7 +258,7 @@ class Apply:
         if self._earlier is None or todo.record or todo.damaged:
             return None
         known = self._earlier.remembered([todo.page]).get(todo.page)
-        rendered = _stored(self._earlier, todo.page)[0] if known else {}
+        rendered = _left_of(self._earlier, todo.page) if known else {}
         if not (known and rendered):
             return None
         changes |= {"pending": False, "specs": len(rendered), "synced": self._synced}
@@ -321,6 +325,15 @@ def _stored(index: Reader, page: str) -> tuple[Rendered, list[str]]:
         else:
             strays.append(each.id)
     return documents, strays
+
+
+def _left_of(index: Reader, page: str) -> Rendered:
+    """Return the documents that a page has in a generation that is to be replaced; none if they are gone or damaged."""
+    try:
+        return _stored(index, page)[0]
+    except IndexUnusableError as error:
+        _log.warning("the documents of a page that can't be used now are lost", page=page, reason=str(error))
+        return {}
 
 
 _LOOKUP_PAGES: Final = 250

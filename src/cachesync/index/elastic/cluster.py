@@ -167,6 +167,8 @@ class _ElasticWriter:
         """The live generation, when it was last looked at."""
         self._building: Names | None = None
         """What must not be removed, though it was never live."""
+        self._told: tuple[str, str] | None = None
+        """Why the index can't be used, and which."""
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
@@ -174,16 +176,23 @@ class _ElasticWriter:
         catalog = self._tidied(look(self._connection, self._name))
         if catalog.live is None:
             if any(catalog.aliases.values()):
-                _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
+                self._unusable("the aliases don't point to one generation; the index is built anew", self._name)
             return None
         live = catalog.generations[catalog.live]
         if not live.is_whole:
-            _log.warning("the index can't be used and is built anew", index=live.names.specs)
+            self._unusable("the index can't be used and is built anew", live.names.specs)
             return None
+        self._told = None
         generation = _opened(self._connection, live, self._lease)
         generation.refresh()
         self._known = live.names
         return generation
+
+    def _unusable(self, what: str, index: str) -> None:
+        """Tell once why the index can't be used, though it may take more than one try until another is there."""
+        if self._told != (what, index):
+            _log.warning(what, index=index)
+        self._told = what, index
 
     def intact(self) -> bool:
         """Ask whether both public aliases, and they alone, point to the live generation."""
