@@ -42,6 +42,8 @@ _COMMIT_LAST: Final = """\
                 self._commit(writer)
                 with"""
 
+_WORLD: Final = "hostile/test_scripts.py::test_embedded"
+
 DEFECTS: Final = (
     # --- 1: once things are quiet the index equals the pages ----------------------------------------------------------
     Defect(
@@ -251,7 +253,7 @@ DEFECTS: Final = (
         "the link is removed and made again",
         4,
         "index/embedded/folder.py",
-        "        fresh.symlink_to(folder.name)\n        fresh.replace(self._folder / _LIVE)",
+        "        self._fresh_link.symlink_to(folder.name)\n        self._fresh_link.replace(self._folder / _LIVE)",
         "        (self._folder / _LIVE).unlink(missing_ok=True)\n        (self._folder / _LIVE).symlink_to(folder.name)",
         ("unit/test_embedded.py::test_readers_find_the_index_before_each_step_of_the_swap",),
     ),
@@ -403,5 +405,30 @@ DEFECTS: Final = (
         "todo.record.digest == digest and not todo.damaged",
         "todo.record.digest == digest and todo.record.signature == content.signature",
         ("system/test_sync.py::test_a_page_that_was_only_touched_is_read_but_nothing_is_written_of_it[embedded]",),
+    ),
+    # --- for the hostile world to find ---------------------------------------------------------------------------------
+    Defect(
+        "the guard lets everything go",
+        2,
+        "sync/guard.py",
+        "        return lost > 0 and not self._consent and self.lost + lost > self._fraction * whole",
+        "        return lost > 0 and not self._consent and self.lost + lost > whole",
+        (_WORLD,),
+    ),
+    Defect(
+        "a folder that can't be listed has nothing below it, where everything is looked at",
+        3,
+        "sync/scan.py",
+        "        self.found.unread[path] = gone\n        if not gone:",
+        "        if not gone:",
+        (_WORLD,),
+    ),
+    Defect(
+        "a page is told by inode, size and time of modification",
+        1,
+        "sync/scan.py",
+        "status.st_mtime_ns, status.st_ctime_ns)",
+        "status.st_mtime_ns, status.st_mtime_ns)",
+        (_WORLD,),
     ),
 )

@@ -1,20 +1,14 @@
 """What the fuzz tests have in common: how many cases, which seed, and what a case may cost."""
 
 import functools
-import os
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
 
-from tests.hostile.effort import effort
+from tests.hostile.effort import SEED, SEED_VARIABLE, effort
 from tests.hostile.tally import TALLY
-
-SEED_VARIABLE: Final = "CACHESYNC_TEST_SEED"
-SEED: Final = int(os.environ.get(SEED_VARIABLE) or effort(0, secrets.randbits(32)))
-"""The short cut is the same each time; the whole is new each time, and a failure tells its seed."""
 
 SHOWN: Final = 4_000
 """Characters of an example that failed."""

@@ -21,7 +21,7 @@ from tests.contract.conftest import ENGINES
 from tests.hostile import calls
 from tests.hostile.crash import Calls, Done, Requests, is_reading
 from tests.hostile.crash_world import Pages, World, flat
-from tests.hostile.effort import THOROUGH, effort
+from tests.hostile.effort import SEED, THOROUGH, effort
 from tests.support.proxy import Proxy
 from tests.support.sandbox import Sandbox
 
@@ -40,8 +40,6 @@ ONE_OF: Final = 40
 FROM_NOTHING: Final = "sync from nothing"
 UNDONE: Final = "sync undone"
 """After the kill the pages become again what they were, to the last bit of their files' times and numbers."""
-
-SEED: Final = random.randrange(1_000_000)
 
 
 @pytest.fixture(params=ENGINES)

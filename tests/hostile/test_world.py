@@ -9,6 +9,7 @@ more than one try.
 """
 
 import functools
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, reject, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -43,14 +44,16 @@ odds = st.sampled_from([0.1, 0.3, 0.6])
 seeds_of_weather = st.integers(0, 2**16)
 
 
-def deed(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a rule of a method, and count how often it is followed."""
+def deed(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., bool | None]], Callable[..., None]]:
+    """Make a rule of a method, and count how often it is followed; not if it says that it couldn't do anything."""
 
-    def rule_of(method: Callable[..., None]) -> Callable[..., None]:
+    def rule_of(method: Callable[..., bool | None]) -> Callable[..., None]:
         @functools.wraps(method)
         def counted(self: "Hostile", **drawn: Any) -> None:
-            TALLY[": ".join(["deed", method.__name__, *([drawn["what"]] if "what" in drawn else [])])] += 1
-            method(self, **drawn)
+            if self.is_too_simple:
+                reject()
+            if method(self, **drawn) is not False:
+                TALLY[": ".join(["deed", method.__name__, *([drawn["what"]] if "what" in drawn else [])])] += 1
 
         followed: Callable[..., None] = rule(**arguments)(counted)  # type: ignore[call-overload]  # by its targets
         return followed
@@ -59,24 +62,34 @@ def deed(**arguments: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]],
 
 
 class Hostile(RuleBasedStateMachine):
-    """Deeds in any order, and a quiet point after some of them."""
+    """Deeds in any order, and a quiet point after some of them. There always are pages and documents to attack."""
 
     url: str | None = None
+    is_down = False
+    """There is no server just now."""
+    is_too_simple = False
+    """This one isn't worth a world: Hypothesis begins with the same deed again and again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.url)
         self.deeds = 0
+        if not self.is_too_simple:
+            self.world = World(self.url)
+            self.world.refill(0)
 
     def teardown(self) -> None:
-        self.world.close()
+        if not self.is_too_simple:
+            self.world.close()
 
     @invariant()
     def now_and_then_it_is_quiet(self) -> None:
-        self.deeds += 1
-        if self.deeds % _DEEDS == 0:
+        if self.deeds and self.deeds % _DEEDS == 0:
             self.world.quiet()
             TALLY["quiet points"] += 1
+            if self.deeds % (2 * _DEEDS) == 0:
+                self.world.nothing_is_left_to_do()
+            self.world.refill(self.deeds)
+        self.deeds += 1
 
     @deed(tag=tags, package=packages, content=specs)
     def save(self, tag: str, package: str, content: dict[str, int]) -> None:
@@ -87,12 +100,12 @@ class Hostile(RuleBasedStateMachine):
         self.world.tree.write(tag, package, content)
 
     @deed(tag=tags, package=packages)
-    def change_unseen(self, tag: str, package: str) -> None:
-        self.world.tree.change_unseen(tag, package)
+    def change_unseen(self, tag: str, package: str) -> bool:
+        return self.world.tree.change_unseen(tag, package)
 
     @deed(tag=tags, package=packages)
-    def cut(self, tag: str, package: str) -> None:
-        self.world.tree.cut(tag, package)
+    def cut(self, tag: str, package: str) -> bool:
+        return self.world.tree.cut(tag, package)
 
     @deed(tag=tags, package=packages, data=st.sampled_from(BREAKS))
     def spoil(self, tag: str, package: str, data: bytes) -> None:
@@ -111,12 +124,12 @@ class Hostile(RuleBasedStateMachine):
         self.world.tree.remove_tag(tag)
 
     @deed(tag=tags, package=packages, other=packages)
-    def rename(self, tag: str, package: str, other: str) -> None:
-        self.world.tree.rename(tag, package, other)
+    def rename(self, tag: str, package: str, other: str) -> bool:
+        return self.world.tree.rename(tag, package, other)
 
     @deed(tag=tags, other=tags)
-    def swap_tags(self, tag: str, other: str) -> None:
-        self.world.tree.swap_tags(tag, other)
+    def swap_tags(self, tag: str, other: str) -> bool:
+        return self.world.tree.swap_tags(tag, other)
 
     @deed(number=st.integers(0, 5))
     def flood(self, number: int) -> None:
@@ -130,13 +143,26 @@ class Hostile(RuleBasedStateMachine):
     def empty(self) -> None:
         self.world.tree.empty()
 
-    @deed(tag=tags)
-    def lock(self, tag: str) -> None:
-        self.world.tree.lock(tag)
+    @deed(comes_back=st.booleans())
+    def unmount(self, comes_back: bool) -> bool:
+        if self.is_down:
+            return False
+        self.world.quiet()
+        self.world.refill(1)
+        self.world.unmount(comes_back)
+        return True
 
-    @deed()
-    def kill(self) -> None:
-        self.world.kill()
+    @deed(tag=tags)
+    def lock(self, tag: str) -> bool:
+        return self.world.tree.lock(tag)
+
+    @deed(seconds=st.sampled_from([0.4, 0.8, 1.5]))
+    def wait(self, seconds: float) -> None:
+        self.world.wait(seconds)
+
+    @deed(after=st.sampled_from([0, 0.3, 0.4, 0.6]))
+    def kill(self, after: float) -> bool:
+        return self.world.kill(after)
 
     @deed()
     def stop(self) -> None:
@@ -156,8 +182,8 @@ class Hostile(RuleBasedStateMachine):
 
     @deed()
     @precondition(lambda self: self.deeds < _DEEDS)  # it takes as long as a lease lasts
-    def replace_frozen(self) -> None:
-        self.world.replace_frozen()
+    def replace_frozen(self) -> bool:
+        return not self.is_down and self.world.replace_frozen()
 
     @deed()
     def kill_watcher(self) -> None:
@@ -182,11 +208,12 @@ class EmbeddedWorld(Hostile):
         self.world.harm(what)
 
     @deed()
-    def fill_the_disk(self) -> None:
-        self.world.hinder("disk full")
+    def fill_the_disk(self) -> bool:
+        return self.world.hinder("disk full")
 
     @deed()
     def reindex_watched(self) -> None:
+        self.world.quiet()
         self.world.reindex_watched()
 
 
@@ -202,27 +229,34 @@ class ElasticWorld(Hostile):
         self.world.harm(what)
 
     @deed(what=st.sampled_from(InElasticsearch.HINDRANCES))
-    def hinder(self, what: str) -> None:
-        self.world.hinder(what)
+    def hinder(self, what: str) -> bool:
+        return self.world.hinder(what)
 
     @deed(faults=faults, odds=odds, seed=seeds_of_weather)
-    def reindex_watched(self, faults: list[str], odds: float, seed: int) -> None:
+    def reindex_watched(self, faults: list[str], odds: float, seed: int) -> bool:
+        if self.is_down:
+            return False
+        self.world.quiet()
         self.world.reindex_watched(faults, odds, seed)
+        return True
+
+    @deed(number=st.integers(1, 12), before=st.booleans())
+    def kill_at_request(self, number: int, before: bool) -> bool:
+        return not self.is_down and self.world.kill_at_request(number, before)
 
 
 class MortalWorld(ElasticWorld):
     """Between two quiet points the server is killed, and started again."""
 
     server: Server
-    is_down = False
 
     @invariant()
     def the_server_comes_and_goes(self) -> None:
-        if self.deeds % _DEEDS == 1:
+        if self.deeds % _DEEDS == 2:
             self.server.kill()
             self.is_down = True
             TALLY["deed: the server is killed"] += 1
-        elif self.deeds % _DEEDS == _DEEDS - 1:
+        elif self.deeds % _DEEDS == 0:
             self.bring_it_back()
 
     def bring_it_back(self) -> None:
@@ -244,10 +278,18 @@ def seeds(short: int, thorough: int) -> list[int]:
     return list(range(int(first), int(last or first) + 1))
 
 
-def attack(machine: type[Hostile], number: int, worlds: int = 4) -> None:
+def attack(machine: type[Hostile], number: int, worlds: int) -> None:
     """Run a machine as the seed says: so many worlds, each through five quiet points."""
+
+    made = itertools.count()
+
+    def make() -> Hostile:
+        chosen = machine if next(made) else simple
+        return chosen()
+
+    simple: type[Hostile] = type(machine.__name__, (machine,), {"is_too_simple": True})
     run_state_machine_as_test(
-        seed(number)(machine),
+        seed(number)(make),  # type: ignore[arg-type]  # whatever returns a machine will do [its documentation]
         settings=settings(
             max_examples=worlds,
             stateful_step_count=5 * _DEEDS,
@@ -261,12 +303,12 @@ def attack(machine: type[Hostile], number: int, worlds: int = 4) -> None:
 
 @pytest.mark.parametrize("number", seeds(1, 25))
 def test_embedded(number: int) -> None:
-    attack(EmbeddedWorld, number)
+    attack(EmbeddedWorld, number, effort(1, 4))
 
 
 @pytest.mark.parametrize("number", seeds(1, 25))
 def test_elasticsearch(elasticsearch_url: str, number: int) -> None:
-    attack(type("ElasticWorld", (ElasticWorld,), {"url": elasticsearch_url}), number)
+    attack(type("ElasticWorld", (ElasticWorld,), {"url": elasticsearch_url}), number, effort(1, 4))
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,9 @@ BREAKS: Final = (
     b"---\ntitle: x\ncategories: [package, y]\nspec_details: [[[\n---",
     b'---\ntitle: "zlib"\nlayout: cache\ncategories: [package, x]\nmeta: {}\nspec_details: [{"hash": "a"}]\n---',
 )
+
+_LONGER_THAN_A_GLANCE: Final = 0.5
+"""Seconds after which a service has looked at what was changed: its debounce is 0.3."""
 
 Specs = Mapping[str, int]
 """The letter of each spec's hash, and which of several specs it is."""
@@ -56,31 +60,37 @@ class Tree:
         self.note()
 
     def write(self, tag: str, package: str, specs: Specs) -> None:
-        """Save a page as a careless script does: in place, and in two parts."""
+        """Save a page as a careless script does: in place and in two parts, so late that the first one is looked at."""
         file = self._cleared(tag, package)
         data = content(tag, package, specs)
         with file.open("wb") as opened:
             opened.write(data[: len(data) // 2])
             opened.flush()
+            time.sleep(_LONGER_THAN_A_GLANCE)
             opened.write(data[len(data) // 2 :])
         self.note()
 
-    def change_unseen(self, tag: str, package: str) -> None:
-        """Change a page so that size, inode and time of modification stay as they are."""
+    def change_unseen(self, tag: str, package: str) -> bool:
+        """Change a page so that size, inode and time of modification stay as they are; tell whether that could be."""
         file = self.file(tag, package)
-        if file.is_file() and not file.is_symlink():
-            status, data = file.stat(), file.read_bytes()
-            with file.open("r+b") as opened:
-                opened.write(data.replace(b'os": "ubuntu22', b'os": "ubuntu23').replace(b"-ubuntu22", b"-ubuntu23"))
-            os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-            self.note()
+        if not file.is_file():
+            return False
+        status, before = file.stat(), file.read_bytes()
+        after = before.replace(b"x86_64", b"x86_46") if b"x86_64" in before else before.replace(b"x86_46", b"x86_64")
+        with file.open("r+b") as opened:
+            opened.write(after)
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+        self.note()
+        return after != before
 
-    def cut(self, tag: str, package: str) -> None:
-        """Truncate a page."""
+    def cut(self, tag: str, package: str) -> bool:
+        """Truncate a page, if it is there."""
         file = self.file(tag, package)
-        if file.is_file():
-            os.truncate(file, file.stat().st_size // 2)
-            self.note()
+        if not file.is_file():
+            return False
+        os.truncate(file, file.stat().st_size // 2)
+        self.note()
+        return True
 
     def spoil(self, tag: str, package: str, data: bytes) -> None:
         """Save what no page can be."""
@@ -104,24 +114,27 @@ class Tree:
         shutil.rmtree(self.root / "_cache" / tag, ignore_errors=True)
         self.note()
 
-    def rename(self, tag: str, package: str, other: str) -> None:
-        """Move a page's folder into another's place."""
+    def rename(self, tag: str, package: str, other: str) -> bool:
+        """Move a page's folder into another's place, if it is there."""
         here, there = self.file(tag, package).parent, self.file(tag, other).parent
-        if here.is_dir() and here != there:
-            shutil.rmtree(there, ignore_errors=True)
-            here.rename(there)
-            self.note()
+        if not here.is_dir() or here == there:
+            return False
+        shutil.rmtree(there, ignore_errors=True)
+        here.rename(there)
+        self.note()
+        return True
 
-    def swap_tags(self, tag: str, other: str) -> None:
+    def swap_tags(self, tag: str, other: str) -> bool:
         """Exchange two tags, or give one the other's name."""
         here, there = self.root / "_cache" / tag, self.root / "_cache" / other
         if tag == other or not here.is_dir():
-            return
+            return False
         here.rename(self._aside)
         if there.is_dir():
             there.rename(here)
         self._aside.rename(there)
         self.note()
+        return True
 
     def flood(self, number: int) -> None:
         """Rewrite everything at once."""
@@ -132,22 +145,40 @@ class Tree:
         self.note()
 
     def vanish(self) -> None:
-        """Take the root away and bring it back."""
+        """Take the root away and bring it back, so late that it is missed."""
         self.root.rename(self._aside)
+        time.sleep(_LONGER_THAN_A_GLANCE)
         self._aside.rename(self.root)
 
     def empty(self) -> None:
-        """Remove all pages, as an unmounted file system looks."""
+        """Remove all pages one by one."""
         for tag in (self.root / "_cache").iterdir():
             shutil.rmtree(tag, ignore_errors=True)
         self.note()
 
-    def lock(self, tag: str) -> None:
-        """Take away the right to read a tag."""
+    def unmount(self) -> None:
+        """Let all pages go at once, as where the file system that they are on isn't mounted."""
+        (self.root / "_cache").rename(self._aside)
+        (self.root / "_cache").mkdir()
+        self.note()
+
+    def mount(self, comes_back: bool) -> None:
+        """Let them be back, or let them be lost for good."""
+        if comes_back:
+            (self.root / "_cache").rmdir()
+            self._aside.rename(self.root / "_cache")
+            self.note()
+        else:
+            shutil.rmtree(self._aside)
+
+    def lock(self, tag: str) -> bool:
+        """Take away the right to read a tag, if it is there."""
         folder = self.root / "_cache" / tag
-        if folder.is_dir():
-            folder.chmod(0)
-            self.locked.append(folder)
+        if not folder.is_dir():
+            return False
+        folder.chmod(0)
+        self.locked.append(folder)
+        return True
 
     def unlock(self) -> None:
         """Give all rights back."""

@@ -25,8 +25,8 @@ class Vandal(Protocol):
     def harm(self, what: str) -> None:
         """Do what nobody takes back, one of ``HARMS``."""
 
-    def hinder(self, what: str) -> None:
-        """Keep everybody from writing, until :meth:`restore`."""
+    def hinder(self, what: str) -> bool:
+        """Keep everybody from writing, until :meth:`restore`; tell whether that can be done here."""
 
     def restore(self) -> None:
         """Take hindrances away."""
@@ -43,6 +43,9 @@ class Vandal(Protocol):
     def close(self) -> None:
         """Remove everything."""
 
+
+HARMLESS: Final = frozenset({"state deleted", "alias moved", "alias removed", "link deleted"})
+"""What takes no document away, not of pages either that can't be used now and couldn't give theirs again."""
 
 ALTERED: Final = "documents altered"
 """The one harm that leaves counts as they are, so that only ``verify`` finds it."""
@@ -90,8 +93,9 @@ class InElasticsearch:
             case _:
                 self._alter_documents()
 
-    def hinder(self, what: str) -> None:
+    def hinder(self, what: str) -> bool:
         self._block({what: True})
+        return True
 
     def restore(self) -> None:
         self._block(dict.fromkeys(self.HINDRANCES))  # at once: while one is there, the others can't be taken away
@@ -196,14 +200,15 @@ class InFolder:
                 with contextlib.suppress(FileNotFoundError):
                     os.truncate(segments[0], segments[0].stat().st_size // 2)
 
-    def hinder(self, what: str) -> None:  # noqa: ARG002  there is one way
+    def hinder(self, what: str) -> bool:  # noqa: ARG002  there is one way
         """Fill the file system that the index is on, if it is one of our own."""
         if not self._mounted:
-            return
+            return False
         with contextlib.suppress(OSError), self._filler.open("wb") as filler:
             while True:
                 filler.write(b"\0" * 65_536)
                 filler.flush()
+        return True
 
     def restore(self) -> None:
         self._filler.unlink(missing_ok=True)

@@ -4,11 +4,12 @@ Each request that meets bad weather is treated in one of the ways of :data:`FAUL
 which requests come, so a seed gives the same weather again as far as the requests are the same.
 """
 
+import contextlib
 import json
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from tests.hostile.tally import TALLY
 from tests.support.proxy import Answer, Cut, Proxy, Request, refusal
@@ -19,7 +20,7 @@ _LATE_SECONDS: Final = 2.0
 
 
 class Weather:
-    """The deed of a proxy: it does nothing until there is a storm."""
+    """The deed of a proxy: it only passes requests on until there is a storm."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -33,6 +34,7 @@ class Weather:
         self._calm.set()
         self._passed = threading.Condition()
         self._late: list[threading.Thread] = []
+        self._strike: Strike | None = None
 
     def before(self, upstream: str) -> Proxy:
         """Return a proxy before a server, in this weather."""
@@ -46,35 +48,55 @@ class Weather:
             self.seen.clear()
             self._calm.clear()
 
+    def strike(self, strike: "Strike") -> None:
+        """Let one of the next requests be the last thing that whoever sends it does."""
+        with self._lock:
+            self._strike = strike
+
     def calm(self) -> None:
         """End all that goes wrong, and wait until whatever is still held back has reached the server."""
         with self._lock:
             self._faults = []
+            self._strike = None
             self._calm.set()
+            late, self._late = self._late, []
         with self._passed:
             self._passed.notify_all()
-        for each in self._late:
+        for each in late:
             each.join()
-        self._late.clear()
 
     @property
     def is_bad(self) -> bool:
         """Whether there is a storm."""
         return not self._calm.is_set()
 
-    def __call__(self, request: Request) -> Answer | None:
-        """Do to a request what the weather does to it."""
+    def __call__(self, request: Request) -> Answer:
+        """Pass a request on, as the weather is."""
         with self._lock:
             fault = self._random.choice(self._faults) if self._faults and self._random.random() < self._odds else None
             drawn = random.Random(self._random.random())
             if fault:
-                TALLY[f"request {fault}"] += 1
                 self.seen.append(f"{fault} {request.method} {request.path}")
+            strike = self._strike if self._strike and self._strike.is_due(request) else None
+            if strike:
+                self._strike = None
+        if strike:
+            self._struck(strike, request)
         try:
-            return FAULTS[fault](self, request, drawn) if fault else None
+            answer = FAULTS[fault](self, request, drawn) if fault else None
+            return answer or self.send(request)
         finally:
+            if fault and not (fault == "in_part" and "/_bulk" not in request.path):
+                TALLY[f"request {fault}"] += 1
             with self._passed:
                 self._passed.notify_all()
+
+    def _struck(self, strike: "Strike", request: Request) -> NoReturn:
+        if not strike.before:
+            self.send(request)
+        strike.deed()
+        TALLY[f"request at which the service dies, {'before' if strike.before else 'after'} it is carried out"] += 1
+        raise Cut
 
     def send(self, request: Request) -> Answer:
         """Let the server have a request."""
@@ -139,19 +161,44 @@ class Weather:
         return self.refused(request, drawn)
 
     def in_part(self, request: Request, drawn: random.Random) -> Answer | None:
-        """Some of the items of a bulk request fail, and the answer is 200."""
+        """Some of the items of a bulk request fail, and the answer is 200. Other requests are left alone."""
         if "/_bulk" not in request.path:
             return None
         return in_part(request, lambda: drawn.random() < 0.3, drawn.choice(_ITEM_ERRORS), self.send)
 
+    def hanging(self, request: Request, drawn: random.Random) -> None:  # noqa: ARG002
+        """The request isn't answered for as long as the storm lasts."""
+        self._calm.wait()
+        raise Cut
+
     def _later(self, request: Request, seconds: float) -> None:
         def deliver() -> None:
             self._calm.wait(seconds)
-            self.send(request)
+            with contextlib.suppress(Cut):  # the server is away by then
+                self.send(request)
 
         thread = threading.Thread(target=deliver)
-        self._late.append(thread)
-        thread.start()
+        with self._lock:
+            thread.start()
+            self._late.append(thread)
+            too_late = self._calm.is_set()
+        if too_late:  # it has become calm just now
+            thread.join()
+
+
+class Strike:
+    """When whoever sends requests is to die, and how."""
+
+    def __init__(self, number: int, deed: Callable[[], None], *, before: bool) -> None:
+        """``number``: of how many writing requests it is the last; ``before``: that one isn't carried out any more."""
+        self.deed = deed
+        self.before = before
+        self._left = number
+
+    def is_due(self, request: Request) -> bool:
+        """Tell whether this is the request."""
+        self._left -= "_bulk" in request.path or request.method in ("PUT", "DELETE") or "_aliases" in request.path
+        return self._left <= 0
 
 
 FAULTS: Final[dict[str, Callable[[Weather, Request, random.Random], Answer | None]]] = {
@@ -168,6 +215,7 @@ FAULTS: Final[dict[str, Callable[[Weather, Request, random.Random], Answer | Non
         Weather.refused,
         Weather.done_and_refused,
         Weather.in_part,
+        Weather.hanging,
     )
 }
 """The ways in which a request can be treated, by name."""

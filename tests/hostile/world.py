@@ -5,6 +5,7 @@ say, document by document, by a judge that shares no code with cachesync.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -16,15 +17,22 @@ from pathlib import Path
 from typing import Final
 
 from tests.hostile import judge
-from tests.hostile.judge import Held
+from tests.hostile.judge import Documents, Held
 from tests.hostile.tree import Tree
-from tests.hostile.vandal import ALTERED, InElasticsearch, InFolder, Vandal
-from tests.hostile.wire import Weather
+from tests.hostile.vandal import ALTERED, HARMLESS, InElasticsearch, InFolder, Vandal
+from tests.hostile.wire import Strike, Weather
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service, until
 
 PATIENCE: Final = 60.0
 """Seconds in which all must be well again once it is quiet; a lease ends after 10, and tries are at most 5 apart."""
+
+_A_WHILE: Final = 0.8
+"""Seconds for which what goes wrong lasts at least before it is quiet: the service has looked at all changes by then."""
+
+_FEW: Final = 10
+
+_STRIKE_SECONDS: Final = 3.0
 
 _LEASE_SECONDS: Final = 15
 """How long it may take until another is the holder, at most."""
@@ -62,8 +70,11 @@ class World:
         self.tree = Tree(self.sandbox.root)
         self._replaced: list[Service] = []
         self._commands: list[tuple[str, subprocess.Popen[str]]] = []
+        self._hindered = False
         self._harmed = False
         self._altered = False
+        self._settled: Documents = {}
+        """What there was at the last quiet point."""
         self._service: Service | None = self._start()
 
     def close(self) -> None:
@@ -81,16 +92,41 @@ class World:
 
     # --- what goes wrong --------------------------------------------------------------------------------------------
 
-    def kill(self) -> None:
-        """End the service as a crash would."""
-        if self._service:
-            self._heard(self._service).kill()
-            self._service = None
+    def wait(self, seconds: float) -> None:
+        """Let what goes wrong last, while the service works."""
+        time.sleep(seconds)
+
+    def kill(self, after: float = 0) -> bool:
+        """End the service as a crash would, so many seconds from now, if it runs."""
+        if not self._service:
+            return False
+        time.sleep(after)
+        self._service.kill()
+        self._heard(self._service)
+        self._service = None
+        return True
+
+    def kill_at_request(self, number: int, before: bool) -> bool:
+        """End the service at one of its next requests that write, before or after that one is carried out."""
+        if not self._service:
+            return False
+        service, struck = self._service, threading.Event()
+
+        def deed() -> None:
+            os.kill(service.pid, signal.SIGKILL)
+            struck.set()
+
+        self.weather.strike(Strike(number, deed, before=before))
+        self.tree.flood(number)
+        if not struck.wait(_STRIKE_SECONDS):
+            return False
+        return self.kill()
 
     def stop(self) -> None:
         """End the service as an operator does, whatever is going on."""
         if self._service:
-            assert self._heard(self._service).stop() == 0
+            assert self._service.stop() == 0
+            self._heard(self._service)
             self._service = None
 
     def start(self) -> None:
@@ -111,21 +147,24 @@ class World:
             time.sleep(seconds)
             os.kill(self._service.pid, signal.SIGCONT)
 
-    def replace_frozen(self) -> None:
-        """Stop the service's process until another has taken over, and let it go on then: two believe to be the one."""
+    def replace_frozen(self) -> bool:
+        """Stop the service's process until another has taken over, and let it go on then: two believe to be the one.
+
+        Tell whether that came so: who is stopped keeps the lock on an embedded index, and in bad weather nobody takes over.
+        """
         self.start()
         assert self._service
-        frozen, self._service = self._service, self._start()
+        frozen, other = self._service, self._start()
+        self._service = other
         os.kill(frozen.pid, signal.SIGSTOP)
-        if not self.sandbox.is_embedded:  # whoever is stopped keeps a lock on a file
-            with contextlib.suppress(AssertionError):  # perhaps it can't, in this weather
-                until(
-                    lambda: self._service and self._service.status()["role"] == "serving",
-                    "a new holder",
-                    _LEASE_SECONDS,
-                )
+        taken = False
+        if not self.sandbox.is_embedded:
+            with contextlib.suppress(AssertionError):
+                taken = until(lambda: other.status()["role"] == "serving", "a new holder", _LEASE_SECONDS)
+            self.tree.flood(1)
         os.kill(frozen.pid, signal.SIGCONT)
         self._replaced.append(frozen)
+        return taken
 
     def kill_watcher(self) -> None:
         """End the process that watches the pages."""
@@ -159,40 +198,77 @@ class World:
 
     def harm(self, what: str) -> None:
         """Harm the index behind the service's back."""
-        self._harmed = True
+        self._harmed |= what not in HARMLESS
         self._altered |= what == ALTERED
         self.vandal.harm(what)
 
-    def hinder(self, what: str) -> None:
-        """Let nobody write."""
-        self.vandal.hinder(what)
+    def hinder(self, what: str) -> bool:
+        """Let nobody write, and tell whether that can be done here."""
+        self._hindered = True
+        return self.vandal.hinder(what)
 
     # --- what must hold ---------------------------------------------------------------------------------------------
 
     def quiet(self) -> None:
         """End all that goes wrong, and see that the index becomes what the pages say."""
+        if self.weather.is_bad or self._hindered:
+            time.sleep(_A_WHILE)
         self.weather.calm()
         self.vandal.restore()
+        self._hindered = False
         self.start()
         for name, command in self._commands:
             self._ended(name, command)
         self._commands.clear()
         while self._replaced:
-            self._heard(self._replaced.pop()).kill()
+            replaced = self._replaced.pop()
+            replaced.kill()
+            self._heard(replaced)
         if self.tree.locked:
+            self._settles()
+            self._run("sync")  # looks at everything, so it finds what can't be read
             self._settles()
             self.tree.unlock()
             self.tree.note()
-        held = self._settles()
-        self.tree.settle(held.documents)
+        self._settled = self._settles()
+        self.tree.settle(self._settled)
         self._harmed = self._altered = False
+        assert self._service
+        self._heard(self._service)
 
-    def reindex_watched(self, faults: list[str] | None = None, odds: float = 0, seed: int = 0) -> None:
-        """Reindex in bad weather, while readers look: they see all documents at any time."""
+    def refill(self, number: int) -> None:
+        """Where hardly anything is left to attack, save all pages again."""
+        if len(self._settled) < _FEW:
+            self.tree.flood(number)
+            self.quiet()
+
+    def nothing_is_left_to_do(self) -> None:
+        """At a quiet point: look at everything once more. Nothing must be found, and nothing change."""
+        done = self.sandbox.run("sync", "--json", expect=None)
+        report = json.loads(done.stdout)
+        assert report["specs"] == {"added": 0, "updated": 0, "deleted": 0}, report
+        assert [report["pages"][each] for each in ("added", "updated", "deleted")] == [0, 0, 0], report
+        assert self._settles() == self._settled
+
+    def unmount(self, comes_back: bool) -> None:
+        """At a quiet point: let all pages go at once. Nothing is lost until somebody consents."""
+        self.tree.unmount()
+        assert self._service
+        service = self._service
+        until(lambda: service.status()["held_deletes"]["specs"], "the guard to hold deletes", PATIENCE)
+        self.nothing_is_lost()
+        self.tree.mount(comes_back)
         self.quiet()
+
+    def nothing_is_lost(self) -> None:
+        """Compare what the index holds with the last quiet point."""
         held = self.vandal.held()
         assert held
-        expected = len(held.documents)
+        assert not (lost := judge.differences(self._settled, held.documents)), lost
+
+    def reindex_watched(self, faults: list[str] | None = None, odds: float = 0, seed: int = 0) -> None:
+        """At a quiet point: reindex in bad weather, while readers look. They see all documents at any time."""
+        expected = len(self._settled)
         seen: list[int | None] = []
         ended = threading.Event()
 
@@ -213,8 +289,8 @@ class World:
         assert set(seen) == {expected}, f"readers saw {set(seen)} of {expected} documents"
         self.quiet()
 
-    def _settles(self) -> Held:
-        """Wait until all is well, with an operator who consents to what the guard asks for."""
+    def _settles(self) -> Documents:
+        """Wait until all is well, with an operator who consents to what the guard asks for; return what there is then."""
         assert self._service
         deadline = time.monotonic() + PATIENCE
         while complaint := self._complaint():
@@ -223,14 +299,13 @@ class World:
             if status["held_after_rollback"]:
                 self._run("reindex", "--allow-mass-delete")
             elif status["held_deletes"]["pages"] or "--allow-mass-delete" in str(status["trouble"]):
-                assert not self._lost(), self._told("lost without consent")
                 self._run("sync", "--allow-mass-delete")
             elif self._altered and status["in_sync"]:
                 self._altered = not self._run("verify", "--repair")
             time.sleep(0.05)
         held = self.vandal.held()
         assert held
-        return held
+        return held.documents
 
     def _run(self, *arguments: str) -> bool:
         """Run a command as an operator does when all is quiet, and tell whether it could do its work."""
@@ -274,6 +349,8 @@ class World:
             count = sum(each["page"] == record.page for each in found.values())
             if record.pending or record.specs != count:
                 wrong.append(f"{record}, but {count} documents")
+            if record.page in seen and (record.problem is None) != (record.page in usable):
+                wrong.append(f"{record}, but the page is {'usable' if record.page in usable else 'not'}")
         return "; ".join(each for each in wrong if each)
 
     def _may_be(self, documents: judge.Documents, possible: judge.Documents) -> bool:
@@ -282,13 +359,6 @@ class World:
         if self._harmed:
             return documents.items() <= kept.items()
         return documents == kept
-
-    def _lost(self) -> set[str]:
-        """Return documents that the pages have and the index hasn't, though deletes are held back."""
-        held = self.vandal.held()
-        pages = judge.pages(self.tree.root).values()
-        expected = {id for documents in pages for id in documents or {}}
-        return expected - held.documents.keys() if held and not self._harmed else set()
 
     def _start(self) -> Service:
         blindfold = _BLINDFOLD if os.geteuid() == 0 and shutil.which("setpriv") else ()
@@ -299,11 +369,10 @@ class World:
         assert command.returncode in _CODES, (name, command.returncode, errors)
         assert "Traceback" not in errors, (name, errors)
 
-    def _heard(self, service: Service) -> Service:
-        """Return a service, if its log has nothing that it never should say."""
+    def _heard(self, service: Service) -> None:
+        """Make sure that the log of a service has nothing that it never should say."""
         bad = [line for line in service.lines if "Traceback" in str(line) or "defect" in line["message"]]
         assert not bad, bad
-        return service
 
     def _told(self, complaint: str) -> str:
         """Say what is wrong, and what went before."""

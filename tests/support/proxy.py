@@ -17,6 +17,7 @@ class Request(NamedTuple):
     path: str
     body: bytes
     headers: dict[str, str]
+    """By their names in small letters."""
 
 
 class Answer(NamedTuple):
@@ -65,7 +66,9 @@ class Proxy:
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                request = Request(self.command, self.path, body, dict(self.headers))
+                request = Request(
+                    self.command, self.path, body, {name.lower(): value for name, value in self.headers.items()}
+                )
                 proxy.requests.append(request)
                 try:
                     answer = proxy.deed(request) or proxy.send(request)
@@ -97,18 +100,24 @@ class Proxy:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def send(self, request: Request) -> Answer:
-        """Pass a request on to the server."""
+        """Pass a request on to the server.
+
+        Raises:
+            Cut: there is none, or it has died before it could answer.
+        """
         connection = http.client.HTTPConnection(self._host, self._port or 80, timeout=60)
         try:
             connection.request(
                 request.method,
                 request.path,
                 request.body,
-                {**request.headers, "Content-Length": str(len(request.body))},
+                {**request.headers, "content-length": str(len(request.body))},
             )
             answer = connection.getresponse()
             kept = [each for each in answer.getheaders() if each[0].lower() in ("content-type", "x-elastic-product")]
             return Answer(answer.status, kept, answer.read())
+        except (OSError, http.client.HTTPException):
+            raise Cut(reset=True) from None
         finally:
             connection.close()
 

@@ -188,7 +188,7 @@ def test_what_editors_put_into_files_is_left_out(tmp_path: Path) -> None:
         sandbox.run("status", expect=3)
         sandbox.configure(url=proxy.url, username="jörg", password="pä€ss wort")
         sandbox.run("status", expect=3)
-        key, password = (request.headers["Authorization"] for request in proxy.requests)
+        key, password = (request.headers["authorization"] for request in proxy.requests)
     assert key == "ApiKey a2V5"
     assert base64.b64decode(password.removeprefix("Basic ")).decode() == "jörg:pä€ss wort"
 
@@ -235,7 +235,7 @@ def test_an_api_key_is_sent_and_never_seen(
         sandbox.configure(api_key_file=str(tmp_path / "key"))
         write_tree(sandbox.root, 1, 3)
         printed = commands(sandbox)
-        assert {request.headers["Authorization"] for request in proxy.requests} == {f"ApiKey {PASSWORD}"}
+        assert {request.headers["authorization"] for request in proxy.requests} == {f"ApiKey {PASSWORD}"}
     is_clean(*printed)
     assert bool(refused) == any("refuses" in each for each in printed)
 

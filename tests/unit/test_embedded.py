@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cachesync.documents import document_id
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
@@ -168,13 +169,11 @@ def test_a_link_never_leads_to_a_generation_that_is_being_built(index: EmbeddedI
     assert not (tmp_path / "specs/live/building").exists()
 
 
-def test_that_an_index_cannot_be_used_is_told_once(
-    index: EmbeddedIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_that_an_index_cannot_be_used_is_told_once(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/live/meta.json").unlink()
-    with index.writer(1) as writer:
+    with index.writer(1) as writer, capture_logs() as logged:
         assert [writer.live(), writer.live()] == [None, None]
-    assert capsys.readouterr().out.count("can't be used and is built anew") == 1
+    assert [line["event"] for line in logged] == ["the index can't be used and is built anew"]
 
 
 def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: EmbeddedIndex, tmp_path: Path) -> None:
