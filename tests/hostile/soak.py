@@ -3,24 +3,29 @@
     python -m tests.hostile.soak --minutes 20                        # both engines, one after the other
     python -m tests.hostile.soak --minutes 5 --engine embedded --json
 
-A round is some seconds of load, in which pages change all the time and some things go wrong, and then rest: the load
+A round is some seconds of load, in which pages change all the time and something goes wrong, and then rest: the load
 ends, the index must equal the pages, and what the service has at rest is measured. What is measured, after a warm-up
 of a quarter of the time, of the service and its watcher together:
 
 ==================  ====================================================================================================
-memory              VmRSS, under load and at rest. 5 % of the median may be added: what was done last still shows in what
-                    an allocator keeps. So 20 minutes show a leak of 20 % an hour, and hours show less. It takes some
-                    minutes of all that may go wrong until it is level: below ten the verdict means little.
-threads             At rest: under load they come and go, which would hide one that stays. None may be added: half of one
-                    is the bound, since there are no halves.
-descriptors         At rest. Two may be added, since connections to a server are kept by chance. Each thing that goes wrong
-                    does so five times in 20 minutes, so one that loses a descriptor each time is seen.
-lag                 ``lag_seconds`` under load, and how long it takes until a save is found by a search. A second more is
-                    allowed: the cores are shared with the load, the server and whatever else runs here.
+memory              VmRSS, under load and at rest. 10 % of the median may be added: what was done last still shows in what
+                    an allocator keeps, and moves it by 5 %. It takes some minutes of all that may go wrong until it is
+                    level.
+threads             At rest: under load they come and go, which would hide one that stays. None may be added.
+descriptors         At rest. None may be added, but with a server two: its client keeps connections by chance. What goes
+                    wrong does so five times in 20 minutes or more, so what loses one each time is seen.
+lag                 ``lag_seconds`` under load, and how long it takes until a save is found by a search. Two seconds more
+                    are allowed: the cores are shared with the load, the server and whatever else runs here.
 ==================  ====================================================================================================
 
-More than that is growth if it also is more than the noise, see :mod:`tests.hostile.slopes`. The exit code is 1 where
-something grows, or the index doesn't become equal to the pages.
+Threads and descriptors are counted: a single one that stays is seen, if it came in the first three quarters of the time
+after the warm-up. Of the others, what rises by more than is allowed and by more than noise grows; it is flat only if
+noise is less than what is allowed; else nobody can tell, and the soak must be longer. See
+:mod:`tests.hostile.slopes`. So flat means that less than twice of what is allowed was added: in 20 minutes, 15 of them
+after the warm-up, less than 80 % of memory an hour, in two hours less than 14 %. A leak of half of that is seen every
+other time. What a soak rules out by its own noise is often less, and is in its table ("at most").
+
+The exit code is 1 where something grows, nobody can tell, or the index doesn't become equal to the pages.
 """
 
 import argparse
@@ -47,7 +52,7 @@ from cachesync.errors import CachesyncError
 from cachesync.search.query import Term
 from cachesync.search.request import Request
 from examples import pages
-from tests.hostile.slopes import Sample, Trend, trend
+from tests.hostile.slopes import FLAT, UNKNOWN, Sample, Trend, step, trend
 from tests.hostile.vandal import InElasticsearch
 from tests.hostile.wire import FAULTS, Weather
 from tests.support import elasticsearch
@@ -56,7 +61,7 @@ from tests.support.service import Service, index_of, until
 
 TAGS, PACKAGES = 20, 100
 
-_LOAD_SECONDS: Final = 40.0
+_LOAD_SECONDS: Final = 20.0
 _REST_SECONDS: Final = 120.0
 """How long it may take at most until the index equals the pages once it is quiet."""
 
@@ -69,8 +74,12 @@ _SETTINGS: Final = {
     "CACHESYNC_WATCH__RESCAN_INTERVAL": "30s",
     "CACHESYNC_SCHEDULE__REINDEX": "*/2 * * * *",
 }
-_FLAT_MEMORY: Final = 0.05
-_FLAT: Final = {"threads": 0.5, "descriptors": 2.0, "lag": 1.0, "found after": 1.0}
+_COUNTED: Final = ("threads", "descriptors")
+_ALLOWED_MEMORY: Final = 0.1
+"""As a share of the median."""
+
+_ALLOWED_SECONDS: Final = 2.0
+_ALLOWED_CONNECTIONS: Final = 2.0
 
 
 class Measured(NamedTuple):
@@ -200,8 +209,16 @@ class Soak:
 
     def trends(self) -> dict[str, tuple[Trend, float]]:
         """Return the trend of everything that was measured, and how much it may rise."""
-        found = {name: trend(samples) for name, samples in self.samples.items()}
-        return {name: (each, _FLAT.get(name, _FLAT_MEMORY * each.median)) for name, each in found.items()}
+        found = {name: (step if name in _COUNTED else trend)(samples) for name, samples in self.samples.items()}
+        allowed = {
+            "memory": _ALLOWED_MEMORY * found["memory"].median,
+            "memory at rest": _ALLOWED_MEMORY * found["memory at rest"].median,
+            "threads": 0.0,
+            "descriptors": _ALLOWED_CONNECTIONS if self._proxy else 0.0,
+            "lag": _ALLOWED_SECONDS,
+            "found after": _ALLOWED_SECONDS,
+        }
+        return {name: (each, allowed[name]) for name, each in found.items()}
 
     def _note(self, name: str, value: float) -> None:
         self.samples[name].append((time.monotonic() - self._began, value))
@@ -285,14 +302,13 @@ class Soak:
                 return
 
     def _go_wrong(self) -> None:
-        """Let two things go wrong, one after the other."""
-        for _ in range(2):
-            if self._resting.wait(_LOAD_SECONDS / 8):
-                return
-            way = next(self._ways)
-            self.done[way.__name__.replace("_", " ")] += 1
-            with contextlib.suppress(urllib.error.URLError):
-                way()
+        """Let the next thing go wrong."""
+        if self._resting.wait(_LOAD_SECONDS / 8):
+            return
+        way = next(self._ways)
+        self.done[way.__name__.replace("_", " ")] += 1
+        with contextlib.suppress(urllib.error.URLError):
+            way()
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 
@@ -373,9 +389,13 @@ def soaked(engine: str, minutes: float, seed: int) -> dict[str, Any]:
             {
                 "what": what,
                 "unit": _UNITS.get(what, ""),
-                **each._asdict(),
+                "median": each.median,
+                "slope": each.slope,
+                "bound": each.bound,
+                "rise": each.rise,
+                "noise": each.noise,
                 "allowed": allowed,
-                "grows": each.grows(allowed),
+                "verdict": each.verdict(allowed),
             }
             for what, (each, allowed) in trends.items()
         ]
@@ -387,10 +407,12 @@ def soaked(engine: str, minutes: float, seed: int) -> dict[str, Any]:
 def _told(found: dict[str, Any]) -> Iterator[str]:
     yield f"{found['engine']}, {found['minutes']:g} minutes, seed {found['seed']}"
     yield "  " + ", ".join(f"{name} {number:,}" for name, number in found["done"].items())
-    yield f"  {'':20}{'median':>10}{'an hour':>10}{'rise':>10}{'noise':>10}{'allowed':>10}"
+    yield f"  {'':20}{'median':>10}{'an hour':>10}{'at most':>10}{'rise':>10}{'noise':>10}{'allowed':>10}"
     for row in found["rows"]:
-        numbers = "".join(f"{row[name]:10.2f}" for name in ("median", "slope", "rise", "noise", "allowed"))
-        yield f"  {row['what'] + ' ' + row['unit']:20}{numbers}  {'GROWS' if row['grows'] else 'flat'}"
+        numbers = "".join(f"{row[name]:10.2f}" for name in ("median", "slope", "bound", "rise", "noise", "allowed"))
+        yield f"  {row['what'] + ' ' + row['unit']:20}{numbers}  {row['verdict']}"
+    if any(row["verdict"] == UNKNOWN for row in found["rows"]):
+        yield "  Where there is more noise than may be added, a longer soak can tell: noise doesn't grow, and leaks do."
     if found["trouble"]:
         yield f"  in vain: {found['trouble']}"
 
@@ -407,7 +429,7 @@ def main() -> int:
     good = True
     for engine in engines:
         found = soaked(engine, arguments.minutes, arguments.seed)
-        good = good and not found["trouble"] and not any(row["grows"] for row in found["rows"])
+        good = good and not found["trouble"] and not any(row["verdict"] != FLAT for row in found["rows"])
         print(json.dumps(found) if arguments.json else "\n".join(_told(found)), flush=True)
     return 0 if good else 1
 
