@@ -6,10 +6,12 @@ on Linux 6.18]. That needs no rights and no tracer. What a kill leaves is what t
 files, so calls that only make files last (``fsync``) or lock them are no steps.
 """
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -85,6 +87,7 @@ def _library() -> Any:
         ctypes.c_uint,
         ctypes.c_void_p,
     ]
+    library.seccomp_notify_id_valid.argtypes = [ctypes.c_int, ctypes.c_uint64]
     library.seccomp_notify_receive.argtypes = library.seccomp_notify_respond.argtypes = [ctypes.c_int, ctypes.c_void_p]
     return library
 
@@ -115,8 +118,12 @@ def listen() -> int:
     return handle
 
 
-def until(pid: int, listener: int, folder: Path, at: int | None) -> Iterator[str]:
-    """Yield each call that changes files in ``folder``, and kill the process when it comes to call ``at``."""
+def until(pid: int, listener: int, folder: Path, at: int | None, deadline: float) -> Iterator[str]:
+    """Yield each call that changes files in ``folder``, and kill the process when it comes to call ``at``.
+
+    Raises:
+        AssertionError: the process is still running at ``deadline``, by the monotonic clock.
+    """
     library = _library()
     library.seccomp_api_get()
     names = {library.seccomp_syscall_resolve_name(name.encode()): name for name in (*_BY_PATH, *_BY_HANDLE)}
@@ -124,29 +131,46 @@ def until(pid: int, listener: int, folder: Path, at: int | None) -> Iterator[str
     poll.register(listener, select.POLLIN)
     number = 0
     while True:
-        ((_, events),) = poll.poll()
-        if not events & select.POLLIN:  # it has ended
+        ready = poll.poll(max(0, 1_000 * (deadline - time.monotonic())))
+        assert ready, f"still running after {number} calls that change files in {folder}: expected it to end by now"
+        if not ready[0][1] & select.POLLIN:  # it has ended
             return
         asked = _Asked()
         if library.seccomp_notify_receive(listener, ctypes.byref(asked)):
             continue  # who asked has ended
         name = names[asked.number]
         path = _path(asked, name)
+        if library.seccomp_notify_id_valid(listener, asked.id):
+            continue  # who asked has ended since, and the path may be of another
         if path and path.is_relative_to(folder):
             number += 1
             yield f"{name} {path.relative_to(folder)}"
         if path and number == at:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
             return
         answer = _Answer(asked.id, 0, 0, _CONTINUE)
         library.seccomp_notify_respond(listener, ctypes.byref(answer))
 
 
 def _path(asked: _Asked, name: str) -> Path | None:
-    """Return what a call is about to change, if it is a file and will change."""
+    """Return what a call is about to change, if it is a file and will change; None also if who asked has ended."""
     arguments = asked.arguments
     if name in _FLAGS and not arguments[_FLAGS[name]] & _CHANGING:
         return None
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # or a handle that isn't open
+        return _named(asked, name)
+    return None
+
+
+def _named(asked: _Asked, name: str) -> Path:
+    """Return what a call names.
+
+    Raises:
+        FileNotFoundError: it names a handle that isn't open, or who asked has ended.
+        ProcessLookupError: who asked has ended.
+    """
+    arguments = asked.arguments
     if name in _BY_HANDLE:
         return _link(asked.pid, f"fd/{arguments[0]}")
     argument, start = _BY_PATH[name]

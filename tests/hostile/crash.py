@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -67,7 +68,7 @@ class Requests:
         with _program(self._sandbox, arguments) as process:
             self._process, self._at, self._steps, self._killed = process, at, [], False
             process.start()
-            done = _ended(process, self._sandbox, self._steps)
+            done = _ended(process, self._sandbox, self._steps, time.monotonic() + _SECONDS)
             self._process = None
             return done
 
@@ -105,13 +106,25 @@ class Calls:
         ours, its = _FORKING.Pipe()
         with ours, its, _program(self._sandbox, arguments, its) as process:
             process.start()
-            assert process.pid
-            listener = recv_handle(ours)
+            its.close()  # or nobody would hear that the process has ended
+            deadline = time.monotonic() + _SECONDS
+            listener = self._listener(ours, deadline)
             try:
-                steps = [*calls.until(process.pid, listener, self._sandbox.index, at)]
+                assert process.pid
+                steps = [*calls.until(process.pid, listener, self._sandbox.index, at, deadline)]
             finally:
                 os.close(listener)
-            return _ended(process, self._sandbox, steps)
+            return _ended(process, self._sandbox, steps, deadline)
+
+    def _listener(self, ours: Connection, deadline: float) -> int:
+        """Wait until the process has said where its calls are answered."""
+        sent = ours.poll(max(0, deadline - time.monotonic()))
+        assert sent, f"no handle for its calls after {_SECONDS:g} s. It printed: {_read(self._sandbox)!r}"
+        try:
+            return recv_handle(ours)
+        except (EOFError, RuntimeError, ConnectionError) as error:
+            reason = f"it ended before it sent the handle for its calls. It printed: {_read(self._sandbox)!r}"
+            raise AssertionError(reason) from error
 
     def deliver(self) -> None:
         raise AssertionError("a system call ends with its process")
@@ -141,9 +154,16 @@ def _printed(sandbox: Sandbox) -> Path:
     return sandbox.folder / "printed"
 
 
-def _ended(process: ForkServerProcess, sandbox: Sandbox, steps: list[str]) -> Done:
-    process.join(_SECONDS)
-    assert process.exitcode is not None, f"still running after {_SECONDS:g} s"
-    printed = _printed(sandbox).read_text()
+def _read(sandbox: Sandbox) -> str:
+    file = _printed(sandbox)
+    return file.read_text(errors="replace") if file.exists() else ""
+
+
+def _ended(process: ForkServerProcess, sandbox: Sandbox, steps: list[str], deadline: float) -> Done:
+    process.join(max(0, deadline - time.monotonic()))
+    assert process.exitcode is not None, (
+        f"still running after {_SECONDS:g} s and step {len(steps)}, {steps[-1:]}. It printed: {_read(sandbox)!r}"
+    )
+    printed = _read(sandbox)
     assert "Traceback" not in printed, printed
     return Done(process.exitcode, steps, printed)
