@@ -67,10 +67,12 @@ class Requests:
     def run(self, *arguments: str, at: int | None = None) -> Done:
         with _program(self._sandbox, arguments) as process:
             self._process, self._at, self._steps, self._killed = process, at, [], False
-            process.start()
-            done = _ended(process, self._sandbox, self._steps, time.monotonic() + _SECONDS)
-            self._process = None
-            return done
+            try:
+                process.start()
+                return _ended(process, self._sandbox, self._steps, time.monotonic() + _SECONDS)
+            finally:
+                with self._one_by_one:  # a request that is being answered needs it until then
+                    self._process = None
 
     def deliver(self) -> None:
         assert self._lost
@@ -139,6 +141,7 @@ def _program(
     sandbox: Sandbox, arguments: Sequence[str], listener: Connection | None = None
 ) -> Iterator[ForkServerProcess]:
     """Prepare the program, which is ended with the block at the latest."""
+    _printed(sandbox).unlink(missing_ok=True)
     told = ["-c", str(sandbox.config), *arguments]
     process = _FORKING.Process(target=forked.command, args=(told, sandbox.folder, _printed(sandbox), listener))
     try:
