@@ -10,7 +10,7 @@ Sample = tuple[float, float]
 """Seconds since the beginning, and what was measured then."""
 
 _HOUR: Final = 3_600.0
-_BLOCKS: Final = 12
+_BLOCKS: Final = 18
 """Samples that follow one another are alike, so many of them tell less than they seem to. The medians of so many equal
 parts of the time are almost as if each was measured by itself."""
 
@@ -35,7 +35,7 @@ class Trend(NamedTuple):
         """Tell whether it rose by more than is allowed.
 
         It grows if that also is more than noise. It is flat only where noise is no more than what is allowed: then
-        hardly one in forty that really rise by twice as much as is allowed are taken for flat.
+        hardly one in twenty that really rise by twice as much as is allowed are taken for flat.
         """
         if self.rise > max(allowed, self.noise):
             return GROWS
@@ -48,7 +48,7 @@ class Trend(NamedTuple):
 
     @property
     def bound(self) -> float:
-        """How much an hour it really is at most, but for one case in forty."""
+        """How much an hour it really is at most, but for one case in twenty."""
         return (max(self.rise, 0) + self.noise) / self.seconds * _HOUR
 
 

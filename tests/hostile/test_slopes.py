@@ -40,23 +40,23 @@ def test_more_noise_than_may_be_added_leaves_it_open() -> None:
 
 def test_samples_that_are_as_those_before_them_tell_no_more_than_one() -> None:
     random_ = random.Random(1)
-    levels = [150 + random_.gauss(0, 8) for _ in range(16)]
+    levels = [150 + random_.gauss(0, 8) for _ in range(48)]
     once = trend([(60.0 * number, level) for number, level in enumerate(levels)])
     often = trend([(60.0 * number + 2 * more, level) for number, level in enumerate(levels) for more in range(30)])
     assert often.noise == pytest.approx(once.noise, rel=0.3)
 
 
-@pytest.mark.parametrize(("leak", "least"), [(0.0, 0.0), (1.0, 0.3), (2.0, 0.95)])
+@pytest.mark.parametrize(("leak", "least"), [(0.0, 0.0), (1.0, 0.3), (2.0, 0.94)])
 def test_what_is_flat_rose_by_less_than_twice_what_is_allowed(leak: float, least: float) -> None:
-    """As a soak of 20 minutes measures memory at rest; ``leak`` is a share of what is allowed, 15 of 150."""
+    """As a soak of 20 minutes measures memory at rest; ``leak`` is a share of what is allowed, 12 of 150."""
     random_ = random.Random(1)
     verdicts = []
     for _ in range(200):
-        samples = [(25.0 * at, 150 + leak * 15 * at / 36 + random_.gauss(0, 8)) for at in range(-12, 37)]
-        verdicts.append(trend(samples).verdict(allowed=15))
+        samples = [(25.0 * at, 150 + leak * 12 * at / 36 + random_.gauss(0, 8)) for at in range(-12, 37)]
+        verdicts.append(trend(samples).verdict(allowed=12))
     assert verdicts.count(GROWS) >= least * len(verdicts)
     assert leak or verdicts.count(FLAT) > 0.8 * len(verdicts)
-    assert leak < 2 or verdicts.count(FLAT) < 0.025 * len(verdicts)
+    assert leak < 2 or verdicts.count(FLAT) < 0.05 * len(verdicts)
 
 
 @pytest.mark.parametrize("at", range(5, 14))
