@@ -10,7 +10,7 @@ of a quarter of the time, of the service and its watcher together:
 ==================  ====================================================================================================
 memory              VmRSS, under load and at rest. 8 % of the median may be added: what was done last still shows in what
                     an allocator keeps, and moves it by 5 %. It takes some minutes of all that may go wrong until it is
-                    level.
+                    level: below ten the verdict means little.
 threads             At rest: under load they come and go, which would hide one that stays. None may be added.
 descriptors         At rest. None may be added, but with a server two: its client keeps connections by chance. What goes
                     wrong does so five times in 20 minutes or more, so what loses one each time is seen.
