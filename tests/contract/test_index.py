@@ -12,7 +12,7 @@ from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageErr
 from cachesync.index.base import Index, PageChange, Remembered, Status
 from cachesync.index.elastic import mapping
 from cachesync.index.embedded import folder, schema
-from cachesync.index.generations import to_keep
+from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.ledger import digests
 from cachesync.search.request import Facet, Filter, Request, SortKey
 from tests.contract.conftest import OpenIndex
@@ -273,6 +273,25 @@ def test_whatever_happens_after_the_swap_what_went_live_stays(index: Index, monk
     assert len(index.status().kept) == 1, "the next writer removes what was left"
 
 
+def test_a_reindex_after_a_rollback_may_be_killed_in_its_last_moment(
+    index: Index, open_again: OpenIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was rolled back from isn't what the next rollback goes back to, though the dead writer removed nothing."""
+    fill(index, PAGES)
+    good = index.reader().generation
+    fill(index, {A: PAGES[A]})
+    with index.writer(1) as writer:
+        assert writer.rollback() == good
+        monkeypatch.setattr(type(writer), "_prune", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.promote(writer.build())
+    monkeypatch.undo()
+    with open_again().writer(1) as writer:
+        assert writer.live()
+        assert writer.rollback() == good
+    assert held(index) == expected(PAGES)
+
+
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -289,3 +308,8 @@ def interrupted(*_: object) -> None:
 )
 def test_which_generations_are_kept(finished: list[int], live: int | None, keep: int, kept: list[int]) -> None:
     assert to_keep(finished, live, keep) == kept
+
+
+def test_which_generations_a_rollback_has_left() -> None:
+    assert left_by_rollback([1, 2, 3, 4], 2) == [3, 4]
+    assert not left_by_rollback([1, 2], None)

@@ -195,9 +195,15 @@ class World:
         assert judge.without_keys(now.documents) == found
 
     def reindex(self) -> None:
-        """A new generation takes the place of whichever is live."""
+        """A new generation takes the place of whichever is live, and a rollback would go back to that."""
+        live = self.generation()
         done = self.killer.run("reindex")
         assert done.code == self.code, done
+        assert self.status().kept[0] == live
+
+    def goes_back_to(self, generations: list[str]) -> None:
+        """Rollbacks would go back to these generations."""
+        assert self.status().kept == generations[: self._kept]
 
     def is_at_rest(self) -> None:
         """One more sync reads no page and writes nothing, and document by document all is well."""

@@ -369,8 +369,8 @@ DEFECTS: Final = (
         "a generation goes live without asking for the lock",
         6,
         "index/embedded/folder.py",
-        "        self._hold.confirm()\n        replaced = _live(self._folder)",
-        "        replaced = _live(self._folder)",
+        "        self._hold.confirm()\n        folder = self._folder / generation.generation",
+        "        folder = self._folder / generation.generation",
         ("unit/test_embedded.py::test_who_was_overtaken_lets_nothing_go_live",),
     ),
     Defect(

@@ -63,6 +63,7 @@ def cut(world: World, scene: str, at: int | None) -> Done:
     command = scene.partition(" ")[0]
     before: Pages | None = world.pages
     live = world.generation()
+    kept = world.status().kept
     world.turn()
     if scene == FROM_NOTHING:
         before = None
@@ -82,6 +83,8 @@ def cut(world: World, scene: str, at: int | None) -> Done:
             world.is_new()
         world.is_at_rest()
         assert scene not in ("sync", UNDONE) or world.generation() == live, "there was no need to build another"
+        if scene == "reindex":
+            world.goes_back_to(kept if world.generation() == live else [live, *kept])
     return done
 
 

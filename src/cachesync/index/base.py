@@ -207,7 +207,9 @@ class Writer(Protocol):
     def promote(self, generation: Generation) -> None:
         """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones.
 
-        What can't be removed is left for the next writer: once it is live, nothing is raised any more.
+        What rollbacks have gone back from is removed before: a writer that dies in between leaves nothing that could be
+        taken for the one before. What else can't be removed is left for the next writer: once it is live, nothing is
+        raised any more.
         """
 
     def rollback(self) -> str:

@@ -10,3 +10,11 @@ def to_keep(finished: Iterable[int], live: int | None, keep: int) -> list[int]:
     where none is live, nothing is.
     """
     return sorted((number for number in finished if live is None or number < live), reverse=True)[:keep]
+
+
+def left_by_rollback(finished: Iterable[int], live: int | None) -> list[int]:
+    """Return the numbers of the generations that rollbacks have gone back from: they are newer than ``live``.
+
+    Once another generation is live they look like what a rollback can go back to, so they are removed before.
+    """
+    return [number for number in finished if live is not None and number > live]

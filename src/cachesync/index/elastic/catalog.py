@@ -7,7 +7,7 @@ from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.generation import Names
-from cachesync.index.generations import to_keep
+from cachesync.index.generations import left_by_rollback, to_keep
 
 
 class Found(NamedTuple):
@@ -62,6 +62,11 @@ class Catalog(NamedTuple):
     def kept(self, keep: int) -> list[Found]:
         """Return what a rollback can go back to, the latest first."""
         return [self.generations[number] for number in to_keep(self.finished, self.live, keep)]
+
+    @property
+    def left_by_rollback(self) -> list[Found]:
+        """The generations that rollbacks have gone back from."""
+        return [self.generations[number] for number in left_by_rollback(self.finished, self.live)]
 
     def superfluous(self, keep: int) -> list[Found]:
         """Return what isn't needed any more once there is a live generation."""

@@ -15,7 +15,6 @@ from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.state import ElasticNotes, StateIndex
-from cachesync.index.generations import to_keep
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger
@@ -224,7 +223,7 @@ class _ElasticWriter:
             return catalog
         self._lease.claim()
         try:
-            self._remove(self._left_behind, _TIDY_PATIENCE)
+            self._prune()
         except IndexUnavailableError as error:
             self._lease.check()
             _log.warning("what an earlier run has left can't be removed", reason=str(error))
@@ -290,10 +289,12 @@ class _ElasticWriter:
         names = _names_of(generation)
         self._settle(names)
         catalog = look(self._connection, self._name)
+        if catalog.left_by_rollback:
+            self._remove(lambda now: now.left_by_rollback)
         self._point_to(names, catalog, building=True)
         self._building = None
         try:
-            self._prune(names, catalog)
+            self._prune()
         except CachesyncError as error:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
@@ -362,13 +363,9 @@ class _ElasticWriter:
         if health["status"] == "yellow":
             _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
 
-    def _prune(self, live: Names, before: Catalog) -> None:
-        """Remove what a rollback needn't go back to; what is newer than the one before was left by a rollback."""
-        bound = live.number if before.live is None else before.live + 1
-        kept = to_keep(before.finished, bound, self._layout.keep_generations)
-        self._remove(
-            lambda now: [found for number, found in now.generations.items() if number not in kept], _TIDY_PATIENCE
-        )
+    def _prune(self) -> None:
+        """Remove what nobody needs any more."""
+        self._remove(self._left_behind, _TIDY_PATIENCE)
 
     def _remove(self, choose: Callable[[Catalog], Iterable[Found]], patience: float | None = None) -> None:
         """Remove generations, chosen from those that are there now, if we are the writer still.

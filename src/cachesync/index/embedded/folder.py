@@ -28,7 +28,7 @@ from cachesync.index.embedded.files import SmallFiles
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.lock import Hold
 from cachesync.index.embedded.schema import schema
-from cachesync.index.generations import to_keep
+from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -221,14 +221,22 @@ def _next_number(folder: Path, live: Path | None) -> int:
 
 def _kept(folder: Path, keep: int) -> list[Path]:
     """Return the generations that a rollback can go back to, the latest first."""
+    finished, live = _finished(folder)
+    return [finished[number] for number in to_keep(finished, live, keep)]
+
+
+def _left_by_rollback(folder: Path) -> list[Path]:
+    """Return the generations that rollbacks have gone back from."""
+    finished, live = _finished(folder)
+    return [finished[number] for number in left_by_rollback(finished, live)]
+
+
+def _finished(folder: Path) -> tuple[dict[int, Path], int | None]:
+    """Return the generations that were live once by their number, and the number of the live one."""
     generations = _generations(folder)
-    live = _number(generations, _live(folder))
-    finished = [number for number, each in generations.items() if _was_live(each)]
-    return [generations[number] for number in to_keep(finished, live, keep)]
-
-
-def _number(generations: dict[int, Path], folder: Path | None) -> int | None:
-    return next((number for number, each in generations.items() if each == folder), None)
+    linked = _live(folder)
+    live = next((number for number, each in generations.items() if each == linked), None)
+    return {number: each for number, each in generations.items() if _was_live(each)}, live
 
 
 def _was_live(folder: Path) -> bool:
@@ -287,7 +295,7 @@ class _EmbeddedWriter:
         self._tidy(folder)
         if folder is None:
             return None
-        self._remove(self._superfluous(_kept(self._folder, self._keep)))
+        self._prune()
         try:
             generation = _open(folder)
             generation.tidy()
@@ -358,18 +366,18 @@ class _EmbeddedWriter:
     def promote(self, generation: Generation) -> None:
         """Point the link at a generation by one rename."""
         self._hold.confirm()
-        replaced = _live(self._folder)
         folder = self._folder / generation.generation
         if not folder.is_dir():
             raise IndexUnusableError(f"{folder} is gone and can't go live")
         try:
+            self._remove(_left_by_rollback(self._folder))
             self._point_to(folder)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
         self._building = None
         try:
             (folder / _BUILDING).unlink(missing_ok=True)
-            self._prune(replaced)
+            self._prune()
         except (OSError, IndexUnavailableError) as error:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
@@ -414,17 +422,10 @@ class _EmbeddedWriter:
                 f"and {free / 1e6:,.0f} MB are free"
             )
 
-    def _prune(self, replaced: Path | None) -> None:
-        """Remove what a rollback needn't go back to; what is newer than the one before was left by a rollback."""
-        generations = _generations(self._folder)
-        before = _number(generations, replaced)
-        live = _number(generations, _live(self._folder))
-        finished = [number for number, each in generations.items() if _was_live(each) and number != live]
-        kept = to_keep(finished, live if before is None else before + 1, self._keep)
-        self._remove(self._superfluous([generations[number] for number in kept]))
-
-    def _superfluous(self, kept: list[Path]) -> list[Path]:
-        return [each for each in _generations(self._folder).values() if each not in kept]
+    def _prune(self) -> None:
+        """Remove what a rollback needn't go back to."""
+        kept = _kept(self._folder, self._keep)
+        self._remove([each for each in _generations(self._folder).values() if each not in kept])
 
     def _tidy(self, live: Path | None) -> None:
         """Remove what interrupted writers have left."""
