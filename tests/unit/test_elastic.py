@@ -455,6 +455,17 @@ def test_a_knock_is_no_writer_that_came_in_between(index: ElasticIndex) -> None:
     assert (state.knocks, state.held, state.holder) == (["sync-1", "sync-2"], "specs-1", None)
 
 
+def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: str, index_name: str) -> None:
+    """An older version knows of one name alone."""
+    index = ElasticIndex(Server((elasticsearch_index,)), index_name, Layout(keep_generations=2))
+    for _ in range(3):
+        fill(index, {})
+    for number in (2, 1):
+        with index.writer(1) as writer:
+            assert writer.rollback() == f"{index_name}-{number}"
+        assert lease_of(index).read().held == f"{index_name}-{number}"
+
+
 def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticIndex) -> None:
     """One thread has got the lease back meanwhile; the other still goes by what it knew before."""
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))

@@ -103,6 +103,17 @@ def test_a_generation_that_went_live_in_the_last_moment_is_kept(index: EmbeddedI
         assert writer.rollback() == "specs-1"
 
 
+def test_a_second_rollback_holds_in_the_words_of_the_first(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """An older version knows of one name alone."""
+    index = EmbeddedIndex(tmp_path, "specs", keep_generations=2)
+    fill(index, PAGES)
+    fill(index, PAGES)
+    for name in ("specs-2", "specs-1"):
+        with index.writer(1) as writer:
+            assert writer.rollback() == name
+        assert (tmp_path / "specs/held").read_text() == name
+
+
 def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:
     """Tantivy makes a file for its owner alone under another name, and puts it in its place; then it is shared."""
     live = tmp_path / "specs/live"

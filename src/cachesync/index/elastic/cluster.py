@@ -310,6 +310,9 @@ class _ElasticWriter:
         held = [live.names.specs] if self._lease.holds(live.names.specs) else []  # and stays so if the swap fails
         self._lease.hold(before.names.specs, *held)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
+        if held:
+            with contextlib.suppress(CachesyncError):  # it is done; versions that know of one name alone need this
+                self._lease.hold(before.names.specs)
         return before.names.specs
 
     def _point_to(self, names: Names, catalog: Catalog, *, building: bool) -> None:

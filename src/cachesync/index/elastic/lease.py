@@ -56,7 +56,10 @@ class State(msgspec.Struct, omit_defaults=True):
     holder: Holder | None = None
     since: str = ""
     held: str | None = None
-    """The generations that rollbacks have gone back to, spaces between. While one of them is live, syncs are held."""
+    """The generation that a rollback has gone back to; during a second rollback, after a space, the one before as well.
+
+    While it is live, syncs are held.
+    """
     service: bool = False
     """The holder is a service."""
     knocks: list[str] = []

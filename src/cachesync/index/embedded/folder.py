@@ -2,9 +2,10 @@
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
 A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
-that half of a generation never looks like one. ``DIR/NAME/held`` names the generations that rollbacks have gone back
-to: while one of them is live, syncs are held. ``DIR/NAME/lock`` is locked by the one writer, and ``DIR/NAME/service``
-too if that is a service. ``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what processes tell each other.
+that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone back to,
+and during a second rollback the one before as well: while it is live, syncs are held. ``DIR/NAME/lock`` is locked by
+the one writer, and ``DIR/NAME/service`` too if that is a service. ``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what
+processes tell each other.
 """
 
 import contextlib
@@ -182,7 +183,7 @@ def _called(user: int) -> str:
 
 
 def _held(folder: Path) -> list[str]:
-    """Return the generations that rollbacks have gone back to."""
+    """Return the generations that hold syncs while they are live."""
     try:
         return (folder / _HELD).read_text().split()
     except OSError:
@@ -392,13 +393,20 @@ class _EmbeddedWriter:
             )
         _open(before)
         try:
-            held = [live.name] if live.name in _held(self._folder) else []  # and stays so if the link isn't changed
-            self._fresh_held.write_text(" ".join([before.name, *held]))
-            self._fresh_held.replace(self._folder / _HELD)
+            held = [live] if live.name in _held(self._folder) else []  # and stays so if the link isn't changed
+            self._hold_syncs(before, *held)
             self._point_to(before)
         except OSError as error:
             raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
+        if held:
+            with contextlib.suppress(OSError):  # it is done; versions that know of one name alone need this
+                self._hold_syncs(before)
         return before.name
+
+    def _hold_syncs(self, *generations: Path) -> None:
+        """Hold syncs while one of these is live."""
+        self._fresh_held.write_text(" ".join(each.name for each in generations))
+        self._fresh_held.replace(self._folder / _HELD)
 
     def _point_to(self, folder: Path) -> None:
         self._fresh_link.unlink(missing_ok=True)
