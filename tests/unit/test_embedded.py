@@ -114,6 +114,34 @@ def test_a_second_rollback_holds_in_the_words_of_the_first(index: EmbeddedIndex,
         assert (tmp_path / "specs/held").read_text() == name
 
 
+@pytest.mark.parametrize("how", ["removed", "removed in part", "gone with all others"])
+def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path: Path, how: str) -> None:
+    """A rollback would hold one that it has never gone back to."""
+    folder = tmp_path / "specs"
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        writer.rollback()
+    if how == "gone with all others":
+        for each in ("specs-1", "specs-2"):
+            shutil.rmtree(folder / each)
+        (folder / "live").unlink()
+        wanted = "specs-2"
+    elif how == "removed":
+        (folder / "held").write_text("specs-1 specs-2")
+        shutil.rmtree(folder / "specs-2")
+        wanted = "specs-3"
+    else:
+        (folder / "specs-2").rename(folder / "specs-7.removed")
+        wanted = "specs-8"
+    with index.writer(1) as writer, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a file is open elsewhere, on a network's disk
+        assert writer.build().generation == wanted
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        assert writer.live()
+        assert not writer.held()
+
+
 def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:
     """Tantivy makes a file for its owner alone under another name, and puts it in its place; then it is shared."""
     live = tmp_path / "specs/live"

@@ -212,12 +212,16 @@ def _number_in(folder: Path, name: str) -> int | None:
 
 
 def _next_number(folder: Path, live: Path | None) -> int:
-    """Return a number for a new generation: not that of the live one either, though somebody has removed its folder.
+    """Return a number for a new generation, which nothing here tells of, though somebody may have removed its folder.
 
-    The link would lead to what isn't filled yet.
+    Else the link could lead to what isn't filled yet, a rollback hold what it has never gone back to, and what is left
+    of a generation be in the new one's way.
     """
-    linked = _number_in(folder, live.name) if live else None
-    return max(0 if linked is None else linked, *_generations(folder), 0) + 1
+    names = [entry.name.removesuffix(_REMOVED) for entry in folder.iterdir()]
+    names += _held(folder)
+    names += [live.name] if live else []
+    numbers = [_number_in(folder, name) for name in names]
+    return max((number for number in numbers if number is not None), default=0) + 1
 
 
 def _kept(folder: Path, keep: int) -> list[Path]:
