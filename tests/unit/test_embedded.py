@@ -80,7 +80,7 @@ def test_a_removal_that_is_cut_off_is_finished_by_the_next_writer(index: Embedde
         write(writer.build(), [change_for(path_of("b"), page(title="b"))])
     for first in ("cachesync.json", "building", "meta.json"):
 
-        def cut_off(doomed: Path, name: str = first) -> None:
+        def cut_off(doomed: Path, name: str = first, **_: bool) -> None:
             (doomed / name).unlink()
             interrupted()
 
@@ -140,6 +140,52 @@ def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path:
     with index.writer(1) as writer:
         assert writer.live()
         assert not writer.held()
+
+
+def test_where_nothing_can_be_written_only_a_change_is_refused(
+    index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        unfinished = writer.build()
+        for name in ("mkdir", "rename", "replace", "rmdir", "symlink", "unlink"):
+            monkeypatch.setattr(os, name, read_only)
+        assert writer.live()
+        for change in (writer.build, writer.rollback, lambda: writer.discard(unfinished), writer.live):
+            with pytest.raises(IndexUnavailableError, match="Read-only file system"):
+                change()
+        with pytest.raises(IndexUnavailableError, match="Read-only file system"):
+            writer.promote(unfinished)
+    monkeypatch.undo()
+    with index.writer(1) as writer:
+        assert writer.live()
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-1", "specs-2"]
+
+
+def read_only(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_what_of_a_generation_cannot_be_removed_is_in_nobodys_way(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """A file that is open elsewhere keeps its folder, on a network's disk."""
+    folder = tmp_path / "specs"
+    with index.writer(1) as writer:
+        with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
+            patch.setattr(os, "rmdir", busy)
+            for number in (2, 3):
+                generation = writer.build()
+                assert generation.generation == f"specs-{number}"
+                writer.discard(generation)
+            (folder / "specs-3").mkdir()
+            assert writer.live()
+        assert f"{folder / 'specs-3.removed'} can't be removed" in [each["reason"] for each in logs]
+        assert listing(folder) == ["live", "lock", "specs-1", "specs-2.removed", "specs-3", "specs-3.removed"]
+        assert writer.live()
+    assert listing(folder) == ["live", "lock", "specs-1"]
+
+
+def busy(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
 
 
 def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:

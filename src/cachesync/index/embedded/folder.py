@@ -275,6 +275,19 @@ def _open(folder: Path) -> EmbeddedGeneration:
     return EmbeddedGeneration(folder, meta.fields, outdated=meta.fingerprint != fingerprint())
 
 
+@contextlib.contextmanager
+def _changing(folder: Path) -> Iterator[None]:
+    """Change something in a folder.
+
+    Raises:
+        IndexUnavailableError: the file system refuses it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise IndexUnavailableError(f"cannot change the index in {folder}: {error}") from error
+
+
 class _EmbeddedWriter:
     """The one writer."""
 
@@ -297,10 +310,11 @@ class _EmbeddedWriter:
         self._known = None
         self._hold.confirm()
         folder = _live(self._folder)
-        self._tidy(folder)
-        if folder is None:
-            return None
-        self._prune()
+        with _changing(self._folder):
+            self._tidy(folder)
+            if folder is None:
+                return None
+            self._prune()
         try:
             generation = _open(folder)
             generation.tidy()
@@ -366,7 +380,8 @@ class _EmbeddedWriter:
         folder = self._folder / generation.generation
         if self._building == folder:
             self._building = None
-        self._remove([folder])
+        with _changing(self._folder):
+            self._remove([folder])
 
     def promote(self, generation: Generation) -> None:
         """Point the link at a generation by one rename."""
@@ -374,11 +389,9 @@ class _EmbeddedWriter:
         folder = self._folder / generation.generation
         if not folder.is_dir():
             raise IndexUnusableError(f"{folder} is gone and can't go live")
-        try:
+        with _changing(self._folder):
             self._remove(_left_by_rollback(self._folder))
             self._point_to(folder)
-        except OSError as error:
-            raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
         self._building = None
         try:
             (folder / _BUILDING).unlink(missing_ok=True)
@@ -396,12 +409,10 @@ class _EmbeddedWriter:
                 f"no generation before the live one is kept (index.keep_generations); {self._folder.name} stays"
             )
         _open(before)
-        try:
+        with _changing(self._folder):
             held = [live] if live.name in _held(self._folder) else []  # and stays so if the link isn't changed
             self._hold_syncs(before, *held)
             self._point_to(before)
-        except OSError as error:
-            raise IndexUnavailableError(f"cannot change the index in {self._folder}: {error}") from error
         if held:
             with contextlib.suppress(OSError):  # it is done; versions that know of one name alone need this
                 self._hold_syncs(before)
@@ -442,9 +453,9 @@ class _EmbeddedWriter:
     def _tidy(self, live: Path | None) -> None:
         """Remove what interrupted writers have left."""
         for fresh in (self._fresh_link, self._fresh_held):
-            fresh.unlink(missing_ok=True)
+            _unlink(fresh)
         if live and live.is_dir():
-            (live / _BUILDING).unlink(missing_ok=True)  # it has gone live, and nobody came to say so
+            _unlink(live / _BUILDING)  # it has gone live, and nobody came to say so
         for folder in _half_removed(self._folder):
             shutil.rmtree(folder, ignore_errors=True)
         self._remove(self._unfinished())
@@ -462,9 +473,23 @@ class _EmbeddedWriter:
             if folder in (live, self._building):
                 continue
             if not folder.is_symlink() and ((folder / _META).exists() or not _foreign_files(folder)):
-                removed = folder.with_name(f"{folder.name}{_REMOVED}")
-                folder.rename(removed)
-                shutil.rmtree(removed)
+                _remove_folder(folder)
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove a generation; what of it can't be removed now is the next writer's to try, and in nobody's way."""
+    removed = folder.with_name(f"{folder.name}{_REMOVED}")
+    if not removed.exists():  # else another had this number
+        folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
+    if removed.exists():
+        _log.warning("older generations are left for the next run to remove", reason=f"{removed} can't be removed")
+
+
+def _unlink(file: Path) -> None:
+    """Remove a file if it is there: where all is read-only, even removing what isn't is refused."""
+    if os.path.lexists(file):
+        file.unlink(missing_ok=True)
 
 
 def _foreign_files(folder: Path) -> bool:
