@@ -188,6 +188,18 @@ def busy(*_: object, **__: object) -> None:
     raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
 
 
+def test_what_a_rollback_holds_is_on_the_disk_before_its_swap(
+    index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(index, PAGES)
+    with index.writer(1) as writer:
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.rollback()
+    assert listing(tmp_path / "specs") == ["live", "lock", "specs-1", "specs-2"]
+    assert index.reader().generation == "specs-2"
+
+
 def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:
     """Tantivy makes a file for its owner alone under another name, and puts it in its place; then it is shared."""
     live = tmp_path / "specs/live"

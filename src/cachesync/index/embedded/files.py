@@ -14,6 +14,22 @@ from cachesync.index.base import note_key
 _STALE_SECONDS: Final = 3600.0
 
 
+def write_whole(file: Path, fresh: Path, text: bytes) -> None:
+    """Write a file by way of a fresh one: whatever happens, it holds what it held or this, as a whole.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    try:
+        with fresh.open("wb") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 class SmallFiles:
     """The files of a folder, by their names. Each is replaced as a whole."""
 
@@ -39,14 +55,7 @@ class SmallFiles:
             self._prepare()
             self._folder.mkdir(exist_ok=True)
             self._tidy()
-            try:
-                with fresh.open("wb") as out:
-                    out.write(text)
-                    out.flush()
-                    os.fsync(out.fileno())
-                fresh.replace(file)
-            finally:
-                fresh.unlink(missing_ok=True)
+            write_whole(file, fresh, text)
         except OSError as error:
             raise IndexUnavailableError(f"cannot write {file}: {error.strerror}") from error
 

@@ -25,7 +25,7 @@ from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
 from cachesync.index.embedded import lock
-from cachesync.index.embedded.files import SmallFiles
+from cachesync.index.embedded.files import SmallFiles, write_whole
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.lock import Hold
 from cachesync.index.embedded.schema import schema
@@ -420,8 +420,8 @@ class _EmbeddedWriter:
 
     def _hold_syncs(self, *generations: Path) -> None:
         """Hold syncs while one of these is live."""
-        self._fresh_held.write_text(" ".join(each.name for each in generations))
-        self._fresh_held.replace(self._folder / _HELD)
+        names = " ".join(each.name for each in generations)
+        write_whole(self._folder / _HELD, self._fresh_held, names.encode())
 
     def _point_to(self, folder: Path) -> None:
         self._fresh_link.unlink(missing_ok=True)
