@@ -514,6 +514,14 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
         os.utime(tmp_path / "specs/notes" / name, (time.time() - age,) * 2)
     notes.put("a", b"1")
     assert listing(tmp_path / "specs/notes") == [".c.1.1", "a"]
+    for name in (".snapshot", ".d.1.1"):
+        (tmp_path / "specs/notes" / name).mkdir()
+    (tmp_path / "specs/notes/.precious").touch()
+    for name in (".snapshot", ".d.1.1", ".precious"):
+        os.utime(tmp_path / "specs/notes" / name, (0, 0))
+    notes.put("a", b"2")
+    assert notes.get("a") == b"2"
+    assert listing(tmp_path / "specs/notes") == [".c.1.1", ".d.1.1", ".precious", ".snapshot", "a"]
     shutil.rmtree(tmp_path / "specs")
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs/precious").write_text("not ours")

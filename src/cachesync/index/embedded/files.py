@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +51,7 @@ class SmallFiles:
     def put(self, key: str, text: bytes) -> None:
         """Write a file."""
         file = self._folder / note_key(key)
-        fresh = self._folder / f".{key}.{os.getpid()}.{threading.get_ident()}"  # no key begins with a dot
+        fresh = self._folder / _fresh_name(key)
         try:
             self._prepare()
             self._folder.mkdir(exist_ok=True)
@@ -61,8 +62,8 @@ class SmallFiles:
 
     def _tidy(self) -> None:
         """Remove files that were begun so long ago that nobody can be writing them still."""
-        for fresh in self._folder.glob(".*"):
-            with contextlib.suppress(FileNotFoundError):
+        for fresh in filter(_is_fresh, self._folder.iterdir()):
+            with contextlib.suppress(OSError):  # it was just removed, or is in nobody's way
                 if time.time() - fresh.stat().st_mtime > _STALE_SECONDS:
                     fresh.unlink()
 
@@ -88,3 +89,13 @@ class SmallFiles:
         except OSError as error:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
         return [name for _, name in sorted(found)]
+
+
+def _fresh_name(key: str) -> str:
+    """Return how a file is called while it is written. No key begins with a dot."""
+    return f".{key}.{os.getpid()}.{threading.get_ident()}"
+
+
+def _is_fresh(file: Path) -> bool:
+    """Tell whether a file is called so; others' files are left alone."""
+    return re.fullmatch(r"\.[^.]+\.\d+\.\d+", file.name) is not None
