@@ -1,10 +1,12 @@
 """The web server: what it answers, and that no client can hold it up."""
 
+import gc
 import http.client
 import json
 import signal
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -311,3 +313,45 @@ def test_a_request_is_bounded(request_text: str, start: Start) -> None:
         except ConnectionResetError:
             return
     assert answer == b"HTTP/1.1 400"
+
+
+POST = b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "answer"),
+    [
+        (b"no HTTP\r\n\r\n", b"", b"HTTP/1.1 400"),
+        (POST + b"no chunk\r\n", b"", b"HTTP/1.1 400"),
+        (POST, b"no chunk\r\n", b""),
+        (POST, b"0\r\n\r\nno HTTP\r\n\r\n", b"HTTP/1.1 400"),
+    ],
+    ids=["at once", "body with its request", "body after the answer", "after the body"],
+)
+def test_what_is_no_http_is_refused_and_forgotten(
+    first: bytes, second: bytes, answer: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forgotten at once: nothing of it waits until garbage is collected."""
+    gone = threading.Event()
+
+    class Watched(service_http._Connection):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            weakref.finalize(self, gone.set)
+
+    monkeypatch.setattr(service_http, "_Connection", Watched)
+    server = start()
+    gc.collect()
+    gc.disable()
+    try:
+        with socket.create_connection(address(server), timeout=20) as client:
+            client.sendall(first)
+            if second:
+                with http.client.HTTPResponse(client) as whole:
+                    whole.begin()
+                    assert (whole.status, bool(whole.read())) == (405, True)
+                client.sendall(second)
+            assert client.recv(12) == answer
+        assert gone.wait(20)
+    finally:
+        gc.enable()

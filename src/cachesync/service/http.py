@@ -15,6 +15,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
 
+import h11
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
@@ -24,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cachesync import __version__
 from cachesync.errors import UsageError
@@ -213,16 +214,18 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP. A request whose body it was in gets no other answer, and none where one has begun."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is not None and (cycle.more_body or not cycle.response_complete):
-            cycle.disconnected = True
-            if cycle.response_started:
+        error = sys.exception()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        try:
+            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+                super().send_400_response(msg)
+            else:
                 self.transport.close()
-                return
-        super().send_400_response(msg)
-        if error := sys.exception():
-            # h11's errors and their frames hold each other, and so all that was received, until garbage is collected.
-            error.__traceback__ = None
+        finally:
+            if error:
+                # h11's errors and their frames hold each other, and so all that was received, until they are collected.
+                error.__traceback__ = None
 
     def on_response_complete(self) -> None:
         self._limit.cancel()
