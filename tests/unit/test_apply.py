@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cachesync.index.base import Remembered
@@ -12,9 +13,10 @@ from cachesync.search.request import Request
 from cachesync.sync import turn
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
+from cachesync.sync.passes import partial_pass
 from cachesync.sync.plan import plan
-from cachesync.sync.report import Report
-from cachesync.sync.scan import Source, scan
+from cachesync.sync.report import Report, SpecCounts
+from cachesync.sync.scan import Source, root_of, scan
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -109,3 +111,21 @@ def test_what_a_dead_writer_may_have_under_way_is_written_again(
     assert [([each.id for each in change.puts], change.deletes) for change in changes] == [
         (["develop/a/h1"], ["develop/a/h99"])
     ]
+
+
+def test_what_is_pending_is_compared_with_all_that_was_written(
+    source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may not find yet what the ledger's last state tells of: here one of ten documents."""
+    path = path_of("a")
+    documents = list(index.reader().documents(path))
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        known = live.remembered([path])[path]
+        pending = known._replace(record=msgspec.structs.replace(known.record, pending=True), digests={})
+        monkeypatch.setattr(live, "remembered", lambda _pages: {path: pending})
+        monkeypatch.setattr(live, "documents", lambda _page: iter(documents[:1]))
+        monkeypatch.setattr(live, "refresh", lambda: monkeypatch.setattr(live, "documents", lambda _: iter(documents)))
+        report = partial_pass(live, source, Guard(0.5), lambda _page: None, [path], root_of(source))
+    assert (report.pages.updated, report.specs) == (1, SpecCounts())

@@ -108,14 +108,17 @@ _LOOKUP_FOLDERS: Final = 250
 
 
 def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageRecord]:
-    """Return what the ledger has of the pages at some paths, in its last state."""
+    """Return what the ledger has of the pages at some paths, in its last state.
+
+    Folders, and the documents of pages that are pending, are searched for, and a search lags behind.
+    """
     pages = [path for path in paths if not path.endswith("/")]
     records: dict[str, PageRecord] = {}
     for start in range(0, len(pages), _LOOKUP_PAGES):
         known = index.remembered(pages[start : start + _LOOKUP_PAGES])
         records |= {page: remembered.record for page, remembered in known.items()}
     folders = [path for path in paths if path.endswith("/")]
-    if folders:
+    if folders or any(record.pending for record in records.values()):
         index.refresh()
     for start in range(0, len(folders), _LOOKUP_FOLDERS):
         below = folders[start : start + _LOOKUP_FOLDERS]
