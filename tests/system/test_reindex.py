@@ -268,6 +268,23 @@ def test_verify_compares_problem_pages_with_their_last_good_state(sandbox: Sandb
     assert (found["differing"], found["specs"], len(found["problems"])) == ([], 1, 1)
 
 
+def test_a_repair_says_which_documents_only_a_mended_page_puts_right(sandbox: Sandbox) -> None:
+    good = {name: page(entry("1", target="zen4"), entry("2"), entry("3"), title=name) for name in ("a", "b")}
+    for name, data in good.items():
+        put(sandbox.root, data, name)
+    sandbox.run("sync")
+    put(sandbox.root, b"broken", "b")
+    sandbox.run("sync", expect=1)
+    damage(sandbox)
+    said = sandbox.run("verify", "--repair", expect=1).stdout
+    assert "repaired, but for the documents of 1 page that can't be used" in said
+    assert sandbox.json("verify", expect=1)["differing"] == []
+    put(sandbox.root, good["b"], "b")
+    sandbox.run("sync")
+    assert sandbox.documents() == sandbox.rendered()
+    sandbox.run("verify")
+
+
 def test_a_repair_that_would_lose_too_much_is_refused(sandbox: Sandbox) -> None:
     for number in range(4):
         put(sandbox.root, page(entry("1"), title=f"p{number}"), f"p{number}")

@@ -54,4 +54,12 @@ def _print(verdict: Verdict, repair: bool) -> None:
         f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"
     )
     if verdict.differing:
-        click.echo("repaired" if repair else "to repair: cachesync verify --repair")
+        click.echo(_repaired(verdict) if repair else "to repair: cachesync verify --repair")
+
+
+def _repaired(verdict: Verdict) -> str:
+    unusable = {problem.page for problem in verdict.problems}.intersection(verdict.differing)
+    if not unusable:
+        return "repaired"
+    pages = plural(len(unusable), "page")
+    return f"repaired, but for the documents of {pages} that can't be used: mending the page puts them right"

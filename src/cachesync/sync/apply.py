@@ -228,9 +228,14 @@ class Apply:
         self, todo: Todo, signature: Signature, problem: Problem, settled: bool = False, digest: str | None = None
     ) -> _Look:
         """The page can't be used: its earlier documents stay, and the record says why."""
-        carried = self._carried_over(
-            todo, signature=signature, settled=settled, digest=digest, problem=problem.message, line=problem.line
-        )
+        changes: dict[str, Any] = {
+            "signature": signature,
+            "settled": settled,
+            "digest": digest,
+            "problem": problem.message,
+            "line": problem.line,
+        }
+        carried = self._carried_over(todo, **changes)
         if carried:
             return carried
         record = todo.record or PageRecord(
@@ -241,17 +246,7 @@ class Apply:
             tag=tag_of(todo.page),
             synced="",
         )
-        specs = len(self._there(todo)[0]) if todo.damaged else record.specs
-        return self._record_only(
-            todo,
-            record,
-            signature=signature,
-            settled=settled,
-            digest=digest,
-            specs=specs,
-            problem=problem.message,
-            line=problem.line,
-        )
+        return self._as_found(todo, record, **changes) if todo.damaged else self._record_only(todo, record, **changes)
 
     def _carried_over(self, todo: Todo, **changes: Any) -> _Look | None:
         """Take a page that can't be used now from the generation that is to be replaced, if it has documents there."""
@@ -278,18 +273,28 @@ class Apply:
 
     def _record_only(self, todo: Todo, record: PageRecord, **changes: Any) -> _Look:
         """Keep a page's documents and change what the ledger says of it, if anything does change."""
-        after = msgspec.structs.replace(record, pending=False, **changes)
+        after = msgspec.structs.replace(record, **changes)
         writes = after != todo.record
         after.synced = self._synced
-        if not writes or not todo.damaged:
-            before = self._before(todo)[0] if writes else {}
-            return _Look(PageChange(todo.page, [], [], todo.record, after, before), "unchanged", writes=writes)
+        before = self._before(todo)[0] if writes else {}
+        return _Look(PageChange(todo.page, [], [], todo.record, after, before), "unchanged", writes=writes)
+
+    def _as_found(self, todo: Todo, record: PageRecord, **changes: Any) -> _Look:
+        """Keep the documents that a page really has, and let the ledger say which they are.
+
+        Nobody can tell what they should be; when the page is mended it is compared with what they are.
+        """
+        documents, strays = self._there(todo)
+        there = digests(documents)
+        remembered = self._remembered.get(todo.page)
+        after = msgspec.structs.replace(record, pending=False, specs=len(there), **changes)
+        writes = after != todo.record or remembered is None or remembered.digests != there or bool(strays)
+        after.synced = self._synced
         start = document_id(todo.page, "")
-        documents, strays = _stored(self._index, todo.page) if self._index else ({}, [])
         under_way = self._under_way(todo)
         puts = [Put(start + key, source, fresh=False) for key, source in documents.items() if key in under_way]
         deletes = [*(start + key for key in under_way if key not in documents), *strays]
-        return _Look(PageChange(todo.page, puts, deletes, todo.record, after, digests(documents)), "unchanged")
+        return _Look(PageChange(todo.page, puts, deletes, todo.record, after, there), "unchanged", writes=writes)
 
     def _before(self, todo: Todo) -> tuple[Digests, list[str]]:
         """Return the digests of the documents that the index has, or may have in a moment, and strays."""
@@ -297,8 +302,8 @@ class Apply:
         known = remembered.digests if remembered else {}
         if not todo.damaged:
             return known, []
-        there, strays = self._there(todo)
-        return {**dict.fromkeys(known, b""), **there, **dict.fromkeys(self._under_way(todo), b"")}, strays
+        documents, strays = self._there(todo)
+        return {**dict.fromkeys(known, b""), **digests(documents), **dict.fromkeys(self._under_way(todo), b"")}, strays
 
     def _under_way(self, todo: Todo) -> Digests:
         """Return the documents that a writer who died may have sent, and that may arrive only now.
@@ -308,10 +313,9 @@ class Apply:
         remembered = self._remembered.get(todo.page)
         return remembered.digests if remembered and remembered.record.pending else {}
 
-    def _there(self, todo: Todo) -> tuple[Digests, list[str]]:
-        """Return the digests of the documents that are really there, whatever the ledger says, and strays."""
-        documents, strays = _stored(self._index, todo.page) if self._index else ({}, [])
-        return digests(documents), strays
+    def _there(self, todo: Todo) -> tuple[Rendered, list[str]]:
+        """Return the documents that are really there, whatever the ledger says, and strays."""
+        return _stored(self._index, todo.page) if self._index else ({}, [])
 
 
 def _stored(index: Reader, page: str) -> tuple[Rendered, list[str]]:

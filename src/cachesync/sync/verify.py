@@ -29,13 +29,14 @@ class Verdict(msgspec.Struct):
     extra: int = 0
     """Documents that it holds and shouldn't."""
     different: int = 0
-    """Documents that aren't as their page says."""
+    """Documents that aren't as their page says; of a page that can't be used, as the ledger says."""
     ledger: int = 0
     """Pages of which the ledger says something else than is so."""
     differing: list[str] = []
     """The pages with any of these."""
     problems: list[Problem] = []
-    """Pages that can't be used; their documents are compared with those of their last good state."""
+    """Pages that can't be used. What their documents should be nobody can tell: they are compared with what the ledger
+    says of them, which is their last good state, or else what a repair has found there."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
@@ -126,7 +127,7 @@ def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: 
 
 
 def _expected(verdict: Verdict, side: _Side, source: Source, found: Scan) -> Rendered | None:
-    """Return what the index should hold of a page; None: what it held before."""
+    """Return what the index should hold of a page; None: nobody can tell, but the ledger knows what it held."""
     if side.entry is None:
         return {} if found.covers(side.page) else None
     match read(source, side.entry):

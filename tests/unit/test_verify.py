@@ -1,0 +1,104 @@
+"""What verify finds, and what repairing does about it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cachesync.index.base import PageChange, Put, Reader, Stored
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.pages.pattern import Pattern
+from cachesync.sync import turn
+from cachesync.sync.apply import Apply
+from cachesync.sync.guard import Guard
+from cachesync.sync.plan import plan
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Source, scan
+from cachesync.sync.verify import Verdict, verify
+from tests.support.pages import entry, page, path_of, put
+
+PATH = path_of("a")
+GOOD = page(entry("h1"), entry("h2"), title="a")
+BROKEN = b"broken"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    put(tmp_path / "root", GOOD, "a")
+    return Source(tmp_path / "root", Pattern(("_cache/**/specs.md",)), 1_000_000)
+
+
+@pytest.fixture
+def index(tmp_path: Path, source: Source) -> EmbeddedIndex:
+    index = EmbeddedIndex(tmp_path / "index", "specs")
+    repair(source, index)
+    return index
+
+
+def repair(source: Source, index: EmbeddedIndex, *suspects: str) -> Report:
+    with index.writer(1) as writer:
+        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
+
+
+def alter(index: EmbeddedIndex) -> None:
+    """Change a document so that the ledger doesn't know."""
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        record, known = live.remembered([PATH])[PATH]
+        (one, _) = live.documents(PATH)
+        altered = Put(one.id, one.source.replace(b"ubuntu", b"debian"), fresh=False)
+        assert list(live.write([PageChange(PATH, [altered], [], record, record, known)]))
+
+
+def found(verdict: Verdict) -> tuple[int, int, int, int, int]:
+    return verdict.missing, verdict.extra, verdict.different, verdict.ledger, len(verdict.problems)
+
+
+def test_what_was_altered_is_repaired(source: Source, index: EmbeddedIndex) -> None:
+    alter(index)
+    verdict = verify(source, index.reader())
+    assert (found(verdict), verdict.differing) == ((0, 0, 1, 0, 0), [PATH])
+    assert repair(source, index, PATH).specs.updated == 1
+    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 0)
+
+
+def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mended(
+    source: Source, index: EmbeddedIndex
+) -> None:
+    put(source.root, BROKEN, "a")
+    repair(source, index)
+    alter(index)
+    assert found(verify(source, index.reader())) == (0, 0, 1, 0, 1)
+    repair(source, index, PATH)
+    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 1)
+    put(source.root, GOOD, "a")
+    assert repair(source, index).specs.updated == 1
+    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 0)
+
+
+def test_a_broken_page_that_is_as_remembered_is_left_alone(source: Source, index: EmbeddedIndex) -> None:
+    put(source.root, BROKEN, "a")
+    repair(source, index)
+    assert not list(suspected(source, index.reader()))
+
+
+def test_the_record_of_a_broken_page_doesnt_contradict_itself(
+    source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late request may change the documents at any time."""
+    put(source.root, BROKEN, "a")
+    reader = index.reader()
+    one, other = reader.documents(PATH)
+    answers: list[list[Stored]] = [[one], [one, other]]
+    monkeypatch.setattr(reader, "documents", lambda _page: iter(answers.pop(0)))
+    (change,) = suspected(source, reader)
+    assert change.record
+    assert change.record.specs == len(change.digests) == 1
+
+
+def suspected(source: Source, reader: Reader) -> Iterator[PageChange]:
+    """What a pass would do that looks at the documents of the page."""
+    files = scan(source)
+    todo = plan(files, reader.records(), reader.counts(), {PATH})
+    return Apply(source, reader, files, todo, Guard(0.5), {}).changes()
