@@ -16,8 +16,8 @@ from msgspec import UNSET, Meta, UnsetType
 from cachesync.pages.page import Page, Problem, identity
 from cachesync.pages.version import INFINITY_VERSION, version_key
 
-RENDER_VERSION: Final = 3
-"""Raise it when the same page gives other documents, or the same document another digest or other words, than before.
+RENDER_VERSION: Final = 2
+"""Raise it when the same page gives other documents, or the same document another digest, than before.
 
 Indices made by an older one are then refilled.
 """
@@ -86,9 +86,12 @@ FIELDS: Final = {name: _field(name, hint) for name, hint in get_type_hints(Docum
 """The fields of a document by name."""
 
 
-def fingerprint() -> str:
-    """Return a digest of all that makes documents and index what they are; an index of another one is refilled."""
-    parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values()]
+def fingerprint(*more: str) -> str:
+    """Return a digest of all that makes documents and index what they are; an index of another one is refilled.
+
+    ``more`` is what an engine does by itself.
+    """
+    parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values(), *more]
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 

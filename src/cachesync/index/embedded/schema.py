@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import tantivy
 
+from cachesync import documents
 from cachesync.documents import FIELDS
 from cachesync.index.base import PageChange, Put, Remembered
 from cachesync.ledger import Digests, PageRecord
@@ -24,6 +25,11 @@ _WORDS: Final = "words"
 
 _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
+
+
+def fingerprint() -> str:
+    """Return the fingerprint of documents, with how their text is split: Elasticsearch does that by itself."""
+    return documents.fingerprint(WORD)
 
 
 def schema() -> tantivy.Schema:
