@@ -299,8 +299,10 @@ def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -
 _VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
 
 
-def _expand(value: Mapping | Sequence, environment: Environment[str, str], file: Path, mistakes: list[str]) -> None:
-    """Put the environment's values for ``${VAR}`` and ``${VAR:-default}``, in place."""
+def _expand(
+    value: Mapping | Sequence, environment: Environment[str, str], file: Path, mistakes: list[str], *path: str
+) -> None:
+    """Put the environment's values for ``${VAR}`` and ``${VAR:-default}``, in place; ``path`` leads to ``value``."""
 
     def text_of(match: re.Match[str]) -> str:
         set_value = environment.get(match["name"])
@@ -311,15 +313,20 @@ def _expand(value: Mapping | Sequence, environment: Environment[str, str], file:
     items: list[tuple[Any, Value]] = list(value.items() if isinstance(value, Mapping) else enumerate(value))
     for key, item in items:
         if isinstance(item, Mapping | Sequence):
-            _expand(item, environment, file, mistakes)
+            _expand(item, environment, file, mistakes, *path, str(key))
         elif item is not None:
             try:
                 if "${" in _VARIABLE.sub("", item):
                     mistakes.append(f"{file}:{value.lines[key]}: a '${{' without its end: expected ${{NAME}}")
                 value[key] = _VARIABLE.sub(text_of, item)
             except KeyError as error:
-                line = value.lines[key]
-                mistakes.append(f"{file}:{line}: {error.args[0]} is not set in the environment and has no default")
+                # A secret may have a ${ of its own, and so may one whose key is misspelt.
+                section, name = (*path, str(key), "")[:2]
+                told = _field(section, name) is not None and not _is_secret(section, name)
+                variable = error.args[0] if told else "a variable"
+                mistakes.append(
+                    f"{file}:{value.lines[key]}: {variable} is not set in the environment and has no default"
+                )
 
 
 _Overrides = dict[tuple[str, str], Value]
@@ -345,12 +352,14 @@ def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Over
 
 
 def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:
-    """Lay the environment over the file. A key without a value (``reindex:``) is a key left out."""
+    """Lay the environment over the file. A key of ours without a value (``reindex:``) is a key left out."""
     values: dict[str, Any] = {}
     for section, keys in tree.items():
         if isinstance(keys, Mapping):
-            values[section] = {key: value for key, value in keys.items() if value is not None}
-        elif keys is not None:
+            values[section] = {
+                key: value for key, value in keys.items() if value is not None or _field(section, key) is None
+            }
+        elif keys is not None or _section(section) is None:
             values[section] = keys
     for (section, key), value in overrides.items():
         keys = values.setdefault(section, {})
@@ -379,13 +388,21 @@ def _kind(value: object) -> str:
     return "a text" if isinstance(value, str) else yamltext.describe(value)
 
 
+def _name_in(key: str) -> str:
+    """Return what may be a name in a key that isn't ours. A secret follows where a colon has no blank behind it."""
+    name = re.split(r"[^\w-]", key, maxsplit=1)[0]
+    return name if name == key else f"{name}…"
+
+
 def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path | None) -> str:
     """Say one of pydantic's errors with its key, value, file and line."""
     section, key = ([str(step) for step in error["loc"]] + ["", ""])[:2]
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         known = (_section(section) or Config) if key else Config
-        message = f"no such key; expected one of {', '.join(known.model_fields)}"
+        section, key = (section, _name_in(key)) if key else (_name_in(section), "")
+        why = " (a colon needs a blank behind it)" if (key or section).endswith("…") else ""
+        message = f"no such key{why}; expected one of {', '.join(known.model_fields)}"
     elif error["type"] == "model_type":
         message = f"expected keys below it, found {_kind(error['input'])}"
     elif not _is_secret(section, key) and not key.endswith("url"):  # people put passwords into addresses

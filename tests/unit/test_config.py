@@ -120,6 +120,17 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
     [
         ("pages:\n  [\n", "cachesync.yml:3: broken YAML"),
         ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a text"),
+        (
+            "index: {password:canary, name: a}",
+            "cachesync.yml:1: index.password…: no such key (a colon needs a blank",
+        ),
+        ("index: {password:canary: x}", "cachesync.yml:1: index.password…: no such key (a colon needs a blank"),
+        ("index: {password=canary}", "cachesync.yml:1: index.password…: no such key"),
+        ("index: {password canary}", "cachesync.yml:1: index.password…: no such key"),
+        ("{index:password:canary, log: {}}", "cachesync.yml:1: index…: no such key (a colon needs a blank"),
+        ("index: {rooot: }", "cachesync.yml:1: index.rooot: no such key; expected one of url, name"),
+        ("indexx:", "cachesync.yml:1: indexx: no such key; expected one of pages, watch"),
+        ("index:\n  password: a${canary}b", "cachesync.yml:2: a variable is not set in the environment and has no"),
         ("- a", "cachesync.yml:1: expected sections like 'pages:', found a list"),
         ("index: {url: 'ftp://x'}", "index.url: expected http(s)://HOST:PORT, several of those, or one embedded:DIR"),
         ("index: {url: ['embedded:a', 'embedded:b']}", "index.url: expected"),
@@ -194,6 +205,12 @@ def test_secrets_are_not_told(tmp_path: Path) -> None:
     config = load(written(tmp_path, "index: {api_key: canary}"), {}).config
     assert "canary" not in repr(config)
     assert "canary" not in config.model_dump_json()
+
+
+def test_a_variable_of_a_secret_whose_key_is_misspelt_is_not_told(tmp_path: Path) -> None:
+    told = mistakes(tmp_path, "index:\n  pasword: a${canary}b\nkibanna:\n  api_key: ['${canary}']\nkibana: ${canary}")
+    assert [line for line in told if "a variable is not set" in line]
+    assert "canary" not in "".join(told)
 
 
 def test_every_key_is_documented_with_its_default() -> None:
