@@ -172,6 +172,19 @@ def test_trouble_ends_with_a_reload_that_ends_its_cause(elastic: Sandbox) -> Non
         assert service.status()["trouble"] is None
 
 
+def test_trouble_with_the_root_ends_with_a_reload_too(embedded: Sandbox) -> None:
+    write_tree(embedded.root, 3, 5)
+    with Service(embedded) as service:
+        service.caught_up()
+        embedded.root = embedded.root.rename(embedded.folder / "elsewhere")
+        until(lambda: service.status()["trouble"], "the trouble")
+        embedded.configure()
+        service.reload()
+        until(lambda: service.status()["in_sync"], "the index to be in line")
+        assert service.status()["trouble"] is None
+        assert service.status()["lag_seconds"] == 0
+
+
 @contextlib.contextmanager
 def behind(elastic: Sandbox, deed: Deed) -> Iterator[Proxy]:
     """Put a proxy before the server."""

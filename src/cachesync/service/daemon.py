@@ -97,6 +97,7 @@ class Daemon:
                 with self._state.changing():
                     self._state.role = "serving"
                     self._state.holder = holder
+                self._state.troubled(None, time.monotonic())  # whoever served before had it, and isn't there to end it
                 _log.info("serving the index", url=self._index.url)
                 systemd.status(f"serving {self._index.url}")
                 self._vitals.answered(SERVICE, self._index.url)
