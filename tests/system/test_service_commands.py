@@ -351,3 +351,17 @@ def test_a_service_that_is_killed_at_any_moment_loses_nothing(sandbox: Sandbox, 
         "problems": [],
         "repaired": False,
     }
+
+
+def test_consent_ends_the_trouble_that_asked_for_it(embedded: Sandbox) -> None:
+    """At once, and not with the next rescan."""
+    write_tree(embedded.root, 2, 5)
+    with Service(embedded, CACHESYNC_WATCH__RESCAN_INTERVAL="1h") as service:
+        service.caught_up()
+        for tag in (embedded.root / "_cache").iterdir():
+            tag.rename(embedded.folder / f"gone-{tag.name}")
+        (embedded.index / embedded.name / "live/meta.json").unlink()
+        until(lambda: "--allow-mass-delete" in str(service.status()["trouble"]), "the guard to stop it")
+        embedded.run("sync", "--allow-mass-delete")
+        assert service.status()["trouble"] is None
+        assert service.status()["in_sync"]

@@ -184,8 +184,10 @@ class Serving:
             _log.exception("a defect of cachesync: please report it", job=job.name)
             self._failed(job, DefectError.of(error))
         else:
-            for name in list(self._failing) if job.name == "whole" else [job.name]:  # a whole pass mends all
-                self._recovered(name)
+            if job.name == "whole":
+                self._all_recovered()
+            else:
+                self._recovered(job.name)
 
     def _failed(self, job: _Job, error: CachesyncError) -> None:
         self._dirty.put_back()
@@ -210,6 +212,11 @@ class Serving:
             self._vitals.answered(SERVICE, self._state.url)
             self._state.troubled(None, time.monotonic())
             _log.info("going on")
+
+    def _all_recovered(self) -> None:
+        """A whole pass mends all, also one that a command has asked for."""
+        for name in list(self._failing):
+            self._recovered(name)
 
     def _look_at_everything(self) -> None:
         """Do nothing more but a whole pass, which is due now."""
@@ -284,6 +291,7 @@ class Serving:
         if judged:
             self._blindness.rescan_ended({*report.news} - {*held, *report.held})
         self._look_again(report)
+        self._all_recovered()
         return report
 
     def _nothing_live(self, report: Report) -> CachesyncError:
