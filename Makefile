@@ -16,10 +16,10 @@ run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change no
 	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
 
 test: $(BIN)/.test ## run all tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 test-es8: $(ES8)/.test ## run the contract suite with the client and the server of Elasticsearch 8.19, secured too
-	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 2 \
+	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 3 \
 	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
 
 hostile: $(BIN)/.test ## try for about 20 minutes to break each promise (docs/promises.md)

@@ -420,7 +420,7 @@ DEFECTS: Final = (
         3,
         "sync/scan.py",
         "        self.found.unread[path] = gone\n        if not gone:",
-        "        if not gone:",
+        "        if gone:\n            self.found.unread[path] = gone\n        else:",
         (_WORLD,),
     ),
     Defect(

@@ -34,12 +34,12 @@ class Trend(NamedTuple):
     def verdict(self, allowed: float) -> str:
         """Tell whether it rose by more than is allowed.
 
-        It grows if that also is more than noise. It is flat only where noise is no more than what is allowed: then
-        hardly one in twenty that really rise by twice as much as is allowed are taken for flat.
+        It grows if that also is more than noise. It is flat only where it is no more than allowed even if all of the
+        noise is on its side: hardly one in twenty that really rise by more than is allowed are taken for flat.
         """
         if self.rise > max(allowed, self.noise):
             return GROWS
-        return FLAT if self.noise <= allowed else UNKNOWN
+        return FLAT if self.rise + self.noise <= allowed else UNKNOWN
 
     @property
     def slope(self) -> float:

@@ -147,7 +147,7 @@ def edited(draw: st.DrawFn, node: Any, odd: st.SearchStrategy[Any]) -> Any:
         case "in a mapping":
             return Pairs([("a", node)])
         case "first" if isinstance(node, list) and node:
-            return node[0]
+            return node[0][1] if isinstance(node, Pairs) else node[0]
         case "text":
             return json_text(node)[:200]
         case _:

@@ -47,7 +47,7 @@ def test_samples_that_are_as_those_before_them_tell_no_more_than_one() -> None:
 
 
 @pytest.mark.parametrize(("leak", "least"), [(0.0, 0.0), (1.0, 0.3), (2.0, 0.94)])
-def test_what_is_flat_rose_by_less_than_twice_what_is_allowed(leak: float, least: float) -> None:
+def test_what_is_flat_rose_by_no_more_than_what_is_allowed(leak: float, least: float) -> None:
     """As a soak of 20 minutes measures memory at rest; ``leak`` is a share of what is allowed, 12 of 150."""
     random_ = random.Random(1)
     verdicts = []
@@ -55,8 +55,8 @@ def test_what_is_flat_rose_by_less_than_twice_what_is_allowed(leak: float, least
         samples = [(25.0 * at, 150 + leak * 12 * at / 36 + random_.gauss(0, 8)) for at in range(-12, 37)]
         verdicts.append(trend(samples).verdict(allowed=12))
     assert verdicts.count(GROWS) >= least * len(verdicts)
-    assert leak or verdicts.count(FLAT) > 0.8 * len(verdicts)
-    assert leak < 2 or verdicts.count(FLAT) < 0.05 * len(verdicts)
+    assert leak or verdicts.count(FLAT) > 0.7 * len(verdicts)
+    assert not leak or verdicts.count(FLAT) < 0.05 * len(verdicts)
 
 
 @pytest.mark.parametrize("at", range(5, 14))

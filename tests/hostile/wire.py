@@ -177,7 +177,7 @@ class Weather:
             with contextlib.suppress(Cut):  # the server is away by then
                 self.send(request)
 
-        thread = threading.Thread(target=deliver)
+        thread = threading.Thread(target=deliver, daemon=True)
         with self._lock:
             thread.start()
             self._late.append(thread)

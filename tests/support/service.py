@@ -168,6 +168,15 @@ class Service:
             self.kill()
 
 
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 class Watchdog:
     """The socket on which systemd hears that a service goes on."""
 

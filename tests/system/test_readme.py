@@ -17,6 +17,7 @@ import click
 
 from cachesync.cli import cachesync
 from tests.support.sandbox import Sandbox
+from tests.support.service import children
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -58,10 +59,6 @@ def test_its_first_example_prints_what_it_shows(embedded: Sandbox) -> None:
     for shown in blocks("`make run` prints")[0].splitlines():
         assert same(shown) in lines, printed
     assert "Traceback" not in printed
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def same(line: str) -> str:

@@ -166,20 +166,21 @@ class _ElasticWriter:
         """The live generation, when it was last looked at."""
         self._building: Names | None = None
         """What must not be removed, though it was never live."""
-        self._told: tuple[str, str] | None = None
-        """Why the index can't be used, and which."""
+        self._told: str | None = None
+        """The index of which was told that it can't be used."""
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
         self._known = None
         catalog = self._tidied(look(self._connection, self._name))
         if catalog.live is None:
-            if any(catalog.aliases.values()):
-                self._unusable("the aliases don't point to one generation; the index is built anew", self._name)
+            if any(catalog.aliases.values()) and self._is_news(self._name):
+                _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
             return None
         live = catalog.generations[catalog.live]
         if not live.is_whole:
-            self._unusable("the index can't be used and is built anew", live.names.specs)
+            if self._is_news(live.names.specs):
+                _log.warning("the index can't be used and is built anew", index=live.names.specs)
             return None
         self._told = None
         generation = _opened(self._connection, live, self._lease)
@@ -187,11 +188,10 @@ class _ElasticWriter:
         self._known = live.names
         return generation
 
-    def _unusable(self, what: str, index: str) -> None:
-        """Tell once why the index can't be used, though it may take more than one try until another is there."""
-        if self._told != (what, index):
-            _log.warning(what, index=index)
-        self._told = what, index
+    def _is_news(self, unusable: str) -> bool:
+        """Tell whether nobody was told yet that an index can't be used; it may take tries until another is there."""
+        before, self._told = self._told, unusable
+        return before != unusable
 
     def intact(self) -> bool:
         """Ask whether both public aliases, and they alone, point to the live generation."""
