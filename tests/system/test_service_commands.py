@@ -365,3 +365,17 @@ def test_consent_ends_the_trouble_that_asked_for_it(embedded: Sandbox) -> None:
         embedded.run("sync", "--allow-mass-delete")
         assert service.status()["trouble"] is None
         assert service.status()["in_sync"]
+
+
+def test_a_rollback_ends_the_trouble_with_what_it_goes_back_from(embedded: Sandbox) -> None:
+    write_tree(embedded.root, 2, 5)
+    with Service(embedded, CACHESYNC_WATCH__RESCAN_INTERVAL="1h") as service:
+        service.caught_up()
+        embedded.run("reindex")
+        for tag in (embedded.root / "_cache").iterdir():
+            tag.rename(embedded.folder / f"gone-{tag.name}")
+        (embedded.index / embedded.name / "live/meta.json").unlink()
+        until(lambda: "--allow-mass-delete" in str(service.status()["trouble"]), "the guard to stop it")
+        embedded.run("rollback")
+        assert service.status()["held_after_rollback"]
+        assert service.status()["trouble"] is None

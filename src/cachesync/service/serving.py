@@ -184,10 +184,7 @@ class Serving:
             _log.exception("a defect of cachesync: please report it", job=job.name)
             self._failed(job, DefectError.of(error))
         else:
-            if job.name == "whole":
-                self._all_recovered()
-            else:
-                self._recovered(job.name)
+            self._recovered(job.name)
 
     def _failed(self, job: _Job, error: CachesyncError) -> None:
         self._dirty.put_back()
@@ -214,7 +211,7 @@ class Serving:
             _log.info("going on")
 
     def _all_recovered(self) -> None:
-        """A whole pass mends all, also one that a command has asked for."""
+        """A whole pass mends all, and so does a rollback, whoever has asked for it."""
         for name in list(self._failing):
             self._recovered(name)
 
@@ -597,6 +594,7 @@ class Serving:
             self._state.rolled_back = self._state.caught_up = True
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
         self._pulse_at = time.monotonic() + PULSE_SECONDS
+        self._all_recovered()
 
 
 def tell_queue(dirty: Dirty, state: State) -> None:
