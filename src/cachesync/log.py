@@ -135,3 +135,19 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
     for name, value in values.items():
         text = printable(str(value))
         yield f'{name}="{text}"' if not text or " " in text else f"{name}={text}"
+
+
+class Once:
+    """Keeps what takes several tries from being told with each of them."""
+
+    def __init__(self) -> None:
+        self._told: str | None = None
+
+    def is_news(self, what: str) -> bool:
+        """Tell whether this isn't what was told last, and note that it is told now."""
+        before, self._told = self._told, what
+        return before != what
+
+    def over(self) -> None:
+        """What was told is so no more; if it comes again it is news."""
+        self._told = None

@@ -17,7 +17,7 @@ from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.state import ElasticNotes, StateIndex
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
-from cachesync.log import get_logger
+from cachesync.log import Once, get_logger
 
 _log = get_logger()
 
@@ -166,32 +166,27 @@ class _ElasticWriter:
         """The live generation, when it was last looked at."""
         self._building: Names | None = None
         """What must not be removed, though it was never live."""
-        self._told: str | None = None
-        """The index of which was told that it can't be used."""
+        self._told = Once()
+        """Which index can't be used."""
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
         self._known = None
         catalog = self._tidied(look(self._connection, self._name))
         if catalog.live is None:
-            if any(catalog.aliases.values()) and self._is_news(self._name):
+            if any(catalog.aliases.values()) and self._told.is_news(self._name):
                 _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
             return None
         live = catalog.generations[catalog.live]
         if not live.is_whole:
-            if self._is_news(live.names.specs):
+            if self._told.is_news(live.names.specs):
                 _log.warning("the index can't be used and is built anew", index=live.names.specs)
             return None
-        self._told = None
+        self._told.over()
         generation = _opened(self._connection, live, self._lease)
         generation.refresh()
         self._known = live.names
         return generation
-
-    def _is_news(self, unusable: str) -> bool:
-        """Tell whether nobody was told yet that an index can't be used; it may take tries until another is there."""
-        before, self._told = self._told, unusable
-        return before != unusable
 
     def intact(self) -> bool:
         """Ask whether both public aliases, and they alone, point to the live generation."""

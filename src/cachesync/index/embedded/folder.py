@@ -30,7 +30,7 @@ from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_erro
 from cachesync.index.embedded.lock import Hold
 from cachesync.index.embedded.schema import fingerprint, schema
 from cachesync.index.generations import left_by_rollback, to_keep
-from cachesync.log import get_logger
+from cachesync.log import Once, get_logger
 
 _log = get_logger()
 
@@ -302,8 +302,8 @@ class _EmbeddedWriter:
         """The live generation, when it was last looked at."""
         self._building: Path | None = None
         """What must not be removed, though it was never live."""
-        self._unusable: str | None = None
-        """Why the live generation can't be used, as it was last told."""
+        self._told = Once()
+        """Why the live generation can't be used."""
 
     def live(self) -> Generation | None:
         """Open the live generation."""
@@ -319,11 +319,10 @@ class _EmbeddedWriter:
             generation = _open(folder)
             generation.tidy()
         except IndexUnusableError as error:
-            if self._unusable != str(error):  # which takes more than one try where it can't be built for now
+            if self._told.is_news(str(error)):
                 _log.warning("the index can't be used and is built anew", reason=str(error))
-            self._unusable = str(error)
             return None
-        self._unusable = None
+        self._told.over()
         self._known = folder
         return generation
 
