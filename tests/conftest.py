@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support import elasticsearch
 from tests.support.secured import Secured, Security, roles
 
 _RUN = "CACHESYNC_TEST_RUN"
+"""The folder of a test run, in which the server's own user may read."""
 _DATA_BYTES = 4_000_000_000
 """How much room there must be in memory for a server's data; what the tests write is a small part of it."""
 
@@ -56,6 +58,18 @@ def secured() -> Secured:
     return Secured(_shared("secured", security), security)
 
 
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[elasticsearch.Server]:
+    """A server of a module's own, to be killed."""
+    try:
+        server = elasticsearch.Server(Path(tempfile.mkdtemp(prefix="own-", dir=os.environ[_RUN])))
+        server.start()
+    except elasticsearch.NoServerError as reason:
+        _do_without(str(reason))
+    yield server
+    server.kill()
+
+
 def _shared(kind: str, security: Security | None) -> str:
     """Return the URL of the run's server of a kind, which is started now if it wasn't yet."""
     run = Path(os.environ[_RUN])
@@ -74,12 +88,17 @@ def _shared(kind: str, security: Security | None) -> str:
                 (told / "url").write_text(server.url)
             except elasticsearch.NoServerError as reason:
                 (told / "reason").write_text(str(reason))
-    if (told / "url").exists():
-        return (told / "url").read_text()
-    reason_text = f"no real Elasticsearch: {(told / 'reason').read_text()}"
+    if not (told / "url").exists():
+        _do_without((told / "reason").read_text())
+    return (told / "url").read_text()
+
+
+def _do_without(reason: str) -> NoReturn:
+    """Skip what wants a server, or let it fail where one was asked for."""
+    reason = f"no real Elasticsearch: {reason}"
     if os.environ.get(_NEEDED):
-        pytest.fail(reason_text)
-    pytest.skip(reason_text)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _data(told: Path) -> Path | None:

@@ -12,9 +12,7 @@ import contextlib
 import functools
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +29,6 @@ from tests.hostile.world import World
 from tests.support.elasticsearch import URL_VARIABLE, Server
 
 _SEEDS = "CACHESYNC_TEST_SEEDS"
-_RUN = "CACHESYNC_TEST_RUN"
-"""The folder of a test run, in which the server's own user may read."""
-
 _DEEDS = 5
 """How many deeds there are between two quiet points; the last one is a quiet point."""
 
@@ -326,16 +321,6 @@ def test_embedded(number: int) -> None:
 @pytest.mark.parametrize("number", seeds(1, 15))
 def test_elasticsearch(elasticsearch_url: str, number: int) -> None:
     attack(type("ElasticWorld", (ElasticWorld,), {"url": elasticsearch_url}), number, effort(1, 4))
-
-
-@pytest.fixture(scope="module")
-def mortal(elasticsearch_url: str) -> Iterator[Server]:  # noqa: ARG001  only where one can be had
-    """A server of our own."""
-    folder = Path(tempfile.mkdtemp(dir=os.environ[_RUN]))
-    server = Server(folder)
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.mark.parametrize("number", seeds(0, 2))

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,10 +16,6 @@ from tests.support.pages import entry, page, put
 from tests.support.proxy import Answer, Deed, Proxy, Request, refusal
 from tests.support.sandbox import Sandbox
 from tests.support.service import Service, Watchdog, documents, index_of, until
-
-NEEDED = "CACHESYNC_TEST_NEEDS_ELASTICSEARCH"
-RUN = "CACHESYNC_TEST_RUN"
-"""The folder of a test run, in which the server's own user may read."""
 
 
 def content(number: int = 0) -> bytes:
@@ -288,60 +283,46 @@ def test_it_ends_while_the_server_keeps_it_waiting(elastic: Sandbox) -> None:
         assert service.said("a request is not answered yet")
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[elasticsearch.Server]:
-    """A server of our own, to be killed."""
-    try:
-        server = elasticsearch.Server(Path(os.environ[RUN]) / f"own-{os.getpid()}")
-        server.start()
-    except elasticsearch.NoServerError as reason:
-        if os.environ.get(NEEDED):
-            pytest.fail(str(reason))
-        pytest.skip(f"no Elasticsearch of our own: {reason}")
-    yield server
-    server.kill()
-
-
-def test_a_server_that_is_killed_and_started_again(own: elasticsearch.Server, tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path, own.url, "test-killed")
+def test_a_server_that_is_killed_and_started_again(mortal: elasticsearch.Server, tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, mortal.url, "test-killed")
     write_tree(sandbox.root, 4, 20)
     with Service(sandbox, CACHESYNC_WATCH__RESCAN_INTERVAL="1h", CACHESYNC_HTTP__MAX_LAG="1h") as service:
         service.caught_up()
         for round_ in range(2):
-            own.kill()
+            mortal.kill()
             for number in range(20):
                 put(sandbox.root, content(100 * round_ + number), f"new-{number}", "develop")
             until(lambda: not service.is_ready(), "the outage to be noticed")
-            assert own.url in service.get("/readyz")[1]["reason"]
-            own.start()
+            assert mortal.url in service.get("/readyz")[1]["reason"]
+            mortal.start()
             service.converges(30)
             until(service.is_ready, "readiness", 15)
         about = [line for line in service.lines if line["log.level"] == "warning"]
         assert len(about) <= 6, about
 
 
-def test_a_server_that_comes_after_the_service(own: elasticsearch.Server, tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path, own.url, "test-late")
+def test_a_server_that_comes_after_the_service(mortal: elasticsearch.Server, tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, mortal.url, "test-late")
     write_tree(sandbox.root, 4, 20)
-    own.kill()
+    mortal.kill()
     with Service(sandbox) as service:
-        until(lambda: not service.is_ready() and own.url in str(service.get("/readyz")), "the reason")
+        until(lambda: not service.is_ready() and mortal.url in str(service.get("/readyz")), "the reason")
         assert service.get("/healthz")[0] == 200
-        own.start()
+        mortal.start()
         service.caught_up()
         service.converges()
     assert documents(sandbox)
 
 
-def test_it_ends_while_the_server_is_away(own: elasticsearch.Server, tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path, own.url, "test-ends")
+def test_it_ends_while_the_server_is_away(mortal: elasticsearch.Server, tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path, mortal.url, "test-ends")
     write_tree(sandbox.root, 4, 20)
     with Service(sandbox) as service:
         service.caught_up()
-        own.kill()
+        mortal.kill()
         put(sandbox.root, content(), "new", "develop")
         until(lambda: not service.is_ready(), "the outage to be noticed")
         assert service.stop() == 0
-    own.start()
+    mortal.start()
     sandbox.run("sync")
     assert json.loads(sandbox.run("verify", "--json").stdout)["missing"] == 0
