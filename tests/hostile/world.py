@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.hostile import judge
 from tests.hostile.judge import Documents, Held
@@ -74,10 +74,10 @@ class World:
         self._replaced: list[Service] = []
         self._commands: list[tuple[str, subprocess.Popen[str]]] = []
         self._hindered = False
-        self._harmed = False
+        self._harms: set[str] = set()
+        """What was done to the index since the last quiet point."""
         self._altered = False
         """Nobody has repaired yet what keeps the counts as they were."""
-        self._falsified = False
         self._settled: Documents = {}
         """What there was at the last quiet point."""
         self._service: Service | None = self._start()
@@ -203,9 +203,8 @@ class World:
 
     def harm(self, what: str) -> None:
         """Harm the index behind the service's back."""
-        self._harmed |= what not in HARMLESS
+        self._harms.add(what)
         self._altered |= what == ALTERED
-        self._falsified |= what == ALTERED
         self.vandal.harm(what)
 
     def hinder(self, what: str) -> bool:
@@ -238,7 +237,7 @@ class World:
             self.tree.note()
         self._settled = self._settles()
         self.tree.settle(self._settled)
-        self._harmed = self._altered = self._falsified = False
+        self._harms.clear()
         assert self._service
         self._heard(self._service)
 
@@ -352,10 +351,12 @@ class World:
         ]
         for path in kept:
             documents = {id: each for id, each in found.items() if each["page"] == path}
-            states = self.tree.possible.get(path, [{}])
+            states = [judge.without_keys(possible) for possible in self.tree.possible.get(path, [{}])]
             if path in records and records[path].pending:  # in a folder that can't be read, so nobody can go on with it
-                continue
-            if not any(self._may_be(documents, possible) for possible in states):
+                may_be = all(self._is_of(states, id, each) for id, each in documents.items())
+            else:
+                may_be = any(self._may_be(documents, state) for state in states)
+            if not may_be:
                 wrong.append(f"{path} can't be used, and has {sorted(documents)}")
         for record in records.values():
             count = sum(each["page"] == record.page for each in found.values())
@@ -365,14 +366,14 @@ class World:
                 wrong.append(f"{record}, but the page is {'usable' if record.page in usable else 'not'}")
         return "; ".join(each for each in wrong if each)
 
-    def _may_be(self, documents: judge.Documents, possible: judge.Documents) -> bool:
+    def _may_be(self, documents: Documents, state: Documents) -> bool:
         """Tell whether documents are those of an earlier state, or what harm has left of them."""
-        kept = judge.without_keys(possible)
-        if self._falsified:  # which a repair can't put right: nobody knows what they were
-            return documents.keys() <= kept.keys()
-        if self._harmed:
-            return documents.items() <= kept.items()
-        return documents == kept
+        whole = documents.keys() == state.keys() or bool(self._harms - HARMLESS)
+        return whole and all(self._is_of([state], id, each) for id, each in documents.items())
+
+    def _is_of(self, states: list[Documents], id: str, document: dict[str, Any]) -> bool:
+        """Tell whether a document is one of some states; of one that was altered nobody knows any more what it was."""
+        return any(id in state and (ALTERED in self._harms or state[id] == document) for state in states)
 
     def _start(self) -> Service:
         blindfold = _BLINDFOLD if os.geteuid() == 0 and shutil.which("setpriv") else ()
