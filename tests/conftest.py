@@ -83,7 +83,6 @@ def _shared(kind: str, security: Security | None) -> str:
                     security.make(roles())
                 server = elasticsearch.Server(run / f"{kind}-server", security, _data(told))
                 server.start()
-                (told / "pid").write_text(str(server.pid))
                 server.disown()
                 (told / "url").write_text(server.url)
             except elasticsearch.NoServerError as reason:

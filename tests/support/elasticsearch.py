@@ -53,7 +53,10 @@ class NoServerError(Exception):
 
 
 class Server:
-    """A server that we started. It can be killed and started again on the same port with the same data."""
+    """A server that we started. It can be killed and started again on the same port with the same data.
+
+    While it runs, or is being started, ``pid`` in its folder says whom to ``stop`` should its owner be killed.
+    """
 
     def __init__(self, folder: Path, security: Security | None = None, data: Path | None = None) -> None:
         """Lay out a server's configuration and data in ``folder``; the download is shared between runs.
@@ -106,6 +109,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
             )
+        (self._folder / "pid").write_text(str(self._process.pid))
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(self.url, self._security):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -113,12 +117,6 @@ class Server:
                 tail = (self._folder / "output.log").read_text(errors="replace")[-1500:]
                 raise NoServerError(f"Elasticsearch {VERSION} did not start:\n{tail}")
             time.sleep(0.2)
-
-    @property
-    def pid(self) -> int:
-        """The process that leads the server's own group."""
-        assert self._process
-        return self._process.pid
 
     def disown(self) -> None:
         """Leave the server to whoever knows its process, also after this one has ended."""
@@ -131,6 +129,7 @@ class Server:
         if self._process:
             stop(self._process.pid)
             self._process.wait()
+            (self._folder / "pid").unlink(missing_ok=True)
 
 
 def stop(pid: int) -> None:
