@@ -53,6 +53,13 @@ class Weather:
         with self._lock:
             self._strike = strike
 
+    def withdraw(self, strike: "Strike") -> bool:
+        """Call a strike off, and tell whether there still was time."""
+        with self._lock:
+            in_time = self._strike is strike
+            self._strike = None
+        return in_time
+
     def calm(self) -> None:
         """End all that goes wrong, and wait until whatever is still held back has reached the server."""
         with self._lock:

@@ -112,7 +112,10 @@ class World:
         return True
 
     def kill_at_request(self, number: int, before: bool) -> bool:
-        """End the service at one of its next requests that write, before or after that one is carried out."""
+        """End the service at one of its next requests that write, before or after that one is carried out.
+
+        Tell whether it came to that request.
+        """
         if not self._service:
             return False
         service, struck = self._service, threading.Event()
@@ -121,16 +124,18 @@ class World:
             os.kill(service.pid, signal.SIGKILL)
             struck.set()
 
-        self.weather.strike(Strike(number, deed, before=before))
+        strike = Strike(number, deed, before=before)
+        self.weather.strike(strike)
         self.tree.flood(number)
-        if not struck.wait(_STRIKE_SECONDS):
+        if not struck.wait(_STRIKE_SECONDS) and self.weather.withdraw(strike):
             return False
-        return self.kill()
+        return struck.wait(_STRIKE_SECONDS) and self.kill()
 
     def stop(self) -> None:
         """End the service as an operator does, whatever is going on."""
         if self._service:
-            assert self._service.stop() == 0
+            code = self._service.stop()
+            assert code == 0, self._told(f"ended with {code}")
             self._heard(self._service)
             self._service = None
 
