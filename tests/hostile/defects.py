@@ -186,9 +186,9 @@ DEFECTS: Final = (
     Defect(
         "the guard forgets what earlier passes lost",
         2,
-        "service/serving.py",
+        "service/guarding.py",
         "            self._guard.passed(report.lost, report.before, report.specs.added)",
-        "            self._guard = self._settings.guard(False)",
+        "            self._guard = self._make(False)",
         ("unit/test_serving.py::test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows",),
     ),
     Defect(

@@ -22,6 +22,7 @@ from cachesync.service.schedule import LAST_REINDEX, Schedule
 from cachesync.service.serving import Serving, Settings
 from cachesync.service.state import Health, State
 from cachesync.service.systemd import Heartbeat
+from cachesync.service.timetable import Timetable
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import EVERYTHING, Source
 from tests.support.pages import entry, page, path_of, put
@@ -200,7 +201,7 @@ def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, mon
     """Though it can't be noted at first when that was."""
     bench.reindex()
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._notes, "put", fail)
+        away.setattr(bench.serving._timetable._notes, "put", fail)
         bench.do("swap")
     put(bench.root, content(1000), "new", "t0")
     bench.dirty.mark([path_of("new", "t0")], 0)
@@ -220,8 +221,7 @@ def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Ben
 
 def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.index.notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
-    bench.serving._last_reindex = None
-    bench.serving._settings = bench.serving._settings._replace(schedule=Schedule("0 0 1 1 *", "UTC"))
+    bench.serving._timetable = Timetable(Schedule("0 0 1 1 *", "UTC"), bench.index.notes())
     monkeypatch.setattr(bench.writer, "build", fail)
     for _ in range(2):
         bench.do("schedule")

@@ -6,8 +6,7 @@ beside it.
 
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -24,16 +23,18 @@ from cachesync.errors import (
 from cachesync.index.base import Generation, Index, Writer
 from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger, passing
-from cachesync.pages.page import Problem
 from cachesync.service.blindness import BLIND_SECONDS, Blindness
 from cachesync.service.dirty import Dirty
 from cachesync.service.errands import Asked, Errands
-from cachesync.service.handover import HELD, Held, Reply
+from cachesync.service.guarding import Guarding
+from cachesync.service.handover import Reply
 from cachesync.service.metrics import Metrics
 from cachesync.service.reindexing import Reindexing, StoppedError
-from cachesync.service.schedule import LAST_REINDEX, SCHEDULED_SINCE, Schedule, moment_of, text_of
+from cachesync.service.schedule import Schedule
 from cachesync.service.state import LastPass, State
 from cachesync.service.systemd import Heartbeat
+from cachesync.service.telling import Telling, tell_problems
+from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
 from cachesync.sync.passes import partial_pass
@@ -54,11 +55,6 @@ _PARTIAL_PAGES: Final = 2_000
 
 _WATCH_SECONDS: Final = 10.0
 """How long the first pass waits for the watcher. What changes from then on is told, so one pass is enough."""
-
-_BURST_SECONDS: Final = 5.0
-"""How often to tell of passes that follow each other without a quiet moment."""
-
-_PROBLEMS_TOLD: Final = 10
 
 _FIRST_DELAY: Final = 0.5
 _MAX_DELAY: Final = 5.0
@@ -81,7 +77,6 @@ class _Job(NamedTuple):
 
 
 _NEVER: Final = float("inf")
-_NO_LOSS: Final = Guard(0)
 
 
 class Serving:
@@ -104,7 +99,6 @@ class Serving:
         self._index = index
         self._source = settings.source
         self._writer = writer
-        self._notes = index.notes()
         self._dirty = dirty
         self._state = state
         self._metrics = metrics
@@ -114,10 +108,6 @@ class Serving:
         self._wake = wake
         self._root: Root | None = None
         self._live: Generation | None = None
-        self._guard = settings.guard(False)
-        self._held_changed = False
-        self._holding = False
-        """The guard holds something back, or did when the service ended."""
         self._errands_at = self._schedule_at = 0.0
         self._whole_at = time.monotonic() + _WATCH_SECONDS
         self._pulse_at = _NEVER
@@ -125,15 +115,12 @@ class Serving:
         """How often each job that can't be done was tried."""
         self._not_before: dict[str, float] = {}
         """When to try it again."""
-        self._done: Counter[str] = Counter()
-        self._done_seconds = 0.0
-        self._told_at = 0.0
-        """When the log last told what passes have done, which :attr:`_done` counts since."""
-        self._last_reindex: datetime | None = None
-        self._scheduled_from: datetime | None = None
-        """Scheduled times before this one are done with."""
         self._blindness = Blindness(dirty, state)
-        self._errands = Errands(writer, self._notes)
+        notes = index.notes()
+        self._errands = Errands(writer, notes)
+        self._guarding = Guarding(settings.guard, notes, state)
+        self._telling = Telling()
+        self._timetable = Timetable(settings.schedule, notes)
         self._reindexing = Reindexing(settings.source, writer, state, vitals.ended, wake.set)
         self._jobs = [
             _Job("whole", self._whole_due, self._whole_pass),
@@ -152,7 +139,7 @@ class Serving:
             OvertakenError: another has become the writer.
         """
         self._state.rolled_back = False  # whoever was the writer until now may have ended that
-        self._remember_held()
+        self._guarding.remember()
         try:
             while not self._ended.is_set():
                 self._heart.beat()
@@ -232,7 +219,7 @@ class Serving:
         if self._writer.held():
             self._held_back()
             return
-        guard = self._judge()
+        guard = self._guarding.for_everything()
         self._whole(
             "rescan" if self._state.caught_up else "catch-up",
             lambda: turn.one_turn(
@@ -263,7 +250,7 @@ class Serving:
             if live is None:
                 raise self._nothing_live(report)
             specs, pages = live.size()
-            self._hold(report.held)
+            self._guarding.hold(report.held)
             finished(report)
         if live.outdated and not self._state.reindex_needed:
             _log.warning(turn.OUTDATED)
@@ -278,10 +265,10 @@ class Serving:
             self._state.specs, self._state.pages = specs, pages
             self._state.problems = {problem.page: problem for problem in report.problems}
             self._state.reindex_needed = live.outdated
-        self._tell_problems(problems)
+        tell_problems(problems, self._state.problems)
         if kind == "catch-up":
             self._schedule_at = 0.0
-        self._new_window(specs)
+        self._guarding.quiet(specs)
         now = time.monotonic()
         self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
         self._pulse_at = now + PULSE_SECONDS
@@ -293,7 +280,7 @@ class Serving:
 
     def _nothing_live(self, report: Report) -> CachesyncError:
         """Say why there is no index though everything was looked at."""
-        self._hold(report.held)
+        self._guarding.hold(report.held)
         if report.held:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
@@ -314,17 +301,16 @@ class Serving:
         taken = set(paths)
         paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
         with self._passing("partial") as finished:
-            guard = _NO_LOSS if self._holding else self._guard
+            guard = self._guarding.for_a_part()
             report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root)
             self._note(paths, report)
             finished(report)
-        if not report.held:
-            self._guard.passed(report.lost, report.before, report.specs.added)
+        self._guarding.passed(report)
         self._look_again(report)
         if not len(self._dirty):
-            self._new_window(self._state.specs)
-            if self._holding and self._held_changed:
-                self._whole_at = 0.0  # perhaps the rest needn't be held back any more
+            self._guarding.quiet(self._state.specs)
+            if self._guarding.may_let_go:
+                self._whole_at = 0.0
 
     def _note(self, paths: list[str], report: Report) -> None:
         """Note what is so at some paths now."""
@@ -336,8 +322,8 @@ class Serving:
             state.problems = problems
             state.specs += report.specs.added - report.specs.deleted
             state.pages += report.records
-        self._tell_problems(before)
-        self._hold({page: specs for page, specs in state.held.items() if not is_at(page, at)} | report.held)
+        tell_problems(before, problems)
+        self._guarding.hold({page: specs for page, specs in state.held.items() if not is_at(page, at)} | report.held)
 
     def _acknowledged(self, page: str) -> None:
         self._heart.beat()
@@ -347,53 +333,12 @@ class Serving:
         if self._ended.is_set():
             raise StoppedError
 
-    def _new_window(self, specs: int) -> None:
-        """Measure losses anew: the passes from one quiet moment to the next are as one to the guard.
-
-        While it holds something back there is no quiet moment.
-        """
-        if not self._holding:
-            self._guard = self._settings.guard(False)
-            self._guard.passed(0, specs)
-
-    def _judge(self, *, consent: bool = False) -> Guard:
-        """Return the guard for what looks at everything: what was lost already counts, if that has stopped more."""
-        return self._guard if self._holding and not consent else self._settings.guard(consent)
-
-    def _remember_held(self) -> None:
-        """Go on holding back what was held back when the service ended."""
-        held = Held.decoded(self._notes.get(HELD))
-        self._holding = held.pages > 0
-        if self._holding:
-            self._guard.passed(held.lost, held.whole)
-
     def _look_again(self, report: Report) -> None:
         if report.unsteady:
             again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
             self._dirty.mark(again, time.monotonic())
         elif report.again:
             self._whole_at = time.monotonic() + _FIRST_DELAY
-
-    def _hold(self, held: dict[str, int]) -> None:
-        """Remember what the guard holds back, and tell it when that changes."""
-        before = self._state.held
-        self._state.held = held
-        self._held_changed = held != before
-        if self._held_changed or (self._holding and not held):
-            note = Held(len(held), self._state.lost, self._guard.lost, self._guard.whole or self._state.specs)
-            self._notes.put(HELD, note.encoded())
-        self._holding = bool(held)
-        if held and not before:
-            _log.warning(
-                "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
-                "those that follow. "
-                "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete",
-                pages=len(held),
-                specs=self._state.lost,
-                first=min(held),
-            )
-        elif before and not held:
-            _log.info("nothing is held back any more", pages=len(before))
 
     @contextmanager
     def _passing(self, kind: str) -> Iterator[Callable[[Report], None]]:
@@ -417,40 +362,9 @@ class Serving:
             pages, specs = report.pages, report.specs
             changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
             self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
-            self._tell(kind, report, seconds)
+            self._telling.passed(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
             if any(changed):
                 self._state.last_written = datetime.now(UTC)
-
-    def _tell(self, kind: str, report: Report, seconds: float) -> None:
-        """Log what a pass has done; of a burst of partial passes, the sum."""
-        for name, counts in (("pages", report.pages), ("specs", report.specs)):
-            for what in ("added", "updated", "deleted"):
-                self._done[f"{name}_{what}"] += getattr(counts, what)
-        if not any(self._done.values()):
-            return
-        self._done["passes"] += 1
-        self._done_seconds += seconds
-        now = time.monotonic()
-        if kind == "partial" and len(self._dirty) and now - self._told_at < _BURST_SECONDS:
-            return
-        self._told_at = now
-        told = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
-        _log.info("brought into line", **told, seconds=round(self._done_seconds, 3))
-        self._done.clear()
-        self._done_seconds = 0.0
-
-    def _tell_problems(self, before: Mapping[str, Problem]) -> None:
-        """Log pages that can't be used since now, some of them where there are many."""
-        news = [problem for page, problem in sorted(self._state.problems.items()) if problem != before.get(page)]
-        for problem in news[:_PROBLEMS_TOLD]:
-            _log.warning(
-                "a page can't be used; its earlier documents stay",
-                page=problem.page,
-                line=problem.line,
-                reason=problem.message,
-            )
-        if len(news) > _PROBLEMS_TOLD:
-            _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
 
     # --- is everything still there? -----------------------------------------------------------------------------------
 
@@ -476,15 +390,10 @@ class Serving:
     def _scheduled(self) -> None:
         """Start a reindex when it is due, or was while nobody ran."""
         now = datetime.now(UTC)
-        if self._last_reindex is None:
-            self._last_reindex = moment_of(self._notes.get(LAST_REINDEX))
-        if self._last_reindex and self._last_reindex > now:  # a clock was ahead
-            self._reindexed(now)
-        last = self._last_reindex
-        upcoming = self._settings.schedule.next_after(self._counting_from(now))
+        upcoming = self._timetable.upcoming(now)
         self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
         with self._state.changing():
-            self._state.last_reindex, self._state.next_reindex = last, upcoming
+            self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
         if upcoming is None or self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
             return
         wait = (upcoming - now).total_seconds()
@@ -493,28 +402,12 @@ class Serving:
         elif time.monotonic() >= self._reindexing.not_before:
             _log.info("a reindex is due", since=upcoming.isoformat())
             try:
-                self._reindexing.start(self._judge())
+                self._reindexing.start(self._guarding.for_everything())
             except OvertakenError:
                 raise
             except CachesyncError as error:
                 self._reindexing.failed(error)
                 self._metrics.passed("reindex", "failed", 0)
-
-    def _counting_from(self, now: datetime) -> datetime:
-        """Return the moment after which scheduled times count: the last reindex, or the first look by the schedule."""
-        if self._scheduled_from is None:
-            self._scheduled_from = moment_of(self._notes.get(SCHEDULED_SINCE))
-        since = max((each for each in (self._last_reindex, self._scheduled_from) if each and each <= now), default=None)
-        if since is None and self._settings.schedule.is_on:
-            self._notes.put(SCHEDULED_SINCE, text_of(now))
-        self._scheduled_from = self._scheduled_from if since else now
-        return since or now
-
-    def _reindexed(self, now: datetime) -> None:
-        """Remember when the index was rebuilt."""
-        self._last_reindex = now
-        self._schedule_at = 0.0
-        self._notes.put(LAST_REINDEX, text_of(now))
 
     def _swap(self) -> None:
         """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
@@ -527,18 +420,19 @@ class Serving:
             self._reindexing.failed(error)
             self._metrics.passed("reindex", "failed", 0)
             if isinstance(error, RefusedError):
-                self._scheduled_from = now  # a person has to do something first
+                self._timetable.pass_over(now)  # a person has to do something first
             self._errands.failed(errand, error)
             return
         self._errands.reply(errand, Reply(report=report))
         self._metrics.passed("reindex", report.outcome, report.seconds)
         if report.held:
-            self._scheduled_from = now
+            self._timetable.pass_over(now)
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
         else:
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._state.rolled_back = False
-            self._reindexed(now)
+            self._schedule_at = 0.0
+            self._timetable.reindexed(now)
 
     def _carry_out_errands(self) -> None:
         """Do what commands have handed to us."""
@@ -560,7 +454,7 @@ class Serving:
             elif errand.command == "rollback":
                 self._errands.reply(id, Reply(generation=self._roll_back()))
             else:
-                self._reindexing.start(self._judge(consent=errand.consent), id)
+                self._reindexing.start(self._guarding.for_everything(consent=errand.consent), id)
         except IndexUnavailableError as error:
             if self._errands.is_out_of_patience(id) or isinstance(error, IndexUnusableError | OvertakenError):
                 self._errands.failed(id, error)
@@ -572,7 +466,7 @@ class Serving:
             self._progress(done, pages)
             self._errands.progress(asked.id, done, pages)
 
-        guard, suspects = self._judge(consent=asked.errand.consent), set(asked.errand.suspects)
+        guard, suspects = self._guarding.for_everything(consent=asked.errand.consent), set(asked.errand.suspects)
         return self._whole(
             "sync", lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel)
         )
