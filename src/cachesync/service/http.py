@@ -218,10 +218,9 @@ class _Connection(H11Protocol):
         if self.cycle is not None:
             self.cycle.disconnected = True
         try:
-            if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-                super().send_400_response(msg)
-            else:
-                self.transport.close()
+            super().send_400_response(msg)
+        except h11.LocalProtocolError:  # an answer has begun, or it may have no body, as one to HEAD
+            self.transport.close()
         finally:
             if error:
                 # h11's errors and their frames hold each other, and so all that was received, until they are collected.
