@@ -230,7 +230,8 @@ def test_a_body_that_is_broken_is_no_error(service: Service, method: str, path: 
     """It comes with its request, or when that has been answered."""
     with socket.create_connection(address(service), timeout=20) as connection:
         connection.sendall(
-            f"{method} {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + b"x\r\n" * (not waits)
+            f"{method} {path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+            + b"x\r\n" * (not waits)
         )
         answer = connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 200" if waits else b"HTTP/1.1 400")

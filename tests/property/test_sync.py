@@ -127,7 +127,7 @@ class Tree(RuleBasedStateMachine):
                 return
             source = self.source()
             paths = tags if by_folder else self.dirty
-            partial_pass(live, source, Guard(0.5, consent=True), lambda _page: None, paths, root_of(source))
+            partial_pass(live, source, Guard(0.5, consent=True), lambda _page: None, paths, root_of(source), 0)
             live.refresh()
         self.dirty = set()
         self.expect()

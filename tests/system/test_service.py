@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -282,6 +283,43 @@ def test_an_emptied_root_loses_nothing(service: Service, tree: Path) -> None:
     assert len(service.said("nothing is held back any more")) == 1
 
 
+@contextlib.contextmanager
+def without_a_quiet_moment(page: Path) -> Iterator[None]:
+    """Touch a page again and again, so that there always is one that wasn't looked at since."""
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(0.02):
+            os.utime(page)
+
+    touching = threading.Thread(target=touch)
+    touching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        touching.join()
+
+
+@pytest.mark.parametrize("command", ["", "sync", "reindex"])
+def test_a_tree_that_goes_tag_by_tag_is_stopped_like_one_that_goes_at_once(sandbox: Sandbox, command: str) -> None:
+    """Whatever looks at it meanwhile."""
+    for tag in range(5):
+        for number in range(4):
+            put(sandbox.root, content(10 * tag + number), f"package-{number}", f"tag-{tag}")
+    with Service(sandbox, CACHESYNC_WATCH__DEBOUNCE_MAX="60s", CACHESYNC_WATCH__RESCAN_INTERVAL="1h") as service:
+        service.caught_up()
+        before = len(documents(sandbox))
+        with without_a_quiet_moment(sandbox.root / "_cache/tag-4/package-0/specs.md"):
+            for tag in range(4):
+                shutil.rmtree(cache(sandbox.root) / f"tag-{tag}")
+                until(lambda: (now := service.status())["specs"] < before or now["held_deletes"]["pages"], "a look")
+                if command:
+                    sandbox.run(command, expect=None)
+            until(lambda: service.status()["held_deletes"]["specs"], "the guard")
+            assert len(documents(sandbox)) >= before / 2
+
+
 def test_what_is_held_back_doesnt_go_piece_by_piece(service: Service, tree: Path) -> None:
     """Folders come back one by one without their pages, and each alone would lose little."""
     before = documents(service.sandbox)
@@ -325,6 +363,23 @@ def test_a_root_that_is_away_is_waited_for(service: Service, tree: Path) -> None
     tree.with_name("away").rename(tree)
     until(lambda: not service.status()["trouble"], "the trouble to end")
     service.converges()
+
+
+def test_an_index_that_is_gone_is_told_though_the_root_is_away_too(embedded: Sandbox, tmp_path: Path) -> None:
+    """Until then searches find what they found before, so it is ready."""
+    write_tree(embedded.root, 2, 3)
+    with Service(embedded) as service:
+        service.caught_up()
+        embedded.root.rename(tmp_path / "away")
+        until(lambda: service.status()["trouble"], "the trouble")
+        assert service.is_ready()
+        shutil.rmtree(embedded.index)
+        until(lambda: not service.is_ready(), "the index to be missed")
+        assert "isn't as it was left" in service.get("/readyz")[1]["reason"]
+        assert not service.status()["in_sync"]
+        (tmp_path / "away").rename(embedded.root)
+        service.converges()
+        until(service.is_ready, "readiness")
 
 
 def test_a_git_checkout_between_two_branches(embedded: Sandbox) -> None:

@@ -127,5 +127,5 @@ def test_what_is_pending_is_compared_with_all_that_was_written(
         monkeypatch.setattr(live, "remembered", lambda _pages: {path: pending})
         monkeypatch.setattr(live, "documents", lambda _page: iter(documents[:1]))
         monkeypatch.setattr(live, "refresh", lambda: monkeypatch.setattr(live, "documents", lambda _: iter(documents)))
-        report = partial_pass(live, source, Guard(0.5), lambda _page: None, [path], root_of(source))
+        report = partial_pass(live, source, Guard(0.5), lambda _page: None, [path], root_of(source), 40)
     assert (report.pages.updated, report.specs) == (1, SpecCounts())

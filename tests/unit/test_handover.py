@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
+import msgspec
 import pytest
 
-from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, OvertakenError, UsageError
+from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, UsageError
 from cachesync.index.base import Writer
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.service import errands as errands_module
@@ -47,6 +49,11 @@ def errands(index: KnockedIndex, writer: Writer) -> Errands:
     return Errands(writer, index.notes())
 
 
+def reply(errands: Errands, id: str, reply: Reply) -> None:
+    errands.settle(id, reply)
+    errands.reply()
+
+
 def no_progress(_done: int, _pages: int) -> None:
     pass
 
@@ -71,7 +78,7 @@ def test_an_errand_is_carried_out_and_leaves_nothing(index: KnockedIndex, writer
 
     def come(id: str) -> None:
         asked.extend(errands.asked())
-        errands.reply(id, Reply(generation="specs-1"))
+        reply(errands, id, Reply(generation="specs-1"))
         assert writer.knocks() == []
         assert index.notes().get(errand_key(id)) is None
         assert list(errands.asked()) == []
@@ -85,7 +92,7 @@ def test_an_errand_is_carried_out_and_leaves_nothing(index: KnockedIndex, writer
 
 @pytest.mark.parametrize("error", [ConsentError("too much"), UsageError("pages.root: not there")])
 def test_what_the_service_couldnt_do_is_raised(index: KnockedIndex, errands: Errands, error: CachesyncError) -> None:
-    index.come = lambda asked: errands.failed(asked, error)
+    index.come = lambda asked: reply(errands, asked, Reply.failed(error))
     with pytest.raises(type(error), match=str(error)) as raised:
         hand_over(index, ROLLBACK, no_progress)
     assert type(raised.value) is type(error)
@@ -93,7 +100,7 @@ def test_what_the_service_couldnt_do_is_raised(index: KnockedIndex, errands: Err
 
 
 def test_an_error_of_another_version_is_one_of_the_index(index: KnockedIndex, errands: Errands) -> None:
-    index.come = lambda asked: errands.reply(asked, Reply(failure=("UnheardOfError", "no idea")))
+    index.come = lambda asked: reply(errands, asked, Reply(failure=("UnheardOfError", "no idea")))
     with pytest.raises(IndexUnavailableError, match="no idea"):
         hand_over(index, ROLLBACK, no_progress)
 
@@ -104,7 +111,7 @@ def test_progress_is_told(index: KnockedIndex, errands: Errands, monkeypatch: py
 
     def progress(done: int, pages: int) -> None:
         told.append((done, pages))
-        errands.reply(index.id, Reply(generation="specs-1"))
+        reply(errands, index.id, Reply(generation="specs-1"))
 
     index.come = lambda asked: errands.progress(asked, 3, 7)
     assert hand_over(index, ROLLBACK, progress) == Reply(generation="specs-1")
@@ -150,6 +157,7 @@ def test_an_errand_of_another_version_is_refused(index: KnockedIndex, errands: E
     index.notes().put(errand_key("a"), b'{"command": "fly"}')
     index.knock("a")
     assert list(errands.asked()) == []
+    errands.reply()
     assert b"another version" in (index.notes().get(reply_key("a")) or b"")
     assert writer.knocks() == []
 
@@ -160,11 +168,26 @@ def test_a_knock_without_an_errand_is_forgotten(index: KnockedIndex, errands: Er
     assert writer.knocks() == []
 
 
-def test_what_another_writer_will_do_isnt_replied_to(index: KnockedIndex, errands: Errands, writer: Writer) -> None:
+def test_what_has_come_of_an_errand_is_told_though_the_index_fails_at_first(
+    index: KnockedIndex, errands: Errands, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it isn't carried out again meanwhile."""
+
+    def fail(_key: str, _text: bytes) -> NoReturn:
+        raise IndexUnavailableError("away")
+
+    index.notes().put(errand_key("a"), msgspec.json.encode(ROLLBACK))
     index.knock("a")
-    with pytest.raises(OvertakenError):
-        errands.failed("a", OvertakenError("another"))
-    assert writer.knocks() == ["a"]
+    errands.settle("a", Reply(generation="specs-1"))
+    with monkeypatch.context() as away:
+        away.setattr(errands._notes, "put", fail)
+        for _ in range(2):
+            with pytest.raises(IndexUnavailableError):
+                list(errands.asked())
+    errands.settle("a", Reply.failed(UsageError("what comes later counts no more")))
+    assert list(errands.asked()) == []
+    assert msgspec.json.decode(index.notes().get(reply_key("a")) or b"", type=Reply) == Reply(generation="specs-1")
+    assert writer.knocks() == []
 
 
 def test_an_errand_is_new_once_and_tried_for_a_while(errands: Errands, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,8 +200,7 @@ def test_an_errand_is_new_once_and_tried_for_a_while(errands: Errands, monkeypat
 def test_a_reply_that_nobody_comes_for_is_removed(
     index: KnockedIndex, errands: Errands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errands.reply("a", Reply(generation="specs-1"))
-    list(errands.asked())
+    reply(errands, "a", Reply(generation="specs-1"))
     assert index.notes().get(reply_key("a"))
     monkeypatch.setattr(errands_module, "_KEPT_SECONDS", -1)
     list(errands.asked())
@@ -187,5 +209,5 @@ def test_a_reply_that_nobody_comes_for_is_removed(
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b'{"pages": "many"}'])
 def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
-    assert Held.decoded(Held(3, 7, 1, 9).encoded()) == Held(3, 7, 1, 9)
+    assert Held.decoded(Held(3, 7, 1).encoded()) == Held(3, 7, 1)
     assert Held.decoded(text) == Held()

@@ -13,6 +13,7 @@ from cachesync.pages.pattern import Pattern
 from cachesync.service import reindexing
 from cachesync.service.reindexing import Reindexing
 from cachesync.service.state import State
+from cachesync.service.systemd import Heartbeat
 from cachesync.sync.guard import Guard
 from cachesync.sync.rebuild import Rebuild
 from cachesync.sync.scan import Source
@@ -40,7 +41,7 @@ def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monke
     state, filled = State(), threading.Event()
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
     with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
-        reindex = Reindexing(source, writer, state, threading.Event(), filled.set)
+        reindex = Reindexing(source, writer, state, Heartbeat({}), threading.Event(), filled.set)
         grown = pauses(reindex)
         assert grown == [60, 120, 240, 480, 960, 1920, 3600]
         assert state.reindex_trouble == str(ERROR)
@@ -48,9 +49,9 @@ def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monke
             reindex.failed(ERROR)
         assert reindex.not_before == NOW + 3600
 
-        reindex.start(Guard(0.5))
+        reindex.start()
         assert filled.wait(10)
-        assert reindex.finish().pages.added == 1
+        assert reindex.finish(Guard(0.5)).pages.added == 1
         assert not reindex.is_running
         assert state.snapshot().reindex_trouble is None
         assert pauses(reindex) == grown
@@ -65,12 +66,12 @@ def test_a_defect_in_the_thread_is_told_by_the_end(tmp_path: Path, monkeypatch: 
     state, filled = State(), threading.Event()
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
     with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
-        reindex = Reindexing(source, writer, state, threading.Event(), filled.set)
-        reindex.start(Guard(0.5), "an-errand")
+        reindex = Reindexing(source, writer, state, Heartbeat({}), threading.Event(), filled.set)
+        reindex.start("an-errand")
         assert state.reindexing == 0
         assert filled.wait(10)
         with pytest.raises(DefectError, match="ZeroDivisionError"):
-            reindex.finish()
+            reindex.finish(Guard(0.5))
         assert not reindex.is_running
         assert reindex.errand is None
         assert state.snapshot().reindexing is None

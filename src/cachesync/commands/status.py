@@ -13,7 +13,8 @@ from cachesync.errors import CachesyncError
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
 from cachesync.service.handover import HELD, Held
-from cachesync.service.schedule import LAST_REINDEX, Schedule, moment_of
+from cachesync.service.schedule import Schedule
+from cachesync.service.timetable import noted
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import scan
 
@@ -46,8 +47,8 @@ def status(wiring: Wiring, as_json: bool) -> int:
             reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
     notes = wiring.index.notes()
     held = Held.decoded(notes.get(HELD)) if whole.service else Held()
-    last_reindex = moment_of(notes.get(LAST_REINDEX))
     schedule = Schedule(wiring.config.schedule.reindex, wiring.config.schedule.timezone)
+    last_reindex, next_reindex = noted(schedule, notes)
     found: dict[str, Any] = {
         "engine": wiring.index.engine,
         "url": wiring.index.url,
@@ -62,7 +63,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "service": whole.service,
         "held_deletes": {"pages": held.pages, "specs": held.specs},
         "last_reindex": last_reindex,
-        "next_reindex": schedule.next_after(last_reindex) if last_reindex else None,
+        "next_reindex": next_reindex,
         "held_after_rollback": whole.held,
         "kept_generations": whole.kept,
         "reindex_needed": reader.outdated,

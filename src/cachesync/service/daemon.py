@@ -22,6 +22,7 @@ from cachesync.watch.watcher import Watcher, Watching
 _log = get_logger()
 
 _RETRY_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 5.0
 
 
 class Watch(NamedTuple):
@@ -48,6 +49,8 @@ class Daemon:
         self._dirty = Dirty(watch.debounce, watch.debounce_max)
         self._wake = threading.Event()
         self._failures = 0
+        self._looked_at = -math.inf
+        """When we looked last for whom we stand by."""
         self._heart = systemd.Heartbeat()
         self._watcher = Watcher(settings.source, watch.mode, self._on_dirty, self._on_change)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
@@ -92,6 +95,7 @@ class Daemon:
         """Become the writer, however long that takes, and do its work for as long as it lasts."""
         try:
             self._state.role = "starting"
+            self._looked_at = -math.inf
             with self._index.writer(math.inf, serving=True, waiting=self._waiting) as writer:
                 holder = self._index.status().holder
                 with self._state.changing():
@@ -144,7 +148,8 @@ class Daemon:
         self._heart.beat()
         if self._vitals.ended.is_set():
             raise StoppedError
-        if self._state.role == "starting":
+        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
+            self._looked_at = time.monotonic()
             self._stand_by()
 
     def _failed(self, reason: str) -> None:

@@ -1,5 +1,6 @@
-"""How much the service may lose, over all its passes: what is held back stays so until the pages are back."""
+"""How much the service may lose, all its passes together: what is held back stays so until the pages are back."""
 
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -14,12 +15,15 @@ _log = get_logger()
 
 _NO_LOSS: Final = Guard(0)
 
+_WINDOW_SECONDS: Final = 3600.0
+"""For how long losses add up where pages change without end."""
+
 
 class Guarding:
     """Gives each pass its guard.
 
-    To the guard the passes from one quiet moment to the next are as one. While something is held back there is no
-    quiet moment: partial passes lose nothing more, and looks at everything go on from what was lost already, also
+    What passes lose from one quiet moment to the next counts as if one had lost it. While something is held back there
+    is no quiet moment: partial passes lose nothing more, and looks at everything go on from what was lost already, also
     after a restart.
     """
 
@@ -28,8 +32,11 @@ class Guarding:
         self._make = make
         self._notes = notes
         self._state = state
-        self._guard = make(False)
-        self._holding = self._changed = False
+        self._holding = self._changed = self._told = False
+        self._noted = Held()
+        self._is_noted = True
+        """The index has the note, as far as anybody knows."""
+        self.begin_anew()
 
     def remember(self) -> None:
         """Go on holding back what was held back when the service ended.
@@ -37,56 +44,71 @@ class Guarding:
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        held = Held.decoded(self._notes.get(HELD))
-        self._holding = held.pages > 0
+        self._noted = Held.decoded(self._notes.get(HELD))
+        self._holding = self._noted.pages > 0
         if self._holding:
-            self._guard.passed(held.lost, held.whole)
+            self._guard.lost = self._noted.lost
 
     def for_everything(self, *, consent: bool = False) -> Guard:
         """Return the guard for what looks at everything."""
-        return self._guard if self._holding and not consent else self._make(consent)
+        return self._make(True) if consent else self._current()
 
     def for_a_part(self) -> Guard:
-        """Return the guard for a partial pass, which is to be told of by :meth:`passed`."""
-        return _NO_LOSS if self._holding else self._guard
+        """Return the guard for a partial pass."""
+        return _NO_LOSS if self._holding else self._current()
 
     def passed(self, report: Report) -> None:
-        """A partial pass has done this."""
-        if not report.held:
-            self._guard.passed(report.lost, report.before, report.specs.added)
+        """A pass has done this, without consent."""
+        self._guard.passed(report)
 
-    def quiet(self, specs: int) -> None:
-        """Nothing waits to be looked at, and the index has so many specs: what is lost from now on counts anew."""
+    def quiet(self) -> None:
+        """All changes that are known of have been looked at."""
         if not self._holding:
-            self._guard = self._make(False)
-            self._guard.passed(0, specs)
+            self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Let what was lost until now count no more."""
+        self._guard = self._make(False)
+        self._since = time.monotonic()
+
+    def doubt(self) -> None:
+        """Something has happened to the index, perhaps also to what is noted in it."""
+        self._is_noted = False
 
     @property
     def may_let_go(self) -> bool:
-        """Something else is held back than before, so perhaps the rest needn't be: a look at everything tells."""
+        """What is held back has changed since everything was looked at: perhaps the rest needn't be any more."""
         return self._holding and self._changed
 
-    def hold(self, held: dict[str, int]) -> None:
-        """Remember what is held back, pages and how many specs each would lose, and tell it when that changes.
+    def hold(self, held: dict[str, int], *, everything: bool) -> None:
+        """Remember what is held back: pages, and how many specs each would lose. Tell it when that begins and ends.
+
+        ``everything``: all pages were looked at.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        before = self._state.held
+        self._changed = not everything and (self._changed or held != self._state.held)
         self._state.held = held
-        self._changed = held != before
-        if self._changed or (self._holding and not held):
-            note = Held(len(held), self._state.lost, self._guard.lost, self._guard.whole or self._state.specs)
+        note = Held(len(held), self._state.lost, self._guard.lost) if held else Held()
+        if note != self._noted or not self._is_noted:
             self._notes.put(HELD, note.encoded())
+        before, self._noted, self._is_noted = self._noted, note, True
         self._holding = bool(held)
-        if held and not before:
+        if held and not self._told:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
                 "those that follow. "
                 "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete",
-                pages=len(held),
-                specs=self._state.lost,
+                pages=note.pages,
+                specs=note.specs,
                 first=min(held),
             )
-        elif before and not held:
-            _log.info("nothing is held back any more", pages=len(before))
+        elif before.pages and not held:
+            _log.info("nothing is held back any more", pages=before.pages)
+        self._told = self._holding
+
+    def _current(self) -> Guard:
+        if not self._holding and time.monotonic() - self._since > _WINDOW_SECONDS:
+            self.begin_anew()
+        return self._guard

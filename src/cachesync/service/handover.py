@@ -63,9 +63,7 @@ class Held(msgspec.Struct, frozen=True):
     specs: int = 0
     """How many would be lost."""
     lost: int = 0
-    """How many were lost already when it stopped more from being lost,"""
-    whole: int = 0
-    """and of how many."""
+    """How many were lost already when it stopped more from being lost."""
 
     def encoded(self) -> bytes:
         """Return what is written down of it."""

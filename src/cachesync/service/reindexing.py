@@ -9,6 +9,7 @@ from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
 from cachesync.log import get_logger, passing
 from cachesync.service.state import State
+from cachesync.service.systemd import Heartbeat
 from cachesync.sync.guard import Guard
 from cachesync.sync.rebuild import Rebuild
 from cachesync.sync.report import Report
@@ -18,6 +19,7 @@ _log = get_logger()
 
 _RETRY_SECONDS: Final = 30.0
 _MAX_RETRY_SECONDS: Final = 3600.0
+_JOIN_SECONDS: Final = 1.0
 
 
 class StoppedError(Exception):
@@ -28,11 +30,22 @@ class Reindexing:
     """At most one reindex. All methods are for one thread, which alone may write to the live generation."""
 
     def __init__(
-        self, source: Source, writer: Writer, state: State, ended: threading.Event, on_filled: Callable[[], None]
+        self,
+        source: Source,
+        writer: Writer,
+        state: State,
+        heart: Heartbeat,
+        ended: threading.Event,
+        on_filled: Callable[[], None],
     ) -> None:
-        """``on_filled`` is called by the other thread when there is something to :meth:`finish`."""
+        """``heart`` beats while the one thread works here or waits for the other, which calls ``on_filled`` in the end.
+
+        Then there is something to :meth:`finish`.
+        """
         self.errand: str | None = None
         """Who asked for it."""
+        self.consent = False
+        """Whoever asked for it means any loss."""
         self.done = 0
         self.pages = 0
         self.not_before = 0.0
@@ -40,6 +53,7 @@ class Reindexing:
         self._source = source
         self._writer = writer
         self._state = state
+        self._heart = heart
         self._ended = ended
         self._on_filled = on_filled
         self._cancelled = threading.Event()
@@ -58,8 +72,8 @@ class Reindexing:
         """Its long part is over, one way or the other."""
         return self._thread is not None and not self._thread.is_alive()
 
-    def start(self, guard: Guard, errand: str | None = None) -> None:
-        """Begin one.
+    def start(self, errand: str | None = None, *, consent: bool = False) -> None:
+        """Begin one, for whoever asked for it.
 
         Raises:
             CachesyncError: it can't be begun.
@@ -67,14 +81,14 @@ class Reindexing:
         self._cancelled.clear()
         self._error = None
         self.done = self.pages = 0
-        self._new = Rebuild(self._source, self._writer, guard, self._progress)
-        self.errand = errand
+        self._new = Rebuild(self._source, self._writer, self._progress)
+        self.errand, self.consent = errand, consent
         self._state.reindexing = 0.0
         self._thread = threading.Thread(target=self._fill, args=(self._new,), name="reindex", daemon=True)
         self._thread.start()
 
-    def finish(self) -> Report:
-        """Let it go live, with all that the live generation has been given until now.
+    def finish(self, guard: Guard) -> Report:
+        """Let it go live, with all that the live generation has been given until now, if ``guard`` lets it.
 
         Raises:
             CachesyncError: it came to nothing.
@@ -82,7 +96,7 @@ class Reindexing:
         assert self._new
         try:
             if not self._error:
-                report = self._new.finish()
+                report = self._new.finish(guard)
                 self._failures = 0
                 self._state.reindex_trouble = None
                 return report
@@ -106,7 +120,9 @@ class Reindexing:
         """End it, if there is one."""
         if self._thread and self._new:
             self._cancelled.set()
-            self._thread.join()
+            while self._thread.is_alive():
+                self._heart.beat()
+                self._thread.join(_JOIN_SECONDS)
             self._new.abandon()
             self._forget()
 
@@ -126,6 +142,8 @@ class Reindexing:
         self._on_filled()
 
     def _progress(self, done: int, pages: int) -> None:
+        if threading.current_thread() is not self._thread:
+            self._heart.beat()
         if self._cancelled.is_set() or self._ended.is_set():
             raise StoppedError
         self.done, self.pages = done, pages

@@ -10,7 +10,8 @@ LAST_REINDEX: Final = "last-reindex"
 """The key of the note that says when the index was last rebuilt by a reindex."""
 
 SCHEDULED_SINCE: Final = "scheduled-since"
-"""The key of the note that says when a schedule first looked at an index that was never rebuilt."""
+"""The key of the note with the moment from which scheduled times count, if the last reindex was earlier: the first look
+at an index that was never rebuilt, or a reindex that came to nothing."""
 
 
 def moment_of(text: bytes | None) -> datetime | None:

@@ -76,6 +76,11 @@ class _Job(NamedTuple):
     run: Callable[[], None]
 
 
+class _Failure(NamedTuple):
+    tries: int
+    error: CachesyncError
+
+
 _NEVER: Final = float("inf")
 
 
@@ -111,17 +116,20 @@ class Serving:
         self._errands_at = self._schedule_at = 0.0
         self._whole_at = time.monotonic() + _WATCH_SECONDS
         self._pulse_at = _NEVER
-        self._failing: dict[str, int] = {}
-        """How often each job that can't be done was tried."""
+        self._failing: dict[str, _Failure] = {}
+        """Each job that can't be done."""
         self._not_before: dict[str, float] = {}
         """When to try it again."""
+        self._harmed: str | None = None
+        """What has happened to the index that a look at everything is to mend."""
+        self._has_told_trouble = False
         self._blindness = Blindness(dirty, state)
         notes = index.notes()
         self._errands = Errands(writer, notes)
         self._guarding = Guarding(settings.guard, notes, state)
         self._telling = Telling()
         self._timetable = Timetable(settings.schedule, notes)
-        self._reindexing = Reindexing(settings.source, writer, state, vitals.ended, wake.set)
+        self._reindexing = Reindexing(settings.source, writer, state, heart, vitals.ended, wake.set)
         self._jobs = [
             _Job("whole", self._whole_due, self._whole_pass),
             _Job("partial", self._partial_due, self._partial_pass),
@@ -177,12 +185,12 @@ class Serving:
         self._dirty.put_back()
         if not self._failing:
             _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
-        tries = self._failing[job.name] = self._failing.get(job.name, 0) + 1
-        if isinstance(error, IndexUnavailableError):
-            self._vitals.gave_up(SERVICE, "other", str(error))
-        else:
-            self._state.troubled(str(error), time.monotonic())
-        if not isinstance(error, IndexUnavailableError) or isinstance(error, IndexUnusableError):
+        before = self._failing.get(job.name)
+        tries = before.tries + 1 if before else 1
+        self._failing[job.name] = _Failure(tries, error)
+        self._tell_trouble()
+        outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
+        if not outage or job.run == self._partial_pass:  # of which nobody knows how much was written
             self._look_at_everything()
         delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(tries, 8))
         if isinstance(error, ConsentError):  # a person has to do something first
@@ -191,19 +199,34 @@ class Serving:
 
     def _recovered(self, job: str) -> None:
         self._not_before.pop(job, None)
-        tries = self._failing.pop(job, 0)
-        if tries and not self._failing:
+        if self._failing.pop(job, None):
+            self._tell_trouble()
+            if not self._failing:
+                _log.info("going on")
+
+    def _tell_trouble(self) -> None:
+        """Say why the index can't be used, and why there is no going on otherwise, by what fails now."""
+        errors = [failure.error for failure in self._failing.values()]
+        unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
+        unavailable += [self._harmed] if self._harmed else []
+        others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
+        if unavailable:
+            self._vitals.gave_up(SERVICE, "other", unavailable[0])
+        elif self._has_told_trouble:
             self._vitals.answered(SERVICE, self._state.url)
-            self._state.troubled(None, time.monotonic())
-            _log.info("going on")
+        self._has_told_trouble = bool(unavailable)
+        self._state.troubled(others[0] if others else None, time.monotonic())
 
     def _all_recovered(self) -> None:
         """A whole pass mends all, and so does a rollback, whoever has asked for it."""
+        self._harmed = None
+        self._tell_trouble()
         for name in list(self._failing):
             self._recovered(name)
 
     def _look_at_everything(self) -> None:
         """Do nothing more but a whole pass, which is due now."""
+        self._guarding.doubt()
         self._root = None
         self._whole_at = 0.0
 
@@ -235,7 +258,7 @@ class Serving:
             return 0.0
         return self._whole_at
 
-    def _whole(self, kind: str, look: Callable[[], Report]) -> Report:
+    def _whole(self, kind: str, look: Callable[[], Report], *, consent: bool = False) -> Report:
         self._dirty.take_all()
         held = self._state.held
         watching = self._state.watching
@@ -250,7 +273,8 @@ class Serving:
             if live is None:
                 raise self._nothing_live(report)
             specs, pages = live.size()
-            self._guarding.hold(report.held)
+            self._guarding.hold(report.held, everything=True)
+            self._passed(report, consent)
             finished(report)
         if live.outdated and not self._state.reindex_needed:
             _log.warning(turn.OUTDATED)
@@ -268,19 +292,20 @@ class Serving:
         tell_problems(problems, self._state.problems)
         if kind == "catch-up":
             self._schedule_at = 0.0
-        self._guarding.quiet(specs)
         now = time.monotonic()
         self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
         self._pulse_at = now + PULSE_SECONDS
         if judged:
             self._blindness.rescan_ended({*report.news} - {*held, *report.held})
         self._look_again(report)
+        if not len(self._dirty) and not report.again:
+            self._guarding.quiet()
         self._all_recovered()
         return report
 
     def _nothing_live(self, report: Report) -> CachesyncError:
         """Say why there is no index though everything was looked at."""
-        self._guarding.hold(report.held)
+        self._guarding.hold(report.held, everything=True)
         if report.held:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
@@ -302,13 +327,14 @@ class Serving:
         paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
         with self._passing("partial") as finished:
             guard = self._guarding.for_a_part()
-            report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root)
+            specs = self._state.specs
+            report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root, specs)
             self._note(paths, report)
+            self._guarding.passed(report)
             finished(report)
-        self._guarding.passed(report)
         self._look_again(report)
         if not len(self._dirty):
-            self._guarding.quiet(self._state.specs)
+            self._guarding.quiet()
             if self._guarding.may_let_go:
                 self._whole_at = 0.0
 
@@ -323,7 +349,8 @@ class Serving:
             state.specs += report.specs.added - report.specs.deleted
             state.pages += report.records
         tell_problems(before, problems)
-        self._guarding.hold({page: specs for page, specs in state.held.items() if not is_at(page, at)} | report.held)
+        held = {page: specs for page, specs in state.held.items() if not is_at(page, at)}
+        self._guarding.hold(held | report.held, everything=False)
 
     def _acknowledged(self, page: str) -> None:
         self._heart.beat()
@@ -369,15 +396,17 @@ class Serving:
     # --- is everything still there? -----------------------------------------------------------------------------------
 
     def _pulse_due(self) -> float:
-        """While a whole pass is due anyway, it is of no use."""
-        return _NEVER if self._root is None and not self._state.rolled_back else self._pulse_at
+        """There is something to look at since the first catch-up."""
+        return self._pulse_at if self._state.caught_up else _NEVER
 
     def _pulse(self) -> None:
         """Look whether the index is as we left it."""
         intact = self._writer.intact()
         self._pulse_at = time.monotonic() + PULSE_SECONDS
-        if not intact:
+        if not intact and not self._harmed:
             _log.warning("the index isn't as it was left: looking at everything")
+            self._harmed = "it isn't as it was left, and is being mended"
+            self._tell_trouble()
             self._state.rolled_back = False
             self._look_at_everything()
 
@@ -390,7 +419,7 @@ class Serving:
     def _scheduled(self) -> None:
         """Start a reindex when it is due, or was while nobody ran."""
         now = datetime.now(UTC)
-        upcoming = self._timetable.upcoming(now)
+        upcoming = self._timetable.look(now)
         self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
@@ -402,7 +431,7 @@ class Serving:
         elif time.monotonic() >= self._reindexing.not_before:
             _log.info("a reindex is due", since=upcoming.isoformat())
             try:
-                self._reindexing.start(self._guarding.for_everything())
+                self._reindexing.start()
             except OvertakenError:
                 raise
             except CachesyncError as error:
@@ -411,36 +440,49 @@ class Serving:
 
     def _swap(self) -> None:
         """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
-        errand = self._reindexing.errand
+        errand, consent = self._reindexing.errand, self._reindexing.consent
         now = datetime.now(UTC)
         self._look_at_everything()  # so nothing goes to the generation before any more
+        self._errands_at = 0.0  # who asked is told
         try:
-            report = self._reindexing.finish()
+            report = self._reindexing.finish(self._guarding.for_everything(consent=consent))
         except CachesyncError as error:
             self._reindexing.failed(error)
             self._metrics.passed("reindex", "failed", 0)
+            if isinstance(error, OvertakenError):  # the next writer does it
+                raise
+            self._errands.settle(errand, Reply.failed(error))
             if isinstance(error, RefusedError):
                 self._timetable.pass_over(now)  # a person has to do something first
-            self._errands.failed(errand, error)
             return
-        self._errands.reply(errand, Reply(report=report))
+        self._errands.settle(errand, Reply(report=report))
         self._metrics.passed("reindex", report.outcome, report.seconds)
         if report.held:
-            self._timetable.pass_over(now)
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
+            self._timetable.pass_over(now)
         else:
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._state.rolled_back = False
+            self._state.last_written = datetime.now(UTC)
+            self._passed(report, consent)
             self._schedule_at = 0.0
             self._timetable.reindexed(now)
 
+    def _passed(self, report: Report, consent: bool) -> None:
+        """Let a loss count for what follows, unless somebody has consented to it."""
+        if consent:
+            self._guarding.begin_anew()
+        else:
+            self._guarding.passed(report)
+
     def _carry_out_errands(self) -> None:
-        """Do what commands have handed to us."""
+        """Do what commands have handed to us, and tell them what came of it."""
         self._errands_at = time.monotonic() + _ERRAND_SECONDS
         for asked in self._errands.asked():
             if asked.id != self._reindexing.errand:
                 self._carry_out(asked)
         self._errands.progress(self._reindexing.errand, self._reindexing.done, self._reindexing.pages)
+        self._errands.reply()
 
     def _carry_out(self, asked: Asked) -> None:
         id, errand = asked
@@ -450,16 +492,21 @@ class Serving:
             _log.info("asked for by a command", command=errand.command)
         try:
             if errand.command == "sync":
-                self._errands.reply(id, Reply(report=self._sync(asked)))
+                self._errands.settle(id, Reply(report=self._sync(asked)))
             elif errand.command == "rollback":
-                self._errands.reply(id, Reply(generation=self._roll_back()))
+                self._roll_back(id)
             else:
-                self._reindexing.start(self._guarding.for_everything(consent=errand.consent), id)
+                self._reindexing.start(id, consent=errand.consent)
+        except (OvertakenError, StoppedError):  # the next writer does it
+            raise
         except IndexUnavailableError as error:
-            if self._errands.is_out_of_patience(id) or isinstance(error, IndexUnusableError | OvertakenError):
-                self._errands.failed(id, error)
+            if self._errands.is_out_of_patience(id) or isinstance(error, IndexUnusableError):
+                self._errands.settle(id, Reply.failed(error))
         except CachesyncError as error:
-            self._errands.failed(id, error)
+            self._errands.settle(id, Reply.failed(error))
+        except Exception as error:  # noqa: BLE001  who asked waits for a reply, and others behind it
+            _log.exception("a defect of cachesync: please report it", job=errand.command)
+            self._errands.settle(id, Reply.failed(DefectError.of(error)))
 
     def _sync(self, asked: Asked) -> Report:
         def progress(done: int, pages: int) -> None:
@@ -468,25 +515,29 @@ class Serving:
 
         guard, suspects = self._guarding.for_everything(consent=asked.errand.consent), set(asked.errand.suspects)
         return self._whole(
-            "sync", lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel)
+            "sync",
+            lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel),
+            consent=asked.errand.consent,
         )
 
-    def _roll_back(self) -> str:
+    def _roll_back(self, id: str) -> None:
         generation = self._writer.rollback()
+        self._errands.settle(id, Reply(generation=generation))
         _log.info("rolled back, until a reindex is asked for", generation=generation)
         self._held_back()
-        return generation
 
     def _held_back(self) -> None:
         """A rollback holds the index as it is: nothing is to be done until a reindex, which looks at everything."""
         reader = self._index.reader(fresh=True)
         specs, pages = reader.size()
+        kept = self._index.status().kept
         self._root = self._live = None
         self._dirty.take_all()
         self._dirty.done()
         with self._state.changing():
             self._state.rolled_back = self._state.caught_up = True
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
+            self._state.kept_generations = kept
         self._pulse_at = time.monotonic() + PULSE_SECONDS
         self._all_recovered()
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from cachesync.ledger import PageRecord
+from cachesync.sync.report import Report
 
 
 class Loss:
@@ -54,23 +55,23 @@ def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> L
 
 
 class Guard:
-    """How much one sync may lose, all its passes together."""
+    """How much may be lost by some passes together, such as those of one sync.
+
+    It is measured against all specs that there were: those that there are, and those that were lost since.
+    """
 
     def __init__(self, max_delete_fraction: float, *, consent: bool = False) -> None:
         """``consent``: a person said that any loss is meant."""
         self._fraction = max_delete_fraction
         self._consent = consent
-        self.whole: int | None = None
-        """How many specs losses are measured against; None: those that a pass finds."""
         self.lost = 0
         """How many were lost by passes before."""
 
     def refuses(self, lost: int, specs: int) -> bool:
-        """Tell whether losing ``lost`` of ``specs`` needs consent first."""
-        whole = specs if self.whole is None else self.whole
-        return lost > 0 and not self._consent and self.lost + lost > self._fraction * whole
+        """Tell whether losing ``lost`` of the ``specs`` that there are now needs consent first."""
+        return lost > 0 and not self._consent and self.lost + lost > self._fraction * (specs + self.lost)
 
-    def passed(self, lost: int, specs: int, added: int = 0) -> None:
-        """A pass is over that has lost ``lost`` of ``specs``, and added some. The next ones are measured by it too."""
-        self.whole = (specs if self.whole is None else self.whole) + added
-        self.lost += lost
+    def passed(self, report: Report) -> None:
+        """A pass has done this. What it has lost counts for the next ones."""
+        if not report.held:
+            self.lost += report.lost

@@ -70,6 +70,7 @@ def partial_pass(
     acknowledged: Acknowledged,
     paths: Collection[str],
     root: Root,
+    specs: int,
 ) -> Report:
     """Bring a generation into line with the pages at some paths.
 
@@ -83,6 +84,7 @@ def partial_pass(
         acknowledged: is told of each page that was written.
         paths: pages and folders, as for :func:`cachesync.sync.scan.scan_at`.
         root: the folder that the root is known to be.
+        specs: how many the generation has: what a loss is measured against.
 
     Raises:
         UsageError: the root can't be listed.
@@ -94,6 +96,7 @@ def partial_pass(
     with timed(phases, "plan"):
         records = _records_at(generation, paths)
         todo = plan(found, records.values(), {page: record.specs for page, record in records.items()})
+        todo.specs = specs
     apply = Apply(source, generation, found, todo, guard, phases, patient=False)
     with timed(phases, "apply"):
         for written in generation.write(apply.changes(), refresh=False):

@@ -48,7 +48,7 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     """Of pages that are as they were, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
     specs: int = 0
-    """How many specs the ledger counts before the pass: what a loss is measured against."""
+    """How many specs the index has before the pass, by its ledger: what a loss is measured against."""
     moved: set[str] = field(default_factory=set)
     """Pages in ``gone`` that are found again where their documents will have the same ids."""
     again: bool = False

@@ -22,17 +22,14 @@ _ANYTHING: Final = Guard(1, consent=True)
 class Rebuild:
     """A new generation on its way: :meth:`fill` it, then :meth:`finish` it; else :meth:`abandon` it."""
 
-    def __init__(self, source: Source, writer: Writer, guard: Guard, progress: Progress) -> None:
+    def __init__(self, source: Source, writer: Writer, progress: Progress) -> None:
         """Start a generation in which nothing is yet.
-
-        ``guard`` says how much may be lost by the swap.
 
         Raises:
             IndexUnavailableError: it can't be made.
         """
         self._source = source
         self._writer = writer
-        self._guard = guard
         self._progress = progress
         self._earlier, self._unreadable = _replaced(writer)
         self._generation: Generation = writer.build()
@@ -46,8 +43,8 @@ class Rebuild:
         """
         self._filled = self._pass()
 
-    def finish(self) -> Report:
-        """Bring it up to date and let it go live, unless too much would be lost by that.
+    def finish(self, guard: Guard) -> Report:
+        """Bring it up to date and let it go live, unless by that more would be lost than ``guard`` allows.
 
         What the live generation was given until now is in it, if nobody writes to that one meanwhile.
 
@@ -55,11 +52,12 @@ class Rebuild:
             ConsentError: nothing would take the place of an index that can't be read.
             IndexUnavailableError: it doesn't hold what was written to it, or the index can't be written.
         """
+        self._earlier, self._unreadable = _replaced(self._writer)  # as it is now
         filled = self._whole(self._filled or self._pass())
         report = filled.report
         if self._unreadable:
-            _require_specs(self._generation, self._guard)
-        if self._earlier and _loses_too_much(report, self._earlier, self._generation, filled.written, self._guard):
+            _require_specs(self._generation, guard)
+        if self._earlier and _loses_too_much(report, self._earlier, self._generation, filled.written, guard):
             self._writer.discard(self._generation)
             return Report(phases=report.phases, before=report.before, lost=report.lost, held=report.held)
         with timed(report.phases, "promote"):
@@ -96,10 +94,10 @@ class Rebuild:
 
 def rebuild(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
     """Fill a new generation and let it go live, in one go."""
-    new = Rebuild(source, writer, guard, progress)
+    new = Rebuild(source, writer, progress)
     try:
         new.fill()
-        return new.finish()
+        return new.finish(guard)
     except BaseException:
         new.abandon()
         raise

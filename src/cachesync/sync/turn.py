@@ -55,7 +55,7 @@ def sync(
         _log.warning(OUTDATED)
     for _ in range(MAX_TURNS - 1):
         if report.again:
-            guard.passed(0 if report.held else report.lost, report.before)
+            guard.passed(report)
             report = report.then(_mended(lambda: one_turn(source, writer, guard, progress, (), before_build)))
     return _settled(report, source)
 
