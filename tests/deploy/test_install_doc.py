@@ -5,35 +5,72 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
+import trustme
 import yaml
 
 from cachesync import config
 from cachesync.cli import cachesync
-from tests.support.sandbox import Sandbox
+from tests.support.accounts import Security
+from tests.support.checkout import PROJECT, Checkout
+from tests.support.kibana import Kibana
 
-PROJECT = Path(__file__).parents[2]
 DOC = (PROJECT / "docs/install.md").read_text()
 BLOCKS = DOC.split("```")[1::2]
 CODE = [*BLOCKS, *re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", DOC, flags=re.DOTALL))]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
 
 
 def section(title: str) -> str:
     return DOC.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_what_it_shows_of_the_first_commands_is_what_they_print(tmp_path: Path) -> None:
-    sandbox = Sandbox(tmp_path)
-    subprocess.run([sys.executable, "-m", "examples.pages", sandbox.root], check=True, cwd=PROJECT, capture_output=True)
-    shown = next(block for block in BLOCKS if block.lstrip().startswith("$ cachesync sync"))
-    for example in shown.split("$ cachesync ")[1:]:
-        command, _, output = example.partition("\n")
-        printed = sandbox.run(*command.split()).stdout
-        assert re.sub(r"[\d.]+ s$", "… s", printed.strip()) == re.sub(r"[\d.]+ s$", "… s", output.strip())
+def test_what_it_shows_of_the_first_commands_is_what_they_print(checkout: Checkout) -> None:
+    checkout.fill("pages")
+    shown = next(block for block in BLOCKS if "$ cachesync sync" in block)
+    commands = re.findall(r"^\$ (.*)$", shown, re.MULTILINE)
+    outputs = re.split(r"^\$ .*$", shown, flags=re.MULTILINE)[1:]
+    printed = checkout.run("\necho ---\n".join(commands)).stdout.split("---\n")
+    assert [same(output) for output in printed] == [same(output) for output in outputs]
+    assert (checkout.folder / "var/index/spack-specs").is_dir()
+
+
+def same(output: str) -> str:
+    """What is printed, without what is another each time."""
+    return re.sub(r"[\d.]+ s$", "… s", output.strip())
+
+
+def test_a_cluster_is_asked_with_the_key_that_was_made_for_it(checkout: Checkout, tmp_path: Path) -> None:
+    """By a stand-in that has API keys, and nothing that they give a right to."""
+    if not shutil.which("curl"):
+        pytest.skip("there is no curl")
+    make, use = (next(block for block in BLOCKS if each in block) for each in ("> api_key", "cachesync status"))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(checkout.folder / "ca.crt")
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    with Security(tmp_path / "server.pem") as server:
+        make, use = (each.replace("https://elasticsearch.example.org:9200", server.url) for each in (make, use))
+        checkout.run(make.replace("ADMIN", "elastic:of-elastic"))
+        (key,) = server.active
+        assert (checkout.folder / "api_key").read_text() == f"{key}\n"
+        assert (checkout.folder / "api_key").stat().st_mode & 0o077 == 0
+        for command in ("sync", "status"):
+            asked = re.sub(r"^cachesync .*$", "", use, flags=re.MULTILINE) + f"cachesync {command}"
+            assert "(403): action is unauthorized" in checkout.run(asked, expect=3).stderr  # else it would be a 401
+
+
+def test_kibana_is_filled_with_the_key_that_was_made_for_it(checkout: Checkout) -> None:
+    (checkout.folder / "kibana_key").write_text("its-key\n")
+    command = next(block for block in BLOCKS if "cachesync kibana install" in block)
+    with Kibana(api_key="its-key").running() as kibana:
+        assert "dashboard" in checkout.run(command.replace("https://kibana.example.org", kibana.url)).stdout
 
 
 def test_its_commands_are_there() -> None:

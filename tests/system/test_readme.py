@@ -16,10 +16,10 @@ from pathlib import Path
 import click
 
 from cachesync.cli import cachesync
+from tests.support.checkout import PROJECT, Checkout
 from tests.support.sandbox import Sandbox
 from tests.support.service import children
 
-PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
 VARIES = re.compile(r"\d\d:\d\d:\d\d|(?<=url=)\S+|(?<=· )http\S+|(?<=seconds=)[\d.]+|(?<=_)(updated|added|deleted)=\d+")
 """What a log line says that is another each time: times, places, and what was changed by chance."""
@@ -76,13 +76,15 @@ def test_its_search_prints_what_it_shows(sandbox: Sandbox) -> None:
     assert sandbox.run(*arguments).stdout.strip("\n") == shown
 
 
-def test_its_second_example_finds_something(sandbox: Sandbox) -> None:
-    example = re.search(r"^cachesync (search .*)$", README.split("## Use it")[1], re.MULTILINE)
-    assert example
-    subprocess.run([sys.executable, "-m", "examples.pages", sandbox.root], check=True, cwd=PROJECT, capture_output=True)
-    sandbox.run("sync")
-    assert " found" in sandbox.run(*example[1].split()).stdout
-    assert sandbox.json(*example[1].split())["total"] > 1
+def test_its_second_example_finds_something(tmp_path: Path) -> None:
+    """In a checkout, as it stands there, but for the installation."""
+    checkout = Checkout(tmp_path)
+    checkout.fill("pages")
+    install, script = blocks("## Use it")[0].split("\n", 1)
+    assert install == "pip install ."
+    printed = checkout.run(script).stdout
+    assert "\nspecs  1,714 added" in printed
+    assert int(re.findall(r"^(\d+) specs found", printed, re.MULTILINE)[0]) > 1
 
 
 def test_every_command_and_every_make_target_is_there() -> None:
