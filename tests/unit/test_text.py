@@ -70,6 +70,16 @@ def test_a_key_and_value_may_be_a_field() -> None:
     assert Term("target", "zen4") in query.parts[0].parts  # type: ignore[union-attr]
 
 
+def test_spacks_exact_version_is_that_of_documents() -> None:
+    query = search("compiler=gcc@=1.10").query
+    assert isinstance(query, And)
+    assert Term("compiler", "gcc@1.10") in query.parts[0].parts  # type: ignore[union-attr]
+    assert Term("variants", "compiler=gcc@=1.10") in query.parts[0].parts  # type: ignore[union-attr]
+    query = search("zlib@=1.10").query
+    assert isinstance(query, And)
+    assert query.parts[0].parts[0] == Words("spec", ("zlib", "1.10"))  # type: ignore[union-attr]
+
+
 def test_a_slash_is_a_hash() -> None:
     assert search("/Ugqk").query == And((Prefix("hash", "ugqk"),))
 

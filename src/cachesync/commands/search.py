@@ -23,7 +23,21 @@ _STACKS_SHOWN = 2
 _UNLIMITED_WIDTH = 10_000
 
 
-@click.command()
+class _Search(click.Command):
+    """Spack spells a variant that is off also like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say how such a one is asked for, where there is no such option."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name.startswith("--"):
+                raise
+            message = f"{error.message.rstrip('.')}. A variant that is off is written ~NAME, or -NAME after --."
+            raise click.NoSuchOption(error.option_name, message, error.possibilities, ctx) from None
+
+
+@click.command(cls=_Search)
 @click.argument("query", nargs=-1)
 @click.option("--text", is_flag=True, expose_value=False, help="QUERY is free text, as it is by default.")
 @click.option(
@@ -54,6 +68,7 @@ def search(
     """Find binaries. Without a QUERY everything is found; no hit is no error.
 
     Words may be typed in part: mkl finds intel-oneapi-mkl. +mpi, ~mpi and key=value are variants.
+    What begins with a dash comes after --, so hdf5 -- -mpi is hdf5 ~mpi.
     Values of one filtered field are alternatives, fields combine; a facet isn't narrowed by filters of its own field.
 
     Fields: package, tag, tag_date, version, version_key, compiler, compiler_name, compiler_version,

@@ -171,4 +171,9 @@ def _value(field: Field, value: str, text: str) -> str | int:
             return dt.date.fromisoformat(value).isoformat()
         except ValueError:
             raise UsageError(f"--filter {text:.80}: expected a date like 2025-03-23") from None
-    return value.replace("@=", "@", 1) if field.name == "compiler" else value
+    return as_stored(field.name, value)
+
+
+def as_stored(field: str, value: str) -> str:
+    """Return a value as documents have it: compilers are stored with ``@`` for ``@=``."""
+    return value.replace("@=", "@", 1) if field == "compiler" else value

@@ -6,7 +6,7 @@ from typing import Final
 from cachesync.documents import FIELDS
 from cachesync.errors import UsageError
 from cachesync.search.query import All, And, Or, Prefix, Query, Term, Words
-from cachesync.search.request import Request, check_text
+from cachesync.search.request import Request, as_stored, check_text
 
 _BETWEEN: Final = (
     r"\x00-\xA8\xAB\xAC\xAF-\xB4\xB6-\xB9\xBB-\xBF\xD7\xF7"
@@ -38,8 +38,9 @@ def search(text: str) -> Request:
     The last part of a word may be typed in part: ``py-p`` is py, followed by something that begins with p. A word is
     looked for in the spec (package, version, variants, platform, os, target, compiler), in the tag, the stacks and the
     hash. ``+mpi``, ``~mpi`` (or ``-mpi``) and ``key=value`` are variants, ``target=zen4`` also a field, ``/abc`` a
-    hash. Documents whose package is called like a word come first, then those with it as parts of the name (``mkl`` in
-    ``intel-oneapi-mkl``), then those where such a part is begun. No text, or ``*``, finds everything.
+    hash, and ``@=`` is as good as ``@``. Documents whose package is called like a word come first, then those with it
+    as parts of the name (``mkl`` in ``intel-oneapi-mkl``), then those where such a part is begun. No text, or ``*``,
+    finds everything.
 
     Raises:
         UsageError: text without a word, not UTF-8, or longer than :data:`MAX_CHARACTERS`.
@@ -70,7 +71,7 @@ def _somewhere(word: str) -> Query:
     if word.startswith("/"):
         return Prefix("hash", word[1:].lower())
     key, equals, value = word.partition("=")
-    if equals and key != "arch":
+    if equals and key != "arch" and not key.endswith("@"):
         return _key_and_value(key.removesuffix(":"), value)
     found: list[Query] = [Words("spec", tuple(words(word)))]
     found += [Prefix(field, start) for field in ("tag", "stacks", "hash") for start in _spellings(word)]
@@ -81,7 +82,7 @@ def _key_and_value(key: str, value: str) -> Query:
     """A variant, which pages write with ``=`` or ``:=`` and sometimes in quotes, or a field."""
     found = [Term("variants", f"{key}{sign}{text}") for sign in ("=", ":=") for text in (value, f"'{value}'")]
     if key in FIELDS and FIELDS[key].kind == "keyword":
-        found.append(Term(key, value))
+        found.append(Term(key, as_stored(key, value)))
     return Or(tuple(found))
 
 
