@@ -1,12 +1,14 @@
 """The command line: arguments, and how every way to end becomes an exit code."""
 
+import errno
 import gc
+import io
 import os
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -74,8 +76,9 @@ def run() -> int:
     """
     gc.freeze()  # what is loaded by now stays, and of the pages and documents that come none is a cycle
     gc.set_threshold(50_000, 20, 100)
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    closed = sys.stdout is None
+    sys.stdout = _standard_output()
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cachesync(standalone_mode=False)
@@ -89,11 +92,22 @@ def run() -> int:
         return error.exit_code
     except OSError as error:
         _forget_stdout()
-        click.echo(f"cachesync: {error.strerror or error}", err=True)
+        lost = closed and error.errno == errno.EBADF
+        told = "standard output is closed: what was to be printed is lost" if lost else error.strerror or error
+        click.echo(f"cachesync: {told}", err=True)
         return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("cachesync: interrupted; what is done stays done, the next run does the rest", err=True)
         return INTERRUPTED
+
+
+def _standard_output() -> TextIO:
+    """Return an output that spells out what its encoding hasn't; one that was closed refuses what is written."""
+    if sys.stdout is None:
+        return os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return sys.stdout
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:

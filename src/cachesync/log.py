@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
+import msgspec
 import structlog
 
 from cachesync import __version__
@@ -63,6 +64,19 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def spelled(text: str) -> str:
+    """Spell out what isn't UTF-8, as the name of a file may be; what is comes out the same."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as JSON, also where texts in it aren't UTF-8: these are spelled out."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_plain(msgspec.to_builtins(value)))
+
+
 class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         get_logger().log(
@@ -109,7 +123,7 @@ def _plain(value: Any) -> Any:
         case None | bool() | int():
             return value
         case str():
-            return value.encode("utf-8", "backslashreplace").decode()
+            return spelled(value)
         case bytes():
             return value.decode("utf-8", "backslashreplace")
         case float():

@@ -21,7 +21,7 @@ from tests.hostile.judge import Documents, Held
 from tests.hostile.tree import Tree
 from tests.hostile.vandal import ALTERED, HARMLESS, InElasticsearch, InFolder, Vandal
 from tests.hostile.wire import Strike, Weather
-from tests.support.sandbox import Sandbox
+from tests.support.sandbox import BLINDFOLD, Sandbox
 from tests.support.service import Service, children, until
 
 PATIENCE: Final = 60.0
@@ -45,9 +45,6 @@ _CODES: Final = frozenset({0, 1, 2, 3, 4})
 
 _UNAVAILABLE: Final = 3
 """How a command ends that finds what the service hasn't noticed yet, such as an index that was deleted just now."""
-
-_BLINDFOLD: Final = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-"""Run by root, a service could read what nobody may; without these rights it is like another user's."""
 
 
 class World:
@@ -381,7 +378,7 @@ class World:
         return any(id in state and (ALTERED in self._harms or state[id] == document) for state in states)
 
     def _start(self) -> Service:
-        blindfold = _BLINDFOLD if os.geteuid() == 0 and shutil.which("setpriv") else ()
+        blindfold = BLINDFOLD if os.geteuid() == 0 and shutil.which("setpriv") else ()
         return Service(self.sandbox, *blindfold, CACHESYNC_WATCH__RESCAN_INTERVAL="2s")
 
     def _ended(self, name: str, command: subprocess.Popen[str]) -> None:

@@ -1,15 +1,23 @@
 """cachesync as its users run it: a program, a configuration, folders, and perhaps a server."""
 
+import contextlib
 import json
 import os
+import pty
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support import elasticsearch
 
 PROGRAM = [sys.executable, "-m", "cachesync"]
+BLINDFOLD = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Run by root, a program could read what nobody may; without these rights it is like another user's."""
 
 
 class Sandbox:
@@ -24,6 +32,7 @@ class Sandbox:
         self.url = url
         self.name = name
         self.config = folder / "cachesync.yml"
+        self.before: tuple[str, ...] = ()
         self.configure()
 
     def configure(self, **index: Any) -> None:
@@ -36,7 +45,32 @@ class Sandbox:
         return self.url.startswith("embedded:")
 
     def command(self, *arguments: str | Path) -> list[str]:
-        return [*PROGRAM, "-c", str(self.config), *map(str, arguments)]
+        return [*self.before, *PROGRAM, "-c", str(self.config), *map(str, arguments)]
+
+    def blindfold(self) -> None:
+        """From now on the program may read no more than the modes of files say, also where we are root."""
+        if os.geteuid() == 0:
+            if not shutil.which("setpriv"):
+                pytest.skip("there is no setpriv, and root may read everything")
+            self.before = BLINDFOLD
+
+    def on_terminal(self, *arguments: str | Path) -> tuple[str, str]:
+        """Run a command with stderr on a terminal; return what it prints to stdout and what the terminal was sent."""
+        ours, theirs = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
+        with tempfile.TemporaryFile() as out:
+            running = subprocess.Popen(
+                self.command(*arguments), stdout=out, stderr=theirs, env=environment, cwd=self.folder
+            )
+            os.close(theirs)
+            shown = b""
+            with contextlib.suppress(OSError):  # how a terminal's end is told
+                while more := os.read(ours, 65_536):
+                    shown += more
+            os.close(ours)
+            running.wait(120)
+            out.seek(0)
+            return out.read().decode(), shown.decode()
 
     def run(
         self, *arguments: str | Path, expect: int | None = 0, **environment: str

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,20 @@ def test_facets_are_disjunctive(filled: Sandbox) -> None:
     assert found["facets"]["version"] == [{"value": "1.2.3", "count": 1}]
 
 
+def test_a_variant_that_is_off_may_be_written_with_a_dash(filled: Sandbox) -> None:
+    put(filled.root, page(entry("off", variants=["~mpi"]), title="hdf5"), "hdf5")
+    filled.run("sync")
+    assert filled.json("search", "hdf5", "~mpi")["total"] == 1
+    assert "1 spec found" in filled.run("search", "--", "-mpi").stdout
+    assert "hdf5 -- -mpi is hdf5 ~mpi" in " ".join(filled.run("search", "--help").stdout.split())
+
+
+@pytest.mark.parametrize("query", ["compiler=gcc@=11.4.0", "%gcc@=11.4.0", "zlib@=1.10 %gcc@=11.4.0"])
+def test_the_exact_versions_of_spack_are_understood(filled: Sandbox, query: str) -> None:
+    assert filled.json("search", query, "--filter", "version=1.10")["total"] == 1
+    assert filled.json("search", query.replace("11.4.0", "12"))["total"] == 0
+
+
 def test_search_sorts_by_spacks_order(filled: Sandbox) -> None:
     found = filled.json("search", "--sort", "version:desc", "--limit", "3")
     assert [hit["version"] for hit in found["hits"]] == ["1.10", "1.9", "1.2.3"]
@@ -74,8 +89,9 @@ def test_search_sorts_by_spacks_order(filled: Sandbox) -> None:
         (["search", "--nope"], "No such option"),
         (["nope"], "No such command"),
         (["check"], "Missing argument"),
-        (["check", ".", "nowhere.md"], "nowhere.md: No such file or directory"),
+        (["check", "pages", "nowhere.md"], "nowhere.md: No such file or directory"),
         (["render", "empty"], "empty: no page in this folder"),
+        (["search", "hdf5", "-mpi"], "A variant that is off is written ~NAME, or -NAME after --."),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(filled: Sandbox, arguments: list[str], says: str) -> None:
@@ -199,7 +215,7 @@ def test_a_query_that_is_none_ends_with_2(filled: Sandbox, arguments: str) -> No
     assert "UTF-8" in done.stderr or "no word" in done.stderr
 
 
-@pytest.mark.parametrize(("where", "code"), [(">/dev/full", 3), (">&-", 0), ("2>&-", 0), ("2>/dev/full", 0)])
+@pytest.mark.parametrize(("where", "code"), [(">/dev/full", 3), (">&-", 3), ("2>&-", 0), ("2>/dev/full", 0)])
 def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, code: int) -> None:
     for command in ("search", "sync", "config", f"render {filled.root}"):
         script = f"{' '.join(filled.command())} {command} {where}"
@@ -207,6 +223,8 @@ def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, c
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
         assert done.returncode == code, (command, done.stderr)
+        if where == ">&-":
+            assert done.stderr.splitlines()[-1].startswith("cachesync: standard output is closed")
 
 
 def test_a_refused_sync_leaves_nothing_behind(sandbox: Sandbox) -> None:
@@ -235,6 +253,85 @@ def test_other_users_may_search(embedded: Sandbox) -> None:
     assert denied.returncode == 3
     assert "Permission denied" in denied.stderr
     assert filled.json("status")["generation"] == "spack-specs-1"
+
+
+def test_a_path_that_is_not_utf_8_is_a_problem_everywhere(embedded: Sandbox) -> None:
+    latin = embedded.root / os.fsdecode(b"_cache/v1/caf\xe9")
+    put(embedded.root, page(entry()), latin.name, "v1")
+    broken = put(embedded.folder / latin.name, b"x")
+    says = "/specs.md: the path is not UTF-8: expected a name that is text"
+    for path in (latin, latin / "specs.md"):
+        (problem,) = embedded.json("check", path, expect=1)["problems"]
+        assert problem["page"].endswith("_cache/v1/caf\\udce9/specs.md")
+        assert embedded.run("check", path, expect=1).stdout.endswith(f"_cache/v1/caf\\udce9{says}\n")
+        assert embedded.run("render", path, expect=1).stderr.endswith(f"_cache/v1/caf\\udce9{says}\n")
+    (problem,) = embedded.json("check", broken, expect=1)["problems"]
+    assert problem["page"] == str(broken).replace("\udce9", "\\udce9")
+
+
+def test_json_is_utf_8_and_tables_spell_out_what_the_locale_has_not(
+    embedded: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(embedded.root, page(entry(os="snow☃")))
+    put(embedded.root, b"x", "b☃")
+    embedded.run("sync", expect=1)
+    monkeypatch.setenv("PYTHONIOENCODING", "latin1")
+    assert "snow\\u2603" in embedded.run("search", "--facet", "os").stdout
+    assert "b\\u2603/specs.md" in embedded.run("status").stdout
+    assert embedded.run("check", embedded.root, expect=1).stdout.endswith("as the first line\n")
+    assert embedded.json("search")["hits"][0]["os"] == "snow☃"
+    assert embedded.json("check", embedded.root, expect=1)["problems"][0]["page"].endswith("b☃/specs.md")
+
+
+def test_what_cannot_be_looked_at_is_left_out_by_verify_and_is_nothing_to_repair(embedded: Sandbox) -> None:
+    put(embedded.root, page(entry("h1")), "zlib", "seen")
+    put(embedded.root, page(entry("h2")), "zlib", "locked")
+    embedded.run("sync")
+    locked = embedded.root / "_cache/locked"
+    locked.chmod(0)
+    embedded.blindfold()
+    try:
+        for repair in ([], ["--repair"]):
+            found = embedded.json("verify", *repair, expect=1)
+            assert [(each["page"], each["message"]) for each in found["problems"]] == [
+                ("_cache/locked", "cannot be looked at: Permission denied; what the index has of it stays as it is")
+            ]
+            assert (found["pages"], found["specs"], found["ledger"], found["differing"]) == (1, 1, 0, [])
+            assert not found["repaired"]
+            printed = embedded.run("verify", *repair, expect=1).stdout
+            assert printed == "1 spec of 1 page: 0 missing, 0 extra, 0 different; 0 wrong records\n"
+    finally:
+        locked.chmod(0o755)
+    assert embedded.json("verify")["pages"] == 2
+
+
+def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:
+    page_in_it = put(embedded.root, page(entry()), "zlib", "locked")
+    locked = embedded.root / "_cache/locked"
+    mirror = embedded.folder / "mirror"
+    mirror.mkdir()
+    for folder in (locked, mirror):
+        folder.chmod(0)
+    embedded.blindfold()
+    try:
+        for path in (page_in_it, locked, mirror, mirror / "file.md"):
+            done = embedded.run("check", path, expect=1)
+            assert done.stdout.startswith(f"{path}: cannot be looked at: Permission denied"), done
+            done = embedded.run("render", path, expect=1)
+            assert done.stderr.startswith(f"{path}: cannot be looked at: Permission denied"), done
+    finally:
+        for folder in (locked, mirror):
+            folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("command", ["verify", "check", "render"])
+def test_long_work_shows_a_bar_on_a_terminal_and_leaves_the_output_alone(embedded: Sandbox, command: str) -> None:
+    write_tree(embedded.root, tag_count=2, package_count=60)
+    embedded.run("sync")
+    arguments = [command] if command == "verify" else [command, embedded.root]
+    printed, shown = embedded.on_terminal(*arguments)
+    assert printed == embedded.run(*arguments).stdout
+    assert re.search(rf"{command} .*\d+/\d+", shown), shown
 
 
 def test_check_tells_path_line_and_message(embedded: Sandbox) -> None:

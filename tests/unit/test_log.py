@@ -8,14 +8,14 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import structlog
 
 from cachesync import __version__
-from cachesync.log import get_logger, passing, relay, setup
+from cachesync.log import as_json, get_logger, passing, relay, setup
 
 NASTY = "a\x1b[2J\nb\r\u2028\udcff"
 
@@ -183,3 +183,11 @@ def test_threads_dont_mix_their_lines(capsys: pytest.CaptureFixture[str]) -> Non
     for thread in threads:
         thread.join()
     assert [line["message"] for line in logged(capsys)] == ["x" * 5000] * 80
+
+
+def test_json_tells_also_what_is_not_utf_8() -> None:
+    when = datetime(2026, 1, 2, tzinfo=UTC)
+    assert json.loads(as_json({"é\udcff": [NASTY, 1, None, when], "so": True})) == {
+        "é\\udcff": ["a\x1b[2J\nb\r\u2028\\udcff", 1, None, "2026-01-02T00:00:00Z"],
+        "so": True,
+    }

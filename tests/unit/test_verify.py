@@ -51,16 +51,20 @@ def alter(index: EmbeddedIndex) -> None:
         assert list(live.write([PageChange(PATH, [altered], [], record, record, known)]))
 
 
+def compared(source: Source, index: EmbeddedIndex) -> Verdict:
+    return verify(source, index.reader(), lambda _done, _pages: None)
+
+
 def found(verdict: Verdict) -> tuple[int, int, int, int, int]:
     return verdict.missing, verdict.extra, verdict.different, verdict.ledger, len(verdict.problems)
 
 
 def test_what_was_altered_is_repaired(source: Source, index: EmbeddedIndex) -> None:
     alter(index)
-    verdict = verify(source, index.reader())
+    verdict = compared(source, index)
     assert (found(verdict), verdict.differing) == ((0, 0, 1, 0, 0), [PATH])
     assert repair(source, index, PATH).specs.updated == 1
-    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 0)
+    assert found(compared(source, index)) == (0, 0, 0, 0, 0)
 
 
 def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mended(
@@ -69,12 +73,24 @@ def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mende
     put(source.root, BROKEN, "a")
     repair(source, index)
     alter(index)
-    assert found(verify(source, index.reader())) == (0, 0, 1, 0, 1)
+    assert found(compared(source, index)) == (0, 0, 1, 0, 1)
     repair(source, index, PATH)
-    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 1)
+    assert found(compared(source, index)) == (0, 0, 0, 0, 1)
     put(source.root, GOOD, "a")
     assert repair(source, index).specs.updated == 1
-    assert found(verify(source, index.reader())) == (0, 0, 0, 0, 0)
+    assert found(compared(source, index)) == (0, 0, 0, 0, 0)
+
+
+def test_progress_is_told_of_each_page_on_disk_or_in_the_index(source: Source, index: EmbeddedIndex) -> None:
+    put(source.root, GOOD, "gone")
+    put(source.root, page(title="empty"), "empty")
+    repair(source, index)
+    (source.root / path_of("gone")).unlink()
+    put(source.root, GOOD, "b")
+    told: list[tuple[int, int]] = []
+    verdict = verify(source, index.reader(), lambda done, pages: told.append((done, pages)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert verdict.pages == 4
 
 
 def test_a_broken_page_that_is_as_remembered_is_left_alone(source: Source, index: EmbeddedIndex) -> None:

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cachesync.log import as_json
 from cachesync.sync.passes import Progress as Tell
 
 _LINE_EVERY_SECONDS: Final = 5.0
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object."""
-    click.echo(msgspec.json.encode(value).decode())
+    """Print one JSON object, in UTF-8 whatever the locale says."""
+    click.echo(as_json(value))
 
 
 def plural(count: int, noun: str) -> str:
@@ -27,12 +27,18 @@ def plural(count: int, noun: str) -> str:
 
 
 @contextmanager
+def no_progress() -> Iterator[Tell]:
+    """Show nothing: what long work prints on the terminal shows how far it is."""
+    yield lambda _done, _total: None
+
+
+@contextmanager
 def progress(label: str) -> Iterator[Tell]:
     """Show how far long work is: a bar on a terminal, a line every few seconds elsewhere."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 from cachesync.documents import Rendered, render
 from cachesync.errors import UsageError
+from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
+from cachesync.sync.passes import Progress
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, Scan, Source, look_at, root_of, scan_at
+from cachesync.sync.scan import Entry, Scan, Source, look_at, misnamed, root_of, scan_at
 
 
 class Named(NamedTuple):
@@ -21,31 +23,71 @@ class Named(NamedTuple):
     """A problem names the file as the user would."""
 
 
-def named_pages(paths: tuple[Path, ...], source: Source) -> Iterator[Named]:
+class _Place(NamedTuple):
+    """What is at a path of the command line."""
+
+    path: Path
+    source: Source
+    below: str
+    """The path below the root."""
+    is_folder: bool
+    """It stands for the pages in it."""
+    found: Scan
+
+    def problem(self, problem: Problem) -> Problem:
+        """Name the file of a problem as the user would."""
+        shown = self.path / os.path.relpath(problem.page, spelled(self.below) or ".") if self.is_folder else self.path
+        return Problem(spelled(str(shown)), problem.message, problem.line)
+
+
+def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> Iterator[Named]:
     """Read the pages at ``paths`` by the rules of ``sync``; a folder stands for all pages in it.
 
     Raises:
-        UsageError: nothing is there, or a folder has no page.
+        UsageError: nothing is there, or a folder has no page. None is read then.
     """
-    for path in paths:
-        if not os.path.lexists(path):
-            raise UsageError(f"{path}: No such file or directory")
-    for path in paths:
-        root, below = _placed(path, source.root)
-        placed = source._replace(root=root)
-        is_folder = path.is_dir() and not placed.pattern.matches(below)
-        folder = f"{below}/" if below else ""
-        found = scan_at(placed, [folder], root_of(placed)) if is_folder else _one(placed, below)
-        if not (found.entries or found.problems):
-            raise UsageError(f"{path}: no page in this folder; expected files that pages.include matches")
-        named = [Named(problem.page, problem) for problem in found.problems]
-        named += [Named(page, _documents(entry, placed)) for page, entry in sorted(found.entries.items())]
-        for page, documents in named:
-            if isinstance(documents, Problem):
-                shown = path / os.path.relpath(page, below or ".") if is_folder else path
-                yield Named(page, Problem(str(shown), documents.message, documents.line))
-            else:
-                yield Named(page, documents)
+    places = [_look(path, source) for path in paths]
+    done, pages = 0, sum(len(place.found.entries) for place in places)
+    for place in places:
+        for problem in place.found.problems:
+            yield Named(problem.page, place.problem(problem))
+        for page, entry in sorted(place.found.entries.items()):
+            documents = _documents(entry, place.source)
+            yield Named(page, place.problem(documents) if isinstance(documents, Problem) else documents)
+            done += 1
+            progress(done, pages)
+
+
+def _look(path: Path, source: Source) -> _Place:
+    """Look at what is at a path.
+
+    Raises:
+        UsageError: nothing, or a folder without a page.
+    """
+    root, below = _placed(path, source.root)
+    placed = source._replace(root=root)
+    is_folder = _is_folder(path) and not placed.pattern.matches(below)
+    try:
+        found = _folder(placed, below) if is_folder else _file(placed, below)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except OSError as error:
+        found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")])
+    if not (found.entries or found.problems):
+        raise UsageError(f"{path}: no page in this folder; expected files that pages.include matches")
+    return _Place(path, placed, below, is_folder, found)
+
+
+def _folder(source: Source, below: str) -> Scan:
+    next(source.root.iterdir(), None)  # else it would be asked for by the configuration's name
+    return scan_at(source, [f"{below}/" if below else ""], root_of(source))
+
+
+def _file(source: Source, path: str) -> Scan:
+    if problem := misnamed(path):
+        os.lstat(source.root / path)
+        return Scan({}, {}, [problem])
+    return Scan({path: look_at(source, path)}, {}, [])
 
 
 def _placed(path: Path, root: Path) -> tuple[Path, str]:
@@ -62,14 +104,11 @@ def _placed(path: Path, root: Path) -> tuple[Path, str]:
     before, cache, after = f"{absolute.as_posix()}/".rpartition(f"/{PREFIX}")
     if cache:
         return Path(before or "/"), (PREFIX + after).rstrip("/")
-    return (absolute, "") if absolute.is_dir() else (absolute.parent, absolute.name)
+    return (absolute, "") if _is_folder(absolute) else (absolute.parent, absolute.name)
 
 
-def _one(source: Source, path: str) -> Scan:
-    try:
-        return Scan({path: look_at(source, path)}, {}, [])
-    except OSError as error:
-        return Scan({}, {}, [Problem(path, f"cannot be looked at: {error.strerror}")])
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  Path's own fails where it may not look
 
 
 def _documents(entry: Entry, source: Source) -> Rendered | Problem:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from cachesync.commands.output import no_progress, progress
 from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
 from cachesync.documents import document_id
@@ -14,7 +15,7 @@ from cachesync.pages.page import Problem
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.pass_obj
 def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
     """Print the documents of the pages at PATHS as NDJSON.
@@ -23,14 +24,16 @@ def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
 
     Problems go to stderr. Exit codes: 0 all pages were rendered, 1 some were not.
     """
-    problems = 0
+    problems: list[Problem] = []
     out = sys.stdout.buffer
-    for page, documents in named_pages(paths, wiring.source):
-        if isinstance(documents, Problem):
-            problems += 1
-            click.echo(printable(str(documents)), err=True)
-            continue
-        for key, source in documents.items():
-            id = msgspec.json.encode(document_id(page, key))
-            out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
+    with no_progress() if sys.stdout.isatty() else progress("render") as show:
+        for page, documents in named_pages(paths, wiring.source, show):
+            if isinstance(documents, Problem):
+                problems.append(documents)
+                continue
+            for key, source in documents.items():
+                id = msgspec.json.encode(document_id(page, key))
+                out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
+    for problem in problems:
+        click.echo(printable(str(problem)), err=True)
     return 1 if problems else 0

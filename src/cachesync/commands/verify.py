@@ -26,7 +26,8 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     Exit codes: 0 they are equal, 1 they differ (also if --repair has mended that: run it again to see), 3 no index,
     4 repairing would lose too much.
     """
-    verdict = compare(wiring.source, wiring.index.reader(fresh=True))
+    with progress("verify") as show:
+        verdict = compare(wiring.source, wiring.index.reader(fresh=True), show)
     if repair and verdict.differing:
         errand = Errand("sync", suspects=verdict.differing)
         guard, suspects = wiring.guard(False), set(verdict.differing)

@@ -16,7 +16,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import h11
-import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -29,7 +28,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cachesync import __version__
 from cachesync.errors import UsageError
-from cachesync.log import get_logger, relay
+from cachesync.log import as_json, get_logger, relay
 from cachesync.service.state import Health
 
 _log = get_logger()
@@ -123,7 +122,7 @@ class Http:
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Answer with a value as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(as_json(value), status, media_type="application/json")
 
 
 class _Answers:

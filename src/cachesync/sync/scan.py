@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from cachesync.documents import MAX_ID_BYTES
 from cachesync.errors import RefusedError, UsageError
 from cachesync.ledger import Signature
+from cachesync.log import spelled
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
 
@@ -48,6 +49,10 @@ class Scan(NamedTuple):
             return True
         ends = [match.start() for match in re.finditer("/", path)]
         return not any(above in self.unread for above in ("", path, *(path[:end] for end in ends)))
+
+    def knows(self, path: str) -> bool:
+        """Tell whether it is known how a page is: it was found, or is really gone."""
+        return path in self.entries or self.covers(path)
 
 
 EVERYTHING: Final = ""
@@ -138,6 +143,16 @@ def require_root(root: Path) -> os.stat_result:
             f"pages.root: cannot list {root}: {error.strerror}\n"
             "Say where the pages are: pages.root in the configuration (-c FILE), or CACHESYNC_PAGES__ROOT"
         ) from None
+
+
+def misnamed(path: str) -> Problem | None:
+    """Say why no index can have a page of this path; None: it can."""
+    shown = spelled(path)
+    if shown != path:
+        return Problem(shown, "the path is not UTF-8: expected a name that is text")
+    if len(path.encode()) > MAX_ID_BYTES:
+        return Problem(path, f"the path is longer than {MAX_ID_BYTES} bytes")
+    return None
 
 
 def look_at(source: Source, path: str) -> Entry:
@@ -239,11 +254,8 @@ class _Walk:
                 self._unread(path, error)
 
     def _page(self, path: str) -> None:
-        shown = _shown(path)
-        if shown != path:
-            self.found.problems.append(Problem(shown, "the path is not UTF-8: expected a name that is text"))
-        elif len(path.encode()) > MAX_ID_BYTES:
-            self.found.problems.append(Problem(path, f"the path is longer than {MAX_ID_BYTES} bytes"))
+        if problem := misnamed(path):
+            self.found.problems.append(problem)
         else:
             self.found.entries[path] = look_at(self._source, path)
 
@@ -253,9 +265,4 @@ class _Walk:
         self.found.unread[path] = gone
         if not gone:
             message = f"cannot be looked at: {error.strerror}; what the index has of it stays as it is"
-            self.found.problems.append(Problem(_shown(path) or ".", message))
-
-
-def _shown(path: str) -> str:
-    """Spell a path as text; one that isn't UTF-8 comes out different."""
-    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
+            self.found.problems.append(Problem(spelled(path) or ".", message))

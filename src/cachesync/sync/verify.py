@@ -10,6 +10,7 @@ from cachesync.documents import Rendered, document_id, fitting, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
+from cachesync.sync.passes import Progress
 from cachesync.sync.read import Content, Moving, Unreadable, read
 from cachesync.sync.scan import Entry, Scan, Source, scan
 
@@ -23,7 +24,7 @@ class Verdict(msgspec.Struct):
     pages: int = 0
     """How many were compared."""
     specs: int = 0
-    """How many documents the index should hold."""
+    """How many documents the index should hold of these."""
     missing: int = 0
     """Documents that the index should hold and doesn't."""
     extra: int = 0
@@ -36,7 +37,8 @@ class Verdict(msgspec.Struct):
     """The pages with any of these."""
     problems: list[Problem] = []
     """Pages that can't be used. What their documents should be nobody can tell: they are compared with what the ledger
-    says of them, which is their last good state, or else what a repair has found there."""
+    says of them, which is their last good state, or else what a repair has found there. Also folders that can't be
+    looked at: what is below them is not compared."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
@@ -49,11 +51,17 @@ class _Side(NamedTuple):
 
     page: str
     entry: Entry | None
+    """None: it is gone."""
     there: Digests
 
 
-def verify(source: Source, index: Reader) -> Verdict:
+def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     """Compare every page with its documents and its record. What is in memory is bounded by the largest page.
+
+    Args:
+        source: where the pages are.
+        index: what is compared with them.
+        progress: is told of each page.
 
     Raises:
         UsageError: the root can't be scanned.
@@ -61,33 +69,35 @@ def verify(source: Source, index: Reader) -> Verdict:
     """
     found = scan(source)
     verdict = Verdict(problems=list(found.problems))
-    unseen = {record.page for record in index.records()}
+    unseen = {record.page for record in index.records() if found.knows(record.page)}
+    pages = len(unseen | found.entries.keys())
     for chunk in _chunks(_merged(found, index)):
         known = index.remembered([side.page for side in chunk])
         for side in chunk:
             unseen.discard(side.page)
-            expected = _expected(verdict, side, source, found)
+            expected = _expected(verdict, side, source)
             if expected is not None and index.outdated:
                 expected = {key: fitting(text, index.fields) for key, text in expected.items()}
             _compare(verdict, side, known.get(side.page), expected)
+            progress(verdict.pages, max(pages, verdict.pages))
     for page in sorted(unseen):
-        if found.covers(page):
-            verdict.ledger += 1
-            verdict.differing.append(page)
+        verdict.ledger += 1
+        verdict.differing.append(page)
     return verdict
 
 
 def _merged(found: Scan, index: Reader) -> Iterator[_Side]:
-    """Yield every page that is on disk or has documents, in the order of their paths."""
+    """Yield every page that is on disk or has documents, in the order of their paths, but those that can't be seen."""
     ahead = iter(sorted(found.entries))
     page = next(ahead, None)
     for stored, documents in groupby(index.documents(), key=lambda each: each.page):
         while page is not None and page < stored:
             yield _Side(page, found.entries[page], {})
             page = next(ahead, None)
-        start = document_id(stored, "")
-        there = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
-        yield _Side(stored, found.entries.get(stored), there)
+        if found.knows(stored):
+            start = document_id(stored, "")
+            there = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
+            yield _Side(stored, found.entries.get(stored), there)
         if page == stored:
             page = next(ahead, None)
     while page is not None:
@@ -126,10 +136,10 @@ def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: 
         verdict.differing.append(side.page)
 
 
-def _expected(verdict: Verdict, side: _Side, source: Source, found: Scan) -> Rendered | None:
+def _expected(verdict: Verdict, side: _Side, source: Source) -> Rendered | None:
     """Return what the index should hold of a page; None: nobody can tell, but the ledger knows what it held."""
     if side.entry is None:
-        return {} if found.covers(side.page) else None
+        return {}
     match read(source, side.entry):
         case Moving():
             return None
