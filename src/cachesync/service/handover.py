@@ -12,7 +12,7 @@ import msgspec
 from cachesync import errors
 from cachesync.errors import CachesyncError, IndexUnavailableError
 from cachesync.index.base import Index
-from cachesync.log import get_logger
+from cachesync.log import get_logger, spelled
 from cachesync.sync.passes import Progress
 from cachesync.sync.report import Report
 
@@ -53,7 +53,7 @@ class Reply(msgspec.Struct, frozen=True):
     @classmethod
     def failed(cls, error: CachesyncError) -> "Reply":
         """Reply that it couldn't be done."""
-        return cls(failure=(type(error).__name__, str(error)))
+        return cls(failure=(type(error).__name__, spelled(str(error))))
 
 
 class Held(msgspec.Struct, frozen=True):
