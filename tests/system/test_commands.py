@@ -186,6 +186,12 @@ def test_pages_that_cannot_be_read_keep_nothing_out_of_sync(odd: Sandbox) -> Non
     assert odd.json("status")["lag_seconds"] == 0.0
 
 
+def test_status_tells_what_waits_and_for_how_long(filled: Sandbox) -> None:
+    put(filled.root, page(entry("new")), "new", "develop")
+    waits = r"in sync   no: 1 page to look at, for up to \d+ seconds?, such as _cache/develop/new/specs.md\n"
+    assert re.search(waits, filled.run("status").stdout)
+
+
 def test_status_tells_of_the_index_also_without_the_pages(filled: Sandbox) -> None:
     filled.root.rename(filled.folder / "away")
     found = filled.json("status")

@@ -71,7 +71,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        _print(found, _in_sync(waiting, reason))
+        _print(found, _in_sync(waiting, reason, found["lag_seconds"]))
     return 0
 
 
@@ -107,12 +107,13 @@ def _held_back(pages: int, specs: int) -> str | None:
     return f"{what}: too many at once; if that is meant: cachesync sync --allow-mass-delete"
 
 
-def _in_sync(waiting: list[Todo] | None, reason: str | None) -> str:
+def _in_sync(waiting: list[Todo] | None, reason: str | None, lag: float | None) -> str:
     if reason:
         return f"unknown: {reason}"
     if not waiting:
         return "yes"
-    return f"no: {plural(len(waiting), 'page')} to look at, such as {printable(waiting[0].page)}"
+    oldest = "" if lag is None else f", for up to {plural(round(lag), 'second')}"
+    return f"no: {plural(len(waiting), 'page')} to look at{oldest}, such as {printable(waiting[0].page)}"
 
 
 def _lag(waiting: list[Todo]) -> float | None:
