@@ -14,7 +14,7 @@ from cachesync.errors import IndexUnavailableError
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
-from cachesync.service import errands
+from cachesync.service import errands, guarding
 from cachesync.service.dirty import Dirty
 from cachesync.service.handover import HELD, Errand, Held, Reply, errand_key, reply_key
 from cachesync.service.metrics import Metrics
@@ -230,6 +230,16 @@ def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
         put(bench.root, content(1000 + tag, ALL), "new", f"n{tag}")
         bench.changed(path_of("new", f"n{tag}"))
     assert not bench.state.held
+
+
+def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarding, "_WINDOW_SECONDS", -1)
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    assert bench.size() == (ALL // 4, 5)
 
 
 def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> None:
