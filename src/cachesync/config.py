@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails
 from cachesync import yamltext
 from cachesync.errors import UsageError
 from cachesync.pages.pattern import Pattern
-from cachesync.yamltext import Mapping, Sequence, Value, YamlError
+from cachesync.yamltext import Mapping, Repeated, Sequence, Value, YamlError
 
 FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
 DEFAULT_FILE: Final = Path("config/cachesync.yml")
@@ -139,7 +139,18 @@ def _space(space: str) -> str:
     return space
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
+def _at_least(least: float) -> AfterValidator:
+    """Refuse fewer seconds."""
+
+    def check(seconds: float) -> float:
+        if seconds < least:
+            raise ValueError(f"expected at least {least:g}s")
+        return seconds
+
+    return AfterValidator(check)
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
 """Seconds."""
 
 Location = Annotated[Path, BeforeValidator(_path)]
@@ -168,7 +179,7 @@ class Watch(_Section):
     mode: Literal["auto", "native", "polling"] = "auto"
     debounce: Duration = 0.3
     debounce_max: Duration = 5.0
-    rescan_interval: Duration = 300.0
+    rescan_interval: Annotated[Duration, _at_least(1)] = 300.0
 
 
 class Index(_Section):
@@ -185,9 +196,9 @@ class Index(_Section):
     ca_certs: Location | None = None
     client_cert: Location | None = None
     client_key: Location | None = None
-    shards: Annotated[int, Field(ge=1)] = 1
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
     replicas: Annotated[int, Field(ge=0)] = 1
-    refresh_interval: Duration = 1.0
+    refresh_interval: Annotated[Duration, _at_least(0.1)] = 1.0
     keep_generations: Annotated[int, Field(ge=0)] = 1
 
 
@@ -280,8 +291,9 @@ def load(file: Path | None, environment: Environment[str, str] = os.environ) -> 
 
 
 def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -> Mapping:
+    repeated: list[Repeated] = []
     try:
-        tree = yamltext.load(file.read_text("utf-8"))
+        tree = yamltext.load(file.read_text("utf-8"), repeated=repeated)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -292,8 +304,13 @@ def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -
         return Mapping(1)
     if not isinstance(tree, Mapping):
         raise UsageError(f"{file}:1: expected sections like 'pages:', found {_kind(tree)}")
+    mistakes += [f"{file}:{each.line}: {_key_of(each)}: given twice (line {each.first})" for each in repeated]
     _expand(tree, environment, file, mistakes)
     return tree
+
+
+def _key_of(repeated: Repeated) -> str:
+    return ".".join(map(_name_in, repeated.path))
 
 
 _VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")

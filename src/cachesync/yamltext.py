@@ -7,7 +7,7 @@ reads the parser's event stream with a stack of its own and stops at the bounds 
 import enum
 import re
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import yaml
 
@@ -60,6 +60,16 @@ class Sequence(list["Value"]):
 Value = Mapping | Sequence | str | None
 
 
+class Repeated(NamedTuple):
+    """A key that its mapping has already."""
+
+    path: tuple[str, ...]
+    """The keys that lead to the mapping, and this one."""
+    line: int
+    first: int
+    """The line on which the key was given first."""
+
+
 def line_of(value: Value, path: list[str | int], default: int) -> int:
     """Return the line of what ``path`` (keys and positions) leads to, as near as it exists."""
     line = default
@@ -88,17 +98,17 @@ def describe(value: object) -> str:
             return f"the text {value!r:.80}"
 
 
-def load(text: str, first_line: int = 1) -> Value:
+def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None) -> Value:
     """Read one YAML document. Scalars are text as written, null (``~``, ``null``, nothing) is None.
 
-    ``first_line`` is the line of the file on which ``text`` starts. A key given twice keeps its last value, as in JSON;
-    merge keys (``<<``) work.
+    ``first_line`` is the line of the file on which ``text`` starts. A key given twice keeps its last value, as in JSON,
+    and is added to ``repeated``; merge keys (``<<``) work.
 
     Raises:
         YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than :data:`MAX_ALIASED_NODES`,
             a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or a second document.
     """
-    builder = _Builder(first_line)
+    builder = _Builder(first_line, repeated)
     if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many of them
         line = first_line + text.count("\n", 0, directive.start())
         raise YamlError("a line that starts with '%': YAML directives are not accepted", line)
@@ -148,12 +158,16 @@ class _Key(enum.Enum):
 class _Builder:
     """Builds the document from parser events, on an explicit stack."""
 
-    def __init__(self, first_line: int) -> None:
+    def __init__(self, first_line: int, repeated: list[Repeated] | None) -> None:
         self.document: Value = None
         self._first_line = first_line
+        self._repeated = repeated
         self._documents = 0
         self._stack: list[Mapping | Sequence] = []
         self._keys: list[str | _Key] = []  # for each open collection: the key that waits for its value
+        self._given: list[
+            dict[str, int]
+        ] = []  # for each open collection: the keys given in it, if they are to be unique
         self._starts: list[int] = []  # for each open collection: the nodes that were there before it
         self._names: list[str | None] = []  # for each open collection: its anchor
         self._anchors: dict[str, tuple[Value, int]] = {}  # anchor → value and its number of nodes
@@ -210,12 +224,14 @@ class _Builder:
             raise self._error(f"expected text as a key, found {describe(value)}", event)
         self._stack.append(value)
         self._keys.append(_Key.NEXT)
+        self._given.append({})
         self._starts.append(self._nodes - 1)
         self._names.append(event.anchor)
 
     def _close(self, event: yaml.Event) -> None:
         value = self._stack.pop()
         self._keys.pop()
+        self._given.pop()
         start, name = self._starts.pop(), self._names.pop()
         if name:
             self._anchors[name] = (value, self._nodes - start)
@@ -250,12 +266,24 @@ class _Builder:
                 raise self._error(f"expected text as a key, found {describe(value)}", event)
             self._keys[-1] = _Key.MERGED if merge else value or ""
             parent.lines[value or ""] = line
+            self._note_key(line)
             return
         self._keys[-1] = _Key.NEXT
         if isinstance(key, str):
             parent[key] = value
         else:
             self._merge(parent, value, event)
+
+    def _note_key(self, line: int) -> None:
+        """Note a key that was given in its mapping before. What was merged there wasn't."""
+        key, given = self._keys[-1], self._given[-1]
+        if self._repeated is None or not isinstance(key, str):
+            return
+        if key in given:
+            path = tuple(each for each in self._keys if isinstance(each, str))
+            self._repeated.append(Repeated(path, line, given[key]))
+        else:
+            given[key] = line
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
         """``<<: *defaults``: keys that the mapping doesn't have itself. Those written after it replace them anyway."""

@@ -178,6 +178,13 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("http: {base_path: //x}", "http.base_path: expected"),
         ("watch: {debounce: -1}", "watch.debounce: expected seconds"),
         ("watch: {debounce: soon}", "watch.debounce: expected seconds"),
+        ("watch: {rescan_interval: 0}", "cachesync.yml:1: watch.rescan_interval: expected at least 1s, found '0'"),
+        ("watch: {rescan_interval: 999ms}", "watch.rescan_interval: expected at least 1s"),
+        ("index: {refresh_interval: 0}", "index.refresh_interval: expected at least 0.1s, found '0'"),
+        (f"http: {{max_lag: 1{'0' * 400}}}", "http.max_lag: input should be a finite number"),
+        ("index: {shards: 1025}", "index.shards: input should be less than or equal to 1024"),
+        ("index: {keep_generations: -1}", "index.keep_generations: input should be greater than or equal to 0"),
+        ("pages: {max_bytes: 0}", "pages.max_bytes: input should be greater than 0"),
         ("safety: {max_delete_fraction: 1.5}", "safety.max_delete_fraction"),
         ("log: {level: loud}", "log.level"),
     ],
@@ -187,6 +194,27 @@ def test_a_mistake_is_told(tmp_path: Path, text: str, says: str) -> None:
     assert len(told) == 1
     assert says in told[0]
     assert "canary" not in told[0]
+
+
+def test_what_is_given_twice_is_told_with_both_lines_among_all_mistakes(tmp_path: Path) -> None:
+    text = (
+        "index: {name: a, name: b}\n"
+        "watch:\n"
+        "  debounce: 1\n"
+        "  debounce: 1\n"
+        "pages: {password:canary: x, password:canary: y}\n"
+        "index:\n"
+        "  shards: 0\n"
+    )
+    told = mistakes(tmp_path, text, CACHESYNC_HTTP__PORT="x")
+    assert told[:4] == [
+        "cachesync.yml:1: index.name: given twice (line 1)",
+        "cachesync.yml:4: watch.debounce: given twice (line 3)",
+        "cachesync.yml:5: pages.password…: given twice (line 5)",
+        "cachesync.yml:6: index: given twice (line 1)",
+    ]
+    assert [line.split(": ")[1] for line in told[4:]] == ["pages.password…", "index.shards", "CACHESYNC_HTTP__PORT"]
+    assert "canary" not in "".join(told)
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachesync.yamltext import MAX_DEPTH, Mapping, YamlError, line_of, load
+from cachesync.yamltext import MAX_DEPTH, Mapping, Repeated, YamlError, line_of, load
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,12 @@ def test_every_value_knows_its_line() -> None:
     assert line_of(front, ["b", 0, "x"], 0) == 7
     assert line_of(front, ["b", 0, "y", 1], 0) == 9
     assert line_of(front, ["b", 0, "missing"], 0) == 7
+
+
+def test_a_key_given_twice_is_noted_and_one_that_replaces_a_merged_one_is_not() -> None:
+    repeated: list[Repeated] = []
+    text = "a: &a {k: 1}\nb: {<<: *a, k: 2}\nc:\n- {k: 1,\n   k: 2}\na: 3\nb: x"
+    assert load(text, 1, repeated) == {"a": "3", "b": "x", "c": [{"k": "2"}]}
+    assert repeated == [Repeated(("c", "k"), 5, 4), Repeated(("a",), 6, 1), Repeated(("b",), 7, 2)]
+    assert load("{<<: {a: 1}, <<: {b: 2}, a: 3}", 1, repeated := []) == {"a": "3", "b": "2"}
+    assert repeated == []
