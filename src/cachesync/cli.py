@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
@@ -29,23 +30,37 @@ from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError,
 from cachesync.log import printable
 
 
-class _OutputClosedError(CachesyncError):
+class _OutputError(CachesyncError):
+    """What we print can't be written."""
+
+    exit_code = 3
+
+
+class _OutputClosedError(_OutputError):
     """Whoever read our output has gone, as ``head`` does: what a shell calls 141."""
 
     exit_code = 128 + signal.SIGPIPE
 
 
-class _Commands(click.Group):
-    """Click would end with 1 where the output is closed, which here means that pages are problems."""
+class _Output(io.FileIO):
+    """Standard output. Its errors are told from those of other files."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def write(self, data: Any) -> int:
         try:
-            code = super().invoke(ctx)
-            sys.stdout.flush()
-            return code
+            return super().write(data)
         except BrokenPipeError:
-            _forget_stdout()
             raise _OutputClosedError from None
+        except OSError as error:
+            closed = "standard output is closed: what was to be printed is lost"
+            told = closed if error.errno == errno.EBADF else f"cannot write to standard output: {error.strerror}"
+            raise _OutputError(told) from None
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        code = super().invoke(ctx)
+        sys.stdout.flush()
+        return code
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -76,7 +91,6 @@ def run() -> int:
     """
     gc.freeze()  # what is loaded by now stays, and of the pages and documents that come none is a cycle
     gc.set_threshold(50_000, 20, 100)
-    closed = sys.stdout is None
     sys.stdout = _standard_output()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
     signal.signal(signal.SIGTERM, _terminate)
@@ -84,35 +98,42 @@ def run() -> int:
         code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):
+            error.show()
         return UsageError.exit_code
     except CachesyncError as error:
-        for line in str(error).splitlines():
-            click.echo(f"cachesync: {printable(line)}", err=True)
+        if isinstance(error, _OutputError):
+            _forget_stdout()
+        _tell(str(error))
         return error.exit_code
     except OSError as error:
-        _forget_stdout()
-        lost = closed and error.errno == errno.EBADF
-        told = "standard output is closed: what was to be printed is lost" if lost else error.strerror or error
-        click.echo(f"cachesync: {told}", err=True)
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        _tell(f"{place}{error.strerror or error}")
         return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("cachesync: interrupted; what is done stays done, the next run does the rest", err=True)
+        _tell("interrupted; what is done stays done, the next run does the rest")
         return INTERRUPTED
 
 
-def _standard_output() -> TextIO:
-    """Return an output that spells out what its encoding hasn't; one that was closed refuses what is written."""
-    if sys.stdout is None:
-        return os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    return sys.stdout
+def _tell(message: str) -> None:
+    """Say on stderr why we end. Where that can't be written, the exit code still tells."""
+    with suppress(OSError):
+        for line in message.splitlines():
+            click.echo(f"cachesync: {printable(line)}", err=True)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
     """End as an exception does, so that locks are freed and the terminal is put right."""
     sys.exit(128 + number)
+
+
+def _standard_output() -> TextIO:
+    """Return an output that spells out what its encoding hasn't; one that was closed refuses what is written."""
+    before = sys.stdout
+    file = before.fileno() if before else os.open(os.devnull, os.O_RDONLY)
+    buffer = io.BufferedWriter(_Output(file, "w", closefd=False))
+    encoding, is_terminal = (before.encoding, before.isatty()) if before else ("utf-8", False)
+    return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=is_terminal)
 
 
 def _forget_stdout() -> None:

@@ -276,7 +276,7 @@ def load(file: Path | None, environment: Environment[str, str] = os.environ) -> 
         UsageError: the file can't be read, or anything in it or in the environment is wrong: all of it, a line each.
     """
     named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    found = named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    found = named or _default_file()
     mistakes: list[str] = []
     tree = _read(found, environment, mistakes) if found else Mapping(1)
     overrides = _overrides(environment, mistakes)
@@ -287,7 +287,25 @@ def load(file: Path | None, environment: Environment[str, str] = os.environ) -> 
         mistakes += [_told(each, tree, overrides, found) for each in error.errors(include_url=False)]
     if mistakes:
         raise UsageError("\n".join(mistakes))
-    return Loaded(config, found, found.absolute().parent if found else Path.cwd())
+    return Loaded(config, found, _base(found))
+
+
+def _default_file() -> Path | None:
+    try:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    except OSError as error:
+        raise _unreadable(DEFAULT_FILE, error) from None
+
+
+def _base(file: Path | None) -> Path:
+    try:
+        return file.absolute().parent if file else Path.cwd()
+    except OSError as error:
+        raise UsageError(f"the working directory can't be used: {error.strerror}; go to another one") from None
+
+
+def _unreadable(file: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot read the configuration {file}: {error.strerror}")
 
 
 def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -> Mapping:
@@ -295,7 +313,7 @@ def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -
     try:
         tree = yamltext.load(file.read_text("utf-8"), repeated=repeated)
     except OSError as error:
-        raise UsageError(f"cannot read the configuration {file}: {error.strerror}") from None
+        raise _unreadable(file, error) from None
     except UnicodeDecodeError:
         raise UsageError(f"the configuration {file} is not UTF-8") from None
     except YamlError as error:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,17 @@ from tests.support import elasticsearch
 PROGRAM = [sys.executable, "-m", "cachesync"]
 BLINDFOLD = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Run by root, a program could read what nobody may; without these rights it is like another user's."""
+
+
+@contextlib.contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Let nobody at a file or folder meanwhile, root neither where the program is blindfolded."""
+    mode = path.stat().st_mode
+    path.chmod(0)
+    try:
+        yield
+    finally:
+        path.chmod(mode)
 
 
 class Sandbox:

@@ -11,7 +11,7 @@ import yaml
 
 from examples.pages import write_tree
 from tests.support.pages import entry, page, path_of, put
-from tests.support.sandbox import PROGRAM, Sandbox
+from tests.support.sandbox import PROGRAM, Sandbox, unreadable
 
 
 @pytest.fixture
@@ -231,6 +231,59 @@ def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, c
         assert done.returncode == code, (command, done.stderr)
         if where == ">&-":
             assert done.stderr.splitlines()[-1].startswith("cachesync: standard output is closed")
+        full = "cachesync: cannot write to standard output: No space left on device\n"
+        assert done.stderr.endswith(full) == (where == ">/dev/full"), done.stderr
+
+
+def test_a_mistake_that_nobody_can_be_told_of_ends_with_its_code(embedded: Sandbox) -> None:
+    embedded.config.unlink()
+    for arguments in (["config"], ["nope"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(embedded.command(*arguments), stderr=full, check=False)
+        assert done.returncode == 2
+
+
+@pytest.mark.parametrize("place", ["", "spack-specs", "spack-specs/spack-specs-1"])
+def test_an_index_that_may_not_be_read_is_named(embedded: Sandbox, place: str) -> None:
+    put(embedded.root, page(entry()))
+    embedded.run("sync")
+    embedded.blindfold()
+    with unreadable(embedded.index / place):
+        for command in ("sync", "status"):
+            told = embedded.run(command, expect=3).stderr
+            assert f"{embedded.index / place}" in told
+            assert "Permission denied" in told
+
+
+def test_a_usual_configuration_that_may_not_be_read_is_named(embedded: Sandbox) -> None:
+    folder = embedded.folder / "config"
+    folder.mkdir()
+    embedded.blindfold()
+    with unreadable(folder):
+        command = [*embedded.before, *PROGRAM, "config"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=embedded.folder)
+    assert done.returncode == 2
+    assert done.stderr == "cachesync: cannot read the configuration config/cachesync.yml: Permission denied\n"
+
+
+def test_a_working_directory_that_is_gone_is_told(embedded: Sandbox) -> None:
+    put(embedded.root, page(entry()))
+
+    def run(arguments: str) -> subprocess.CompletedProcess[str]:
+        script = f"mkdir gone && cd gone && rmdir ../gone && {' '.join(PROGRAM)} {arguments}"
+        return subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=embedded.folder)
+
+    done = run("sync")
+    assert done.returncode == 2
+    assert done.stderr.startswith("cachesync: the working directory can't be used: No such file or directory")
+    assert run(f"-c {embedded.config} sync").returncode == 0
+
+
+def test_an_index_in_a_path_that_isnt_utf8_is_refused(embedded: Sandbox) -> None:
+    strange = os.fsdecode(b"a\xff")
+    told = embedded.run("sync", expect=2, CACHESYNC_INDEX__URL=f"embedded:{strange}").stderr
+    assert told == f"cachesync: index.url: {embedded.folder}/a\\udcff is not UTF-8: expected a path that is\n"
+    assert not (embedded.folder / strange).exists()
 
 
 def test_a_refused_sync_leaves_nothing_behind(sandbox: Sandbox) -> None:

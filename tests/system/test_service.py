@@ -477,6 +477,18 @@ def test_a_signal_ends_it_well(sandbox: Sandbox, tree: Path, number: signal.Sign
     assert sandbox.documents() == sandbox.rendered()
 
 
+def test_an_index_that_may_not_be_read_is_waited_for(embedded: Sandbox) -> None:
+    put(embedded.root, content(), "zlib")
+    embedded.run("sync")
+    generation = embedded.index / "spack-specs/spack-specs-1"
+    generation.chmod(0)
+    embedded.blindfold()
+    with Service(embedded) as service:
+        until(lambda: service.said("the index can't be used for now"), "the outage")
+        generation.chmod(0o755)
+        service.caught_up()
+
+
 def test_a_signal_ends_it_in_the_middle_of_the_first_catch_up(sandbox: Sandbox) -> None:
     write_tree(sandbox.root, 10, 300)
     with Service(sandbox) as service:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.index.server import Layout, Server
@@ -24,11 +25,16 @@ def open_index(
         vitals: are told how the way to a server fares.
 
     Raises:
-        UsageError: a certificate or key can't be used.
+        UsageError: a folder, a certificate or a key can't be used.
     """
     engine, _, place = server.urls[0].partition(":")
     if engine == EMBEDDED:
-        return EmbeddedIndex(resolve(Path(place)), name, layout.keep_generations)
+        folder = resolve(Path(place))
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"index.url: {folder} is not UTF-8: expected a path that is") from None
+        return EmbeddedIndex(folder, name, layout.keep_generations)
     from cachesync.index.elastic import ElasticIndex  # noqa: PLC0415  its client takes a while to load
 
     return ElasticIndex(server, name, layout, vitals)

@@ -108,7 +108,6 @@ class EmbeddedIndex:
     @contextlib.contextmanager
     def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
         """Become the one writer."""
-        self._require_ours()
         self.require_rights()
         hold = Hold(self._folder, serving=serving)
         try:
@@ -122,6 +121,7 @@ class EmbeddedIndex:
 
         Of others the file system tells at the first write.
         """
+        self._require_ours()
         place = next((each for each in (self._folder, self._folder.parent) if each.is_dir()), None)
         if os.geteuid() != _ROOT or place is None:
             return
@@ -245,7 +245,19 @@ def _finished(folder: Path) -> tuple[dict[int, Path], int | None]:
 
 
 def _was_live(folder: Path) -> bool:
-    return (folder / _META).is_file() and not (folder / _BUILDING).exists()
+    return _is_there(folder / _META) and not _is_there(folder / _BUILDING)
+
+
+def _is_there(file: Path) -> bool:
+    """Tell whether there is a file.
+
+    Raises:
+        IndexUnavailableError: that can't be told.
+    """
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise IndexUnavailableError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _live(folder: Path) -> Path | None:
@@ -332,7 +344,7 @@ class _EmbeddedWriter:
             self._known is not None
             and self._hold.is_in_place
             and _live(self._folder) == self._known
-            and all((self._known / name).is_file() for name in (_META, _TANTIVY_META))
+            and all(_is_there(self._known / name) for name in (_META, _TANTIVY_META))
         )
 
     def knocks(self) -> list[str]:
