@@ -21,6 +21,10 @@ class UsageError(CachesyncError):
     exit_code = 2
 
 
+class PortTakenError(UsageError):
+    """Another process listens on the port."""
+
+
 class IndexUnavailableError(CachesyncError):
     """The index can't be reached, isn't there yet, or stayed busy past the deadline: worth another try."""
 

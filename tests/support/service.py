@@ -40,6 +40,8 @@ def until(seen: Callable[[], Any], what: str | Callable[[], object], seconds: fl
 class Service:
     """A running `cachesync run`."""
 
+    _listens_at_once = True
+
     def __init__(self, sandbox: Sandbox, *prefix: str, **environment: str) -> None:
         """Start it by the program in ``prefix``, if one is given."""
         self.sandbox = sandbox
@@ -54,6 +56,12 @@ class Service:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.url = ""
+        if self._listens_at_once:
+            self.listens()
+
+    def listens(self) -> None:
+        """Wait until it can be asked by HTTP."""
         self.url = until(self._said_url, "the service to listen")
 
     def _read(self) -> None:
@@ -175,6 +183,12 @@ def children(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += map(int, (task / "children").read_text().split())
     return found
+
+
+class ServiceInWaiting(Service):
+    """A `cachesync run` on the port of another: it can't be asked before :meth:`listens`."""
+
+    _listens_at_once = False
 
 
 class Watchdog:

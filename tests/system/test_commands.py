@@ -116,8 +116,8 @@ def test_without_an_index_there_is_a_hint_and_3(sandbox: Sandbox, command: str) 
 
 def test_something_foreign_in_the_indexs_place_ends_with_2(embedded: Sandbox) -> None:
     (embedded.index / "spack-specs/precious").mkdir(parents=True)
-    for command in ("sync", "search", "status"):
-        assert "no index of cachesync" in embedded.run(command, expect=2).stderr
+    for command in ("run", "sync", "search", "status"):
+        assert "no index of cachesync" in embedded.run(command, expect=2, CACHESYNC_HTTP__PORT="0").stderr
 
 
 def test_status(filled: Sandbox) -> None:

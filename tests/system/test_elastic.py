@@ -162,8 +162,8 @@ def test_something_foreign_in_the_indexs_place_is_left_alone(elastic: Sandbox, w
     aliases: dict[str, Any] = {elastic.name: {}} if what == "an alias" else {}
     elasticsearch.request(f"{elastic.url}/{foreign}", "PUT", {"aliases": aliases})
     before = elastic.ask("")
-    for command in ("sync", "reindex"):
-        told = elastic.run(command, expect=2).stderr
+    for command in ("run", "sync", "reindex"):
+        told = elastic.run(command, expect=2, CACHESYNC_HTTP__PORT="0").stderr
         assert "cachesync's" in told
         assert "index.name" in told
     assert elastic.ask("") == before

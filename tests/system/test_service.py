@@ -523,6 +523,23 @@ def test_the_configuration_is_read_again(embedded: Sandbox) -> None:
         until(lambda: len(documents(embedded)) == 3, "the other pages")
 
 
+def test_a_foreign_index_at_a_reload_is_waited_for(embedded: Sandbox) -> None:
+    """What has served once isn't ended by that."""
+    put(embedded.root, content(), "zlib")
+    foreign = embedded.index / "other/precious"
+    with Service(embedded) as service:
+        service.caught_up()
+        foreign.mkdir(parents=True)
+        embedded.name = "other"
+        embedded.configure()
+        service.reload()
+        until(lambda: service.said("the index can't be used for now"), "the outage")
+        assert foreign.exists()
+        foreign.rmdir()
+        service.caught_up()
+        service.converges()
+
+
 def test_what_http_says_on_its_port_is_read_again(embedded: Sandbox) -> None:
     settings = json.loads(embedded.config.read_text())
     with Service(embedded, CACHESYNC_HTTP__PORT=str(free_port())) as service:

@@ -4,6 +4,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -15,9 +16,18 @@ import pytest
 from cachesync.service.schedule import LAST_REINDEX
 from examples.pages import write_tree
 from tests.support import elasticsearch
+from tests.support.elasticsearch import free_port
 from tests.support.pages import entry, page, put
 from tests.support.sandbox import Sandbox
-from tests.support.service import Service, Watchdog, documents, expected_documents, index_of, until
+from tests.support.service import (
+    Service,
+    ServiceInWaiting,
+    Watchdog,
+    documents,
+    expected_documents,
+    index_of,
+    until,
+)
 
 KILLS = int(os.environ.get("CACHESYNC_TEST_KILLS", "4"))
 """How often a service is killed: some in a usual run, more by hand."""
@@ -285,6 +295,32 @@ def test_a_second_service_stands_by_and_takes_over(sandbox: Sandbox, tree: Path)
             second.caught_up()
             second.converges()
     assert sandbox.run("verify").returncode == 0
+
+
+def test_a_second_service_on_the_same_port_stands_by_without_http(sandbox: Sandbox, tree: Path) -> None:
+    port = str(free_port())
+    with Service(sandbox, CACHESYNC_HTTP__PORT=port) as first:
+        first.caught_up()
+        with ServiceInWaiting(sandbox, CACHESYNC_HTTP__PORT=port) as second:
+            until(lambda: second.said("waiting for another writer to end"), "the second service to stand by")
+            (told,) = second.said("standing by without HTTP")
+            assert f"http.port: {port} is taken" in told["error.message"]
+            first.stop()
+            second.listens()
+            second.caught_up()
+            assert second.url == first.url
+            put(tree, content(2), "new", "develop")
+            second.converges()
+            assert len(second.said("standing by without HTTP")) == 1
+
+
+def test_who_has_the_port_cannot_be_told_without_the_index(embedded: Sandbox) -> None:
+    embedded.configure(url="http://127.0.0.1:1")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = embedded.run("run", expect=3, CACHESYNC_HTTP__PORT=port).stderr.splitlines()[-2:]
+    assert f"http.port: {port} is taken" in told[0]
+    assert "can't be told: cannot reach Elasticsearch at http://127.0.0.1:1: " in told[1]
 
 
 def role_of(service: Service) -> str | None:

@@ -1,5 +1,6 @@
 """``cachesync run``: the service."""
 
+import math
 import os
 import select
 import shutil
@@ -18,10 +19,7 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_LOOK_SECONDS: Final = 1.0
-_GLANCE_SECONDS: Final = 10.0
-"""How often to look whether all is well where nobody looks on."""
-_CHANGE_SECONDS: Final = 0.1
+_REFRESH_SECONDS: Final = 1.0
 _UNLIMITED_WIDTH: Final = 10_000
 
 
@@ -34,14 +32,14 @@ def run(wiring: Wiring) -> int:
     /healthz, /readyz, /metrics and /api/status. What to watch, where HTTP listens and when to reindex are in the
     configuration (`cachesync config`).
 
-    Exit codes: 0 ended by a signal, 2 wrong configuration, or the port is taken, 3 ended by an error of its own, 130
-    Ctrl-C twice.
+    Exit codes: 0 ended by a signal, 2 wrong configuration, a foreign index, or the port is taken by what is no service
+    of this index, 3 ended by an error of its own, 130 Ctrl-C twice.
     """
     from cachesync.commands.running import Service  # noqa: PLC0415  its libraries take a while to load
     from cachesync.service.arenas import keep_few  # noqa: PLC0415  the same
 
     keep_few()
-    pause = _LOOK_SECONDS if sys.stderr.isatty() else _GLANCE_SECONDS
+    pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with _signals() as caught:
         service = Service(wiring)
         service.start()
@@ -50,11 +48,13 @@ def run(wiring: Wiring) -> int:
                 while service.is_alive:
                     refresh()
                     service.tend()
-                    numbers = caught(_CHANGE_SECONDS if service.is_changing else pause)
+                    numbers = caught(min(pause, service.patience))
                     if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                         return 0
                     if signal.SIGHUP in numbers:
                         service.reload()
+            if service.refusal:
+                raise service.refusal
             raise IndexUnavailableError("the service has ended by an error of its own, which is in its log")
         finally:
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # asked for again: at once

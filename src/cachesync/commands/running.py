@@ -3,11 +3,12 @@
 import gc
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Final
 
 from cachesync.commands.output import plural
 from cachesync.commands.wiring import Wiring
-from cachesync.errors import CachesyncError
+from cachesync.errors import CachesyncError, IndexUnavailableError, PortTakenError, UsageError
 from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger, printable
 from cachesync.service import systemd
@@ -23,6 +24,13 @@ _log = get_logger()
 _STOP_SECONDS: Final = 15.0
 """How long to wait at the end for requests that nobody answers. A client would give up after 30."""
 
+_CHANGE_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 1.0
+_GLANCE_SECONDS: Final = 10.0
+
+_PORT_TRIES: Final = 4
+"""How often, a second apart, to look whether who has the port becomes the index's service: it may have just begun."""
+
 
 class Service:
     """What runs under one configuration after the other, and what stays meanwhile."""
@@ -34,17 +42,27 @@ class Service:
         self._metrics = Metrics(self._state, self._health, self._retries)
         self._daemon = self._made(wiring)
         self._next: Daemon | None = None
-        self._http = self._bound(wiring)
+        self._http = self._web(wiring)
+        self._listen_first()
 
     @property
     def is_alive(self) -> bool:
         """It is at work, or is just being made anew."""
-        return self._daemon.is_alive or self.is_changing
+        return self._daemon.is_alive or self._next is not None
 
     @property
-    def is_changing(self) -> bool:
-        """A new configuration waits for the one before to end: :meth:`tend` to it."""
-        return self._next is not None
+    def refusal(self) -> UsageError | None:
+        """Why it has ended, if its configuration can't be used after all."""
+        return self._daemon.refusal
+
+    @property
+    def patience(self) -> float:
+        """In how many seconds at the latest to :meth:`tend` to it again."""
+        if self._next:
+            return _CHANGE_SECONDS
+        if self._state.role == "starting" or not self._http.is_started:
+            return _WAIT_SECONDS
+        return _GLANCE_SECONDS
 
     def start(self) -> None:
         """Begin."""
@@ -80,11 +98,15 @@ class Service:
             self._daemon.end()
 
     def tend(self) -> None:
-        """Let a new configuration begin when the one before has ended."""
+        """Let a new configuration begin when the one before has ended, and HTTP when its port is free."""
+        if not self._http.is_started:
+            with suppress(UsageError):
+                self._listen(self._http)
         if self._next and self._daemon.join(0):
+            has_served = self._daemon.has_served
             self._daemon, self._next = self._next, None
             gc.collect()  # what belonged to the one before is held together by itself
-            self._daemon.start()
+            self._daemon.start(has_served=has_served)
             _log.info("the configuration was read again")
             systemd.ready()
 
@@ -109,7 +131,7 @@ class Service:
             parts.append(f"{plural(len(state.held), 'page')} held back")
         if state.problems:
             parts.append(plural(len(state.problems), "problem"))
-        parts.append(self._http.url)
+        parts.append(self._http.url if self._http.is_started else "no HTTP")
         return printable(" · ".join(parts))
 
     def _made(self, wiring: Wiring) -> Daemon:
@@ -143,8 +165,47 @@ class Service:
 
     def _bound(self, wiring: Wiring) -> Http:
         """Listen where a configuration says."""
+        http = self._web(wiring)
+        self._listen(http)
+        return http
+
+    def _listen(self, http: Http) -> None:
+        http.start()
+        _log.info("listening", url=http.url)
+
+    def _listen_first(self) -> None:
+        """Listen, but where the port is taken and a service has the index, leave both for when that ends.
+
+        Raises:
+            UsageError: it is taken without such a service, or can't be used at all.
+            IndexUnavailableError: it is taken, and whether there is such a service can't be told.
+        """
+        for left in reversed(range(_PORT_TRIES)):
+            try:
+                self._listen(self._http)
+            except PortTakenError as error:
+                if self._is_served(error):
+                    _log.warning("standing by without HTTP until its port is free", reason=str(error))
+                    return
+                if not left:
+                    raise
+                time.sleep(_WAIT_SECONDS)
+            else:
+                return
+
+    def _is_served(self, taken: PortTakenError) -> bool:
+        """Tell whether a service has the index."""
+        try:
+            return self._wiring.index.status().service
+        except IndexUnavailableError as error:
+            raise IndexUnavailableError(f"{taken}\nwhether by a service of this index can't be told: {error}") from None
+        finally:
+            self._wiring.index.close()
+
+    def _web(self, wiring: Wiring) -> Http:
+        """Make a web server of a configuration."""
         config = wiring.config.http
-        http = Http(
+        return Http(
             config.host,
             config.port,
             config.base_path,
@@ -152,9 +213,6 @@ class Service:
             status=self._status,
             metrics=lambda: (self._metrics.text(), CONTENT_TYPE),
         )
-        http.start()
-        _log.info("listening", url=http.url)
-        return http
 
     def _health(self) -> Health:
         return health(self._state, self._daemon.index_trouble, self._wiring.config.http.max_lag, time.monotonic())

@@ -5,7 +5,7 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from cachesync.errors import CachesyncError, OvertakenError
+from cachesync.errors import CachesyncError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger
@@ -51,12 +51,15 @@ class Daemon:
         self._failures = 0
         self._looked_at = -math.inf
         """When we looked last for whom we stand by."""
+        self._has_served = False
+        self._refusal: UsageError | None = None
         self._heart = systemd.Heartbeat()
         self._watcher = Watcher(settings.source, watch.mode, self._on_dirty, self._on_change)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, *, has_served: bool = False) -> None:
+        """Begin; ``has_served``: in place of one that has."""
+        self._has_served = has_served
         with self._state.changing():
             self._state.role = "starting"
             self._state.caught_up = False
@@ -69,6 +72,16 @@ class Daemon:
     def is_alive(self) -> bool:
         """It is at work; if it isn't, though nobody has stopped it, it has failed."""
         return self._thread.is_alive()
+
+    @property
+    def has_served(self) -> bool:
+        """The index was ours, under this configuration or an earlier one: from then on it waits for what is wrong."""
+        return self._has_served
+
+    @property
+    def refusal(self) -> UsageError | None:
+        """Why it has ended by itself, if that is the configuration."""
+        return self._refusal
 
     def end(self) -> None:
         """Begin to end: finish what is in flight, and give the index back."""
@@ -106,6 +119,7 @@ class Daemon:
                 systemd.status(f"serving {self._index.url}")
                 self._vitals.answered(SERVICE, self._index.url)
                 self._failures = 0
+                self._has_served = True
                 Serving(
                     self._settings,
                     self._index,
@@ -122,6 +136,8 @@ class Daemon:
         except OvertakenError as error:
             self._state.caught_up = False
             _log.warning("another has become the writer: standing by", reason=str(error))
+        except UsageError as error:
+            self._refused(error)
         except CachesyncError as error:
             self._failed(str(error))
 
@@ -151,6 +167,13 @@ class Daemon:
         if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = time.monotonic()
             self._stand_by()
+
+    def _refused(self, error: UsageError) -> None:
+        if self._has_served:
+            self._failed(str(error))
+        else:
+            self._refusal = error
+            self._vitals.ended.set()
 
     def _failed(self, reason: str) -> None:
         if self._vitals.ended.is_set():

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cachesync import __version__
-from cachesync.errors import UsageError
+from cachesync.errors import PortTakenError, UsageError
 from cachesync.log import as_json, get_logger, relay
 from cachesync.service.state import Health
 
@@ -95,7 +95,7 @@ class Http:
         """Serve from now on. When it returns the server answers.
 
         Raises:
-            UsageError: host or port can't be used.
+            UsageError: host or port can't be used: a PortTakenError if another process has it now.
         """
         listening = _listen(self._host, self._port)
         self._port = listening.getsockname()[1]
@@ -103,6 +103,11 @@ class Http:
         self._thread = threading.Thread(target=self._server.serve_on, args=(listening,), name="http", daemon=True)
         self._thread.start()
         self._server.begun.wait()
+
+    @property
+    def is_started(self) -> bool:
+        """It was started, and isn't stopped."""
+        return self._server is not None
 
     @property
     def url(self) -> str:
@@ -307,7 +312,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except UnicodeError:
         raise UsageError(f"http.host: {host} is no host: expected an address, such as 127.0.0.1") from None
     except OSError as error:
-        raise UsageError(_told(host, port, error)) from None
+        refusal = PortTakenError if error.errno == errno.EADDRINUSE else UsageError
+        raise refusal(_told(host, port, error)) from None
 
 
 def _told(host: str, port: int, error: OSError) -> str:
