@@ -22,6 +22,7 @@ from tests.hostile import calls
 from tests.hostile.crash import Calls, Done, Requests, is_reading
 from tests.hostile.crash_world import Pages, World, flat
 from tests.hostile.effort import SEED, THOROUGH, effort
+from tests.hostile.tally import TALLY
 from tests.support.proxy import Proxy
 from tests.support.sandbox import Sandbox
 
@@ -69,7 +70,7 @@ def cut(world: World, scene: str, at: int | None) -> Done:
         before = None
         world.forget()
     done = world.killer.run(command, at=at)
-    with told(command, done):
+    with told(world, command, done):
         assert done.killed or done.code == world.code, done
         world.is_old_or_new(before, whole=command == "reindex" or world.sandbox.is_embedded)
         if scene == UNDONE:
@@ -94,8 +95,8 @@ def may_be_late(world: World, done: Done) -> bool:
 
 
 @contextlib.contextmanager
-def told(command: str, done: Done) -> Iterator[None]:
-    """Say where a command was killed if something isn't as it must be."""
+def told(world: World, command: str, done: Done) -> Iterator[None]:
+    """Say where a command was killed if something isn't as it must be, and count the kills."""
     try:
         yield
     except AssertionError as error:
@@ -103,6 +104,7 @@ def told(command: str, done: Done) -> Iterator[None]:
         how = f"before step {at}, {done.steps[-1]}; this alone: {ALONE_VARIABLE}={at}" if done.killed else "never"
         error.add_note(f"{command} was killed {how}")
         raise
+    TALLY[f"killed at a step, {'embedded' if world.sandbox.is_embedded else 'elasticsearch'}: {command}"] += done.killed
 
 
 def chosen(steps: list[str], part: int, direction: int) -> list[int]:
@@ -157,7 +159,7 @@ def rollback(world: World, at: int | None, times: int) -> Done:
         assert world.killer.run("rollback").code == 0
         before, after = after, before
     done = world.killer.run("rollback", at=at)
-    with told("rollback", done):
+    with told(world, "rollback", done):
         assert done.killed or done.code == 0, done
         world.is_held_or_not(before, after, always=times == 2)
         if times == 1 and may_be_late(world, done):
