@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -23,7 +23,9 @@ from cachesync.service.serving import Serving, Settings
 from cachesync.service.state import Health, State
 from cachesync.service.systemd import Heartbeat
 from cachesync.service.timetable import Timetable
+from cachesync.sync import turn
 from cachesync.sync.guard import Guard
+from cachesync.sync.report import Report
 from cachesync.sync.scan import EVERYTHING, Source
 from tests.support.pages import entry, page, path_of, put
 
@@ -209,15 +211,20 @@ def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench:
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench) -> None:
-    """Such as a rescan, or after an overflow, while a tree is being removed."""
-    for tag in range(2):
+def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a rescan, or one after an overflow, while a tree is being removed."""
+    look = turn.one_turn
+
+    def look_while_more_happens(*arguments: Any, **options: Any) -> Report:
+        report = look(*arguments, **options)
+        bench.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
+        return report
+
+    monkeypatch.setattr(turn, "one_turn", look_while_more_happens)
+    for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
-    shutil.rmtree(bench.root / "_cache/t2")
-    bench.do("whole")
-    bench.changed_in_a_burst("_cache/t3/")
-    bench.do("whole")
+        bench.do("whole")
     assert bench.size() == (ALL // 2, 10)
     assert len(bench.state.held) == 5
 
