@@ -190,8 +190,8 @@ class Serving:
         self._failing[job.name] = _Failure(tries, error)
         self._tell_trouble()
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
-        if not outage or job.run == self._partial_pass:  # of which nobody knows how much was written
-            self._look_at_everything()
+        if not outage or job.run == self._partial_pass:
+            self._look_at_everything()  # nobody knows how much a partial pass has written until it failed
         delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(tries, 8))
         if isinstance(error, ConsentError):  # a person has to do something first
             delay = self._settings.rescan_interval
