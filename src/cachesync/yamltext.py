@@ -165,9 +165,7 @@ class _Builder:
         self._documents = 0
         self._stack: list[Mapping | Sequence] = []
         self._keys: list[str | _Key] = []  # for each open collection: the key that waits for its value
-        self._given: list[
-            dict[str, int]
-        ] = []  # for each open collection: the keys given in it, if they are to be unique
+        self._given: list[dict[str, int]] = []  # for each open collection: the line that gave each key
         self._starts: list[int] = []  # for each open collection: the nodes that were there before it
         self._names: list[str | None] = []  # for each open collection: its anchor
         self._anchors: dict[str, tuple[Value, int]] = {}  # anchor → value and its number of nodes

@@ -443,7 +443,7 @@ class Serving:
         errand, consent = self._reindexing.errand, self._reindexing.consent
         now = datetime.now(UTC)
         self._look_at_everything()  # so nothing goes to the generation before any more
-        self._errands_at = 0.0  # who asked is told
+        self._errands_at = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
         try:
             report = self._reindexing.finish(self._guarding.for_everything(consent=consent))
         except CachesyncError as error:
@@ -465,7 +465,6 @@ class Serving:
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
             self._passed(report, consent)
-            self._schedule_at = 0.0
             self._timetable.reindexed(now)
 
     def _passed(self, report: Report, consent: bool) -> None:
