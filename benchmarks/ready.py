@@ -18,7 +18,7 @@ def changes(root: Path) -> list[PageChange]:
     """Return the change of every page, as ``reindex`` makes it: parsed, rendered, with digests and its record."""
     source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude), _DEFAULTS.max_bytes)
     found = scan(source)
-    apply = Apply(source, None, found, plan(found, [], {}), Guard(1, consent=True), {})
+    apply = Apply(source, None, found, plan(found, [], {}), Guard(1), {})
     made = list(apply.changes())
     assert not apply.report.problems
     return made

@@ -26,6 +26,7 @@ from cachesync.commands.status import status
 from cachesync.commands.sync import sync
 from cachesync.commands.verify import verify
 from cachesync.commands.wiring import Wiring
+from cachesync.context import Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError, UsageError
 from cachesync.log import printable
 
@@ -95,7 +96,8 @@ def run() -> int:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = cachesync(standalone_mode=False)
+        with running(Context()):
+            code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         with suppress(OSError):

@@ -1,16 +1,19 @@
 """What every engine promises to a service: one process that writes for months, and is asked for things by others."""
 
 import math
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from cachesync.context import Context, StoppedError, running
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.base import Generation, Index, PageChange, Writer
 from tests.contract.conftest import OpenIndex
 from tests.support.filling import change_for, documents, fill, write
 from tests.support.pages import entry, page, path_of
+from tests.support.service import until
 
 A, B = path_of("a"), path_of("b")
 PAGES = {A: page(entry("a1"), entry("a2"), title="a"), B: page(entry("b1"), title="b")}
@@ -182,29 +185,29 @@ def test_a_service_stands_by_and_takes_over(index: Index, open_again: OpenIndex)
     assert index.status().holder is None
 
 
-def test_standing_by_ends_when_it_is_told_to(index: Index, open_again: OpenIndex) -> None:
-    class EnoughError(Exception):
-        pass
+def test_standing_by_ends_when_it_is_to_stop(index: Index, open_again: OpenIndex) -> None:
+    stop = threading.Event()
+    holders: list[str] = []
 
-    looks = 0
-
-    def waiting() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 3:
-            raise EnoughError
+    def wait(holder: str) -> None:
+        holders.append(holder)
+        if len(holders) == 3:
+            stop.set()
 
     with (
         index.writer(1, serving=True),
-        pytest.raises(EnoughError),
-        open_again().writer(math.inf, serving=True, waiting=waiting),
+        running(Context(stop)),
+        pytest.raises(StoppedError),
+        open_again().writer(math.inf, serving=True, on_wait=wait),
     ):
         pass
+    assert f"process {os.getpid()}" in holders[0]
 
 
 def test_notes_are_what_was_written_last(index: Index, open_again: OpenIndex) -> None:
     notes = index.notes()
     assert notes.get("last-reindex") is None
+    assert notes.list_keys() == []
     notes.remove("last-reindex")
     notes.put("last-reindex", b'{"at": "2026-01-01"}')
     notes.put("other", "é\n😀".encode())
@@ -212,10 +215,12 @@ def test_notes_are_what_was_written_last(index: Index, open_again: OpenIndex) ->
     again = open_again().notes()
     assert again.get("last-reindex") == b"{}"
     assert again.get("other") == "é\n😀".encode()
+    assert sorted(again.list_keys()) == ["last-reindex", "other"]
     again.remove("last-reindex")
     assert notes.get("last-reindex") is None
+    assert again.list_keys() == ["other"]
     for key in ("", "A", "../x", "a_b", ".x"):
-        for attempt in (notes.get, notes.remove, lambda key: notes.put(key, b""), index.knock):
+        for attempt in (notes.get, notes.remove, lambda key: notes.put(key, b"")):
             with pytest.raises(ValueError, match="no key"):
                 attempt(key)
 
@@ -229,38 +234,19 @@ def test_notes_are_in_nobodys_way(index: Index, open_again: OpenIndex) -> None:
     assert held(index) == ["develop/a/a1", "develop/a/a2", "develop/b/b1"]
 
 
-def until_knocked(writer: Writer, wanted: list[str]) -> None:
-    """The lease is renewed every three seconds."""
-    tick = threading.Event()
-    for _ in range(1000):
-        if sorted(writer.knocks()) == wanted:
-            return
-        tick.wait(0.01)
-    pytest.fail(f"{writer.knocks()} instead of {wanted}")
-
-
-def test_a_service_hears_of_knocks(index: Index, open_again: OpenIndex) -> None:
+def test_a_service_hears_of_signals(index: Index, open_again: OpenIndex) -> None:
+    """Within a renewal of its lease, which takes three seconds."""
     with index.writer(1, serving=True) as writer:
-        assert writer.knocks() == []
-        for id in ("sync-2", "sync-1", "sync-2", "sync-3"):
-            open_again().knock(id)
-        until_knocked(writer, ["sync-1", "sync-2", "sync-3"])
-        writer.answered("sync-2")
-        writer.answered("sync-2")
-        assert sorted(writer.knocks()) == ["sync-1", "sync-3"]
-        open_again().unknock("sync-1")
-        open_again().unknock("never")
-        until_knocked(writer, ["sync-3"])
-    with open_again().writer(1, serving=True) as writer:
-        assert writer.knocks() == ["sync-3"], "it is left to the next one"
-        writer.answered("sync-3")
-    with open_again().writer(1) as writer:
-        assert writer.knocks() == []
+        for number in range(3):
+            before = writer.signals()
+            assert writer.signals() == before
+            open_again().notes().put(f"request-{number}", b"{}")
+            open_again().signal()
+            until(lambda before=before: writer.signals() != before, "the signal", 10)  # type: ignore[misc]
 
 
-def test_a_knock_before_there_is_an_index_is_kept(index: Index, open_again: OpenIndex) -> None:
-    index.unknock("early")
-    index.knock("early")
+def test_a_signal_before_there_is_an_index_does_no_harm(index: Index, open_again: OpenIndex) -> None:
+    index.signal()
+    assert not index.exists()
     with open_again().writer(1, serving=True) as writer:
-        assert writer.knocks() == ["early"]
         assert writer.live() is None

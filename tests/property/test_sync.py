@@ -113,7 +113,7 @@ class Tree(RuleBasedStateMachine):
     @rule()
     def reindex(self) -> None:
         with self.index.writer(5) as writer:
-            turn.reindex(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
+            turn.reindex(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
         self.dirty = set()
         self.expect()
 
@@ -127,7 +127,7 @@ class Tree(RuleBasedStateMachine):
                 return
             source = self.source()
             paths = tags if by_folder else self.dirty
-            partial_pass(live, source, Guard(0.5, consent=True), lambda _page: None, paths, root_of(source), 0)
+            partial_pass(live, source, Guard(0.5, lambda: True), lambda _page: None, paths, root_of(source), 0)
             live.refresh()
         self.dirty = set()
         self.expect()
@@ -152,7 +152,7 @@ class Tree(RuleBasedStateMachine):
     def sync(self) -> Report:
         self.dirty = set()
         with self.index.writer(5) as writer:
-            return turn.sync(self.source(), writer, Guard(0.5, consent=True), lambda _done, _total: None)
+            return turn.sync(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
 
     @rule()
     def sync_and_compare(self) -> None:

@@ -223,21 +223,47 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(sandbox: Sandbox, t
         assert not service.said("asked for by a command")
 
 
-def test_a_command_that_is_killed_leaves_no_errand(embedded: Sandbox) -> None:
-    def errands() -> list[Path]:
-        return list(embedded.index.rglob("errand-*"))
+def requests_of(sandbox: Sandbox) -> list[str]:
+    """What commands have asked for and the service isn't done with, by the notes that tell of it."""
+    return [
+        key for key in index_of(sandbox).notes().list_keys() if key.partition("-")[0] in ("request", "sign", "response")
+    ]
 
-    write_tree(embedded.root, 3, 5)
-    with Service(embedded) as service:
+
+def test_a_request_ends_with_the_command_that_is_killed(sandbox: Sandbox, tree: Path) -> None:  # noqa: ARG001  it is there
+    with Service(sandbox) as service:
         service.caught_up()
+        generation = service.status()["generation"]
         service.send(signal.SIGSTOP)
-        running = handed(embedded, "sync")
+        running = handed(sandbox, "reindex")
         running.kill()
         running.communicate()
-        assert errands()
+        assert requests_of(sandbox)
         service.send(signal.SIGCONT)
-        until(lambda: not errands(), "the errand to be done with")
-        assert service.said("asked for by a command")
+        until(lambda: not requests_of(sandbox), "the request to be dropped")
+        assert service.said("dropped the request of a command that has ended")
+        assert not service.said("asked for by a command")
+        assert service.status()["generation"] == generation
+
+
+def test_consent_is_never_older_than_the_command_that_gave_it(sandbox: Sandbox, tree: Path) -> None:
+    """A machine that restarts finds the request again, and its pages not mounted yet."""
+    with Service(sandbox) as service:
+        service.caught_up()
+        before = documents(sandbox)
+        service.send(signal.SIGSTOP)
+        running = handed(sandbox, "sync", "--allow-mass-delete")
+        running.kill()
+        running.communicate()
+        service.kill()
+    (tree / "_cache").rename(sandbox.folder / "not-mounted")
+    with Service(sandbox) as service:
+        until(lambda: not requests_of(sandbox), "the request to be dropped")
+        until(lambda: service.status()["held_deletes"]["pages"], "the deletes to be withheld")
+        assert documents(sandbox) == before
+        (sandbox.folder / "not-mounted").rename(tree / "_cache")
+        service.converges()
+    assert documents(sandbox) == before
 
 
 def test_a_missed_reindex_is_made_up_once(sandbox: Sandbox, tree: Path) -> None:  # noqa: ARG001  it is there

@@ -415,19 +415,16 @@ def test_a_repair_that_was_interrupted_is_gone_on_with(index: ElasticIndex, tmp_
 # --- what a service needs -----------------------------------------------------------------------------------------------
 
 
-def knocker(index: ElasticIndex, until: threading.Event) -> None:
-    number = 0
+def signaller(index: ElasticIndex, until: threading.Event) -> None:
     while not until.wait(0.02):
-        index.knock(f"knock-{number}")
-        index.unknock(f"knock-{number}")
-        number += 1
+        index.signal()
 
 
-def test_knocks_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signals_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
     abandoned(index, Holder("elsewhere", 1))
     until = threading.Event()
-    thread = threading.Thread(target=knocker, args=(index, until))
+    thread = threading.Thread(target=signaller, args=(index, until))
     thread.start()
     other = lease_of(index, patience=5)
     try:
@@ -439,20 +436,20 @@ def test_knocks_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatch
         other.release()
 
 
-def test_a_knock_is_no_writer_that_came_in_between(index: ElasticIndex) -> None:
+def test_a_signal_is_no_writer_that_came_in_between(index: ElasticIndex) -> None:
     fill(index, {})
     one = lease_of(index)
     one.wait()
-    index.knock("sync-1")
+    index.signal()
     one.claim()
-    assert one.knocks == ["sync-1"]
-    index.knock("sync-2")
+    assert one.signals == 1
+    index.signal()
     one.confirm()
-    assert one.knocks == ["sync-1", "sync-2"]
+    assert one.signals == 2
     one.hold("specs-1")
     one.release()
     state = lease_of(index).read()
-    assert (state.knocks, state.held, state.holder) == (["sync-1", "sync-2"], "specs-1", None)
+    assert (state.signals, state.held, state.holder) == (2, "specs-1", None)
 
 
 def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: str, index_name: str) -> None:
@@ -547,7 +544,7 @@ def test_an_index_that_others_do_not_find_any_more_is_not_intact(index: ElasticI
 
 
 def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "READ_PATIENCE", 0.1)
+    monkeypatch.setattr(cluster, "_PULSE_PATIENCE", 0.5)
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
@@ -628,12 +625,12 @@ def test_connections_are_kept(index: ElasticIndex) -> None:
     assert index._writing is index._writing
 
 
-def test_notes_and_knocks_leave_something_foreign_alone(index: ElasticIndex) -> None:
+def test_notes_and_signals_leave_something_foreign_alone(index: ElasticIndex) -> None:
     state = f"{index._name}-state"
     connection = Connection(index._server, 5)
     connection.call(lambda client: client.indices.create(index=state))
     with pytest.raises(UsageError, match="not cachesync's"):
         index.notes().put("a", b"")
     with pytest.raises(UsageError, match="not cachesync's"):
-        index.knock("a")
+        index.signal()
     assert connection.call(lambda client: client.count(index=state))["count"] == 0

@@ -537,8 +537,6 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
     (tmp_path / "specs/precious").write_text("not ours")
     with pytest.raises(UsageError, match="no index of cachesync"):
         notes.put("a", b"3")
-    with pytest.raises(UsageError, match="no index of cachesync"):
-        index.knock("a")
     assert listing(tmp_path / "specs") == ["precious"]
 
 

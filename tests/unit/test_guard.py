@@ -38,4 +38,17 @@ def test_a_guard_counts_all_passes_of_a_sync_together() -> None:
     assert guard.refuses(1, 4)
     assert not guard.refuses(0, 4)
     assert not guard.refuses(1, 6), "2 of the 10 that there were came later"
-    assert not Guard(0.5, consent=True).refuses(8, 8)
+
+
+def test_consent_is_asked_for_when_too_much_would_be_lost() -> None:
+    asked: list[int] = []
+
+    def consent() -> bool:
+        asked.append(1)
+        return len(asked) < 2
+
+    guard = Guard(0.5, consent)
+    assert not guard.refuses(4, 8)
+    assert asked == []
+    assert not guard.refuses(8, 8)
+    assert guard.refuses(8, 8), "whoever consented has gone"

@@ -13,7 +13,6 @@ from cachesync.pages.pattern import Pattern
 from cachesync.service import reindexing
 from cachesync.service.reindexing import Reindexing
 from cachesync.service.state import State
-from cachesync.service.systemd import Heartbeat
 from cachesync.sync.guard import Guard
 from cachesync.sync.rebuild import Rebuild
 from cachesync.sync.scan import Source
@@ -37,11 +36,12 @@ def pauses(of: Reindexing) -> list[float]:
 
 def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reindexing, "time", SimpleNamespace(monotonic=lambda: NOW))
+    monkeypatch.setattr("random.uniform", lambda _least, most: most)
     put(tmp_path / "pages", page(entry()))
     state, filled = State(), threading.Event()
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
     with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
-        reindex = Reindexing(source, writer, state, Heartbeat({}), threading.Event(), filled.set)
+        reindex = Reindexing(source, writer, state, filled.set)
         grown = pauses(reindex)
         assert grown == [60, 120, 240, 480, 960, 1920, 3600]
         assert state.reindex_trouble == str(ERROR)
@@ -51,7 +51,9 @@ def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monke
 
         reindex.start()
         assert filled.wait(10)
-        assert reindex.finish(Guard(0.5)).pages.added == 1
+        named: list[str] = []
+        assert reindex.finish(Guard(0.5), named.append).pages.added == 1
+        assert named == ["specs-1"]
         assert not reindex.is_running
         assert state.snapshot().reindex_trouble is None
         assert pauses(reindex) == grown
@@ -66,13 +68,13 @@ def test_a_defect_in_the_thread_is_told_by_the_end(tmp_path: Path, monkeypatch: 
     state, filled = State(), threading.Event()
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
     with EmbeddedIndex(tmp_path / "index", "specs").writer(1) as writer:
-        reindex = Reindexing(source, writer, state, Heartbeat({}), threading.Event(), filled.set)
-        reindex.start("an-errand")
+        reindex = Reindexing(source, writer, state, filled.set)
+        reindex.start("a-request")
         assert state.reindexing == 0
         assert filled.wait(10)
         with pytest.raises(DefectError, match="ZeroDivisionError"):
-            reindex.finish(Guard(0.5))
+            reindex.finish(Guard(0.5), lambda _name: None)
         assert not reindex.is_running
-        assert reindex.errand is None
+        assert reindex.request is None
         assert state.snapshot().reindexing is None
         assert writer.live() is None

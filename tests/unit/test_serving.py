@@ -4,24 +4,26 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 import pytest
 
+from cachesync.context import Context, Pulse, running
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
-from cachesync.service import errands, guarding
+from cachesync.service import guarding, requests
 from cachesync.service.dirty import Dirty
-from cachesync.service.handover import HELD, Errand, Held, Reply, errand_key, reply_key
+from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
+from cachesync.service.requests import Request, Response
 from cachesync.service.schedule import LAST_REINDEX, Schedule
 from cachesync.service.serving import Serving, Settings
 from cachesync.service.state import Health, State
-from cachesync.service.systemd import Heartbeat
 from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
@@ -46,6 +48,7 @@ class Bench:
         self.index = EmbeddedIndex(self.folder, "specs")
         self.state = State()
         self.dirty = Dirty(0, 0)
+        self.signs = 0
         self._wake = threading.Event()
 
     def serve(self) -> Iterator["Bench"]:
@@ -58,7 +61,7 @@ class Bench:
 
     def _serving(self) -> Serving:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
-        settings = Settings(source, lambda consent: Guard(0.5, consent=consent), Schedule(None, "UTC"), 3600)
+        settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600)
         self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
         self.vitals = Vitals()
         return Serving(
@@ -69,7 +72,6 @@ class Bench:
             self.state,
             self.metrics,
             self.vitals,
-            Heartbeat({}),
             self._wake,
         )
 
@@ -100,15 +102,45 @@ class Bench:
         self.dirty.take_all()
         self.dirty.done()
 
-    def ask(self, id: str, errand: Errand) -> None:
-        """Ask for something as a command does, and let the service look for it."""
-        self.index.notes().put(errand_key(id), msgspec.json.encode(errand))
-        self.index.knock(id)
-        self.do("errand")
+    def ask(self, request: Request) -> str:
+        """Ask for something as a command does that goes on waiting, let the service look for it, and return the id."""
+        self.index.notes().put(f"request-{request.id}", msgspec.json.encode(request))
+        self.sign(request.id)
+        self.do("request")
+        self.sign(request.id)
+        self.do("request")
+        return request.id
 
-    def reply(self, id: str) -> Reply:
+    def ask_and_wait(self, request: Request) -> None:
+        """The same, and show that the command waits until it is done."""
+        with self.signing(request.id):
+            self.ask(request)
+
+    def sign(self, id: str) -> None:
+        """Show that a command still waits."""
+        self.signs += 1
+        self.index.notes().put(f"sign-{id}", str(self.signs).encode())
+
+    @contextmanager
+    def signing(self, id: str) -> Iterator[None]:
+        """Show it again and again."""
+        ended = threading.Event()
+
+        def sign() -> None:
+            while not ended.wait(0.01):
+                self.sign(id)
+
+        thread = threading.Thread(target=sign)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def response(self, id: str) -> Response:
         """What has come of it."""
-        return msgspec.json.decode(self.index.notes().get(reply_key(id)) or b"{}", type=Reply)
+        return msgspec.json.decode(self.index.notes().get(f"response-{id}") or b"{}", type=Response)
 
     def restart(self) -> None:
         """Serve anew, and know nothing of before."""
@@ -254,7 +286,7 @@ def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> Non
         shutil.rmtree(bench.root / f"_cache/t{tag}")
     bench.changed_in_a_burst(EVERYTHING)
     assert len(bench.state.held) == 15
-    bench.ask("a", Errand("sync", consent=True))
+    bench.ask_and_wait(Request(command="sync", consent=True))
     assert bench.size() == (ALL // 4, 5)
     (bench.root / path_of("p0", "t3")).unlink()
     bench.changed_in_a_burst(path_of("p0", "t3"))
@@ -351,10 +383,10 @@ def test_only_what_still_fails_is_told(bench: Bench, monkeypatch: pytest.MonkeyP
     bench.root.rename(bench.root.with_name("away"))
     bench.do("whole")
     with monkeypatch.context() as away:
-        away.setattr(bench.writer, "knocks", fail)
-        bench.do("errand")
+        away.setattr(bench.writer, "signals", fail)
+        bench.do("request")
         assert bench.troubles()[1] == "away"
-    bench.do("errand")
+    bench.do("request")
     assert bench.troubles()[1] is None
     bench.root.with_name("away").rename(bench.root)
     with monkeypatch.context() as away:
@@ -420,10 +452,13 @@ def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: p
     bench.index.notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
     bench.serving._timetable = Timetable(Schedule("0 0 1 1 *", "UTC"), bench.index.notes())
     monkeypatch.setattr(bench.writer, "build", fail)
-    for _ in range(2):
-        bench.do("schedule")
+    bench._wake.clear()
+    bench.do("schedule")
+    assert bench._wake.wait(10)
+    bench.do("swap")
+    bench.do("schedule")
     assert (bench.state.reindex_trouble, bench.state.trouble, bench.vitals.trouble) == ("away", None, None)
-    assert bench.serving._reindexing._failures == 1, "it is put off"
+    assert not bench.serving._reindexing.is_running, "it is put off"
     assert bench.passes("reindex", "failed") == 1
 
 
@@ -442,74 +477,194 @@ def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) 
     bench.reindex()
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
-    bench.ask("a", Errand("sync", consent=True))
+    bench.ask_and_wait(Request(command="sync", consent=True))
     bench.do("swap")
     assert bench.index.reader().generation == "specs-2"
     assert bench.size() == (ALL // 4, 5)
 
 
-def test_the_watchdog_hears_of_a_swap(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
+    signs: list[None] = []
+    with running(Context(pulse=Pulse(lambda: signs.append(None), every=0))):
+        bench.reindex()
+        for number in range(PACKAGES):
+            put(bench.root, content(9000 + number), f"p{number}", "t0")
+        signs.clear()
+        bench.do("swap")
+    assert len(signs) >= PACKAGES
+
+
+def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(bench: Bench) -> None:
+    """Nothing is divided by the number of pages."""
+    shutil.rmtree(bench.root / "_cache")
+    (bench.root / "_cache").mkdir()
     bench.reindex()
-    for number in range(PACKAGES):
-        put(bench.root, content(9000 + number), f"p{number}", "t0")
-    beats: list[None] = []
-    monkeypatch.setattr(bench.serving._heart, "beat", lambda: beats.append(None))
+    assert bench.state.reindexing == 0
     bench.do("swap")
-    assert len(beats) >= PACKAGES
+    assert (bench.state.trouble, bench.state.reindex_trouble) == (None, None)
+    assert bench.size() == (ALL, 20)
 
 
-# --- errands ------------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_errand_is_tried_for_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench) -> None:
+    """Whatever it had consented to, and whatever is on disk by now."""
+    shutil.rmtree(bench.root / "_cache")
     notes = bench.index.notes()
-    notes.put(errand_key("a"), msgspec.json.encode(Errand("sync")))
-    bench.index.knock("a")
+    for command in ("sync", "reindex", "rollback"):
+        request = Request(command=command, consent=True)
+        notes.put(f"request-{request.id}", msgspec.json.encode(request))
+        bench.sign(request.id)
+    for _ in range(3):
+        bench.do("request")
+    assert not bench.serving._reindexing.is_running
+    assert bench.size() == (ALL, 20)
+    assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
+
+
+def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it had still waited when its sync began."""
+    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    shutil.rmtree(bench.root / "_cache")
+    bench.ask(Request(command="sync", consent=True))
+    assert bench.size() == (ALL, 20)
+    assert len(bench.state.held) == 20
+
+
+def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench._wake.clear()
+    id = bench.ask(Request(command="reindex"))
+    assert bench._wake.wait(10)
+    assert bench.serving._reindexing.is_running
+    monkeypatch.setattr(requests, "SILENT_SECONDS", -1)
+    bench.do("request")
+    assert not bench.serving._reindexing.is_running
+    assert not any(id in key for key in bench.index.notes().list_keys())
+    assert bench.index.reader().generation == "specs-1"
+
+
+def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fast as a command alone would say it: the way to the index has had all the patience there is."""
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "held", fail)
-        bench.do("errand")
-        assert notes.get(reply_key("a")) is None
-        assert bench.writer.knocks() == ["a"]
-        away.setattr(errands, "PATIENCE_SECONDS", 0)
-        bench.do("errand")
-    reply = msgspec.json.decode(notes.get(reply_key("a")) or b"", type=Reply)
-    assert reply.failure == ("IndexUnavailableError", "away")
-    assert bench.writer.knocks() == []
+        id = bench.ask(Request(command="sync"))
+    response = bench.response(id)
+    assert response.failure
+    assert response.failure.message == "away"
+    with pytest.raises(IndexUnavailableError, match="away"):
+        response.raise_failure()
 
 
-def test_a_rollback_whose_reply_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.reindex()
-    bench.do("swap")
-    bench.settle()
+def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_TELL_SECONDS", 0)
+    put(bench.root, content(1000), "new", "t0")
+    request = Request(command="sync")
+    puts = bench.serving._requests._notes.put
+
+    def fail_with_progress(key: str, text: bytes) -> None:
+        if b'"pages":0' not in text and b"done" in text and b'"finished":true' not in text:
+            fail()
+        puts(key, text)
+
+    monkeypatch.setattr(bench.serving._requests._notes, "put", fail_with_progress)
+    assert bench.response(bench.ask(request)).report
+    assert bench.size() == (ALL + SPECS, 21)
+
+
+def roll_back_twice(bench: Bench) -> None:
+    """Make two generations beside the live one."""
+    bench.writer._keep = 2  # type: ignore[attr-defined]
+    for _ in range(2):
+        bench.reindex()
+        bench.do("swap")
+        bench.settle()
+
+
+def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the swap and the response."""
+    roll_back_twice(bench)
+    request = Request(command="rollback")
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._errands._notes, "put", fail)
-        bench.ask("a", Errand("rollback"))
-    bench.do("errand")
-    assert bench.reply("a").generation == bench.index.reader().generation == "specs-1"
+        away.setattr(bench.serving._requests, "settle", lambda *_: None)
+        bench.ask(request)
+    assert bench.index.reader().generation == "specs-2"
+    bench.restart()
+    bench.ask(request)
+    assert bench.response(request.id) == Response.live("specs-2")
+    assert bench.index.reader().generation == "specs-2"
+    assert bench.state.rolled_back
 
 
-def test_a_reindex_whose_reply_fails_ends_a_rollback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.reindex()
-    bench.do("swap")
-    bench.settle()
-    bench.ask("a", Errand("rollback"))
+def test_a_reindex_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(command="reindex")
     bench._wake.clear()
-    bench.ask("b", Errand("reindex"))
+    bench.ask(request)
     assert bench._wake.wait(10)
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._errands._notes, "put", fail)
+        away.setattr(bench.serving._requests, "settle", lambda *_: None)
         bench.do("swap")
-        bench.do("errand")
+    bench.restart()
+    bench.do("whole")
+    bench.ask(request)
+    report = bench.response(request.id).report
+    assert report
+    assert (report.pages.added, report.specs.added) == (20, ALL)
+    assert bench.index.reader().generation == "specs-2"
+
+
+def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    roll_back_twice(bench)
+    puts = bench.serving._requests._notes.put
+    with monkeypatch.context() as away:
+        away.setattr(
+            bench.serving._requests._notes,
+            "put",
+            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
+        )
+        id = bench.ask(Request(command="rollback"))
+    bench.do("request")
+    assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
+
+
+def test_a_swap_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it might be done twice."""
+    roll_back_twice(bench)
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._requests._notes, "put", fail)
+        id = bench.ask(Request(command="rollback"))
+    bench.do("request")
+    assert bench.response(id).failure
+    assert bench.index.reader().generation == "specs-3"
+
+
+def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.reindex()
+    bench.do("swap")
+    bench.settle()
+    bench.ask(Request(command="rollback"))
+    bench._wake.clear()
+    id = bench.ask(Request(command="reindex"))
+    assert bench._wake.wait(10)
+    puts = bench.serving._requests._notes.put
+    with monkeypatch.context() as away:
+        away.setattr(
+            bench.serving._requests._notes,
+            "put",
+            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
+        )
+        bench.do("swap")
+        bench.do("request")
     put(bench.root, content(1000), "new", "t0")
     bench.dirty.mark([path_of("new", "t0")], 0)
     bench.settle()
     assert bench.size() == (ALL + SPECS, 21)
-    bench.do("errand")
-    assert bench.reply("b").report
+    bench.do("request")
+    assert bench.response(id).report
     assert (bench.state.rolled_back, bench.vitals.trouble) == (False, None)
 
 
-def test_a_defect_is_replied_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.reindex()
     bench.do("swap")
     bench.settle()
@@ -518,9 +673,13 @@ def test_a_defect_is_replied_to_and_keeps_no_other_waiting(bench: Bench, monkeyp
         raise ZeroDivisionError
 
     monkeypatch.setattr("cachesync.sync.turn.sync", break_down)
-    for id, errand in (("a", Errand("sync")), ("b", Errand("rollback"))):
-        bench.index.notes().put(errand_key(id), msgspec.json.encode(errand))
-        bench.index.knock(id)
-    bench.do("errand")
-    assert bench.reply("a").failure
-    assert bench.reply("b").generation == "specs-1"
+    first, second = Request(command="sync", asked_at="1"), Request(command="rollback", asked_at="2")
+    bench.index.notes().put(f"request-{first.id}", msgspec.json.encode(first))
+    bench.sign(first.id)
+    bench.do("request")
+    bench.sign(first.id)
+    bench.ask(second)
+    failure = bench.response(first.id).failure
+    assert failure
+    assert failure.kind == "internal"
+    assert bench.response(second.id).generation == "specs-1"

@@ -1,14 +1,16 @@
 """How the way to an index fares, as told by requests that fail and are answered."""
 
 import contextvars
+import itertools
+import math
 import threading
 
 import pytest
 from structlog.testing import capture_logs
 
+from cachesync.context import Context, StoppedError, running
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index import vitals as vitals_module
-from cachesync.index.elastic import ElasticIndex
+from cachesync.index.elastic import ElasticIndex, connection
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import SERVICE, Vitals
@@ -61,27 +63,21 @@ def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
     assert vitals.retries == before, "a request is counted once"
 
 
-def test_who_waits_tells_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long it waits, and by the thread that does."""
-    monkeypatch.setattr(vitals_module, "WAIT_SECONDS", 0.001)
-    told: list[int] = []
-    vitals = Vitals(on_wait=lambda: told.append(threading.get_ident()))
-    assert not vitals.wait(0.05)
-    assert len(told) > 1
-    assert set(told) == {threading.get_ident()}
-    vitals.ended.set()
-    assert vitals.wait(3600)
-
-
 # --- requests -----------------------------------------------------------------------------------------------------------
 
 
-def asked(answer: Answer | None, vitals: Vitals, patience: float = 0.0) -> Exception | None:
+@pytest.fixture
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tried a second time."""
+    monkeypatch.setattr(connection, "delays", lambda: itertools.repeat(math.inf))
+
+
+def asked(answer: Answer | None, vitals: Vitals) -> Exception | None:
     """Ask a server that gives this answer; None: a port where none is."""
     with Proxy("http://127.0.0.1:9", lambda _request: answer).running() as proxy:
         url = proxy.url if answer else "http://127.0.0.1:9"
         try:
-            Connection(Server((url,)), patience, vitals).call(lambda client: client.cluster.health())
+            Connection(Server((url,)), 10, vitals).call(lambda client: client.cluster.health())
         except IndexUnavailableError as error:
             return error
     return None
@@ -102,6 +98,7 @@ GOOD = refusal(200)
         (refusal(500, "oops", "oops"), "other", "oops"),
     ],
 )
+@pytest.mark.usefixtures("once")
 def test_each_failure_has_a_kind_and_is_trouble(answer: Answer | None, kind: str, trouble: str) -> None:
     vitals = Vitals()
     assert asked(answer, vitals)
@@ -112,6 +109,7 @@ def test_each_failure_has_a_kind_and_is_trouble(answer: Answer | None, kind: str
     assert vitals.trouble is None
 
 
+@pytest.mark.usefixtures("once")
 def test_what_is_not_there_is_no_trouble() -> None:
     vitals = Vitals()
     asked(refusal(503), vitals)
@@ -121,31 +119,27 @@ def test_what_is_not_there_is_no_trouble() -> None:
 
 def test_waiting_for_a_server_ends_at_once() -> None:
     vitals = Vitals()
-    tried = threading.Event()
+    tried, stop = threading.Event(), threading.Event()
 
     def refuse(_request: Request) -> Answer:
         tried.set()
         return refusal(503)
 
-    told: list[str] = []
-
     def ask() -> None:
-        try:
+        with running(Context(stop)), pytest.raises(StoppedError):
             Connection(Server((proxy.url,)), 3600, vitals).call(lambda client: client.cluster.health())
-        except IndexUnavailableError as error:
-            told.append(str(error))
 
     with Proxy("http://127.0.0.1:9", refuse).running() as proxy:
         thread = threading.Thread(target=ask)
         thread.start()
         assert tried.wait(10)
-        vitals.ended.set()
+        stop.set()
         thread.join(10)
         assert not thread.is_alive()
         before = len(proxy.requests)
         ask()
         assert len(proxy.requests) == before + 1, "nothing is tried a second time"
-    assert len(told) == 2
+    assert vitals.trouble
 
 
 def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_name: str) -> None:
@@ -172,17 +166,18 @@ def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_nam
 
 def test_a_bulk_request_that_waits_ends_at_once(elasticsearch_index: str, index_name: str) -> None:
     vitals = Vitals()
+    stop = threading.Event()
 
     def refuse(request: Request) -> Answer | None:
         if "_bulk" not in request.path:
             return None
-        vitals.ended.set()
+        stop.set()
         return refusal(429, "busy", "too busy")
 
     with Proxy(elasticsearch_index, refuse).running() as proxy:
         index = ElasticIndex(Server((proxy.url,)), index_name, Layout(), vitals)
-        with index.writer(1) as writer:
+        with running(Context(stop)), index.writer(1) as writer:
             generation = writer.build()
-            with pytest.raises(IndexUnavailableError, match=r"stopped while .* took no documents: too busy"):
+            with pytest.raises(StoppedError):
                 write(generation, [change_for(A, page(entry("1"), title="a"))])
             assert "too busy" in str(vitals.trouble)

@@ -1,18 +1,11 @@
 """``cachesync reindex``: a new generation, beside the live one and then in its place."""
 
-from datetime import UTC, datetime
-
 import click
 
-from cachesync.commands.handing import carried_out
+from cachesync.commands import writing
 from cachesync.commands.output import progress
 from cachesync.commands.reporting import finish
 from cachesync.commands.wiring import Wiring
-from cachesync.index.base import Writer
-from cachesync.service.handover import Errand
-from cachesync.service.schedule import LAST_REINDEX, text_of
-from cachesync.sync import turn
-from cachesync.sync.report import Report
 
 
 @click.command(short_help="Build the index anew and swap it in when it is whole.")
@@ -28,15 +21,6 @@ def reindex(wiring: Wiring, allow_mass_delete: bool, as_json: bool) -> int:
     Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to or no room, 4 stopped because too
     much would be lost.
     """
-    guard = wiring.guard(allow_mass_delete)
-    errand = Errand("reindex", allow_mass_delete)
-
-    def here(writer: Writer) -> Report:
-        report = turn.reindex(wiring.source, writer, guard, show)
-        if not report.held:
-            wiring.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
-        return report
-
     with progress("reindex") as show:
-        report = carried_out(wiring, errand, show, here)
+        report = writing.reindex(wiring, show, consent=allow_mass_delete)
     return finish(report, wiring, "reindex", as_json=as_json)

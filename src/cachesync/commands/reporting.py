@@ -38,13 +38,13 @@ def require_all_done(report: Report, wiring: Wiring, command: str) -> None:
         raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(len(report.held), 'page')} kept as before: {_some(sorted(report.held))}\n"
+            f"{plural(report.held_pages, 'page')} kept as before: {_some(sorted(report.held), report.held_pages)}\n"
             f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
         )
 
 
-def _some(pages: list[str]) -> str:
-    more = f" and {len(pages) - _HELD_SHOWN:,} more" if len(pages) > _HELD_SHOWN else ""
+def _some(pages: list[str], count: int) -> str:
+    more = f" and {count - _HELD_SHOWN:,} more" if count > _HELD_SHOWN else ""
     return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
 
 
@@ -57,4 +57,6 @@ def _print(report: Report, dry_run: bool) -> None:
     click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
     for problem in by_page(report.problems):
         click.echo(printable(str(problem)), err=True)
+    if (more := pages.problems - len(report.problems)) > 0:
+        click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

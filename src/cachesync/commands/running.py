@@ -26,7 +26,6 @@ _STOP_SECONDS: Final = 15.0
 
 _CHANGE_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 1.0
-_GLANCE_SECONDS: Final = 10.0
 
 _PORT_TRIES: Final = 4
 """How often, a second apart, to look whether who has the port becomes the index's service: it may have just begun."""
@@ -61,8 +60,8 @@ class Service:
         if self._next:
             return _CHANGE_SECONDS
         if self._state.role == "starting" or not self._http.is_started:
-            return _WAIT_SECONDS
-        return _GLANCE_SECONDS
+            return min(_WAIT_SECONDS, self._daemon.beat_every)
+        return self._daemon.beat_every
 
     def start(self) -> None:
         """Begin."""
@@ -99,6 +98,7 @@ class Service:
 
     def tend(self) -> None:
         """Let a new configuration begin when the one before has ended, and HTTP when its port is free."""
+        self._daemon.beat()
         if not self._http.is_started:
             with suppress(UsageError):
                 self._listen(self._http)
@@ -215,7 +215,11 @@ class Service:
         )
 
     def _health(self) -> Health:
-        return health(self._state, self._daemon.index_trouble, self._wiring.config.http.max_lag, time.monotonic())
+        daemon = self._daemon
+        max_lag = self._wiring.config.http.max_lag
+        return health(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)
 
     def _status(self) -> dict[str, Any]:
-        return status(self._state, self._daemon.index_trouble, self._wiring.config.http.max_lag, time.monotonic())
+        daemon = self._daemon
+        max_lag = self._wiring.config.http.max_lag
+        return status(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)

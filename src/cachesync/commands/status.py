@@ -12,7 +12,7 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
-from cachesync.service.handover import HELD, Held
+from cachesync.service.guarding import HELD, Held
 from cachesync.service.schedule import Schedule
 from cachesync.service.timetable import noted
 from cachesync.sync.plan import Todo, plan

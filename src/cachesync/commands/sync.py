@@ -2,14 +2,13 @@
 
 import click
 
-from cachesync.commands.handing import carried_out
+from cachesync.commands import writing
 from cachesync.commands.output import progress
 from cachesync.commands.reporting import finish
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
 from cachesync.log import printable
-from cachesync.service.handover import Errand
 from cachesync.sync import turn
 
 
@@ -24,15 +23,14 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
     Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to, 4 stopped because too much would
     be lost.
     """
-    guard = wiring.guard(allow_mass_delete)
     if dry_run:
         if wiring.index.status().held:
             raise turn.held_back()
+        guard = wiring.guard(lambda: allow_mass_delete)
         report = turn.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
     else:
-        errand = Errand("sync", allow_mass_delete)
         with progress("sync") as show:
-            report = carried_out(wiring, errand, show, lambda writer: turn.sync(wiring.source, writer, guard, show))
+            report = writing.sync(wiring, show, consent=allow_mass_delete)
     return finish(report, wiring, "sync", as_json=as_json, dry_run=dry_run)
 
 

@@ -1,19 +1,22 @@
 """``cachesync verify``: does every document say what its page says?"""
 
+from typing import Final
+
 import click
 
-from cachesync.commands.handing import carried_out
+from cachesync.commands import writing
 from cachesync.commands.output import plural, print_json, progress
 from cachesync.commands.reporting import require_all_done
 from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import by_page
-from cachesync.service.handover import Errand
-from cachesync.sync import turn
 from cachesync.sync.verify import Verdict
 from cachesync.sync.verify import verify as compare
 
-_SHOWN = 20
+_SHOWN: Final = 20
+
+_REPAIRED_AT_ONCE: Final = 500
+"""Pages that one request to the service names, so that it fits into a note."""
 
 
 @click.command(short_help="Compare index and pages document by document.")
@@ -28,14 +31,11 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     """
     with progress("verify") as show:
         verdict = compare(wiring.source, wiring.index.reader(fresh=True), show)
-    if repair and verdict.differing:
-        errand = Errand("sync", suspects=verdict.differing)
-        guard, suspects = wiring.guard(False), set(verdict.differing)
+    if repair:
         with progress("repair") as show:
-            report = carried_out(
-                wiring, errand, show, lambda writer: turn.sync(wiring.source, writer, guard, show, suspects)
-            )
-        require_all_done(report, wiring, "sync")
+            for start in range(0, len(verdict.differing), _REPAIRED_AT_ONCE):
+                suspects = verdict.differing[start : start + _REPAIRED_AT_ONCE]
+                require_all_done(writing.sync(wiring, show, suspects=suspects), wiring, "sync")
     if as_json:
         print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing)})
     else:

@@ -4,8 +4,10 @@ from functools import cached_property
 from pathlib import Path
 
 from cachesync import config, log
+from cachesync.commands.awaiting import say_what_is_awaited
 from cachesync.commands.secrets import secret
 from cachesync.config import Config, Loaded
+from cachesync.context import current
 from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
@@ -13,7 +15,7 @@ from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.kibana.server import Kibana
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.guard import Guard
+from cachesync.sync.guard import Consent, Guard
 from cachesync.sync.scan import Source
 
 
@@ -54,7 +56,8 @@ class Wiring:
 
     @cached_property
     def index(self) -> Index:
-        """Where documents go."""
+        """Where documents go. From now on the command says what it waits for."""
+        say_what_is_awaited(current())
         return self.index_with(None)
 
     def index_with(self, vitals: Vitals | None) -> Index:
@@ -94,6 +97,6 @@ class Wiring:
         path = getattr(getattr(self.config, section), name)
         return self.loaded.path(path) if path else None
 
-    def guard(self, consent: bool) -> Guard:
-        """How much a pass may lose."""
-        return Guard(self.config.safety.max_delete_fraction, consent=consent)
+    def guard(self, consent: Consent) -> Guard:
+        """How much a pass may lose, if whoever is asked doesn't consent to more."""
+        return Guard(self.config.safety.max_delete_fraction, consent)

@@ -80,7 +80,7 @@ class Status(NamedTuple):
     kept: list[str]
     """Generations that a rollback can go back to, the latest first."""
     service: bool
-    """The holder is a service: it stays, and does what it is asked to by a knock."""
+    """The holder is a service: it stays, and does what commands request of it."""
     sign: str | None
     """What the holder changes every few seconds while it lives; None: there is no holder, or it is known to live."""
 
@@ -195,7 +195,7 @@ class Writer(Protocol):
     def build(self) -> Generation:
         """Start a new, empty generation beside the live one. Nobody finds it before it is promoted.
 
-        What earlier builds have left unfinished is removed, so one is built at a time.
+        What earlier builds have left unfinished is removed, so one is built at a time. It may take half a minute.
 
         Raises:
             IndexUnavailableError: there is no room for it, or it can't be made.
@@ -204,26 +204,32 @@ class Writer(Protocol):
     def discard(self, generation: Generation) -> None:
         """Remove a generation that was built, unless it has become the live one."""
 
+    def settle(self, generation: Generation) -> None:
+        """Make a generation that was filled as safe as it is going to be. It may take a minute.
+
+        Raises:
+            IndexUnavailableError: a part of it isn't available, so it can't go live.
+        """
+
     def promote(self, generation: Generation) -> None:
         """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones.
 
-        What rollbacks have gone back from is removed before: a writer that dies in between leaves nothing that could be
-        taken for the one before. What else can't be removed is left for the next writer: once it is live, nothing is
-        raised any more.
+        It was settled before. What rollbacks have gone back from is removed first: a writer that dies in between leaves
+        nothing that could be taken for the one before. What else can't be removed is left for the next writer: once it
+        is live, nothing is raised any more.
         """
 
-    def rollback(self) -> str:
+    def rollback(self, to: str | None = None) -> str:
         """Go back to the generation before the live one, hold it, and return its name.
+
+        Where ``to`` is live and held already there is nothing to do: an earlier try of the same rollback has done it.
 
         Raises:
             UsageError: none is kept.
         """
 
-    def knocks(self) -> list[str]:
-        """Return the ids that were left by :meth:`Index.knock`, about as they came. It costs next to nothing."""
-
-    def answered(self, id: str) -> None:
-        """Take a knock off the list."""
+    def signals(self) -> int:
+        """Return a number that is another one whenever :meth:`Index.signal` was called. It costs next to nothing."""
 
 
 class Notes(Protocol):
@@ -241,13 +247,16 @@ class Notes(Protocol):
     def remove(self, key: str) -> None:
         """Remove a note, if it is there."""
 
+    def list_keys(self) -> list[str]:
+        """Return the keys of all notes, in any order. It takes longer than looking a note up."""
 
-Waiting = Callable[[], None]
-"""Is called while something is waited for, and may raise to end that."""
+
+OnWait = Callable[[str], None]
+"""Is told every second or more often which process is waited for."""
 
 
-def nothing() -> None:
-    """Do nothing while waiting."""
+def nobody(_holder: str) -> None:
+    """Tell nobody who is waited for."""
 
 
 class Index(Protocol):
@@ -276,16 +285,14 @@ class Index(Protocol):
             IndexUnavailableError: we aren't; the text names what is missing.
         """
 
-    def writer(
-        self, wait: float, *, serving: bool = False, waiting: Waiting = nothing
-    ) -> AbstractContextManager[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> AbstractContextManager[Writer]:
         """Become the one writer, waiting up to ``wait`` seconds for another to end. It writes nothing by itself.
 
         Args:
             wait: may be ``math.inf``.
             serving: the writer is a service. It waits at leisure, holds the index from the beginning, and
                 :meth:`status` tells of it.
-            waiting: is called every second or more often while it waits; what it raises ends that.
+            on_wait: is told who is waited for.
 
         Raises:
             IndexUnavailableError: there is another writer still, or we aren't allowed to write.
@@ -297,19 +304,12 @@ class Index(Protocol):
     def notes(self) -> Notes:
         """Open what processes tell each other beside the index."""
 
-    def knock(self, id: str) -> None:
-        """Ask the writer, if it is a service, to look at something, which the id is the name of.
-
-        Within a few seconds it finds the id in :meth:`Writer.knocks`. The id stays until it is answered or withdrawn,
-        also for the next writer. Ids are made as the keys of :class:`Notes` are.
-        """
-
-    def unknock(self, id: str) -> None:
-        """Withdraw a knock, if it is still there."""
+    def signal(self) -> None:
+        """Ask the writer, if it is a service, to look for requests: within a few seconds it does."""
 
 
 def note_key(key: str) -> str:
-    """Return a key of notes, or an id to knock with, if it can be one.
+    """Return a key of notes, if it can be one.
 
     Raises:
         ValueError: it can't.

@@ -1,4 +1,4 @@
-"""How the way to an index fares: what metrics count, what readiness asks for, and what ends all waiting.
+"""How the way to an index fares: what metrics count, and what readiness asks for.
 
 Each request reports of its own tries. There is trouble for as long as one of them goes on failing, so an answer to
 one request doesn't hide that another gets none. What has failed for good leaves its trouble behind until something is
@@ -19,9 +19,6 @@ _log = get_logger()
 SERVICE: Final = "service"
 """Who gives up when what the service does with the index fails as a whole."""
 
-WAIT_SECONDS: Final = 1.0
-"""How long anybody waits at a time."""
-
 _NOBODY: Final = object()
 """Whose trouble it is when a request has given up."""
 
@@ -32,23 +29,18 @@ class Vitals:
     def __init__(
         self,
         on_bulk: Callable[[float], None] = lambda _seconds: None,
-        on_wait: Callable[[], None] = lambda: None,
         retries: Counter[str] | None = None,
     ) -> None:
         """Begin with no trouble.
 
         Args:
             on_bulk: is told how many seconds each answered bulk request took.
-            on_wait: is called every second while a thread waits for the index, by that thread.
             retries: counts on from there.
         """
-        self.ended = threading.Event()
-        """Set: whoever waits for the index stops waiting, and nothing is tried a second time."""
         self.retries: Counter[str] = Counter() if retries is None else retries
         """How many tries failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
         ``credentials``, ``other``."""
         self.on_bulk = on_bulk
-        self.on_wait = on_wait
         self._lock = threading.Lock()
         self._troubles: dict[object, str] = {}
         self._logged_since: float | None = None
@@ -58,15 +50,6 @@ class Vitals:
         """Why the index can't be used now; None: it answers, as far as anybody has asked."""
         with self._lock:
             return next(iter(self._troubles.values()), None)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait, or until ``ended`` is set; tell whether it is."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self.on_wait()
-            if self.ended.wait(min(left, WAIT_SECONDS)):
-                break
-        return self.ended.is_set()
 
     @contextlib.contextmanager
     def trying(self, url: str) -> Iterator["Tries"]:

@@ -16,9 +16,10 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as NoAnswerError
 
+from cachesync.context import current, delays
 from cachesync.errors import CachesyncError, KibanaError, UsageError
 from cachesync.index.elastic import tls
-from cachesync.index.elastic.connection import BUSY, delays
+from cachesync.index.elastic.connection import BUSY
 from cachesync.kibana.objects import DATA_VIEW
 from cachesync.kibana.server import Kibana
 from cachesync.log import get_logger
@@ -148,7 +149,7 @@ class _Caller(NamedTuple):
             if not told:
                 _log.warning("Kibana isn't ready; trying again", url=self.kibana.url, status=answer.status)
                 told = True
-            time.sleep(wait)
+            current().wait(wait)
         if answer.status != HTTPStatus.OK:
             raise self._explained(answer.status, answer.headers.get("Location", ""), answer.data)
         if not answer.data.lstrip().startswith(b"{"):

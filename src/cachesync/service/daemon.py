@@ -3,8 +3,10 @@
 import math
 import threading
 import time
+from contextlib import suppress
 from typing import Final, NamedTuple
 
+from cachesync.context import Awaited, Context, Pulse, StoppedError, running
 from cachesync.errors import CachesyncError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.vitals import SERVICE, Vitals
@@ -12,7 +14,6 @@ from cachesync.log import get_logger
 from cachesync.service import systemd
 from cachesync.service.dirty import Dirty
 from cachesync.service.metrics import Metrics
-from cachesync.service.reindexing import StoppedError
 from cachesync.service.serving import Serving, Settings, tell_queue
 from cachesync.service.state import State
 from cachesync.sync.scan import EVERYTHING
@@ -22,7 +23,8 @@ from cachesync.watch.watcher import Watcher, Watching
 _log = get_logger()
 
 _RETRY_SECONDS: Final = 2.0
-_LOOK_SECONDS: Final = 5.0
+_BEAT_SECONDS: Final = 10.0
+"""How often the loop wakes up to show that it goes on, where nobody wants to hear it more often."""
 
 
 class Watch(NamedTuple):
@@ -45,15 +47,15 @@ class Daemon:
         self._state = state
         self._metrics = metrics
         self._vitals = vitals
-        vitals.on_wait = self._on_wait
         self._dirty = Dirty(watch.debounce, watch.debounce_max)
         self._wake = threading.Event()
         self._failures = 0
-        self._looked_at = -math.inf
-        """When we looked last for whom we stand by."""
         self._has_served = False
         self._refusal: UsageError | None = None
+        self._ended = threading.Event()
         self._heart = systemd.Heartbeat()
+        every = min(self._heart.every or _BEAT_SECONDS, _BEAT_SECONDS)
+        self._context = Context(self._ended, pulse=Pulse(self._heart.beat, every))
         self._watcher = Watcher(settings.source, watch.mode, self._on_dirty, self._on_change)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
@@ -86,7 +88,7 @@ class Daemon:
     def end(self) -> None:
         """Begin to end: finish what is in flight, and give the index back."""
         self._state.role = "stopping"
-        self._vitals.ended.set()
+        self._ended.set()
         self._wake.set()
 
     def join(self, patience: float) -> bool:
@@ -94,12 +96,30 @@ class Daemon:
         self._thread.join(patience)
         return not self._thread.is_alive()
 
+    @property
+    def awaited(self) -> Awaited | None:
+        """What outside of the process has to answer before the service can go on; None: nothing."""
+        return self._context.pulse.awaited
+
+    @property
+    def beat_every(self) -> float:
+        """In how many seconds at the latest to :meth:`beat` again."""
+        return self._context.pulse.every
+
+    def beat(self) -> None:
+        """Tell the watchdog that the service goes on, if it is silent only because something outside doesn't answer.
+
+        To be killed and started again would not help then, and take its health endpoints away.
+        """
+        if self.awaited:
+            self._heart.beat()
+
     def _run(self) -> None:
         self._watcher.start()
         try:
-            while not self._vitals.ended.is_set():
-                self._heart.beat()
-                self._serve()
+            with running(self._context):
+                while not self._ended.is_set():
+                    self._serve()
         finally:
             self._watcher.stop()
             self._index.close()
@@ -107,9 +127,9 @@ class Daemon:
     def _serve(self) -> None:
         """Become the writer, however long that takes, and do its work for as long as it lasts."""
         try:
+            self._context.check()
             self._state.role = "starting"
-            self._looked_at = -math.inf
-            with self._index.writer(math.inf, serving=True, waiting=self._waiting) as writer:
+            with self._index.writer(math.inf, serving=True, on_wait=self._stand_by) as writer:
                 holder = self._index.status().holder
                 with self._state.changing():
                     self._state.role = "serving"
@@ -128,7 +148,6 @@ class Daemon:
                     self._state,
                     self._metrics,
                     self._vitals,
-                    self._heart,
                     self._wake,
                 ).run()
         except StoppedError:
@@ -141,10 +160,9 @@ class Daemon:
         except CachesyncError as error:
             self._failed(str(error))
 
-    def _stand_by(self) -> None:
+    def _stand_by(self, holder: str) -> None:
         """Say for whom we wait."""
-        holder = self._index.status().holder
-        if holder:
+        if (self._state.role, self._state.holder) != ("standing by", holder):
             with self._state.changing():
                 self._state.role = "standing by"
                 self._state.holder = holder
@@ -155,34 +173,22 @@ class Daemon:
         """Why the index can't be used now."""
         return self._vitals.trouble
 
-    def _on_wait(self) -> None:
-        """Beat if it is the loop that waits: nobody else is a sign of its life."""
-        if threading.current_thread() is self._thread:
-            self._heart.beat()
-
-    def _waiting(self) -> None:
-        self._heart.beat()
-        if self._vitals.ended.is_set():
-            raise StoppedError
-        if time.monotonic() - self._looked_at >= _LOOK_SECONDS:
-            self._looked_at = time.monotonic()
-            self._stand_by()
-
     def _refused(self, error: UsageError) -> None:
         if self._has_served:
             self._failed(str(error))
         else:
             self._refusal = error
-            self._vitals.ended.set()
+            self._ended.set()
 
     def _failed(self, reason: str) -> None:
-        if self._vitals.ended.is_set():
+        if self._ended.is_set():
             return
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", reason=reason)
         self._failures += 1
         self._vitals.gave_up(SERVICE, "other", reason)
-        self._vitals.ended.wait(_RETRY_SECONDS)
+        with suppress(StoppedError):
+            self._context.wait(_RETRY_SECONDS)
 
     def _on_dirty(self, paths: list[str]) -> None:
         self._dirty.mark(paths, time.monotonic())
@@ -193,6 +199,7 @@ class Daemon:
         before = self._state.watching
         self._state.watching = watching
         if watching.watching and not (before and before.watching):
+            self._heart.starting = False
             systemd.ready()
         elif not watching.watching:  # whatever the reason is, a look finds out what it means
             self._on_dirty([EVERYTHING])

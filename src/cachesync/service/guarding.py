@@ -4,19 +4,45 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from cachesync.index.base import Notes
 from cachesync.log import get_logger
-from cachesync.service.handover import HELD, Held
 from cachesync.service.state import State
-from cachesync.sync.guard import Guard
+from cachesync.sync.guard import Consent, Guard, no_consent
 from cachesync.sync.report import Report
 
 _log = get_logger()
+
+HELD: Final = "held"
+"""The key of the note with :class:`Held`."""
 
 _NO_LOSS: Final = Guard(0)
 
 _WINDOW_SECONDS: Final = 3600.0
 """For how long losses add up where pages change without end."""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What the guard of the running service holds back, for ``status`` to tell."""
+
+    pages: int = 0
+    specs: int = 0
+    """How many would be lost."""
+    lost: int = 0
+    """How many were lost already when it stopped more from being lost."""
+
+    def encoded(self) -> bytes:
+        """Return what is written down of it."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decoded(cls, text: bytes | None) -> "Held":
+        """Read that again; what can't be read says that nothing is held."""
+        try:
+            return msgspec.json.decode(text, type=cls) if text else cls()
+        except msgspec.MsgspecError:
+            return cls()
 
 
 class Guarding:
@@ -27,8 +53,8 @@ class Guarding:
     after a restart.
     """
 
-    def __init__(self, make: Callable[[bool], Guard], notes: Notes, state: State) -> None:
-        """``make`` makes a guard; True: with consent to any loss."""
+    def __init__(self, make: Callable[[Consent], Guard], notes: Notes, state: State) -> None:
+        """``make`` makes a guard that asks for consent so."""
         self._make = make
         self._notes = notes
         self._state = state
@@ -49,9 +75,9 @@ class Guarding:
         if self._holding:
             self._guard.lost = self._noted.lost
 
-    def for_everything(self, *, consent: bool = False) -> Guard:
-        """Return the guard for what looks at everything."""
-        return self._make(True) if consent else self._current()
+    def for_everything(self, consent: Consent | None = None) -> Guard:
+        """Return the guard for what looks at everything, for whoever can give consent to any loss."""
+        return self._make(consent) if consent else self._current()
 
     def for_a_part(self) -> Guard:
         """Return the guard for a partial pass."""
@@ -68,7 +94,7 @@ class Guarding:
 
     def begin_anew(self) -> None:
         """Let what was lost until now count no more."""
-        self._guard = self._make(False)
+        self._guard = self._make(no_consent)
         self._since = time.monotonic()
 
     def doubt(self) -> None:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from cachesync.context import StoppedError, current, delays, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
 from cachesync.log import get_logger, passing
 from cachesync.service.state import State
-from cachesync.service.systemd import Heartbeat
 from cachesync.sync.guard import Guard
 from cachesync.sync.rebuild import Rebuild
 from cachesync.sync.report import Report
@@ -17,32 +17,17 @@ from cachesync.sync.scan import Source
 
 _log = get_logger()
 
-_RETRY_SECONDS: Final = 30.0
+_RETRY_SECONDS: Final = 60.0
 _MAX_RETRY_SECONDS: Final = 3600.0
 _JOIN_SECONDS: Final = 1.0
-
-
-class StoppedError(Exception):
-    """What was under way is to end."""
 
 
 class Reindexing:
     """At most one reindex. All methods are for one thread, which alone may write to the live generation."""
 
-    def __init__(
-        self,
-        source: Source,
-        writer: Writer,
-        state: State,
-        heart: Heartbeat,
-        ended: threading.Event,
-        on_filled: Callable[[], None],
-    ) -> None:
-        """``heart`` beats while the one thread works here or waits for the other, which calls ``on_filled`` in the end.
-
-        Then there is something to :meth:`finish`.
-        """
-        self.errand: str | None = None
+    def __init__(self, source: Source, writer: Writer, state: State, on_filled: Callable[[], None]) -> None:
+        """The other thread calls ``on_filled`` in the end. Then there is something to :meth:`finish`."""
+        self.request: str | None = None
         """Who asked for it."""
         self.consent = False
         """Whoever asked for it means any loss."""
@@ -53,13 +38,11 @@ class Reindexing:
         self._source = source
         self._writer = writer
         self._state = state
-        self._heart = heart
-        self._ended = ended
         self._on_filled = on_filled
-        self._cancelled = threading.Event()
         self._new: Rebuild | None = None
         self._thread: threading.Thread | None = None
-        self._failures = 0
+        self._cancelled = threading.Event()
+        self._retries = delays(_RETRY_SECONDS, _MAX_RETRY_SECONDS)
         self._error: CachesyncError | StoppedError | None = None
 
     @property
@@ -72,62 +55,67 @@ class Reindexing:
         """Its long part is over, one way or the other."""
         return self._thread is not None and not self._thread.is_alive()
 
-    def start(self, errand: str | None = None, *, consent: bool = False) -> None:
-        """Begin one, for whoever asked for it.
-
-        Raises:
-            CachesyncError: it can't be begun.
-        """
-        self._cancelled.clear()
+    def start(self, request: str | None = None, *, consent: bool = False) -> None:
+        """Begin one, for whoever asked for it. It stops with the context of the thread that begins it."""
+        self._cancelled = threading.Event()
         self._error = None
         self.done = self.pages = 0
         self._new = Rebuild(self._source, self._writer, self._progress)
-        self.errand, self.consent = errand, consent
+        self.request, self.consent = request, consent
         self._state.reindexing = 0.0
-        self._thread = threading.Thread(target=self._fill, args=(self._new,), name="reindex", daemon=True)
+        context = current().branch(self._cancelled)
+
+        def fill(new: Rebuild) -> None:
+            with running(context):
+                self._fill(new)
+
+        self._thread = threading.Thread(target=fill, args=(self._new,), name="reindex", daemon=True)
         self._thread.start()
 
-    def finish(self, guard: Guard) -> Report:
+    def finish(self, guard: Guard, goes_live: Callable[[str], None]) -> Report:
         """Let it go live, with all that the live generation has been given until now, if ``guard`` lets it.
 
+        ``goes_live`` is told its name before.
+
         Raises:
-            CachesyncError: it came to nothing.
+            CachesyncError: it failed.
         """
         assert self._new
         try:
-            if not self._error:
-                report = self._new.finish(guard)
-                self._failures = 0
-                self._state.reindex_trouble = None
-                return report
+            report = self._finished(self._new, guard, goes_live)
         except BaseException:
             self._new.abandon()
             raise
-        else:
-            self._new.abandon()
-            raise self._error
         finally:
             self._forget()
+        self._retries = delays(_RETRY_SECONDS, _MAX_RETRY_SECONDS)
+        self._state.reindex_trouble = None
+        return report
+
+    def _finished(self, new: Rebuild, guard: Guard, goes_live: Callable[[str], None]) -> Report:
+        if self._error:
+            raise self._error
+        goes_live(new.generation)
+        return new.finish(guard)
 
     def failed(self, error: CachesyncError) -> None:
-        """Tell that it came to nothing, and put off the next try, longer and longer."""
+        """Tell that it failed, and put off the next try, longer and longer."""
         _log.warning("the reindex came to nothing", reason=str(error))
         self._state.reindex_trouble = str(error)
-        self._failures += 1
-        self.not_before = time.monotonic() + min(_MAX_RETRY_SECONDS, _RETRY_SECONDS * 2 ** min(self._failures, 8))
+        self.not_before = time.monotonic() + next(self._retries)
 
     def cancel(self) -> None:
         """End it, if there is one."""
         if self._thread and self._new:
             self._cancelled.set()
             while self._thread.is_alive():
-                self._heart.beat()
+                current().pulse.sign()
                 self._thread.join(_JOIN_SECONDS)
             self._new.abandon()
             self._forget()
 
     def _forget(self) -> None:
-        self._new = self._thread = self.errand = None
+        self._new = self._thread = self.request = None
         self._state.reindexing = None
 
     def _fill(self, new: Rebuild) -> None:
@@ -142,9 +130,5 @@ class Reindexing:
         self._on_filled()
 
     def _progress(self, done: int, pages: int) -> None:
-        if threading.current_thread() is not self._thread:
-            self._heart.beat()
-        if self._cancelled.is_set() or self._ended.is_set():
-            raise StoppedError
         self.done, self.pages = done, pages
         self._state.reindexing = done / pages

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, NamedTuple
 
+from cachesync.context import StoppedError, current, delays
 from cachesync.errors import (
     CachesyncError,
     ConsentError,
@@ -25,20 +27,19 @@ from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger, passing
 from cachesync.service.blindness import BLIND_SECONDS, Blindness
 from cachesync.service.dirty import Dirty
-from cachesync.service.errands import Asked, Errands
 from cachesync.service.guarding import Guarding
-from cachesync.service.handover import Reply
 from cachesync.service.metrics import Metrics
-from cachesync.service.reindexing import Reindexing, StoppedError
+from cachesync.service.reindexing import Reindexing
+from cachesync.service.requests import Request, Requests, Response
 from cachesync.service.schedule import Schedule
 from cachesync.service.state import LastPass, State
-from cachesync.service.systemd import Heartbeat
 from cachesync.service.telling import Telling, tell_problems
 from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
-from cachesync.sync.guard import Guard
+from cachesync.sync.guard import Consent, Guard
 from cachesync.sync.passes import partial_pass
 from cachesync.sync.plan import ids_are_unique
+from cachesync.sync.rebuild import report_on
 from cachesync.sync.report import Report
 from cachesync.sync.scan import EVERYTHING, Root, Source, is_at, require_same, root_of
 
@@ -47,25 +48,26 @@ _log = get_logger()
 PULSE_SECONDS: Final = 5.0
 """How often to look whether the index is still there."""
 
-_ERRAND_SECONDS: Final = 1.5
 _SCHEDULE_SECONDS: Final = 30.0
-_BEAT_SECONDS: Final = 10.0
 _PARTIAL_PAGES: Final = 2_000
 """How many dirty paths one partial pass takes at most, so that nothing else waits for long."""
 
 _WATCH_SECONDS: Final = 10.0
 """How long the first pass waits for the watcher. What changes from then on is told, so one pass is enough."""
 
-_FIRST_DELAY: Final = 0.5
-_MAX_DELAY: Final = 5.0
+_AGAIN_SECONDS: Final = 0.5
+"""How soon to look again at everything where something changed meanwhile."""
+
+_RETRY_SECONDS: Final = (1.0, 5.0)
+"""How long a job that has failed waits, after the first time and at most."""
 
 
 class Settings(NamedTuple):
     """What the configuration says of the service's work."""
 
     source: Source
-    guard: Callable[[bool], Guard]
-    """Makes a guard; True: with consent to any loss."""
+    guard: Callable[[Consent], Guard]
+    """Makes a guard that asks for consent so."""
     schedule: Schedule
     rescan_interval: float
 
@@ -77,7 +79,7 @@ class _Job(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    tries: int
+    delays: Iterator[float]
     error: CachesyncError
 
 
@@ -96,10 +98,9 @@ class Serving:
         state: State,
         metrics: Metrics,
         vitals: Vitals,
-        heart: Heartbeat,
         wake: threading.Event,
     ) -> None:
-        """The work ends when ``vitals.ended`` is set. ``wake`` is set whenever there may be something to do."""
+        """``wake`` is set whenever there may be something to do, and when the context is to stop."""
         self._settings = settings
         self._index = index
         self._source = settings.source
@@ -107,13 +108,11 @@ class Serving:
         self._dirty = dirty
         self._state = state
         self._metrics = metrics
-        self._heart = heart
         self._vitals = vitals
-        self._ended = vitals.ended
         self._wake = wake
         self._root: Root | None = None
         self._live: Generation | None = None
-        self._errands_at = self._schedule_at = 0.0
+        self._schedule_at = 0.0
         self._whole_at = time.monotonic() + _WATCH_SECONDS
         self._pulse_at = _NEVER
         self._failing: dict[str, _Failure] = {}
@@ -125,42 +124,41 @@ class Serving:
         self._has_told_trouble = False
         self._blindness = Blindness(dirty, state)
         notes = index.notes()
-        self._errands = Errands(writer, notes)
+        self._requests = Requests(writer, notes)
         self._guarding = Guarding(settings.guard, notes, state)
         self._telling = Telling()
         self._timetable = Timetable(settings.schedule, notes)
-        self._reindexing = Reindexing(settings.source, writer, state, heart, vitals.ended, wake.set)
+        self._reindexing = Reindexing(settings.source, writer, state, wake.set)
         self._jobs = [
             _Job("whole", self._whole_due, self._whole_pass),
             _Job("partial", self._partial_due, self._partial_pass),
             _Job("pulse", self._pulse_due, self._pulse),
-            _Job("errand", lambda: self._errands_at, self._carry_out_errands),
+            _Job("request", lambda: self._requests.due, self._carry_out_requests),
             _Job("schedule", lambda: self._schedule_at, self._scheduled),
             _Job("swap", lambda: 0.0 if self._reindexing.is_filled else _NEVER, self._swap),
             _Job("blindness", lambda: self._blindness.due, self._look_for_blindness),
         ]
 
     def run(self) -> None:
-        """Work until ``ended`` is set.
+        """Work until the context is to stop.
 
         Raises:
             OvertakenError: another has become the writer.
+            StoppedError: the context is to stop.
         """
         self._state.rolled_back = False  # whoever was the writer until now may have ended that
         self._guarding.remember()
         try:
-            while not self._ended.is_set():
-                self._heart.beat()
+            while True:
                 tell_queue(self._dirty, self._state)
                 job = min(self._jobs, key=self._due)
                 wait = self._due(job) - time.monotonic()
                 if wait > 0:
-                    self._wake.wait(min(wait, self._heart.every or _BEAT_SECONDS))
+                    current().wait(wait, until=self._wake)
                     self._wake.clear()
                 else:
+                    current().check()
                     self._do(job)
-        except StoppedError:
-            pass
         finally:
             self._reindexing.cancel()
 
@@ -186,13 +184,13 @@ class Serving:
         if not self._failing:
             _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
         before = self._failing.get(job.name)
-        tries = before.tries + 1 if before else 1
-        self._failing[job.name] = _Failure(tries, error)
+        waits = before.delays if before else delays(*_RETRY_SECONDS)
+        self._failing[job.name] = _Failure(waits, error)
         self._tell_trouble()
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job.run == self._partial_pass:
             self._look_at_everything()  # nobody knows how much a partial pass has written until it failed
-        delay = min(_MAX_DELAY, _FIRST_DELAY * 2 ** min(tries, 8))
+        delay = next(waits)
         if isinstance(error, ConsentError):  # a person has to do something first
             delay = self._settings.rescan_interval
         self._not_before[job.name] = time.monotonic() + delay
@@ -230,11 +228,6 @@ class Serving:
         self._root = None
         self._whole_at = 0.0
 
-    def _progress(self, _done: int, _pages: int) -> None:
-        self._heart.beat()
-        if self._ended.is_set():
-            raise StoppedError
-
     # --- passes -------------------------------------------------------------------------------------------------------
 
     def _whole_pass(self) -> None:
@@ -246,7 +239,7 @@ class Serving:
         self._whole(
             "rescan" if self._state.caught_up else "catch-up",
             lambda: turn.one_turn(
-                self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
+                self._source, self._writer, guard, _no_progress, before_build=self._reindexing.cancel
             ),
         )
 
@@ -353,19 +346,16 @@ class Serving:
         self._guarding.hold(held | report.held, everything=False)
 
     def _acknowledged(self, page: str) -> None:
-        self._heart.beat()
         since = self._dirty.since(page)
         if since is not None:
             self._metrics.acknowledged(time.monotonic() - since)
-        if self._ended.is_set():
-            raise StoppedError
 
     def _look_again(self, report: Report) -> None:
         if report.unsteady:
             again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
             self._dirty.mark(again, time.monotonic())
         elif report.again:
-            self._whole_at = time.monotonic() + _FIRST_DELAY
+            self._whole_at = time.monotonic() + _AGAIN_SECONDS
 
     @contextmanager
     def _passing(self, kind: str) -> Iterator[Callable[[Report], None]]:
@@ -414,7 +404,7 @@ class Serving:
         if self._blindness.judge():
             self._whole_at = min(self._whole_at, time.monotonic() + BLIND_SECONDS)
 
-    # --- reindex and errands ------------------------------------------------------------------------------------------
+    # --- reindex and requests -----------------------------------------------------------------------------------------
 
     def _scheduled(self) -> None:
         """Start a reindex when it is due, or was while nobody ran."""
@@ -430,32 +420,29 @@ class Serving:
             self._schedule_at = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
         elif time.monotonic() >= self._reindexing.not_before:
             _log.info("a reindex is due", since=upcoming.isoformat())
-            try:
-                self._reindexing.start()
-            except OvertakenError:
-                raise
-            except CachesyncError as error:
-                self._reindexing.failed(error)
-                self._metrics.passed("reindex", "failed", 0)
+            self._reindexing.start()
 
     def _swap(self) -> None:
         """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
-        errand, consent = self._reindexing.errand, self._reindexing.consent
+        request = self._reindexing.request
+        consent = partial(self._requests.consents, request) if request and self._reindexing.consent else None
         now = datetime.now(UTC)
         self._look_at_everything()  # so nothing goes to the generation before any more
-        self._errands_at = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
+        self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
         try:
-            report = self._reindexing.finish(self._guarding.for_everything(consent=consent))
+            report = self._reindexing.finish(
+                self._guarding.for_everything(consent), partial(self._requests.goes_live, request)
+            )
         except CachesyncError as error:
             self._reindexing.failed(error)
             self._metrics.passed("reindex", "failed", 0)
             if isinstance(error, OvertakenError):  # the next writer does it
                 raise
-            self._errands.settle(errand, Reply.failed(error))
+            self._requests.settle(request, Response.failed(error))
             if isinstance(error, RefusedError):
                 self._timetable.pass_over(now)  # a person has to do something first
             return
-        self._errands.settle(errand, Reply(report=report))
+        self._requests.settle(request, Response.done_with(report))
         self._metrics.passed("reindex", report.outcome, report.seconds)
         if report.held:
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
@@ -464,7 +451,7 @@ class Serving:
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
-            self._passed(report, consent)
+            self._passed(report, consent is not None)
             self._timetable.reindexed(now)
 
     def _passed(self, report: Report, consent: bool) -> None:
@@ -474,54 +461,53 @@ class Serving:
         else:
             self._guarding.passed(report)
 
-    def _carry_out_errands(self) -> None:
-        """Do what commands have handed to us, and tell them what came of it."""
-        self._errands_at = time.monotonic() + _ERRAND_SECONDS
-        for asked in self._errands.asked():
-            if asked.id != self._reindexing.errand:
-                self._carry_out(asked)
-        self._errands.progress(self._reindexing.errand, self._reindexing.done, self._reindexing.pages)
-        self._errands.reply()
+    def _carry_out_requests(self) -> None:
+        """Do what commands ask for, and respond with what came of it."""
+        for request in self._requests.look():
+            if request.id != self._reindexing.request:
+                self._carry_out(request)
+        running = self._reindexing.request
+        if running and not self._requests.is_waited_for(running):
+            self._reindexing.cancel()
+        self._requests.progress(running, self._reindexing.done, self._reindexing.pages)
+        self._requests.respond()
 
-    def _carry_out(self, asked: Asked) -> None:
-        id, errand = asked
-        if errand.command != "sync" and self._reindexing.is_running:
+    def _carry_out(self, request: Request) -> None:
+        if request.command != "sync" and self._reindexing.is_running:
             return  # after that one
-        if self._errands.is_new(id):
-            _log.info("asked for by a command", command=errand.command)
         try:
-            if errand.command == "sync":
-                self._errands.settle(id, Reply(report=self._sync(asked)))
-            elif errand.command == "rollback":
-                self._roll_back(id)
+            if request.command == "sync":
+                self._requests.settle(request.id, Response.done_with(self._sync(request)))
+            elif request.command == "rollback":
+                self._roll_back(request)
+            elif request.generation == self._state.generation:
+                self._requests.settle(request.id, Response.done_with(report_on(self._index.reader())))
             else:
-                self._reindexing.start(id, consent=errand.consent)
+                self._reindexing.start(request.id, consent=request.consent)
         except (OvertakenError, StoppedError):  # the next writer does it
             raise
-        except IndexUnavailableError as error:
-            if self._errands.is_out_of_patience(id) or isinstance(error, IndexUnusableError):
-                self._errands.settle(id, Reply.failed(error))
         except CachesyncError as error:
-            self._errands.settle(id, Reply.failed(error))
-        except Exception as error:  # noqa: BLE001  who asked waits for a reply, and others behind it
-            _log.exception("a defect of cachesync: please report it", job=errand.command)
-            self._errands.settle(id, Reply.failed(DefectError.of(error)))
+            self._requests.settle(request.id, Response.failed(error))
+        except Exception as error:  # noqa: BLE001  who asked waits for a response, and others behind it
+            _log.exception("a defect of cachesync: please report it", job=request.command)
+            self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 
-    def _sync(self, asked: Asked) -> Report:
-        def progress(done: int, pages: int) -> None:
-            self._progress(done, pages)
-            self._errands.progress(asked.id, done, pages)
-
-        guard, suspects = self._guarding.for_everything(consent=asked.errand.consent), set(asked.errand.suspects)
+    def _sync(self, request: Request) -> Report:
+        consent = partial(self._requests.consents, request.id) if request.consent else None
+        guard, suspects = self._guarding.for_everything(consent), set(request.suspects)
+        progress = partial(self._requests.progress, request.id)
         return self._whole(
             "sync",
             lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel),
-            consent=asked.errand.consent,
+            consent=request.consent,
         )
 
-    def _roll_back(self, id: str) -> None:
-        generation = self._writer.rollback()
-        self._errands.settle(id, Reply(generation=generation))
+    def _roll_back(self, request: Request) -> None:
+        before = request.generation or next(iter(self._index.status().kept), None)
+        if before:
+            self._requests.goes_live(request.id, before)
+        generation = self._writer.rollback(before)
+        self._requests.settle(request.id, Response.live(generation))
         _log.info("rolled back, until a reindex is asked for", generation=generation)
         self._held_back()
 
@@ -539,6 +525,10 @@ class Serving:
             self._state.kept_generations = kept
         self._pulse_at = time.monotonic() + PULSE_SECONDS
         self._all_recovered()
+
+
+def _no_progress(_done: int, _pages: int) -> None:
+    """Nobody waits for it."""
 
 
 def tell_queue(dirty: Dirty, state: State) -> None:

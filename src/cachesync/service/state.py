@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from cachesync.context import Awaited
 from cachesync.pages.page import Problem, by_page
 
 Role = Literal["starting", "standing by", "serving", "stopping"]
@@ -144,7 +145,9 @@ class Health(NamedTuple):
     """What somebody should look after, a sentence each; the service works."""
 
 
-def health(state: State, index_trouble: str | None, max_lag: float, now: float) -> Health:
+def health(
+    state: State, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
+) -> Health:
     """Judge whether the service is ready, and what it lacks.
 
     Args:
@@ -152,17 +155,27 @@ def health(state: State, index_trouble: str | None, max_lag: float, now: float) 
         index_trouble: why the index doesn't answer; None: it does.
         max_lag: how many seconds a change may wait.
         now: the moment, by :func:`time.monotonic`.
+        awaited: what has to answer before the service can go on; None: nothing.
     """
     state = state.snapshot()
-    reason = _unready(state, index_trouble, max_lag, now)
-    return Health(reason is None, reason, list(_lacks(state)))
+    late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None
+    reason = _unready(state, index_trouble, max_lag, now, late)
+    return Health(reason is None, reason, list(_lacks(state, late, now)))
 
 
-def lag(state: State, now: float) -> float:
-    """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting."""
+_LATE_SECONDS: Final = 10.0
+"""An answer that takes so long is told."""
+
+
+def lag(state: State, now: float, late: Awaited | None = None) -> float:
+    """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting.
+
+    ``late`` is what hasn't answered for so long that it counts as trouble.
+    """
     if state.role == "standing by":  # the other knows
         return 0.0
-    since = [moment for moment in (state.waiting_since, state.trouble_since) if moment is not None]
+    moments = (state.waiting_since, state.trouble_since, late and late.since)
+    since = [moment for moment in moments if moment is not None]
     return max(0.0, now - min(since)) if since else 0.0
 
 
@@ -176,13 +189,15 @@ def in_sync(state: State, index_trouble: str | None) -> bool:
     return known and state.waiting_since is None and not (state.queue or state.held or state.rolled_back)
 
 
-def status(state: State, index_trouble: str | None, max_lag: float, now: float) -> dict[str, Any]:
+def status(
+    state: State, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
+) -> dict[str, Any]:
     """Return what ``cachesync status --json`` prints, and what only the service knows.
 
     The arguments are those of :func:`health`.
     """
     state = state.snapshot()
-    judged = health(state, index_trouble, max_lag, now)
+    judged = health(state, index_trouble, max_lag, now, awaited)
     return {
         "engine": state.engine,
         "url": state.url,
@@ -201,6 +216,7 @@ def status(state: State, index_trouble: str | None, max_lag: float, now: float) 
         "service": True,
         **judged._asdict(),
         "trouble": state.trouble or index_trouble,
+        "waiting_for": awaited and {"what": awaited.what, "seconds": round(now - awaited.since, 1)},
         "watcher": state.watching and _watcher(state.watching, state),
         "queue": {"paths": state.queue, "bytes": state.queue_bytes},
         "held_deletes": {"pages": len(state.held), "specs": state.lost},
@@ -217,7 +233,7 @@ def _watcher(watching: Watching, state: State) -> dict[str, Any]:
     return {**found, "blind": state.blind, "found_by_rescan": state.found_by_rescan}
 
 
-def _unready(state: State, index_trouble: str | None, max_lag: float, now: float) -> str | None:
+def _unready(state: State, index_trouble: str | None, max_lag: float, now: float, late: Awaited | None) -> str | None:
     if state.role == "stopping":
         return "the service is stopping"
     if state.role == "standing by":
@@ -226,13 +242,15 @@ def _unready(state: State, index_trouble: str | None, max_lag: float, now: float
         return f"the index can't be used: {index_trouble}"
     if not state.caught_up:
         return "the first catch-up isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
-    if (behind := lag(state, now)) > max_lag:
+    if (behind := lag(state, now, late)) > max_lag:
         cause = f": {_first_line(state.trouble)}" if state.trouble else ""
         return f"the index is behind by {behind:,.0f} s, and http.max_lag allows {max_lag:,.0f} s{cause}"
     return None
 
 
-def _lacks(state: State) -> Iterator[str]:
+def _lacks(state: State, late: Awaited | None, now: float) -> Iterator[str]:
+    if late:
+        yield f"nothing goes on: {late.what} hasn't answered for {now - late.since:,.0f} s"
     if state.trouble:
         yield f"the service can't go on for now: {_first_line(state.trouble)}"
     if state.held:

@@ -11,6 +11,12 @@ _SOCKET: Final = "NOTIFY_SOCKET"
 _WATCHDOG: Final = "WATCHDOG_USEC"
 _WATCHED: Final = "WATCHDOG_PID"
 
+_START_SECONDS: Final = 10.0
+"""How often a start that takes long asks for time where no watchdog wants to hear more often."""
+
+_EXTENSION_USEC: Final = 60_000_000
+"""For how much it asks, from then on."""
+
 _PATIENCE: Final = 0.5
 """Seconds after which a message is dropped that nobody takes."""
 
@@ -36,28 +42,36 @@ def stopping() -> None:
 
 
 class Heartbeat:
-    """Tells the watchdog that the service goes on, where there is one that wants to hear it.
+    """Tells systemd that the service goes on: its watchdog, if there is one, and during a start, that it needs time.
 
     Attributes:
-        every: seconds after which the next beat is wanted; None where nobody watches. It is a third of the time after
-            which the watchdog strikes.
+        every: seconds after which the watchdog wants the next beat, a third of those after which it strikes; None where
+            nobody watches.
+        starting: the service isn't ready yet, so each beat asks for time: a start on a cold file system may take longer
+            than ``TimeoutStartSec``.
     """
 
     def __init__(
         self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.every = _every(environment)
+        self.starting = bool(environment.get(_SOCKET))
         self._clock = clock
         self._last: float | None = None
 
     def beat(self) -> None:
         """Tell it that the service goes on. More calls than are wanted cost next to nothing."""
-        if self.every is None:
+        every = _START_SECONDS if self.every is None else self.every
+        if self.every is None and not self.starting:
             return
         now = self._clock()
-        if self._last is None or now - self._last >= self.every:
-            self._last = now
+        if self._last is not None and now - self._last < every:
+            return
+        self._last = now
+        if self.every:
             _notify("WATCHDOG=1")
+        if self.starting:
+            _notify(f"EXTEND_TIMEOUT_USEC={_EXTENSION_USEC}")
 
 
 def _every(environment: Mapping[str, str]) -> float | None:

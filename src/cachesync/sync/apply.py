@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from cachesync.context import current
 from cachesync.documents import Rendered, document_id, fitting, key_of, render, summary
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Put, Reader, Remembered, Written
@@ -76,6 +77,8 @@ class Apply:
         self._earlier = earlier
         self._patient = patient
         self._remembered: dict[str, Remembered] = {}
+        self._context = current()
+        self._reading = self._context.awaiting(source.file_system)
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
     def changes(self) -> Iterator[PageChange]:
@@ -167,12 +170,15 @@ class Apply:
 
     def _look(self, todo: Todo) -> _Look | None:
         """Read a page and compare it with what the index has; None: it is changing right now."""
+        self._context.check()
         if todo.entry is None:
             if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):
                 return None
             before, strays = self._before(todo)
             return _Look(page_change(todo, {}, before, None, strays), "deleted")
-        match read(self._source, todo.entry):
+        with self._reading:
+            found = read(self._source, todo.entry)
+        match found:
             case Content() as content:
                 return self._content(todo, content)
             case Unreadable(message):
@@ -354,5 +360,7 @@ def _fresh_last(todos: list[Todo]) -> Iterator[Todo]:
         else:
             yield todo
     now = time.time_ns()
-    time.sleep(min(MAX_WAIT, max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0)))
+    current().wait(
+        min(MAX_WAIT, max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0))
+    )
     yield from fresh

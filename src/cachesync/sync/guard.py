@@ -1,7 +1,7 @@
 """How much a sync may lose: an emptied or unmounted root must not empty the index."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from cachesync.ledger import PageRecord
 from cachesync.sync.report import Report
@@ -54,14 +54,23 @@ def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> L
     return loss
 
 
+Consent = Callable[[], bool]
+"""Tells whether a person who is there at this moment means any loss."""
+
+
+def no_consent() -> bool:
+    """Tell that nobody has consented."""
+    return False
+
+
 class Guard:
     """How much may be lost by some passes together, such as those of one sync.
 
     It is measured against all specs that there were: those that there are, and those that were lost since.
     """
 
-    def __init__(self, max_delete_fraction: float, *, consent: bool = False) -> None:
-        """``consent``: a person said that any loss is meant."""
+    def __init__(self, max_delete_fraction: float, consent: Consent = no_consent) -> None:
+        """``consent`` is asked each time that too much would be lost."""
         self._fraction = max_delete_fraction
         self._consent = consent
         self.lost = 0
@@ -69,7 +78,8 @@ class Guard:
 
     def refuses(self, lost: int, specs: int) -> bool:
         """Tell whether losing ``lost`` of the ``specs`` that there are now needs consent first."""
-        return lost > 0 and not self._consent and self.lost + lost > self._fraction * (specs + self.lost)
+        too_much = lost > 0 and self.lost + lost > self._fraction * (specs + self.lost)
+        return too_much and not self._consent()
 
     def passed(self, report: Report) -> None:
         """A pass has done this. What it has lost counts for the next ones."""

@@ -1,10 +1,11 @@
 """Passes over pages: scan → plan → apply. Everything that is done to an index is one of these."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
+from cachesync.context import current
 from cachesync.index.base import Generation, PageChange, Reader
 from cachesync.ledger import PageRecord
 from cachesync.sync.apply import Apply
@@ -14,7 +15,7 @@ from cachesync.sync.report import Report
 from cachesync.sync.scan import Root, Scan, Source, scan, scan_at
 
 Progress = Callable[[int, int], None]
-"""Is told how many pages are done, of how many. What it raises ends the pass."""
+"""Is told how many pages are done, of how many, which is at least one and never fewer than are done."""
 
 Acknowledged = Callable[[str], None]
 """Is told each page whose change is acknowledged."""
@@ -131,7 +132,7 @@ def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageReco
 
 def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
     for done, change in enumerate(apply.changes(), start=1):
-        progress(done, apply.pages)
+        progress(done, max(done, apply.pages))
         yield change
 
 
@@ -142,7 +143,15 @@ def look(
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
-        return found, plan(found, index.records(), index.counts(), suspects) if index else plan(found, [], {})
+        return found, plan(found, _checked(index.records()), index.counts(), suspects) if index else plan(found, [], {})
+
+
+def _checked(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
+    """Walk a ledger, and show all the while that the work goes on."""
+    check = current().check
+    for record in records:
+        check()
+        yield record
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from cachesync.errors import ConsentError, IndexUnavailableError, IndexUnusableError
+from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Generation, Reader, Writer
 from cachesync.log import get_logger
+from cachesync.pages.page import Problem
 from cachesync.sync.guard import Guard, loss_between
 from cachesync.sync.passes import Pass, Progress, timed, whole_pass
 from cachesync.sync.report import Report
@@ -15,7 +16,7 @@ _log = get_logger()
 _MAX_LOOKS: Final = 3
 """How often a generation is brought up to date while pages change under its eyes, before it goes live all the same."""
 
-_ANYTHING: Final = Guard(1, consent=True)
+_ANYTHING: Final = Guard(1)
 """An empty generation has nothing to lose."""
 
 
@@ -23,25 +24,36 @@ class Rebuild:
     """A new generation on its way: :meth:`fill` it, then :meth:`finish` it; else :meth:`abandon` it."""
 
     def __init__(self, source: Source, writer: Writer, progress: Progress) -> None:
-        """Start a generation in which nothing is yet.
-
-        Raises:
-            IndexUnavailableError: it can't be made.
-        """
+        """Nothing is touched yet."""
         self._source = source
         self._writer = writer
         self._progress = progress
-        self._earlier, self._unreadable = _replaced(writer)
-        self._generation: Generation = writer.build()
+        self._earlier: Reader | None = None
+        self._unreadable = False
+        self._made: Generation | None = None
         self._filled: Pass | None = None
 
+    @property
+    def generation(self) -> str:
+        """Its name; it must be filled."""
+        return self._generation.generation
+
+    @property
+    def _generation(self) -> Generation:
+        assert self._made, "fill it first"
+        return self._made
+
     def fill(self) -> None:
-        """Fill it from all pages: the long part. The live generation may be written all the while.
+        """Make it and fill it from all pages: the long part. The live generation may be written all the while.
 
         Raises:
+            IndexUnavailableError: it can't be made, or a part of it isn't available.
             As :func:`cachesync.sync.passes.whole_pass`.
         """
+        self._earlier, self._unreadable = _replaced(self._writer)
+        self._made = self._writer.build()
         self._filled = self._pass()
+        self._writer.settle(self._made)
 
     def finish(self, guard: Guard) -> Report:
         """Bring it up to date and let it go live, unless by that more would be lost than ``guard`` allows.
@@ -53,7 +65,8 @@ class Rebuild:
             IndexUnavailableError: it doesn't hold what was written to it, or the index can't be written.
         """
         self._earlier, self._unreadable = _replaced(self._writer)  # as it is now
-        filled = self._whole(self._filled or self._pass())
+        assert self._filled, "fill it first"
+        filled = self._whole(self._filled)
         report = filled.report
         if self._unreadable:
             _require_specs(self._generation, guard)
@@ -67,9 +80,11 @@ class Rebuild:
 
     def abandon(self) -> None:
         """Remove it, unless it has gone live; where even that fails, the next writer does it."""
+        if self._made is None:
+            return
         try:
-            self._writer.discard(self._generation)
-        except IndexUnavailableError as error:
+            self._writer.discard(self._made)
+        except CachesyncError as error:
             _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
 
     def _pass(self) -> Pass:
@@ -101,6 +116,19 @@ def rebuild(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
     except BaseException:
         new.abandon()
         raise
+
+
+def report_on(live: Reader) -> Report:
+    """Report on a reindex of which nothing is known but that this generation came of it."""
+    report = Report()
+    report.specs.added, _ = live.size()
+    for record in live.records():
+        if record.problem:
+            report.pages.problems += 1
+            report.problems.append(Problem(record.page, record.problem, record.line))
+        else:
+            report.pages.added += 1
+    return report
 
 
 def _is_whole(generation: Generation, source: Source, filled: Pass) -> bool:

@@ -1,10 +1,14 @@
 """What a pass did, or would do."""
 
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Final, Literal
 
 import msgspec
 
 from cachesync.pages.page import Problem, by_page
+
+_SHORT: Final = 100
+"""How much of each long list is in a shortened report."""
 
 
 class PageCounts(msgspec.Struct):
@@ -41,6 +45,8 @@ class Report(msgspec.Struct):
     """Specs that the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
     held: dict[str, int] = {}
     """Pages whose changes were not made, because with them too much would be lost, and how many specs each loses."""
+    held_more: int = 0
+    """How many more pages are held that aren't named, in a report that was shortened."""
     again: bool = False
     """Something changed while it was looked at: another pass is needed."""
     outdated: bool = False
@@ -59,6 +65,19 @@ class Report(msgspec.Struct):
     def seconds(self) -> float:
         """How long the pass took."""
         return sum(self.phases.values())
+
+    @property
+    def held_pages(self) -> int:
+        """How many pages are held."""
+        return len(self.held) + self.held_more
+
+    def shortened(self) -> "Report":
+        """Return what whoever asked for the pass prints of it, whose size has a bound."""
+        held = dict(islice(self.held.items(), _SHORT))
+        more = self.held_pages - len(held)
+        return msgspec.structs.replace(
+            self, held=held, held_more=more, problems=self.problems[:_SHORT], news=[], unsteady=[]
+        )
 
     def then(self, later: "Report") -> "Report":
         """Join this pass with one after it: what was done adds up, what is so now is the later one's."""

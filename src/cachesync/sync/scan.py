@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cachesync.context import current
 from cachesync.documents import MAX_ID_BYTES
 from cachesync.errors import RefusedError, UsageError
 from cachesync.ledger import Signature
@@ -15,12 +16,21 @@ from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
 
 
+def _file_system(root: Path) -> str:
+    return f"the file system of pages.root {root}"
+
+
 class Source(NamedTuple):
     """Where pages come from."""
 
     root: Path
     pattern: Pattern
     max_bytes: int
+
+    @property
+    def file_system(self) -> str:
+        """What has to answer whenever pages are looked at, in words for a person."""
+        return _file_system(self.root)
 
 
 class Entry(NamedTuple):
@@ -80,11 +90,12 @@ def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
         UsageError: the root can't be listed.
         RefusedError: it isn't the folder any more that ``root`` says.
     """
-    require_same(source, root)
-    walk = _Walk(source)
-    for path in paths:
-        walk.at(path)
-    require_same(source, root)
+    with current().awaiting(source.file_system):
+        require_same(source, root)
+        walk = _Walk(source)
+        for path in paths:
+            walk.at(path)
+        require_same(source, root)
     return walk.found
 
 
@@ -136,8 +147,9 @@ def require_root(root: Path) -> os.stat_result:
         UsageError: there is no such folder, or it can't be listed.
     """
     try:
-        os.listdir(root)
-        return os.stat(root)
+        with current().awaiting(_file_system(root)):
+            os.listdir(root)
+            return os.stat(root)
     except OSError as error:
         raise UsageError(
             f"pages.root: cannot list {root}: {error.strerror}\n"
@@ -206,9 +218,11 @@ class _Walk:
         self._root = str(source.root)
         self._pattern = source.pattern
         self._real: dict[str, bool] = {EVERYTHING: True}
+        self._check = current().check
 
     def at(self, path: str) -> None:
         """Take the page at a path, or all that are below it."""
+        self._check()
         above, _, name = path.rpartition("/")
         try:
             if name:
@@ -244,6 +258,7 @@ class _Walk:
     def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
         """Take the pages of one folder and yield the folders in it."""
         for entry in entries:
+            self._check()
             path = folder + entry.name
             try:
                 if entry.is_dir(follow_symlinks=False) and self._pattern.may_lead_to_pages(path + "/"):

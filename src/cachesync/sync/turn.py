@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from cachesync.errors import IndexUnusableError, OvertakenError, RefusedError
-from cachesync.index.base import PageChange, Reader, Writer, nothing
+from cachesync.index.base import PageChange, Reader, Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply
@@ -29,7 +29,7 @@ def sync(
     guard: Guard,
     progress: Progress,
     suspects: Collection[str] = (),
-    before_build: Callable[[], None] = nothing,
+    before_build: Callable[[], None] = lambda: None,
 ) -> Report:
     """Make the index equal to the pages.
 
@@ -110,7 +110,7 @@ def one_turn(
     guard: Guard,
     progress: Progress,
     suspects: Collection[str] = (),
-    before_build: Callable[[], None] = nothing,
+    before_build: Callable[[], None] = lambda: None,
 ) -> Report:
     """Look at all pages once and do what is to be done, as :func:`sync` does as often as is needed.
 

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from cachesync.context import current
 from cachesync.documents import Rendered, document_id, fitting, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
@@ -74,6 +75,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     for chunk in _chunks(_merged(found, index)):
         known = index.remembered([side.page for side in chunk])
         for side in chunk:
+            current().check()
             unseen.discard(side.page)
             expected = _expected(verdict, side, source)
             if expected is not None and index.outdated:

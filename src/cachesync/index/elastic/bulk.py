@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from elasticsearch import ApiError, TransportError
 
+from cachesync.context import StoppedError, current, delays
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, Refusal
-from cachesync.index.elastic.connection import BUSY, Connection, delays, failure, failure_of, reason_of
+from cachesync.index.elastic.connection import BUSY, Connection, failure, failure_of, reason_of
 from cachesync.index.elastic.pace import Pace
 from cachesync.index.vitals import Tries
 
@@ -40,10 +41,6 @@ class _Outcome(NamedTuple):
 
 class RightMissingError(IndexUnavailableError):
     """The server won't let us write."""
-
-
-class StoppedError(Exception):
-    """Whoever wanted these operations sent has given up."""
 
 
 def put(id: str, version: int, source: bytes) -> bytes:
@@ -92,12 +89,15 @@ _SLACK: Final = 2
 
 
 class Bulk:
-    """Sends operations. Its threads' only common state is how fast to send, and whether to stop."""
+    """Sends operations. Its threads' only common state is how fast to send, and whether to go on."""
 
     def __init__(self, connection: Connection) -> None:
+        """Nothing is tried again once the context of the thread that makes it is to stop."""
         self.pace = Pace()
         self.stop = threading.Event()
+        """Set: no request is begun any more, either."""
         self._connection = connection
+        self._context = current().branch(self.stop)
 
     def send(self, alias: str, operations: Sequence[bytes], weight: int) -> Sent:
         """Send operations, which weigh so many bytes, in requests of bounded size one after the other.
@@ -107,7 +107,7 @@ class Bulk:
         Raises:
             IndexUnavailableError: nothing got through for as long as there is patience, or the credentials are refused.
             IndexUnusableError: the index is gone.
-            StoppedError: ``stop`` was set.
+            StoppedError: nobody wants them sent any more.
         """
         sent = Sent()
         limit = self.pace.bytes * _SLACK
@@ -127,7 +127,7 @@ class Bulk:
             if self.stop.is_set():
                 raise StoppedError
             try:
-                outcome = self._request(alias, operations)
+                outcome = self._request(alias, operations, deadline - time.monotonic())
             except (ApiError, TransportError) as error:
                 if not self._connection.is_temporary(error):
                     return sent + self._refused(tries, alias, operations, error)
@@ -144,11 +144,11 @@ class Bulk:
         tries.answered()
         return sent
 
-    def _request(self, alias: str, operations: Sequence[bytes]) -> "_Outcome":
+    def _request(self, alias: str, operations: Sequence[bytes], seconds: float) -> "_Outcome":
         """Send one request and look at the answer to each operation."""
         guard = [_GUARD] if is_delete(operations[0]) else []
         start = time.monotonic()
-        answer = self._connection.bulk(alias, b"".join([*guard, *operations]))
+        answer = self._connection.bulk(alias, b"".join([*guard, *operations]), seconds)
         seconds = time.monotonic() - start
         self.pace.answered(seconds, answer.get("took", 0) / 1000)
         self._connection.vitals.on_bulk(seconds)
@@ -176,20 +176,15 @@ class Bulk:
 
     def _wait(self, tries: Tries, seconds: float, outcome: _Outcome, deadline: float) -> None:
         self.pace.overloaded()
-        url, ended = self._connection.server.url, self._connection.vitals.ended
-        if time.monotonic() >= deadline:
-            why = f"{url} took no documents for {self._connection.patience:g} s: {outcome.reason}"
+        if time.monotonic() + seconds >= deadline:
+            why = (
+                f"{self._connection.server.url} took no documents for {self._connection.patience:g} s: {outcome.reason}"
+            )
             tries.gave_up(outcome.kind, why)
             raise IndexUnavailableError(why)
         tries.failed(outcome.kind, outcome.reason)
-        until = time.monotonic() + seconds
-        while not self.stop.is_set() and (left := until - time.monotonic()) > 0:
-            if ended.wait(min(left, _GLANCE_SECONDS)):
-                raise IndexUnavailableError(f"stopped while {url} took no documents: {outcome.reason}")
+        self._context.wait(seconds)
 
-
-_GLANCE_SECONDS: Final = 0.1
-"""How often who waits looks whether to stop."""
 
 _ONE_OF_THEM: Final = frozenset({400, 413})
 """How a request is refused as a whole for something that is wrong with some of it."""

@@ -74,7 +74,7 @@ class Catalog(NamedTuple):
         return [found for number, found in self.generations.items() if number not in needed and not found.public]
 
 
-def look(connection: Connection, name: str, patience: float | None = None) -> Catalog:
+def look(connection: Connection, name: str) -> Catalog:
     """List what there is under a name.
 
     Raises:
@@ -87,8 +87,7 @@ def look(connection: Connection, name: str, patience: float | None = None) -> Ca
             ignore_unavailable=True,
             allow_no_indices=True,
             features=["aliases", "mappings"],
-        ),
-        patience=patience,
+        )
     )
     generations: dict[int, Found] = {}
     aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
+from cachesync.context import shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
-from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
-from cachesync.index.elastic import mapping, rights, tls
+from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
+from cachesync.index.elastic import mapping, rights, shards, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
@@ -21,19 +22,21 @@ from cachesync.log import Once, get_logger
 
 _log = get_logger()
 
-READ_PATIENCE: Final = 3.0
-"""Seconds that who only reads waits for a server that doesn't answer."""
+READ_PATIENCE: Final = 8.0
+"""Seconds that a reading call waits for a server, so that a command ends within ten."""
 
 WRITE_PATIENCE: Final = 60.0
 """Seconds that a writer waits: long enough for a node to be restarted."""
 
-_TIDY_PATIENCE: Final = 2.0
-"""Seconds that removing an unfinished generation may take: else the next writer does it."""
+_TIDY_PATIENCE: Final = 5.0
+"""Seconds that removing a generation may take: else the next writer does it."""
+
+_PULSE_PATIENCE: Final = 3.0
+"""Seconds for asking whether all is as it was left, which is asked every few seconds."""
 
 _ROOM: Final = 1.2
 """How much room a new generation needs, in sizes of the live one."""
 
-_GLANCE_SECONDS: Final = 10
 _HEALTH_SECONDS: Final = 60
 """How long to wait for replicas. They go on being made after that."""
 
@@ -116,11 +119,11 @@ class ElasticIndex:
             self._is_allowed = True
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> Iterator[Writer]:
         """Become the one writer. Who isn't a service only takes the lease when something is to be written."""
         self.require_rights()
         look(self._writing, self._name)  # before anything else: that nothing foreign is in our place
-        lease = Lease(self._writing, self._name, wait, serving=serving, waiting=waiting)
+        lease = Lease(self._writing, self._name, wait, serving=serving, on_wait=on_wait)
         try:
             lease.wait()
             if serving:
@@ -140,13 +143,9 @@ class ElasticIndex:
         """Open the notes in the state index."""
         return ElasticNotes(StateIndex(self._reading, self._name))
 
-    def knock(self, id: str) -> None:
-        """Add a knock to the lease."""
-        Lease(self._reading, self._name, 0).knock(id)
-
-    def unknock(self, id: str) -> None:
-        """Take it off again."""
-        Lease(self._reading, self._name, 0).unknock(id)
+    def signal(self) -> None:
+        """Raise the counter in the lease."""
+        Lease(self._reading, self._name, 0).signal()
 
 
 def _opened(connection: Connection, found: Found, lease: Lease | None, *, building: bool = False) -> ElasticGeneration:
@@ -195,22 +194,17 @@ class _ElasticWriter:
             return False
         expected = {self._known.specs: [self._name], self._known.pages: [f"{self._name}-pages"]}
         try:
-            found = self._connection.call(
-                lambda client: client.indices.get_alias(name=[self._name, f"{self._name}-pages"]),
-                (NotFoundError,),
-                READ_PATIENCE,
-            )
+            with within(_PULSE_PATIENCE):
+                found = self._connection.call(
+                    lambda client: client.indices.get_alias(name=[self._name, f"{self._name}-pages"]), (NotFoundError,)
+                )
         except NotFoundError:
             return False
         return {index: list(each["aliases"]) for index, each in found.items()} == expected
 
-    def knocks(self) -> list[str]:
+    def signals(self) -> int:
         """Return what came with the last renewal of the lease."""
-        return list(self._lease.knocks)
-
-    def answered(self, id: str) -> None:
-        """Take a knock off the lease."""
-        self._lease.answered(id)
+        return self._lease.signals
 
     def _tidied(self, catalog: Catalog) -> Catalog:
         """Remove what an earlier writer has left behind."""
@@ -265,8 +259,10 @@ class _ElasticWriter:
         try:
             self._create(names.specs, specs, wanted)
             self._create(names.pages, pages, mapping.pages_mapping(self._name))
-        except CachesyncError:
-            self._discard(names)
+            shards.require_placed(self._connection, [names.specs, names.pages])
+        except BaseException:
+            with contextlib.suppress(CachesyncError):  # else the next build does it; why this one failed matters more
+                self._discard(names)
             raise
         return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
 
@@ -277,12 +273,12 @@ class _ElasticWriter:
     def _discard(self, names: Names) -> None:
         if self._building == names:
             self._building = None
-        self._remove(lambda now: [found for found in now.building if found.names == names], _TIDY_PATIENCE)
+        with shielded(_TIDY_PATIENCE):
+            self._remove(lambda now: [found for found in now.building if found.names == names])
 
     def promote(self, generation: Generation) -> None:
-        """Give a generation its real settings, and point both aliases to it in one call."""
+        """Point both aliases to a generation in one call."""
         names = _names_of(generation)
-        self._settle(names)
         catalog = look(self._connection, self._name)
         if catalog.left_by_rollback:
             self._remove(lambda now: now.left_by_rollback)
@@ -293,10 +289,12 @@ class _ElasticWriter:
         except CachesyncError as error:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
-    def rollback(self) -> str:
+    def rollback(self, to: str | None = None) -> str:
         """Point both aliases back to the generation before."""
         self._lease.claim()
         catalog = look(self._connection, self._name)
+        if to and catalog.current and catalog.current.names.specs == to and self._lease.holds(to):
+            return to
         before = next(iter(catalog.kept(1)), None)
         live = catalog.current
         if before is None or live is None:
@@ -335,8 +333,9 @@ class _ElasticWriter:
                 ) from error
         self._known = names
 
-    def _settle(self, names: Names) -> None:
+    def settle(self, generation: Generation) -> None:
         """Undo what was set for loading, and wait until a generation is as safe as it is going to be."""
+        names = _names_of(generation)
         indices = [names.specs, names.pages]
         health = self._connection.call(lambda client: client.cluster.health())
         replicas = self._layout.replicas if health["number_of_data_nodes"] > 1 else 0
@@ -347,33 +346,26 @@ class _ElasticWriter:
         }
         self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=settings))
         self._connection.call(lambda client: client.indices.flush(index=indices))
-        for _ in range(0, _HEALTH_SECONDS, _GLANCE_SECONDS):
-            health = self._connection.call(
-                lambda client: client.options(ignore_status=408).cluster.health(
-                    index=indices, wait_for_status="green", timeout=f"{_GLANCE_SECONDS}s"
-                )
-            )
-            self._connection.vitals.on_wait()
-            if health["status"] == "green":
-                break
-        if health["status"] == "red":
-            raise IndexUnavailableError(f"a shard of {names.specs} or {names.pages} is not available; it stays unused")
-        if health["status"] == "yellow":
+        reached = shards.reach(self._connection, indices, "green", _HEALTH_SECONDS)
+        if reached == "red":
+            raise shards.not_placed(self._connection, indices)
+        if reached == "yellow":
             _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
 
     def _prune(self) -> None:
         """Remove what nobody needs any more."""
-        self._remove(self._left_behind, _TIDY_PATIENCE)
+        with within(_TIDY_PATIENCE):
+            self._remove(self._left_behind)
 
-    def _remove(self, choose: Callable[[Catalog], Iterable[Found]], patience: float | None = None) -> None:
+    def _remove(self, choose: Callable[[Catalog], Iterable[Found]]) -> None:
         """Remove generations, chosen from those that are there now, if we are the writer still.
 
         Never a public one, nor the one that is being built.
         """
-        self._lease.confirm(patience)
-        for found in choose(look(self._connection, self._name, patience)):
+        self._lease.confirm()
+        for found in choose(look(self._connection, self._name)):
             for index in [] if found.public or found.names == self._building else found.indices:
-                self._connection.call(partial(_delete_index, index=index), patience=patience)
+                self._connection.call(partial(_delete_index, index=index))
 
     def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
         """Make an index and look whether it became what was asked for.
@@ -385,7 +377,11 @@ class _ElasticWriter:
         try:
             self._connection.call(
                 lambda client: client.indices.create(
-                    index=index, mappings=wanted, settings=settings, aliases={alias: {"is_hidden": True}}
+                    index=index,
+                    mappings=wanted,
+                    settings=settings,
+                    aliases={alias: {"is_hidden": True}},
+                    wait_for_active_shards="0",
                 ),
                 (BadRequestError,),
             )

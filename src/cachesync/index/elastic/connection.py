@@ -7,11 +7,10 @@ is told apart in one place, here; what is said of single documents in a bulk ans
 import base64
 import contextlib
 import logging
-import random
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, cast
@@ -23,6 +22,7 @@ from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
+from cachesync.context import current, delays
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.elastic import tls
 from cachesync.index.server import Server
@@ -31,17 +31,16 @@ from cachesync.index.vitals import Tries, Vitals
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
 
 REQUEST_SECONDS: Final = 30.0
-"""How long one request may take until it counts as lost."""
+"""How long one request may take until it counts as lost; it never takes longer than what is left of the patience."""
 
 BUSY: Final = frozenset({429, 502, 503, 504})
 """How a server, or a proxy before it, says that it can't now."""
 
-_LEAST_SECONDS: Final = 5.0
-"""How long one request may take for which there is little patience."""
+_LEAST_SECONDS: Final = 0.1
+"""How long a request may take where no patience is left, and the resolution of all time-outs."""
 
-_FIRST_DELAY: Final = 0.1
-_MAX_DELAY: Final = 5.0
-"""So a server that is back is noticed soon."""
+_TIDY_SECONDS: Final = 1.0
+"""How long a request may take whose failure does no harm."""
 
 _POOL: Final = 20
 """How many connections to a node are kept: two generations being written, the lease, and some searches."""
@@ -77,14 +76,6 @@ class _Ndjson(NdjsonSerializer):
         return data
 
 
-def delays() -> Iterator[float]:
-    """Yield how many seconds to wait before each further try: longer and longer, with jitter."""
-    delay = _FIRST_DELAY
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  not for secrets
-        delay = min(_MAX_DELAY, delay * 2)
-
-
 class Connection:
     """A client that waits out what passes by itself. Many threads may use it."""
 
@@ -99,7 +90,7 @@ class Connection:
 
         Args:
             server: where to.
-            patience: for how many seconds a failure may last until it is one.
+            patience: how many seconds a call may take, all its tries together.
             vitals: are told how it fares.
             certificates: whom to trust and who we are; else they are read.
 
@@ -108,7 +99,8 @@ class Connection:
         """
         self.server = server
         self.patience = patience
-        self._clients: dict[float, Elasticsearch] = {}
+        self._named = f"Elasticsearch at {server.url}"
+        self._clients: dict[int, Elasticsearch] = {}
         self.vitals = vitals or Vitals()
         options: dict[str, Any] = {}
         if told := authorization(server):
@@ -127,50 +119,50 @@ class Connection:
         except ValueError as error:
             raise UsageError(f"index.url: {server.url} can't be used: {error}") from error
 
-    def call(
-        self,
-        request: Callable[[Elasticsearch], Any],
-        expected: tuple[type[ApiError], ...] = (),
-        patience: float | None = None,
-    ) -> Any:
+    def call(self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()) -> Any:
         """Send a request and return the body of its answer.
+
+        It is tried again for as long as there is patience and the thread's context has time, and no longer.
 
         Args:
             request: sends it by a client. It must do no harm when it is sent twice.
             expected: errors that the caller deals with.
-            patience: for this request, in place of the connection's.
 
         Raises:
             IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
             IndexUnusableError: what is asked for isn't there.
+            StoppedError: it would have to be tried again, and the work is to stop.
         """
-        client = self._client if patience is None else self._hurried(max(_LEAST_SECONDS, patience))
+        context = current()
+        deadline = min(time.monotonic() + self.patience, context.deadline)
         waits = delays()
-        deadline: float | None = None
-        with self.vitals.trying(self.server.url) as tries:
+        with self.vitals.trying(self.server.url) as tries, context.awaiting(self._named):
             while True:
                 try:
-                    body = _json(request(client))
+                    body = _json(request(self._bounded(deadline - time.monotonic())))
                 except expected:
                     tries.answered()
                     raise
                 except (ApiError, TransportError) as error:
-                    now = time.monotonic()
-                    deadline = deadline or now + (self.patience if patience is None else patience)
-                    if not self.is_temporary(error) or now >= deadline or self.vitals.ended.is_set():
+                    pause = next(waits)
+                    if not self.is_temporary(error) or time.monotonic() + pause >= deadline:
                         raise self.given_up(tries, error) from error
                     tries.failed(failure_of(error), reason_of(error))
-                    if self.vitals.wait(next(waits)):
-                        raise self.given_up(tries, error) from error
+                    context.wait(pause)
                 else:
                     tries.answered()
                     return body
 
-    def _hurried(self, seconds: float) -> Elasticsearch:
-        """Return a client whose requests may take so long. Making one costs more than the request."""
-        client = self._clients.get(seconds)
+    def _bounded(self, left: float) -> Elasticsearch:
+        """Return a client whose requests end before there is no patience left. Making one costs more than a request.
+
+        Where there are several nodes, one that doesn't answer leaves time to ask another.
+        """
+        seconds = min(left if len(self.server.urls) == 1 else left / 2, REQUEST_SECONDS)
+        steps = max(1, int(seconds / _LEAST_SECONDS))
+        client = self._clients.get(steps)
         if client is None:
-            client = self._clients[seconds] = self._client.options(request_timeout=seconds)
+            client = self._clients[steps] = self._client.options(request_timeout=steps * _LEAST_SECONDS)
         return client
 
     def close(self) -> None:
@@ -191,19 +183,19 @@ class Connection:
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
         """Send a request that tidies up; if it fails, what it is about ends by itself."""
         with contextlib.suppress(ApiError, TransportError):
-            request(self._client)
+            request(self._bounded(_TIDY_SECONDS))
 
-    def bulk(self, alias: str, body: bytes) -> Any:
+    def bulk(self, alias: str, body: bytes, seconds: float) -> Any:
         """Send ready operations to an alias once, and return the answer: of each item no more than what matters.
 
-        Where nothing failed, ``items`` is raw JSON.
+        Where nothing failed, ``items`` is raw JSON. The request takes no longer than so many seconds.
 
         Raises:
             ApiError: the request was refused as a whole.
             TransportError: no answer came.
         """
         return _json(
-            self._client.bulk(
+            self._bounded(seconds).bulk(
                 operations=cast("Any", body),  # ready bytes, as the serializer takes them
                 index=alias,
                 require_alias=True,

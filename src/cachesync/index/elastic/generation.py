@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from elasticsearch import BadRequestError
 
+from cachesync.context import Context, current, running
 from cachesync.documents import key_of
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import PageChange, Refusal, Remembered, Stored, Written
@@ -24,7 +25,6 @@ from cachesync.index.elastic.bulk import Bulk
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
-from cachesync.index.vitals import WAIT_SECONDS
 from cachesync.ledger import Digests, PageRecord, without
 from cachesync.pages.page import identity
 from cachesync.search.query import All, Or, Prefix, Query, Term
@@ -64,6 +64,9 @@ class Names(NamedTuple):
         suffix = "building" if building else "writing"
         return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
 
+
+_WAIT_SECONDS: Final = 1.0
+"""How long to wait for a batch at a time."""
 
 _LANDING_SECONDS: Final = 5.0
 """How long batches that are on their way may take to be carried out whole when no more are wanted."""
@@ -271,8 +274,8 @@ class ElasticGeneration:
         wrote = False
 
         def send() -> Future[list[Written]]:
-            context = contextvars.copy_context()  # so that log lines tell of what they belong to
-            return threads.submit(context.run, self._carry_out, sender, batch)
+            logged = contextvars.copy_context()  # so that log lines tell of what they belong to
+            return threads.submit(logged.run, self._carry_out, sender, batch, current().branch())
 
         try:
             for change in changes:
@@ -305,16 +308,21 @@ class ElasticGeneration:
     ) -> tuple[set[Future[list[Written]]], set[Future[list[Written]]]]:
         """Wait until at least one batch is done, and return those that are and those that aren't."""
         while True:
-            done, still = wait(flying, WAIT_SECONDS, FIRST_COMPLETED)
+            done, still = wait(flying, _WAIT_SECONDS, FIRST_COMPLETED)
+            current().check()
             if done:
                 return done, still
-            self._connection.vitals.on_wait()
 
     def refresh(self) -> None:
         """Make sure that all that was written is found."""
         self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
 
-    def _carry_out(self, sender: Bulk, batch: _Batch) -> list[Written]:
+    def _carry_out(self, sender: Bulk, batch: _Batch, context: Context) -> list[Written]:
+        """Write a batch in a thread of its own."""
+        with running(context):
+            return self._written(sender, batch)
+
+    def _written(self, sender: Bulk, batch: _Batch) -> list[Written]:
         """Write a batch: that it is pending, its documents, that it is done."""
         specs, pages = self.names.aliases(building=self._building)
         self._send_records(sender, pages, batch.pending)

@@ -7,8 +7,8 @@ are compared: one that hasn't changed for :data:`LEASE_SECONDS` has a dead holde
 A holder that was too slow to notice that it has lost the lease does no harm: every write carries its *epoch*, which
 grows with every change of hands, and the server turns away the older one.
 
-Who wants something of the holder *knocks*: he adds an id to the lease. So the holder's next renewal isn't on what was
-there, and it learns of the knock without asking for it.
+A process that wants something of the holder *signals* it by raising a counter in the lease. So the holder's next
+renewal conflicts, it reads the lease again, and learns of the signal without ever asking for it.
 """
 
 import itertools
@@ -21,9 +21,10 @@ from typing import Final
 import msgspec
 from elasticsearch import ConflictError
 
+from cachesync.context import current, delays, shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
-from cachesync.index.base import Waiting, note_key, nothing
-from cachesync.index.elastic.connection import Connection, delays
+from cachesync.index.base import OnWait, nobody
+from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.state import Place, StateIndex
 from cachesync.log import get_logger
@@ -35,9 +36,11 @@ _RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
 _SERVICE_POLL_SECONDS: Final = 1.0
 """A service may stand by for weeks."""
-_KNOCK_TRIES: Final = 10
-_LAST_PATIENCE: Final = 1.0
-"""Seconds for a renewal, which the next one makes up for, and for giving the lease back, which else ends by itself."""
+_SIGNAL_TRIES: Final = 10
+_RENEW_PATIENCE: Final = 3.0
+"""Seconds for a renewal, which the next one makes up for."""
+_RELEASE_PATIENCE: Final = 2.0
+"""Seconds for giving the lease back, which else ends by itself."""
 
 _ID: Final = "lease"
 _VERSION_BITS: Final = 31
@@ -62,8 +65,8 @@ class State(msgspec.Struct, omit_defaults=True):
     """
     service: bool = False
     """The holder is a service."""
-    knocks: list[str] = []
-    """What the holder is asked to look at."""
+    signals: int = 0
+    """How often the holder was asked to look for requests."""
 
     @property
     def pulse(self) -> tuple[int, int]:
@@ -75,8 +78,8 @@ class State(msgspec.Struct, omit_defaults=True):
         return generation in (self.held or "").split()
 
     def is_as(self, other: "State") -> bool:
-        """Tell whether nothing is different but who knocks."""
-        return msgspec.structs.replace(self, knocks=[]) == msgspec.structs.replace(other, knocks=[])
+        """Tell whether nothing is different but the signals."""
+        return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -96,7 +99,7 @@ class Lease:
         patience: float,
         *,
         serving: bool = False,
-        waiting: Waiting = nothing,
+        on_wait: OnWait = nobody,
     ) -> None:
         """Get to know the lease of the index ``name``.
 
@@ -105,13 +108,12 @@ class Lease:
             name: of the index.
             patience: how many seconds to wait for another holder.
             serving: whether to hold it as a service.
-            waiting: is called while waiting.
+            on_wait: is told of the other holder every second or more often while it is waited for.
         """
         self._name = name
         self._patience = patience
         self._serving = serving
-        self._waiting = waiting
-        self._stop_waiting = connection.vitals.ended
+        self._on_wait = on_wait
         self._versions = itertools.count()
         self._stored = StateIndex(connection, name)
         self._me = Holder.here()
@@ -133,32 +135,30 @@ class Lease:
         return self._losses
 
     @property
-    def knocks(self) -> list[str]:
-        """What the holder is asked to look at, as far as is known."""
-        return self._seen.state.knocks
+    def signals(self) -> int:
+        """How often the holder was asked to look for requests, as far as is known."""
+        return self._seen.state.signals
 
     def read(self) -> State:
         """Read the lease as it is now."""
         self._seen = self._read()
         return self._seen.state
 
-    def knock(self, id: str) -> None:
-        """Ask the holder, whoever that is or will be, to look at something."""
-        note_key(id)
-        self._disturb(lambda state: state if id in state.knocks else _knocked(state, [*state.knocks, id]))
-
-    def unknock(self, id: str) -> None:
-        """Withdraw that, if it is still there."""
-        self._disturb(lambda state: _without(state, id))
-
-    def answered(self, id: str) -> None:
-        """Take a knock off the list, as the holder.
+    def signal(self) -> None:
+        """Ask the holder, whoever that is or will be, to look for requests.
 
         Raises:
-            OvertakenError: it isn't ours any more.
+            IndexUnavailableError: others always changed the lease in between.
         """
-        if id in self.knocks:
-            self._change(lambda state: _without(state, id))
+        for delay in itertools.islice(delays(), _SIGNAL_TRIES):
+            seen = self._read()
+            try:
+                self._write(msgspec.structs.replace(seen.state, signals=seen.state.signals + 1), seen)
+            except ConflictError:
+                current().wait(delay)
+            else:
+                return
+        raise IndexUnavailableError(f"the lease in {self._stored.name} changes all the time: try again")
 
     def wait(self) -> None:
         """Wait until nobody holds the lease. That of a dead process is taken over.
@@ -186,9 +186,8 @@ class Lease:
                 if not told:
                     _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
                 told = True
-                self._waiting()
-                if self._stop_waiting.wait(min(poll, max(0.0, deadline - now))):
-                    raise IndexUnavailableError(f"stopped while waiting for {holder} to end")
+                self._on_wait(str(holder))
+                current().wait(min(poll, max(0.0, deadline - now)))
             asked, before = time.monotonic(), self._seen
             self._seen = self._read()
             was_away = time.monotonic() - asked > _RENEW_SECONDS  # then the holder couldn't renew it, either
@@ -238,13 +237,13 @@ class Lease:
         if knowing not in (None, self._losses):
             raise _overtaken()
 
-    def confirm(self, patience: float | None = None) -> None:
+    def confirm(self) -> None:
         """Ask the server whether the lease is still ours, before something that can't be turned away later.
 
         Raises:
             OvertakenError: it isn't.
         """
-        self._renew(patience)
+        self._renew()
         self.check()
 
     def next_generation(self, at_least: int) -> int:
@@ -261,11 +260,12 @@ class Lease:
         """Let others write. Harmless where the lease isn't ours."""
         self._ended.set()
         if self._heart:
-            self._heart.join(_LAST_PATIENCE)
+            self._heart.join(_RELEASE_PATIENCE)
             self._heart = None
         if self._mine and self._lost is None:
             try:
-                self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False), _LAST_PATIENCE)
+                with shielded(_RELEASE_PATIENCE):
+                    self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False))
             except CachesyncError as error:
                 _log.warning("the lease could not be given back; it ends by itself", reason=str(error))
         self._mine = False
@@ -284,13 +284,13 @@ class Lease:
                 f"the lease in {self._stored.name} is damaged ({error}): delete that index"
             ) from None
 
-    def _write(self, state: State, seen: _Seen, patience: float | None = None) -> _Seen:
+    def _write(self, state: State, seen: _Seen) -> _Seen:
         """Replace the lease as it was seen.
 
         Raises:
             ConflictError: it isn't as it was seen.
         """
-        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.place, patience))
+        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.place))
 
     def _take(self) -> bool:
         """Put our name on the lease as it was last read; False where it isn't so any more."""
@@ -322,27 +322,7 @@ class Lease:
         self._heart.start()
         return True
 
-    def _disturb(self, change: Callable[[State], State]) -> None:
-        """Change the lease without being its holder.
-
-        Raises:
-            IndexUnavailableError: others always came in between.
-        """
-        for _, delay in zip(range(_KNOCK_TRIES), delays(), strict=False):
-            seen = self._read()
-            changed = change(seen.state)
-            if changed == seen.state:
-                return
-            try:
-                self._write(changed, seen)
-            except ConflictError:
-                if self._stop_waiting.wait(delay):
-                    break
-            else:
-                return
-        raise IndexUnavailableError(f"the lease in {self._stored.name} changes all the time: try again")
-
-    def _change(self, change: Callable[[State], State], patience: float | None = None) -> None:
+    def _change(self, change: Callable[[State], State]) -> None:
         """Change the lease, which is ours.
 
         Raises:
@@ -351,19 +331,19 @@ class Lease:
         with self._lock:
             self.check()
             try:
-                self._seen = self._write(change(self._seen.state), self._seen, patience)
+                self._seen = self._write(change(self._seen.state), self._seen)
             except ConflictError:
                 now = self._read()
                 if now.state.epoch == self._seen.state.epoch and now.state.holder == self._me:
                     self._seen = now  # an answer of ours was lost
-                    self._change(change, patience)
+                    self._change(change)
                     return
                 self._lost = OvertakenError(f"{now.state.holder or 'another process'} has taken over as the writer")
                 raise self._lost from None
 
-    def _renew(self, patience: float | None = None) -> None:
+    def _renew(self) -> None:
         try:
-            self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1), patience)
+            self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1))
         except OvertakenError:
             _log.warning("the lease was lost", reason=str(self._lost))
 
@@ -372,7 +352,8 @@ class Lease:
         failing = False
         while not ended.wait(_RENEW_SECONDS) and self._lost is None:
             try:
-                self._renew(_LAST_PATIENCE)
+                with within(_RENEW_PATIENCE):
+                    self._renew()
             except CachesyncError as error:
                 if not failing:
                     _log.warning("the lease can't be renewed; trying again", reason=str(error))
@@ -385,11 +366,3 @@ class Lease:
 
 def _overtaken() -> OvertakenError:
     return OvertakenError("another writer has changed the index meanwhile")
-
-
-def _knocked(state: State, knocks: list[str]) -> State:
-    return msgspec.structs.replace(state, knocks=knocks)
-
-
-def _without(state: State, id: str) -> State:
-    return _knocked(state, [each for each in state.knocks if each != id])

@@ -4,14 +4,19 @@ It is made when something is first written to it, and written through a hidden a
 late request creates no index in its place.
 """
 
+import contextlib
 from typing import Any, Final, NamedTuple
 
 from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoundError
 
-from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.context import shielded
+from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
 from cachesync.index.base import note_key
-from cachesync.index.elastic import mapping
+from cachesync.index.elastic import mapping, shards
 from cachesync.index.elastic.connection import Connection
+
+_REMOVE_SECONDS: Final = 5.0
+_MOST_DOCUMENTS: Final = 10_000
 
 
 class Place(NamedTuple):
@@ -39,11 +44,11 @@ class StateIndex:
             return None
         return found["_source"], Place(found["_seq_no"], found["_primary_term"])
 
-    def put(self, id: str, document: dict[str, Any], patience: float | None = None) -> None:
+    def put(self, id: str, document: dict[str, Any]) -> None:
         """Store a document, whatever was there."""
-        self._put(id, document, {}, {}, patience)
+        self._put(id, document, {}, {})
 
-    def replace(self, id: str, document: dict[str, Any], seen: Place | None, patience: float | None = None) -> Place:
+    def replace(self, id: str, document: dict[str, Any], seen: Place | None) -> Place:
         """Store a document in place of one that was seen, or None.
 
         Where the index was deleted meanwhile, nothing else can be in that place, and the document is stored in a new
@@ -54,7 +59,7 @@ class StateIndex:
         """
         new = {"op_type": "create"}
         condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term} if seen else new
-        return self._put(id, document, condition, new, patience)
+        return self._put(id, document, condition, new)
 
     def remove(self, id: str) -> None:
         """Remove a document, if it is there."""
@@ -63,29 +68,27 @@ class StateIndex:
         except NotFoundError:
             return
 
-    def _put(
-        self,
-        id: str,
-        document: dict[str, Any],
-        condition: dict[str, Any],
-        if_made: dict[str, Any],
-        patience: float | None,
-    ) -> Place:
+    def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_made: dict[str, Any]) -> Place:
         """Store a document on a condition, which is another one if the index has to be made first."""
 
         def write(client: Elasticsearch) -> Any:
             return client.index(index=self._alias, id=id, document=document, require_alias=True, **condition)
 
         try:
-            done = self._connection.call(write, (ConflictError, NotFoundError), patience)
+            done = self._connection.call(write, (ConflictError, NotFoundError))
         except NotFoundError:
             self._create()
             condition = if_made
-            done = self._connection.call(write, (ConflictError,), patience)
+            done = self._connection.call(write, (ConflictError,))
         return Place(done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
-        """Make the index, unless another process is just doing so."""
+        """Make the index, unless another process is just doing so. One that finds no place is removed again.
+
+        Raises:
+            IndexUnavailableError: no node may hold it.
+            UsageError: another index has its name.
+        """
         try:
             self._connection.call(
                 lambda client: client.indices.create(
@@ -93,22 +96,44 @@ class StateIndex:
                     mappings=mapping.state_mapping(self._name),
                     settings={"number_of_shards": 1, "auto_expand_replicas": "0-1"},
                     aliases={self._alias: {"is_hidden": True}},
+                    wait_for_active_shards="0",
                 ),
                 (BadRequestError,),
             )
         except BadRequestError as error:
             if "resource_already_exists" not in str(error.error):
                 raise self._connection.explained(error) from error
-            found = self._connection.call(lambda client: client.indices.get_mapping(index=self.name))
-            if not all(mapping.is_ours(each["mappings"], self._name) for each in found.values()):
-                raise UsageError(
-                    f"the index {self.name} is not cachesync's, and was left alone: choose another index.name"
-                ) from None
-            self._connection.call(
-                lambda client: client.indices.update_aliases(
-                    actions=[{"add": {"index": self.name, "alias": self._alias, "is_hidden": True}}]
-                )
+            self._adopt()
+        try:
+            shards.require_placed(self._connection, [self.name])
+        except IndexUnavailableError:
+            with contextlib.suppress(CachesyncError), shielded(_REMOVE_SECONDS):
+                self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
+            raise
+
+    def _adopt(self) -> None:
+        """Use the index that is there, if it is ours."""
+        found = self._connection.call(lambda client: client.indices.get_mapping(index=self.name))
+        if not all(mapping.is_ours(each["mappings"], self._name) for each in found.values()):
+            raise UsageError(
+                f"the index {self.name} is not cachesync's, and was left alone: choose another index.name"
+            ) from None
+        self._connection.call(
+            lambda client: client.indices.update_aliases(
+                actions=[{"add": {"index": self.name, "alias": self._alias, "is_hidden": True}}]
             )
+        )
+
+    def ids(self) -> list[str]:
+        """Return the ids of all documents that are there now; of no more than ten thousand."""
+        try:
+            self._connection.call(lambda client: client.indices.refresh(index=self.name), (NotFoundError,))
+            found = self._connection.call(
+                lambda client: client.search(index=self.name, size=_MOST_DOCUMENTS, source=False), (NotFoundError,)
+            )
+        except NotFoundError:
+            return []
+        return [hit["_id"] for hit in found["hits"]["hits"]]
 
 
 class ElasticNotes:
@@ -135,9 +160,16 @@ class ElasticNotes:
         """Remove a note."""
         self._state.remove(_id(key))
 
+    def list_keys(self) -> list[str]:
+        """List the documents that are notes."""
+        return [id.removeprefix(_PREFIX) for id in self._state.ids() if id.startswith(_PREFIX)]
+
 
 _TEXT: Final = "text"
 
 
+_PREFIX: Final = "note-"
+
+
 def _id(key: str) -> str:
-    return f"note-{note_key(key)}"
+    return _PREFIX + note_key(key)

@@ -75,20 +75,28 @@ class SmallFiles:
         except OSError as error:
             raise IndexUnavailableError(f"cannot remove {file}: {error.strerror}") from error
 
-    def keys(self) -> list[str]:
-        """Return the files' names, the earliest written first."""
+    def list_keys(self) -> list[str]:
+        """Return the files' names."""
+        return [name for name, _ in self._files()]
+
+    def state(self) -> int:
+        """Return a digest of which files there are, and when each was written."""
+        return hash(tuple(sorted(self._files())))
+
+    def _files(self) -> list[tuple[str, int]]:
+        """Return each file's name, and when it was written."""
         found = []
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     with contextlib.suppress(FileNotFoundError):  # it was just removed
                         if not entry.name.startswith("."):
-                            found.append((entry.stat().st_mtime_ns, entry.name))
+                            found.append((entry.name, entry.stat().st_mtime_ns))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
-        return [name for _, name in sorted(found)]
+        return found
 
 
 def _fresh_name(key: str) -> str:

@@ -4,8 +4,7 @@
 A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
 that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone back to,
 and during a second rollback the one before as well: while it is live, syncs are held. ``DIR/NAME/lock`` is locked by
-the one writer, and ``DIR/NAME/service`` too if that is a service. ``DIR/NAME/notes`` and ``DIR/NAME/knocks`` are what
-processes tell each other.
+the one writer, and ``DIR/NAME/service`` too if that is a service. ``DIR/NAME/notes`` is what processes tell each other.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ import tantivy
 
 from cachesync.documents import FIELDS
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Generation, Notes, Reader, Status, Waiting, Writer, nothing
+from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.files import SmallFiles, write_whole
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
@@ -43,6 +42,7 @@ _REMOVED: Final = ".removed"
 _ROOT: Final = 0
 _NOTES: Final = "notes"
 _KNOCKS: Final = "knocks"
+"""A folder that earlier versions kept."""
 
 LAYOUT: Final = 1
 """Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
@@ -106,12 +106,12 @@ class EmbeddedIndex:
         )
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, waiting: Waiting = nothing) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> Iterator[Writer]:
         """Become the one writer."""
         self.require_rights()
         hold = Hold(self._folder, serving=serving)
         try:
-            hold.acquire(wait, waiting)
+            hold.acquire(wait, on_wait)
             yield _EmbeddedWriter(self._folder, self._keep, hold)
         finally:
             hold.release()
@@ -139,15 +139,8 @@ class EmbeddedIndex:
         """Open the notes in the folder."""
         return SmallFiles(self._folder / _NOTES, self._prepare)
 
-    def knock(self, id: str) -> None:
-        """Put a file into the folder."""
-        knocks = SmallFiles(self._folder / _KNOCKS, self._prepare)
-        if knocks.get(id) is None:
-            knocks.put(id, b"")
-
-    def unknock(self, id: str) -> None:
-        """Remove it again."""
-        SmallFiles(self._folder / _KNOCKS).remove(id)
+    def signal(self) -> None:
+        """Nothing more is needed: the writer sees that the notes have changed."""
 
     def _prepare(self) -> None:
         self._require_ours()
@@ -307,7 +300,7 @@ class _EmbeddedWriter:
         self._folder = folder
         self._keep = keep
         self._hold = hold
-        self._knocks = SmallFiles(folder / _KNOCKS)
+        self._notes = SmallFiles(folder / _NOTES)
         self._fresh_link = folder / f"{_LIVE}.new"
         self._fresh_held = folder / f"{_HELD}.new"
         self._known: Path | None = None
@@ -347,13 +340,9 @@ class _EmbeddedWriter:
             and all(_is_there(self._known / name) for name in (_META, _TANTIVY_META))
         )
 
-    def knocks(self) -> list[str]:
-        """List the files that others have put there."""
-        return self._knocks.keys()
-
-    def answered(self, id: str) -> None:
-        """Remove such a file."""
-        self._knocks.remove(id)
+    def signals(self) -> int:
+        """Return a digest of which notes there are, and when each was written."""
+        return self._notes.state()
 
     def replaced(self) -> Reader | None:
         """Open the live generation, whoever made it, or else the latest one."""
@@ -394,6 +383,9 @@ class _EmbeddedWriter:
         with _changing(self._folder):
             self._remove([folder])
 
+    def settle(self, generation: Generation) -> None:
+        """Nothing is missing: what was written is on the disk."""
+
     def promote(self, generation: Generation) -> None:
         """Point the link at a generation by one rename."""
         self._hold.confirm()
@@ -410,10 +402,12 @@ class _EmbeddedWriter:
         except (OSError, IndexUnavailableError) as error:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
-    def rollback(self) -> str:
+    def rollback(self, to: str | None = None) -> str:
         """Point the link back to the generation before. That it is held takes effect with it."""
         self._hold.confirm()
         live = _live(self._folder)
+        if live and live.name == to and to in _held(self._folder):
+            return to
         before = next(iter(_kept(self._folder, 1)), None)
         if before is None or live is None:
             raise UsageError(
@@ -469,6 +463,8 @@ class _EmbeddedWriter:
             _unlink(live / _BUILDING)  # it has gone live, and nobody came to say so
         for folder in _half_removed(self._folder):
             shutil.rmtree(folder, ignore_errors=True)
+        if (knocks := self._folder / _KNOCKS).is_dir():
+            shutil.rmtree(knocks, ignore_errors=True)
         self._remove(self._unfinished())
 
     def _unfinished(self) -> Iterator[Path]:
@@ -491,7 +487,8 @@ def _remove_folder(folder: Path) -> None:
     """Remove a generation; what of it can't be removed now is the next writer's to try, and in nobody's way."""
     removed = folder.with_name(f"{folder.name}{_REMOVED}")
     if not removed.exists():  # else another had this number
-        folder.rename(removed)
+        with contextlib.suppress(FileNotFoundError):  # another thread of the writer was first
+            folder.rename(removed)
     shutil.rmtree(removed, ignore_errors=True)
     if removed.exists():
         _log.warning("older generations are left for the next run to remove", reason=f"{removed} can't be removed")

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Final
 
+from cachesync.context import current
 from cachesync.errors import IndexUnavailableError, OvertakenError
-from cachesync.index.base import Waiting
+from cachesync.index.base import OnWait
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -29,8 +30,8 @@ class Hold:
         self._poll = _SERVICE_POLL_SECONDS if serving else _POLL_SECONDS
         self._files: list[int] = []
 
-    def acquire(self, wait: float, waiting: Waiting) -> None:
-        """Wait up to ``wait`` seconds until nobody else holds the folder.
+    def acquire(self, wait: float, on_wait: OnWait) -> None:
+        """Wait up to ``wait`` seconds until nobody else holds the folder; ``on_wait`` is told who does.
 
         Raises:
             IndexUnavailableError: another still holds it.
@@ -38,7 +39,7 @@ class Hold:
         deadline = time.monotonic() + wait
         told = False
         while not self._taken():
-            holder = holder_of(self._folder)
+            holder = holder_of(self._folder) or "another process"
             left = deadline - time.monotonic()
             if left <= 0:
                 raise IndexUnavailableError(
@@ -47,8 +48,8 @@ class Hold:
             if not told:
                 _log.info("waiting for another writer to end", holder=holder)
             told = True
-            waiting()
-            time.sleep(min(self._poll, left))
+            on_wait(holder)
+            current().wait(min(self._poll, left))
 
     @property
     def is_in_place(self) -> bool:

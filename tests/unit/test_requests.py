@@ -1,0 +1,449 @@
+"""Requests from both sides: what a command leaves in a real index, and what a service makes of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from cachesync.errors import (
+    CachesyncError,
+    ConsentError,
+    DefectError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    PortTakenError,
+    RefusedError,
+    UsageError,
+)
+from cachesync.index.base import Notes, Writer
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.pages.page import Problem
+from cachesync.service import requests as module
+from cachesync.service.guarding import Held
+from cachesync.service.requests import SILENT_SECONDS, Request, Requests, Response, ask
+from cachesync.sync.report import Report
+
+
+class SignalledIndex(EmbeddedIndex):
+    """One whose service looks as soon as it is signalled."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "specs")
+        self.look: Callable[[], None] = lambda: None
+
+    def signal(self) -> None:
+        super().signal()
+        self.look()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> SignalledIndex:
+    return SignalledIndex(tmp_path / "index")
+
+
+@pytest.fixture
+def writer(index: SignalledIndex) -> Iterator[Writer]:
+    with index.writer(1, serving=True) as writer:
+        yield writer
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def requests(index: SignalledIndex, writer: Writer, clock: Clock) -> Requests:
+    return Requests(writer, index.notes(), clock)
+
+
+@pytest.fixture
+def notes(index: SignalledIndex, writer: Writer) -> Notes:  # noqa: ARG001  whose folder it is
+    return index.notes()
+
+
+ROLLBACK = Request(command="rollback", id="r")
+
+
+def leave(notes: Notes, request: Request, sign: int = 1) -> None:
+    notes.put(f"request-{request.id}", msgspec.json.encode(request))
+    notes.put(f"sign-{request.id}", str(sign).encode())
+
+
+def looked(requests: Requests) -> list[Request]:
+    return list(requests.look())
+
+
+def no_progress(_done: int, _pages: int) -> None:
+    pass
+
+
+# --- the command --------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_service_nothing_is_asked_for(index: SignalledIndex) -> None:
+    assert ask(index, ROLLBACK, no_progress) == Response()
+    with index.writer(1):
+        assert ask(index, msgspec.structs.replace(ROLLBACK, generation="specs-1"), no_progress) == Response(
+            generation="specs-1"
+        )
+    assert index.notes().list_keys() == []
+
+
+def serve(index: SignalledIndex, requests: Requests, respond: Callable[[Request], Response]) -> None:
+    """Let the service look, by the command's own thread, whenever the command polls."""
+
+    def look() -> None:
+        for request in requests.look():
+            requests.settle(request.id, respond(request))
+        requests.respond()
+
+    index.look = look
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that signs with each poll, and signals the service each time."""
+    monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
+    monkeypatch.setattr(module, "_POLL_SECONDS", 0)
+    sign = module._Asking._sign
+
+    def sign_and_signal(asking: module._Asking) -> None:
+        sign(asking)
+        asking._index.signal()
+
+    monkeypatch.setattr(module._Asking, "_sign", sign_and_signal)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requests: Requests, notes: Notes) -> None:
+    asked: list[Request] = []
+
+    def respond(request: Request) -> Response:
+        asked.append(request)
+        return Response.live("specs-1")
+
+    serve(index, requests, respond)
+    request = Request(command="sync", consent=True, suspects=["é"])
+    assert ask(index, request, no_progress) == Response.live("specs-1")
+    assert asked == [request]
+    assert notes.list_keys() == []
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConsentError("too much"), ConsentError),
+        (RefusedError("a rollback holds it"), RefusedError),
+        (UsageError("pages.root: not there"), UsageError),
+        (PortTakenError("taken"), UsageError),
+        (IndexUnusableError("damaged"), IndexUnusableError),
+        (IndexUnavailableError("away"), IndexUnavailableError),
+        (DefectError("a defect"), DefectError),
+        (CachesyncError("something"), CachesyncError),
+    ],
+)
+def test_what_the_service_couldnt_do_is_raised(
+    index: SignalledIndex, requests: Requests, notes: Notes, error: CachesyncError, kind: type[CachesyncError]
+) -> None:
+    serve(index, requests, lambda _request: Response.failed(error))
+    with pytest.raises(kind, match=str(error)) as raised:
+        ask(index, ROLLBACK, no_progress)
+    assert type(raised.value) is kind
+    assert notes.list_keys() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failure_of_another_version_is_one_of_the_index(index: SignalledIndex, requests: Requests) -> None:
+    failed = Response(finished=True, failure=module.Failure("unheard-of", "no idea"))
+    serve(index, requests, lambda _request: failed)
+    with pytest.raises(IndexUnavailableError, match="no idea"):
+        ask(index, ROLLBACK, no_progress)
+
+
+@pytest.mark.usefixtures("quick", "writer")
+@pytest.mark.parametrize("text", [b"{", b'{"finished": "perhaps"}', b"[]", b"\xff"])
+def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text: bytes) -> None:
+    index.look = lambda: index.notes().put("response-r", text)
+    with pytest.raises(UsageError, match="another version"):
+        ask(index, ROLLBACK, no_progress)
+    assert index.notes().list_keys() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TELL_SECONDS", 0)
+    told: list[tuple[int, int]] = []
+
+    def respond(request: Request) -> Response:
+        requests.progress(request.id, 3, 7)
+        return Response.live("specs-1") if told else Response()
+
+    def look() -> None:
+        for request in requests.look():
+            if (response := respond(request)).finished:
+                requests.settle(request.id, response)
+        requests.respond()
+
+    index.look = look
+    assert ask(index, ROLLBACK, lambda done, pages: told.append((done, pages))) == Response.live("specs-1")
+    assert set(told) == {(3, 7)}
+
+
+@pytest.mark.usefixtures("quick", "writer")
+def test_an_interrupted_command_takes_its_request_along(index: SignalledIndex) -> None:
+    def interrupt() -> NoReturn:
+        raise KeyboardInterrupt
+
+    index.look = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        ask(index, ROLLBACK, no_progress)
+    assert index.notes().list_keys() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_tidying_up_goes_on_where_one_note_cant_be_removed(
+    index: SignalledIndex, requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = type(notes).remove
+
+    def fail_for_requests(files: Notes, key: str) -> None:
+        if key.startswith("request-"):
+            raise IndexUnavailableError("away")
+        remove(files, key)
+
+    serve(index, requests, lambda _request: Response.live("specs-1"))
+    with monkeypatch.context() as away:
+        away.setattr(type(notes), "remove", fail_for_requests)
+        assert ask(index, ROLLBACK, no_progress).finished
+    assert notes.list_keys() == ["request-r"]
+
+
+def test_a_service_that_ends_over_it_is_no_longer_waited_for(
+    index: SignalledIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was about to make live is known from then on."""
+    monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
+    signalled, serving = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        with index.writer(1, serving=True):
+            serving.set()
+            signalled.wait(10)
+            index.notes().put("response-r", msgspec.json.encode(Response(generation="specs-3")))
+
+    service = threading.Thread(target=serve)
+    service.start()
+    assert serving.wait(10)
+    index.look = signalled.set
+    assert ask(index, ROLLBACK, no_progress) == Response(generation="specs-3")
+    service.join()
+    assert index.notes().list_keys() == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_index_that_is_away_for_a_while_is_waited_for(
+    index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(index, requests, lambda _request: Response.live("specs-1"))
+    status, fails = index.status, iter([False, True, True])
+
+    def fail_twice() -> object:
+        if next(fails, False):
+            raise IndexUnavailableError("away")
+        return status()
+
+    monkeypatch.setattr(index, "status", fail_twice)
+    assert ask(index, ROLLBACK, no_progress).finished
+
+
+# --- the service --------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, notes: Notes, clock: Clock) -> None:
+    leave(notes, ROLLBACK)
+    assert looked(requests) == [], "whether anybody waits isn't known yet"
+    assert looked(requests) == []
+    leave(notes, ROLLBACK, 2)
+    assert looked(requests) == [ROLLBACK]
+    assert looked(requests) == [ROLLBACK], "it isn't settled"
+    assert requests.is_waited_for("r")
+    requests.settle("r", Response.live("specs-1"))
+    assert looked(requests) == []
+    clock.now += SILENT_SECONDS + 1
+    assert looked(requests) == []
+    assert not requests.is_waited_for("r")
+    assert notes.list_keys() == [], "nobody comes for the response any more"
+
+
+def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: Notes, clock: Clock) -> None:
+    leave(notes, Request(command="sync", consent=True, id="a", asked_at="2026-01-01"))
+    with capture_logs() as logged:
+        for _ in range(30):
+            assert looked(requests) == []
+            clock.now += 0.5
+    assert notes.list_keys() == []
+    (line,) = logged
+    assert (line["event"], line["command"], line["asked_at"]) == (
+        "dropped the request of a command that has ended",
+        "sync",
+        "2026-01-01",
+    )
+
+
+def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Requests, notes: Notes, clock: Clock) -> None:
+    """The service was busy for minutes, and the command may have ended since."""
+    leave(notes, ROLLBACK)
+    assert looked(requests) == []
+    leave(notes, ROLLBACK, 2)
+    clock.now += 60
+    assert looked(requests) == []
+    clock.now += 1
+    leave(notes, ROLLBACK, 3)
+    assert looked(requests) == [ROLLBACK]
+
+
+def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> None:
+    made = [Request(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
+    for sign in (1, 2):
+        for request in reversed(made):
+            leave(notes, request, sign)
+        found = looked(requests)
+    assert found == made
+
+
+def test_a_withdrawn_request_leaves_nothing_and_isnt_told(requests: Requests, notes: Notes) -> None:
+    leave(notes, ROLLBACK)
+    looked(requests)
+    leave(notes, ROLLBACK, 2)
+    looked(requests)
+    requests.settle("r", Response.live("specs-1"))
+    requests.respond()
+    with capture_logs() as logged:
+        for key in ("request-r", "sign-r"):
+            notes.remove(key)
+        looked(requests)
+    assert notes.list_keys() == []
+    assert logged == []
+
+
+@pytest.mark.parametrize(
+    "key", ["errand-1234", "reply-1234", "sign-1234", "response-1234"], ids=["errand", "reply", "sign", "response"]
+)
+def test_what_earlier_commands_have_left_is_removed(requests: Requests, notes: Notes, key: str) -> None:
+    for each in (key, "held", "last-reindex", "scheduled-since"):
+        notes.put(each, b'{"command": "sync", "consent": true}')
+    with capture_logs() as logged:
+        assert looked(requests) == []
+    assert sorted(notes.list_keys()) == ["held", "last-reindex", "scheduled-since"]
+    assert [line["event"] for line in logged] == ["removed what earlier commands have left"]
+
+
+def test_a_request_of_another_version_is_refused(requests: Requests, notes: Notes) -> None:
+    for text in (b'{"command": "fly", "id": "r"}', b"{", b'{"command": "sync"}'):
+        notes.put("sign-x", b"1")
+        notes.put("request-x", text)
+        assert looked(requests) == []
+        requests.respond()
+        response = notes.get("response-x")
+        if text == b'{"command": "sync"}':
+            continue
+        assert response
+        assert b"another version" in response
+        for key in notes.list_keys():
+            notes.remove(key)
+        looked(requests)
+
+
+def test_a_response_is_written_though_the_index_fails_at_first(
+    requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the request isn't carried out again meanwhile."""
+
+    def fail(_key: str, _text: bytes) -> NoReturn:
+        raise IndexUnavailableError("away")
+
+    leave(notes, ROLLBACK)
+    looked(requests)
+    leave(notes, ROLLBACK, 2)
+    assert looked(requests) == [ROLLBACK]
+    requests.settle("r", Response.live("specs-1"))
+    with monkeypatch.context() as away:
+        away.setattr(requests._notes, "put", fail)
+        for _ in range(2):
+            with pytest.raises(IndexUnavailableError):
+                looked(requests)
+    requests.settle("r", Response.failed(UsageError("what comes later counts no more")))
+    assert looked(requests) == []
+    assert msgspec.json.decode(notes.get("response-r") or b"", type=Response) == Response.live("specs-1")
+
+
+def test_the_next_service_knows_what_was_about_to_go_live(
+    index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes, clock: Clock
+) -> None:
+    leave(notes, ROLLBACK)
+    looked(requests)
+    leave(notes, ROLLBACK, 2)
+    looked(requests)
+    requests.goes_live("r", "specs-3")
+    for sign in (3, 4):
+        after = Requests(writer, index.notes(), clock)
+        looked(after)
+        leave(notes, ROLLBACK, sign + 10)
+        (found,) = looked(after)
+        assert found == msgspec.structs.replace(ROLLBACK, generation="specs-3")
+        after._told_at = 0
+        after.progress("r", 1, 2)  # and another one after that, too
+
+
+def test_what_was_responded_to_isnt_carried_out_by_the_next_service(
+    index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes
+) -> None:
+    leave(notes, ROLLBACK)
+    looked(requests)
+    leave(notes, ROLLBACK, 2)
+    looked(requests)
+    requests.settle("r", Response.live("specs-1"))
+    requests.respond()
+    after = Requests(writer, index.notes())
+    for sign in (3, 4):
+        leave(notes, ROLLBACK, sign)
+        assert looked(after) == []
+
+
+def test_requests_are_looked_at_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
+    looked(requests)
+    assert requests.due == clock.now + 1.5
+    leave(notes, ROLLBACK)
+    looked(requests)
+    assert requests.due == clock.now + 0.5
+
+
+def test_a_response_has_a_bounded_size() -> None:
+    pages = {f"_cache/develop/p{number}/specs.md": 3 for number in range(50_000)}
+    report = Report(held=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages])
+    response = Response.done_with(report)
+    assert len(msgspec.json.encode(response)) < 50_000
+    assert response.report
+    assert response.report.held_pages == 50_000
+    assert len(response.report.problems) == 100
+    assert Response.done_with(response.report) == response
+
+
+@pytest.mark.parametrize("text", [None, b"", b"{", b'{"pages": "many"}'])
+def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
+    assert Held.decoded(Held(3, 7, 1).encoded()) == Held(3, 7, 1)
+    assert Held.decoded(text) == Held()
