@@ -8,11 +8,12 @@ files, so calls that only make files last (``fsync``) or lock them are no steps.
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,8 +119,10 @@ def listen() -> int:
     return handle
 
 
-def until(pid: int, listener: int, folder: Path, at: int | None, deadline: float) -> Iterator[str]:
-    """Yield each call that changes files in ``folder``, and kill the process when it comes to call ``at``.
+def until(
+    pid: int, listener: int, folder: Path, is_last: Callable[[str], bool], deadline: float = math.inf
+) -> Iterator[str]:
+    """Yield each call that changes files in ``folder``, and kill the process when it comes to one that is to be the last.
 
     Raises:
         AssertionError: the process is still running at ``deadline``, by the monotonic clock.
@@ -129,10 +132,10 @@ def until(pid: int, listener: int, folder: Path, at: int | None, deadline: float
     names = {library.seccomp_syscall_resolve_name(name.encode()): name for name in (*_BY_PATH, *_BY_HANDLE)}
     poll = select.poll()
     poll.register(listener, select.POLLIN)
-    number = 0
     while True:
-        ready = poll.poll(max(0, 1_000 * (deadline - time.monotonic())))
-        assert ready, f"still running after {number} calls that change files in {folder}: expected it to end by now"
+        left = deadline - time.monotonic()
+        ready = poll.poll(None if math.isinf(left) else max(0, 1_000 * left))
+        assert ready, f"still running, and changing files in {folder}: expected it to end by now"
         if not ready[0][1] & select.POLLIN:  # it has ended
             return
         asked = _Asked()
@@ -143,12 +146,12 @@ def until(pid: int, listener: int, folder: Path, at: int | None, deadline: float
         if library.seccomp_notify_id_valid(listener, asked.id):
             continue  # who asked has ended since, and the path may be of another
         if path and path.is_relative_to(folder):
-            number += 1
-            yield f"{name} {path.relative_to(folder)}"
-        if path and number == at:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            return
+            call = f"{name} {path.relative_to(folder)}"
+            yield call
+            if is_last(call):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                return
         answer = _Answer(asked.id, 0, 0, _CONTINUE)
         library.seccomp_notify_respond(listener, ctypes.byref(answer))
 

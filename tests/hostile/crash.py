@@ -6,6 +6,7 @@ before it. Steps go one after the other, so "after step N" is "before step N + 1
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -110,26 +111,128 @@ class Calls:
             process.start()
             its.close()  # or nobody would hear that the process has ended
             deadline = time.monotonic() + _SECONDS
-            listener = self._listener(ours, deadline)
+            listener = _listener(self._sandbox, ours, deadline)
             try:
                 assert process.pid
-                steps = [*calls.until(process.pid, listener, self._sandbox.index, at, deadline)]
+                numbers = itertools.count(1)
+                is_last = lambda _call: next(numbers) == at  # noqa: E731  it is used once
+                steps = [*calls.until(process.pid, listener, self._sandbox.index, is_last, deadline)]
             finally:
                 os.close(listener)
             return _ended(process, self._sandbox, steps, deadline)
 
-    def _listener(self, ours: Connection, deadline: float) -> int:
-        """Wait until the process has said where its calls are answered."""
-        sent = ours.poll(max(0, deadline - time.monotonic()))
-        assert sent, f"no handle for its calls after {_SECONDS:g} s. It printed: {_read(self._sandbox)!r}"
-        try:
-            return recv_handle(ours)
-        except (EOFError, RuntimeError, ConnectionError) as error:
-            reason = f"it ended before it sent the handle for its calls. It printed: {_read(self._sandbox)!r}"
-            raise AssertionError(reason) from error
-
     def deliver(self) -> None:
         raise AssertionError("a system call ends with its process")
+
+
+class Victim(Protocol):
+    """A service that is killed at a step of what it does from some moment on."""
+
+    steps: list[str]
+    """What it has done since that moment, changes alone."""
+
+    def kill_at(self, number: int | None) -> None:
+        """Count steps from now on, and kill it before that one."""
+
+    @property
+    def is_dead(self) -> bool:
+        """It was killed."""
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+
+
+class VictimOfRequests:
+    """Its steps are the requests by which it changes something in Elasticsearch."""
+
+    def __init__(self, sandbox: Sandbox, proxy: Proxy) -> None:
+        """``sandbox`` is its own, on the proxy."""
+        self.steps: list[str] = []
+        self._proxy = proxy
+        self._at: int | None = None
+        self._counts = self._dead = False
+        self._one_by_one = threading.Lock()
+        proxy.deed = self._deed
+        self._running = _program(sandbox, ["run"])
+        self._process = self._running.__enter__()
+        self._process.start()
+
+    def kill_at(self, number: int | None) -> None:
+        with self._one_by_one:
+            self.steps.clear()
+            self._at, self._counts = number, True
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process.exitcode is not None
+
+    def end(self) -> None:
+        self._running.__exit__(None, None, None)
+
+    def _deed(self, request: Request) -> Answer | None:
+        with self._one_by_one:
+            step = f"{request.method} {request.path}"
+            if self._counts and not is_reading(step) and not self._dead:
+                self.steps.append(f"{step} {request.body[:200]!r}")
+                if len(self.steps) == self._at:
+                    self._process.kill()
+                    self._dead = True
+            if self._dead:
+                raise Cut
+            return self._proxy.send(request)
+
+
+class VictimOfCalls:
+    """Its steps are the system calls by which it changes files of an embedded index."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.steps: list[str] = []
+        self._at: int | None = None
+        self._counts = False
+        ours, its = _FORKING.Pipe()
+        self._running = _program(sandbox, ["run"], its)
+        self._process = self._running.__enter__()
+        self._process.start()
+        its.close()
+        self._listener = _listener(sandbox, ours, time.monotonic() + _SECONDS)
+        ours.close()
+        self._thread = threading.Thread(target=self._follow, args=(sandbox.index,), daemon=True)
+        self._thread.start()
+
+    def kill_at(self, number: int | None) -> None:
+        self.steps.clear()
+        self._at, self._counts = number, True
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process.exitcode is not None
+
+    def end(self) -> None:
+        self._running.__exit__(None, None, None)
+        self._thread.join(_SECONDS)
+        os.close(self._listener)
+
+    def _follow(self, folder: Path) -> None:
+        assert self._process.pid
+        for _ in calls.until(self._process.pid, self._listener, folder, self._is_last):
+            pass
+
+    def _is_last(self, call: str) -> bool:
+        if not self._counts:
+            return False
+        self.steps.append(call)
+        return len(self.steps) == self._at
+
+
+def _listener(sandbox: Sandbox, ours: Connection, deadline: float) -> int:
+    """Wait until a process has said where its calls are answered."""
+    sent = ours.poll(max(0, deadline - time.monotonic()))
+    assert sent, f"no handle for its calls after {_SECONDS:g} s. It printed: {_read(sandbox)!r}"
+    try:
+        return recv_handle(ours)
+    except (EOFError, RuntimeError, ConnectionError) as error:
+        reason = f"it ended before it sent the handle for its calls. It printed: {_read(sandbox)!r}"
+        raise AssertionError(reason) from error
 
 
 _FORKING: Final = multiprocessing.get_context("forkserver")

@@ -200,15 +200,26 @@ class Watchdog:
         self._socket.bind(str(path))
         self.environment = {"NOTIFY_SOCKET": str(path), "WATCHDOG_USEC": "300000"}
 
-    def hears(self, beats: int = 3, seconds: float = 15) -> None:
-        """Wait for some signs of life from now on, of which none may take longer than that."""
-        self._socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self._socket.recv(1000)
+    def hears(self, message: str = "WATCHDOG=1", beats: int = 3, seconds: float = 15) -> None:
+        """Wait for some messages from now on, of which none may take longer than that."""
+        self.heard_until(lambda: True)
         self._socket.settimeout(seconds)
         while beats:
-            beats -= self._socket.recv(1000) == b"WATCHDOG=1"
+            beats -= self._socket.recv(1000).decode() == message
+
+    def heard_until(self, seen: Callable[[], Any]) -> list[str]:
+        """Return what was said since the last time, and until something is so."""
+        heard: list[str] = []
+        self._socket.setblocking(False)
+
+        def look() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    heard.append(self._socket.recv(1000).decode())
+            return bool(seen())
+
+        until(look, "what was to be heard until")
+        return heard
 
     def __enter__(self) -> Self:
         return self
