@@ -1,5 +1,6 @@
 """One Elasticsearch for a whole test run, and a secured one, each started by whichever test wants it first."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -12,10 +13,11 @@ from typing import NoReturn
 import pytest
 
 from tests.support import elasticsearch
+from tests.support.guardian import guarded, memory
 from tests.support.secured import Secured, Security, roles
 
 _RUN = "CACHESYNC_TEST_RUN"
-"""The folder of a test run, in which the server's own user may read."""
+"""The guarded folder of a test run: what is started in it ends with the run."""
 _DATA_BYTES = 4_000_000_000
 """How much room there must be in memory for a server's data; what the tests write is a small part of it."""
 
@@ -28,19 +30,9 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not _is_worker(config):
-        run = tempfile.mkdtemp(prefix="cachesync-tests-")
-        os.environ[_RUN] = run
-        Path(run).chmod(0o755)  # the server runs as another user where we are root
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not _is_worker(config):
-        run = Path(os.environ[_RUN])
-        for pid in run.glob("*/pid"):
-            elasticsearch.stop(int(pid.read_text()))
-        for data in run.glob("*/in-memory"):
-            shutil.rmtree(data.read_text(), ignore_errors=True)
-        shutil.rmtree(run, ignore_errors=True)
+        lent = contextlib.ExitStack()
+        os.environ[_RUN] = str(lent.enter_context(guarded()))
+        config.add_cleanup(lent.close)
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +73,7 @@ def _shared(kind: str, security: Security | None) -> str:
             try:
                 if security:
                     security.make(roles())
-                server = elasticsearch.Server(run / f"{kind}-server", security, _data(told))
+                server = elasticsearch.Server(run / f"{kind}-server", security, _data(run, kind))
                 server.start()
                 server.disown()
                 (told / "url").write_text(server.url)
@@ -100,14 +92,15 @@ def _do_without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _data(told: Path) -> Path | None:
+def _data(run: Path, kind: str) -> Path | None:
     """Return a folder in memory for a server's data: nobody waits for a disk then, and nothing has to last."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK) or shutil.disk_usage(memory).free < _DATA_BYTES:
+    in_memory = memory(run)
+    if not os.access(in_memory.parent, os.W_OK) or shutil.disk_usage(in_memory.parent).free < _DATA_BYTES:
         return None
-    folder = Path(tempfile.mkdtemp(prefix="cachesync-tests-", dir=memory))
-    (told / "in-memory").write_text(str(folder))
-    return folder
+    in_memory.mkdir(exist_ok=True)
+    in_memory.chmod(0o755)  # the server runs as another user where we are root
+    (in_memory / kind).mkdir()
+    return in_memory / kind
 
 
 @pytest.fixture

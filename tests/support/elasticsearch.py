@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.guardian import CONTAINER, PID, guarded, stop
 from tests.support.secured import ADMIN, Security, basic
 
 VERSION: Final = os.environ.get("CACHESYNC_TEST_ELASTICSEARCH_VERSION") or "9.5.3"
@@ -39,6 +40,8 @@ _ARTIFACT: Final = "org.elasticsearch.distribution.integ-test-zip:elasticsearch"
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _NOBODY: Final = 65534
 _START_SECONDS: Final = 120.0
+_STARTED: Final = ("sh", "-c", 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"')
+"""Starts a program once its process id is known in a file, so that nobody can miss one that runs."""
 _SETTINGS: Final = {
     "discovery.type": "single-node",
     "network.host": "127.0.0.1",
@@ -55,7 +58,7 @@ class NoServerError(Exception):
 class Server:
     """A server that we started. It can be killed and started again on the same port with the same data.
 
-    While it runs, or is being started, ``pid`` in its folder says whom to ``stop`` should its owner be killed.
+    Its folder is one in a guarded folder. While it runs, or is being started, the file ``pid`` in it says whom to stop.
     """
 
     def __init__(self, folder: Path, security: Security | None = None, data: Path | None = None) -> None:
@@ -107,9 +110,13 @@ class Server:
         }
         with (self._folder / "output.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+                [*_STARTED, str(self._folder / PID), *command],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
             )
-        (self._folder / "pid").write_text(str(self._process.pid))
         deadline = time.monotonic() + _START_SECONDS
         while not _answers(self.url, self._security):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -129,13 +136,7 @@ class Server:
         if self._process:
             stop(self._process.pid)
             self._process.wait()
-            (self._folder / "pid").unlink(missing_ok=True)
-
-
-def stop(pid: int) -> None:
-    """End a server that was started as the leader of its own group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
+            (self._folder / PID).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -148,29 +149,23 @@ def server() -> Iterator[str]:
     if url := os.environ.get(URL_VARIABLE):
         yield url
         return
-    with tempfile.TemporaryDirectory(prefix="cachesync-elasticsearch-", ignore_cleanup_errors=True) as folder:
-        url, end = start(Path(folder))
-        try:
-            yield url
-        finally:
-            end()
+    with guarded() as folder:
+        yield _started(folder / "plain")
 
 
-def start(folder: Path) -> tuple[str, Any]:
-    """Start a server, by whatever way there is, and return its URL and what ends it.
-
-    Raises:
-        NoServerError: none can be had.
-    """
+def _started(folder: Path) -> str:
+    """Start a server, by whatever way there is, and return its URL."""
+    folder.mkdir()
     try:
         one = Server(folder)
         one.start()
     except NoServerError as reason:
-        container = _container()
-        if container is None:
+        url = _container(folder)
+        if url is None:
             raise NoServerError(f"{reason}; and no Docker engine answers") from None
-        return container
-    return one.url, one.kill
+        return url
+    one.disown()
+    return one.url
 
 
 def request(url: str, method: str = "GET", body: Any = None, security: Security | None = None) -> Any:
@@ -245,24 +240,23 @@ def _distribution() -> Path:
     return home
 
 
-def _container() -> tuple[str, Any] | None:
-    """Start Elastic's image where a Docker engine answers."""
+def _container(folder: Path) -> str | None:
+    """Start Elastic's image where a Docker engine answers, and return its URL."""
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "info"], check=False, capture_output=True).returncode:
         return None
     port = free_port()
     options = [part for key, value in _SETTINGS.items() if key != "network.host" for part in ("-e", f"{key}={value}")]
-    image = f"elasticsearch:{VERSION}"
-    run = [docker, "run", "-d", "--rm", "-p", f"127.0.0.1:{port}:9200", *options, image]
-    started = subprocess.run(run, check=False, capture_output=True, text=True)
-    if started.returncode:
+    name = f"cachesync-tests-{port}"
+    (folder / CONTAINER).write_text(name)
+    run = [docker, "run", "-d", "--rm", "--name", name, "-p", f"127.0.0.1:{port}:9200", *options]
+    if subprocess.run([*run, f"elasticsearch:{VERSION}"], check=False, capture_output=True).returncode:
         return None
-    name = started.stdout.strip()
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + _START_SECONDS
     while not _answers(url) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return url, lambda: subprocess.run([docker, "kill", name], check=False, capture_output=True)
+    return url
 
 
 if __name__ == "__main__":

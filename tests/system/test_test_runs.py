@@ -1,0 +1,212 @@
+"""Test runs themselves: the servers that they start end with them, however that comes about."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.support.checkout import PROJECT
+from tests.support.elasticsearch import URL_VARIABLE, request
+from tests.support.guardian import memory
+from tests.support.service import children, until
+
+_TEST: Final = """
+    import json, os, signal
+    from pathlib import Path
+
+    def test_that_never_ends({fixtures}):
+        urls = [getattr(each, "url", each) for each in ({fixtures},)]
+        told = {{"run": os.environ["CACHESYNC_TEST_RUN"], "pid": os.getpid(), "urls": urls}}
+        Path("{told}.new").write_text(json.dumps(told))
+        os.rename("{told}.new", "{told}")
+        signal.pause()
+"""
+
+_SERVER: Final = """\
+#!{python}
+import http.server, json, os, subprocess
+child = subprocess.Popen(["sleep", "1000"])
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({{"status": "green", "pids": [os.getpid(), child.pid]}}).encode())
+    log_message = print
+
+config = dict(line.strip().split(": ", 1) for line in open(os.environ["ES_PATH_CONF"] + "/elasticsearch.yml"))
+os.makedirs(config["path.data"] + "/nodes")
+http.server.HTTPServer(("127.0.0.1", int(config["http.port"])), Handler).serve_forever()
+"""
+"""Answers what is asked of a server before it counts as started. Like the real one, it is more than one process."""
+
+_SETPRIV: Final = """\
+#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+exec "$@"
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> dict[str, str]:
+    """What makes a test run take a small program for Elasticsearch."""
+    home = tmp_path / f"cachesync-elasticsearch-fake-{os.geteuid()}"
+    for folder in (home / "bin", home / "config", tmp_path / "java", tmp_path / "bin"):
+        folder.mkdir(parents=True)
+    (tmp_path / "java/release").write_text('JAVA_VERSION="25"\nMODULES="jdk.incubator.vector"\n')
+    for program, text in {home / "bin/elasticsearch": _SERVER, tmp_path / "bin/setpriv": _SETPRIV}.items():
+        program.write_text(text.replace("{python}", sys.executable).replace("{{", "{").replace("}}", "}"))
+        program.chmod(0o755)
+    return {
+        "TMPDIR": str(tmp_path),
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "ES_JAVA_HOME": str(tmp_path / "java"),
+        "CACHESYNC_TEST_ELASTICSEARCH_VERSION": "fake",
+        "CACHESYNC_TEST_NEEDS_ELASTICSEARCH": "1",
+    }
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Our own environment, but for what would keep a run from starting servers."""
+    return {name: value for name, value in os.environ.items() if name != URL_VARIABLE} | variables
+
+
+class Run(NamedTuple):
+    """A test run in the middle of its only test."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    urls: list[str]
+    worker: int
+    """The process that runs the test."""
+
+
+@contextlib.contextmanager
+def begun(folder: Path, fixtures: str, *options: str, **variables: str) -> Iterator[Run]:
+    """Begin a run in a process group of its own, and wait until its test has what it wants."""
+    file, told, output = folder / "test_that.py", folder / "told", folder / "output"
+    file.write_text(textwrap.dedent(_TEST).format(fixtures=fixtures, told=told))
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", "pyproject.toml", *options, str(file)]
+    with (
+        output.open("wb") as out,
+        subprocess.Popen(
+            ["sh", "-c", '"$@"; exit $?', "sh", *command],
+            cwd=PROJECT,
+            env=environment(**variables),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            until(lambda: told.exists() or process.poll() is not None, output.read_text, seconds=180)
+            if not told.exists() and "1 skipped" in output.read_text():
+                pytest.skip("no real Elasticsearch")
+            assert told.exists(), output.read_text()
+            found = json.loads(told.read_text())
+            yield Run(process, Path(found["run"]), found["urls"], found["pid"])
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+WAYS: Final[dict[str, Callable[[Run], object]]] = {
+    "pytest is killed": lambda run: os.kill(children(run.process.pid)[0], signal.SIGKILL),
+    "pytest is terminated": lambda run: os.kill(children(run.process.pid)[0], signal.SIGTERM),
+    "what started it is killed with all": lambda run: os.killpg(run.process.pid, signal.SIGKILL),
+    "all are terminated": lambda run: os.killpg(run.process.pid, signal.SIGTERM),
+    "the terminal is closed": lambda run: os.killpg(run.process.pid, signal.SIGHUP),
+    "the process that runs the test is killed": lambda run: os.kill(run.worker, signal.SIGKILL),
+}
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("way", WAYS)
+def test_servers_end_with_their_run(tmp_path: Path, fake: dict[str, str], way: str, workers: str) -> None:
+    with begun(tmp_path, "elasticsearch_url, mortal", "-n", workers, **fake) as run:
+        health = [request(f"{url}/_cluster/health") for url in run.urls]
+        processes = [os.pidfd_open(pid) for each in health for pid in each["pids"]]
+        assert len(processes) == 4
+        assert run.folder.parent == tmp_path
+        WAYS[way](run)
+        all_end(processes)
+        nothing_stays(run.folder)
+
+
+def test_a_real_server_ends_with_its_run(tmp_path: Path) -> None:
+    with begun(tmp_path, "elasticsearch_url") as run:
+        launcher = int((run.folder / "plain-server/pid").read_text())
+        processes = [os.pidfd_open(pid) for pid in (launcher, *children(launcher))]
+        os.kill(run.worker, signal.SIGKILL)
+        all_end(processes)
+        nothing_stays(run.folder)
+        with pytest.raises(OSError, match="refused"):
+            request(run.urls[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_started_by_hand_ends_with_its_command(
+    tmp_path: Path, fake: dict[str, str], number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "tests.support.elasticsearch"]
+    with subprocess.Popen(command, cwd=PROJECT, env=environment(**fake), stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout
+        health = request(f"{running.stdout.readline().strip()}/_cluster/health")
+        (folder,) = tmp_path.glob("cachesync-tests-*")
+        processes = [os.pidfd_open(pid) for pid in health["pids"]]
+        running.send_signal(number)
+        all_end(processes)
+        nothing_stays(folder)
+        assert running.wait(60) == (-9 if number == signal.SIGKILL else 0)
+
+
+def test_a_container_ends_with_its_command(tmp_path: Path, fake: dict[str, str]) -> None:
+    """Where no server can be fetched, an image is started; Docker is a program that notes what it is asked for."""
+    log = tmp_path / "docker.log"
+    for name, text in {"docker": f'echo "$@" >>{log}', "mvn": "exit 1"}.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    script = """
+        from tests.support import elasticsearch
+        elasticsearch._answers = lambda *_: True
+        with elasticsearch.server() as url:
+            print(url)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=PROJECT,
+        env=environment(**fake | {"CACHESYNC_TEST_ELASTICSEARCH_VERSION": "not-there"}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    name = f"cachesync-tests-{done.stdout.strip().rpartition(':')[2]}"
+    asked = log.read_text().splitlines()
+    assert f" --name {name} " in asked[-2]
+    assert asked[-1] == f"kill {name}"
+
+
+def all_end(processes: list[int]) -> None:
+    """Wait until processes have ended; we are given file descriptors of them."""
+    for each in processes:
+        ended, _, _ = select.select([each], [], [], 60)
+        assert ended, "a server goes on without its run"
+        os.close(each)
+
+
+def nothing_stays(folder: Path) -> None:
+    """Wait until what belonged to a run is removed."""
+
+    def left() -> list[Path]:
+        return [*folder.parent.glob(f"{folder.name}*"), *filter(Path.exists, [memory(folder)])]
+
+    until(lambda: not left(), lambda: f"these to be removed: {left()}")
