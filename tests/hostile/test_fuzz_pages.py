@@ -5,7 +5,7 @@ import random
 import re
 import resource
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +26,7 @@ from tests.hostile.fuzz import Data, fuzzed, within
 from tests.support.pages import entry, page, path_of
 from tests.support.sandbox import Sandbox
 from tests.support.service import documents, expected_documents, index_of
-from tests.support.shared import REAL_PAGES
+from tests.support.shared import REAL_PAGES, needs_real_pages
 
 PATH: Final = path_of()
 MEGABYTE: Final = 1_000_000
@@ -44,7 +44,7 @@ MAX_MESSAGE: Final = 500
 
 
 def _made() -> dict[str, bytes]:
-    """A page of each shape in research/corpus.md, small enough to be written and read some thousand times."""
+    """A page of each shape since 2021, small enough to be written and read some thousand times, and some of usual size."""
     random_ = random.Random(0)
     shapes: dict[str, Shape] = {"C": "C", "D": "D", "F": "F", "G": "G"}
     found = {
@@ -58,16 +58,21 @@ def _made() -> dict[str, bytes]:
         '---\ntitle: "zlib"\nlayout: cache\ncategory: package\nmeta:\n  versions:\n   - 1.2.11\n'
         f"  compilers:\n   - gcc@7.5.0\nspec_files:\n{names}\n---"
     ).encode()
+    found |= {
+        f"usual {shape}": example_page("hdf5", "develop", [spec(random_, shape) for _ in range(20)], shape)
+        for shape in (shapes["D"], shapes["F"], shapes["G"])
+    }
     found["numbers"] = page(entry("a", size=7, versions=["1.10"]), entry("b", stacks=[], compiler="none"))
     return found
 
 
-def _real() -> dict[str, bytes]:
+def _real() -> list[bytes]:
     files = sorted(REAL_PAGES.rglob("specs.md")) if REAL_PAGES.is_dir() else []
-    return {file.relative_to(REAL_PAGES).as_posix(): file.read_bytes() for file in files}
+    return [data for data in map(Path.read_bytes, files) if len(data) < 20_000]
 
 
-BASES: Final = [*_made().values(), *(data for data in _real().values() if len(data) < 20_000)]
+BASES: Final = list(_made().values())
+REAL: Final = _real()
 
 
 class Raw(str):
@@ -100,6 +105,7 @@ def _front(data: bytes) -> Pairs:
 
 
 FRONTS: Final = [_front(data) for data in BASES]
+REAL_FRONTS: Final = [_front(data) for data in REAL]
 
 _ODD_TEXTS: Final = (
     "", " ", "-", "~", "null", "none", "@", "@1", "a@", "é", "😀", "\u2028", "\x85", "\ufeff", "\0", "\x7f", "\ufffe",
@@ -225,9 +231,9 @@ closing = st.sampled_from(
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> bytes:
+def trees(draw: st.DrawFn, fronts: Sequence[Pairs] = FRONTS) -> bytes:
     """A page with one to three edits in its tree."""
-    front = draw(st.sampled_from(FRONTS))
+    front = draw(st.sampled_from(fronts))
     for _ in range(draw(st.integers(1, 3))):
         front = draw(edited(front, odd_values | odd_json))
     if not isinstance(front, Pairs):
@@ -262,9 +268,9 @@ seldom_yaml = st.sampled_from(_ODD_YAML)
 
 
 @st.composite
-def yamls(draw: st.DrawFn) -> bytes:
+def yamls(draw: st.DrawFn, fronts: Sequence[Pairs] = FRONTS) -> bytes:
     """A page as a person or another tool would write it, with a few places where YAML is subtle."""
-    front = plain(draw(st.sampled_from(FRONTS)))
+    front = plain(draw(st.sampled_from(fronts)))
     text: str = yaml.dump(front, Dumper=yaml.CSafeDumper, **draw(styles))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(text)))
@@ -275,9 +281,9 @@ def yamls(draw: st.DrawFn) -> bytes:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, base: bytes | None = None) -> bytes:
+def damaged(draw: st.DrawFn, bases: Sequence[bytes] = BASES) -> bytes:
     """A page that a disk, a copy or a merge has damaged."""
-    data = draw(st.sampled_from(BASES)) if base is None else base
+    data = draw(st.sampled_from(bases))
     for _ in range(draw(st.integers(1, 4))):
         place = st.integers(0, len(data))
         start, end = sorted((draw(place), draw(place)))
@@ -291,7 +297,7 @@ def damaged(draw: st.DrawFn, base: bytes | None = None) -> bytes:
             case "insert":
                 data = data[:start] + draw(seldom_yaml).encode() + data[start:]
             case "splice":
-                other = draw(st.sampled_from(BASES))
+                other = draw(st.sampled_from(bases))
                 data = data[:start] + other[draw(st.integers(0, len(other))) :]
             case "repeat":
                 part = data[start : start + 50] if draw(st.booleans()) else data[start:end]
@@ -424,6 +430,13 @@ def test_a_page_in_unusual_yaml(data: bytes) -> None:
 @fuzzed(200, 2500)
 @given(damaged().map(Data))
 def test_a_damaged_page(data: bytes) -> None:
+    judge(data)
+
+
+@needs_real_pages
+@fuzzed(60, 1_000)
+@given((trees(REAL_FRONTS) | yamls(REAL_FRONTS) | damaged(REAL)).map(Data))
+def test_a_real_page_that_is_edited_or_damaged(data: bytes) -> None:
     judge(data)
 
 
