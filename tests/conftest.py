@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -33,6 +34,20 @@ def pytest_configure(config: pytest.Config) -> None:
         lent = contextlib.ExitStack()
         os.environ[_RUN] = str(lent.enter_context(guarded()))
         config.add_cleanup(lent.close)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def children_can_be_interrupted() -> Iterator[None]:
+    """Let the programs that tests start obey SIGINT also where it is ignored, as in a background job of a shell.
+
+    They would inherit that it is ignored, and by the usual convention leave it so. A handler isn't inherited: while
+    this process has one that does nothing, it goes on without SIGINT, and what it starts begins with the default.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

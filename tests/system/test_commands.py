@@ -384,6 +384,7 @@ def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("command", ["verify", "check", "render"])
+@pytest.mark.surroundings
 def test_long_work_shows_a_bar_on_a_terminal_and_leaves_the_output_alone(embedded: Sandbox, command: str) -> None:
     write_tree(embedded.root, tag_count=2, package_count=60)
     embedded.run("sync")

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import click
+import pytest
 
 from cachesync.cli import cachesync
 from tests.support.checkout import PROJECT, Checkout
@@ -33,6 +34,7 @@ def example_pages(root: Path) -> None:
     subprocess.run([sys.executable, "-m", "examples.pages", root], check=True, cwd=PROJECT, capture_output=True)
 
 
+@pytest.mark.surroundings
 def test_its_first_example_prints_what_it_shows(embedded: Sandbox) -> None:
     """On a terminal, until Ctrl-C; the pages change by chance, so what lines say of that is left out."""
     example_pages(embedded.root)

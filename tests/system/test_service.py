@@ -466,6 +466,7 @@ def test_too_few_watches_lead_to_polling_and_say_so(embedded: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.surroundings
 def test_a_signal_ends_it_well(sandbox: Sandbox, tree: Path, number: signal.Signals) -> None:
     with Service(sandbox) as service:
         service.caught_up()

@@ -210,6 +210,7 @@ def test_a_command_outlives_the_service_that_it_was_handed_to(sandbox: Sandbox, 
             assert not again.said("asked for by a command")
 
 
+@pytest.mark.surroundings
 def test_a_command_that_is_interrupted_leaves_nothing_behind(sandbox: Sandbox, tree: Path) -> None:
     with Service(sandbox) as service:
         service.caught_up()

@@ -342,6 +342,7 @@ def test_two_syncs_at_once_are_one_after_the_other(sandbox: Sandbox) -> None:
     assert sandbox.documents() == sandbox.rendered()
 
 
+@pytest.mark.surroundings
 def test_an_interrupt_ends_with_130(embedded: Sandbox) -> None:
     write_tree(embedded.root, tag_count=2, package_count=50)
     os.mkfifo(embedded.folder / "busy")

@@ -1,5 +1,6 @@
-"""Test runs themselves: the servers that they start end with them, however that comes about."""
+"""Test runs themselves: they need nothing around them, and what they start ends with them, however that comes about."""
 
+import ast
 import contextlib
 import json
 import os
@@ -18,6 +19,8 @@ from tests.support.checkout import PROJECT
 from tests.support.elasticsearch import URL_VARIABLE, request
 from tests.support.guardian import memory
 from tests.support.service import children, until
+
+pytestmark = pytest.mark.surroundings
 
 _TEST: Final = """
     import json, os, signal
@@ -193,6 +196,66 @@ def test_a_container_ends_with_its_command(tmp_path: Path, fake: dict[str, str])
     asked = log.read_text().splitlines()
     assert f" --name {name} " in asked[-2]
     assert asked[-1] == f"kill {name}"
+
+
+_INTERRUPTS: Final = """
+    import os, signal, subprocess
+
+    def test_what_it_starts_can_be_interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        with subprocess.Popen(["sleep", "30"]) as started:
+            started.send_signal(signal.SIGINT)
+            assert started.wait() == -signal.SIGINT
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_run_that_ignores_interrupts_starts_programs_that_do_not(tmp_path: Path, workers: str) -> None:
+    """As in a background job of a shell without job control."""
+    (tmp_path / "test_that.py").write_text(textwrap.dedent(_INTERRUPTS))
+    options = ["-p", "tests.conftest", "-c", "pyproject.toml", "-n", workers, str(tmp_path / "test_that.py")]
+    script = 'trap "" INT; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", sys.executable, "-m", "pytest", *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+_SURROUNDINGS: Final = {"SIGINT", "openpty", "on_terminal", "REAL_PAGES", "VERSION_ORDER"}
+"""Names by which tests reach for a terminal, an interrupt or the folder beside the checkout."""
+
+
+def test_what_depends_on_the_surroundings_is_marked() -> None:
+    """`.ci/run` tries the marked ones in other surroundings too."""
+    lacking = [
+        f"{file.name}: {name}"
+        for file in sorted((PROJECT / "tests").rglob("test_*.py"))
+        if "pytestmark = pytest.mark.surroundings" not in file.read_text()
+        for name in _lacking(ast.parse(file.read_text()))
+    ]
+    assert not lacking
+
+
+def _lacking(tree: ast.Module) -> list[str]:
+    """Return the tests of a module that reach for the surroundings, also through its other functions, and lack a mark."""
+    functions = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
+    reaching: set[str] = set()
+    while more := {name for name, each in functions.items() if _names(each) & (_SURROUNDINGS | reaching)} - reaching:
+        reaching |= more
+    marks = {"pytest.mark.surroundings", "needs_real_pages", "needs_version_order"}
+    marked = {name for name, each in functions.items() if marks & set(map(ast.unparse, each.decorator_list))}
+    return sorted(name for name in reaching - marked if name.startswith("test_"))
+
+
+def _names(tree: ast.AST) -> set[str]:
+    """Return every name and attribute in a piece of code."""
+    named = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
+    return named | {each.attr for each in ast.walk(tree) if isinstance(each, ast.Attribute)}
 
 
 def all_end(processes: list[int]) -> None:

@@ -442,6 +442,7 @@ def test_a_watcher_that_cannot_be_started_is_tried_again(root: Path, monkeypatch
         seen.watcher.stop()
 
 
+@pytest.mark.surroundings
 def test_an_interrupt_is_for_the_parent(seen: Seen) -> None:
     os.kill(seen.pid, signal.SIGINT)
     seen.expect_watched(path_of("zlib"))

@@ -214,6 +214,7 @@ def test_a_port_that_isnt_allowed_is_told(start: Start, monkeypatch: pytest.Monk
         start(port=80)
 
 
+@pytest.mark.surroundings
 def test_it_leaves_signals_alone(start: Start) -> None:
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(number) for number in numbers]
