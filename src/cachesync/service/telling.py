@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cachesync.log import get_logger
-from cachesync.pages.page import Problem
+from cachesync.pages.page import Problem, by_page
 from cachesync.sync.report import Report
 
 _log = get_logger()
@@ -46,7 +46,7 @@ class Telling:
 
 def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
     """Tell of pages that can't be used since now, of some of them where there are many."""
-    news = [problem for page, problem in sorted(now.items()) if problem != before.get(page)]
+    news = by_page(problem for page, problem in now.items() if problem != before.get(page))
     for problem in news[:_PROBLEMS_TOLD]:
         _log.warning(
             "a page can't be used; its earlier documents stay",

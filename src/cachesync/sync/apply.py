@@ -24,11 +24,14 @@ from cachesync.sync.scan import Scan, Source
 _log = get_logger()
 
 
+_Outcome = Literal["added", "updated", "deleted", "unchanged"]
+
+
 class _Look(NamedTuple):
     """What looking at a page came to."""
 
     change: PageChange
-    outcome: Literal["added", "updated", "deleted", "unchanged"]
+    outcome: _Outcome
     """How the report counts the page, unless it is a problem."""
     shrunk: int = 0
     """How many specs fewer the page has."""
@@ -79,6 +82,8 @@ class Apply:
         self._remembered: dict[str, Remembered] = {}
         self._context = current()
         self._reading = self._context.awaiting(source.file_system)
+        self._outcomes: dict[str, _Outcome] = {}
+        """How each page with documents to write is counted that is no problem."""
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
     def changes(self) -> Iterator[PageChange]:
@@ -126,10 +131,10 @@ class Apply:
         reasons = {key_of(page, each.id): each.reason for each in written.refused}
         self.report.specs.added -= len(reasons)
         self.written[page] -= len(reasons)
-        if any(problem.page == page for problem in self.report.problems):
+        outcome = self._outcomes.pop(page, None)
+        if outcome is None:  # it is a problem already
             return
-        outcome = "updated" if any(todo.record and todo.page == page for todo in self._plan.read) else "added"
-        setattr(self.report.pages, outcome, getattr(self.report.pages, outcome) - 1)
+        self._count(outcome, -1)
         self.report.pages.problems += 1
         self.report.problems.append(Problem(page, refusal(reasons)))
 
@@ -153,12 +158,13 @@ class Apply:
     def _counted(self, look: _Look) -> bool:
         """Report what a look came to, and tell whether there is anything to write."""
         change = look.change
-        pages = self.report.pages
         if change.record and change.record.problem:
-            pages.problems += 1
+            self.report.pages.problems += 1
             self.report.problems.append(Problem(change.page, change.record.problem, change.record.line))
         else:
-            setattr(pages, look.outcome, getattr(pages, look.outcome) + 1)
+            self._count(look.outcome, 1)
+            if change.puts:
+                self._outcomes[change.page] = look.outcome
         self.report.records += (change.record is not None) - (change.before is not None)
         fresh = [put.fresh for put in change.puts].count(True)
         if change.record:
@@ -167,6 +173,9 @@ class Apply:
         self.report.specs.updated += len(change.puts) - fresh
         self.report.specs.deleted += len(change.deletes)
         return look.writes
+
+    def _count(self, outcome: _Outcome, number: int) -> None:
+        setattr(self.report.pages, outcome, getattr(self.report.pages, outcome) + number)
 
     def _look(self, todo: Todo) -> _Look | None:
         """Read a page and compare it with what the index has; None: it is changing right now."""

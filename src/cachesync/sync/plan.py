@@ -1,6 +1,6 @@
 """What to do: pure functions of what is on disk and what the ledger says."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -60,18 +60,19 @@ class Plan:
         return [todo.page for todo in (*self.read, *self.gone) if todo.is_news]
 
 
-def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], suspects: Container[str] = ()) -> Plan:
+def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], suspects: Iterable[str] = ()) -> Plan:
     """Compare the pages on disk with the ledger, and the ledger with the documents that are really there.
 
     ``suspects`` are pages whose documents are to be looked at though their number is right.
     """
     result = Plan(problems=list(found.problems), again=any(found.unread.values()))
+    suspected = frozenset(suspects)
     unknown = dict(found.entries)
     orphans = dict(counts)
     owners = _Owners(found)
     for record in records:
         entry = unknown.pop(record.page, None)
-        damaged = orphans.pop(record.page, 0) != record.specs or record.pending or record.page in suspects
+        damaged = orphans.pop(record.page, 0) != record.specs or record.pending or record.page in suspected
         result.specs += record.specs
         owners.add(record)
         if entry is None and found.covers(record.page):

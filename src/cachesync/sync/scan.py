@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -99,7 +100,7 @@ def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
     return walk.found
 
 
-def is_at(page: str, paths: Collection[str]) -> bool:
+def is_at(page: str, paths: AbstractSet[str]) -> bool:
     """Tell whether a page is at one of these paths, which are as those of :func:`scan_at`."""
     return any(place in paths for place in places_of(page))
 

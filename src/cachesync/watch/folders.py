@@ -3,9 +3,10 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
-from cachesync.sync.scan import Source
+from cachesync.sync.scan import Source, places_of
 from cachesync.watch import inotify
 from cachesync.watch.inotify import Inotify
 from cachesync.watch.limits import CannotWatchError, too_few_watches
@@ -39,6 +40,31 @@ class Folder:
         self.below: dict[str, Folder] | None = None  # a dict for each of 100,000 folders with nothing below is too much
 
 
+class PathSet:
+    """Folders, of which those at a path and below it are found without looking at the others."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, set[str]] = {}
+        """By each folder that is one of them or that one of them is in."""
+
+    def add(self, folder: str) -> None:
+        """Add a folder."""
+        for place in places_of(folder):
+            self._at.setdefault(place, set()).add(folder)
+
+    def at(self, path: str) -> AbstractSet[str]:
+        """Return the folders that are at ``path`` or below it."""
+        return self._at.get(path, frozenset())
+
+    def remove_at(self, path: str) -> None:
+        """Remove the folders that are at ``path`` or below it."""
+        for folder in [*self.at(path)]:
+            for place in {*places_of(folder)}:
+                self._at[place].discard(folder)
+                if not self._at[place]:
+                    del self._at[place]
+
+
 class Folders:
     """The watched folders as a tree, kept in step with the disk by whoever reads the events.
 
@@ -52,7 +78,7 @@ class Folders:
         self._breathe = breathe
         self._by_watch: dict[int, Folder] = {}
         self._top: Folder | None = None
-        self.blocked: set[str] = set()
+        self.blocked = PathSet()
         """Folders that can't be watched, since they may not be read."""
         self.moved: set[str] = set()
         """Where folders were that have been found elsewhere."""
@@ -73,7 +99,7 @@ class Folders:
         """
         if before := self._at(path):
             self._forget(before)
-        self.blocked = {each for each in self.blocked if not each.startswith(path)} if self.blocked else self.blocked
+        self.blocked.remove_at(path)
         above = self._at(_above(path)) if path else None
         if above or not path:
             self._add(above, path)

@@ -158,4 +158,4 @@ class _Watched:
         if mask & _PLACE:
             self._changed.add(path)
         else:
-            self._changed.update(each for each in self._folders.blocked if each.startswith(path))
+            self._changed.update(self._folders.blocked.at(path))

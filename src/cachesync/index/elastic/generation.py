@@ -8,7 +8,7 @@ the first step falls away: if it isn't finished, it is removed as a whole.
 
 import contextvars
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any, Final, NamedTuple
@@ -17,7 +17,7 @@ import msgspec
 from elasticsearch import BadRequestError
 
 from cachesync.context import Context, current, running
-from cachesync.documents import key_of
+from cachesync.documents import document_id, key_of
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import PageChange, Refusal, Remembered, Stored, Written
 from cachesync.index.elastic import bulk, mapping, searching
@@ -26,7 +26,6 @@ from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
 from cachesync.ledger import Digests, PageRecord, without
-from cachesync.pages.page import identity
 from cachesync.search.query import All, Or, Prefix, Query, Term
 from cachesync.search.request import Answer, FacetCount, Hit, Request
 
@@ -327,7 +326,8 @@ class ElasticGeneration:
         specs, pages = self.names.aliases(building=self._building)
         self._send_records(sender, pages, batch.pending)
         refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
-        done = [_done(change, version, refused) for change, version in batch.pages]
+        by_id = {each.id: each for each in refused}
+        done = [_done(change, version, by_id) for change, version in batch.pages]
         gone = [change.record is None for change, _ in batch.pages]
         for deleted in (False, True):  # a request has its puts first
             records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
@@ -349,13 +349,13 @@ class ElasticGeneration:
         return sent.refused
 
 
-def _done(change: PageChange, version: int, refused: Sequence[Refusal]) -> tuple[bytes, Written]:
-    """Return how to write that a page is done, and the acknowledgement."""
+def _done(change: PageChange, version: int, refused: Mapping[str, Refusal]) -> tuple[bytes, Written]:
+    """Return how to write that a page is done, and the acknowledgement. ``refused`` are documents, by their ids."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])
     record, digests = change.record, change.digests
-    ours = [each for each in refused if each.id.startswith(f"{identity(change.page)}/")] if refused else []
-    ours = [each for each in ours if key_of(change.page, each.id) in digests]
+    start = document_id(change.page, "")
+    ours = [refused[start + key] for key in digests if start + key in refused] if refused else []
     if ours:
         replaced = {key_of(change.page, put.id) for put in change.puts}
         reasons = {key_of(change.page, each.id): each.reason for each in ours}

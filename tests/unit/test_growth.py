@@ -1,0 +1,146 @@
+"""What grows with the pages, and with those of them that are something, mustn't grow with the product of the two."""
+
+import errno
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from cachesync.index.base import PageChange, Refusal, Written
+from cachesync.index.elastic.generation import _done
+from cachesync.ledger import PageRecord, Signature
+from cachesync.pages.page import Problem
+from cachesync.pages.pattern import Pattern
+from cachesync.service.telling import tell_problems
+from cachesync.sync.apply import Apply
+from cachesync.sync.guard import Guard
+from cachesync.sync.plan import plan
+from cachesync.sync.report import PageCounts
+from cachesync.sync.scan import Scan, Source, scan
+from cachesync.watch import inotify
+from cachesync.watch.folders import Folders, PathSet
+from cachesync.watch.inotify import Inotify
+from tests.support.pages import entry, page, path_of, put
+from tests.support.work import Compared, grows_evenly, steps
+
+PATTERN = Pattern(("_cache/**/specs.md",))
+
+
+def record(path: str, **fields: int | str) -> PageRecord:
+    signature = Signature(0, 0, 0, 0, 0)
+    return PageRecord(page=path, signature=signature, settled=True, digest="d", synced="", **fields)  # type: ignore[arg-type]
+
+
+def apply(folder: Path, pages: int, records: list[PageRecord] | None = None) -> tuple[Apply, list[PageChange]]:
+    """Look at so many pages of one spec each, beside what the ledger says."""
+    root = folder / str(pages)
+    for number in range(pages):
+        put(root, page(entry()), f"p{number}")
+    source = Source(root, PATTERN, 1_000_000)
+    found = scan(source)
+    planned = plan(found, records or [], {each.page: each.specs for each in records or []})
+    applied = Apply(source, None, found, planned, Guard(0.5), {}, patient=False)
+    return applied, list(applied.changes())
+
+
+def refusals(changes: list[PageChange]) -> list[Written]:
+    """What an index answers that takes none of the documents."""
+    return [Written(each.page, [Refusal(put.id, "full") for put in each.puts]) for each in changes]
+
+
+def test_refused_pages(tmp_path: Path) -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        applied, changes = apply(tmp_path, size)
+        return lambda: deque(map(applied.refused, refusals(changes)))
+
+    assert grows_evenly(prepared)
+
+
+def test_a_refused_page_counts_as_a_problem_and_nothing_else(tmp_path: Path) -> None:
+    known = record(path_of("p1"), specs=1)
+    applied, changes = apply(tmp_path, 3, [known])
+    assert applied.report.pages == PageCounts(added=2, updated=1)
+    for written in refusals(changes)[1:]:
+        applied.refused(written)
+    assert applied.report.pages == PageCounts(added=1, problems=2)
+    assert len(applied.report.problems) == 2
+
+
+def test_documents_that_are_refused_among_many_pages() -> None:
+    """Those of one page are found by their ids."""
+    refused = {f"develop/p{number}/a": Refusal(f"develop/p{number}/a", "full") for number in range(1_000)}
+    change = PageChange(path_of("p7"), [], [], None, record(path_of("p7"), specs=2), {"a": b"1", "b": b"2"})
+    few = dict(list(refused.items())[:10])
+    assert steps(lambda: _done(change, 1, refused)) == steps(lambda: _done(change, 1, few))
+    _, written = _done(change, 1, refused)
+    assert written == Written(change.page, [refused["develop/p7/a"]])
+
+
+def test_suspects() -> None:
+    """They come as a list where a command hands them to the service."""
+    pages = [path_of(f"p{number}") for number in range(200)]
+    Compared.comparisons = 0
+    found = plan(Scan({}, {}, []), map(record, pages), dict.fromkeys(pages, 0), [Compared(each) for each in pages])
+    assert [todo.damaged for todo in found.gone] == [True] * 200
+    assert Compared.comparisons <= 200
+
+
+def test_problems_that_are_known_already() -> None:
+    """They are looked at after each partial pass, however little that did."""
+    paths: list[str] = [Compared(path_of(f"p{number}")) for number in range(200)]
+    problems = {path: Problem(path, "broken") for path in paths}
+    before = dict(problems)
+    Compared.comparisons = 0
+    tell_problems(before, problems)
+    assert Compared.comparisons == 0
+
+
+class Locked:
+    """Stands in for inotify where no folder of a package may be read."""
+
+    def __init__(self) -> None:
+        self._watches = 0
+
+    def add(self, path: str, mask: int) -> int:
+        assert mask & inotify.CREATE
+        if path.rpartition("/")[2].startswith("p"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        self._watches += 1
+        return self._watches
+
+    def remove(self, watch: int) -> None:
+        pass
+
+
+def locked(root: Path, size: int) -> Folders:
+    for number in range(size):
+        (root / f"_cache/develop/p{number}").mkdir(parents=True)
+    folders = Folders(Source(root, PATTERN, 1_000_000), cast("Inotify", Locked()), lambda: None)
+    folders.refresh("")
+    assert len(folders.blocked.at("")) == size
+    return folders
+
+
+def test_folders_that_may_not_be_read(tmp_path: Path) -> None:
+    def prepared(size: int) -> Callable[[], object]:
+        folders = locked(tmp_path / str(size), size)
+        return lambda: deque(map(folders.refresh, [f"_cache/develop/p{number}/" for number in range(size)]))
+
+    assert grows_evenly(prepared)
+
+
+@pytest.mark.parametrize(
+    ("path", "left"),
+    [("", []), ("a/", ["b/", "ab/c/"]), ("a/b/", ["a/", "b/", "ab/c/", "a/c/"]), ("c/", ["a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"])],
+)  # fmt: skip
+def test_folders_are_found_by_where_they_are(path: str, left: list[str]) -> None:
+    folders = PathSet()
+    everything = {"a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"}
+    for each in everything:
+        folders.add(each)
+    assert folders.at(path) == everything - {*left}
+    folders.remove_at(path)
+    assert folders.at("") == {*left}
+    assert not folders.at(path)
