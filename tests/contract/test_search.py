@@ -110,7 +110,7 @@ queries = st.recursive(
             st.sampled_from(["spec", "package.text"]),
             st.lists(st.sampled_from(WORDS), min_size=1, max_size=2).map(tuple)
             | st.sampled_from(WORDS).map(lambda word: (word[:2],))
-            | st.sampled_from(PAIRS).map(lambda pair: (pair[0], pair[1][:2])),
+            | st.sampled_from(PAIRS).map(lambda pair: (pair[0], *text.words(pair[1][:2]))),
             st.booleans(),
         ),
         st.builds(Exists, st.sampled_from(["hash", "compiler_name", "tag_date", "size"])),
