@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-es8 hostile mutants soak lint format bench package clean
+.PHONY: help run check test test-es8 hostile mutants soak lint format bench package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,8 +15,11 @@ help: ## list these commands
 run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change now and then, until Ctrl-C
 	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
 
-test: $(BIN)/.test ## run all tests
-	$(BIN)/python -m pytest -n 3
+check: lint ## run what takes less than four minutes: the linters, and the tests that need no server
+	$(BIN)/python -m pytest -n 3 -m 'not server' tests/unit tests/contract
+
+test: $(BIN)/.test ## run all tests (TESTS="-m surroundings" for some)
+	$(BIN)/python -m pytest -n 3 $(TESTS)
 
 test-es8: $(ES8)/.test ## run the contract suite with the client and the server of Elasticsearch 8.19, secured too
 	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 3 \

@@ -24,6 +24,12 @@ _DATA_BYTES = 4_000_000_000
 
 _NEEDED = "CACHESYNC_TEST_NEEDS_ELASTICSEARCH"
 
+_SERVERS = frozenset({"elasticsearch_url", "secured", "mortal"})
+"""The fixtures that lend a real server."""
+
+_LENDING = ("elasticsearch", "secured")
+"""Parameters of fixtures that ask for one of these only then."""
+
 
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
@@ -34,6 +40,18 @@ def pytest_configure(config: pytest.Config) -> None:
         lent = contextlib.ExitStack()
         os.environ[_RUN] = str(lent.enter_context(guarded()))
         config.add_cleanup(lent.close)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and _wants_server(item):
+            item.add_marker("server")
+
+
+def _wants_server(test: pytest.Function) -> bool:
+    """Tell whether a test uses a fixture that lends a real server, or is one of a row that does so by its parameter."""
+    parameters = test.callspec.params.values() if hasattr(test, "callspec") else ()
+    return not _SERVERS.isdisjoint(test.fixturenames) or any(each in _LENDING for each in parameters)
 
 
 @pytest.fixture(scope="session", autouse=True)
