@@ -168,7 +168,7 @@ class World:
             left = [each for each in there if each not in known and not _is_of_tantivy(each)]
             left += [str(each) for each in folder.rglob("*") if each.is_file() and not _is_shared(each)]
         else:
-            aliases = self.sandbox.ask("/_alias?expand_wildcards=all")
+            aliases = self.sandbox.ask("/_alias")
             finished = [each for each in aliases if each.startswith(f"{name}-pages-")]
             specs = {each.replace(f"{name}-pages", name) for each in finished}
             left = sorted(aliases.keys() - {f"{name}-state", *finished, *specs})

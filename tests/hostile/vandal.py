@@ -138,7 +138,7 @@ class InElasticsearch:
                 self._ask(f"/{index}?ignore_unavailable=true", "DELETE")
 
     def _block(self, blocks: dict[str, bool | None]) -> None:
-        path = f"/{self._name},{self._name}-*/_settings?ignore_unavailable=true"
+        path = f"/{self._name},{self._name}-*/_settings?ignore_unavailable=true&expand_wildcards=all"
         self._ask(path, "PUT", {f"index.blocks.{block}": on for block, on in blocks.items()})
 
     def _move_alias(self) -> None:
@@ -152,7 +152,9 @@ class InElasticsearch:
                 self._ask("/_aliases", "POST", {"actions": actions})
 
     def _remove_alias(self) -> None:
-        self._ask("/_aliases", "POST", {"actions": [{"remove": {"index": f"{self._name}-*", "alias": self._name}}]})
+        indices = [index for index, found in self._aliases().items() if self._name in found["aliases"]]
+        if indices:
+            self._ask("/_aliases", "POST", {"actions": [{"remove": {"indices": indices, "alias": self._name}}]})
 
     def _some(self, alias: str) -> list[tuple[str, str, Any]]:
         """Return index, id and fields of every third document."""

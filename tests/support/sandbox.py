@@ -119,10 +119,10 @@ class Sandbox:
     def state(self) -> Any:
         """What changes with every write to the index: of its files, or in the server's own count of writes."""
         if not self.is_embedded:
-            stats = self.ask("/_stats/indexing?expand_wildcards=all")["indices"]
+            stats = self.ask("/_stats/indexing")["indices"]
             writes = {name: each["primaries"]["indexing"] for name, each in stats.items()}
             counted = {name: (each["index_total"], each["delete_total"]) for name, each in writes.items()}
-            return counted, self.ask("/_alias?expand_wildcards=all")
+            return counted, self.ask("/_alias")
         found = {}
         for file in [self.index, *self.index.rglob("*")]:
             status = file.lstat()
@@ -131,11 +131,12 @@ class Sandbox:
 
     def has_index(self) -> bool:
         """Whether there is anything at all in the index's place."""
-        return self.index.exists() if self.is_embedded else bool(self.ask("/_alias?expand_wildcards=all"))
+        return self.index.exists() if self.is_embedded else bool(self.ask("/_alias"))
 
     def ask(self, path: str, method: str = "GET", body: Any = None) -> Any:
-        """Ask the server directly about all that is called like the index."""
-        return elasticsearch.request(f"{self.url}/{self.name}*{path}", method, body)
+        """Ask the server directly about all that is called like the index, hidden or not."""
+        more = "&" if "?" in path else "?"
+        return elasticsearch.request(f"{self.url}/{self.name}*{path}{more}expand_wildcards=all", method, body)
 
     def ask_alias(self, path: str, body: Any = None) -> Any:
         """Ask the server as its users do, through the public alias."""

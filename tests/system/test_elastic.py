@@ -36,7 +36,7 @@ def indexed(sandbox: Sandbox) -> int:
 
 
 def is_writing(sandbox: Sandbox, before: int) -> bool:
-    stats = sandbox.ask("/_stats/indexing?expand_wildcards=all")["indices"]
+    stats = sandbox.ask("/_stats/indexing")["indices"]
     return bool(sum(each["primaries"]["indexing"]["index_total"] for each in stats.values()) > before)
 
 
@@ -267,26 +267,122 @@ def template(elastic: Sandbox) -> Iterator[dict[str, Any]]:
     elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "DELETE")
 
 
-@pytest.mark.parametrize(
-    ("puts", "says"),
-    [
-        ({"mappings": {"properties": {"extra": {"type": "keyword"}}}}, "field extra"),
-        ({"mappings": {"runtime": {"extra": {"type": "keyword"}}}}, "runtime"),
-        ({"settings": {"index.final_pipeline": "test-pipeline"}}, "test-pipeline"),
-        ({"aliases": {"their-alias": {}}}, "their-alias"),
-    ],
-)
+def templated(elastic: Sandbox, template: dict[str, Any], puts: dict[str, Any], *patterns: str) -> None:
+    """Put a template on all that is called like the index, or like ``patterns``."""
+    template |= {"index_patterns": list(patterns) or [f"{elastic.name}-*"], "priority": 900, "template": puts}
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
+
+
+CHANGING: list[tuple[dict[str, Any], str]] = [
+    ({"mappings": {"properties": {"extra": {"type": "keyword"}}}}, "field extra"),
+    ({"mappings": {"runtime": {"extra": {"type": "keyword"}}}}, "runtime"),
+    ({"mappings": {"_source": {"excludes": ["spec"]}}}, "_source"),
+    ({"settings": {"index.final_pipeline": "test-pipeline"}}, "final_pipeline is test-pipeline"),
+    ({"settings": {"index.default_pipeline": "test-pipeline"}}, "default_pipeline is test-pipeline"),
+    ({"settings": {"index.mapping.source.mode": "synthetic"}}, "mapping.source.mode is synthetic"),
+    ({"settings": {"index.mapping.ignore_malformed": True}}, "mapping.ignore_malformed is true"),
+    ({"settings": {"index.mapping.coerce": False}}, "mapping.coerce is false"),
+    ({"settings": {"index.mode": "logsdb"}}, "index template"),
+    ({"settings": {"index.mode": "lookup"}}, "mode is lookup"),
+    ({"settings": {"index.blocks.write": True}}, "blocks.write is true"),
+    ({"settings": {"index.similarity.default.type": "boolean"}}, "similarity.default.type is boolean"),
+    ({"aliases": {"their-alias": {"routing": "1"}}}, "their-alias"),
+]
+
+
+@pytest.mark.parametrize(("puts", "says"), CHANGING)
+@pytest.mark.parametrize("what", ["", "-state"])
 def test_a_foreign_template_is_an_error(
-    elastic: Sandbox, template: dict[str, Any], puts: dict[str, Any], says: str
+    elastic: Sandbox, template: dict[str, Any], puts: dict[str, Any], says: str, what: str
 ) -> None:
     put(elastic.root, page(entry()))
     elasticsearch.request(f"{elastic.url}/_ingest/pipeline/test-pipeline", "PUT", {"processors": []})
-    template |= {"index_patterns": [f"{elastic.name}-*"], "priority": 900, "template": puts}
-    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
+    templated(elastic, template, puts, elastic.name + (what or "-1"), elastic.name + (what or "-pages-*"))
     told = elastic.run("sync", expect=2).stderr
     assert says in told
     assert "index_patterns" in told
     assert list(elastic.ask("")) in ([], [f"{elastic.name}-state"])
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "DELETE")
+    elastic.run("sync")
+    is_whole(elastic)
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"index.codec": "best_compression", "index.merge.policy.segments_per_tier": 5},
+        {"index.max_result_window": 50, "index.max_terms_count": 100, "index.mapping.total_fields.limit": 100},
+        {"index.refresh_interval": "60s", "index.number_of_replicas": 2, "index.number_of_shards": 2},
+        {"index.translog.durability": "async", "index.search.slowlog.threshold.query.warn": "1s"},
+        {"index.hidden": False, "index.mapping.source.mode": "stored", "index.final_pipeline": "_none"},
+        {"index.number_of_routing_shards": 4, "index.routing.allocation.exclude._name": "nobody"},
+    ],
+)
+def test_a_template_that_changes_no_document_is_none(
+    elastic: Sandbox, template: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=8)
+    templated(elastic, template, {"settings": settings})
+    for command in ("sync", "reindex", "verify"):
+        elastic.run(command)
+    is_whole(elastic)
+
+
+def test_a_template_of_components_is_an_error_too(elastic: Sandbox, template: dict[str, Any]) -> None:
+    put(elastic.root, page(entry()))
+    component = f"{elastic.url}/_component_template/{elastic.name}"
+    elasticsearch.request(component, "PUT", {"template": {"settings": {"index.default_pipeline": "theirs"}}})
+    template |= {"composed_of": [elastic.name]}
+    templated(elastic, template, {}, f"{elastic.name}-1")
+    assert "default_pipeline is theirs" in elastic.run("sync", expect=2).stderr
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "DELETE")
+    elasticsearch.request(component, "DELETE")
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", {"index_patterns": [elastic.name]})
+
+
+@pytest.mark.parametrize("pattern", ["-*", "-state", "-1", "-pages-1"])
+def test_a_template_for_data_streams_is_an_error_too(elastic: Sandbox, template: dict[str, Any], pattern: str) -> None:
+    put(elastic.root, page(entry()))
+    template |= {"data_stream": {}}
+    templated(elastic, template, {}, f"{elastic.name}{pattern}")
+    told = elastic.run("sync", expect=2).stderr
+    assert "creates data streams only" in told
+    assert "index_patterns" in told
+    assert list(elastic.ask("")) in ([], [f"{elastic.name}-state"])
+
+
+# --- what others find ---------------------------------------------------------------------------------------------------
+
+
+def test_who_asks_for_all_that_is_called_so_counts_nothing_twice(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=8)
+    specs = elastic.json("sync")["specs"]["added"]
+    elastic.run("reindex")
+    found = elasticsearch.request(f"{elastic.url}/_resolve/index/{elastic.name}*")
+    assert [each["name"] for each in found["aliases"]] == [elastic.name, f"{elastic.name}-pages"]
+    assert not found["indices"]
+    pages = elastic.json("status")["pages"]
+    assert elasticsearch.request(f"{elastic.url}/{elastic.name}*/_count")["count"] == specs + pages
+    assert elasticsearch.request(f"{elastic.url}/{elastic.name}-*/_count")["count"] == pages
+
+
+def test_what_older_versions_left_visible_is_hidden(elastic: Sandbox) -> None:
+    write_tree(elastic.root, tag_count=1, package_count=8)
+    elastic.run("sync")
+    elastic.run("reindex")
+    indices = sorted(elastic.ask(""))
+    assert len(indices) == 5
+    elastic.ask("/_settings", "PUT", {"index.hidden": False})
+    foreign = f"{elastic.name}-foreign"
+    elasticsearch.request(f"{elastic.url}/{foreign}", "PUT", {})
+    for command in ("status", "search", "verify"):
+        elastic.run(command)
+    assert elasticsearch.request(f"{elastic.url}/_resolve/index/{elastic.name}*")["indices"], "readers change nothing"
+    elastic.run("sync")
+    (visible,) = elasticsearch.request(f"{elastic.url}/_resolve/index/{elastic.name}*")["indices"]
+    assert visible["name"] == foreign
+    is_whole(elastic)
 
 
 # --- between it and the server ------------------------------------------------------------------------------------------

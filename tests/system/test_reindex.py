@@ -34,7 +34,7 @@ def generations(sandbox: Sandbox) -> list[str]:
     if sandbox.is_embedded:
         names = [each.name for each in (sandbox.index / sandbox.name).iterdir()]
         return sorted(name for name in names if name not in ("live", "lock", "held", "notes"))
-    return sorted(name for name in sandbox.ask("/_alias?expand_wildcards=all") if not name.endswith("-state"))
+    return sorted(name for name in sandbox.ask("/_alias") if not name.endswith("-state"))
 
 
 def expected_generations(sandbox: Sandbox, *numbers: int) -> list[str]:
@@ -45,7 +45,7 @@ def expected_generations(sandbox: Sandbox, *numbers: int) -> list[str]:
 def is_building(sandbox: Sandbox) -> bool:
     if sandbox.is_embedded:
         return any((sandbox.index / sandbox.name).glob("*/building"))
-    return "-building" in str(sandbox.ask("/_alias?expand_wildcards=all"))
+    return "-building" in str(sandbox.ask("/_alias"))
 
 
 def stopped_when(sandbox: Sandbox, command: str, seen: Callable[[], bool]) -> subprocess.Popen[str]:

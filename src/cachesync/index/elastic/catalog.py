@@ -43,6 +43,8 @@ class Catalog(NamedTuple):
     """The highest number in use, also by indices that aren't ours."""
     aliases: dict[str, list[str]]
     """What the public aliases point to."""
+    visible: list[str]
+    """Our indices that aren't hidden."""
 
     @property
     def building(self) -> list[Found]:
@@ -86,7 +88,7 @@ def look(connection: Connection, name: str) -> Catalog:
             expand_wildcards="all",
             ignore_unavailable=True,
             allow_no_indices=True,
-            features=["aliases", "mappings"],
+            features=["aliases", "mappings", "settings"],
         )
     )
     generations: dict[int, Found] = {}
@@ -117,7 +119,12 @@ def look(connection: Connection, name: str) -> Catalog:
             part = {"pages" if match[1] else "specs": described["mappings"]}
             public = before.public or not aliases.keys().isdisjoint(described["aliases"])
             generations[number] = before._replace(building=building, public=public, **part)
-    return Catalog(generations, _live(name, generations, aliases), highest, aliases)
+    return Catalog(generations, _live(name, generations, aliases), highest, aliases, _visible(name, found))
+
+
+def _visible(name: str, found: dict[str, Any]) -> list[str]:
+    ours = (index for index, described in found.items() if mapping.is_ours(described["mappings"], name))
+    return [index for index in ours if found[index]["settings"]["index"].get("hidden") != "true"]
 
 
 def _live(name: str, generations: dict[int, Found], aliases: dict[str, list[str]]) -> int | None:

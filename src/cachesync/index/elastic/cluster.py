@@ -10,12 +10,12 @@ from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 from cachesync.context import shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
-from cachesync.index.elastic import mapping, rights, shards, tls
+from cachesync.index.elastic import foreign, mapping, rights, shards, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration, Names
 from cachesync.index.elastic.lease import Lease
-from cachesync.index.elastic.state import ElasticNotes, StateIndex
+from cachesync.index.elastic.state import HIDDEN, ElasticNotes, StateIndex
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.log import Once, get_logger
@@ -172,6 +172,7 @@ class _ElasticWriter:
         """Open the live generation, as everybody else can see it now."""
         self._known = None
         catalog = self._tidied(look(self._connection, self._name))
+        self._hide(catalog.visible)
         if catalog.live is None:
             if any(catalog.aliases.values()) and self._told.is_news(self._name):
                 _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
@@ -186,6 +187,14 @@ class _ElasticWriter:
         generation.refresh()
         self._known = live.names
         return generation
+
+    def _hide(self, indices: list[str]) -> None:
+        """Hide indices that versions before this one have left visible. What fails is tried again by the next look."""
+        if indices:
+            with contextlib.suppress(IndexUnavailableError):
+                self._connection.call(
+                    lambda client: client.indices.put_settings(index=indices, settings=HIDDEN), patience=_TIDY_PATIENCE
+                )
 
     def intact(self) -> bool:
         """Ask whether both public aliases, and they alone, point to the live generation."""
@@ -373,28 +382,22 @@ class _ElasticWriter:
         Raises:
             UsageError: an index template of others has changed it.
         """
-        settings = {"number_of_shards": self._layout.shards, **LOADING}
+        asked: dict[str, Any] = {
+            "mappings": wanted,
+            "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
+            "aliases": {alias: {"is_hidden": True}},
+        }
         try:
             self._connection.call(
-                lambda client: client.indices.create(
-                    index=index,
-                    mappings=wanted,
-                    settings=settings,
-                    aliases={alias: {"is_hidden": True}},
-                    wait_for_active_shards="0",
-                ),
+                lambda client: client.indices.create(index=index, **asked, wait_for_active_shards="0"),
                 (BadRequestError,),
             )
         except BadRequestError as error:
             if kind_of(error) != "resource_already_exists_exception":  # it was us: an answer was lost
-                raise self._connection.explained(error) from error
+                raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
         made = self._connection.call(lambda client: client.indices.get(index=index))[index]
-        changed = mapping.difference(wanted, made["mappings"]) or _foreign(made, alias)
-        if changed:
-            raise UsageError(
-                f"an index template changes the index {index}, which therefore was not used: {changed}.\n"
-                f"Exclude {self._name}-* from that template's index_patterns, or choose another index.name"
-            )
+        if changed := foreign.difference(asked, made):
+            raise foreign.changed(self._name, index, changed)
 
     def _require_room(self, catalog: Catalog) -> None:
         """Make sure that there is room for a second generation beside the live one.
@@ -406,14 +409,26 @@ class _ElasticWriter:
         if live is None:
             return
         stats = self._connection.call(lambda client: client.indices.stats(index=live.indices, metric="store"))
-        needed = stats["_all"]["primaries"]["store"]["size_in_bytes"] * _ROOM
+        sizes = [each["primaries"]["store"]["size_in_bytes"] for each in stats["indices"].values()]
+        shards = [size * _ROOM / self._layout.shards for size in sizes for _ in range(self._layout.shards)]
         nodes = self._connection.call(lambda client: client.nodes.stats(metric="fs"))["nodes"].values()
-        free = sum(node["fs"]["total"]["available_in_bytes"] for node in nodes if _has_data(node))
-        if free < needed:
+        free = {node["name"]: node["fs"]["total"]["available_in_bytes"] for node in nodes if _has_data(node)}
+        if not _fits(shards, list(free.values())):
+            there = ", ".join(f"{room / 1e6:,.0f} MB on {name}" for name, room in sorted(free.items()))
             raise IndexUnavailableError(
                 f"no room for a new generation at {self._connection.server.url}: it needs about "
-                f"{needed / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free"
+                f"{sum(shards) / 1e6:,.0f} MB, of that {max(shards) / 1e6:,.0f} MB in one place, and there are {there}"
             )
+
+
+def _fits(sizes: list[float], rooms: list[float]) -> bool:
+    """Tell whether shards find a place, each as a whole: the largest first, where most is left."""
+    left = sorted(rooms)
+    for size in sorted(sizes, reverse=True):
+        if not left or left[-1] < size:
+            return False
+        left = sorted([*left[:-1], left[-1] - size])
+    return True
 
 
 def _delete_index(client: Elasticsearch, index: str) -> Any:
@@ -425,15 +440,6 @@ def _names_of(generation: Generation) -> Names:
     return generation.names
 
 
-def _foreign(made: dict[str, Any], alias: str) -> str | None:
-    """Say what else than its mapping a template has put on an index that would change what is written."""
-    settings = made["settings"]["index"]
-    for name in ("default_pipeline", "final_pipeline"):
-        if settings.get(name, "_none") != "_none":
-            return f"{name} is {settings[name]}"
-    others = made["aliases"].keys() - {alias}
-    return f"it has the alias {', '.join(sorted(others))}" if others else None
-
-
 def _has_data(node: dict[str, Any]) -> bool:
-    return any(role.startswith("data") for role in node["roles"])
+    """Tell whether a node may hold indices that are written; a frozen one only has what is in snapshots."""
+    return any(role.startswith("data") and role != "data_frozen" for role in node["roles"])

@@ -12,8 +12,11 @@ from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoun
 from cachesync.context import shielded
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
 from cachesync.index.base import note_key
-from cachesync.index.elastic import mapping, shards
+from cachesync.index.elastic import foreign, mapping, shards
 from cachesync.index.elastic.connection import Connection
+
+HIDDEN: Final = {"hidden": True}
+"""The setting of all our indices: who asks for ``NAME*`` means what the public aliases point to."""
 
 _REMOVE_SECONDS: Final = 5.0
 _MOST_DOCUMENTS: Final = 10_000
@@ -83,30 +86,33 @@ class StateIndex:
         return Place(done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
-        """Make the index, unless another process is just doing so. One that finds no place is removed again.
+        """Make the index, unless another process is just doing so. One that can't be used is removed again.
 
         Raises:
             IndexUnavailableError: no node may hold it.
-            UsageError: another index has its name.
+            UsageError: an index template of others changes it, or an index that isn't ours has its name.
         """
+        asked: dict[str, Any] = {
+            "mappings": mapping.state_mapping(self._name),
+            "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1", **HIDDEN},
+            "aliases": {self._alias: {"is_hidden": True}},
+        }
         try:
             self._connection.call(
-                lambda client: client.indices.create(
-                    index=self.name,
-                    mappings=mapping.state_mapping(self._name),
-                    settings={"number_of_shards": 1, "auto_expand_replicas": "0-1"},
-                    aliases={self._alias: {"is_hidden": True}},
-                    wait_for_active_shards="0",
-                ),
+                lambda client: client.indices.create(index=self.name, **asked, wait_for_active_shards="0"),
                 (BadRequestError,),
             )
         except BadRequestError as error:
             if "resource_already_exists" not in str(error.error):
-                raise self._connection.explained(error) from error
+                raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
             self._adopt()
+            return
         try:
+            made = self._connection.call(lambda client: client.indices.get(index=self.name))[self.name]
+            if changed := foreign.difference(asked, made):
+                raise foreign.changed(self._name, self.name, changed)
             shards.require_placed(self._connection, [self.name])
-        except IndexUnavailableError:
+        except CachesyncError:
             with contextlib.suppress(CachesyncError), shielded(_REMOVE_SECONDS):
                 self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
             raise
