@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 
 from cachesync import yamltext
 from cachesync.errors import UsageError
+from cachesync.index.server import with_port
 from cachesync.pages.pattern import Pattern
 from cachesync.yamltext import Mapping, Repeated, Sequence, Value, YamlError
 
@@ -116,13 +117,19 @@ def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
         raise ValueError("expected no blanks in it")
     if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
         raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
-    if any(not re.match(r"https?://[^/]+:\d+", url) for url in servers):
-        raise ValueError("expected a port, as in http://localhost:9200")
+    addresses = [_with_port(url) for url in servers]
     if len({url.partition(":")[0] for url in urls}) > 1:
         raise ValueError("expected https:// for all servers, or http:// for all")
-    if len(set(urls)) < len(urls):
+    if len({*addresses, *folders}) < len(urls):
         raise ValueError("expected each server once")
     return urls
+
+
+def _with_port(url: str) -> str:
+    try:
+        return with_port(url)
+    except ValueError:
+        raise ValueError("expected a host, and a port from 0 to 65535 if any, as in http://localhost:9200") from None
 
 
 def _kibana_url(url: str) -> str:

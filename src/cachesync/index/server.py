@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 
 class Server(NamedTuple):
@@ -19,6 +20,24 @@ class Server(NamedTuple):
     def url(self) -> str:
         """How it is named to a person."""
         return ",".join(self.urls)
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The URLs, each with a port: managed clusters are given without one, and mean that of their protocol."""
+        return tuple(map(with_port, self.urls))
+
+
+def with_port(url: str) -> str:
+    """Return a URL of a web server with its port.
+
+    Raises:
+        ValueError: its port isn't one.
+    """
+    parts = urlsplit(url)
+    if parts.port is not None:
+        return url
+    port = 443 if parts.scheme == "https" else 80
+    return parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:{port}").geturl()
 
 
 class Layout(NamedTuple):

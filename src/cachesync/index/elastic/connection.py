@@ -14,17 +14,19 @@ from collections.abc import Callable
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import elastic_transport
 import elasticsearch
 import msgspec
 from elastic_transport import ObjectApiResponse
-from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, Elasticsearch, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from cachesync.context import current, delays
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.elastic import tls
+from cachesync.index.elastic.limits import Limits, is_too_large, too_large
 from cachesync.index.server import Server
 from cachesync.index.vitals import Tries, Vitals
 
@@ -35,6 +37,9 @@ REQUEST_SECONDS: Final = 30.0
 
 BUSY: Final = frozenset({429, 502, 503, 504})
 """How a server, or a proxy before it, says that it can't now."""
+
+CLOSED: Final = "index_closed_exception"
+"""The kind of error that says no more than "closed"."""
 
 _LEAST_SECONDS: Final = 0.1
 """How long a request may take where no patience is left, and the resolution of all time-outs."""
@@ -102,6 +107,8 @@ class Connection:
         self._named = f"Elasticsearch at {server.url}"
         self._clients: dict[int, Elasticsearch] = {}
         self.vitals = vitals or Vitals()
+        self.limits = Limits()
+        """What requests ask for at most. It is only ever replaced as a whole."""
         options: dict[str, Any] = {}
         if told := authorization(server):
             options["headers"] = {"authorization": told}
@@ -109,7 +116,7 @@ class Connection:
             options["ssl_context"] = secured
         try:
             self._client = Elasticsearch(
-                list(server.urls),
+                list(server.nodes),
                 max_retries=0,
                 request_timeout=REQUEST_SECONDS,
                 connections_per_node=_POOL,
@@ -218,28 +225,53 @@ class Connection:
         reason = reason_of(error)
         if isinstance(error, elasticsearch.UnsupportedProductError):
             return IndexUnavailableError(f"what answers at {url} is no Elasticsearch: check index.url")
-        if isinstance(error, NotFoundError):
-            return IndexUnusableError(f"{url}: {reason}")
-        if isinstance(error, elasticsearch.AuthenticationException):
-            return IndexUnavailableError(
-                f"{url} refuses the credentials: check index.api_key, or index.username and index.password"
-            )
         if isinstance(error, ApiError):
-            if kind_of(error) in ("invalid_index_name_exception", "invalid_alias_name_exception"):
+            return self._kind_explained(error, reason) or self._status_explained(error, reason)
+        if isinstance(error, elastic_transport.TlsError):
+            return IndexUnavailableError(f"no trusted connection to {url}: {tls.meaning(reason)}")
+        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{self._doubt(reason)}")
+
+    def _kind_explained(self, error: ApiError, reason: str) -> CachesyncError | None:
+        """Explain an error that has a name which tells enough."""
+        url = self.server.url
+        match kind_of(error):
+            case "invalid_index_name_exception" | "invalid_alias_name_exception":
                 return UsageError(f"{reason}: choose another index.name")
-            if kind_of(error) == "media_type_header_exception":
+            case "media_type_header_exception":
                 return IndexUnavailableError(
                     f"{url} is older than the client, elasticsearch-py {version('elasticsearch')}: {reason}.\n"
                     "For a server of version 8.19: pip install 'cachesync[es8]'"
                 )
-            if error.meta.status in BUSY:
-                return IndexUnavailableError(f"{url} stayed overloaded for {self.patience:g} s: {reason}")
-            which = "\ndocs/elasticsearch.md lists the rights that are needed" if lacks_a_right(error) else ""
-            return IndexUnavailableError(f"{url} refuses a request ({error.meta.status}): {reason}{which}")
-        if isinstance(error, elastic_transport.TlsError):
-            return IndexUnavailableError(f"no trusted connection to {url}: {tls.meaning(reason)}")
-        hint = "; does it want https://?" if "RemoteDisconnected" in reason and url.startswith("http:") else ""
-        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{hint}")
+            case kind if kind == CLOSED:
+                return closed(_cause(error), url)
+        return None
+
+    def _status_explained(self, error: ApiError, reason: str) -> CachesyncError:
+        """Explain an error by its status."""
+        url, status = self.server.url, error.meta.status
+        if status == HTTPStatus.NOT_FOUND:
+            return IndexUnusableError(f"{url}: {reason}")
+        if status == HTTPStatus.UNAUTHORIZED:
+            return IndexUnavailableError(
+                f"{url} refuses the credentials: check index.api_key, or index.username and index.password"
+            )
+        if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+            return IndexUnavailableError(
+                f"{url} redirects to {_location(error)}: index.url must be the address of Elasticsearch itself"
+            )
+        if is_too_large(error):
+            return IndexUnavailableError(f"{url} refuses a request ({status}): {too_large()}")
+        if status in BUSY:
+            return IndexUnavailableError(f"{url} stayed overloaded for {self.patience:g} s: {reason}")
+        return IndexUnavailableError(f"{url} refuses a request ({status}): {reason}{_advice(error)}")
+
+    def _doubt(self, reason: str) -> str:
+        """Ask what may be wrong with an address where nobody answers."""
+        if "RemoteDisconnected" in reason and self.server.url.startswith("http:"):
+            return "; does it want https://?"
+        if self.server.urls != self.server.nodes:
+            return "; without a port in index.url it is 443, or 80 for http://: Elasticsearch's own is 9200"
+        return ""
 
 
 def authorization(server: Server) -> str | None:
@@ -299,9 +331,7 @@ def kind_of(error: ApiError) -> str:
 def reason_of(error: Exception) -> str:
     """Return what a server, or the way to it, says of an error."""
     if isinstance(error, ApiError):
-        told = _told(error)
-        causes = told.get("root_cause") or [told]
-        return str(causes[0].get("reason") or told.get("reason") or error.message)
+        return str(_cause(error).get("reason") or error.message)
     text = error.message if isinstance(error, TransportError) else str(error)
     return re.sub(r"^HTTPS?Connection\(.*?\): | \(_ssl\.c:\d+\)$", "", text)
 
@@ -309,4 +339,46 @@ def reason_of(error: Exception) -> str:
 def _told(error: ApiError) -> dict[str, Any]:
     body = error.body
     told = body.get("error") if isinstance(body, dict) else None
-    return told if isinstance(told, dict) else {"reason": str(told or error.message)}
+    return told if isinstance(told, dict) else {"reason": _plain(str(told or error.message))}
+
+
+def _cause(error: ApiError) -> dict[str, Any]:
+    """Return what an error goes back to, as the server describes it."""
+    told = _told(error)
+    causes = [*told.get("root_cause", []), told, told.get("caused_by") or {}]
+    return next((cause for cause in causes if cause.get("reason")), told)
+
+
+def _plain(text: str) -> str:
+    """Return what a proxy's page says: its title."""
+    title = re.search(r"<title>\s*(.*?)\s*</title>", text, re.DOTALL | re.IGNORECASE)
+    return title[1] if title else text
+
+
+def _location(error: ApiError) -> str:
+    """Return where a redirect leads to, without the path and query of our own request."""
+    parts = urlsplit(error.meta.headers.get("location") or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else parts.path or "an unknown address"
+
+
+def closed(cause: dict[str, Any], url: str) -> IndexUnavailableError:
+    """Say that an index is closed, which the server's own words don't name."""
+    index = cause.get("index", "")
+    return IndexUnavailableError(f"the index {index} at {url} is closed: open it, by POST {url}/{index}/_open")
+
+
+def unreadable(index: str, error: dict[str, Any], url: str) -> IndexUnavailableError:
+    """Say why documents of an index can't be read, by the error that a server gives in their place."""
+    cause = next(iter(error.get("root_cause", [])), error)
+    if cause.get("type") == CLOSED:
+        return closed(cause, url)
+    return IndexUnusableError(f"cannot read {index}: {cause.get('reason', '')}")
+
+
+def _advice(error: ApiError) -> str:
+    """Say what to do about a refusal, where the server's own words don't."""
+    if lacks_a_right(error):
+        return "\ndocs/elasticsearch.md lists the rights that are needed"
+    if "maximum normal shards open" in str(error.body):
+        return "\nRaise cluster.max_shards_per_node, or delete indices that nobody needs"
+    return ""
