@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, lease, mapping, pace
+from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, generation, lease, mapping, pace
 from cachesync.index.elastic.catalog import look
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
@@ -20,6 +20,7 @@ from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.server import Layout, Server
 from cachesync.pages.pattern import Pattern
+from cachesync.search.request import Request as Search
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
@@ -29,6 +30,7 @@ from tests.support.pages import entry, page, path_of, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
 
 A = path_of("a")
+EVERYTHING = Search(limit=8_000)
 
 
 @pytest.fixture
@@ -52,6 +54,12 @@ def answering() -> Iterator[Callable[[Answer], Connection]]:
         yield connect
 
 
+def html(status: int, title: str, *headers: tuple[str, str]) -> Answer:
+    """What a proxy says in the server's place."""
+    body = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1><hr>nginx</body>\r\n</html>"
+    return Answer(status, [("Content-Type", "text/html"), *headers], body.encode())
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -66,6 +74,23 @@ def answering() -> Iterator[Callable[[Answer], Connection]]:
             refusal(400, "media_type_header_exception", "Invalid media-type value on headers [Content-Type, Accept]"),
             r"older than the client, .*\n.*pip install 'cachesync\[es8\]'",
         ),
+        (refusal(400, "index_closed_exception", "closed"), "the index .* is closed: open it, by POST .*/_open"),
+        (
+            refusal(400, "validation_exception", "this cluster currently has [3]/[1] maximum normal shards open"),
+            r"\nRaise cluster\.max_shards_per_node",
+        ),
+        *(
+            (
+                html(status, "Moved", ("Location", "https://es.example.org:9243/a/_search?b=c")),
+                r"redirects to https://es\.example\.org:9243: index\.url must be",
+            )
+            for status in (301, 302, 303, 307, 308)
+        ),
+        (html(302, "Found", ("Location", "/login")), "redirects to /login: index.url must be"),
+        (html(302, "Found"), "redirects to an unknown address"),
+        (html(413, "413 Request Entity Too Large"), r"http\.max_content_length .*client_max_body_size"),
+        (html(403, "403 Forbidden"), r"refuses a request \(403\): 403 Forbidden$"),
+        (html(503, "Maintenance"), r"stayed overloaded for 0\.2 s: Maintenance$"),
         (refusal(200)._replace(headers=[("Content-Type", "application/json")]), "no Elasticsearch: check index.url"),
         (refusal(200)._replace(body=b"<html>"), "cannot reach Elasticsearch"),
     ],
@@ -145,6 +170,281 @@ def test_the_pace_follows_the_server() -> None:
     assert (pace.in_flight, pace.bytes) == (MAX_IN_FLIGHT, START_BYTES)
     pace.answered(9, took=9)
     assert pace.bytes == START_BYTES // 2, "slow answers make smaller requests"
+
+
+def test_a_reason_that_stands_only_at_the_cause_is_told(answering: Callable[[Answer], Connection]) -> None:
+    told = (
+        b'{"error":{"root_cause":[],"type":"search_phase_execution_exception","reason":"",'
+        b'"caused_by":{"type":"too_many_buckets_exception","reason":"too many"}},"status":400}'
+    )
+    with pytest.raises(IndexUnavailableError, match=r"refuses a request \(400\): too many"):
+        answering(refusal(400)._replace(body=told)).call(lambda client: client.cluster.health())
+
+
+@pytest.mark.parametrize(
+    ("url", "node"),
+    [
+        ("https://es.example.org", "https://es.example.org:443"),
+        ("http://es.example.org", "http://es.example.org:80"),
+        ("https://es.example.org/path", "https://es.example.org:443/path"),
+        ("https://[::1]", "https://[::1]:443"),
+        ("https://[::1]:9200", "https://[::1]:9200"),
+        ("http://es:9200/path", "http://es:9200/path"),
+    ],
+)
+def test_a_url_without_a_port_has_that_of_its_protocol(url: str, node: str) -> None:
+    assert Server((url,)).nodes == (node,)
+    Connection(Server((url,)), patience=0).close()
+
+
+def test_where_nobody_answers_at_the_port_of_the_protocol_the_usual_one_is_named() -> None:
+    connection = Connection(Server(("http://127.0.0.2",)), patience=0.1)
+    with pytest.raises(IndexUnavailableError, match=r"without a port .*9200"):
+        connection.call(lambda client: client.cluster.health())
+
+
+# --- limits -------------------------------------------------------------------------------------------------------------
+
+
+def small(limit: int, refused: list[int]) -> Callable[[Request], Answer | None]:
+    """A proxy that takes requests of so many bytes at most."""
+
+    def refuse(request: Request) -> Answer | None:
+        if len(request.body) <= limit:
+            return None
+        refused.append(len(request.body))
+        return html(413, "413 Request Entity Too Large")
+
+    return refuse
+
+
+@pytest.mark.parametrize("limit", [6_000, 20_000, 100_000, 1_000_000])
+def test_requests_are_as_small_as_a_proxy_wants_them(index: ElasticIndex, tmp_path: Path, limit: int) -> None:
+    for number in range(90):
+        entries = (entry(f"{n}", variants=["+v" * 20]) for n in range(40))
+        put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
+    refused: list[int] = []
+    with Proxy(index.url, small(limit, refused)).running() as proxy:
+        through = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        assert sync(through, tmp_path).specs.added == 3600
+        assert len(refused) <= 24, "what was too large once isn't tried again and again"
+        refused.clear()
+        for number in range(90):
+            entries = (entry(f"{n}", variants=["+w" * 20]) for n in range(40))
+            put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
+        assert sync(through, tmp_path).specs.updated == 3600
+        assert not refused, "it is remembered for as long as the process runs"
+    assert index.reader(fresh=True).size() == (3600, 90)
+
+
+def test_what_is_too_large_by_itself_says_so(index: ElasticIndex, tmp_path: Path) -> None:
+    put(tmp_path, page(entry("1"), entry("2", variants=["+v" * 2500]), entry("3"), title="a"), "a")
+    put(tmp_path, page(entry("1"), title="b"), "b")
+    with Proxy(index.url, small(5_000, [])).running() as proxy:
+        report = sync(ElasticIndex(Server((proxy.url,)), index._name, Layout()), tmp_path)
+    (problem,) = report.problems
+    assert problem.page == A
+    assert "http.max_content_length" in problem.message
+    assert sorted(each.id for each in index.reader(fresh=True).documents()) == [
+        "develop/a/1",
+        "develop/a/3",
+        "develop/b/1",
+    ]
+
+
+def test_what_names_many_pages_or_folders_is_asked_in_parts(index: ElasticIndex) -> None:
+    paths = [path_of("p" * 90 + f"{number}") for number in range(400)]
+    fill(index, {path: page(entry("1"), title="a") for path in paths})
+    refused: list[int] = []
+    with Proxy(index.url, small(20_000, refused)).running() as proxy:
+        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader(fresh=True)
+        assert sorted(reader.remembered(paths)) == sorted(paths)
+        folders = [path.removesuffix("specs.md") for path in paths]
+        found = [record.page for record in reader.records([*folders, "_cache/", "_cache/develop/"])]
+        assert sorted(found) == sorted(paths), "each once"
+        found = [record.page for record in reader.records(folders[:300])]
+        assert sorted(found) == sorted(paths[:300])
+    assert not refused
+
+
+@pytest.mark.parametrize("window", [1, 7, 9_999])
+def test_the_window_of_hits_may_be_smaller(index: ElasticIndex, window: int) -> None:
+    pages = {path_of(f"p{number}"): page(entry("1"), entry("2"), title=f"p{number}") for number in range(5)}
+    fill(index, pages)
+    connection = Connection(index._server, 5)
+    settings = {"index.max_result_window": window}
+    both = [f"{index._name}-1", f"{index._name}-pages-1"]
+    connection.call(lambda client: client.indices.put_settings(index=both, settings=settings))
+    for request in (EVERYTHING, EVERYTHING._replace(limit=2), EVERYTHING._replace(limit=20_000)):
+        found = ElasticIndex(index._server, index._name, Layout()).reader().search(request)
+        assert (found.total, len(found.hits)) == (10, min(10, request.limit))
+        assert [hit["_id"] for hit in found.hits] == sorted(hit["_id"] for hit in found.hits)
+    reader = index.reader()
+    assert len(list(reader.documents())) == 10
+    assert sorted(record.page for record in reader.records()) == sorted(pages)
+
+
+# --- walks that the server forgets --------------------------------------------------------------------------------------
+
+
+def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], Answer | None]:
+    """Closes the point in time that a search is about, before the searches of some numbers."""
+    numbers = itertools.count()
+
+    def forget(request: Request) -> Answer | None:
+        if request.path.startswith("/_search") and when(next(numbers)):
+            pit = msgspec.json.encode({"id": msgspec.json.decode(request.body)["pit"]["id"]})
+            gone = proxy.send(request._replace(method="DELETE", path="/_pit", body=pit))
+            assert gone.status == 200
+        return None
+
+    return forget
+
+
+@pytest.mark.parametrize("times", [[0], [1], [2, 5], [1, 2, 3], [3, 4]])
+def test_a_walk_that_the_server_forgets_goes_on(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
+) -> None:
+    monkeypatch.setattr(generation, "_WALK_SIZE", 3)
+    pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
+    fill(index, pages)
+    with Proxy(index.url, lambda _request: None).running() as proxy:
+        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader()
+        monkeypatch.setattr(reader._connection, "limits", reader._connection.limits._replace(window=5))  # type: ignore[attr-defined]
+        ids = [f"develop/{name}/{n}" for name in "abcdef" for n in range(4)]
+        proxy.deed = forgetful(proxy, times.__contains__)
+        assert [each.id for each in reader.documents()] == ids
+        proxy.deed = forgetful(proxy, times.__contains__)
+        assert [hit["_id"] for hit in reader.search(EVERYTHING).hits] == ids
+        proxy.deed = forgetful(proxy, times.__contains__)
+        assert sorted(record.page for record in reader.records()) == sorted(pages)
+
+
+def test_a_server_that_keeps_nothing_is_no_damage(index: ElasticIndex) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+    with Proxy(index.url, lambda _request: None).running() as proxy:
+        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader()
+        proxy.deed = forgetful(proxy, lambda _number: True)
+        with pytest.raises(IndexUnavailableError, match="forgets at once") as caught:
+            list(reader.records())
+    assert not isinstance(caught.value, IndexUnusableError)
+
+
+def test_an_index_that_is_closed_is_named_and_no_fault_of_documents(index: ElasticIndex, tmp_path: Path) -> None:
+    put(tmp_path, page(entry("1"), title="a"), "a")
+    sync(index, tmp_path)
+    put(tmp_path, page(entry("2"), title="a"), "a")
+    connection = Connection(index._server, 5)
+    closed = rf"the index {index._name}-1 at http.* is closed: open it, by POST http.*{index._name}-1/_open"
+    with index.writer(1) as writer:
+        live = writer.live()
+        assert live
+        connection.call(lambda client: client.indices.close(index=f"{index._name}-1"))
+        for act in (
+            lambda: write(live, [change_for(A, page(entry("2"), title="a"), page(entry("1"), title="a"))]),
+            lambda: index.reader().search(EVERYTHING),
+            lambda: index.reader().get("develop/a/1"),
+            lambda: list(index.reader().documents()),
+        ):
+            with pytest.raises(IndexUnavailableError, match=closed) as caught:
+                act()
+            assert not isinstance(caught.value, IndexUnusableError)
+    connection.call(lambda client: client.indices.open(index=f"{index._name}-1"))
+    connection.call(lambda client: client.cluster.health(index=f"{index._name}-1", wait_for_status="yellow"))
+    sync(index, tmp_path)
+    assert [each.id for each in index.reader(fresh=True).documents()] == ["develop/a/2"]
+
+
+# --- room for a new generation ------------------------------------------------------------------------------------------
+
+
+def nodes(**rooms: tuple[str, int]) -> Callable[[Request], Answer | None]:
+    """Nodes with a role and so many free bytes each."""
+    described = {
+        name: {"name": name, "roles": ["ingest", role], "fs": {"total": {"available_in_bytes": room}}}
+        for name, (role, room) in rooms.items()
+    }
+    answer = refusal(200)._replace(body=msgspec.json.encode({"nodes": described}))
+    return lambda request: answer if request.path.startswith("/_nodes/") else None
+
+
+@pytest.mark.parametrize(
+    ("rooms", "fits"),
+    [
+        ({"a": ("data", 10**12)}, True),
+        ({"a": ("data_content", 10**12), "b": ("data_hot", 0)}, True),
+        ({"a": ("data", 100), "b": ("data", 10**12)}, True),
+        (dict.fromkeys("abcdefghij", ("data", 3000)), False),
+        ({"a": ("data", 1_000), "b": ("ingest", 10**12), "c": ("data_frozen", 10**12)}, False),
+    ],
+)
+def test_each_shard_of_a_new_generation_needs_one_node(
+    index: ElasticIndex, rooms: dict[str, tuple[str, int]], fits: bool
+) -> None:
+    fill(index, {A: page(*(entry(f"{n}") for n in range(20)), title="a")})
+    with Proxy(index.url, nodes(**rooms)).running() as proxy:
+        through = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        with through.writer(1) as writer:
+            if fits:
+                writer.build()
+                return
+            with pytest.raises(
+                IndexUnavailableError, match=r"no room .* in one place, and there are 0 MB on a"
+            ) as told:
+                writer.build()
+    assert ("on c" in str(told.value)) is (rooms["c"][0] == "data"), "nodes that can't have it aren't named"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rooms", "fits"),
+    [
+        ([], [], True),
+        ([1], [], False),
+        ([5, 5], [5, 5], True),
+        ([5, 5], [9], False),
+        ([6, 3, 3], [6, 6], True),
+        ([6], [5, 5], False),
+    ],
+)
+def test_shards_are_placed_as_a_whole(sizes: list[float], rooms: list[float], fits: bool) -> None:
+    assert cluster._fits(sizes, rooms) is fits
+
+
+# --- templates ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("lifecycle.name", "delete-after-30-days"),
+        ("mode", "time_series"),
+        ("sort.field", ["package"]),
+        ("analysis.analyzer.default.type", "simple"),
+        ("auto_expand_replicas", "0-all"),
+        ("routing_partition_size", "2"),
+        ("number_of_shards", "2"),
+        ("hidden", "false"),
+        ("something_of_tomorrow", "true"),
+    ],
+)
+def test_settings_that_nobody_asked_for_are_named(setting: str, value: str) -> None:
+    """Some of them the tests' server doesn't know."""
+    wanted = {"mappings": {"properties": {}}, "settings": {"number_of_shards": 1, "hidden": True}, "aliases": {}}
+    settings: dict[str, Any] = {"number_of_shards": "1", "hidden": "true", "uuid": "x", "codec": "best_compression"}
+    made: dict[str, Any] = {"mappings": {}, "settings": {"index": settings}, "aliases": {}}
+    assert foreign.difference(wanted, made) is None
+    *path, last = setting.split(".")
+    for name in path:
+        settings = settings.setdefault(name, {})
+    settings[last] = value
+    assert f"{setting} is {value}" in str(foreign.difference(wanted, made))
+
+
+@pytest.mark.parametrize("alias", [{"filter": {"match_all": {}}}, {"routing": "1"}, {"is_hidden": False}])
+def test_an_alias_that_is_not_as_it_was_asked_for_is_named(alias: dict[str, Any]) -> None:
+    wanted = {"mappings": {"properties": {}}, "settings": {}, "aliases": {"ours": {"is_hidden": True}}}
+    made = {"mappings": {}, "settings": {"index": {}}, "aliases": {"ours": alias}}
+    assert "its alias ours is" in str(foreign.difference(wanted, made))
 
 
 # --- documents that a server won't take ---------------------------------------------------------------------------------

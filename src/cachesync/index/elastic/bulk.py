@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -12,7 +13,8 @@ from elasticsearch import ApiError, TransportError
 from cachesync.context import StoppedError, current, delays
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, Refusal
-from cachesync.index.elastic.connection import BUSY, Connection, failure, failure_of, reason_of
+from cachesync.index.elastic.connection import BUSY, CLOSED, Connection, closed, failure, failure_of, reason_of
+from cachesync.index.elastic.limits import is_too_large, too_large
 from cachesync.index.elastic.pace import Pace
 from cachesync.index.vitals import Tries
 
@@ -110,7 +112,7 @@ class Bulk:
             StoppedError: nobody wants them sent any more.
         """
         sent = Sent()
-        limit = self.pace.bytes * _SLACK
+        limit = min(self.pace.bytes * _SLACK, self._connection.limits.body)
         for part in [operations] if weight <= limit else _parts(operations, limit):
             sent += self._part(alias, part)
         return sent
@@ -161,18 +163,28 @@ class Bulk:
         if len(items) != len(operations) + len(guard):
             reason = f"an answer to {len(items):,} of {len(operations) + len(guard):,} operations"
             return _Outcome(again=operations, kind="other", reason=reason)
-        return _sorted(operations, items[len(guard) :])
+        return _sorted(operations, items[len(guard) :], self._connection.server.url)
 
     def _refused(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
         """Halve a request that is refused as a whole, until the one operation is found that the server won't take."""
-        if not isinstance(error, ApiError) or error.meta.status not in _ONE_OF_THEM:
+        if is_too_large(error):
+            tries.answered()
+            return self._smaller(alias, operations)
+        if not isinstance(error, ApiError) or error.meta.status != HTTPStatus.BAD_REQUEST:
             raise self._connection.given_up(tries, error) from error
         tries.answered()
         if len(operations) == 1:
             return Sent((Refusal(_id(operations[0]), reason_of(error)),))
-        self.pace.overloaded()
         half = len(operations) // 2
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
+
+    def _smaller(self, alias: str, operations: Sequence[bytes]) -> Sent:
+        """Send what was too large for one request in smaller ones, as all requests are from now on."""
+        size = sum(map(len, operations))
+        if len(operations) == 1:
+            return Sent((Refusal(_id(operations[0]), too_large(f" of {size:,} bytes")),))
+        self._connection.limits = self._connection.limits.after_too_large(size)
+        return self.send(alias, operations, size)
 
     def _wait(self, tries: Tries, seconds: float, outcome: _Outcome, deadline: float) -> None:
         self.pace.overloaded()
@@ -186,8 +198,6 @@ class Bulk:
         self._context.wait(seconds)
 
 
-_ONE_OF_THEM: Final = frozenset({400, 413})
-"""How a request is refused as a whole for something that is wrong with some of it."""
 
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
@@ -204,12 +214,12 @@ def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     return parts
 
 
-def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Outcome:
+def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: str = "") -> _Outcome:
     """Tell what the answer to each operation means.
 
     Raises:
         IndexUnusableError: the index is gone.
-        IndexUnavailableError: we have no right to do this.
+        IndexUnavailableError: we have no right to do this, or the index is closed.
     """
     refused = []
     again = []
@@ -223,6 +233,8 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]]) -> _Ou
         kind = result.get("error", {}).get("type", "")
         if status == 404 and kind:
             raise IndexUnusableError(f"an index was deleted while it was written: {_reason(result)}")
+        if kind == CLOSED:
+            raise closed(result["error"], url)
         if kind == "security_exception":
             raise RightMissingError(f"Elasticsearch refuses to let us write: {_reason(result)}")
         if status == 409:

@@ -8,13 +8,14 @@ the first step falls away: if it isn't finished, it is removed as a whole.
 
 import contextvars
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cache, partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from elasticsearch import BadRequestError
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
 
 from cachesync.context import Context, current, running
 from cachesync.documents import document_id, key_of
@@ -22,20 +23,34 @@ from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageErr
 from cachesync.index.base import PageChange, Refusal, Remembered, Stored, Written
 from cachesync.index.elastic import bulk, mapping, searching
 from cachesync.index.elastic.bulk import Bulk
-from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.connection import Connection, unreadable
 from cachesync.index.elastic.lease import Lease
+from cachesync.index.elastic.limits import EXPENSIVE, LimitError, Limits
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
 from cachesync.ledger import Digests, PageRecord, without
 from cachesync.search.query import All, Or, Prefix, Query, Term
-from cachesync.search.request import Answer, FacetCount, Hit, Request
+from cachesync.search.request import TIEBREAK, Answer, FacetCount, Hit, Request
 
 _WALK_SIZE: Final = 5_000
 _COUNT_SIZE: Final = 20_000
-_KEEP_ALIVE: Final = "2m"
-"""How long the server keeps a state of the index for who is walking it, from one request to the next."""
+_ENUM_SIZE: Final = 10_000
 
-_MAX_WINDOW: Final = 10_000
-"""How many hits Elasticsearch gives at once (``index.max_result_window``)."""
+_MAX_VALUES: Final = 65_536
+"""How many values are named in place of their common beginning, to a server that runs no queries for that."""
+
+_NAMES_BYTES: Final = 10_000
+"""How many bytes of names go into one request that isn't a bulk: proxies that let less than twice that through are
+not known."""
+
+_ENUM_TIMEOUT: Final = "20s"
+
+
+Body = Callable[[Limits], dict[str, Any]]
+"""Makes the body of a search that keeps within limits."""
+
+
+Send = Callable[[Elasticsearch], Any]
+"""Sends a request by a client."""
 
 
 class Names(NamedTuple):
@@ -152,29 +167,43 @@ class ElasticGeneration:
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger."""
-        chosen: Query = Or(tuple(Prefix("page", folder) for folder in below)) if below else All()
-        body = {"_source": {"excludes": [mapping.DIGESTS]}, "query": searching.query(chosen)}
-        for hit in self._walk(self.names.pages, body, [{"_shard_doc": "asc"}]):
-            yield mapping.record(hit["_source"])
+        if not below:
+            yield from self._records(All())
+        for folders in _parts(_outermost(below)):
+            yield from self._records(Or(tuple(Prefix("page", folder) for folder in folders)))
+
+    def _records(self, chosen: Query) -> Iterator[PageRecord]:
+        starting = cache(partial(self._starting, self.names.pages, None))
+
+        def body(limits: Limits) -> dict[str, Any]:
+            query = searching.query(chosen, _by_values(limits, starting))
+            return {"_source": {"excludes": [mapping.DIGESTS]}, "query": query}
+
+        seen: set[str] = set()
+        for hit in self._walk(self.names.pages, body, []):
+            if hit["_id"] not in seen:
+                seen.add(hit["_id"])
+                yield mapping.record(hit["_source"])
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
         """Look pages up in the ledger, in its last state."""
-        if not pages:
-            return {}
-        answer = self._connection.call(lambda client: client.mget(index=self.names.pages, ids=list(pages)))
-        for each in answer["docs"]:
+        found = [each for part in _parts(pages) for each in self._got(self.names.pages, part)]
+        return {each["_id"]: mapping.remembered(each["_source"]) for each in found if each["found"]}
+
+    def _got(self, index: str, ids: list[str]) -> list[dict[str, Any]]:
+        """Return documents by their ids, in their last state."""
+        found: list[dict[str, Any]] = self._connection.call(lambda client: client.mget(index=index, ids=ids))["docs"]
+        for each in found:
             if "error" in each:
-                raise IndexUnusableError(f"cannot read {self.names.pages}: {each['error'].get('reason', '')}")
-        return {each["_id"]: mapping.remembered(each["_source"]) for each in answer["docs"] if each["found"]}
+                raise unreadable(index, each["error"], self._connection.server.url)
+        return found
 
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
         counts: dict[str, int] = {}
-        sources = [{"page": {"terms": {"field": "page", "missing_bucket": True}}}]
         after: dict[str, Any] = {}
         while True:
-            pages = {"composite": {"size": _COUNT_SIZE, "sources": sources, **after}}
-            found = self._search(self.names.specs, {"size": 0, "aggs": {"pages": pages}})["aggregations"]["pages"]
+            found = self._search(self.names.specs, partial(_count, after))["aggregations"]["pages"]
             counts |= {each["key"]["page"]: each["doc_count"] for each in found["buckets"]}
             if None in counts:
                 raise self._of_no_page()
@@ -185,8 +214,8 @@ class ElasticGeneration:
     def documents(self, page: str | None = None) -> Iterator[Stored]:
         """Walk the documents of a page, or all of them."""
         chosen: Query = All() if page is None else Term("page", page)
-        sort = [{"page": "asc"}, {"_shard_doc": "asc"}]
-        for hit in self._walk(self.names.specs, {"query": searching.query(chosen)}, sort):
+        body = {"query": searching.query(chosen)}
+        for hit in self._walk(self.names.specs, lambda _limits: body, searching.ordered(TIEBREAK)):
             of = hit["sort"][0]
             if of is None:
                 raise self._of_no_page()
@@ -194,9 +223,14 @@ class ElasticGeneration:
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
-        body = searching.body(request)
-        within = request.limit <= _MAX_WINDOW
-        found = self._search(self.names.specs, {**body, "size": request.limit if within else 0})
+        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+
+        def body(limits: Limits) -> dict[str, Any]:
+            size = request.limit if request.limit <= limits.window else 0
+            return {**searching.body(request, _by_values(limits, starting)), "size": size}
+
+        found = self._search(self.names.specs, body)
+        within = request.limit <= self._connection.limits.window
         hits = found["hits"]["hits"] if within else islice(self._all_hits(body), request.limit)
         facets = found.get("aggregations", {})
         counts = {facet.field: facets[facet.field]["values"] for facet in request.facets}
@@ -212,14 +246,13 @@ class ElasticGeneration:
 
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
-        answer = self._connection.call(lambda client: client.mget(index=self.names.specs, ids=[id]))
-        found = answer["docs"][0]
-        return _hit(found) if found.get("found") else None
+        (found,) = self._got(self.names.specs, [id])
+        return _hit(found) if found["found"] else None
 
     def size(self) -> tuple[int, int]:
         """Count spec documents and pages."""
         specs, pages = (
-            self._search(index, {"size": 0, "track_total_hits": True})["hits"]["total"]["value"]
+            self._search(index, lambda _limits: {"size": 0, "track_total_hits": True})["hits"]["total"]["value"]
             for index in (self.names.specs, self.names.pages)
         )
         return specs, pages
@@ -229,37 +262,111 @@ class ElasticGeneration:
             f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
         )
 
-    def _all_hits(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        wanted = {name: value for name, value in body.items() if name not in ("aggs", "sort", "track_total_hits")}
-        return self._walk(self.names.specs, wanted, body["sort"])
+    def _all_hits(self, body: Body) -> Iterator[dict[str, Any]]:
+        def wanted(limits: Limits) -> dict[str, Any]:
+            return {name: value for name, value in body(limits).items() if name not in ("aggs", "track_total_hits")}
 
-    def _walk(self, index: str, body: dict[str, Any], sort: list[Any]) -> Iterator[dict[str, Any]]:
-        """Yield all hits, as they are now, however many they are."""
-        opened = self._connection.call(lambda client: client.open_point_in_time(index=index, keep_alive=_KEEP_ALIVE))
-        pit = {"id": opened["id"], "keep_alive": _KEEP_ALIVE}
-        after: dict[str, Any] = {}
-        while True:
-            found = self._search(None, {**body, **after, "pit": pit, "sort": sort, "size": _WALK_SIZE})
-            pit["id"] = found["pit_id"]
+        return self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"])
+
+    def _walk(self, index: str, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield all hits, as they are now, however many they are.
+
+        The server may forget the state of the index that is walked, since a node was restarted or whoever takes the
+        hits is slow. Then the walk goes on in the state of then: in ``sort`` each hit has a place of its own. Without
+        one the hits come in the server's own order, which costs least, and the walk begins anew: hits come twice.
+        """
+        pit = self._opened(index)
+        last: list[Any] = []
+        forgotten = 0
+        while forgotten < _MAX_FORGOTTEN:
+            try:
+                found = self._search(None, partial(_step, body, pit, sort, last))
+            except NotFoundError as error:
+                if not _is_forgotten(error):
+                    raise self._connection.explained(error) from error
+                forgotten += 1
+                pit, last = self._opened(index), last[: len(sort)]  # behind them is a key that only that state had
+                continue
+            forgotten = 0
+            pit = found["pit_id"]
             hits = found["hits"]["hits"]
             yield from hits
-            if len(hits) < _WALK_SIZE:
-                break
-            after = {"search_after": hits[-1]["sort"]}
-        # Who doesn't walk to the end leaves it to the server to forget about it.
-        self._connection.attempt(lambda client: client.close_point_in_time(id=pit["id"]))
+            if len(hits) < min(_WALK_SIZE, self._connection.limits.window):
+                self._close(pit)
+                return
+            last = hits[-1]["sort"]
+        raise IndexUnavailableError(f"{index} can't be walked: the server forgets at once where it was")
 
-    def _search(self, index: str | None, body: dict[str, Any]) -> dict[str, Any]:
+    def _close(self, pit: str) -> None:
+        """Let the server forget a state of the index. Who doesn't walk to the end leaves that to the server."""
+        self._connection.attempt(lambda client: client.close_point_in_time(id=pit))
+
+    def _opened(self, index: str) -> str:
+        """Keep the state of an index that is now, and return its id."""
+
+        def opening(limits: Limits) -> Send:
+            return lambda client: client.open_point_in_time(index=index, keep_alive=limits.keep_alive)
+
+        return str(self._asked(opening)["id"])
+
+    def _search(self, index: str | None, body: Body) -> dict[str, Any]:
+        def search(limits: Limits) -> Send:
+            asked = _as_arguments(body(limits))
+            return lambda client: client.search(index=index, allow_partial_search_results=False, **asked)
+
         try:
-            found: dict[str, Any] = self._connection.call(
-                lambda client: client.search(index=index, allow_partial_search_results=False, **_as_arguments(body)),
-                (BadRequestError,),
-            )
+            found: dict[str, Any] = self._asked(search, (BadRequestError, *([] if index else [NotFoundError])))
         except BadRequestError as error:
             if re.search("too_many_(nested_)?clauses", str(error.body)):
                 raise UsageError("too many words begin with what was typed: type more of it") from None
+            if "search.max_buckets" in str(error.body):
+                raise UsageError(
+                    f"the facets have more values than {self._connection.server.url} counts in one search "
+                    f"(search.max_buckets is {self._connection.limits.buckets:,}): ask for fewer, as in --facet os:10"
+                ) from None
             raise self._connection.explained(error) from error
         return found
+
+    def _asked(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
+        """Send a request, and one that asks for less where the server refuses so much."""
+        while True:
+            limits = self._connection.limits
+            try:
+                answer: dict[str, Any] = self._connection.call(partial(_sent, request(limits), limits), expected)
+            except LimitError as error:
+                self._connection.limits = error.limits
+            else:
+                return answer
+
+    def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
+        """Return the values of a field that start like this.
+
+        Raises:
+            UsageError: they are more than ``at_most``.
+        """
+        values: list[str] = []
+        while at_most is None or len(values) <= at_most:
+            more = self._listed(index, field, start, values[-1] if values else None)
+            values += more
+            if len(more) < _ENUM_SIZE:
+                return values
+        self._connection.limits = self._connection.limits._replace(prefixes=True)  # which may have changed by next time
+        raise UsageError(
+            f"too many values of {field} begin with {start!r:.80}: type more of it, "
+            f"or set {EXPENSIVE} to true at {self._connection.server.url}"
+        )
+
+    def _listed(self, index: str, field: str, start: str, after: str | None) -> list[str]:
+        """Return the next values of a field that start like this, in their order."""
+        found = self._connection.call(
+            lambda client: client.terms_enum(
+                index=index, field=field, string=start, size=_ENUM_SIZE, timeout=_ENUM_TIMEOUT, search_after=after
+            )
+        )
+        if not found["complete"]:
+            raise IndexUnavailableError(f"{index} could not list the values of {field} within {_ENUM_TIMEOUT}")
+        values: list[str] = found["terms"]
+        return values
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -361,6 +468,73 @@ def _done(change: PageChange, version: int, refused: Mapping[str, Refusal]) -> t
         reasons = {key_of(change.page, each.id): each.reason for each in ours}
         record, digests = without(record, digests, reasons, replaced)
     return bulk.put(change.page, version, mapping.record_source(record, digests)), Written(change.page, ours)
+
+
+_MAX_FORGOTTEN: Final = 5
+"""How often in a row a server may have forgotten what it was just asked to keep."""
+
+
+def _is_forgotten(error: ApiError) -> bool:
+    return "search_context_missing_exception" in str(error.body)
+
+
+def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
+    """Send a request that keeps within limits.
+
+    Raises:
+        LimitError: the server allows less.
+    """
+    try:
+        return send(client)
+    except ApiError as error:
+        if less := limits.after(error):
+            raise LimitError(less) from None
+        raise
+
+
+def _by_values(limits: Limits, starting: Callable[[str, str], list[str]]) -> searching.ByValues | None:
+    return None if limits.prefixes else searching.ByValues(starting, limits.terms)
+
+
+def _count(after: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Count the documents of each page, of some pages after another."""
+    sources = [{"page": {"terms": {"field": "page", "missing_bucket": True}}}]
+    size = min(_COUNT_SIZE, limits.buckets)
+    return {"size": 0, "aggs": {"pages": {"composite": {"size": size, "sources": sources, **after}}}}
+
+
+def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], limits: Limits) -> dict[str, Any]:
+    """Ask for the hits of a walk behind the last one, of which this is the place."""
+    return {
+        **body(limits),
+        "sort": sort or [{"_shard_doc": "asc"}],
+        **({"search_after": last} if last else {}),
+        "pit": {"id": pit, "keep_alive": limits.keep_alive},
+        "size": min(_WALK_SIZE, limits.window),
+    }
+
+
+def _outermost(folders: Sequence[str]) -> list[str]:
+    """Leave out folders that are below others of them."""
+    outermost: list[str] = []
+    for folder in sorted(folders):
+        if not outermost or not folder.startswith(outermost[-1]):
+            outermost.append(folder)
+    return outermost
+
+
+def _parts(names: Sequence[str]) -> Iterator[list[str]]:
+    """Cut names into as many as go into one request."""
+    part: list[str] = []
+    size = 0
+    for name in names:
+        size += len(name.encode())
+        if part and size > _NAMES_BYTES:
+            yield part
+            part, size = [], len(name.encode())
+        part.append(name)
+    if part:
+        yield part
 
 
 def _facet_value(bucket: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The search tree and the request's order, in Elasticsearch's terms."""
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
 from cachesync.search.request import TIEBREAK, Facet, Request, SortKey
@@ -9,7 +10,16 @@ MAX_EXPANSIONS: Final = 100_000
 """How many words may begin with what was typed. The server's own bound on clauses comes first."""
 
 
-def query(tree: Query) -> dict[str, Any]:
+class ByValues(NamedTuple):
+    """How to ask a server that runs no queries for the beginning of a value: by all values that begin so."""
+
+    starting: Callable[[str, str], Sequence[str]]
+    """Returns the values of a field that start like a text."""
+    terms: int
+    """How many values one query may name."""
+
+
+def query(tree: Query, by_values: ByValues | None = None) -> dict[str, Any]:
     """Turn the tree into Elasticsearch's. Nothing in it is scored."""
     match tree:
         case All():
@@ -17,38 +27,51 @@ def query(tree: Query) -> dict[str, Any]:
         case Term(field, value):
             return {"term": {field: value}}
         case Prefix(field, start):
-            return {"prefix": {field: start}}
+            return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
         case Words():
-            return _words(tree)
+            return _words(tree, by_values)
         case Exists(field):
             return {"exists": {"field": field}}
         case Not(part):
-            return {"bool": {"must_not": [query(part)]}}
+            return {"bool": {"must_not": [query(part, by_values)]}}
         case And(parts):
-            return {"bool": {"filter": [query(part) for part in parts]}} if parts else {"match_all": {}}
+            return {"bool": {"filter": [query(part, by_values) for part in parts]}} if parts else {"match_all": {}}
         case Or(parts):
-            alternatives = {"should": [query(part) for part in parts], "minimum_should_match": 1}
+            alternatives = {"should": [query(part, by_values) for part in parts], "minimum_should_match": 1}
             return {"bool": alternatives} if parts else {"match_none": {}}
 
 
-def _words(tree: Words) -> dict[str, Any]:
-    """The server splits the words again by its own rules, which are the same for ASCII and finer for other scripts."""
+def _prefix(tree: Prefix) -> dict[str, Any]:
+    return {"prefix": {tree.field: tree.start}}
+
+
+def _terms(field: str, values: Sequence[str], at_most: int) -> dict[str, Any]:
+    parts = [values[start : start + at_most] for start in range(0, len(values), at_most)]
+    return {"bool": {"should": [{"terms": {field: part}} for part in parts]}} if parts else {"match_none": {}}
+
+
+def _words(tree: Words, by_values: ByValues | None) -> dict[str, Any]:
+    """The server splits the words again by its own rules, which are the same for ASCII and finer for other scripts.
+
+    A phrase whose last word is begun isn't among the queries that a server may refuse to run, also if that is its only
+    word; but it has one clause for each word that begins so, of which a server allows fewer.
+    """
     *others, last = tree.words
-    if not others and last.isascii():
-        return {"prefix": {tree.field: last}} if tree.begun else {"term": {tree.field: last}}
+    if not others and last.isascii() and not (tree.begun and by_values):
+        return _prefix(Prefix(tree.field, last)) if tree.begun else {"term": {tree.field: last}}
     text = " ".join(tree.words)
     if tree.begun:
         return {"match_phrase_prefix": {tree.field: {"query": text, "max_expansions": MAX_EXPANSIONS}}}
     return {"match_phrase": {tree.field: text}}
 
 
-def body(request: Request) -> dict[str, Any]:
+def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
     """Return the search without its size.
 
     Facets count what the query and the filters of other fields match, so filters come after the aggregations.
     """
     found: dict[str, Any] = {
-        "query": _ranked(request),
+        "query": _ranked(request, by_values),
         "post_filter": query(And(tuple(each.query() for each in request.filters))),
         "sort": _order(request),
         "track_total_hits": True,
@@ -59,13 +82,13 @@ def body(request: Request) -> dict[str, Any]:
     return found
 
 
-def _ranked(request: Request) -> dict[str, Any]:
+def _ranked(request: Request, by_values: ByValues | None) -> dict[str, Any]:
     """Score a document by the first rank that it matches: the best one counts, and the first is the highest."""
     ranks = [
-        {"constant_score": {"filter": query(rank), "boost": float(len(request.ranks) - place)}}
+        {"constant_score": {"filter": query(rank, by_values), "boost": float(len(request.ranks) - place)}}
         for place, rank in enumerate(request.ranks)
     ]
-    matching = [query(request.query)]
+    matching = [query(request.query, by_values)]
     if not ranks:
         return {"bool": {"filter": matching}}
     return {"bool": {"filter": matching, "should": [{"dis_max": {"queries": ranks}}], "minimum_should_match": 0}}
@@ -73,7 +96,12 @@ def _ranked(request: Request) -> dict[str, Any]:
 
 def _order(request: Request) -> list[dict[str, Any]]:
     keys: list[dict[str, Any]] = [{"_score": {"order": "desc"}}] if request.ranks else []
-    return keys + [_key(key) for key in (*request.order, *TIEBREAK)]
+    return keys + ordered((*request.order, *TIEBREAK))
+
+
+def ordered(keys: Sequence[SortKey]) -> list[dict[str, Any]]:
+    """Return how to sort by fields."""
+    return [_key(key) for key in keys]
 
 
 def _key(key: SortKey) -> dict[str, Any]:
