@@ -198,8 +198,6 @@ class Bulk:
         self._context.wait(seconds)
 
 
-
-
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     """Cut operations into requests of about ``limit`` bytes."""
     parts: list[Sequence[bytes]] = []

@@ -191,10 +191,8 @@ class _ElasticWriter:
     def _hide(self, indices: list[str]) -> None:
         """Hide indices that versions before this one have left visible. What fails is tried again by the next look."""
         if indices:
-            with contextlib.suppress(IndexUnavailableError):
-                self._connection.call(
-                    lambda client: client.indices.put_settings(index=indices, settings=HIDDEN), patience=_TIDY_PATIENCE
-                )
+            with contextlib.suppress(IndexUnavailableError), within(_TIDY_PATIENCE):
+                self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=HIDDEN))
 
     def intact(self) -> bool:
         """Ask whether both public aliases, and they alone, point to the live generation."""
