@@ -235,9 +235,17 @@ DEFECTS: Final = (
         "a page that is back is deleted all the same",
         2,
         "sync/apply.py",
-        "            if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):",
+        "            if todo.page in self._back:",
         "            if False:",
         ("unit/test_apply.py::test_a_page_that_is_back_is_not_deleted",),
+    ),
+    Defect(
+        "a page is there wherever a file answers to its path, through a link too",
+        1,
+        "sync/apply.py",
+        "        return {page for page in pages if page in now.entries or not now.covers(page)}",
+        "        return {page for page in pages if (self._source.root / page).exists() or not now.covers(page)}",
+        ("unit/test_apply.py::test_a_page_below_a_folder_that_became_a_link_is_gone",),
     ),
     # --- 3: what could not be read is not deleted ---------------------------------------------------------------------
     Defect(

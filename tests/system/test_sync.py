@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,67 @@ def test_renaming_and_rewriting_are_no_loss(sandbox: Sandbox) -> None:
     report = sandbox.json("sync")
     assert report["lost"] == 0
     assert sandbox.documents() == sandbox.rendered()
+
+
+def links(root: Path, folder: Path, elsewhere: Path) -> dict[str, Callable[[], object]]:
+    """Ways to put a link in the place of a folder that was moved away."""
+
+    def chain() -> None:
+        (elsewhere.parent / "link").symlink_to(elsewhere)
+        folder.symlink_to(elsewhere.parent / "link")
+
+    def inside() -> None:
+        elsewhere.rename(root / "moved")
+        folder.symlink_to(root / "moved")
+
+    return {
+        "absolute": lambda: folder.symlink_to(elsewhere),
+        "relative": lambda: folder.symlink_to(os.path.relpath(elsewhere, folder.parent)),
+        "chain": chain,
+        "inside the root": inside,
+        "loop": lambda: folder.symlink_to(folder.name),
+        "nowhere": lambda: folder.symlink_to("nowhere"),
+    }
+
+
+@pytest.mark.parametrize("how", links(Path(), Path(), Path()))
+def test_a_folder_that_becomes_a_link_is_gone_and_one_that_takes_its_place_is_back(embedded: Sandbox, how: str) -> None:
+    for tag in ("a", "b", "c"):
+        put(embedded.root, small_page(entry("1"), tag=tag), tag=tag)
+    embedded.run("sync")
+    folder, elsewhere = embedded.root / "_cache/a", embedded.folder / "elsewhere"
+    folder.rename(elsewhere)
+    links(embedded.root, folder, elsewhere)[how]()
+    assert embedded.json("sync")["pages"]["deleted"] == 1
+    assert list(embedded.documents()) == ["b/zlib/1", "c/zlib/1"]
+    assert embedded.json("status")["in_sync"]
+    embedded.run("verify")
+    folder.unlink()
+    put(embedded.root, small_page(entry("1"), tag="a"), tag="a")
+    assert embedded.json("sync")["pages"]["added"] == 1
+
+
+def test_a_cache_that_becomes_a_link_needs_consent(sandbox: Sandbox) -> None:
+    put(sandbox.root, small_page(entry("1")))
+    sandbox.run("sync")
+    (sandbox.root / "_cache").rename(sandbox.folder / "elsewhere")
+    (sandbox.root / "_cache").symlink_to(sandbox.folder / "elsewhere")
+    sandbox.run("sync", "--dry-run", expect=4)
+    sandbox.run("sync", expect=4)
+    assert list(sandbox.documents()) == ["develop/zlib/1"]
+    sandbox.run("sync", "--allow-mass-delete")
+    assert sandbox.documents() == {}
+
+
+def test_a_repair_removes_what_is_below_a_link(sandbox: Sandbox) -> None:
+    for tag in ("a", "b", "c"):
+        put(sandbox.root, small_page(entry("1"), tag=tag), tag=tag)
+    sandbox.run("sync")
+    (sandbox.root / "_cache/a").rename(sandbox.folder / "elsewhere")
+    (sandbox.root / "_cache/a").symlink_to(sandbox.folder / "elsewhere")
+    assert "\nrepaired\n" in sandbox.run("verify", "--repair", expect=1).stdout
+    sandbox.run("verify")
+    assert list(sandbox.documents()) == ["b/zlib/1", "c/zlib/1"]
 
 
 def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:

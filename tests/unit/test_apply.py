@@ -1,5 +1,6 @@
 """What changes between the moment when the guard judges and the moment when it is done."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cachesync.sync.passes import partial_pass
 from cachesync.sync.plan import plan
 from cachesync.sync.report import Report, SpecCounts
 from cachesync.sync.scan import Source, root_of, scan
+from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -79,6 +81,51 @@ def test_a_page_that_is_back_is_not_deleted(source: Source, index: EmbeddedIndex
     (source.root / path_of("a")).unlink()
     report = sync(source, index, MeddlingGuard(lambda: put(source.root, specs(range(10)), "a")))
     assert (report.specs.deleted, report.held, held(index)) == (0, {}, 40)
+
+
+def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, index: EmbeddedIndex) -> None:
+    """Else a page that comes and goes would trip the guard in the end, though nothing was ever lost."""
+    (source.root / path_of("a")).unlink()
+    put(source.root, specs(range(9)), "b")
+    put(source.root, specs(range(9)), "c")
+
+    def back() -> None:
+        put(source.root, specs(range(10)), "a")
+        put(source.root, specs(range(8)), "b")
+
+    guard = MeddlingGuard(back)
+    with index.writer(1) as writer:
+        report = turn.one_turn(source, writer, guard, lambda _done, _total: None)
+    assert (report.specs.deleted, report.again) == (1, True)
+    assert report.lost == 1
+
+
+@pytest.mark.parametrize("level", ["develop", "develop/a"])
+def test_a_page_below_a_folder_that_became_a_link_is_gone(source: Source, index: EmbeddedIndex, level: str) -> None:
+    put(source.root, specs(range(10)), "other", "other")
+    sync(source, index, Guard(0.5))
+    folder = source.root / "_cache" / level
+    folder.rename(source.root.parent / "elsewhere")
+    folder.symlink_to(source.root.parent / "elsewhere")
+    report = sync(source, index, Guard(1))
+    assert (report.problems, report.again) == ([], False)
+    assert held(index) == (10 if level == "develop" else 40)
+    assert sync(source, index, Guard(0.5)).pages.deleted == 0
+
+
+@pytest.mark.parametrize(("old", "new"), [("zlib", "ZLib"), ("caf\u00e9", "cafe\u0301")])
+def test_a_rename_that_a_file_system_folds_is_followed(
+    source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    put(source.root, specs(range(10)), old)
+    sync(source, index, Guard(0.5))
+    folder = source.root / "_cache/develop"
+    os.rename(folder / old, folder / new)
+    with folding(monkeypatch, folder, old, new):
+        report = sync(source, index, Guard(0.5))
+    assert (report.pages.added, report.pages.deleted, report.lost, report.problems) == (1, 1, 0, [])
+    assert held(index) == 50
+    assert path_of(old) not in index.reader().counts()
 
 
 def test_a_page_that_no_pattern_matches_any_more_is_deleted(source: Source, index: EmbeddedIndex) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cachesync.errors import RefusedError, UsageError
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Scan, Source, root_of, scan, scan_at
+from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -238,18 +239,29 @@ def test_a_page_that_is_a_folder_now_is_both(tmp_path: Path) -> None:
 
 def test_a_path_that_cannot_be_looked_at_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
-    real = os.lstat
+    real = os.scandir
 
-    def failing(path: str) -> os.stat_result:
-        if str(path).endswith("_cache/a"):
+    def failing(path: str) -> object:
+        if path.endswith("_cache/a/"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(os, "lstat", failing)
+    monkeypatch.setattr(os, "scandir", failing)
     for path in ("_cache/a/", path_of("zlib", "a")):
         found = at(tmp_path, path)
         assert not found.covers(path_of("zlib", "a"))
         assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be looked at"]
+
+
+@pytest.mark.parametrize(("listed", "answers"), [("zlib", "ZLIB"), ("cafe\u0301", "caf\u00e9")])
+def test_only_names_that_are_listed_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str, answers: str
+) -> None:
+    put(tmp_path, page(entry()), listed)
+    with folding(monkeypatch, tmp_path / "_cache/develop", answers, listed):
+        assert os.lstat(tmp_path / path_of(answers))
+        assert at(tmp_path, path_of(answers), f"_cache/develop/{answers}/") == Scan({}, {}, [])
+        assert list(at(tmp_path, path_of(listed), path_of(answers)).entries) == [path_of(listed)]
 
 
 def test_paths_below_another_root_are_not_looked_at(tmp_path: Path) -> None:

@@ -683,3 +683,15 @@ def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monke
     assert failure
     assert failure.kind == "internal"
     assert bench.response(second.id).generation == "specs-1"
+
+
+def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(bench: Bench) -> None:
+    for tag in ("t0", "t1"):
+        folder = bench.root / "_cache" / tag
+        folder.rename(bench.root.parent / tag)
+        folder.symlink_to(bench.root.parent / tag)
+        bench.changed(f"_cache/{tag}/")
+        assert (bench.state.held, len(bench.dirty), bench.troubles()) == ({}, 0, (None, None))
+    (bench.root / path_of("p0", "t2")).unlink()
+    bench.changed(path_of("p0", "t2"))
+    assert bench.size() == (ALL // 2 - SPECS, TAGS * PACKAGES // 2 - 1)

@@ -1,6 +1,5 @@
 """Carry out a plan: read each page, turn it into documents, and say what changes."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
 from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
 from cachesync.sync.report import Report
-from cachesync.sync.scan import Scan, Source
+from cachesync.sync.scan import Scan, Source, root_of, scan_at
 
 _log = get_logger()
 
@@ -82,6 +81,7 @@ class Apply:
         self._remembered: dict[str, Remembered] = {}
         self._context = current()
         self._reading = self._context.awaiting(source.file_system)
+        self._back: set[str] = set()
         self._outcomes: dict[str, _Outcome] = {}
         """How each page with documents to write is counted that is no problem."""
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
@@ -114,14 +114,16 @@ class Apply:
             gone = {todo.page: todo.record.specs for todo in self._plan.gone if todo.record}
             self.report.held = {todo.page: shrunk.get(todo.page, gone.get(todo.page, 0)) for todo in losing}
         else:
-            yield from self._let_through(losing, shrunk)
+            yield from self._let_through(losing, shrunk, loss)
 
-    def _let_through(self, losing: list[Todo], shrunk: dict[str, int]) -> Iterator[PageChange]:
+    def _let_through(self, losing: list[Todo], shrunk: dict[str, int], loss: Loss) -> Iterator[PageChange]:
         """Yield what takes specs away, if each page is as the guard has let it through: it is looked at once more."""
         for todo in self._looked_up(losing):
             look = self._look(todo)
             if look is None or look.shrunk > shrunk.get(todo.page, 0):
                 self._unsteady(todo.page)
+                loss.averted(todo.record, shrunk.get(todo.page))
+                self.report.lost = loss.total()
             elif self._counted(look):
                 yield look.change
 
@@ -153,7 +155,15 @@ class Apply:
     def _look_up(self, todos: list[Todo]) -> list[Todo]:
         known = [todo.page for todo in todos if todo.record]
         self._remembered = self._index.remembered(known) if self._index and known else {}
+        self._back = self._not_gone([todo.page for todo in todos if todo.entry is None])
         return todos
+
+    def _not_gone(self, pages: list[str]) -> set[str]:
+        """Return those of some pages that are there again, or of which that can't be told any more."""
+        if not pages:
+            return set()
+        now = scan_at(self._source, pages, root_of(self._source))
+        return {page for page in pages if page in now.entries or not now.covers(page)}
 
     def _counted(self, look: _Look) -> bool:
         """Report what a look came to, and tell whether there is anything to write."""
@@ -181,7 +191,7 @@ class Apply:
         """Read a page and compare it with what the index has; None: it is changing right now."""
         self._context.check()
         if todo.entry is None:
-            if self._source.pattern.matches(todo.page) and os.path.lexists(self._source.root / todo.page):
+            if todo.page in self._back:
                 return None
             before, strays = self._before(todo)
             return _Look(page_change(todo, {}, before, None, strays), "deleted")

@@ -15,15 +15,22 @@ class Loss:
     """
 
     def __init__(self, gone: Iterable[PageRecord]) -> None:
-        self._gone: dict[str, list[int]] = {}
+        self._gone: dict[str, dict[str, int]] = {}
         self._moved: Counter[str] = Counter()
         self._shrunk = 0
         for record in gone:
-            self._gone.setdefault(record.digest or "", []).append(record.specs)
+            self._gone.setdefault(record.digest or "", {})[record.page] = record.specs
 
     def shrunk(self, by: int) -> None:
         """A page has ``by`` specs fewer than before."""
         self._shrunk += by
+
+    def averted(self, record: PageRecord | None, shrunk: int | None) -> None:
+        """A page that was counted keeps its specs for now; ``shrunk`` is by how many it was, None: it was gone."""
+        if shrunk is not None:
+            self._shrunk -= shrunk
+        elif record:
+            self._gone.get(record.digest or "", {}).pop(record.page, None)
 
     def appeared(self, digest: str) -> None:
         """A page that the ledger didn't know has this content."""
@@ -32,7 +39,7 @@ class Loss:
     def total(self) -> int:
         """Return how many specs are lost as far as the pass has seen."""
         moved = self._moved
-        return self._shrunk + sum(sum(specs[moved[digest] :]) for digest, specs in self._gone.items())
+        return self._shrunk + sum(sum([*specs.values()][moved[digest] :]) for digest, specs in self._gone.items())
 
 
 def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:

@@ -85,7 +85,8 @@ def scan(source: Source) -> Scan:
 def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
     """List the pages at some paths. One that ends in ``/`` is a folder, with all that is below it; others are pages.
 
-    What isn't there is gone: :meth:`Scan.covers` says so.
+    What isn't there is gone: :meth:`Scan.covers` says so. Only what the folders above list is there: a file may also
+    answer to a path through a link to a folder, or to another spelling of its name.
 
     Raises:
         UsageError: the root can't be listed.
@@ -93,16 +94,18 @@ def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
     """
     with current().awaiting(source.file_system):
         require_same(source, root)
-        walk = _Walk(source)
-        for path in paths:
-            walk.at(path)
+        walk = _Walk(source, paths)
+        walk.run()
         require_same(source, root)
     return walk.found
 
 
-def is_at(page: str, paths: AbstractSet[str]) -> bool:
-    """Tell whether a page is at one of these paths, which are as those of :func:`scan_at`."""
-    return any(place in paths for place in places_of(page))
+def is_at(path: str, paths: AbstractSet[str]) -> bool:
+    """Tell whether a page, or a folder, is at one of these paths, which are as those of :func:`scan_at`.
+
+    ``path`` has no slash at its end.
+    """
+    return f"{path}/" in paths or any(place in paths for place in places_of(path))
 
 
 def places_of(page: str) -> Iterator[str]:
@@ -213,61 +216,45 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 class _Walk:
-    def __init__(self, source: Source) -> None:
+    """Lists folders from the root down, as far as there may be pages in them that are wanted."""
+
+    def __init__(self, source: Source, paths: Collection[str]) -> None:
         self.found = Scan({}, {}, [])
         self._source = source
         self._root = str(source.root)
         self._pattern = source.pattern
-        self._real: dict[str, bool] = {EVERYTHING: True}
         self._check = current().check
+        self._wanted = set(paths)
+        self._on_the_way = {place for path in paths for place in places_of(path)}
 
-    def at(self, path: str) -> None:
-        """Take the page at a path, or all that are below it."""
-        self._check()
-        above, _, name = path.rpartition("/")
-        try:
-            if name:
-                if self._pattern.matches(path) and self._is_real(above):
-                    self._page(path)
-            elif self._is_real(above):
-                self._below(path)
-        except (FileNotFoundError, NotADirectoryError):
-            pass  # gone, which is what there is to know of it
-        except OSError as error:
-            self._unread(path.rstrip("/"), error)
-
-    def _is_real(self, folder: str) -> bool:
-        """Tell whether a folder is there and no link leads to it, as a walk from the root would find it."""
-        known = self._real.get(folder)
-        if known is None:
-            known = self._is_real(folder.rpartition("/")[0]) and stat.S_ISDIR(
-                os.lstat(f"{self._root}/{folder}").st_mode
-            )
-            self._real[folder] = known
-        return known
-
-    def _below(self, folder: str) -> None:
-        folders = [folder] if not folder or self._pattern.may_lead_to_pages(folder) else []
-        while folders:
-            folder = folders.pop()
+    def run(self) -> None:
+        """Find what is wanted."""
+        waiting = [(EVERYTHING, EVERYTHING in self._wanted)]
+        while waiting:
+            self._check()
+            folder, whole = waiting.pop()
             try:
                 with os.scandir(f"{self._root}/{folder}") as entries:
-                    folders += self._folder(folder, entries)
+                    waiting += self._folder(folder, entries, whole)
             except OSError as error:
                 self._unread(folder.rstrip("/"), error)
 
-    def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]]) -> Iterator[str]:
-        """Take the pages of one folder and yield the folders in it."""
+    def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]], whole: bool) -> Iterator[tuple[str, bool]]:
+        """Take the pages of one folder, and yield the folders in it, each with whether all that is in it is wanted."""
         for entry in entries:
             self._check()
             path = folder + entry.name
+            below = path + "/"
             try:
-                if entry.is_dir(follow_symlinks=False) and self._pattern.may_lead_to_pages(path + "/"):
-                    yield path + "/"
-                if self._pattern.matches(path):
+                if (whole or below in self._on_the_way) and self._is_folder(entry, below):
+                    yield below, whole or below in self._wanted
+                if (whole or path in self._wanted) and self._pattern.matches(path):
                     self._page(path)
             except OSError as error:
                 self._unread(path, error)
+
+    def _is_folder(self, entry: os.DirEntry[str], path: str) -> bool:
+        return entry.is_dir(follow_symlinks=False) and self._pattern.may_lead_to_pages(path)
 
     def _page(self, path: str) -> None:
         if problem := misnamed(path):
