@@ -16,7 +16,7 @@ _DEFAULTS: Final = Pages()
 
 def changes(root: Path) -> list[PageChange]:
     """Return the change of every page, as ``reindex`` makes it: parsed, rendered, with digests and its record."""
-    source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude), _DEFAULTS.max_bytes)
+    source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude, _DEFAULTS.ignore), _DEFAULTS.max_bytes)
     found = scan(source)
     apply = Apply(source, None, found, plan(found, [], {}), Guard(1), {})
     made = list(apply.changes())

@@ -68,6 +68,14 @@ def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
     return patterns
 
 
+def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(name and "/" not in name for name in names):
+        raise ValueError(
+            "expected names of folders or files, none of them empty or with '/': for paths there is exclude"
+        )
+    return names
+
+
 def _timezone(name: str) -> str:
     try:
         zoneinfo.ZoneInfo(name)
@@ -177,6 +185,15 @@ class Pages(_Section):
     root: Location = Path("pages")
     include: Annotated[Texts, AfterValidator(_patterns), Field(min_length=1)] = ("_cache/**/specs.md",)
     exclude: Annotated[Texts, AfterValidator(_patterns)] = ()
+    ignore: Annotated[Texts, AfterValidator(_names)] = (
+        *("@eaDir", "@tmp", "#recycle", "#snapshot"),
+        *("@Recycle", "@Recently-Snapshot"),
+        "~snapshot",
+        "lost+found",
+        *("$RECYCLE.BIN", "System Volume Information", "FOUND.[0-9][0-9][0-9]"),
+        *("__MACOSX", "Network Trash Folder", "Temporary Items"),
+        "*~",
+    )
     max_bytes: Annotated[int, Field(gt=0)] = 64_000_000
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from examples.pages import big_page, page, write_tree
 from tests.support.pages import entry, path_of, put, raw_page
 from tests.support.pages import page as small_page
-from tests.support.sandbox import Sandbox
+from tests.support.sandbox import Sandbox, unreadable
 
 NOTHING = {"added": 0, "updated": 0, "deleted": 0}
 
@@ -139,6 +140,31 @@ def test_renaming_and_rewriting_are_no_loss(sandbox: Sandbox) -> None:
     report = sandbox.json("sync")
     assert report["lost"] == 0
     assert sandbox.documents() == sandbox.rendered()
+
+
+def test_staging_folders_and_snapshots_are_no_tags_and_no_packages(sandbox: Sandbox) -> None:
+    """As rsync --delay-updates leaves them while it runs, and for good when it is killed."""
+    for tag in ("a", "b"):
+        put(sandbox.root, small_page(entry("1"), tag=tag), tag=tag)
+    cache = sandbox.root / "_cache"
+    for name in (".~tmp~", "@eaDir", ".snapshot"):
+        shutil.copytree(cache / "a", cache / name)
+        shutil.copytree(cache / "a/zlib", cache / "b" / name)
+    sandbox.run("sync")
+    assert list(sandbox.documents()) == ["a/zlib/1", "b/zlib/1"]
+    sandbox.run("sync", CACHESYNC_PAGES__IGNORE="[a]", CACHESYNC_SAFETY__MAX_DELETE_FRACTION="1")
+    assert list(sandbox.documents()) == ["@eaDir/zlib/1", "b/@eaDir/1", "b/zlib/1"]
+
+
+def test_a_folder_that_may_not_be_read_is_no_problem_where_it_is_excluded(embedded: Sandbox) -> None:
+    embedded.blindfold()
+    for tag in ("a", "private"):
+        put(embedded.root, small_page(entry("1"), tag=tag), tag=tag)
+    with unreadable(embedded.root / "_cache/private"):
+        embedded.run("sync", expect=1)
+        for exclude in ("private", "/_cache/private/", "_cache/private/*"):
+            embedded.run("sync", CACHESYNC_PAGES__EXCLUDE=exclude)
+    assert list(embedded.documents()) == ["a/zlib/1"]
 
 
 def links(root: Path, folder: Path, elsewhere: Path) -> dict[str, Callable[[], object]]:

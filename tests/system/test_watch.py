@@ -32,7 +32,8 @@ class Seen:
 
     def __init__(self, root: Path, mode: Mode) -> None:
         self.root = root
-        self.source = Source(root, Pattern(("_cache/**/specs.md", "fence/*")), 10_000_000)
+        pattern = Pattern(("_cache/**/specs.md", "fence/*"), ("private/", "_cache/secret/*"), ("@eaDir", "tmp-*"))
+        self.source = Source(root, pattern, 10_000_000)
         self.dirty: list[str] = []
         self.states: list[Watching] = []
         self.order: list[str] = []
@@ -175,6 +176,30 @@ def test_neighbours_of_pages_are_not_told(seen: Seen) -> None:
         (seen.root / name).write_text("x")
     seen.fence()
     assert seen.dirty == []
+
+
+@hold
+@pytest.mark.parametrize("name", [".~tmp~", "@eaDir", "tmp-1", "private", "secret"])
+def test_what_is_ignored_or_excluded_is_neither_told_nor_watched(seen: Seen, hold: bool, name: str) -> None:
+    with seen.held(hold):
+        put(seen.root, PAGE, "zlib", name)
+        (seen.root / "_cache" / name).chmod(0o700)
+    seen.fence()
+    put(seen.root, PAGE, "zlib", name)
+    seen.fence()
+    assert seen.dirty == []
+    assert seen.watcher.state.folders == 15
+    seen.expect_no_idle_watches()
+    os.rename(seen.root / "_cache" / name, seen.root / "_cache/new")
+    seen.expect(path_of("zlib", "new"))
+    seen.fence()
+    seen.expect_watched(path_of("zlib", "new"))
+    with seen.held(hold):
+        os.rename(seen.root / "_cache/new", seen.root / "_cache" / name)
+    seen.expect(path_of("zlib", "new"))
+    seen.fence()
+    seen.expect_no_idle_watches()
+    assert seen.watcher.state.folders == 15
 
 
 def test_a_page_that_is_touched_is_told(seen: Seen) -> None:

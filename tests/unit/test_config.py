@@ -105,7 +105,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
     ]
     expected = {
         "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",
-        "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, max_bytes",
+        "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, ignore, max_bytes",
         "cachesync.yml:5: watch.mode: .*'auto', 'native' or 'polling', found 'fast'",
         "cachesync.yml:6: safety: expected keys below it, found a text",
         "cachesync.yml:7: kibanna: no such key; expected one of pages, watch, .*",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cachesync.config import Pages
 from cachesync.errors import RefusedError, UsageError
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Scan, Source, root_of, scan, scan_at
@@ -16,7 +17,7 @@ from tests.support.pages import entry, page, path_of, put
 
 
 def source(root: Path, include: tuple[str, ...] = ("_cache/**/specs.md",), exclude: tuple[str, ...] = ()) -> Source:
-    return Source(root, Pattern(include, exclude), max_bytes=10_000)
+    return Source(root, Pattern(include, exclude, Pages().ignore), max_bytes=10_000)
 
 
 def faults(root: Path) -> dict[str, str | None]:
@@ -49,6 +50,43 @@ def test_patterns_choose(tmp_path: Path, include: tuple[str, ...], exclude: tupl
         put(tmp_path, page(entry()), package, tag)
     entries = scan(source(tmp_path, include, exclude)).entries
     assert sorted(entries) == [f"_cache/{each}/specs.md" for each in found]
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are listed from now on."""
+    real, listed = os.scandir, []
+
+    def noting(path: str) -> object:
+        listed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", noting)
+    return listed
+
+
+@pytest.mark.parametrize("name", [".~tmp~", ".snapshot", "@eaDir", "#recycle", "lost+found"])
+def test_what_tools_make_is_not_even_listed(tmp_path: Path, listed: list[str], name: str) -> None:
+    root = tmp_path / "root"
+    put(root, page(entry()))
+    put(root, page(entry()), name)
+    put(root, page(entry()), "zlib", name)
+    put(root / name, page(entry()))
+    for found in (
+        scan(source(root)),
+        scan(source(root, ("specs.md",))),
+        at(root, path_of(), path_of(name), path_of("zlib", name), f"_cache/{name}/"),
+    ):
+        assert list(found.entries) == [path_of()]
+    assert not [folder for folder in listed if name in folder.removeprefix(str(tmp_path))]
+
+
+@pytest.mark.parametrize("exclude", ["private", "_cache/private/", "_cache/private/*", "_cache/private/**"])
+def test_what_is_excluded_is_not_even_listed(tmp_path: Path, listed: list[str], exclude: str) -> None:
+    put(tmp_path, page(entry()), "zlib", "a")
+    put(tmp_path, page(entry()), "zlib", "private")
+    assert list(scan(source(tmp_path, exclude=(exclude,))).entries) == [path_of("zlib", "a")]
+    assert not [folder for folder in listed if folder.endswith("_cache/private/")]
 
 
 def test_the_root_may_be_a_link_but_folders_below_may_not(tmp_path: Path) -> None:

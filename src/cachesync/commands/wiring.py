@@ -48,7 +48,8 @@ class Wiring:
     def source(self) -> Source:
         """Where pages come from."""
         pages = self.config.pages
-        return Source(self.loaded.path(pages.root), Pattern(pages.include, pages.exclude), pages.max_bytes)
+        pattern = Pattern(pages.include, pages.exclude, pages.ignore)
+        return Source(self.loaded.path(pages.root), pattern, pages.max_bytes)
 
     def again(self) -> "Wiring":
         """Return the wiring of the configuration as it is now. It may be refused, so the log stays as it is."""

@@ -46,7 +46,7 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.excepthook = _end
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
-    pattern = Pattern(settings.include, settings.exclude)
+    pattern = Pattern(settings.include, settings.exclude, settings.ignore)
     source = Source(Path(os.fsdecode(settings.root)), pattern, settings.max_bytes)
     observer(source, settings.mode, _Teller()).start()
     sys.stdin.buffer.read()

@@ -14,6 +14,7 @@ class Settings(msgspec.Struct, frozen=True):
     root: bytes
     include: tuple[str, ...]
     exclude: tuple[str, ...]
+    ignore: tuple[str, ...]
     max_bytes: int
     mode: Mode
 

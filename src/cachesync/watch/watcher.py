@@ -58,7 +58,7 @@ class Watcher:
     ) -> None:
         root = os.fsencode(os.path.abspath(source.root))  # noqa: PTH100  links in it are for the child to follow
         pattern = source.pattern
-        self._settings = Settings(root, pattern.include, pattern.exclude, source.max_bytes, mode)
+        self._settings = Settings(root, pattern.include, pattern.exclude, pattern.ignore, source.max_bytes, mode)
         self._on_dirty = on_dirty
         self._on_change = on_change
         self._lock = threading.Lock()
