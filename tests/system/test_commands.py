@@ -394,6 +394,27 @@ def test_long_work_shows_a_bar_on_a_terminal_and_leaves_the_output_alone(embedde
     assert re.search(rf"{command} .*\d+/\d+", shown), shown
 
 
+def test_check_and_render_warn_of_links_and_leave_ignored_folders_alone(embedded: Sandbox) -> None:
+    put(embedded.root, page(entry()))
+    staged = put(embedded.root, page(entry()), ".~tmp~")
+    elsewhere = put(embedded.folder / "elsewhere", page(entry())).parents[1]
+    (embedded.root / "_cache/linked").symlink_to(elsewhere)
+    line = f"{embedded.root}/_cache/linked: warning: a symbolic link to a folder"
+    done = embedded.run("check", embedded.root)
+    assert done.stdout.startswith(line)
+    assert done.stderr == "1 page, 1 spec, 0 problems, 1 warning\n"
+    told = embedded.json("check", embedded.root)
+    assert (told["pages"], [warning["path"] for warning in told["warnings"]]) == (1, [f"{embedded.root}/_cache/linked"])
+    done = embedded.run("render", embedded.root)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.startswith(line)
+    for command in ("check", "render"):
+        for below in ("", "zlib"):
+            assert f" {line}" in embedded.run(command, embedded.root / "_cache/linked" / below, expect=2).stderr
+        assert "pages.ignore names" in embedded.run(command, staged.parent, expect=2).stderr
+        embedded.run(command, staged, embedded.root / "_cache/linked/zlib/specs.md")
+
+
 def test_check_tells_path_line_and_message(embedded: Sandbox) -> None:
     good = put(embedded.root, page(entry()))
     bad = put(embedded.root, page(entry("")), "bad")

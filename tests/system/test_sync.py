@@ -205,16 +205,26 @@ def test_a_folder_that_becomes_a_link_is_gone_and_one_that_takes_its_place_is_ba
     assert embedded.json("sync")["pages"]["added"] == 1
 
 
-def test_a_cache_that_becomes_a_link_needs_consent(sandbox: Sandbox) -> None:
+def test_a_cache_that_becomes_a_link_needs_consent_and_is_warned_of(sandbox: Sandbox) -> None:
     put(sandbox.root, small_page(entry("1")))
     sandbox.run("sync")
     (sandbox.root / "_cache").rename(sandbox.folder / "elsewhere")
     (sandbox.root / "_cache").symlink_to(sandbox.folder / "elsewhere")
-    sandbox.run("sync", "--dry-run", expect=4)
-    sandbox.run("sync", expect=4)
+    line = "_cache: warning: a symbolic link to a folder, which is not followed"
+    for arguments in (["sync", "--dry-run"], ["sync"], ["reindex"]):
+        assert line in sandbox.run(*arguments, expect=4).stderr
+        (warning,) = sandbox.json(*arguments, expect=4)["warnings"]
+        assert line == f"{warning['path']}: warning: {warning['message'].partition(',')[0]}, which is not followed"
     assert list(sandbox.documents()) == ["develop/zlib/1"]
-    sandbox.run("sync", "--allow-mass-delete")
+    assert line in sandbox.run("sync", "--allow-mass-delete").stderr
     assert sandbox.documents() == {}
+    assert line in sandbox.run("sync").stderr, "for as long as it is so"
+    assert line in sandbox.run("verify").stderr
+    status = sandbox.run("status").stdout
+    assert f"warnings  1\n  {line}" in status
+    told = sandbox.json("status")
+    assert ([each["path"] for each in told["warnings"]], told["in_sync"], told["problems"]) == (["_cache"], True, [])
+    assert "warnings" not in sandbox.run("status", CACHESYNC_PAGES__EXCLUDE="_cache").stdout
 
 
 def test_a_repair_removes_what_is_below_a_link(sandbox: Sandbox) -> None:

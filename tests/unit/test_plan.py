@@ -19,7 +19,7 @@ def record(page: str = PAGE, specs: int = 2, digest: str | None = "d", *, settle
 
 
 def scanned(*entries: Entry, unread: tuple[str, ...] = ()) -> Scan:
-    return Scan({each.path: each for each in entries}, dict.fromkeys(unread, False), [])
+    return Scan({each.path: each for each in entries}, dict.fromkeys(unread, False), [], [])
 
 
 SAME = Entry(PAGE, SIGNATURE)
@@ -72,7 +72,7 @@ def test_problems_of_the_scan_and_of_unchanged_pages_are_handed_on() -> None:
     problem = Problem("x", "y")
     known = record()
     known.problem, known.line = "broken", 7
-    result = plan(Scan({PAGE: SAME}, {}, [problem]), [known], {PAGE: 2})
+    result = plan(Scan({PAGE: SAME}, {}, [problem], []), [known], {PAGE: 2})
     assert result.problems == [problem, Problem(PAGE, "broken", 7)]
     assert result.unchanged == 0
 
@@ -102,8 +102,8 @@ def test_where_only_keys_are_known_everything_is_written() -> None:
 
 
 def test_something_gone_while_it_was_listed_needs_another_pass() -> None:
-    assert plan(Scan({}, {"_cache/a": True}, []), [record()], {PAGE: 2}).again
-    assert not plan(Scan({}, {"_cache/a": False}, []), [record()], {PAGE: 2}).again
+    assert plan(Scan({}, {"_cache/a": True}, [], []), [record()], {PAGE: 2}).again
+    assert not plan(Scan({}, {"_cache/a": False}, [], []), [record()], {PAGE: 2}).again
 
 
 def test_what_could_not_be_read_and_has_not_changed_is_a_retry() -> None:

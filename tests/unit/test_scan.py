@@ -96,6 +96,63 @@ def test_the_root_may_be_a_link_but_folders_below_may_not(tmp_path: Path) -> Non
     assert faults(tmp_path / "root") == {path_of(): None}
 
 
+def warned(root: Path, *paths: str) -> dict[str, str]:
+    return {each.path: each.message.partition(":")[0] for each in at(root, *(paths or ("",))).warnings}
+
+
+FOLLOWED_NOT = "a symbolic link to a folder, which is not followed, so no page below it is read"
+NOWHERE = "a symbolic link that leads nowhere (No such file or directory)"
+
+
+def test_links_in_the_place_of_folders_are_warned_of(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(root, page(entry()))
+    put(tmp_path / "elsewhere", page(entry()))
+    cache, package = root / "_cache", root / "_cache/develop/zlib"
+    (cache / "out").symlink_to(tmp_path / "elsewhere/_cache/develop")
+    (cache / "chain").symlink_to("out")
+    (cache / "up").symlink_to("..")
+    (cache / "loop").symlink_to("loop")
+    (cache / "nowhere").symlink_to("missing")
+    (package / "inside").symlink_to("..")
+    (package / "spec-1.json").symlink_to("specs.md")
+    (package / "caf\udce9").symlink_to("..")
+    assert warned(root) == {
+        "_cache/out": FOLLOWED_NOT,
+        "_cache/chain": FOLLOWED_NOT,
+        "_cache/up": FOLLOWED_NOT,
+        "_cache/loop": "a symbolic link that leads nowhere (Too many levels of symbolic links)",
+        "_cache/nowhere": NOWHERE,
+        "_cache/develop/zlib/inside": FOLLOWED_NOT,
+        "_cache/develop/zlib/caf\\udce9": FOLLOWED_NOT,
+    }
+    assert warned(root, "_cache/out/", "_cache/nowhere/zlib/specs.md") == {
+        "_cache/out": FOLLOWED_NOT,
+        "_cache/nowhere": NOWHERE,
+    }
+    assert warned(root, path_of(), "_cache/gone/") == {}
+
+
+@pytest.mark.parametrize(
+    "link", ["elsewhere", "_cache/.current", "_cache/@eaDir", "_cache/private", "_cache/a/specs.md"]
+)
+def test_a_link_where_no_folder_of_pages_could_be_is_passed_over(tmp_path: Path, link: str) -> None:
+    put(tmp_path, page(entry()), "zlib", "develop")
+    put(tmp_path, page(entry()), "other", "a")
+    (tmp_path / link).symlink_to(tmp_path / "_cache/develop")
+    assert scan(source(tmp_path, exclude=("private",))).warnings == []
+
+
+def test_a_cache_that_is_a_link_is_warned_of(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    put(tmp_path / "release", page(entry()))
+    root.mkdir()
+    (root / "..data").symlink_to(tmp_path / "release")
+    (root / "_cache").symlink_to("..data/_cache")
+    for paths in ((), ("_cache/",), (path_of(),)):
+        assert warned(root, *paths) == {"_cache": FOLLOWED_NOT}
+
+
 def test_what_is_no_regular_file_is_found_with_its_fault(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (tmp_path / "outside.md").write_bytes(page(entry()))
@@ -205,7 +262,7 @@ def test_a_folder_that_goes_while_it_is_scanned_is_no_problem_but_unknown(
 
     monkeypatch.setattr(os, "scandir", vanishing)
     found = scan(source(tmp_path))
-    assert found == Scan({}, {"_cache/b": True}, [])
+    assert found == Scan({}, {"_cache/b": True}, [], [])
     assert not found.covers(path_of("zlib", "b"))
 
 
@@ -251,7 +308,7 @@ def test_paths_are_looked_at_alone(tmp_path: Path) -> None:
 def test_what_is_not_there_is_gone(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     found = at(tmp_path, path)
-    assert found == Scan({}, {}, [])
+    assert found == Scan({}, {}, [], [])
     assert found.covers(path_of("zlib", "b"))
 
 
@@ -259,14 +316,16 @@ def test_what_is_not_there_is_gone(tmp_path: Path, path: str) -> None:
 def test_a_folder_that_is_a_link_is_not_followed_to_a_path_either(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     (tmp_path / "_cache/link").symlink_to("a")
-    assert at(tmp_path, path) == Scan({}, {}, [])
+    found = at(tmp_path, path)
+    assert found._replace(warnings=[]) == Scan({}, {}, [], [])
+    assert [warning.path for warning in found.warnings] == ["_cache/link"]
 
 
 @pytest.mark.parametrize("path", ["index.md", "_cache/a/zlib/spec-1.json", "elsewhere/", "_cache/index.md"])
 def test_a_path_that_is_no_page_is_left_alone(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     (tmp_path / path).mkdir(parents=True) if path.endswith("/") else (tmp_path / path).write_text("x")
-    assert at(tmp_path, path) == Scan({}, {}, [])
+    assert at(tmp_path, path) == Scan({}, {}, [], [])
 
 
 def test_a_page_that_is_a_folder_now_is_both(tmp_path: Path) -> None:
@@ -298,7 +357,7 @@ def test_only_names_that_are_listed_count(
     put(tmp_path, page(entry()), listed)
     with folding(monkeypatch, tmp_path / "_cache/develop", answers, listed):
         assert os.lstat(tmp_path / path_of(answers))
-        assert at(tmp_path, path_of(answers), f"_cache/develop/{answers}/") == Scan({}, {}, [])
+        assert at(tmp_path, path_of(answers), f"_cache/develop/{answers}/") == Scan({}, {}, [], [])
         assert list(at(tmp_path, path_of(listed), path_of(answers)).entries) == [path_of(listed)]
 
 

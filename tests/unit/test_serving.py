@@ -1,11 +1,13 @@
 """The jobs of the service, done one by one when the test says so, on a real index in a folder."""
 
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import msgspec
@@ -16,14 +18,14 @@ from cachesync.errors import IndexUnavailableError
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
-from cachesync.service import guarding, requests
+from cachesync.service import guarding, requests, telling
 from cachesync.service.dirty import Dirty
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import Request, Response
 from cachesync.service.schedule import LAST_REINDEX, Schedule
 from cachesync.service.serving import Serving, Settings
-from cachesync.service.state import Health, State
+from cachesync.service.state import Health, State, status
 from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
@@ -692,6 +694,54 @@ def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(benc
         folder.symlink_to(bench.root.parent / tag)
         bench.changed(f"_cache/{tag}/")
         assert (bench.state.held, len(bench.dirty), bench.troubles()) == ({}, 0, (None, None))
+        assert f"_cache/{tag}" in bench.state.warnings
     (bench.root / path_of("p0", "t2")).unlink()
     bench.changed(path_of("p0", "t2"))
     assert bench.size() == (ALL // 2 - SPECS, TAGS * PACKAGES // 2 - 1)
+
+
+def warnings(bench: Bench) -> tuple[list[str], list[str]]:
+    """The paths of warnings, as the state has them and as the HTTP interface tells them."""
+    told = status(bench.state, None, 600, time.monotonic())["warnings"]
+    return sorted(bench.state.warnings), [warning["path"] for warning in told]
+
+
+def test_a_warning_stays_until_its_place_is_looked_at_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(
+        telling, "_log", SimpleNamespace(warning=lambda _event, **fields: logged.append(fields["path"]))
+    )
+    links = [bench.root / "_cache/one", bench.root / "_cache/t0/two"]
+    for link in links:
+        link.symlink_to(tmp_path)
+        bench.changed(f"{link.relative_to(bench.root)}/")
+    both = ["_cache/one", "_cache/t0/two"]
+    assert warnings(bench) == (both, both)
+    bench.changed(path_of("p0", "t0"), "_cache/t1/")
+    bench.do("whole")
+    assert warnings(bench) == (both, both)
+    assert logged == both, "each is told once"
+    links[0].unlink()
+    bench.changed("_cache/one/")
+    assert warnings(bench) == (both[1:], both[1:])
+    shutil.rmtree(bench.root / "_cache/t0")
+    bench.changed("_cache/t0/")
+    assert warnings(bench) == ([], [])
+
+
+def test_a_folder_that_can_be_read_again_is_no_problem_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def failing(path: str) -> object:
+        if path.endswith("/t0/"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", failing)
+        bench.changed(path_of("p0", "t0"))
+        assert list(bench.state.problems) == ["_cache/t0"]
+    bench.changed("_cache/t0/")
+    assert list(bench.state.problems) == []

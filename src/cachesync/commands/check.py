@@ -10,6 +10,7 @@ from cachesync.commands.paths import named_pages
 from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import Problem
+from cachesync.sync.scan import PathWarning
 
 
 @click.command()
@@ -19,21 +20,30 @@ from cachesync.pages.page import Problem
 def check(wiring: Wiring, paths: tuple[Path, ...], as_json: bool) -> int:
     """Parse the pages at PATHS and index nothing. A folder stands for all pages in it.
 
-    Prints a line for each problem: path:line: message. Exit codes: 0 all are good, 1 some are not.
+    Prints a line for each problem: path:line: message. A line for a link that isn't followed is path: warning: message.
+
+    Exit codes: 0 all are good, 1 some are not.
     """
     pages = specs = 0
     problems: list[Problem] = []
+    warnings: list[PathWarning] = []
     with progress("check") as show:
         for _, documents in named_pages(paths, wiring.source, show):
+            match documents:
+                case PathWarning():
+                    warnings.append(documents)
+                    continue
+                case Problem():
+                    problems.append(documents)
+                case _:
+                    specs += len(documents)
             pages += 1
-            if isinstance(documents, Problem):
-                problems.append(documents)
-            else:
-                specs += len(documents)
     if as_json:
-        print_json({"pages": pages, "specs": specs, "problems": [msgspec.to_builtins(each) for each in problems]})
+        told = {"problems": msgspec.to_builtins(problems), "warnings": msgspec.to_builtins(warnings)}
+        print_json({"pages": pages, "specs": specs, **told})
     else:
-        for problem in problems:
-            click.echo(printable(str(problem)))
-        click.echo(f"{plural(pages, 'page')}, {plural(specs, 'spec')}, {plural(len(problems), 'problem')}", err=True)
+        for each in (*problems, *warnings):
+            click.echo(printable(str(each)))
+        counts = [plural(pages, "page"), plural(specs, "spec"), plural(len(problems), "problem")]
+        click.echo(", ".join([*counts, *([plural(len(warnings), "warning")] if warnings else [])]), err=True)
     return 1 if problems else 0

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cachesync.documents import Rendered, render
 from cachesync.errors import UsageError
@@ -11,16 +11,16 @@ from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, Scan, Source, look_at, misnamed, root_of, scan_at
+from cachesync.sync.scan import Entry, PathWarning, Scan, Source, by_path, look_at, misnamed, root_of, scan_at
 
 
 class Named(NamedTuple):
-    """A page named by a path, and its documents."""
+    """A page named by a path, and its documents; or what there is a warning of."""
 
     page: str
     """The page's path below the root."""
-    documents: Rendered | Problem
-    """A problem names the file as the user would."""
+    documents: Rendered | Problem | PathWarning
+    """A problem and a warning name the file as the user would."""
 
 
 class _Place(NamedTuple):
@@ -36,8 +36,15 @@ class _Place(NamedTuple):
 
     def problem(self, problem: Problem) -> Problem:
         """Name the file of a problem as the user would."""
-        shown = self.path / os.path.relpath(problem.page, spelled(self.below) or ".") if self.is_folder else self.path
-        return Problem(spelled(str(shown)), problem.message, problem.line)
+        return Problem(self._shown(problem.page), problem.message, problem.line)
+
+    def warnings(self) -> list[PathWarning]:
+        """Name the paths of warnings as the user would."""
+        return [PathWarning(self._shown(each.path), each.message) for each in by_path(self.found.warnings)]
+
+    def _shown(self, path: str) -> str:
+        shown = self.path / os.path.relpath(path, spelled(self.below) or ".") if self.is_folder else self.path
+        return spelled(os.path.normpath(shown))
 
 
 def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> Iterator[Named]:
@@ -49,6 +56,8 @@ def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> 
     places = [_look(path, source) for path in paths]
     done, pages = 0, sum(len(place.found.entries) for place in places)
     for place in places:
+        for warning in place.warnings():
+            yield Named(warning.path, warning)
         for problem in place.found.problems:
             yield Named(problem.page, place.problem(problem))
         for page, entry in sorted(place.found.entries.items()):
@@ -72,10 +81,17 @@ def _look(path: Path, source: Source) -> _Place:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except OSError as error:
-        found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")])
+        found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")], [])
+    place = _Place(path, placed, below, is_folder, found)
     if not (found.entries or found.problems):
-        raise UsageError(f"{path}: no page in this folder; expected files that pages.include matches")
-    return _Place(path, placed, below, is_folder, found)
+        raise UsageError("\n".join([f"{path}: {_NO_PAGE}", *map(str, place.warnings())]))
+    return place
+
+
+_NO_PAGE: Final = (
+    "no page in this folder; expected files that pages.include matches, below no folder that pages.exclude or "
+    "pages.ignore names"
+)
 
 
 def _folder(source: Source, below: str) -> Scan:
@@ -86,8 +102,8 @@ def _folder(source: Source, below: str) -> Scan:
 def _file(source: Source, path: str) -> Scan:
     if problem := misnamed(path):
         os.lstat(source.root / path)
-        return Scan({}, {}, [problem])
-    return Scan({path: look_at(source, path)}, {}, [])
+        return Scan({}, {}, [problem], [])
+    return Scan({path: look_at(source, path)}, {}, [], [])
 
 
 def _placed(path: Path, root: Path) -> tuple[Path, str]:

@@ -12,6 +12,7 @@ from cachesync.commands.wiring import Wiring
 from cachesync.documents import document_id
 from cachesync.log import printable
 from cachesync.pages.page import Problem
+from cachesync.sync.scan import PathWarning
 
 
 @click.command()
@@ -24,16 +25,16 @@ def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
 
     Problems go to stderr. Exit codes: 0 all pages were rendered, 1 some were not.
     """
-    problems: list[Problem] = []
+    told: list[Problem | PathWarning] = []
     out = sys.stdout.buffer
     with no_progress() if sys.stdout.isatty() else progress("render") as show:
         for page, documents in named_pages(paths, wiring.source, show):
-            if isinstance(documents, Problem):
-                problems.append(documents)
+            if isinstance(documents, Problem | PathWarning):
+                told.append(documents)
                 continue
             for key, source in documents.items():
                 id = msgspec.json.encode(document_id(page, key))
                 out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
-    for problem in problems:
-        click.echo(printable(str(problem)), err=True)
-    return 1 if problems else 0
+    for each in told:
+        click.echo(printable(str(each)), err=True)
+    return 1 if any(isinstance(each, Problem) for each in told) else 0

@@ -10,6 +10,7 @@ from cachesync.errors import ConsentError
 from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.report import Report
+from cachesync.sync.scan import by_path
 
 _HELD_SHOWN: Final = 3
 
@@ -59,4 +60,6 @@ def _print(report: Report, dry_run: bool) -> None:
         click.echo(printable(str(problem)), err=True)
     if (more := pages.problems - len(report.problems)) > 0:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
+    for warning in by_path(report.warnings):
+        click.echo(printable(str(warning)), err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

@@ -131,6 +131,8 @@ class Service:
             parts.append(f"{plural(len(state.held), 'page')} held back")
         if state.problems:
             parts.append(plural(len(state.problems), "problem"))
+        if state.warnings:
+            parts.append(plural(len(state.warnings), "warning"))
         parts.append(self._http.url if self._http.is_started else "no HTTP")
         return printable(" · ".join(parts))
 

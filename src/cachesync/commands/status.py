@@ -16,7 +16,7 @@ from cachesync.service.guarding import HELD, Held
 from cachesync.service.schedule import Schedule
 from cachesync.service.timetable import noted
 from cachesync.sync.plan import Todo, plan
-from cachesync.sync.scan import scan
+from cachesync.sync.scan import PathWarning, by_path, scan
 
 
 @click.command(short_help="Tell what the index holds, and whether it is up to date.")
@@ -28,6 +28,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
     whole = wiring.index.status()
     specs, pages = reader.size()
     problems: list[Problem] = []
+    warnings: list[PathWarning] = []
     last_written = None
     for record in reader.records():
         last_written = max(last_written or record.synced, record.synced)
@@ -43,6 +44,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         pending = plan(on_disk, reader.records(), reader.counts())
         waiting = [todo for todo in [*pending.read, *pending.gone] if not todo.is_retry]
         problems += on_disk.problems
+        warnings = by_path(on_disk.warnings)
         if on_disk.unread:
             reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
     notes = wiring.index.notes()
@@ -56,6 +58,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "specs": specs,
         "pages": pages,
         "problems": [msgspec.to_builtins(problem) for problem in by_page(problems)],
+        "warnings": [msgspec.to_builtins(warning) for warning in warnings],
         "in_sync": waiting == [] and not reason,
         "lag_seconds": None if waiting is None else _lag(waiting),
         "last_written": last_written,
@@ -87,12 +90,15 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
         "problems": str(len(found["problems"])),
+        "warnings": found["warnings"] and str(len(found["warnings"])),
     }
     for name, value in lines.items():
         if value:
             click.echo(f"{name:10}{value}")
     for each in found["problems"]:
         click.echo(f"  {printable(str(Problem(**each)))}")
+    for each in found["warnings"]:
+        click.echo(f"  {printable(str(PathWarning(**each)))}")
 
 
 def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:

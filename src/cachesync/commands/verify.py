@@ -10,6 +10,7 @@ from cachesync.commands.reporting import require_all_done
 from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import by_page
+from cachesync.sync.scan import by_path
 from cachesync.sync.verify import Verdict
 from cachesync.sync.verify import verify as compare
 
@@ -50,6 +51,8 @@ def _print(verdict: Verdict, repair: bool) -> None:
         click.echo(f"… and {len(verdict.differing) - _SHOWN:,} more")
     for problem in by_page(verdict.problems):
         click.echo(printable(str(problem)), err=True)
+    for warning in by_path(verdict.warnings):
+        click.echo(printable(str(warning)), err=True)
     click.echo(
         f"{plural(verdict.specs, 'spec')} of {plural(verdict.pages, 'page')}: {verdict.missing:,} missing, "
         f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"

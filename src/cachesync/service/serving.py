@@ -33,7 +33,7 @@ from cachesync.service.reindexing import Reindexing
 from cachesync.service.requests import Request, Requests, Response
 from cachesync.service.schedule import Schedule
 from cachesync.service.state import LastPass, State
-from cachesync.service.telling import Telling, tell_problems
+from cachesync.service.telling import Telling, note_warnings, tell_problems
 from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
 from cachesync.sync.guard import Consent, Guard
@@ -283,6 +283,7 @@ class Serving:
             self._state.problems = {problem.page: problem for problem in report.problems}
             self._state.reindex_needed = live.outdated
         tell_problems(problems, self._state.problems)
+        note_warnings(self._state, report, {EVERYTHING})
         if kind == "catch-up":
             self._schedule_at = 0.0
         now = time.monotonic()
@@ -342,6 +343,7 @@ class Serving:
             state.specs += report.specs.added - report.specs.deleted
             state.pages += report.records
         tell_problems(before, problems)
+        note_warnings(state, report, at)
         held = {page: specs for page, specs in state.held.items() if not is_at(page, at)}
         self._guarding.hold(held | report.held, everything=False)
 

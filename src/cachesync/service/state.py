@@ -12,6 +12,7 @@ import msgspec
 
 from cachesync.context import Awaited
 from cachesync.pages.page import Problem, by_page
+from cachesync.sync.scan import PathWarning, by_path
 
 Role = Literal["starting", "standing by", "serving", "stopping"]
 
@@ -82,6 +83,8 @@ class State:
     kept_generations: Sequence[str] = ()
     problems: Mapping[str, Problem] = field(default_factory=dict)
     """By page."""
+    warnings: Mapping[str, PathWarning] = field(default_factory=dict)
+    """By path."""
     held: Mapping[str, int] = field(default_factory=dict)
     """Pages whose deletes the guard holds back, and how many specs each would lose."""
     rolled_back: bool = False
@@ -205,6 +208,7 @@ def status(
         "specs": state.specs,
         "pages": state.pages,
         "problems": [msgspec.to_builtins(problem) for problem in by_page(state.problems.values())],
+        "warnings": [msgspec.to_builtins(warning) for warning in by_path(state.warnings.values())],
         "in_sync": in_sync(state, index_trouble),
         "lag_seconds": round(lag(state, now), 3),
         "last_written": state.last_written,

@@ -2,12 +2,14 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem, by_page
+from cachesync.service.state import State
 from cachesync.sync.report import Report
+from cachesync.sync.scan import by_path, is_at
 
 _log = get_logger()
 
@@ -56,3 +58,15 @@ def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> 
         )
     if len(news) > _PROBLEMS_TOLD:
         _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
+
+
+def note_warnings(state: State, report: Report, paths: Collection[str]) -> None:
+    """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
+    before = state.warnings
+    kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
+    state.warnings = kept | {warning.path: warning for warning in report.warnings}
+    news = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
+    for warning in news[:_PROBLEMS_TOLD]:
+        _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
+    if len(news) > _PROBLEMS_TOLD:
+        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(news) - _PROBLEMS_TOLD)

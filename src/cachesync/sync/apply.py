@@ -66,6 +66,7 @@ class Apply:
         """How many pages there are to look at."""
         self.report = Report(phases=phases, problems=list(plan.problems), before=plan.specs, again=plan.again)
         self.report.news = plan.news
+        self.report.warnings = list(found.warnings)
         self.report.unsteady = [path for path, gone in found.unread.items() if gone]
         self.report.pages.unchanged = plan.unchanged
         self.report.pages.problems = len(plan.problems)

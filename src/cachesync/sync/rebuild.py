@@ -72,7 +72,9 @@ class Rebuild:
             _require_specs(self._generation, guard)
         if self._earlier and _loses_too_much(report, self._earlier, self._generation, filled.written, guard):
             self._writer.discard(self._generation)
-            return Report(phases=report.phases, before=report.before, lost=report.lost, held=report.held)
+            return Report(
+                phases=report.phases, warnings=report.warnings, before=report.before, lost=report.lost, held=report.held
+            )
         with timed(report.phases, "promote"):
             self._writer.promote(self._generation)
         report.news = []  # to an empty ledger everything is

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cachesync.pages.page import Problem, by_page
+from cachesync.sync.scan import PathWarning, by_path
 
 _SHORT: Final = 100
 """How much of each long list is in a shortened report."""
@@ -37,6 +38,7 @@ class Report(msgspec.Struct):
     phases: dict[str, float] = {}
     """Seconds by phase."""
     problems: list[Problem] = []
+    warnings: list[PathWarning] = []
     records: int = 0
     """How many more pages the ledger has afterwards."""
     before: int = 0
@@ -98,6 +100,7 @@ class Report(msgspec.Struct):
             "seconds": round(self.seconds, 3),
             "phases": {name: round(seconds, 3) for name, seconds in self.phases.items()},
             "problems": [msgspec.to_builtins(problem) for problem in by_page(self.problems)],
+            "warnings": [msgspec.to_builtins(warning) for warning in by_path(self.warnings)],
             "lost": self.lost,
             "held": sorted(self.held),
         }

@@ -3,10 +3,12 @@
 import os
 import re
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 from cachesync.context import current
 from cachesync.documents import MAX_ID_BYTES
@@ -45,6 +47,22 @@ class Entry(NamedTuple):
     """It is a symbolic link to a file below the root."""
 
 
+class PathWarning(msgspec.Struct, frozen=True):
+    """Something below the root that keeps no document and no page from being read, but may not be as it was meant."""
+
+    path: str
+    """Relative to the root, without a slash at its end."""
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: warning: {self.message}"
+
+
+def by_path(warnings: Iterable[PathWarning]) -> list[PathWarning]:
+    """Return warnings in the order in which they are shown."""
+    return sorted(warnings, key=lambda warning: warning.path)
+
+
 class Scan(NamedTuple):
     """All pages below a root, or those at some paths."""
 
@@ -53,6 +71,8 @@ class Scan(NamedTuple):
     """Paths of which nothing is known, since they couldn't be looked at; True: they were gone by then."""
     problems: list[Problem]
     """What can't be in the ledger: unread folders, names that aren't UTF-8 or are too long."""
+    warnings: list[PathWarning]
+    """Symbolic links where folders of pages could be: they aren't followed."""
 
     def covers(self, path: str) -> bool:
         """Tell whether a page that wasn't found is really gone: no folder above it is unread."""
@@ -210,6 +230,20 @@ def _fault(status: os.stat_result, max_bytes: int) -> str | None:
 _KINDS: Final = {stat.S_IFREG: None, stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
+def _why_not_followed(link: str) -> str | None:
+    """Say what a link in the place of a folder leads to; None: to a file, where there would be no pages anyway."""
+    try:
+        status = os.stat(link)
+    except OSError as error:
+        return f"a symbolic link that leads nowhere ({error.strerror}): expected a folder"
+    if not stat.S_ISDIR(status.st_mode):
+        return None
+    return (
+        "a symbolic link to a folder, which is not followed, so no page below it is read: expected the folder itself "
+        "(move or bind-mount it here), or an entry in pages.exclude"
+    )
+
+
 def signature_of(status: os.stat_result) -> Signature:
     """Return what of a file's status is compared."""
     return Signature(stat.S_IFMT(status.st_mode), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
@@ -219,7 +253,7 @@ class _Walk:
     """Lists folders from the root down, as far as there may be pages in them that are wanted."""
 
     def __init__(self, source: Source, paths: Collection[str]) -> None:
-        self.found = Scan({}, {}, [])
+        self.found = Scan({}, {}, [], [])
         self._source = source
         self._root = str(source.root)
         self._pattern = source.pattern
@@ -254,7 +288,17 @@ class _Walk:
                 self._unread(path, error)
 
     def _is_folder(self, entry: os.DirEntry[str], path: str) -> bool:
-        return entry.is_dir(follow_symlinks=False) and self._pattern.may_lead_to_pages(path)
+        """Tell whether there is a folder in which pages can be; warn of a link in the place of one."""
+        if entry.is_dir(follow_symlinks=False):
+            return self._pattern.may_lead_to_pages(path)
+        if entry.is_symlink() and self._pattern.may_lead_to_pages(path):
+            self._link(path[:-1])
+        return False
+
+    def _link(self, path: str) -> None:
+        message = None if self._pattern.matches(path) else _why_not_followed(f"{self._root}/{path}")
+        if message:
+            self.found.warnings.append(PathWarning(spelled(path), message))
 
     def _page(self, path: str) -> None:
         if problem := misnamed(path):

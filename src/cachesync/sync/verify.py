@@ -13,7 +13,7 @@ from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, Scan, Source, scan
+from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 _CHUNK_PAGES: Final = 250
 _CHUNK_SPECS: Final = 20_000
@@ -40,6 +40,7 @@ class Verdict(msgspec.Struct):
     """Pages that can't be used. What their documents should be nobody can tell: they are compared with what the ledger
     says of them, which is their last good state, or else what a repair has found there. Also folders that can't be
     looked at: what is below them is not compared."""
+    warnings: list[PathWarning] = []
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
@@ -69,7 +70,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
         IndexUnavailableError: the index can't be read.
     """
     found = scan(source)
-    verdict = Verdict(problems=list(found.problems))
+    verdict = Verdict(problems=list(found.problems), warnings=list(found.warnings))
     unseen = {record.page for record in index.records() if found.knows(record.page)}
     pages = len(unseen | found.entries.keys())
     for chunk in _chunks(_merged(found, index)):
