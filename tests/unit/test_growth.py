@@ -82,7 +82,7 @@ def test_suspects() -> None:
     """They come as a list where a command hands them to the service."""
     pages = [path_of(f"p{number}") for number in range(200)]
     Compared.comparisons = 0
-    found = plan(Scan({}, {}, []), map(record, pages), dict.fromkeys(pages, 0), [Compared(each) for each in pages])
+    found = plan(Scan({}, {}, [], []), map(record, pages), dict.fromkeys(pages, 0), [Compared(each) for each in pages])
     assert [todo.damaged for todo in found.gone] == [True] * 200
     assert Compared.comparisons <= 200
 

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cachesync.log import get_logger
@@ -60,7 +61,7 @@ def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> 
         _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
 
 
-def note_warnings(state: State, report: Report, paths: Collection[str]) -> None:
+def note_warnings(state: State, report: Report, paths: AbstractSet[str]) -> None:
     """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
     before = state.warnings
     kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}

@@ -77,8 +77,9 @@ class Report(msgspec.Struct):
         """Return what whoever asked for the pass prints of it, whose size has a bound."""
         held = dict(islice(self.held.items(), _SHORT))
         more = self.held_pages - len(held)
+        problems, warnings = self.problems[:_SHORT], self.warnings[:_SHORT]
         return msgspec.structs.replace(
-            self, held=held, held_more=more, problems=self.problems[:_SHORT], news=[], unsteady=[]
+            self, held=held, held_more=more, problems=problems, warnings=warnings, news=[], unsteady=[]
         )
 
     def then(self, later: "Report") -> "Report":
