@@ -66,9 +66,17 @@ def test_random_filters_and_facets_equal_a_count_over_the_documents(corpus: Read
 
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 100, 2**40])
-@pytest.mark.parametrize("order", [*SORTED, "version_key:desc", "size:desc", "hash:desc", "os:desc"])
+@pytest.mark.parametrize(
+    "order",
+    [
+        *SORTED,
+        *("version_key:desc", "size:desc", "hash:desc", "os:desc"),
+        *("os version:desc", "size:desc tag", "tag_date:desc os package:desc", "os os:desc"),
+    ],
+)
 def test_there_is_one_order_whatever_the_limit(corpus: Reader, order: str, limit: int) -> None:
-    same(corpus, Request(order=parse_order(order), limit=limit))
+    keys = tuple(key for each in order.split() for key in parse_order(each))
+    same(corpus, Request(order=keys, limit=limit))
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,31 @@ def test_search_sorts_by_spacks_order(filled: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        (["os", "version:desc"], ["h1", "h2", "h3", "m1"]),
+        (["os:desc", "version"], ["m1", "h3", "h2", "h1"]),
+        (["package", "os", "hash:desc"], ["m1", "h1", "h3", "h2"]),
+        (["package:desc", "os:desc", "version:desc"], ["h2", "h3", "h1", "m1"]),
+    ],
+)
+def test_search_sorts_by_several_keys_the_first_before_the_second(
+    filled: Sandbox, sort: list[str], expected: list[str]
+) -> None:
+    found = filled.json("search", *(argument for each in sort for argument in ("--sort", each)))
+    assert [hit["hash"] for hit in found["hits"]] == expected
+
+
+@pytest.mark.parametrize("query", [(), ("nothing-like-it",)])
+def test_what_is_not_shown_leaves_no_blank_lines(filled: Sandbox, query: tuple[str, ...]) -> None:
+    total = 0 if query else 4
+    assert filled.run("search", *query, "--limit", "0").stdout == f"{total} specs found\n"
+    lines = filled.run("search", *query, "--limit", "0", "--facet", "os", "--facet", "tag").stdout.splitlines()
+    assert lines[0].split() == ["os", "specs"]
+    assert lines.count("") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["search", "--filter", "nope=1"], "--filter nope=1: no field 'nope' here; expected one of package, tag"),

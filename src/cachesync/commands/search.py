@@ -1,6 +1,8 @@
 """``cachesync search``: ask the index."""
 
 import time
+from collections.abc import Iterator
+from itertools import chain
 
 import click
 from rich.console import Console
@@ -50,7 +52,13 @@ class _Search(click.Command):
 @click.option(
     "--facet", "facets", multiple=True, metavar="FIELD[:N]", help="Count the N most frequent values of a field."
 )
-@click.option("--sort", metavar="FIELD[:desc]", help="Sort by a field instead of by how well the name matches.")
+@click.option(
+    "--sort",
+    "sort_keys",
+    multiple=True,
+    metavar="FIELD[:desc]",
+    help="Sort by a field instead of by how well the name matches; repeat to order what is equal by another field.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, show_default=True, help="How many hits to print."
 )
@@ -61,7 +69,7 @@ def search(
     query: tuple[str, ...],
     filters: tuple[str, ...],
     facets: tuple[str, ...],
-    sort: str | None,
+    sort_keys: tuple[str, ...],
     limit: int,
     as_json: bool,
 ) -> int:
@@ -78,8 +86,8 @@ def search(
     request = text.search(" ".join(query))._replace(
         filters=parse_filters(filters), facets=tuple(parse_facet(facet) for facet in facets), limit=limit
     )
-    if sort is not None:
-        request = request._replace(ranks=(), order=parse_order(sort))
+    if sort_keys:
+        request = request._replace(ranks=(), order=tuple(chain.from_iterable(map(parse_order, sort_keys))))
     try:
         answer = wiring.index.reader().search(request)
     except IndexUnusableError:  # perhaps another generation took its place just then
@@ -102,16 +110,20 @@ def _json(answer: Answer, took_ms: float) -> dict[str, object]:
 
 def _print(answer: Answer) -> None:
     console = Console(width=None if Console().is_terminal else _UNLIMITED_WIDTH)
-    if answer.hits:
-        rows = [[_cell(hit, column) for column in _COLUMNS] for hit in answer.hits]
-        _show(console, _table(_COLUMNS, rows, keep=_WHOLE))
-    for field, counts in answer.facets.items():
-        console.print()
-        console.print(
-            _table((field, "specs"), [[value, f"{documents:,}"] for value, documents in counts], keep=(field,))
-        )
+    for number, table in enumerate(_tables(answer)):
+        if number:
+            click.echo()
+        _show(console, table)
     shown = f", the first {len(answer.hits):,} shown" if 0 < len(answer.hits) < answer.total else ""
     click.echo(f"{plural(answer.total, 'spec')} found{shown}")
+
+
+def _tables(answer: Answer) -> Iterator[Table]:
+    """Lay out the hits, if there are any, and then each facet."""
+    if answer.hits:
+        yield _table(_COLUMNS, [[_cell(hit, column) for column in _COLUMNS] for hit in answer.hits], keep=_WHOLE)
+    for field, counts in answer.facets.items():
+        yield _table((field, "specs"), [[value, f"{documents:,}"] for value, documents in counts], keep=(field,))
 
 
 def _show(console: Console, table: Table) -> None:
