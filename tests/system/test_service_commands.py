@@ -1,5 +1,6 @@
 """Commands beside a running service, a second service, and the schedule."""
 
+import json
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from cachesync.service.schedule import LAST_REINDEX
+from cachesync.service.schedule import LAST_REINDEX, SCHEDULED_SINCE
 from examples.pages import write_tree
 from tests.support import elasticsearch
 from tests.support.elasticsearch import free_port
@@ -269,8 +270,8 @@ def test_consent_is_never_older_than_the_command_that_gave_it(sandbox: Sandbox, 
 
 def test_a_missed_reindex_is_made_up_once(sandbox: Sandbox, tree: Path) -> None:  # noqa: ARG001  it is there
     sandbox.run("sync")
-    index_of(sandbox).notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
     schedule = {"CACHESYNC_SCHEDULE__REINDEX": "0 0 1 1 *", "CACHESYNC_SCHEDULE__TIMEZONE": "Europe/Berlin"}
+    index_of(sandbox).notes().put(SCHEDULED_SINCE, b"2020-01-01T00:00:00+00:00 0 0 1 1 * Europe/Berlin")
     with Service(sandbox, **schedule) as service:
         service.caught_up()
         until(lambda: service.status()["generation"] == f"{sandbox.name}-2", "the reindex")
@@ -289,6 +290,22 @@ def test_nothing_is_made_up_where_no_schedule_was(sandbox: Sandbox, tree: Path) 
         service.converges()
         until(lambda: service.status()["next_reindex"], "the schedule")
         assert service.status()["generation"] == f"{sandbox.name}-1"
+
+
+def test_a_schedule_that_comes_with_a_reload_has_missed_nothing(embedded: Sandbox) -> None:
+    put(embedded.root, content(1))
+    embedded.run("sync")
+    index_of(embedded).notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
+    for expression in ("0 0 1 1 *", "0 0 2 1 *"):
+        with Service(embedded) as service:
+            service.caught_up()
+            configuration = json.loads(embedded.config.read_text())
+            embedded.config.write_text(json.dumps({**configuration, "schedule": {"reindex": expression}}))
+            service.reload()
+            service.caught_up()
+            assert until(lambda: service.status()["next_reindex"], "the schedule") > "2026"
+            assert service.status()["generation"] == "spack-specs-1"
+            assert not service.said("a reindex is due")
 
 
 def test_a_last_reindex_in_the_future_stops_no_schedule(embedded: Sandbox) -> None:

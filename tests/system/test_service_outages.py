@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.service.schedule import LAST_REINDEX
+from cachesync.service.schedule import LAST_REINDEX, SCHEDULED_SINCE
 from examples.pages import write_tree
 from tests.support import elasticsearch
 from tests.support.pages import entry, page, put
@@ -215,7 +215,7 @@ def test_a_change_after_a_reindex_goes_to_the_new_generation(elastic: Sandbox) -
 def test_a_reindex_that_cant_be_begun_leaves_the_service_ready(elastic: Sandbox) -> None:
     write_tree(elastic.root, 3, 5)
     elastic.run("sync")
-    index_of(elastic).notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
+    index_of(elastic).notes().put(SCHEDULED_SINCE, b"2020-01-01T00:00:00+00:00 0 0 1 1 * UTC")
 
     def deed(request: Request) -> Answer | None:
         if request.method == "PUT" and request.path.split("?")[0] == f"/{elastic.name}-2":

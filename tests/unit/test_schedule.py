@@ -24,7 +24,7 @@ def times(schedule: Schedule, start: str, end: str) -> list[str]:
 def test_without_an_expression_nothing_is_ever_due() -> None:
     never = Schedule(None, "UTC")
     assert never.next_after(utc("2026-01-01")) is None
-    assert not never.is_on
+    assert never.text == ""
 
 
 def test_the_next_time_is_in_the_schedules_zone_and_told_in_utc() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -23,10 +24,10 @@ from cachesync.service.dirty import Dirty
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import Request, Response
-from cachesync.service.schedule import LAST_REINDEX, Schedule
+from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
 from cachesync.service.serving import Serving, Settings
 from cachesync.service.state import Health, State, status
-from cachesync.service.timetable import Timetable
+from cachesync.service.timetable import Counted, Timetable
 from cachesync.sync import turn
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
@@ -451,8 +452,10 @@ def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Ben
 
 
 def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.index.notes().put(LAST_REINDEX, b"2020-01-01T00:00:00+00:00")
-    bench.serving._timetable = Timetable(Schedule("0 0 1 1 *", "UTC"), bench.index.notes())
+    schedule = Schedule("0 0 1 1 *", "UTC")
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    bench.index.notes().put(SCHEDULED_SINCE, Counted(long_ago, schedule.text).encoded())
+    bench.serving._timetable = Timetable(schedule, bench.index.notes())
     monkeypatch.setattr(bench.writer, "build", fail)
     bench._wake.clear()
     bench.do("schedule")

@@ -10,8 +10,8 @@ LAST_REINDEX: Final = "last-reindex"
 """The key of the note that says when the index was last rebuilt by a reindex."""
 
 SCHEDULED_SINCE: Final = "scheduled-since"
-"""The key of the note with the moment from which scheduled times count, if the last reindex was earlier: the first look
-at an index that was never rebuilt, or a reindex that came to nothing."""
+"""The key of the note with the moment from which scheduled times count, if the last reindex was earlier, and the
+expression that they are counted by: when a service first had that expression, or a reindex came to nothing."""
 
 
 def moment_of(text: bytes | None) -> datetime | None:
@@ -37,11 +37,8 @@ class Schedule:
     def __init__(self, cron: str | None, timezone: str) -> None:
         self._cron = cron
         self._zone = ZoneInfo(timezone)
-
-    @property
-    def is_on(self) -> bool:
-        """There is an expression."""
-        return self._cron is not None
+        self.text = f"{cron} {timezone}" if cron else ""
+        """What tells it from other schedules; empty without an expression."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Return the first time after an aware ``moment``, in UTC; None if there is none."""
