@@ -6,8 +6,10 @@ Only commands read it; everything below them is handed values.
 import os
 import re
 import zoneinfo
+from collections.abc import Iterator
 from collections.abc import Mapping as Environment
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -279,12 +281,21 @@ class Config(_Section):
     kibana: Kibana = Kibana()
 
 
+class Misspelt(NamedTuple):
+    """A variable of the environment that isn't configuration, though its name is nearly that of a key."""
+
+    name: str
+    meant: str
+    """The variable of that key."""
+
+
 class Loaded(NamedTuple):
     """A configuration and what its relative paths are relative to."""
 
     config: Config
     file: Path | None
     base: Path
+    misspelt: tuple[Misspelt, ...] = ()
 
     def path(self, path: Path) -> Path:
         """Resolve a path of the configuration: relative to its file, without one to the working directory."""
@@ -311,7 +322,7 @@ def load(file: Path | None, environment: Environment[str, str] = os.environ) -> 
         mistakes += [_told(each, tree, overrides, found) for each in error.errors(include_url=False)]
     if mistakes:
         raise UsageError("\n".join(mistakes))
-    return Loaded(config, found, _base(found))
+    return Loaded(config, found, _base(found), tuple(_misspelt(environment)))
 
 
 def _default_file() -> Path | None:
@@ -399,7 +410,8 @@ def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Over
         if not (name.startswith(_PREFIX) and separator):
             continue
         if _field(section, key) is None:
-            mistakes.append(f"environment: {name}: no such key")
+            meant = _nearest(name)
+            mistakes.append(f"environment: {name}: no such key" + (f"; did you mean {meant}?" if meant else ""))
             continue
         found[section, key] = text
         if text.startswith("[") and not _is_secret(section, key):
@@ -408,6 +420,38 @@ def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Over
             except YamlError as error:
                 mistakes.append(f"environment: {name}: {error.message}")
     return found
+
+
+def _variables() -> Iterator[str]:
+    """Yield all variables that are configuration."""
+    yield FILE_VARIABLE
+    for section, keys in Config.model_fields.items():
+        for key in getattr(keys.annotation, "model_fields", ()):
+            yield f"{_PREFIX}{section}{_SEPARATOR}{key}".upper()
+
+
+def _misspelt(environment: Environment[str, str]) -> Iterator[Misspelt]:
+    """Find variables that may have been meant as configuration.
+
+    They are no mistakes: who runs us may have variables of its own. Kubernetes makes CACHESYNC_HTTP_PORT of a service
+    called ``cachesync-http``.
+    """
+    for name in environment:
+        if name.startswith(_PREFIX) and _SEPARATOR not in name and (meant := _nearest(name)):
+            yield Misspelt(name, meant)
+
+
+def _nearest(name: str) -> str | None:
+    """Return the variable whose name differs from a name, which is none, by one character."""
+    return next((known for known in _variables() if _differ_by_one(name.upper(), known)), None)
+
+
+def _differ_by_one(one: str, other: str) -> bool:
+    """Tell whether a character is missing, added, another one, or has changed places with the next."""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    one, other = one[same:], other[same:]
+    swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
+    return one != other and (one[1:] in (other, other[1:]) or one == other[1:] or swapped)
 
 
 def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:

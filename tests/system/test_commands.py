@@ -482,6 +482,16 @@ def test_config_prints_what_is_in_force_without_secrets(embedded: Sandbox) -> No
     assert done.stdout.startswith(f"# from {embedded.config}")
 
 
+@pytest.mark.parametrize("command", ["config", "sync", "check"])
+def test_a_variable_that_is_nearly_a_key_is_told(embedded: Sandbox, command: str) -> None:
+    file = put(embedded.root, page(entry()))
+    arguments = [command, file] if command == "check" else [command]
+    done = embedded.run(*arguments, CACHESYNC_PAGES_ROOT="/srv", CACHESYNC_LOG__FORMAT="console")
+    assert "a variable is not configuration, though its name is nearly a key's" in done.stderr
+    assert "name=CACHESYNC_PAGES_ROOT meant=CACHESYNC_PAGES__ROOT" in done.stderr
+    assert "CACHESYNC_PAGES__ROOT" not in embedded.run(*arguments).stderr
+
+
 def test_help_and_version_need_no_configuration(tmp_path: Path) -> None:
     for arguments in (["--version"], ["--help"], ["sync", "--help"]):
         done = subprocess.run(
@@ -489,3 +499,70 @@ def test_help_and_version_need_no_configuration(tmp_path: Path) -> None:
         )
         assert done.stdout
     assert done.stdout.startswith("Usage: ")
+
+
+def config_mistakes(sandbox: Sandbox, **sections: dict[str, object]) -> list[str]:
+    """What `config` tells, without the folder that everything is in; what is right is printed all the same."""
+    sandbox.config.write_text(json.dumps(sections))
+    done = sandbox.run("config", expect=2)
+    assert "canary" not in done.stdout + done.stderr
+    assert yaml.safe_load(done.stdout).keys() >= {"pages", "index", "kibana"}
+    return [line.removeprefix("cachesync: ") for line in done.stderr.replace(f"{sandbox.folder}/", "").splitlines()]
+
+
+HTTPS = {"url": "https://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        (
+            {"api_key": "Y2FuYXJ5", "username": "u", "password": "canary"},
+            ["index.api_key: expected it, or index.username and index.password, not both"],
+        ),
+        ({"password": "canary"}, ["index.username: expected one beside index.password"]),
+        ({"api_key_file": "none"}, ["index.api_key_file: cannot read none: No such file or directory"]),
+        (
+            {"username_file": "none", "password_file": "gone", "ca_certs": "ca", "client_cert": "cert"},
+            [
+                "index.username_file: cannot read none: No such file or directory",
+                "index.password_file: cannot read gone: No such file or directory",
+                "index.ca_certs: cannot read ca: No such file or directory",
+                "index.client_cert: cannot read cert: No such file or directory",
+            ],
+        ),
+        ({"client_key": "key"}, ["index.client_key is the key of index.client_cert, which is missing"]),
+        (
+            {"api_key": "Y2FuYXJ5", "api_key_file": "none"},
+            ["index.api_key: expected it, or index.api_key_file, not both"],
+        ),
+        (
+            {"username": "u", "password": "canary", "password_file": "none"},
+            ["index.password: expected it, or index.password_file, not both"],
+        ),
+    ],
+)
+def test_config_tells_every_mistake_in_secrets_and_certificates(
+    embedded: Sandbox, index: dict[str, object], told: list[str]
+) -> None:
+    assert config_mistakes(embedded, index={**HTTPS, **index}) == told
+    assert (
+        embedded.run("sync", expect=2)
+        .stderr.splitlines()[-1]
+        .endswith(told[0].replace("none", f"{embedded.folder}/none"))
+    )
+
+
+def test_config_tells_mistakes_of_kibana_where_there_is_one(embedded: Sandbox) -> None:
+    kibana = {"api_key_file": "none", "ca_certs": "gone"}
+    assert config_mistakes(embedded, kibana={"url": "https://127.0.0.1:9", **kibana}) == [
+        "kibana.api_key_file: cannot read none: No such file or directory",
+        "kibana.ca_certs: cannot read gone: No such file or directory",
+    ]
+    embedded.config.write_text(json.dumps({"kibana": kibana}))
+    embedded.run("config")
+
+
+def test_pages_that_are_not_there_yet_are_no_mistake_of_the_configuration(embedded: Sandbox) -> None:
+    embedded.config.write_text(json.dumps({"pages": {"root": "not-mounted"}}))
+    assert "not-mounted" in embedded.run("config").stdout

@@ -96,12 +96,50 @@ def test_the_environment_wins(tmp_path: Path) -> None:
     assert config.safety.max_delete_fraction == 0.1
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CACHESYNC_PAGES_ROOT", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC_pages_root", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC_HTTP_MAX_LAG", "CACHESYNC_HTTP__MAX_LAG"),
+        ("CACHESYNC_INDEX_API_KEY_FILE", "CACHESYNC_INDEX__API_KEY_FILE"),
+        ("CACHESYNC_CONFG", "CACHESYNC_CONFIG"),
+        ("CACHESYNC_CONFIGS", "CACHESYNC_CONFIG"),
+        ("CACHESYNC_COFNIG", "CACHESYNC_CONFIG"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_key_is_noticed(tmp_path: Path, name: str, meant: str) -> None:
+    assert load(written(tmp_path, ""), {name: "x"}).misspelt == ((name, meant),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CACHESYNC_TEST_ELASTICSEARCH_URL", "CACHESYNC_VERSION", "CACHESYNC_ROOT", "_CACHESYNC_COMPLETE", "PAGES_ROOT"],
+)
+def test_other_variables_are_not_noticed(tmp_path: Path, name: str) -> None:
+    assert load(written(tmp_path, ""), {name: "x", "CACHESYNC_PAGES__ROOT": "y"}).misspelt == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CACHESYNC_PAGE__ROOT", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC__PAGES__ROOT", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC_PAGES___ROOT", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC_PAGES__ROTO", "CACHESYNC_PAGES__ROOT"),
+        ("CACHESYNC_INDEX__PASSWORDS", "CACHESYNC_INDEX__PASSWORD"),
+    ],
+)
+def test_a_key_that_is_none_is_refused_with_the_one_that_is_near(tmp_path: Path, name: str, meant: str) -> None:
+    assert mistakes(tmp_path, "", **{name: "x"}) == [f"environment: {name}: no such key; did you mean {meant}?"]
+
+
 def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Path) -> None:
     text = "pages:\n  root: ${NOPE}\n  max_bytes: many\n  rooot: x\nwatch: {mode: fast}\nsafety: 3\nkibanna: {}\n"
     told = mistakes(tmp_path, text, CACHESYNC_HTTP__PORT="99999", CACHESYNC_PAGES__ROT="x")
     assert told[:2] == [
         "cachesync.yml:2: ${NOPE} is not set in the environment and has no default",
-        "environment: CACHESYNC_PAGES__ROT: no such key",
+        "environment: CACHESYNC_PAGES__ROT: no such key; did you mean CACHESYNC_PAGES__ROOT?",
     ]
     expected = {
         "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",

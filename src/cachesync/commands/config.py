@@ -4,13 +4,19 @@ import click
 import yaml
 
 from cachesync.commands.wiring import Wiring
+from cachesync.errors import UsageError
 
 
 @click.command(short_help="Print the configuration in force, without secrets.")
 @click.pass_obj
 def config(wiring: Wiring) -> int:
-    """Print the effective configuration: file, environment and defaults together. Secrets are redacted."""
+    """Print the effective configuration: file, environment and defaults together. Secrets are redacted.
+
+    Exit codes: 0 commands can use it, 2 they can't: each mistake is told, also in secrets and certificates.
+    """
     loaded = wiring.loaded
     click.echo(f"# from {loaded.file or 'defaults'} and the environment")
     click.echo(yaml.safe_dump(loaded.config.model_dump(mode="json"), sort_keys=False), nl=False)
+    if mistakes := wiring.mistakes():
+        raise UsageError("\n".join(mistakes))
     return 0

@@ -21,7 +21,7 @@ def secret(key: str, value: SecretStr | str | None, file: Path | None) -> str | 
         file: where it is kept otherwise.
 
     Raises:
-        UsageError: it can't be read, or can't be one.
+        UsageError: it can't be read, can't be one, or is given twice.
     """
     found, where = value.get_secret_value() if isinstance(value, SecretStr) else value or "", ""
     if not found:
@@ -29,6 +29,8 @@ def secret(key: str, value: SecretStr | str | None, file: Path | None) -> str | 
             return None
         key, where = f"{key}_file", f" in {file}"
         found = _content(key, file)
+    elif file is not None:
+        raise UsageError(f"{key}: expected it, or {key}_file, not both")
     if key.partition(".")[2].startswith("api_key") and not _BASE64.fullmatch(found):
         raise UsageError(f"{key}: expected one line of base64{where}: what creating a key answers as 'encoded'")
     if not found or any(ord(each) < _BLANK for each in found):

@@ -1,7 +1,9 @@
 """The configuration's values, put together into what commands work with."""
 
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Final
 
 from cachesync import config, log
 from cachesync.commands.awaiting import say_what_is_awaited
@@ -14,9 +16,15 @@ from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.kibana.server import Kibana
+from cachesync.log import get_logger
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.guard import Consent, Guard
 from cachesync.sync.scan import Source
+
+_log = get_logger()
+
+_CREDENTIALS: Final = ("api_key", "username", "password")
+_CERTIFICATES: Final = ("ca_certs", "client_cert", "client_key")
 
 
 class Wiring:
@@ -33,6 +41,10 @@ class Wiring:
         loaded = config.load(self._config_file)
         if not self._quiet:
             log.setup(loaded.config.log.level, loaded.config.log.format)
+            for name, meant in loaded.misspelt:
+                _log.warning(
+                    "a variable is not configuration, though its name is nearly a key's", name=name, meant=meant
+                )
         return loaded
 
     def set_up_log(self) -> None:
@@ -63,21 +75,57 @@ class Wiring:
 
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""
+        return self._opened(Server(self.config.index.url) if self._is_embedded else self._cluster(), vitals)
+
+    @property
+    def _is_embedded(self) -> bool:
+        return self.config.index.url[0].startswith(config.EMBEDDED)
+
+    def _opened(self, server: Server, vitals: Vitals | None = None) -> Index:
         settings = self.config.index
-        server = Server(settings.url) if settings.url[0].startswith(config.EMBEDDED) else self._cluster()
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
         return open_index(server, settings.name, layout, self.loaded.path, vitals)
 
     def _cluster(self) -> Server:
         """Where a cluster is, and who we are there."""
-        api_key, username, password = map(self._secret, ("api_key", "username", "password"))
+        return Server(self.config.index.url, *self._credentials(), *map(self._path, _CERTIFICATES))
+
+    def _credentials(self) -> tuple[str | None, str | None, str | None]:
+        api_key, username, password = map(self._secret, _CREDENTIALS)
         if api_key and (username or password):
             raise UsageError("index.api_key: expected it, or index.username and index.password, not both")
         if bool(username) != bool(password):
             missing, given = ("username", "password") if password else ("password", "username")
             raise UsageError(f"index.{missing}: expected one beside index.{given}")
-        files = {name: self._path(name) for name in ("ca_certs", "client_cert", "client_key")}
-        return Server(self.config.index.url, api_key, username, password, **files)
+        return api_key, username, password
+
+    def mistakes(self) -> list[str]:
+        """Return what commands would refuse of secrets and certificates.
+
+        That ``pages.root`` is missing is none: it may be mounted later, which the service waits for.
+        """
+        told = [mistake for use in self._uses() if (mistake := _refusal(use))]
+        return list(dict.fromkeys(told))
+
+    def _uses(self) -> Iterator[Callable[[], object]]:
+        """Yield what commands do with secrets and certificates, each by itself."""
+        server = Server(self.config.index.url)
+        if self._is_embedded:
+            yield lambda: self.index
+        else:
+            yield from (partial(self._secret, name) for name in _CREDENTIALS)
+            yield self._credentials
+            ca_certs, client_cert, client_key = map(self._path, _CERTIFICATES)
+            yield lambda: self._opened(server._replace(ca_certs=ca_certs))
+            yield lambda: self._opened(server._replace(client_cert=client_cert, client_key=client_key))
+        if self.config.kibana.url:
+            yield lambda: self.kibana
+            yield self._trust_kibana
+
+    def _trust_kibana(self) -> None:
+        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it takes a while to load
+
+        trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
 
     @cached_property
     def kibana(self) -> Kibana:
@@ -101,3 +149,12 @@ class Wiring:
     def guard(self, consent: Consent) -> Guard:
         """How much a pass may lose, if whoever is asked doesn't consent to more."""
         return Guard(self.config.safety.max_delete_fraction, consent)
+
+
+def _refusal(use: Callable[[], object]) -> str | None:
+    """Return why something can't be used."""
+    try:
+        use()
+    except UsageError as error:
+        return str(error)
+    return None
