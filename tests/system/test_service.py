@@ -1,12 +1,18 @@
 """`cachesync run`, from outside: whatever happens to the pages, the index follows."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -624,3 +630,39 @@ def test_the_watchdog_hears_of_a_service_that_has_nothing_to_do(embedded: Sandbo
     with Watchdog(embedded.folder) as watchdog, Service(embedded, **watchdog.environment) as service:
         service.caught_up()
         watchdog.hears()
+
+
+def shown_on_terminal(embedded: Sandbox, columns: int, is_enough: Callable[[str], bool]) -> str:
+    """What `run` prints on a terminal of so many columns, until that is enough, without what steers the terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**os.environ, "CACHESYNC_HTTP__PORT": "0", "TERM": "xterm"}
+    environment.pop("COLUMNS", None)
+    running = subprocess.Popen(
+        embedded.command("run"), env=environment, cwd=embedded.folder, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    printed = b""
+    try:
+        while not is_enough(text := re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", printed.decode(errors="ignore"))):
+            assert select.select([ours], [], [], 60)[0], text
+            printed += os.read(ours, 65_536)
+    finally:
+        running.terminate()
+        with contextlib.suppress(OSError):
+            while os.read(ours, 65_536):
+                pass
+        os.close(ours)
+        assert running.wait(60) == 0
+    return text
+
+
+@pytest.mark.parametrize("columns", [200, 80, 50, 20])
+def test_the_last_line_on_a_terminal_is_cut_before_its_address(embedded: Sandbox, columns: int) -> None:
+    embedded.root.rename(embedded.folder / ("a-long-name-" * 5))
+    shown = shown_on_terminal(embedded, columns, lambda text: "waiting" in text.rpartition("\r")[2] or "\rhttp" in text)
+    address = re.findall(r"listening url=(\S+)", shown)[0]
+    last = shown.replace("\n", "\r").rpartition("\r")[2]
+    assert last.endswith(address)
+    assert len(last) < max(columns, len(address) + 1)
+    assert ("…" in last) == (20 < columns < 200)

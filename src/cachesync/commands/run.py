@@ -93,11 +93,11 @@ def _signals() -> Iterator[Callable[[float], bytes]]:
 
 
 @contextmanager
-def _status_line(line: Callable[[], str]) -> Iterator[Callable[[], None]]:
+def _status_line(line: Callable[[int], str]) -> Iterator[Callable[[], None]]:
     """Keep a line at the end of a terminal up to date, below whatever is logged; elsewhere there is none."""
     console = Console(stderr=True, width=_UNLIMITED_WIDTH)  # else it would break lines of the log
     if not console.is_terminal:
         yield lambda: None
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
-        yield lambda: live.update(Text(line()[: shutil.get_terminal_size().columns - 1]), refresh=True)
+        yield lambda: live.update(Text(line(shutil.get_terminal_size().columns - 1)), refresh=True)

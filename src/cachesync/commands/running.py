@@ -6,6 +6,9 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any, Final
 
+from rich.cells import cell_len
+from rich.text import Text
+
 from cachesync.commands.output import plural
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError, IndexUnavailableError, PortTakenError, UsageError
@@ -110,8 +113,8 @@ class Service:
             _log.info("the configuration was read again")
             systemd.ready()
 
-    def line(self) -> str:
-        """Say in a line how the service fares."""
+    def line(self, width: int) -> str:
+        """Say in a line that is ``width`` characters wide at most how the service fares, and where to ask it more."""
         state = self._state.snapshot()
         trouble = self._daemon.index_trouble or state.trouble
         parts: list[str] = [state.role]
@@ -133,8 +136,7 @@ class Service:
             parts.append(plural(len(state.problems), "problem"))
         if state.warnings:
             parts.append(plural(len(state.warnings), "warning"))
-        parts.append(self._http.url if self._http.is_started else "no HTTP")
-        return printable(" · ".join(parts))
+        return _fitting(" · ".join(parts), self._http.url if self._http.is_started else "no HTTP", width)
 
     def _made(self, wiring: Wiring) -> Daemon:
         """Make a daemon of a configuration. It touches nothing before it is started."""
@@ -225,3 +227,14 @@ class Service:
         daemon = self._daemon
         max_lag = self._wiring.config.http.max_lag
         return status(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)
+
+
+def _fitting(told: str, address: str, width: int) -> str:
+    """Put an address behind what is told, which is cut where there is no room. The address is needed whole."""
+    ending = f" · {printable(address)}"
+    room = width - cell_len(ending)
+    if room < 1:
+        return printable(address)
+    text = Text(printable(told))
+    text.truncate(room, overflow="ellipsis")
+    return text.plain + ending
