@@ -31,6 +31,10 @@ class IndexUnavailableError(CachesyncError):
     exit_code = 3
 
 
+class NoIndexError(IndexUnavailableError):
+    """The index isn't there yet."""
+
+
 class IndexUnusableError(IndexUnavailableError):
     """What is stored is damaged, or was made by another version: ``sync`` builds the index anew."""
 

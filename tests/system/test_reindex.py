@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,18 @@ def test_verify_finds_and_repairs_damage_that_keeps_the_counts(sandbox: Sandbox)
     found = sandbox.json("verify", expect=1)
     assert (found["missing"], found["extra"], found["different"], found["ledger"]) == (2, 2, 2, 0)
     assert found["differing"] == [path_of("a"), path_of("b")]
-    assert "differs  _cache/develop/a/specs.md" in sandbox.run("verify", expect=1).stdout
+    assert found["documents"] == [
+        {"id": f"develop/{name}/{hash}", "page": path_of(name), "kind": kind, "fields": fields}
+        for name in ("a", "b")
+        for hash, kind, fields in (("1", "different", ["spec", "target"]), ("2", "missing", []), ("9", "extra", []))
+    ]
+    assert sandbox.run("verify", expect=1).stdout.startswith(
+        "differs  _cache/develop/a/specs.md\n"
+        "  different develop/a/1: spec, target\n"
+        "  missing   develop/a/2\n"
+        "  extra     develop/a/9\n"
+        "differs  _cache/develop/b/specs.md\n"
+    )
     repaired = sandbox.json("verify", "--repair", expect=1)
     assert repaired == {**found, "repaired": True}
     assert sandbox.documents() == sandbox.rendered()
@@ -321,3 +333,20 @@ def test_pages_that_cannot_be_looked_at_keep_their_documents(sandbox: Sandbox, m
     monkeypatch.undo()
     state = sandbox.json("sync")
     assert (state["pages"]["unchanged"], state["specs"]) == (4, {"added": 0, "updated": 0, "deleted": 0})
+
+
+def test_status_tells_what_a_rollback_would_go_back_to_and_when_that_was_made(sandbox: Sandbox) -> None:
+    put(sandbox.root, page(entry("1")))
+    before = datetime.now(UTC)
+    sandbox.run("sync")
+    assert sandbox.json("status")["rollback"] is None
+    assert "rollback" not in sandbox.run("status").stdout
+    first = sandbox.json("status")["generation"]
+    sandbox.run("reindex")
+    found = sandbox.json("status")
+    made = datetime.fromisoformat(found["rollback"]["made"])
+    assert (found["rollback"]["generation"], found["kept_generations"]) == (first, [first])
+    assert before - timedelta(seconds=2) < made < datetime.now(UTC) + timedelta(seconds=2)
+    assert f"rollback  would go back to {first}, made {made:%Y-%m-%d %H:%M} UTC" in sandbox.run("status").stdout
+    sandbox.run("rollback")
+    assert sandbox.json("status")["rollback"] is None

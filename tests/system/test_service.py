@@ -354,7 +354,14 @@ def test_a_tag_that_goes_as_soon_as_it_has_come(service: Service, tree: Path) ->
 def test_what_is_held_back_goes_with_consent(service: Service, tree: Path) -> None:
     shutil.rmtree(cache(tree))
     until(lambda: service.status()["held_deletes"]["pages"], "the guard")
-    service.sandbox.run("sync", expect=4)
+    told = [
+        service.sandbox.run("sync", expect=4).stderr,
+        service.sandbox.run("status").stdout,
+        *service.get("/readyz")[1]["degraded"],
+        service.said("stopped for safety")[0]["message"],
+    ]
+    for text in told:
+        assert 0 < text.find("Is pages.root mounted and complete?") < text.find("--allow-mass-delete"), text
     assert documents(service.sandbox)
     service.sandbox.run("sync", "--allow-mass-delete")
     assert documents(service.sandbox) == {}

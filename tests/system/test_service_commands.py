@@ -428,6 +428,7 @@ def test_a_service_that_is_killed_at_any_moment_loses_nothing(sandbox: Sandbox, 
     assert sandbox.json("verify") | {"pages": 0, "specs": 0} == {
         **dict.fromkeys(("pages", "specs", "missing", "extra", "different", "ledger"), 0),
         "differing": [],
+        "documents": [],
         "problems": [],
         "repaired": False,
     }
@@ -442,6 +443,8 @@ def test_consent_ends_the_trouble_that_asked_for_it(embedded: Sandbox) -> None:
             tag.rename(embedded.folder / f"gone-{tag.name}")
         (embedded.index / embedded.name / "live/meta.json").unlink()
         until(lambda: "--allow-mass-delete" in str(service.status()["trouble"]), "the guard to stop it")
+        trouble = service.status()["trouble"]
+        assert 0 < trouble.find("Is pages.root mounted and complete?") < trouble.find("--allow-mass-delete")
         embedded.run("sync", "--allow-mass-delete")
         assert service.status()["trouble"] is None
         assert service.status()["in_sync"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -228,6 +229,29 @@ def test_a_reindex_that_cant_be_begun_leaves_the_service_ready(elastic: Sandbox)
         code, ready = service.get("/readyz")
         assert (code, "maximum normal shards" in str(ready["degraded"])) == (200, True)
         service.converges()
+
+
+def test_while_the_index_is_filled_for_the_first_time_commands_tell_how_far_it_is(elastic: Sandbox) -> None:
+    write_tree(elastic.root, 3, 5)
+    may_write = threading.Event()
+
+    def deed(request: Request) -> Answer | None:
+        if "_bulk" in request.path:
+            may_write.wait(60)
+        return None
+
+    with behind(elastic, deed) as proxy, Service(elastic) as service:
+        until(lambda: any("_bulk" in request.path for request in proxy.requests), "the first pages to be written")
+        for command in ("status", "search", "verify"):
+            told = elastic.run(command, expect=3).stderr
+            expected = (
+                rf"no index {elastic.name} at \S+ yet: the service \(.+\) is filling it, \d+ of 15 pages are done\n"
+            )
+            assert re.search(expected, told), told
+            assert "`cachesync sync` makes one" not in told
+        may_write.set()
+        service.caught_up()
+        assert elastic.json("status")["pages"] == 15
 
 
 def test_the_watchdog_hears_of_a_service_whose_server_is_away(elastic: Sandbox) -> None:

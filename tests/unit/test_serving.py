@@ -21,6 +21,7 @@ from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
 from cachesync.service import guarding, requests, telling
 from cachesync.service.dirty import Dirty
+from cachesync.service.filling import Filled, filled
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import Request, Response
@@ -416,6 +417,32 @@ def test_what_a_person_has_to_consent_to_isnt_tried_all_the_time(bench: Bench, h
     harm(bench)
     assert bench.do("whole") > 3000
     assert "allow-mass-delete" in str(bench.state.trouble)
+
+
+def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Filled | None] = []
+    progress = bench.serving._progress
+
+    def listened(done: int, pages: int) -> None:
+        progress(done, pages)
+        told.append(filled(bench.index.notes()))
+
+    monkeypatch.setattr(bench.serving, "_progress", listened)
+    next(bench.folder.rglob("live")).unlink()
+    bench.do("pulse")
+    bench.serving._live = None
+    bench.do("whole")
+    assert told[0] == Filled(1, 20)
+    assert filled(bench.index.notes()) is None
+
+
+def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.serving._filling._notes, "put", fail)
+    monkeypatch.setattr(bench.serving._filling._notes, "remove", fail)
+    bench.serving._live = None
+    put(bench.root, content(1000), "new", "t0")
+    bench.do("whole")
+    assert bench.size() == (ALL + 3, 21)
 
 
 # --- reindex ------------------------------------------------------------------------------------------------------------

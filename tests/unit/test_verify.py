@@ -14,7 +14,7 @@ from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
-from cachesync.sync.verify import Verdict, verify
+from cachesync.sync.verify import NAMED, Difference, Verdict, verify
 from tests.support.pages import entry, page, path_of, put
 
 PATH = path_of("a")
@@ -65,6 +65,26 @@ def test_what_was_altered_is_repaired(source: Source, index: EmbeddedIndex) -> N
     assert (found(verdict), verdict.differing) == ((0, 0, 1, 0, 0), [PATH])
     assert repair(source, index, PATH).specs.updated == 1
     assert found(compared(source, index)) == (0, 0, 0, 0, 0)
+
+
+def test_what_was_altered_is_named_with_its_fields(source: Source, index: EmbeddedIndex) -> None:
+    alter(index)
+    assert compared(source, index).documents == [Difference("develop/a/h1", PATH, "different", ["os", "spec"])]
+
+
+def test_fields_of_a_page_that_cannot_be_used_are_not_known(source: Source, index: EmbeddedIndex) -> None:
+    put(source.root, BROKEN, "a")
+    repair(source, index)
+    alter(index)
+    assert compared(source, index).documents == [Difference("develop/a/h1", PATH, "different")]
+
+
+def test_no_more_documents_are_named_than_anybody_reads(source: Source, index: EmbeddedIndex) -> None:
+    for name in ("a", "b"):
+        put(source.root, page(*(entry(f"h{number}") for number in range(1000)), title=name), name)
+    verdict = compared(source, index)
+    assert verdict.missing == 1998
+    assert len(verdict.documents) == NAMED
 
 
 def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mended(

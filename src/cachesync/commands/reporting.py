@@ -9,6 +9,7 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import ConsentError
 from cachesync.log import printable
 from cachesync.pages.page import by_page
+from cachesync.sync.guard import question
 from cachesync.sync.report import Report
 from cachesync.sync.scan import by_path
 
@@ -40,7 +41,7 @@ def require_all_done(report: Report, wiring: Wiring, command: str) -> None:
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
             f"{plural(report.held_pages, 'page')} kept as before: {_some(sorted(report.held), report.held_pages)}\n"
-            f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
+            f"{question(command)}"
         )
 
 

@@ -89,9 +89,9 @@ def search(
     if sort_keys:
         request = request._replace(ranks=(), order=tuple(chain.from_iterable(map(parse_order, sort_keys))))
     try:
-        answer = wiring.index.reader().search(request)
+        answer = wiring.reader().search(request)
     except IndexUnusableError:  # perhaps another generation took its place just then
-        answer = wiring.index.reader().search(request)
+        answer = wiring.reader().search(request)
     if as_json:
         print_json(_json(answer, round((time.perf_counter() - start) * 1000, 3)))
     else:

@@ -10,11 +10,13 @@ import msgspec
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
+from cachesync.index.base import Index
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.schedule import Schedule
 from cachesync.service.timetable import noted
+from cachesync.sync.guard import question
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import PathWarning, by_path, scan
 
@@ -24,7 +26,7 @@ from cachesync.sync.scan import PathWarning, by_path, scan
 @click.pass_obj
 def status(wiring: Wiring, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now."""
-    reader = wiring.index.reader()
+    reader = wiring.reader()
     whole = wiring.index.status()
     specs, pages = reader.size()
     problems: list[Problem] = []
@@ -69,6 +71,7 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "next_reindex": next_reindex,
         "held_after_rollback": whole.held,
         "kept_generations": whole.kept,
+        "rollback": _rollback(wiring.index, whole.kept),
         "reindex_needed": reader.outdated,
     }
     if as_json:
@@ -86,6 +89,7 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "in sync": in_sync,
         "writer": found["holder"] and f"{found['holder']}{', a service' if found['service'] else ''}",
         "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
+        "rollback": _goes_back(found["rollback"]),
         "held back": _held_back(**found["held_deletes"]),
         "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
@@ -106,11 +110,23 @@ def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:
     return ", ".join(told) or None
 
 
+def _rollback(index: Index, kept: list[str]) -> dict[str, Any] | None:
+    """Return what `cachesync rollback` would go back to, and when that was made."""
+    return {"generation": kept[0], "made": index.made(kept[0])} if kept else None
+
+
+def _goes_back(rollback: dict[str, Any] | None) -> str | None:
+    if rollback is None:
+        return None
+    made = rollback["made"]
+    return f"would go back to {rollback['generation']}" + (f", made {made:%Y-%m-%d %H:%M} UTC" if made else "")
+
+
 def _held_back(pages: int, specs: int) -> str | None:
     if not pages:
         return None
     what = f"deletes of {plural(pages, 'page')} with {plural(specs, 'spec')}"
-    return f"{what}: too many at once; if that is meant: cachesync sync --allow-mass-delete"
+    return f"{what}, too many at once. {question()}"
 
 
 def _in_sync(waiting: list[Todo] | None, reason: str | None, lag: float | None) -> str:

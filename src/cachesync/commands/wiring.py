@@ -10,14 +10,15 @@ from cachesync.commands.awaiting import say_what_is_awaited
 from cachesync.commands.secrets import secret
 from cachesync.config import Config, Loaded
 from cachesync.context import current
-from cachesync.errors import UsageError
-from cachesync.index.base import Index
+from cachesync.errors import NoIndexError, UsageError
+from cachesync.index.base import Index, Reader
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.kibana.server import Kibana
 from cachesync.log import get_logger
 from cachesync.pages.pattern import Pattern
+from cachesync.service.filling import filled
 from cachesync.sync.guard import Consent, Guard
 from cachesync.sync.scan import Source
 
@@ -72,6 +73,19 @@ class Wiring:
         """Where documents go. From now on the command says what it waits for."""
         say_what_is_awaited(current())
         return self.index_with(None)
+
+    def reader(self, *, fresh: bool = False) -> Reader:
+        """Open the live generation, see :meth:`Index.reader`. Where there is none yet, tell of who is filling it."""
+        try:
+            return self.index.reader(fresh=fresh)
+        except NoIndexError:
+            if not (status := self.index.status()).service:
+                raise
+            known = filled(self.index.notes())
+        filling = (
+            f"no index {self.config.index.name} at {self.index.url} yet: the service ({status.holder}) is filling it"
+        )
+        raise NoIndexError(f"{filling}, {known.done:,} of {known.pages:,} pages are done" if known else filling)
 
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""

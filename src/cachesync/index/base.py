@@ -8,6 +8,7 @@ together.
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -272,8 +273,12 @@ class Index(Protocol):
         """Open the live generation for reading; if ``fresh``, with all that was written until now.
 
         Raises:
-            IndexUnavailableError: there is none, or it can't be used.
+            NoIndexError: there is none yet.
+            IndexUnavailableError: it can't be used.
         """
+
+    def made(self, generation: str) -> datetime | None:
+        """Return when a generation was begun; None where that can't be told, as of one that isn't there."""
 
     def status(self) -> Status:
         """Tell who writes, and what else is known of the index as a whole."""

@@ -181,7 +181,8 @@ def _front_matter(data: bytes) -> tuple[str, int]:
     closing = _CLOSING.search(text, opening.end())
     if not closing:
         raise _FaultError(
-            "the front matter has no end: expected a closing '---' line; the file looks half-written", None
+            "the front matter has no end: expected a closing '---' line; the file looks half-written",
+            text.count("\n") + (not text.endswith("\n")),
         )
     return text[opening.end() : closing.start()], 2
 

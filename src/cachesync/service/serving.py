@@ -27,6 +27,7 @@ from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger, passing
 from cachesync.service.blindness import BLIND_SECONDS, Blindness
 from cachesync.service.dirty import Dirty
+from cachesync.service.filling import Filling
 from cachesync.service.guarding import Guarding
 from cachesync.service.metrics import Metrics
 from cachesync.service.reindexing import Reindexing
@@ -36,7 +37,7 @@ from cachesync.service.state import LastPass, State
 from cachesync.service.telling import Telling, note_warnings, tell_problems
 from cachesync.service.timetable import Timetable
 from cachesync.sync import turn
-from cachesync.sync.guard import Consent, Guard
+from cachesync.sync.guard import Consent, Guard, question
 from cachesync.sync.passes import partial_pass
 from cachesync.sync.plan import ids_are_unique
 from cachesync.sync.rebuild import report_on
@@ -124,6 +125,7 @@ class Serving:
         self._has_told_trouble = False
         self._blindness = Blindness(dirty, state)
         notes = index.notes()
+        self._filling = Filling(notes)
         self._requests = Requests(writer, notes)
         self._guarding = Guarding(settings.guard, notes, state)
         self._telling = Telling()
@@ -228,6 +230,11 @@ class Serving:
         self._root = None
         self._whole_at = 0.0
 
+    def _progress(self, done: int, pages: int) -> None:
+        """Note how far a first fill is: nobody can ask the index."""
+        if self._live is None:
+            self._filling.note(done, pages)
+
     # --- passes -------------------------------------------------------------------------------------------------------
 
     def _whole_pass(self) -> None:
@@ -239,7 +246,7 @@ class Serving:
         self._whole(
             "rescan" if self._state.caught_up else "catch-up",
             lambda: turn.one_turn(
-                self._source, self._writer, guard, _no_progress, before_build=self._reindexing.cancel
+                self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
             ),
         )
 
@@ -274,6 +281,7 @@ class Serving:
         if live.generation != self._state.generation:
             self._state.kept_generations = self._index.status().kept
         self._root, self._live = root, live
+        self._filling.over()
         problems = self._state.problems
         with self._state.changing():
             self._state.caught_up = True
@@ -303,7 +311,7 @@ class Serving:
         if report.held:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
-                f"{report.before:,}; if that is meant: cachesync sync --allow-mass-delete"
+                f"{report.before:,}. {question()}"
             )
         return IndexUnusableError("the index was taken away while it was brought into line")
 
@@ -527,10 +535,6 @@ class Serving:
             self._state.kept_generations = kept
         self._pulse_at = time.monotonic() + PULSE_SECONDS
         self._all_recovered()
-
-
-def _no_progress(_done: int, _pages: int) -> None:
-    """Nobody waits for it."""
 
 
 def tell_queue(dirty: Dirty, state: State) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from cachesync.context import Awaited
 from cachesync.pages.page import Problem, by_page
+from cachesync.sync.guard import question
 from cachesync.sync.scan import PathWarning, by_path
 
 Role = Literal["starting", "standing by", "serving", "stopping"]
@@ -258,10 +259,7 @@ def _lacks(state: State, late: Awaited | None, now: float) -> Iterator[str]:
     if state.trouble:
         yield f"the service can't go on for now: {_first_line(state.trouble)}"
     if state.held:
-        yield (
-            f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs: "
-            "`cachesync sync --allow-mass-delete` carries them out"
-        )
+        yield f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs. {question()}"
     if state.rolled_back:
         yield "a rollback holds the index as it is: `cachesync reindex` goes on"
     if state.problems:

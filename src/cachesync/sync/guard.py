@@ -7,6 +7,11 @@ from cachesync.ledger import PageRecord
 from cachesync.sync.report import Report
 
 
+def question(command: str = "sync") -> str:
+    """Ask what a loss is most often due to, and only then say by which command a person consents to it."""
+    return f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
+
+
 class Loss:
     """Counts the specs that a pass would lose.
 

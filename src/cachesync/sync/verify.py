@@ -1,13 +1,14 @@
 """Compare index and pages document by document, without believing the ledger."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from cachesync.context import current
-from cachesync.documents import Rendered, document_id, fitting, render
+from cachesync.documents import Rendered, document_id, fitting, key_of, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
@@ -17,6 +18,22 @@ from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 _CHUNK_PAGES: Final = 250
 _CHUNK_SPECS: Final = 20_000
+
+
+Kind = Literal["missing", "extra", "different"]
+
+NAMED: Final = 50
+"""How many documents that differ are named."""
+
+
+class Difference(msgspec.Struct):
+    """A document that isn't as it should be."""
+
+    id: str
+    page: str
+    kind: Kind
+    fields: list[str] = []
+    """Those that differ; none where the document is missing or extra, or where its page can't be used."""
 
 
 class Verdict(msgspec.Struct):
@@ -36,6 +53,8 @@ class Verdict(msgspec.Struct):
     """Pages of which the ledger says something else than is so."""
     differing: list[str] = []
     """The pages with any of these."""
+    documents: list[Difference] = []
+    """The first of the documents that are missing, extra or different, :data:`NAMED` at most."""
     problems: list[Problem] = []
     """Pages that can't be used. What their documents should be nobody can tell: they are compared with what the ledger
     says of them, which is their last good state, or else what a repair has found there. Also folders that can't be
@@ -81,7 +100,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
             expected = _expected(verdict, side, source)
             if expected is not None and index.outdated:
                 expected = {key: fitting(text, index.fields) for key, text in expected.items()}
-            _compare(verdict, side, known.get(side.page), expected)
+            _compare(verdict, side, known.get(side.page), expected, index)
             progress(verdict.pages, max(pages, verdict.pages))
     for page in sorted(unseen):
         verdict.ledger += 1
@@ -121,22 +140,48 @@ def _chunks(sides: Iterable[_Side]) -> Iterator[list[_Side]]:
         yield chunk
 
 
-def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: Rendered | None) -> None:
+def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
     remembered = known.digests if known else {}
     expected = remembered if rendered is None else digests(rendered)
     there = side.there
-    missing = len(expected.keys() - there.keys())
-    extra = len(there.keys() - expected.keys())
-    different = sum(there[key] != digest for key, digest in expected.items() if key in there)
+    missing = expected.keys() - there.keys()
+    extra = there.keys() - expected.keys()
+    different = {key for key, digest in expected.items() if key in there and there[key] != digest}
     ledger = remembered != expected or (known is None) != (side.entry is None) or (known and known.record.pending)
     verdict.pages += 1
     verdict.specs += len(expected)
-    verdict.missing += missing
-    verdict.extra += extra
-    verdict.different += different
+    verdict.missing += len(missing)
+    verdict.extra += len(extra)
+    verdict.different += len(different)
     verdict.ledger += bool(ledger)
     if missing or extra or different or ledger:
         verdict.differing.append(side.page)
+    if (missing or extra or different) and len(verdict.documents) < NAMED:
+        fields = _differing_fields(side.page, different, rendered or {}, index)
+        kinds: list[tuple[str, Kind]] = [(key, "missing") for key in missing]
+        kinds += [(key, "extra") for key in extra]
+        kinds += [(key, "different") for key in different]
+        for key, kind in sorted(kinds)[: NAMED - len(verdict.documents)]:
+            verdict.documents.append(Difference(document_id(side.page, key), side.page, kind, fields.get(key, [])))
+
+
+def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, index: Reader) -> dict[str, list[str]]:
+    """Return in which fields some documents of a page differ from what they should be, as far as that can be told.
+
+    They are read once more: they are few, and to keep those of all pages would take memory without a bound.
+    """
+    wanted = keys & rendered.keys()
+    found = {}
+    for each in index.documents(page) if wanted else ():
+        key = key_of(page, each.id)
+        if key in wanted:
+            found[key] = _between(msgspec.json.decode(each.source), msgspec.json.decode(rendered[key]))
+    return found
+
+
+def _between(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the fields in which two documents differ."""
+    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
 def _expected(verdict: Verdict, side: _Side, source: Source) -> Rendered | None:

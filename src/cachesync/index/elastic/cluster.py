@@ -2,13 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from functools import cached_property, partial
 from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
 from cachesync.context import shielded, within
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
+from cachesync.errors import (
+    CachesyncError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    NoIndexError,
+    OvertakenError,
+    UsageError,
+)
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
 from cachesync.index.elastic import foreign, mapping, rights, shards, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
@@ -87,7 +95,7 @@ class ElasticIndex:
                     f"the aliases {self._name} and {self._name}-pages don't point to one generation; "
                     "`cachesync sync` builds the index anew"
                 )
-            raise IndexUnavailableError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
+            raise NoIndexError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
         live = catalog.generations[catalog.live]
         if not live.is_whole:
             raise IndexUnusableError(
@@ -97,6 +105,17 @@ class ElasticIndex:
         if fresh:
             generation.refresh()
         return generation
+
+    def made(self, generation: str) -> datetime | None:
+        """Return when the server made the index of a generation's specs."""
+        found = self._reading.call(
+            lambda client: client.options(ignore_status=404).indices.get_settings(
+                index=generation, name="index.creation_date"
+            )
+        )
+        if generation not in found:
+            return None
+        return datetime.fromtimestamp(int(found[generation]["settings"]["index"]["creation_date"]) / 1000, UTC)
 
     def status(self) -> Status:
         """Tell who writes, and which generations are kept."""

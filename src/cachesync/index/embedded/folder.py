@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.files import SmallFiles, write_whole
@@ -88,7 +89,14 @@ class EmbeddedIndex:
                 live, before = _live(self._folder), live
                 if live == before:  # else it was replaced and removed while it was being opened
                     raise
-        raise IndexUnavailableError(f"no index in {self._folder} yet: `cachesync sync` makes one")
+        raise NoIndexError(f"no index in {self._folder} yet: `cachesync sync` makes one")
+
+    def made(self, generation: str) -> datetime | None:
+        """Return when what marks a generation as ours was written, which is the first of its files."""
+        try:
+            return datetime.fromtimestamp((self._folder / generation / _META).stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     def status(self) -> Status:
         """Tell who writes, and which generations are kept."""

@@ -1,0 +1,55 @@
+"""How far the service is with filling an index that isn't there yet, for commands to tell."""
+
+import time
+from contextlib import suppress
+from typing import Final
+
+import msgspec
+
+from cachesync.errors import CachesyncError
+from cachesync.index.base import Notes
+
+_FILLING: Final = "filling"
+_EVERY_SECONDS: Final = 1.0
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """How many pages are done, of how many."""
+
+    done: int
+    pages: int
+
+
+def filled(notes: Notes) -> Filled | None:
+    """Return how far the service is; None: it hasn't said so.
+
+    Raises:
+        IndexUnavailableError: the index doesn't answer.
+    """
+    try:
+        return msgspec.json.decode(notes.get(_FILLING) or b"null", type=Filled | None)
+    except msgspec.MsgspecError:
+        return None
+
+
+class Filling:
+    """Notes it every now and then. That it can't be noted keeps nobody from filling."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._noted_at: float | None = None
+
+    def note(self, done: int, pages: int) -> None:
+        """So many pages are done."""
+        now = time.monotonic()
+        if self._noted_at is None or now - self._noted_at >= _EVERY_SECONDS:
+            self._noted_at = now
+            with suppress(CachesyncError):
+                self._notes.put(_FILLING, msgspec.json.encode(Filled(done, pages)))
+
+    def over(self) -> None:
+        """The index is there."""
+        if self._noted_at is not None:
+            self._noted_at = None
+            with suppress(CachesyncError):
+                self._notes.remove(_FILLING)
