@@ -7,6 +7,8 @@ WORKDIR /build
 COPY constraints.txt ./
 RUN python -m pip install -c constraints.txt hatchling
 COPY pyproject.toml README.md LICENSE ./
+COPY config config
+COPY deploy deploy
 COPY src src
 RUN python -m pip wheel --no-build-isolation --no-deps --wheel-dir wheels . \
  && python -m venv --without-pip /opt/cachesync \
@@ -16,7 +18,7 @@ FROM python:${PYTHON}
 LABEL org.opencontainers.image.title="cachesync" \
       org.opencontainers.image.description="Keeps a search index equal to a tree of Spack build-cache pages" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.version="0.1.0.dev0"
 RUN python -m pip uninstall --yes --root-user-action=ignore pip \
  && groupadd --gid 10001 cachesync \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/cachesync --shell /usr/sbin/nologin cachesync \

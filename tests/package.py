@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,9 +27,13 @@ from packaging.metadata import Metadata
 from examples.pages import write_tree
 
 PROJECT: Final = Path(__file__).parents[1]
+CONSTRAINTS: Final = PROJECT / "constraints.txt"
 VERSION: Final = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
 LEFT_OUT: Final = (".ci/", ".gitignore")
 """What is in the repository and of no use to who has the sdist."""
+
+EXAMPLES: Final = "cachesync/examples/"
+"""Where the wheel has files of the repository that `cachesync example` prints."""
 
 _SECONDS: Final = 60.0
 
@@ -68,14 +73,17 @@ class Clean:
 
     def install(self, package: Path) -> None:
         """Install a wheel or an sdist, with the versions that are tested together."""
-        constraints = PROJECT / "constraints.txt"
         pip = ["python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
-        variables = {"PIP_CONSTRAINT": str(constraints), "PIP_CACHE_DIR": str(self._folder.parent / "cache")}
-        self._run([*pip, "-c", str(constraints), str(package)], **variables)
+        variables = {"PIP_CONSTRAINT": str(CONSTRAINTS), "PIP_CACHE_DIR": str(self._folder.parent / "cache")}
+        self._run([*pip, "-c", str(CONSTRAINTS), str(package)], **variables)
 
     def run(self, *arguments: str | Path, **variables: str) -> str:
         """Run cachesync and return what it prints."""
         return self._run(["cachesync", *map(str, arguments)], **variables)
+
+    def shown(self) -> str:
+        """Return what pip tells of cachesync."""
+        return self._run(["python", "-m", "pip", "show", "--disable-pip-version-check", "cachesync"])
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start cachesync."""
@@ -95,7 +103,7 @@ class Clean:
 def build(folder: Path) -> tuple[Path, Path]:
     """Build the sdist, and the wheel from what is in the sdist."""
     command = [sys.executable, "-m", "build", "--outdir", str(folder), str(PROJECT)]
-    environment = {**os.environ, "PIP_CONSTRAINT": str(PROJECT / "constraints.txt")}
+    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
     check(done.returncode == 0, done.stdout + done.stderr)
     return folder / f"cachesync-{VERSION}-py3-none-any.whl", folder / f"cachesync-{VERSION}.tar.gz"
@@ -124,13 +132,15 @@ def check_wheel(wheel: Path) -> None:
         entry_points = archive.read(f"{about}/entry_points.txt").decode()
     sources = {str(path.relative_to(PROJECT / "src")) for path in (PROJECT / "src").rglob("*") if path.is_file()}
     sources = {name for name in sources if "__pycache__" not in name and ".egg-info" not in name}
-    package = {name for name in names if not name.startswith(about)}
+    package = {name for name in names if not name.startswith((about, EXAMPLES))}
     check(package == sources, f"the wheel and src differ in {sorted(package ^ sources)}")
+    examples = {name.removeprefix(EXAMPLES) for name in names if name.startswith(EXAMPLES)}
+    check(all((PROJECT / name).is_file() for name in examples), f"the wheel has examples {sorted(examples)}")
     check("cachesync/py.typed" in names, "the wheel says nothing of its types")
     check(f"{about}/licenses/LICENSE" in names, "the wheel has no licence")
     check(tags == ["py3-none-any"], tags)
     check("cachesync = cachesync.__main__:main" in entry_points, entry_points)
-    check((metadata.license_expression, metadata.description_content_type) == ("MIT", "text/markdown"), metadata)
+    check((metadata.license, metadata.description_content_type) == ("MIT", "text/markdown"), metadata)
     check(str(metadata.requires_python) == ">=3.11", metadata.requires_python)
 
 
@@ -144,6 +154,26 @@ def try_commands(place: Clean, root: Path) -> None:
     if "kibana" in place.run("--help"):
         lines = place.run("kibana", "export").splitlines()
         check(len([json.loads(line) for line in lines]) > 1, "no saved objects")
+
+
+def try_examples(place: Clean, root: Path) -> None:
+    """Print each example, and use the configuration among them."""
+    names = [line.split()[0] for line in place.run("example").splitlines()]
+    check(len(names) > 8, names)
+    printed = {place.run("example", name) for name in names}
+    there = {file.read_text() for file in (*PROJECT.glob("deploy/*/*.*"), *PROJECT.glob("co*/*.yml"), CONSTRAINTS)}
+    check(printed <= there, "an example is no file of the repository")
+    configuration = place.home / "cachesync.yml"
+    configuration.write_text(place.run("example", "configuration"))
+    place.run("-c", configuration, "config", CACHESYNC_PAGES__ROOT=str(root))
+
+
+def check_shown(place: Clean) -> None:
+    """Check what pip tells of the package, and that no version is called released that isn't."""
+    shown = place.shown()
+    check({"Name: cachesync", f"Version: {VERSION}", "License: MIT"} <= set(shown.splitlines()), shown)
+    released = re.findall(r"^## (\d\S*)", (PROJECT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    check(".dev" in VERSION or VERSION in released, f"{VERSION} is in no heading of the changelog")
 
 
 def try_service(place: Clean, root: Path) -> None:
@@ -198,6 +228,9 @@ def main() -> int:
                     place.install(package)
                 with step(f"{kind}: --version, check, sync, search, completion"):
                     try_commands(place, root)
+                with step(f"{kind}: pip show, and every example"):
+                    check_shown(place)
+                    try_examples(place, root)
                 with step(f"{kind}: run serves /healthz and /readyz until SIGTERM"):
                     try_service(place, root)
         except FailedError as error:

@@ -16,6 +16,7 @@ import click
 from cachesync import __version__
 from cachesync.commands.check import check
 from cachesync.commands.config import config
+from cachesync.commands.example import example
 from cachesync.commands.kibana import kibana
 from cachesync.commands.reindex import reindex
 from cachesync.commands.render import render
@@ -80,7 +81,7 @@ def cachesync(context: click.Context, config_file: Path | None) -> None:
     context.obj = Wiring(config_file)
 
 
-for command in (run_service, sync, reindex, rollback, search, status, verify, check, render, kibana, config):
+for command in (run_service, sync, reindex, rollback, search, status, verify, check, render, kibana, config, example):
     cachesync.add_command(command)
 
 

@@ -111,7 +111,7 @@ def test_no_dollar_is_left_to_chance() -> None:
 
 @SERVICE
 def test_images_are_pinned(service: dict[str, Any]) -> None:
-    assert re.search(r":\$\{(ELASTIC|CACHESYNC)_VERSION:-\d+\.\d+\.\d+\}$", service["image"])
+    assert re.search(r":\$\{(ELASTIC|CACHESYNC)_VERSION:-\d+\.\d+\.\d+(\.dev\d+)?\}$", service["image"])
 
 
 def test_the_images_version_is_that_of_the_package() -> None:

@@ -95,6 +95,8 @@ def test_it_has_everything_that_the_wheel_is_made_of() -> None:
     assert {
         f"{name.split('/')[0]}" for name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     } <= copied
+    shipped = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert {name.split("/")[0] for name in shipped} <= copied
     assert f'version="{project["project"]["version"]}"' in one("LABEL")
     assert f'licenses="{project["project"]["license"]}"' in one("LABEL")
     assert project["project"]["description"] in one("LABEL")

@@ -14,6 +14,7 @@ import yaml
 
 from cachesync import config
 from cachesync.cli import cachesync
+from cachesync.commands.example import _EXAMPLES
 from tests.support.accounts import Security
 from tests.support.checkout import PROJECT, Checkout
 from tests.support.kibana import Kibana
@@ -93,8 +94,30 @@ def test_its_files_are_there() -> None:
         match for code in CODE for match in re.findall(r"(?:^|[\s@])(deploy/\S+|constraints\.txt|\.env\.example)", code)
     }
     files |= {f"docs/{link}" for link in re.findall(r"\]\(([^)#]+)[^)]*\)", DOC)}
-    assert len(files) > 8
+    assert len(files) > 6
     assert [file for file in files if not (PROJECT / file).exists()] == []
+
+
+def test_only_compose_needs_a_checkout() -> None:
+    """All else that it names is printed by the program, under a name that there is."""
+    compose = section("Compose")
+    assert re.findall(r"deploy/\S+|\.env\.example", DOC.replace(compose, "")) == []
+    used = {name for code in CODE for name in re.findall(r"cachesync example ([a-z-]+)", code)}
+    assert used >= {"configuration", "constraints", "systemd-unit", "systemd-configuration", "elasticsearch-key"}
+    assert used <= _EXAMPLES.keys()
+
+
+def test_the_unit_and_its_configuration_are_put_where_it_says(checkout: Checkout) -> None:
+    """The commands as they stand, without the rights that they need and below another root."""
+    block = next(block for block in BLOCKS if "systemd-unit" in block)
+    lines = [line for line in block.splitlines() if "cachesync example" in line]
+    for folder in ("etc/cachesync", "etc/systemd/system"):
+        (checkout.folder / folder).mkdir(parents=True)
+    script = "\n".join(lines).replace("/opt/cachesync/bin/", "").replace("sudo ", "").replace("/etc/", "etc/")
+    checkout.run(script)
+    for name in ("cachesync/cachesync.yml", "systemd/system/cachesync.service"):
+        written = (checkout.folder / "etc" / name).read_text()
+        assert written == (PROJECT / "deploy/systemd" / Path(name).name).read_text()
 
 
 def test_its_services_and_variables_are_those_of_compose() -> None:
