@@ -20,6 +20,9 @@ class Notes(dict[str, bytes]):
     def remove(self, key: str) -> None:
         self.pop(key, None)
 
+    def list_keys(self) -> list[str]:
+        return list(self)
+
 
 @pytest.fixture
 def notes() -> Notes:

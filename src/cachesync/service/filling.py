@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from cachesync.context import within
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Notes
 
@@ -44,7 +45,7 @@ class Filling:
         now = time.monotonic()
         if self._noted_at is None or now - self._noted_at >= _EVERY_SECONDS:
             self._noted_at = now
-            with suppress(CachesyncError):
+            with suppress(CachesyncError), within(_EVERY_SECONDS):
                 self._notes.put(_FILLING, msgspec.json.encode(Filled(done, pages)))
 
     def over(self) -> None:
