@@ -108,10 +108,18 @@ def _document(title: str, tag: str, path: str, fields: dict[str, Any]) -> dict[s
     }
 
 
+TOOLS: Final = ("@eaDir", "#recycle", "#snapshot", "~snapshot", "lost+found")
+"""Folders that common tools make; what is in them is never a page. Nor is what a name with a dot in front leads to."""
+
+
 def pages(root: Path) -> dict[str, Documents | None]:
-    """Return the documents of every page below a root by the page's path; None for a page that can't be used."""
+    """Return the documents of every page below a root by the page's path; None for a page that can't be used.
+
+    Symbolic links to folders aren't followed.
+    """
     found = {}
     for folder, folders, files in os.walk(root / "_cache"):
+        folders[:] = [each for each in folders if not each.startswith(".") and each not in TOOLS]
         if "specs.md" in [*files, *folders]:
             file = Path(folder, "specs.md")
             path = file.relative_to(root).as_posix()

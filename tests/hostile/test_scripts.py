@@ -32,6 +32,14 @@ def edits(world: World) -> None:
     tree.save(ONE, "zlib", {"d": 1})
     world.quiet()
     world.nothing_is_left_to_do()
+    tree.stage(ONE, "hdf5", ".~tmp~", {"a": 7})
+    tree.stage(OTHER, "zlib", "@eaDir", {"b": 7})
+    assert tree.link(ONE)
+    tree.save(OTHER, "zlib", {"e": 1})
+    world.quiet()
+    assert tree.unlink(ONE)
+    world.quiet()
+    world.nothing_is_left_to_do()
 
 
 def kills(world: World) -> None:
@@ -58,6 +66,9 @@ def kills(world: World) -> None:
     world.take_over(by_crash=False)
     world.quiet()
     world.nothing_is_left_to_do()
+    for what, by_crash in (("sync --allow-mass-delete", True), ("rollback", False), ("reindex", True)):
+        assert world.abandon(what, by_crash=by_crash)
+        world.unmount(comes_back=True)
 
 
 def attack(world: World) -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.hostile.effort import effort
+from tests.hostile.judge import TOOLS
 from tests.hostile.tally import TALLY
 from tests.hostile.tree import BREAKS, HASHES, PACKAGES, TAGS
 from tests.hostile.vandal import InElasticsearch, InFolder
@@ -143,6 +144,18 @@ class Hostile(RuleBasedStateMachine):
     def swap_tags(self, tag: str, other: str) -> bool:
         return self.world.tree.swap_tags(tag, other)
 
+    @deed(tag=tags)
+    def link(self, tag: str) -> bool:
+        return self.world.tree.link(tag)
+
+    @deed(tag=tags)
+    def unlink(self, tag: str) -> bool:
+        return self.world.tree.unlink(tag)
+
+    @deed(tag=tags, package=packages, name=st.sampled_from([".~tmp~", ".snapshot", *TOOLS]), content=specs)
+    def stage(self, tag: str, package: str, name: str, content: dict[str, int]) -> None:
+        self.world.tree.stage(tag, package, name, content)
+
     @deed(number=st.integers(0, 5))
     def flood(self, number: int) -> None:
         self.world.tree.flood(number)
@@ -212,6 +225,10 @@ class Hostile(RuleBasedStateMachine):
     @deed()
     def kill_command(self) -> None:
         self.world.kill_command()
+
+    @deed(what=st.sampled_from(["sync --allow-mass-delete", "reindex", "rollback"]), by_crash=st.booleans())
+    def abandon(self, what: str, by_crash: bool) -> bool:
+        return not self.is_down and self.world.abandon(what, by_crash=by_crash)
 
 
 class EmbeddedWorld(Hostile):

@@ -49,6 +49,7 @@ class Tree:
         self.possible: dict[str, list[Documents]] = {}
         """The documents that each page has had, by its path. A page that can't be used now keeps those of then."""
         self._aside = root.parent / "aside"
+        self._elsewhere = root.parent / "elsewhere"
         self._number = 0
 
     def file(self, tag: str, package: str) -> Path:
@@ -136,6 +137,34 @@ class Tree:
         self.note()
         return True
 
+    def link(self, tag: str) -> bool:
+        """Move a tag to another place and link to it, as where a disk is full; tell whether it was there."""
+        folder, place = self.root / "_cache" / tag, self._elsewhere / tag
+        if folder.is_symlink() or not folder.is_dir() or place.exists():
+            return False
+        self._elsewhere.mkdir(exist_ok=True)
+        folder.rename(place)
+        folder.symlink_to(place)
+        self.note()
+        return True
+
+    def unlink(self, tag: str) -> bool:
+        """Move it back, if there is a link."""
+        folder, place = self.root / "_cache" / tag, self._elsewhere / tag
+        if not folder.is_symlink() or not place.is_dir():
+            return False
+        folder.unlink()
+        place.rename(folder)
+        self.note()
+        return True
+
+    def stage(self, tag: str, package: str, name: str, specs: Specs) -> None:
+        """Put a page where a tool keeps its own, below a tag: what rsync has not finished, what a file server saves."""
+        folder = self.root / "_cache" / tag / name / package
+        folder.mkdir(parents=True, exist_ok=True)
+        self._put(folder / "specs.md", content(tag, package, specs))
+        self.note()
+
     def flood(self, number: int) -> None:
         """Rewrite everything at once."""
         for tag in TAGS:
@@ -153,6 +182,8 @@ class Tree:
     def empty(self) -> None:
         """Remove all pages one by one."""
         for tag in (self.root / "_cache").iterdir():
+            if tag.is_symlink():
+                tag.unlink()
             shutil.rmtree(tag, ignore_errors=True)
         self.note()
 
@@ -174,7 +205,7 @@ class Tree:
     def lock(self, tag: str) -> bool:
         """Take away the right to read a tag, if it is there."""
         folder = self.root / "_cache" / tag
-        if not folder.is_dir():
+        if folder.is_symlink() or not folder.is_dir():
             return False
         folder.chmod(0)
         self.locked.append(folder)
@@ -182,8 +213,12 @@ class Tree:
 
     def unlock(self) -> None:
         """Give all rights back."""
+        for folder in self.locked:
+            with contextlib.suppress(FileNotFoundError):  # it was renamed or removed
+                folder.chmod(0o755)
         for folder in self.root.glob("_cache/*"):
-            folder.chmod(0o755)
+            if not folder.is_symlink():
+                folder.chmod(0o755)
         self.locked.clear()
 
     def is_locked(self, path: str) -> bool:
@@ -216,6 +251,8 @@ class Tree:
     def _cleared(self, tag: str, package: str) -> Path:
         """Make room where a folder or a link may be."""
         file = self.file(tag, package)
+        if (folder := self.root / "_cache" / tag).is_symlink() and not folder.exists():
+            folder.unlink()
         if file.is_dir() and not file.is_symlink():
             shutil.rmtree(file)
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -203,6 +203,25 @@ class World:
             last.kill()
             last.communicate()
 
+    def abandon(self, what: str, *, by_crash: bool) -> bool:
+        """Ask a frozen service for something and kill the command that asked: nobody means it any more from then on.
+
+        By a crash the service ends too. Tell whether the command had asked by then.
+        """
+        if not self._service:
+            return False
+        frozen = self._service
+        os.kill(frozen.pid, signal.SIGSTOP)
+        self.command(*what.split())
+        _, command = self._commands[-1]
+        timer = threading.Timer(_STRIKE_SECONDS, command.kill)
+        timer.start()
+        asked = any("handed to" in line for line in command.stderr or ())
+        timer.cancel()
+        self.kill_command()
+        self.kill() if by_crash else os.kill(frozen.pid, signal.SIGCONT)
+        return asked
+
     def harm(self, what: str) -> None:
         """Harm the index behind the service's back."""
         self._harms.add(what)
@@ -260,6 +279,7 @@ class World:
     def unmount(self, comes_back: bool) -> None:
         """At a quiet point: let all pages go at once. Nothing is lost until somebody consents."""
         self.tree.unmount()
+        self.start()  # as after a restart of the machine, if it was killed
         assert self._service
         service = self._service
         until(lambda: service.status()["held_deletes"]["specs"], "the guard to hold deletes", PATIENCE)

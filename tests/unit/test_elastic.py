@@ -1,20 +1,23 @@
 """What is particular to the Elasticsearch engine: its way to the server, its lease, what a server may answer."""
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
+from elasticsearch import ConnectionTimeout
 from structlog.testing import capture_logs
 
+from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, generation, lease, mapping, pace
 from cachesync.index.elastic.catalog import look
-from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
@@ -918,6 +921,35 @@ def test_what_is_on_its_way_when_a_write_is_cut_short_is_carried_out_whole(
     reader = index.reader(fresh=True)
     assert not [record.page for record in reader.records() if record.pending]
     assert {path: reader.counts()[path] for path in (path_of("a"), path_of("b"))} == {path_of("a"): 2, path_of("b"): 2}
+
+
+def test_no_request_takes_longer_than_there_is_patience() -> None:
+    """Nor than what is left of the time that its surroundings have."""
+    given: list[float] = []
+
+    def never_answered(client: Any) -> NoReturn:
+        given.append(client._request_timeout)
+        raise ConnectionTimeout("no answer")
+
+    url = "http://127.0.0.1:9"
+    for patience, seconds, most in ((0.4, math.inf, 0.4), (60, 0.4, 0.4), (3600, math.inf, REQUEST_SECONDS)):
+        given.clear()
+        stop = threading.Event()
+        if patience == 3600:
+            stop.set()
+        with (
+            running(Context(stop)),
+            within(seconds),
+            pytest.raises((IndexUnavailableError, StoppedError)),
+        ):
+            Connection(Server((url,)), patience).call(never_answered)
+        assert given
+        assert given == sorted(given, reverse=True), "less and less is left"
+        assert given[0] <= most
+    given.clear()
+    with within(1), pytest.raises(IndexUnavailableError):
+        Connection(Server((url, "http://127.0.0.1:10")), 60).call(never_answered)
+    assert given[0] <= 0.5, "there is time to ask the other"
 
 
 def test_connections_are_kept(index: ElasticIndex) -> None:
