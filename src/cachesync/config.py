@@ -363,7 +363,7 @@ def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -
 
 
 def _key_of(repeated: Repeated) -> str:
-    return ".".join(map(_name_in, repeated.path))
+    return ".".join(_name_in(step) if isinstance(step, str) else str(step) for step in repeated.path)
 
 
 _VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")

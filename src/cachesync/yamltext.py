@@ -22,6 +22,9 @@ MAX_ALIASED_NODES: Final = 100_000
 MAX_NODES: Final = 1_000_000
 """Values in one text, aliases counted out. The biggest page has about 150,000."""
 
+_SHOWN: Final = 60
+"""Characters of a key that a message shows."""
+
 _DIRECTIVE: Final = re.compile(r"^%", re.MULTILINE)
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -63,8 +66,8 @@ Value = Mapping | Sequence | str | None
 class Repeated(NamedTuple):
     """A key that its mapping has already."""
 
-    path: tuple[str, ...]
-    """The keys that lead to the mapping, and this one."""
+    path: tuple[str | int, ...]
+    """The keys and positions that lead to the mapping, and this key."""
     line: int
     first: int
     """The line on which the key was given first."""
@@ -101,12 +104,14 @@ def describe(value: object) -> str:
 def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None) -> Value:
     """Read one YAML document. Scalars are text as written, null (``~``, ``null``, nothing) is None.
 
-    ``first_line`` is the line of the file on which ``text`` starts. A key given twice keeps its last value, as in JSON,
-    and is added to ``repeated``; merge keys (``<<``) work.
+    ``first_line`` is the line of the file on which ``text`` starts. A key given twice in one mapping is an error, or,
+    where there is a list ``repeated``, is added to it and keeps its last value. Merge keys (``<<``) work and are no
+    repetition.
 
     Raises:
         YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than :data:`MAX_ALIASED_NODES`,
-            a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text, or a second document.
+            a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text or is given twice, or a second
+            document.
     """
     builder = _Builder(first_line, repeated)
     if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many of them
@@ -202,8 +207,7 @@ class _Builder:
 
     def _unless(self, event: yaml.Event, sign: str) -> str:
         """Say where a sign is that may be meant as text. What follows it may be long, or a password, and isn't told."""
-        at = f", at column {event.start_mark.column + 1}" if event.start_mark else ""
-        return f"; a text that starts with '{sign}' needs quotes{at}"
+        return f"; a text that starts with '{sign}' needs quotes{_at(event)}"
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
         self._nodes += 1
@@ -264,7 +268,7 @@ class _Builder:
                 raise self._error(f"expected text as a key, found {describe(value)}", event)
             self._keys[-1] = _Key.MERGED if merge else value or ""
             parent.lines[value or ""] = line
-            self._note_key(line)
+            self._note_key(event)
             return
         self._keys[-1] = _Key.NEXT
         if isinstance(key, str):
@@ -272,16 +276,27 @@ class _Builder:
         else:
             self._merge(parent, value, event)
 
-    def _note_key(self, line: int) -> None:
+    def _note_key(self, event: yaml.Event) -> None:
         """Note a key that was given in its mapping before. What was merged there wasn't."""
-        key, given = self._keys[-1], self._given[-1]
-        if self._repeated is None or not isinstance(key, str):
+        key, given, line = self._keys[-1], self._given[-1], self.line(event.start_mark)
+        if not isinstance(key, str):
             return
-        if key in given:
-            path = tuple(each for each in self._keys if isinstance(each, str))
-            self._repeated.append(Repeated(path, line, given[key]))
-        else:
+        if key not in given:
             given[key] = line
+            return
+        repeated = Repeated(self._path(), line, given[key])
+        if self._repeated is None:
+            where = f"first on line {repeated.first}, and again{_at(event)}"
+            raise self._error(f"{_shown(repeated.path)} is given twice, {where}; expected each key once", event)
+        self._repeated.append(repeated)
+
+    def _path(self) -> tuple[str | int, ...]:
+        """Return the keys and positions that lead to what is being read."""
+        steps = [
+            len(value) if isinstance(value, Sequence) else key
+            for value, key in zip(self._stack, self._keys, strict=True)
+        ]
+        return tuple(step for step in steps if not isinstance(step, _Key))
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
         """``<<: *defaults``: keys that the mapping doesn't have itself. Those written after it replace them anyway."""
@@ -292,6 +307,16 @@ class _Builder:
                 if key not in into:
                     into[key] = item
                     into.lines.setdefault(key, source.lines[key])
+
+
+def _at(event: yaml.Event) -> str:
+    return f", at column {event.start_mark.column + 1}" if event.start_mark else ""
+
+
+def _shown(path: tuple[str | int, ...]) -> str:
+    """Write the end of a path like ``spec_details[3].os``, since the rest may be of any length."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return repr(text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}")
 
 
 def _mappings(value: Value) -> Iterator[Mapping | None]:

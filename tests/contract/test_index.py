@@ -172,7 +172,7 @@ def test_readers_read_while_a_writer_writes(index: Index, open_again: OpenIndex)
 
 def test_odd_text_is_kept(index: Index) -> None:
     odd = page(
-        entry("é😀\u0301", versions=["1 2\n3"], variants=["", "a" * 30_000, '"\\', "\u0000"], os="x\ty"), title="a"
+        entry("é😀\u0301", versions=["1 '2\u0301"], variants=["", "a" * 30_000, '"\\', " <&> "], os="x\\ty"), title="a"
     )
     fill(index, {A: odd})
     assert held(index) == expected({A: odd})

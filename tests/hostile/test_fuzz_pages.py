@@ -109,12 +109,12 @@ REAL_FRONTS: Final = [_front(data) for data in REAL]
 
 _ODD_TEXTS: Final = (
     "", " ", "-", "~", "null", "none", "@", "@1", "a@", "é", "😀", "\u2028", "\x85", "\ufeff", "\0", "\x7f", "\ufffe",
-    "a/b", "..", "a\nb", "\t", "\r", "+", "~", "=", ":=", "'", '"', "#", "1.10", "0x10", "1e3", "2025-01-01", "true",
+    "\u200b", "a\u200b", "a\xa0", " a", "a ", "\u3164", "e\u0301", "a/b", "..", "a\nb", "\t", "\r", "+", "~", "=", ":=", "'", '"', "#", "1.10", "0x10", "1e3", "2025-01-01", "true",
     "a" * 513, "é" * 300, "a" * 32_766, "a" * 32_767, "é" * 16_384, "/" * 600, "1" * 5_000, "1." * 5_000,
 )  # fmt: skip
 _ODD_JSON: Final = (
     "NaN", "-Infinity", "1e400", "-0", "01", "1.10", '"\\ud800"', '"\\udc00\\ud800"', '"\\ud83d\\ude00"', '"\\u0000"',
-    '{"hash":"a","hash":"b"}', "", "'a'", "[1,]", "{,}", "// a", '"a', "[", "}", '"\\x"', "\t", "tru", "&a", "*a",
+    '{"hash":"a","hash":"b"}', '{"a":{"b":1,"b":2}}', '[{"a":1,"\\u0061":1}]', '{"":1,"":2}', '{"<<":{},"<<":{}}', "", "'a'", "[1,]", "{,}", "// a", '"a', "[", "}", '"\\x"', "\t", "tru", "&a", "*a",
     "[" * 100_000, '{"a":' * 100_000, "[" * 60 + "]" * 60, "[" * 2_000 + "]" * 2_000, "[]," * 50_000 + "[]",
     "9" * 5_000, "1" + "0" * 400, '"' + "a" * 200_000 + '"', '"' + "\\u0041" * 50_000 + '"',
 )  # fmt: skip
@@ -230,6 +230,14 @@ closing = st.sampled_from(
 )
 
 
+between = st.sampled_from(
+    ["\n", "  \n", "# a\n", "# meta: {}\n", "a: b\n", "é: [😀]\n", "a:\n- b\n", "a: &a {b: c}\n", "d: *a\n", "<<: {a: b}\n", "a: |\n", 'a: "\n', "{\n", "}\n", "- a\n", " a\n", "meta: {}\n", 'title: "a"\n', "spec_details: []\n", "a: 1\r", "a: 1\x85"]
+)  # fmt: skip
+"""Lines between those of a page, and beginnings of what makes all below it something else."""
+
+line_breaks = st.sampled_from(["\n"] * 5 + ["\r\n"])
+
+
 @st.composite
 def trees(draw: st.DrawFn, fronts: Sequence[Pairs] = FRONTS) -> bytes:
     """A page with one to three edits in its tree."""
@@ -239,7 +247,10 @@ def trees(draw: st.DrawFn, fronts: Sequence[Pairs] = FRONTS) -> bytes:
     if not isinstance(front, Pairs):
         return draw(opening).encode() + json_text(front).encode() + b"\n" + draw(closing).encode()
     text = site_text(front, ascii_only=draw(st.booleans()))
-    return (draw(opening) + text + draw(closing)).encode()
+    for _ in range(draw(st.integers(0, 2))):
+        at = text.find("\n", draw(st.integers(0, len(text)))) + 1
+        text = text[:at] + draw(between) + text[at:]
+    return (draw(opening) + text + draw(closing)).replace("\n", draw(line_breaks)).encode()
 
 
 def plain(node: Any) -> Any:
@@ -552,7 +563,7 @@ def _large() -> dict[str, bytes]:
     real = big_page(count=effort(1_000, BIGGEST_PAGE))
     good = {
         "real": real,
-        "real-yaml": real.replace(b"\n", b"\r\n"),
+        "real-yaml": real.replace(b"}, {", b"},\n {"),
         "names": f"{_HEAD}spec_names:\n{names}\n---".encode(),
     }
     return {name: f"{_HEAD}{text}\n---".encode() for name, text in broken.items()} | good

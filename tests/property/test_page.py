@@ -1,6 +1,7 @@
 """The fast and the safe way read the same page."""
 
 import json
+from typing import Any
 
 import msgspec
 from hypothesis import example, given
@@ -34,14 +35,191 @@ entries = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(entries, max_size=4), st.booleans())
-def test_both_ways_read_the_same_page(details: list[dict[str, object]], ascii_only: bool) -> None:
-    data = page().replace(b"[]", json.dumps(details, ensure_ascii=ascii_only).encode())
+texts = st.sampled_from(
+    ["a", "zlib", "1.10", "null", "gcc@=1", "é", "😀", "a/b", "k='x y'", "https://x", "~", "#", "a: b"]
+)
+odd_characters = st.sampled_from(
+    ["\x7f", "\x85", "\u2028", "\ufeff", "\u200b", "\xa0", "\u0301", "\ud83d", " ", "\t", "\0", '"', "\\"]
+)
+"""Characters that YAML refuses or folds, or that no value may have."""
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A mapping in which a key may stand twice."""
+
+
+def plain_entry(hash: str, fields: dict[str, Any]) -> Pairs:
+    """An entry as the site writes them, but for some fields."""
+    return Pairs({**entry(hash), "tarball": "https://x", **fields}.items())
+
+
+plain_entries = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "os": texts | st.none(),
+            "versions": texts.map(lambda text: [text]),
+            "variants": st.lists(texts, max_size=2),
+            "stacks": st.lists(texts, max_size=2),
+            "size": st.sampled_from(["-", None, 7, "7", -1, 2**70]),
+            "tarball": texts | st.none() | st.just({"a": [{"b": 1.5}], "c": True}),
+            "a" * 80: st.just(1),
+        },
+    ),
+    max_size=3,
+).map(lambda many: [plain_entry("abc"[number], fields) for number, fields in enumerate(many)])
+metas = st.sampled_from(
+    [
+        Pairs(),
+        Pairs([("versions", ["1", "é"]), ("num_specs", 2), ("by", Pairs([("root", 1), ("e4s", 1)]))]),
+        ["a"],
+        "x",
+        7,
+        None,
+    ]
+)
+
+
+@st.composite
+def changed(draw: st.DrawFn, node: Any) -> Any:
+    """JSON with one change that makes YAML, or a rule about pages, refuse it or read it otherwise."""
+    if isinstance(node, list) and node and draw(st.integers(0, 4)):
+        at = draw(st.integers(0, len(node) - 1))
+        inner = node[at]
+        inner = (inner[0], draw(changed(inner[1]))) if isinstance(node, Pairs) else draw(changed(inner))
+        return type(node)([*node[:at], inner, *node[at + 1 :]])
+    if isinstance(node, Pairs) and node:
+        key, value = draw(st.sampled_from(node))
+        match draw(st.sampled_from(["twice", "drop", "moved", "long"])):
+            case "twice":
+                return Pairs([*node, (key, draw(st.sampled_from([value, "x", [], None])))])
+            case "drop":
+                return Pairs(pair for pair in node if pair[0] != key)
+            case "moved":
+                return Pairs([*(pair for pair in node if pair[0] != key), ("x", Pairs([(key, 1), (key, value)]))])
+            case _:
+                return Pairs([*node, ("k" * draw(st.sampled_from([79, 81, 1_021, 1_025])), 1)])
+    if isinstance(node, str):
+        at = draw(st.integers(0, len(node)))
+        return node[:at] + draw(odd_characters) + node[at:]
+    deep: Any = node
+    for _ in range(draw(st.sampled_from([1, 7, 60, 64]))):
+        deep = [deep]
+    return draw(st.sampled_from([deep, 1.10, True, None, "", [node, node], Pairs([("a", node)])]))
+
+
+@st.composite
+def written(draw: st.DrawFn, node: Any) -> str:
+    """JSON in one line, as some program writes it."""
+    blank, ascii_only = draw(st.sampled_from([" ", " ", "", "  "])), draw(st.booleans())
+
+    def text(node: Any) -> str:
+        match node:
+            case Pairs():
+                return "{" + f",{blank}".join(f"{text(key)}:{blank}{text(item)}" for key, item in node) + "}"
+            case dict():
+                return text(Pairs(node.items()))
+            case list():
+                return "[" + f",{blank}".join(map(text, node)) + "]"
+            case _:
+                return json.dumps(node, ensure_ascii=ascii_only)
+
+    return text(node).encode("utf-8", "replace").decode()
+
+
+between = st.sampled_from(
+    ["", "\n", " \n\n", "# a comment\n", "# spec_details: []\n", "layout: cache\n", "other: {a: [b, 'c']}\n", "é: 😀\n",
+     "more:\n  - |\n    spec_details: []\n  - x\n", "a: &a {b: c}\n", "d: {<<: {e: f}}\n", "spec_files: \n - a.json\n"]
+)  # fmt: skip
+odd_between = st.sampled_from(
+    ["x: |\n", 'x: "\n', "x: '\n", '"\n', "x: {\n", "}\n", "{\n", "[\n", "- x\n", " x\n", "  y: z\n", "? x\n", ": x\n", ",\n", "*a\n",
+     "x: *a\n", "<<: *a\n", "a: 1\na: 2\n", "title: b\n", "spec_details: []\n", 'meta: {"a": 1}\n', "%YAML 1.1\n", "--- x\n", "|\n",
+     "x: 1\r", "x: 1\x85", "x: 1\u2028", "\t\n", "\ufeff", "\x07\n", "x: !y z\n", "spec_names:\n - 'a@1'\n", "y: # z\n", "---\n"]
+)  # fmt: skip
+behind = st.sampled_from(["", "", "", " ", " # a comment", "\t# a: b", "  "])
+odd_behind = st.sampled_from(
+    [
+        "#x",
+        " x",
+        ":",
+        ": x",
+        ",",
+        " ,",
+        "]",
+        " }",
+        '"',
+        " 'x",
+        "\n  x",
+        "\n- x",
+        "\n }",
+        " # \x85x: y",
+        "\r",
+        " &a",
+        "\n, x: []",
+    ]
+)
+before = st.sampled_from(["", "", "", " "])
+odd_before = st.sampled_from(["\n ", "\n", "\t", "!!seq ", "&a ", "? ", "- ", "| "])
+
+
+@st.composite
+def pages_of_json(draw: st.DrawFn) -> tuple[bytes, bool]:
+    """A page with its large values in one line of JSON, of which at most one thing is odd, and whether none is."""
+    odd = draw(
+        st.sampled_from(
+            ["nothing"] * 6 + ["details", "details", "meta", "between", "between", "behind", "before", "order"]
+        )
+    )
+    details, meta = draw(plain_entries), draw(metas)
+    if odd == "details":
+        details = draw(changed(details))
+    if odd == "meta":
+        meta = draw(changed(meta))
+    values = {
+        "title": draw(st.sampled_from(['"zlib"', "zlib", "'zlib'", '"z\\u006cib"', '"zl ib"', '"é"'])),
+        "categories": draw(st.sampled_from(["[package, develop]", '["package", "v1"]', "\n - package\n - v1"])),
+        "meta": draw(written(meta)),
+        "spec_details": draw(written(details)),
+    }
+    if odd == "order":
+        values = {key: values[key] for key in draw(st.lists(st.sampled_from(sorted(values)), max_size=5))}
+    at = draw(st.sampled_from(sorted(values) or [""]))
+    lines = ""
+    for key in draw(st.permutations(sorted(values))):
+        is_odd = key == at
+        lines += draw(odd_between if is_odd and odd == "between" else between)
+        value = draw(odd_before if is_odd and odd == "before" else before) + values[key]
+        lines += f"{key}: {value}{draw(odd_behind if is_odd and odd == 'behind' else behind)}\n"
+    lines += draw(odd_between if odd == "between" and draw(st.booleans()) else between)
+    text = draw(st.sampled_from(["---\n", "---\n", "\ufeff--- \n"])) + lines
+    text += draw(st.sampled_from(["---", "---", "---\n", "--- \t\n\nA body.\n---\n", "..."]))
+    return text.replace("\n", draw(st.sampled_from(["\n", "\n", "\n", "\r\n"]))).encode(
+        "utf-8", "replace"
+    ), odd == "nothing"
+
+
+def read_safely(data: bytes) -> Page | Problem:
     try:
-        safe = pages._safe(PATH, data)
-    except (pages._FaultError, YamlError):
-        assert isinstance(parse(PATH, data), Problem)
-        return
+        return pages._safe(PATH, data)
+    except (pages._FaultError, YamlError) as error:
+        return Problem(PATH, error.message, error.line)
+
+
+@given(pages_of_json())
+def test_both_ways_read_the_same_page(case: tuple[bytes, bool]) -> None:
+    data, usual = case
+    safe, fast = read_safely(data), pages._fast(PATH, data)
+    assert fast in (safe, None)
+    assert parse(PATH, data) == safe
+    if usual and isinstance(safe, Page):
+        assert fast is not None
+
+
+@given(st.lists(entries, max_size=4), st.booleans())
+def test_both_ways_read_the_same_entries(details: list[dict[str, object]], ascii_only: bool) -> None:
+    data = page().replace(b"[]", json.dumps(details, ensure_ascii=ascii_only).encode())
+    safe = read_safely(data)
+    assert pages._fast(PATH, data) in (safe, None)
     assert parse(PATH, data) == safe
 
 
@@ -87,10 +265,7 @@ def pages_of_names(draw: st.DrawFn) -> bytes:
 @given(pages_of_names())
 @example(example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
 def test_both_ways_read_the_same_spec_names(data: bytes) -> None:
-    try:
-        safe: Page | Problem = pages._safe(PATH, data)
-    except (pages._FaultError, YamlError) as error:
-        safe = Problem(PATH, error.message, error.line)
+    safe = read_safely(data)
     assert pages._fast(PATH, data) in (safe, None)
     assert parse(PATH, data) == safe
 

@@ -10,6 +10,7 @@ from cachesync.pages.spec import Spec
 from examples.pages import big_page
 from examples.pages import page as example_page
 from tests.support.pages import entry, page, path_of, raw_page
+from tests.support.shared import REAL_PAGES, needs_real_pages
 
 PATH = path_of()
 
@@ -49,28 +50,113 @@ def test_the_usual_shape_takes_the_fast_way() -> None:
     assert pages._fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
 
 
+def reversed_keys(data: bytes) -> bytes:
+    first, *keys, last = data.split(b"\n")
+    return b"\n".join([first, *reversed(keys), last])
+
+
+AROUND: dict[str, bytes] = {
+    "a line break behind": page(entry()) + b"\n",
+    "a body": page(entry()) + b"\n\nA body.\n--- \nspec_details: []\n",
+    "a BOM": b"\xef\xbb\xbf" + page(entry()),
+    "CRLF": page(entry()).replace(b"\n", b"\r\n"),
+    "CRLF and a body": page(entry()).replace(b"\n", b"\r\n") + b"\r\n\r\nbody\r\n",
+    "blanks behind the marks": b"---  " + page(entry())[3:] + b"\t \n",
+    "a comment behind a value": page(entry()).replace(b"layout: cache", b"layout: cache # a comment"),
+    "comments behind JSON": page(entry()).replace(b"}\n", b"} # a comment: {\n").replace(b"]\n---", b"]  # b\n---"),
+    "blanks behind JSON": page(entry()).replace(b"]\n---", b"] \t \n---"),
+    "a comment and a blank line": page(entry()).replace(b"layout: cache\n", b"# a comment\n\n"),
+    "a comment with a mark": page(entry()).replace(b"layout: cache\n", b"# --- spec_details: []\n"),
+    "other keys": page(entry()).replace(b"layout: cache", b"other: {a: [1, 2]}\nmore:\n  - x: |\n      meta: {}\n    y: 1"),
+    "anchors and aliases": page(entry()).replace(b"layout: cache", b"a: &a {b: c}\nd: {<<: *a}\ne: *a"),
+    "two blank lines at the end": page(entry()).replace(b"\n---", b"\n\n \n---   "),
+    "a blank line at the beginning": b"---\n" + page(entry())[3:],
+    "dots": page(entry()).replace(b"\n---", b"\n..."),
+    "a title without quotes": page(entry()).replace(b'"zlib"', b"zlib"),
+    "a title in single quotes": page(entry()).replace(b'"zlib"', b"'zlib'"),
+    "a title in escapes": page(entry()).replace(b'"zlib"', b'"\\u007a\\u006Cib"'),
+    "no tag": page(entry()).replace(b"[package, develop]", b"[package]"),
+    "a list over lines": page(entry()).replace(b"[package, develop]", b"\n  - package\n  - develop"),
+    "category": page(entry()).replace(b"categories: [package, develop]", b"category: package"),
+    "keys in another order": reversed_keys(page(entry())),
+    "no meta": page(entry()).replace(b'meta: {"num_specs": 1}\n', b""),
+    "another meta": page(entry()).replace(b'{"num_specs": 1}', b'{"by": {"e4s": 1, "root": 1}, "oss": ["a", "b"]}'),
+    "meta in YAML": page(entry()).replace(b'{"num_specs": 1}', b"\n  num_specs: 1"),
+    "non-ASCII around": page(entry()).replace(b"layout: cache", "läyout: é😀".encode()),
+    "non-ASCII in what isn't read": page(entry(tarball="é😀")).replace(b"num_specs", "nüm".encode()),
+    "without blanks": raw_page(json.dumps([entry()], separators=(",", ":"))),
+    "many blanks": page(entry()).replace(b'", ', b'" ,   ').replace(b"details: ", b"details:     "),
+    "a slash in an escape": page(entry(tarball="https://x")).replace(b"//", b"\\/\\/"),
+    "an entry twice": page(entry(), entry()),
+    "tarballs": page(entry(tarball="https://example.org/x")),
+    "other keys in entries": page(entry(tarball=["x"], external={"a": [{"b": [1]}], "c": None}, built=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", AROUND)
+def test_what_stands_around_one_line_json_costs_nothing(shape: str) -> None:
+    assert good(AROUND[shape]) == good(page(entry())) == pages._fast(PATH, AROUND[shape])
+
+
 @pytest.mark.parametrize(
-    "data",
+    "entries",
     [
-        page(entry()) + b"\n",
-        page(entry()) + b"\n\nA body.\n--- \nmore\n",
-        b"\xef\xbb\xbf" + page(entry()),
-        page(entry()).replace(b"\n", b"\r\n"),
-        page(entry()).replace(b"layout: cache", b"layout: cache # a comment"),
-        page(entry()).replace(b"layout: cache\n", b"# a comment\n\n"),
-        page(entry()).replace(b"layout: cache", b"other: {a: [1, 2]}"),
-        page(entry()).replace(b"\n---", b"\n\n---   "),
-        page(entry()).replace(b"\n---", b"\n..."),
-        page(entry()).replace(b'"zlib"', b"zlib"),
-        page(entry()).replace(b"[package, develop]", b"[package]"),
-        page(entry()).replace(b"[package, develop]", b"\n  - package\n  - develop"),
-        page(entry()).replace(b"categories: [package, develop]", b"category: package"),
-        page(entry(), entry()),
-        page(entry(tarball="https://example.org/x")),
+        [entry("a", stacks=[]), entry("b", variants=[])],
+        [entry("a", size=None, compiler=None), entry("b", os=None, variants=None)],
+        [entry("a", size=7), entry("b", size="8")],
+        [entry("a", os="é", variants=["+é", "x='\"'", "a\\b", "c=  d "]), entry("b", stacks=["😀"])],
+        [],
     ],
 )
-def test_what_stands_around_the_specs_changes_nothing(data: bytes) -> None:
-    assert good(data) == good(page(entry()))
+@pytest.mark.parametrize("ascii_only", [True, False])
+@pytest.mark.parametrize("more", [{}, {"tarball": "x"}])
+def test_every_entry_in_json_takes_the_fast_way(
+    entries: list[dict[str, object]], ascii_only: bool, more: dict[str, str]
+) -> None:
+    data = raw_page(json.dumps([{**each, **more} for each in entries], ensure_ascii=ascii_only))
+    assert pages._fast(PATH, data) == pages._safe(PATH, data)
+
+
+IN_DOUBT: dict[str, bytes] = {
+    "in a block": b"---\n|\ntitle: x\nspec_details: []\n---",
+    "in a string over lines": raw_page('[]\n"').replace(b"layout: cache\n", b'x: "a\nspec_details: [1]\n", y: "\n'),
+    "in a mapping in braces": b'---\ntitle: "zlib"\nx: {\nspec_details: []\n}\n---',
+    "a list of lines in braces": b"---\n{title: x,\nspec_names:\n - 'a@1'\n}\n---",
+    "below the real one": b'---\ntitle: "zlib"\nx: 1\rz: 1\rspec_details: []\ny: \'\nspec_details: [{"hash": "a", "versions": ["1"]}]\n\'\n---',
+    "behind other line breaks": (
+        b"---\ntitle: x\nx: 1\xc2\x85z: 1\xe2\x80\xa8spec_details: []\n"
+        b"y: '\nspec_details: [{\"hash\": \"a\", \"versions\": [\"1\"]}]\n'\n---"
+    ),
+    "beside spec_names": b"---\ntitle: x\nspec_names:\n - 'a@1'\nspec_details:\n- {hash: a, versions: [1]}\n---",
+    "on two lines": page(entry("a"), entry("b")).replace(b"}, {", b"},\n {"),
+    "with a tag": page(entry()).replace(b"spec_details: ", b"spec_details: !!seq "),
+    "with an anchor": page(entry()).replace(b"spec_details: ", b"spec_details: &a "),
+    "a tab": page(entry()).replace(b'", ', b'",\t'),
+    "a lone CR": page(entry()).replace(b'", ', b'",\r'),
+    "a DEL": raw_page(json.dumps([entry(tarball="\x7f")], ensure_ascii=False)),
+    "a next line": raw_page(json.dumps([entry(tarball="a\x85b")], ensure_ascii=False)),
+    "a separator": raw_page(json.dumps([entry(tarball="a\u2028b")], ensure_ascii=False)),
+    "a BOM inside": raw_page(json.dumps([entry(tarball="a\ufeffb")], ensure_ascii=False)),
+    "a key over 1,024 characters": page(entry(**{"a" * 1_025: "b"})),
+    "a key of 1,026 in escapes": raw_page(json.dumps([entry()]).replace('"os"', '"' + "\\u0061" * 171 + '": 1, "os"')),
+    "a colon far behind its key": page(entry()).replace(b'"os":', b'"os"' + b" " * 1_024 + b":"),
+    "nested deeper than YAML may be": raw_page(json.dumps([entry()])[:-2] + ', "x": ' + "[" * 62 + "]" * 62 + "}]"),
+    "a number with a fraction": raw_page('[{"hash": "a", "versions": [1.10]}]'),
+    "half a surrogate pair in meta": page(entry()).replace(b'"num_specs"', b'"\\ud83d"'),
+    "text behind JSON": page(entry()).replace(b"]\n---", b"] x\n---"),
+    "a colon behind JSON": page(entry()).replace(b"]\n---", b"]: x\n---"),
+    "a comment without a blank": page(entry()).replace(b"]\n---", b"]#x\n---"),
+    "a continued value": page(entry()).replace(b"]\n---", b"]\n  x\n---"),
+    "a directive": page(entry()).replace(b"layout: cache", b"%YAML 1.1"),
+    "a second document": page(entry()).replace(b"layout: cache", b"--- x"),
+    "an undefined alias": page(entry()).replace(b"layout: cache", b"x: *a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", IN_DOUBT)
+def test_what_yaml_may_read_otherwise_is_read_as_yaml(shape: str) -> None:
+    assert pages._fast(PATH, IN_DOUBT[shape]) is None
+    parse(PATH, IN_DOUBT[shape])
 
 
 def test_yaml_by_hand_gives_what_json_gives() -> None:
@@ -166,6 +252,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "no hash": (page(entry(), {"versions": ["1"]}), 6, "spec_details[1].hash: missing"),
     "a null hash": (raw_page('[{"hash": null, "versions": ["1"]}]'), 6, "spec_details[0].hash: missing"),
     "an empty hash": (page(entry("")), 6, "hash: missing"),
+    "an empty hash beside another": (page(entry("a"), entry("")), 6, "spec_details[1].hash: missing"),
     "a slash in the hash": (page(entry("a/b")), 6, "expected letters and digits, found 'a/b'"),
     "a blank in the hash": (page(entry("a b")), 6, "expected letters and digits"),
     "a list for a hash": (raw_page('[{"hash": ["a"], "versions": ["1"]}]'), 6, "spec_details[0].hash: expected text, found a list"),
@@ -177,7 +264,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "a list in stacks": (page(entry(stacks=[["x"]])), 6, "spec_details[0].stacks[0]: expected text, found a list"),
     "a mapping for os": (page(entry(os={"a": 1})), 6, "spec_details[0].os: expected text, found a mapping"),
     "a blank version": (page(entry(versions=[" "])), 6, "exactly one version"),
-    "blanks around the title": (page(entry(), title=" x "), 2, "title: expected the package's name, found the text ' x '"),
+    "blanks around the title": (page(entry(), title=" x "), 2, "title: expected no blank at either end, found U+0020 SPACE at character 1 of ' x '"),
     "a size in words": (page(entry(size="big")), 6, "expected a number of bytes or '-', found 'big'"),
     "a negative size": (page(entry(size=-1)), 6, "expected a number of bytes"),
     "a size beyond long": (page(entry(size=MAX_SIZE + 1)), 6, "expected a number of bytes"),
@@ -197,6 +284,193 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "a list for a spec string": (b"---\ntitle: x\nspec_names:\n - [x]\n---", 4, "spec_names[0]: expected a spec string"),
     "a mapping for spec strings": (b"---\ntitle: x\nspec_names: {a: b}\n---", 3, "spec_names: expected a list"),
 }  # fmt: skip
+
+
+TWICE: dict[str, tuple[bytes, int, str, int]] = {
+    "spec_details": (page(entry("a")).replace(b"\n---", b'\nspec_details: [{"hash": "b", "versions": ["1"]}]\n---'), 7, "spec_details", 6),
+    "spec_details by hand": (page(entry("a")).replace(b"\n---", b"\nspec_details:\n- hash: b\n---"), 7, "spec_details", 6),
+    "a title": (page(entry()).replace(b"layout: cache", b'title: "zstd"'), 3, "title", 2),
+    "a key of no interest": (page(entry()).replace(b"layout: cache", b"a: b\nlayout: c\na: b"), 5, "a", 3),
+    "spec_names": (b"---\ntitle: x\nspec_names:\n - 'x@1'\nspec_names:\n - 'x@2'\n---", 5, "spec_names", 3),
+    "in meta": (page(entry()).replace(b'"num_specs": 1', b'"num_specs": 1, "a": 1, "num_specs": 2'), 5, "meta.num_specs", 5),
+    "deep in meta": (page(entry()).replace(b'"num_specs": 1', b'"by": {"a": 1, "a": 1}'), 5, "meta.by.a", 5),
+    "deeper in meta": (page(entry()).replace(b'"num_specs": 1', b'"a": [{"b": {"c": 1}}, {"b": {"c": 1, "c": 1}}]'), 5, "meta.a[1].b.c", 5),
+    "in meta by hand": (page(entry()).replace(b'{"num_specs": 1}', b"\n  a: 1\n  a: 1"), 7, "meta.a", 6),
+    "in an entry by hand": (b"---\ntitle: x\nspec_details:\n- hash: a\n  versions: [1]\n  hash: b\n---", 6, "spec_details[0].hash", 4),
+    "in escapes": (page(entry("a"), entry("b")).replace(b'"size"', b'"o\\u0073"'), 6, "spec_details[0].os", 6),
+    "in a mapping that isn't read": (raw_page('[{"hash": "a", "versions": ["1"], "x": {"y": 1, "z": 2, "y": 1}}]'), 6, "spec_details[0].x.y", 6),
+    "an empty list where another entry has none": (
+        page(entry("a", variants=None), entry("b", stacks=[])).replace(b'"stacks": []', b'"stacks": [], "stacks": []'), 6, "spec_details[1].stacks", 6
+    ),
+    "a tarball where another entry has none": (
+        page(entry("a", tarball="x"), entry("b")).replace(b'"tarball": "x"', b'"tarball": "x", "tarball": "x"'), 6, "spec_details[0].tarball", 6
+    ),
+    "a tarball that is no text": (
+        page(entry("a", tarball=1), entry("b", tarball=1)).replace(b'"tarball": 1', b'"tarball": "x", "tarball": 1', 1), 6, "spec_details[0].tarball", 6
+    ),
+    "beside escaped quotes": (
+        page(entry("a", variants=['"']), entry("b")).replace(b'"os"', b'"size": 1, "os"', 1), 6, "spec_details[0].size", 6
+    ),
+    "beside escaped backslashes": (
+        page(entry("a", variants=["\\", "\\"])).replace(b'"os"', b'"size": 1, "os"', 1), 6, "spec_details[0].size", 6
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TWICE)
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
+def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) -> None:
+    data, line, key, first = TWICE[kind]
+    problem = bad(data.replace(b"\n", ends))
+    assert f"'{key}' is given twice, first on line {first}" in problem.message
+    assert problem.line == line
+
+
+@pytest.mark.parametrize("field", [*entry(), "tarball", "unknown"])
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("same", [True, False])
+def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
+    """Whether all entries have the key twice or only one has it."""
+    written = [json.dumps({**entry(hash), "tarball": "x", "unknown": "y"}) for hash in "ab"]
+    again = written[position].replace(f'"{field}"', f'"{field}": {json.dumps(entry().get(field, "x"))}, "{field}"')
+    written = [again, again.replace('"a"', '"b"')] if same else [*written[:position], again, *written[position + 1 :]]
+    problem = bad(raw_page(f"[{', '.join(written)}]"))
+    assert f"spec_details[{0 if same else position}].{field}' is given twice" in problem.message
+    assert problem.line == 6
+
+
+def test_a_merged_key_is_not_given_twice() -> None:
+    data = b"""---
+title: zlib
+usual: &usual {hash: x, os: ubuntu22.04, size: 3}
+spec_details:
+- {<<: *usual, hash: a, versions: [1]}
+- <<: *usual
+  <<: {platform: linux}
+  versions: [2]
+  hash: b
+---"""
+    found = good(data)
+    assert [(spec.hash, spec.os, spec.platform, spec.size) for spec in found.specs.values()] == [
+        ("a", "ubuntu22.04", None, 3),
+        ("b", "ubuntu22.04", "linux", 3),
+    ]
+
+
+HIDDEN = {
+    "a zero-width space": "\u200b",
+    "a zero-width joiner": "\u200d",
+    "a word joiner": "\u2060",
+    "a BOM": "\ufeff",
+    "a bidi mark": "\u200f",
+    "a bidi override": "\u202e",
+    "a bidi isolate": "\u2066",
+    "a soft hyphen": "\xad",
+    "no-break space": "\xa0",
+    "an en space": "\u2002",
+    "an ideographic space": "\u3000",
+    "a line separator": "\u2028",
+    "a tab": "\t",
+    "a line break": "\n",
+    "NUL": "\0",
+    "ESC": "\x1b",
+    "DEL": "\x7f",
+    "an unassigned character": "\u0378",
+    "no character": "\ufffe",
+    "private use": "\ue000",
+    "a tag character": "\U000e0041",
+    "a variation selector": "\ufe0f",
+    "a Hangul filler": "\u3164",
+    "a grapheme joiner": "\u034f",
+    "a Braille blank": "\u2800",
+}
+PLACES = (
+    "title",
+    "tag",
+    "hash",
+    "versions",
+    "compiler",
+    "os",
+    "platform",
+    "target",
+    "stacks",
+    "variants",
+    "spec_names",
+)
+
+
+def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
+    """A page of which one value is a text."""
+    if place == "spec_names":
+        front: dict[str, object] = {"title": "zlib", "spec_names": ["zlib@1", f"zlib@2 x={text}"]}
+    else:
+        value = [text] if place in {"versions", "stacks", "variants"} else text
+        wrong = entry("b") if place in {"title", "tag"} else {**entry("b"), place: value}
+        front = {"title": text if place == "title" else "zlib"}
+        front["categories"] = ["package", text if place == "tag" else "develop"]
+        front["spec_details"] = [entry("a"), wrong]
+    lines = "".join(f"{key}: {json.dumps(value, ensure_ascii=ascii_only)}\n" for key, value in front.items())
+    return f"---\n{lines}---".encode()
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
+    character = HIDDEN[kind]
+    problem = bad(page_with(place, f"1.2{character}3", ascii_only=ascii_only))
+    if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML refuses or folds these by itself
+        position = 4 + len("zlib@2 x=") if place == "spec_names" else 4
+        assert f"found U+{ord(character):04X}" in problem.message
+        assert f" at character {position} of " in problem.message
+        assert problem.line
+        assert problem.message.isprintable()
+
+
+@pytest.mark.parametrize("place", ["title", "tag", "hash", "versions", "compiler", "os", "platform", "target"])
+@pytest.mark.parametrize("text", [" x", "x ", "  x"])
+def test_a_blank_at_an_end_is_a_problem(place: str, text: str) -> None:
+    problem = bad(page_with(place, text, ascii_only=True))
+    assert (
+        f"expected no blank at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
+        in problem.message
+    )
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_spelling_that_unicode_has_another_for_is_a_problem(place: str, ascii_only: bool) -> None:
+    problem = bad(page_with(place, "re\u0301", ascii_only=ascii_only))
+    position = 11 if place == "spec_names" else 2
+    assert f"found another one from U+0065 LATIN SMALL LETTER E at character {position} of" in problem.message
+
+
+@pytest.mark.parametrize(
+    "place", ["title", "tag", "versions", "compiler", "os", "platform", "target", "stacks", "variants"]
+)
+@pytest.mark.parametrize("text", ["é", "a b", "😀", "中文", "x\u0301", "\u0915\u093f", "+a=' b'"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_whatever_is_seen_is_kept(place: str, text: str, ascii_only: bool) -> None:
+    data = page_with(place, text, ascii_only=ascii_only)
+    found = good(data)
+    specs = [getattr(spec, place, None) for spec in found.specs.values()]
+    assert text in [found.package, found.tag, specs[1]] or specs[1] == [text]
+    assert found == pages._safe(PATH, data)
+
+
+@pytest.mark.parametrize("tag", ["develop\u200b", " develop", "e\u0301"])
+def test_the_folder_of_a_tag_shows_what_it_is_called(tag: str) -> None:
+    data = page(entry()).replace(b"categories: [package, develop]\n", b"")
+    problem = parse(path_of(tag=tag), data)
+    assert isinstance(problem, Problem)
+    assert problem.message.startswith("the folder of the tag: expected ")
+
+
+@needs_real_pages
+def test_every_real_page_takes_the_fast_way() -> None:
+    for file in REAL_PAGES.rglob("specs.md"):
+        path, data = file.relative_to(REAL_PAGES).as_posix(), file.read_bytes()
+        assert pages._fast(path, data) == pages._safe(path, data)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

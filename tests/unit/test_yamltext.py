@@ -19,10 +19,14 @@ from cachesync.yamltext import MAX_DEPTH, Mapping, Repeated, YamlError, line_of,
         ("a: ''", {"a": ""}),
         ("a: [1, {b: c}]", {"a": ["1", {"b": "c"}]}),
         ("a: |\n  x\n  y\n", {"a": "x\ny\n"}),
-        ("a: 1\na: 2", {"a": "2"}),
         ("a: &x [1]\nb: *x", {"a": ["1"], "b": ["1"]}),
         ("d: &d {x: 1, y: 2}\ne: {<<: *d, y: 3}", {"d": {"x": "1", "y": "2"}, "e": {"x": "1", "y": "3"}}),
         ("d: &d {x: 1}\ne: {'<<': *d}", {"d": {"x": "1"}, "e": {"<<": {"x": "1"}}}),
+        ("d: &d {x: 1}\ne: {x: 2, <<: *d, <<: {x: 3, y: 4}}", {"d": {"x": "1"}, "e": {"x": "2", "y": "4"}}),
+        (
+            "a: {k: 1}\nb: {k: 1}\nk: [{k: 1}, {k: 1}]",
+            {"a": {"k": "1"}, "b": {"k": "1"}, "k": [{"k": "1"}, {"k": "1"}]},
+        ),
         ("d: &d {x: 1}\ne: {<<: [*d, {x: 2, z: 3}]}", {"d": {"x": "1"}, "e": {"x": "1", "z": "3"}}),
         (r'a: "\ud83d\ude00 \/"', {"a": "😀 /"}),
         (r"a: '\ud83d\ude00'", {"a": r"\ud83d\ude00"}),
@@ -51,6 +55,16 @@ def test_text_stays_text(text: str, value: object) -> None:
         ("é: 1\nb: \x01", 2, "U+0001"),
         ("a: 1\n%TAG !x! y", 2, "directives"),
         ("a: {<<: 1}", 1, "expected a mapping"),
+        ("a: 1\nb:\na: 2", 3, "'a' is given twice, first on line 1, and again, at column 1"),
+        ("a:\n- x\n- b: {c: 1,\n  'c': 2}", 4, "'a[1].b.c' is given twice, first on line 3"),
+        (
+            r'a: [{"hash": 1, "h\u0061sh": 2}]',
+            1,
+            "'a[0].hash' is given twice, first on line 1, and again, at column 17",
+        ),
+        ("{~: 1, '': 2}", 1, "'' is given twice"),
+        ("a: &a {k: 1}\nb: {<<: *a, k: 2, k: 3}", 2, "'b.k' is given twice"),
+        (f"{'a' * 900}: 1\n{'a' * 900}: 1", 2, f"'…{'a' * 60}' is given twice"),
     ],
 )
 def test_anything_else_is_an_error_with_its_line(text: str, line: int, says: str) -> None:
@@ -96,6 +110,6 @@ def test_a_key_given_twice_is_noted_and_one_that_replaces_a_merged_one_is_not() 
     repeated: list[Repeated] = []
     text = "a: &a {k: 1}\nb: {<<: *a, k: 2}\nc:\n- {k: 1,\n   k: 2}\na: 3\nb: x"
     assert load(text, 1, repeated) == {"a": "3", "b": "x", "c": [{"k": "2"}]}
-    assert repeated == [Repeated(("c", "k"), 5, 4), Repeated(("a",), 6, 1), Repeated(("b",), 7, 2)]
+    assert repeated == [Repeated(("c", 0, "k"), 5, 4), Repeated(("a",), 6, 1), Repeated(("b",), 7, 2)]
     assert load("{<<: {a: 1}, <<: {b: 2}, a: 3}", 1, repeated := []) == {"a": "3", "b": "2"}
     assert repeated == []

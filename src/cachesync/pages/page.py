@@ -1,20 +1,24 @@
 """Pages: bytes → :class:`Page` | :class:`Problem`.
 
-Two ways lead to the same page. Real pages have ``spec_details`` as one line of JSON, which the fast way reads with
-typed structs, or, those of 2022, a line for each spec string. Whatever else a page may be (edited by hand, broken)
-takes the safe way: YAML with text as written. A 2.7 MB page takes 0.03 s the one way and seconds the other.
+Two ways lead to the same page. In real pages, nearly all bytes are values in one line of JSON or, in those of 2022, a
+line for each spec string. The fast way takes these out of the front matter and decodes them by themselves; only what
+remains, a few lines that are the same on most pages, is read as YAML. The safe way reads all of the front matter as
+YAML with text as written, 20 times as slowly. It takes what the fast way is in any doubt about, and words the problems.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import msgspec
 
 from cachesync import yamltext
-from cachesync.pages import specstring
+from cachesync.pages import jsonyaml, specstring
+from cachesync.pages.jsonyaml import DoubtError
 from cachesync.pages.spec import Spec
+from cachesync.pages.visible import hidden, untidy
 from cachesync.yamltext import Mapping, Sequence, Value, YamlError, describe, line_of
 
 PREFIX: Final = "_cache/"
@@ -52,6 +56,17 @@ def identity(path: str) -> str:
     return path.removeprefix(PREFIX).removesuffix(SUFFIX)
 
 
+def folder_of(path: str) -> str:
+    """Return the folder of a page, which is called like its package."""
+    return identity(path).rpartition("/")[2]
+
+
+def tag_of(path: str) -> str | None:
+    """Return the tag's folder: ``_cache/TAG/PACKAGE/specs.md``. In ``_cache/PACKAGE/specs.md`` (2021) there is none."""
+    tag, slash, _ = identity(path).partition("/")
+    return tag if slash else None
+
+
 def parse(path: str, data: bytes) -> Page | Problem:
     """Read one page; ``path`` is relative to the root, with ``/`` on every system."""
     try:
@@ -69,103 +84,63 @@ class _FaultError(Exception):
         self.line = line
 
 
-# --- the fast way -------------------------------------------------------------------------------------------------
+# --- the front matter ---------------------------------------------------------------------------------------------
 
-_PLAIN: Final = rb"(?!null\b|Null\b|NULL\b)[A-Za-z0-9_][A-Za-z0-9_.+-]*"
-_HEAD: Final = re.compile(
-    rb"""---\n
-    title:\ +(?:"(?P<quoted>[!\#-\[\]-~]+)"|(?P<title>%(plain)b))\ *\n
-    (?:layout:\ +%(plain)b\ *\n)?
-    categories:\ +\[%(plain)b(?:,\ *(?P<tag>%(plain)b))?\]\ *\n
-    (?:meta:\ +(?P<meta>.*)\n)?
-    (?:(?P<details>spec_details:\ +)|spec_files:\ *\n(?:\ -\ %(plain)b\n)*spec_names:\ *\n)"""
-    % {b"plain": _PLAIN},
+
+class _Value(NamedTuple):
+    """A value in the front matter that can be decoded without YAML: the bytes from ``start`` to ``end``."""
+
+    start: int
+    end: int
+
+
+class _FrontMatter(NamedTuple):
+    """The bytes between the two ``---`` lines, and by their keys the values among them that need no YAML."""
+
+    start: int
+    end: int
+    values: dict[str, _Value]
+
+
+_OPENING: Final = re.compile(rb"(?:\xef\xbb\xbf)?---[ \t]*\r?(?=\n|\Z)")
+_LANDMARK: Final = re.compile(
+    rb"""\n(?:
+        (?P<closing>---|\.\.\.)[ \t]*\r?(?=\n|\Z)
+      | (?P<json>title|meta|spec_details):\ +(?=["\[{])
+      | (?P<listed>spec_files|spec_names):\ *(?=\n\ -)
+    )""",
     re.VERBOSE,
 )
-"""A page down to its specs, as the site writes it."""
+_CLOSED_BY: Final = {b'"': b'"', b"[": b"]", b"{": b"}"}
+_BEHIND_JSON: Final = re.compile(rb"(?:[ \t]+\#[^\n]*|[ \t]*\r?)(?=\n|\Z)")
+_LISTED: Final = re.compile(rb"(?:\n - (?:'[^'\n]+'|[A-Za-z0-9_][A-Za-z0-9_.+-]*)(?=\n))++(?=[ \n]*\n[A-Za-z.-])")
 
 
-class _Meta(msgspec.Struct):
-    """A mapping of which nothing is wanted but that it is one."""
+def _front_matter(data: bytes) -> _FrontMatter:
+    """Find the front matter of a page. Its first line is line 2."""
+    _require_text(data)
+    opening = _OPENING.match(data)
+    if not opening:
+        raise _FaultError("no front matter: expected '---' as the first line", 1)
+    values: dict[str, _Value] = {}
+    position = opening.end()
+    while landmark := _LANDMARK.search(data, position):
+        if landmark["closing"]:
+            return _FrontMatter(opening.end() + 1, landmark.start() + 1, values)
+        value = _json_at(data, landmark.end()) if landmark["json"] else _listed_at(data, landmark.end())
+        position = landmark.end()
+        if value:
+            values.setdefault((landmark["json"] or landmark["listed"]).decode(), value)
+            position = value.end
+    last_line = data.count(b"\n") + (not data.endswith(b"\n"))
+    raise _FaultError(
+        "the front matter has no end: expected a closing '---' line; the file looks half-written", last_line
+    )
 
 
-_decode_details: Final = msgspec.json.Decoder(list[Spec]).decode
-_decode_meta: Final = msgspec.json.Decoder(_Meta).decode
-
-
-def _fast(path: str, data: bytes) -> Page | None:
-    """Read a page as the site writes it, or return None where anything about it is unusual.
-
-    Where it reads a page, the safe way would read the same, but for JSON's keys over 1,024 characters, which YAML
-    refuses. Hence only ASCII: YAML folds and refuses some characters that JSON keeps.
-    """
-    head = _HEAD.match(data)
-    if not head or not data.isascii() or b"\0" in data or b"\x7f" in data:
-        return None
-    quoted, title, tag, meta, details = head.groups()
-    start = head.end()
-    end = data.find(b"\n" if details else b"\n---", start)
-    if end < 0 or data[end + 1 : end + 5] not in _CLOSED:
-        return None
+def _require_text(data: bytes) -> None:
     try:
-        if meta:
-            _decode_meta(meta)
-        specs = _detailed(data, start, end) if details else _listed(data[start:end].decode().split("\n"))
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-    if specs is None:
-        return None
-    return Page(path, (quoted or title).decode(), tag.decode() if tag else tag_of(path), specs)
-
-
-_CLOSED: Final = frozenset({b"---", b"---\n"})
-
-
-def _detailed(data: bytes, start: int, end: int) -> dict[str, Spec]:
-    """Read ``spec_details`` in one line of JSON."""
-    details = _decode_details(data[start:end])
-    return _keyed(details, lambda _position, _field: 1 + data.count(b"\n", 0, start))
-
-
-def _listed(lines: list[str]) -> dict[str, Spec] | None:
-    """Read ``spec_names`` in lines like ``- 'zlib@1.2.12'``: between single quotes YAML takes text as it is."""
-    for line in lines:
-        if line[:4] != " - '" or line[-1] != "'" or line.count("'") != 2 or not line.isprintable():
-            return None
-    try:
-        return dict(_named(line[4:-1]) for line in lines)
-    except ValueError:
-        return None
-
-
-# --- the safe way -------------------------------------------------------------------------------------------------
-
-_CLOSING: Final = re.compile(r"^(?:---|\.\.\.)[ \t]*\r?$", re.MULTILINE)
-
-
-def _safe(path: str, data: bytes) -> Page:
-    text, first_line = _front_matter(data)
-    front = yamltext.load(text, first_line)
-    if not isinstance(front, Mapping):
-        raise _FaultError(f"expected 'key: value' lines in the front matter, found {describe(front)}", first_line)
-    package = _package(front)
-    tag = _categories_tag(front) or tag_of(path)
-    if "spec_details" in front:
-        details = front["spec_details"]
-        specs = _keyed(
-            _convert(details, front), lambda position, field: _line(front, ["spec_details", position, field])
-        )
-    elif "spec_names" in front:
-        specs = _all_named(front)
-    else:
-        raise _FaultError("neither spec_details nor spec_names: expected the list of the page's specs", front.line)
-    return Page(path, package, tag, specs)
-
-
-def _front_matter(data: bytes) -> tuple[str, int]:
-    """Return the text between the two ``---`` lines and the line on which it starts."""
-    try:
-        text = data.decode("utf-8-sig")
+        data.isascii() or data.decode()
     except UnicodeDecodeError as error:
         raise _FaultError(
             f"not UTF-8: expected text in UTF-8, found byte {data[error.start]:#04x}",
@@ -175,51 +150,211 @@ def _front_matter(data: bytes) -> tuple[str, int]:
         raise _FaultError(
             "a NUL byte: expected text; the file looks damaged", 1 + data.count(b"\n", 0, data.index(b"\0"))
         )
-    opening = re.match(r"---[ \t]*\r?(?:\n|$)", text)
-    if not opening:
-        raise _FaultError("no front matter: expected '---' as the first line", 1)
-    closing = _CLOSING.search(text, opening.end())
-    if not closing:
-        raise _FaultError(
-            "the front matter has no end: expected a closing '---' line; the file looks half-written",
-            text.count("\n") + (not text.endswith("\n")),
-        )
-    return text[opening.end() : closing.start()], 2
 
 
-def _line(front: Mapping, path: list[str | int]) -> int:
-    return line_of(front, path, front.line)
+def _json_at(data: bytes, start: int) -> _Value | None:
+    """Find the end of what looks like JSON, by the last bracket or quotation mark on its line."""
+    line_end = data.find(b"\n", start)
+    end = data.rfind(_CLOSED_BY[data[start : start + 1]], start + 1, line_end if line_end >= 0 else len(data)) + 1
+    return _Value(start, end) if end and _BEHIND_JSON.match(data, end) else None
 
 
-def _package(front: Mapping) -> str:
-    title = front.get("title")
-    if not isinstance(title, str) or not title.strip() or title != title.strip():
-        found = describe(title) if "title" in front else "no such key"
-        raise _FaultError(f"title: expected the package's name, found {found}", _line(front, ["title"]))
-    return title
+def _listed_at(data: bytes, start: int) -> _Value | None:
+    """Find the end of a list with a line for each item, like ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
+    listed = _LISTED.match(data, start)
+    return _Value(start, listed.end()) if listed else None
 
 
-def _categories_tag(front: Mapping) -> str | None:
-    """``categories: [package, TAG]``; pages of 2021 have none."""
-    categories = front.get("categories")
-    if categories is None:
+# --- the fast way -------------------------------------------------------------------------------------------------
+
+
+def _fast(path: str, data: bytes) -> Page | None:
+    """Read a page without YAML for what is large in it, or return None where that is in doubt.
+
+    Where it reads a page, the safe way reads the same, but for a page that passes the safe way's bound on the number
+    of values: JSON takes no more memory than its bytes suggest.
+    """
+    try:
+        matter = _front_matter(data)
+        values = {key: data[value.start : value.end] for key, value in matter.values.items()}
+        if "spec_details" not in values and "spec_names" not in values:
+            return None
+        front = _read_remainder(data, matter)
+        if "title" in values:
+            front["title"] = _text(values["title"])
+        if "meta" in values:
+            jsonyaml.require_plain(values["meta"])
+            jsonyaml.require_unique_keys(values["meta"])
+        return Page(path, _package(front), _tag(front, path), _specs_in(values, front))
+    except (DoubtError, _FaultError, YamlError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    if not isinstance(categories, Sequence) or not all(isinstance(item, str) for item in categories):
-        raise _FaultError(
-            f"categories: expected [package, TAG], found {describe(categories)}", _line(front, ["categories"])
-        )
-    return str(categories[1]) if len(categories) > 1 else None
 
 
-def folder_of(path: str) -> str:
-    """Return the folder of a page, which is called like its package."""
-    return identity(path).rpartition("/")[2]
+def _specs_in(values: dict[str, bytes], front: Mapping) -> dict[str, Spec]:
+    if "spec_details" in values:
+        return _detailed(values["spec_details"])
+    if "spec_details" in front:
+        raise DoubtError
+    return _listed(values["spec_names"])
 
 
-def tag_of(path: str) -> str | None:
-    """Return the tag's folder: ``_cache/TAG/PACKAGE/specs.md``. In ``_cache/PACKAGE/specs.md`` (2021) there is none."""
-    tag, slash, _ = identity(path).partition("/")
-    return tag if slash else None
+def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
+    """Read the front matter as YAML with an empty list in place of each value that needs none.
+
+    YAML is read from front to back, so where a key turns out to stand at the top level and on the line it was found
+    on, all before its value was understood rightly; and all behind it is, since one value is as complete as the other.
+    """
+    parts: list[bytes] = []
+    lines: dict[str, int] = {}
+    line, position = 2, matter.start
+    for key, value in matter.values.items():
+        before = data[position : value.start]
+        line += before.count(b"\n")
+        lines[key] = line
+        parts += before, b" []"
+        position = value.end
+    remainder = b"".join([*parts, data[position : matter.end]])
+    front = (_read_short if len(remainder) < _SHORT else _read)(remainder)
+    if any(front.lines.get(key) != line for key, line in lines.items()):
+        raise DoubtError
+    copy = Mapping(front.line)
+    copy.update(front)
+    copy.lines = front.lines
+    return copy
+
+
+_SHORT: Final = 1_000
+"""Bytes of a remainder that other pages may have as well."""
+
+_OTHER_LINE_BREAK: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+
+
+def _read(remainder: bytes) -> Mapping:
+    text = remainder.decode()
+    front = yamltext.load(text, 2)
+    if not isinstance(front, Mapping) or _OTHER_LINE_BREAK.search(text):
+        raise DoubtError
+    return front
+
+
+_read_short: Final = lru_cache(maxsize=64)(_read)
+
+
+_decode_text: Final = msgspec.json.Decoder(str).decode
+_decode_details: Final = msgspec.json.Decoder(list[Spec]).decode
+
+
+def _text(value: bytes) -> str:
+    jsonyaml.require_plain(value)
+    return _decode_text(value)
+
+
+def _detailed(value: bytes) -> dict[str, Spec]:
+    """Read ``spec_details`` in one line of JSON."""
+    jsonyaml.require_plain(value)
+    details = _decode_details(value)
+    specs = {spec.hash or "": spec for spec in details}
+    if len(specs) == len(details) and _are_usual(specs, value) and _have_only_usual_keys(specs.values(), value):
+        return specs
+    jsonyaml.require_unique_keys(value)
+    return _checked(details, lambda _position, _field: 0)
+
+
+def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
+    """Tell whether all entries are beyond doubt, at once: looking at each takes as long as reading it."""
+    entries = specs.values()
+    texts = {each.compiler for each in entries} | {each.os for each in entries}
+    texts |= {each.platform for each in entries} | {each.target for each in entries}
+    try:
+        texts.update([version for (version,) in [each.versions for each in entries]])
+    except ValueError:
+        return False
+    return (
+        "".join(specs).encode().isalnum()
+        and "" not in specs
+        and {each.size for each in entries} == {"-"}
+        and all(texts)
+        and texts == {text and text.strip() for text in texts}
+        and (_is_plain(value) or _all_show(texts, entries))
+    )
+
+
+def _is_plain(value: bytes) -> bool:
+    """Tell whether JSON has no character but ASCII, and none escaped. Control characters it has escaped only."""
+    return value.isascii() and b"\\" not in value
+
+
+def _all_show(texts: set[str | None], entries: Collection[Spec]) -> bool:
+    words = texts.union(*[each.variants for each in entries], *[each.stacks for each in entries])
+    return not hidden("".join(filter(None, words)))
+
+
+class _Listing(msgspec.Struct):
+    variants: msgspec.Raw
+    stacks: msgspec.Raw
+
+
+class _Stored(msgspec.Struct):
+    tarball: str
+
+
+_decode_listings: Final = msgspec.json.Decoder(list[_Listing]).decode
+_decode_stored: Final = msgspec.json.Decoder(list[_Stored]).decode
+_KEYS: Final = len(Spec.__struct_fields__)
+_VALUES: Final = _KEYS - 2
+"""Strings among the values of an entry, but for those in ``variants`` and ``stacks``."""
+
+
+def _have_only_usual_keys(entries: Collection[Spec], value: bytes) -> bool:
+    """Tell whether usual entries have each key once and none but the usual, by the number of strings in the JSON.
+
+    Each entry has all keys, since none of its values is missing. So if there are no more strings than these keys and
+    the values, no key is there again, and no other key. Pages of 2023 and 2024 have a ``tarball`` as well. Quotation
+    marks that are escaped count too, and make a page look as if it had more.
+    """
+    lengths = [len(each.variants) for each in entries] + [len(each.stacks) for each in entries]
+    others = value.count(b'"') - 2 * ((_KEYS + _VALUES) * len(entries) + sum(lengths))
+    return (
+        others in {0, 4 * len(entries)}
+        and (all(lengths) or _fits(_decode_listings, value))
+        and (not others or _fits(_decode_stored, value))
+    )
+
+
+def _fits(decode: Callable[[bytes], object], value: bytes) -> bool:
+    try:
+        decode(value)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _listed(value: bytes) -> dict[str, Spec]:
+    """Read ``spec_names``: between single quotes YAML takes text as it is."""
+    lines = value.decode().removeprefix("\n").split("\n")
+    if not all(map(str.isprintable, lines)):
+        raise DoubtError
+    return dict(_named(line.removeprefix(" - ").strip("'")) for line in lines)
+
+
+# --- the safe way -------------------------------------------------------------------------------------------------
+
+
+def _safe(path: str, data: bytes) -> Page:
+    matter = _front_matter(data)
+    front = yamltext.load(data[matter.start : matter.end].decode(), 2)
+    if not isinstance(front, Mapping):
+        raise _FaultError(f"expected 'key: value' lines in the front matter, found {describe(front)}", 2)
+    return Page(path, _package(front), _tag(front, path), _specs(front))
+
+
+def _specs(front: Mapping) -> dict[str, Spec]:
+    if "spec_details" in front:
+        details = _convert(front["spec_details"], front)
+        return _checked(details, lambda position, field: _line(front, ["spec_details", position, field]))
+    if "spec_names" in front:
+        return _all_named(front)
+    raise _FaultError("neither spec_details nor spec_names: expected the list of the page's specs", front.line)
 
 
 def _convert(details: Value, front: Mapping) -> list[Spec]:
@@ -265,38 +400,50 @@ def _all_named(front: Mapping) -> dict[str, Spec]:
 # --- both ways ----------------------------------------------------------------------------------------------------
 
 
+def _line(front: Mapping, path: list[str | int]) -> int:
+    return line_of(front, path, front.line)
+
+
+def _package(front: Mapping) -> str:
+    title = front.get("title")
+    if not isinstance(title, str) or not title.strip():
+        found = describe(title) if "title" in front else "no such key"
+        raise _FaultError(f"title: expected the package's name, found {found}", _line(front, ["title"]))
+    if flaw := untidy(title):
+        raise _FaultError(f"title: {flaw}", _line(front, ["title"]))
+    return title
+
+
+def _tag(front: Mapping, path: str) -> str | None:
+    written = _categories_tag(front)
+    tag = written or tag_of(path)
+    if tag and (flaw := untidy(tag)):
+        line = _line(front, ["categories", 1]) if written else None
+        raise _FaultError(f"{'categories[1]' if written else 'the folder of the tag'}: {flaw}", line)
+    return tag
+
+
+def _categories_tag(front: Mapping) -> str | None:
+    """``categories: [package, TAG]``; pages of 2021 have none."""
+    categories = front.get("categories")
+    if categories is None:
+        return None
+    if not isinstance(categories, Sequence) or not all(isinstance(item, str) for item in categories):
+        raise _FaultError(
+            f"categories: expected [package, TAG], found {describe(categories)}", _line(front, ["categories"])
+        )
+    return str(categories[1]) if len(categories) > 1 else None
+
+
 def _named(name: str) -> tuple[str, Spec]:
     """Read a spec string and key it by a digest, since it has no hash.
 
     Raises:
         ValueError: it can't be used.
     """
+    if flaw := hidden(name):
+        raise ValueError(flaw)
     return hashlib.blake2b(name.strip().encode(), digest_size=16).hexdigest(), specstring.parse(name)
-
-
-def _keyed(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str, Spec]:
-    """Check the entries of ``spec_details`` and key them by their hashes. Two equal entries of one hash are one.
-
-    ``line_at`` gives the line of a field of the entry at a position.
-    """
-    specs = {spec.hash or "": spec for spec in details}
-    if len(specs) == len(details) and _are_usual(specs):
-        return specs
-    return _checked(details, line_at)
-
-
-def _are_usual(specs: dict[str, Spec]) -> bool:
-    """Tell whether entries are beyond doubt, all at once: looking at each takes many times as long."""
-    entries = specs.values()
-    try:
-        versions = {version for (version,) in [spec.versions for spec in entries]}
-    except ValueError:
-        return False
-    sizes = {spec.size for spec in entries}
-    return sizes <= _NO_SIZE and "" not in specs and "".join(specs).isalnum() and all(map(str.strip, versions))
-
-
-_NO_SIZE: Final = frozenset({"-", None})
 
 
 def _checked(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[str, Spec]:
@@ -326,10 +473,26 @@ def _entry_fault(spec: Spec) -> tuple[str, str] | None:
     hash, versions, size = spec.hash, spec.versions, spec.size
     if not hash:
         return "hash", "missing; expected the spec's hash"
-    if not hash.isalnum() and (not hash.isprintable() or re.search(r"[\s/]", hash)):
-        return "hash", f"expected letters and digits, found {hash!r:.80}"
     if len(versions) != 1 or not versions[0] or versions[0].isspace():
         return "versions", f"expected a list of exactly one version, found {versions!r:.80}"
+    if flaw := _flaw_of(spec):
+        return flaw
+    if not hash.isalnum() and re.search(r"[\s/]", hash):
+        return "hash", f"expected letters and digits, found {hash!r:.80}"
     if size != "-" and size is not None and not (isinstance(size, int) and 0 <= size <= MAX_SIZE):
         return "size", f"expected a number of bytes or '-', found {size!r:.80}"
+    return None
+
+
+def _flaw_of(spec: Spec) -> tuple[str, str] | None:
+    """Return the field of an entry that doesn't show as what it is, and why. A variant's value may end in a blank."""
+    for field in ("hash", "compiler", "os", "platform", "target"):
+        if flaw := untidy(getattr(spec, field) or ""):
+            return field, flaw
+    if flaw := untidy(spec.versions[0]):
+        return "versions", flaw
+    for field in ("stacks", "variants"):
+        for text in getattr(spec, field):
+            if flaw := hidden(text):
+                return field, flaw
     return None
