@@ -1,6 +1,7 @@
 """Which files are pages."""
 
 import fnmatch
+import functools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -29,6 +30,7 @@ class Pattern:
             raise ValueError(f"no pattern: {error}") from None
         self._names = tuple(map(_names, include))
         self._is_ignored = re.compile("|".join([r"\.", *map(fnmatch.translate, ignore)])).match
+        self._has_ignored = functools.lru_cache(_FOLDERS)(lambda path: any(map(self._is_ignored, path.split("/"))))
         self._starts = tuple(_fixed_start(pattern) for pattern in include)
         self._ends = _fixed_ends(include)
         self._plain = _PLAIN.fullmatch(include[0]) if len(include) == 1 else None
@@ -62,11 +64,16 @@ class Pattern:
 
     def _ignores(self, path: str, first: int = 0) -> bool:
         """Tell whether a path has, from its ``first`` name on, one that is ignored and that no pattern spells out."""
-        names = path.split("/")[first:]
-        if not any(map(self._is_ignored, names)):
+        above, _, name = path.rstrip("/").rpartition("/")
+        if not (self._is_ignored(name) or self._has_ignored(above)):
             return False
-        ignored = [(depth, name) for depth, name in enumerate(names, first) if self._is_ignored(name)]
+        names = enumerate(path.split("/"))
+        ignored = [(depth, name) for depth, name in names if depth >= first and self._is_ignored(name)]
         return not any(all(_spells_out(pattern, *each) for each in ignored) for pattern in self._names)
+
+
+_FOLDERS: Final = 1_000
+"""Of how many folders to remember whether their paths have ignored names: paths are asked for folder by folder."""
 
 
 def _line(path: str) -> str:
