@@ -49,7 +49,6 @@ class Tree:
         self.possible: dict[str, list[Documents]] = {}
         """The documents that each page has had, by its path. A page that can't be used now keeps those of then."""
         self._aside = root.parent / "aside"
-        self._elsewhere = root.parent / "elsewhere"
         self._number = 0
 
     def file(self, tag: str, package: str) -> Path:
@@ -138,23 +137,24 @@ class Tree:
         return True
 
     def link(self, tag: str) -> bool:
-        """Move a tag to another place and link to it, as where a disk is full; tell whether it was there."""
-        folder, place = self.root / "_cache" / tag, self._elsewhere / tag
-        if folder.is_symlink() or not folder.is_dir() or place.exists():
+        """Move a tag to another disk and link it back, if it is a folder."""
+        folder = self.root / "_cache" / tag
+        if not folder.is_dir() or folder.is_symlink():
             return False
-        self._elsewhere.mkdir(exist_ok=True)
-        folder.rename(place)
-        folder.symlink_to(place)
+        elsewhere = self._linked(tag)
+        folder.rename(elsewhere)
+        folder.symlink_to(elsewhere)
         self.note()
         return True
 
     def unlink(self, tag: str) -> bool:
-        """Move it back, if there is a link."""
-        folder, place = self.root / "_cache" / tag, self._elsewhere / tag
-        if not folder.is_symlink() or not place.is_dir():
+        """Put the folder itself back into the place of a link to it."""
+        folder = self.root / "_cache" / tag
+        if not folder.is_symlink():
             return False
+        target = folder.readlink()
         folder.unlink()
-        place.rename(folder)
+        target.rename(folder)
         self.note()
         return True
 
@@ -166,7 +166,9 @@ class Tree:
         self.note()
 
     def flood(self, number: int) -> None:
-        """Rewrite everything at once."""
+        """Rewrite everything at once, and put back what was linked."""
+        for tag in TAGS:
+            self.unlink(tag)
         for tag in TAGS:
             for package in PACKAGES:
                 specs = dict.fromkeys(HASHES[: 1 + (number + len(package)) % len(HASHES)], number)
@@ -205,7 +207,7 @@ class Tree:
     def lock(self, tag: str) -> bool:
         """Take away the right to read a tag, if it is there."""
         folder = self.root / "_cache" / tag
-        if folder.is_symlink() or not folder.is_dir():
+        if not folder.is_dir() or folder.is_symlink():
             return False
         folder.chmod(0)
         self.locked.append(folder)
@@ -247,6 +249,11 @@ class Tree:
         known = self.possible.setdefault(path, [{}])
         if documents not in known:
             known.append(documents)
+
+    def _linked(self, tag: str) -> Path:
+        """Return a place outside of the root that nothing is at."""
+        self._number += 1
+        return self.root.parent / f"linked-{tag}-{self._number}"
 
     def _cleared(self, tag: str, package: str) -> Path:
         """Make room where a folder or a link may be."""

@@ -1,5 +1,6 @@
 """The other commands, from outside."""
 
+import importlib
 import json
 import os
 import re
@@ -8,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from cachesync.cli import cachesync
+from cachesync.sync.report import Report
 from examples.pages import write_tree
 from tests.support.pages import entry, page, path_of, put
 from tests.support.sandbox import PROGRAM, Sandbox, unreadable
@@ -387,6 +391,19 @@ def test_what_cannot_be_looked_at_is_left_out_by_verify_and_is_nothing_to_repair
     finally:
         locked.chmod(0o755)
     assert embedded.json("verify")["pages"] == 2
+
+
+def test_a_repair_that_pages_kept_from_its_end_says_so(embedded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(embedded.root, page(entry()))
+    embedded.run("sync")
+    put(embedded.root, page(entry("bbbb")))
+    module = importlib.import_module("cachesync.commands.verify")  # the package has the command by that name
+    monkeypatch.setattr(module, "carried_out", lambda *_: Report(again=True))
+    arguments = ["-c", str(embedded.config), "verify", "--repair"]
+    done = CliRunner().invoke(cachesync, arguments, standalone_mode=False)
+    assert "not all is repaired: pages kept changing while they were read" in done.stdout
+    done = CliRunner().invoke(cachesync, [*arguments, "--json"], standalone_mode=False)
+    assert json.loads(done.stdout)["repaired"] is False
 
 
 def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:

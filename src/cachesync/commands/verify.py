@@ -35,19 +35,24 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     """
     with progress("verify") as show:
         verdict = compare(wiring.source, wiring.reader(fresh=True), show)
+    steady = True
     if repair and verdict.differing:
         with progress("repair") as show:
             for start in range(0, len(verdict.differing), _REPAIRED_AT_ONCE):
                 suspects = verdict.differing[start : start + _REPAIRED_AT_ONCE]
-                require_all_done(writing.sync(wiring, show, suspects=suspects), wiring, "sync")
+                report = writing.sync(wiring, show, suspects=suspects)
+                require_all_done(report, wiring, "sync")
+                steady &= not report.again
     if as_json:
-        print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing)})
+        print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing) and steady})
     else:
-        _print(verdict, repair)
+        _print(verdict)
+        if verdict.differing:
+            click.echo(_outcome(verdict, steady) if repair else "to repair: cachesync verify --repair")
     return 1 if verdict.differing or verdict.problems else 0
 
 
-def _print(verdict: Verdict, repair: bool) -> None:
+def _print(verdict: Verdict) -> None:
     for page in verdict.differing[:_SHOWN]:
         click.echo(f"differs  {printable(page)}")
         for each in verdict.documents:
@@ -63,11 +68,11 @@ def _print(verdict: Verdict, repair: bool) -> None:
         f"{plural(verdict.specs, 'spec')} of {plural(verdict.pages, 'page')}: {verdict.missing:,} missing, "
         f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"
     )
-    if verdict.differing:
-        click.echo(_repaired(verdict) if repair else "to repair: cachesync verify --repair")
 
 
-def _repaired(verdict: Verdict) -> str:
+def _outcome(verdict: Verdict, steady: bool) -> str:
+    if not steady:
+        return "not all is repaired: pages kept changing while they were read; run it again"
     unusable = {problem.page for problem in verdict.problems}.intersection(verdict.differing)
     if not unusable:
         return "repaired"
