@@ -290,22 +290,36 @@ CHANGING: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("puts", "says"), CHANGING)
-@pytest.mark.parametrize("what", ["", "-state"])
+@pytest.mark.parametrize(
+    ("pattern", "puts", "says"),
+    [
+        *(("-1", *each) for each in CHANGING),
+        *(("-state", *each) for each in CHANGING[3:6]),
+        ("-pages-*", *CHANGING[3]),
+        ("-state", *CHANGING[0]),
+        ("-state", *CHANGING[-1]),
+    ],
+)
 def test_a_foreign_template_is_an_error(
-    elastic: Sandbox, template: dict[str, Any], puts: dict[str, Any], says: str, what: str
+    elastic: Sandbox, template: dict[str, Any], pattern: str, puts: dict[str, Any], says: str
 ) -> None:
     put(elastic.root, page(entry()))
     elasticsearch.request(f"{elastic.url}/_ingest/pipeline/test-pipeline", "PUT", {"processors": []})
-    templated(elastic, template, puts, elastic.name + (what or "-1"), elastic.name + (what or "-pages-*"))
+    templated(elastic, template, puts, f"{elastic.name}{pattern}")
     told = elastic.run("sync", expect=2).stderr
     assert says in told
     assert "index_patterns" in told
     assert list(elastic.ask("")) in ([], [f"{elastic.name}-state"])
-    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "DELETE")
+
+
+def test_once_a_foreign_template_is_gone_all_is_well(elastic: Sandbox, template: dict[str, Any]) -> None:
+    put(elastic.root, page(entry()))
+    templated(elastic, template, {"settings": {"index.mapping.source.mode": "synthetic"}})
+    elastic.run("sync", expect=2)
+    template["index_patterns"] = [f"{elastic.name}-else"]
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
     elastic.run("sync")
     is_whole(elastic)
-    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", template)
 
 
 @pytest.mark.parametrize(

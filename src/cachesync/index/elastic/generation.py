@@ -39,8 +39,7 @@ _MAX_VALUES: Final = 65_536
 """How many values are named in place of their common beginning, to a server that runs no queries for that."""
 
 _NAMES_BYTES: Final = 10_000
-"""How many bytes of names go into one request that isn't a bulk: proxies that let less than twice that through are
-not known."""
+"""How many bytes of names go into one request: with what stands between them less than small proxies let through."""
 
 _ENUM_TIMEOUT: Final = "20s"
 

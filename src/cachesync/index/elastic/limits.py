@@ -24,7 +24,7 @@ class Limits(NamedTuple):
     """Hits (``index.max_result_window``)."""
     terms: int = 65_536
     """Values of one ``terms`` query (``index.max_terms_count``)."""
-    keep_alive: str = "10m"
+    keep_alive: str = "5m"
     """How long the server keeps a state of the index for who is walking it (``search.max_keep_alive``)."""
     body: int = 100_000_000
     """Bytes (``http.max_content_length``, or what a proxy lets through)."""
@@ -52,7 +52,7 @@ _TOLD: Final = {
     "terms": r"allowed maximum of \[(\d+)\].*?\[index\.max_terms_count\]",
     "keep_alive": r"must be less than \((\w+)\).*?\[search\.max_keep_alive\]",
 }
-"""How a server tells a limit in the sentence by which it refuses a request [9.5.3, 8.19]."""
+"""How a server tells a limit in the sentence by which it refuses a request [9.5.3]."""
 
 
 class LimitError(Exception):
