@@ -346,6 +346,61 @@ def test_a_folder_that_becomes_a_link_and_back(seen: Seen, hold: bool, tmp_path:
     seen.expect_watched(path_of("zlib"))
 
 
+@hold
+@pytest.mark.parametrize("where", ["_cache/link", "_cache/develop/link", "_cache/develop/zlib/link"])
+@pytest.mark.parametrize("target", ["folder", "nowhere"])
+def test_a_link_that_comes_is_replaced_and_goes_is_told(
+    seen: Seen, hold: bool, where: str, target: str, tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    link, fresh = seen.root / where, tmp_path / "fresh"
+
+    def replace() -> None:
+        fresh.symlink_to(tmp_path / target)
+        os.replace(fresh, link)
+
+    changes: list[Callable[[], object]] = [
+        lambda: link.symlink_to(tmp_path / target),
+        replace,
+        lambda: os.rename(link, fresh),
+        lambda: os.rename(fresh, link),
+        link.unlink,
+    ]
+    for change in changes:
+        seen.dirty.clear()
+        with seen.held(hold):
+            change()
+        seen.wait(lambda: f"{where}/" in seen.dirty)
+        seen.fence()
+        assert set(seen.dirty) == {f"{where}/"}
+    seen.expect_no_idle_watches()
+
+
+def test_links_that_were_there_first_are_told_when_they_go(root: Path, tmp_path: Path) -> None:
+    put(tmp_path / "new", PAGE, tag="new")
+    links = [root / "_cache/one", root / "_cache/develop/two", tmp_path / "new/_cache/new/three"]
+    for link in links:
+        link.symlink_to(tmp_path)
+    with watching(root) as seen:
+        os.rename(tmp_path / "new/_cache/new", root / "_cache/new")
+        seen.expect(path_of("zlib", "new"))
+        for place in ("_cache/one", "_cache/develop/two", "_cache/new/three"):
+            seen.fence()
+            seen.dirty.clear()
+            (root / place).unlink()
+            seen.wait(lambda place=place: f"{place}/" in seen.dirty)  # type: ignore[misc]
+        assert "" not in seen.dirty
+
+
+def test_a_file_in_the_place_of_a_folder_is_not_told(seen: Seen) -> None:
+    neighbour = seen.root / "_cache/develop/zlib/spec-0.json"
+    neighbour.write_text("{}")
+    neighbour.rename(neighbour.with_name("spec-1.json"))
+    neighbour.with_name("spec-1.json").unlink()
+    seen.fence()
+    assert seen.dirty == []
+
+
 def test_a_folder_whose_rights_change_is_told(seen: Seen) -> None:
     (seen.root / "_cache/develop").chmod(0o700)
     seen.expect(path_of("zlib"))
@@ -517,7 +572,7 @@ def test_whatever_happens_is_told(seen: Seen, seed: int, tmp_path: Path) -> None
     outside = tmp_path / "outside"
     outside.mkdir()
     for turn in range(12):
-        before = scan(seen.source)
+        before, links_before = scan(seen.source), _links(seen.root)
         seen.dirty.clear()
         with seen.held(random_.random() < 0.5):
             for _ in range(random_.randint(1, 8)):
@@ -528,10 +583,23 @@ def test_whatever_happens_is_told(seen: Seen, seed: int, tmp_path: Path) -> None
         for path in before.entries.keys() | now.entries.keys():
             if before.entries.get(path) != now.entries.get(path) and not path.startswith(FENCE):
                 assert seen.covers(path), (turn, path)
+        for path, _ in links_before ^ _links(seen.root):
+            assert seen.covers(f"{path}/"), (turn, path)
         seen.expect_watched(
             *(path for path, found in now.entries.items() if not found.fault and not path.startswith(FENCE))
         )
         seen.fence()
+
+
+def _links(root: Path) -> set[tuple[str, tuple[int, int]]]:
+    """The symbolic links below a root that aren't pages, each with what tells it from another one at its place."""
+    found = set()
+    for folder, folders, files in os.walk(root):
+        for path in (Path(folder, name) for name in (*folders, *files) if name != "specs.md"):
+            if path.is_symlink():
+                status = path.lstat()
+                found.add((path.relative_to(root).as_posix(), (status.st_ino, status.st_ctime_ns)))
+    return found
 
 
 def _do_something(random_: random.Random, cache: Path, outside: Path) -> None:

@@ -2,15 +2,19 @@
 
 import os
 import struct
+import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Source, scan
 from cachesync.watch import inotify, limits, mounts
+from cachesync.watch.folders import Folders
 from cachesync.watch.messages import tellable
-from cachesync.watch.polling import difference
+from cachesync.watch.polling import _timed_scan, difference, pause_after
+from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
 
 
@@ -67,6 +71,71 @@ def test_a_folder_that_could_be_read_and_one_that_can_again_are_dirty_as_a_whole
     assert difference(source(tmp_path), readable, unread) == expected
     assert difference(source(tmp_path), unread, readable) == expected
     assert difference(source(tmp_path), unread, unread) == ()
+
+
+def test_links_that_come_and_go_are_dirty(tmp_path: Path) -> None:
+    put(tmp_path, page(entry()))
+    before = scan(source(tmp_path))
+    (tmp_path / "_cache/link").symlink_to(tmp_path)
+    now = scan(source(tmp_path))
+    assert difference(source(tmp_path), before, now) == ("_cache/link/",)
+    assert difference(source(tmp_path), now, before) == ("_cache/link/",)
+    assert difference(source(tmp_path), now, now) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cpu_seconds", "pause"),
+    [(0.01, 0.01, 2), (1, 1, 10), (1, 0.1, 3), (60, 0.7, 180), (60, 60, 600), (5, 0.65, 15)],
+)
+def test_after_a_scan_neither_a_core_nor_a_file_system_is_busy_for_a_while(
+    seconds: float, cpu_seconds: float, pause: float
+) -> None:
+    assert pause_after(seconds, cpu_seconds) == pytest.approx(pause)
+
+
+def test_a_scan_that_waits_for_its_file_system_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, page(entry()))
+    now = [0.0]
+    real = os.scandir
+
+    def slow(path: str) -> object:
+        now[0] += 15
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert _timed_scan(source(tmp_path))[1] == pytest.approx(3 * 4 * 15)
+
+
+class FakeInotify:
+    """Watches a folder by its inode, whatever it is called, as inotify does."""
+
+    def __init__(self) -> None:
+        self.removed: list[int] = []
+
+    def add(self, path: str, _mask: int) -> int:
+        return os.lstat(path).st_ino
+
+    def remove(self, watch: int) -> None:
+        self.removed.append(watch)
+
+
+@pytest.mark.parametrize("order", [("zlib", "ZLIB"), ("ZLIB", "zlib")])
+def test_a_rename_that_a_file_system_folds_is_one_folder_by_its_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
+) -> None:
+    """Both names answer, and only one is listed: that is no bind mount."""
+    put(tmp_path, page(entry()), "zlib")
+    develop = tmp_path / "_cache/develop"
+    folders = Folders(source(tmp_path), cast("inotify.Inotify", FakeInotify()), lambda: None)
+    folders.refresh("")
+    os.rename(develop / "zlib", develop / "ZLIB")
+    with folding(monkeypatch, develop, "zlib", "ZLIB"):
+        for name in order:
+            folders.refresh(f"_cache/develop/{name}/")
+        watched = folders.of(os.lstat(develop / "ZLIB").st_ino)
+    assert watched
+    assert (watched.path, len(folders)) == ("_cache/develop/ZLIB/", 4)
 
 
 def test_a_page_whose_name_is_no_text_makes_everything_dirty(tmp_path: Path) -> None:

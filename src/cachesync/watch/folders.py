@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Final
 
 from cachesync.sync.scan import Source, places_of
@@ -80,6 +81,8 @@ class Folders:
         self._top: Folder | None = None
         self.blocked = PathSet()
         """Folders that can't be watched, since they may not be read."""
+        self._links = PathSet()
+        """Symbolic links in the place of folders, with a slash at the end: no event tells that what went was a link."""
         self.moved: set[str] = set()
         """Where folders were that have been found elsewhere."""
 
@@ -89,6 +92,10 @@ class Folders:
     def of(self, watch: int) -> Folder | None:
         """Return the folder of a watch; None where it isn't watched any more."""
         return self._by_watch.get(watch)
+
+    def has(self, path: str) -> bool:
+        """Tell whether a folder, or a link in the place of one, was at ``path`` when the disk was last asked."""
+        return path in self._links.at(path) or self._at(path) is not None
 
     def refresh(self, path: str) -> None:
         """Watch the folder that is at ``path`` now, if one is, and all below it; and none that was there before.
@@ -100,6 +107,7 @@ class Folders:
         if before := self._at(path):
             self._forget(before)
         self.blocked.remove_at(path)
+        self._links.remove_at(path)
         above = self._at(_above(path)) if path else None
         if above or not path:
             self._add(above, path)
@@ -128,6 +136,8 @@ class Folders:
                 raise
             if error.errno not in _GONE:
                 self.blocked.add(path)
+            elif is_link(self._source, path):
+                self._links.add(path)
             return None
         folder = self._by_watch[watch] = Folder(path, watch)
         if above is None:
@@ -140,10 +150,12 @@ class Folders:
     def _found_elsewhere(self, known: Folder, path: str) -> None:
         """Forget a watch whose folder is at ``path`` now: the event that says so is still to come."""
         old, new = self._full(known.path), self._full(path)
-        if known.path != path and _same(old, new) and _same(new, old):
-            raise CannotWatchError(
-                f"{old} and {new} are one folder (a bind mount), which can only be watched at one place"
-            )
+        if known.path != path and _same(old, new):
+            _require_listed(new)
+            if _is_listed(old):
+                raise CannotWatchError(
+                    f"{old} and {new} are one folder (a bind mount), which can only be watched at one place"
+                )
         self.moved.add(known.path)
         self._forget(known)
 
@@ -161,7 +173,7 @@ class Folders:
 
     def _listed(self, path: str) -> Iterator[str]:
         try:
-            yield from subfolders(self._source, path)
+            yield from subfolders(self._source, path, links=True)
         except OSError as error:
             if error.errno not in _GONE:
                 self.blocked.add(path)
@@ -178,15 +190,24 @@ class Folders:
         return f"{self._source.root}/{path[:-1]}"
 
 
-def subfolders(source: Source, path: str) -> list[str]:
-    """Return the folders in a folder that may lead to pages.
+def subfolders(source: Source, path: str, *, links: bool = False) -> list[str]:
+    """Return the folders in a folder that may lead to pages; with ``links`` also the symbolic links.
 
     Raises:
         OSError: it can't be listed.
     """
     with os.scandir(f"{source.root}/{path}") as entries:
-        names = [f"{path}{entry.name}/" for entry in entries if entry.is_dir(follow_symlinks=False)]
+        names = [
+            f"{path}{entry.name}/"
+            for entry in entries
+            if entry.is_dir(follow_symlinks=False) or (links and entry.is_symlink())
+        ]
     return [name for name in names if source.pattern.may_lead_to_pages(name)]
+
+
+def is_link(source: Source, path: str) -> bool:
+    """Tell whether a symbolic link is at ``path``, which ends in a slash, in the place of a folder of pages."""
+    return source.pattern.may_lead_to_pages(path) and Path(source.root, path).is_symlink()
 
 
 def count(source: Source) -> int:
@@ -203,6 +224,18 @@ def count(source: Source) -> int:
 
 def _above(path: str) -> str:
     return path[: path.rfind("/", 0, -1) + 1]
+
+
+def _is_listed(path: str) -> bool:
+    """Tell whether the folder above has this name: on a file system that folds names, others answer too."""
+    above, _, name = path.rpartition("/")
+    with os.scandir(above) as entries:
+        return any(entry.name == name for entry in entries)
+
+
+def _require_listed(path: str) -> None:
+    if not _is_listed(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _same(left: str, right: str) -> bool:

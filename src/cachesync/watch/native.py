@@ -7,7 +7,7 @@ from typing import Final
 
 from cachesync.sync.scan import Source
 from cachesync.watch import inotify
-from cachesync.watch.folders import Folders, count
+from cachesync.watch.folders import Folders, count, is_link
 from cachesync.watch.inotify import Inotify
 from cachesync.watch.limits import no_instance, queue_length, require_local, require_watches
 from cachesync.watch.messages import Message, State, tellable
@@ -20,6 +20,7 @@ _GATHER_SECONDS: Final = 0.01
 _PAUSE_SECONDS: Final = (0.1, 5.0)
 """How long a storm is left alone after its first overflow, and after many."""
 
+_COMES: Final = inotify.CREATE | inotify.MOVED_TO
 _PLACE: Final = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
 
 
@@ -85,6 +86,7 @@ class _Watched:
     """Turns events into dirty paths, and keeps the watched folders what they should be."""
 
     def __init__(self, source: Source, instance: Inotify) -> None:
+        self._source = source
         self._pattern = source.pattern
         self._inotify = instance
         self._folders = Folders(source, instance, self._take)
@@ -138,10 +140,13 @@ class _Watched:
                 self._itself(folder.path, mask)
                 continue
             path = folder.path + name
-            if mask & inotify.ISDIR or (folder.below and f"{path}/" in folder.below):
+            if mask & inotify.ISDIR or self._folders.has(f"{path}/") or self._is_new_link(f"{path}/", mask):
                 self._folder(f"{path}/", mask)
             if self._pattern.matches(path):
                 self._dirty.add(path)
+
+    def _is_new_link(self, path: str, mask: int) -> bool:
+        return bool(mask & _COMES) and is_link(self._source, path)
 
     def _itself(self, path: str, mask: int) -> None:
         if mask & inotify.ATTRIB:

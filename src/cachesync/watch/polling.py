@@ -10,7 +10,8 @@ from cachesync.watch.messages import Message, State, tellable
 from cachesync.watch.root import LOOK_SECONDS, await_root, is_at
 
 _PAUSE_PER_CPU_SECOND: Final = 10
-"""Looking takes less than a tenth of a core."""
+_PAUSE_PER_SECOND: Final = 3
+"""Scans take less than a tenth of a core, and keep the file system busy for less than a quarter of the time."""
 
 
 def follow(source: Source, reason: str | None) -> Iterator[Message]:
@@ -37,15 +38,21 @@ def follow(source: Source, reason: str | None) -> Iterator[Message]:
 
 
 def _timed_scan(source: Source) -> tuple[Scan, float]:
-    began = time.thread_time()
+    began, cpu_began = time.monotonic(), time.thread_time()
     found = scan(source)
-    return found, max(LOOK_SECONDS, _PAUSE_PER_CPU_SECOND * (time.thread_time() - began))
+    return found, pause_after(time.monotonic() - began, time.thread_time() - cpu_began)
+
+
+def pause_after(seconds: float, cpu_seconds: float) -> float:
+    """Return for how many seconds to pause after a scan that took ``seconds``, and ``cpu_seconds`` of a core."""
+    return max(LOOK_SECONDS, _PAUSE_PER_CPU_SECOND * cpu_seconds, _PAUSE_PER_SECOND * seconds)
 
 
 def difference(source: Source, before: Scan, now: Scan) -> tuple[str, ...]:
     """Return what is dirty if first the one was found and then the other."""
     dirty = {path for path, entry in now.entries.items() if before.entries.get(path) != entry}
     dirty |= before.entries.keys() - now.entries.keys()
+    dirty |= {f"{warning.path}/" for warning in {*before.warnings} ^ {*now.warnings}}
     unread = {path for path, _ in before.unread.items() ^ now.unread.items()}
     dirty |= {f"{path}/" if path else "" for path in unread} | {path for path in unread if source.pattern.matches(path)}
     if not unread and set(before.problems) != set(now.problems):
