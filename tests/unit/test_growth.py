@@ -3,6 +3,7 @@
 import errno
 from collections import deque
 from collections.abc import Callable
+from itertools import repeat
 from pathlib import Path
 from typing import cast
 
@@ -20,8 +21,9 @@ from cachesync.sync.plan import plan
 from cachesync.sync.report import PageCounts
 from cachesync.sync.scan import Scan, Source, scan
 from cachesync.watch import inotify
-from cachesync.watch.folders import Folders, PathSet
+from cachesync.watch.folders import PathSet
 from cachesync.watch.inotify import Inotify
+from cachesync.watch.native import _Watched
 from tests.support.pages import entry, page, path_of, put
 from tests.support.work import Compared, grows_evenly, steps
 
@@ -100,6 +102,8 @@ def test_problems_that_are_known_already() -> None:
 class Locked:
     """Stands in for inotify where no folder of a package may be read."""
 
+    fd = 0
+
     def __init__(self) -> None:
         self._watches = 0
 
@@ -113,20 +117,23 @@ class Locked:
     def remove(self, watch: int) -> None:
         pass
 
-
-def locked(root: Path, size: int) -> Folders:
-    for number in range(size):
-        (root / f"_cache/develop/p{number}").mkdir(parents=True)
-    folders = Folders(Source(root, PATTERN, 1_000_000), cast("Inotify", Locked()), lambda: None)
-    folders.refresh("")
-    assert len(folders.blocked.at("")) == size
-    return folders
+    def read(self) -> bytes:
+        return b""
 
 
-def test_folders_that_may_not_be_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mask", [inotify.ATTRIB, inotify.CREATE], ids=["changed", "new"])
+def test_folders_that_may_not_be_read(tmp_path: Path, mask: int) -> None:
+    """Each is tried again whenever something is heard of it."""
+
     def prepared(size: int) -> Callable[[], object]:
-        folders = locked(tmp_path / str(size), size)
-        return lambda: deque(map(folders.refresh, [f"_cache/develop/p{number}/" for number in range(size)]))
+        root = tmp_path / str(size)
+        folders = [f"_cache/develop/p{number}/" for number in range(size)]
+        for each in folders:
+            (root / each).mkdir(parents=True)
+        watched = _Watched(Source(root, PATTERN, 1_000_000), cast("Inotify", Locked()))
+        watched.begin()
+        assert len(watched._folders.blocked.at("")) == size
+        return lambda: deque(map(watched._folder, folders, repeat(mask))) and watched.settle()
 
     assert grows_evenly(prepared)
 
