@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 import click
 
-from cachesync import __version__
+from cachesync import __version__, log
 from cachesync.commands.check import check
 from cachesync.commands.config import config
 from cachesync.commands.example import example
@@ -28,8 +29,10 @@ from cachesync.commands.sync import sync
 from cachesync.commands.verify import verify
 from cachesync.commands.wiring import Wiring
 from cachesync.context import Context, running
-from cachesync.errors import INTERRUPTED, CachesyncError, IndexUnavailableError, UsageError
-from cachesync.log import printable
+from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
+from cachesync.log import get_logger, printable
+
+_log = get_logger()
 
 
 class _OutputError(CachesyncError):
@@ -95,6 +98,8 @@ def run() -> int:
     gc.set_threshold(50_000, 20, 100)
     sys.stdout = _standard_output()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
+    log.setup("info", "auto")  # until the configuration is read
+    threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, _terminate)
     try:
         with running(Context()):
@@ -116,6 +121,16 @@ def run() -> int:
     except (KeyboardInterrupt, click.Abort):
         _tell("interrupted; what is done stays done, the next run does the rest")
         return INTERRUPTED
+    except Exception:  # noqa: BLE001  the log has all of it, in its usual form
+        _log.exception("a defect of cachesync: please report it")
+        return DefectError.exit_code
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Log what has ended a thread that nobody waits for."""
+    thread = failure.thread.name if failure.thread else None
+    told = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+    _log.exception("a defect of cachesync: please report it", thread=thread, exc_info=told)
 
 
 def _tell(message: str) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _REFRESH_SECONDS: Final = 1.0
 _UNLIMITED_WIDTH: Final = 10_000
 
@@ -37,6 +37,7 @@ def run(wiring: Wiring) -> int:
     """
     from cachesync.commands.running import Service  # noqa: PLC0415  its libraries take a while to load
     from cachesync.service.arenas import keep_few  # noqa: PLC0415  the same
+    from cachesync.service.orphans import reap  # noqa: PLC0415  the same
 
     keep_few()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
@@ -48,6 +49,7 @@ def run(wiring: Wiring) -> int:
                 while service.is_alive:
                     refresh()
                     service.tend()
+                    reap(service.processes)
                     numbers = caught(min(pause, service.patience))
                     if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                         return 0
@@ -58,8 +60,11 @@ def run(wiring: Wiring) -> int:
             raise IndexUnavailableError("the service has ended by an error of its own, which is in its log")
         finally:
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # asked for again: at once
-            if not service.stop():
-                os._exit(0)  # threads that wait for an answer would keep the process alive
+            service.stop()
+            if sys.exception() is None:
+                os._exit(
+                    0
+                )  # at once: threads that wait for an answer would keep it alive, and so does Python's own end
 
 
 @contextmanager

@@ -66,12 +66,16 @@ class Service:
             return min(_WAIT_SECONDS, self._daemon.beat_every)
         return self._daemon.beat_every
 
+    def processes(self) -> list[int | None]:
+        """Return the processes that it has started and waits for."""
+        return [self._daemon.watcher_pid]
+
     def start(self) -> None:
         """Begin."""
         self._daemon.start()
 
-    def stop(self) -> bool:
-        """Finish what is in flight, and end; tell whether all of it is over."""
+    def stop(self) -> None:
+        """Finish what is in flight, and end; tell if not all of it is over."""
         systemd.stopping()
         _log.info("stopping")
         self._daemon.end()
@@ -81,7 +85,6 @@ class Service:
             _log.info("stopped")
         else:
             _log.warning("stopped, though a request is not answered yet; what it was about is done by the next start")
-        return over
 
     def reload(self) -> None:
         """Read the configuration again. One that is refused changes nothing; else the one before begins to end."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from cachesync.context import Awaited, Context, Pulse, StoppedError, running
-from cachesync.errors import CachesyncError, OvertakenError, UsageError
+from cachesync.errors import CachesyncError, DefectError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger
@@ -74,6 +74,11 @@ class Daemon:
     def is_alive(self) -> bool:
         """It is at work; if it isn't, though nobody has stopped it, it has failed."""
         return self._thread.is_alive()
+
+    @property
+    def watcher_pid(self) -> int | None:
+        """The process that watches."""
+        return self._watcher.pid
 
     @property
     def has_served(self) -> bool:
@@ -159,6 +164,10 @@ class Daemon:
             self._refused(error)
         except CachesyncError as error:
             self._failed(str(error))
+        except Exception as error:  # noqa: BLE001  nobody is there to start it again, and the next try may go better
+            if not self._failures:
+                _log.exception("a defect of cachesync: please report it")
+            self._failed(str(DefectError.of(error)))
 
     def _stand_by(self, holder: str) -> None:
         """Say for whom we wait."""

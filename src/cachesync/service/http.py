@@ -204,7 +204,10 @@ class _Headed:
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, headed)
+        try:
+            await self._app(scope, receive, headed)
+        except Exception:  # noqa: BLE001  who asked has been answered, and the library would log it in its own words
+            _log.exception("a defect of cachesync: please report it")
 
 
 class _Connection(H11Protocol):
@@ -243,6 +246,7 @@ class _Connection(H11Protocol):
 class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp) -> None:
         relay("uvicorn.error")
+        relay("asyncio")
         super().__init__(
             uvicorn.Config(
                 app,

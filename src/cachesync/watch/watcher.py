@@ -42,8 +42,9 @@ class Watching(msgspec.Struct, frozen=True):
 class Watcher:
     """Watches pages, for as long as it is started.
 
-    Both callbacks are called by one thread, so they must be quick, and must not raise. A dirty path is relative to the
-    root. With a slash at its end it means the folder and anything in it; an empty one means everything.
+    Both callbacks are called by one thread, so they must be quick. What one raises is logged, and watching begins anew.
+    A dirty path is relative to the root. With a slash at its end it means the folder and anything in it; an empty one
+    means everything.
 
     Whenever watching begins, also again, the first dirty path is the empty one, and after that ``on_change`` hears
     that it is watching. What changes while it isn't watching is told then.
@@ -70,8 +71,9 @@ class Watcher:
 
     @property
     def pid(self) -> int | None:
-        """The process that watches; None where there is none."""
-        process = self._process
+        """The process that watches; None where there is none. One that is just being started is waited for."""
+        with self._lock:
+            process = self._process
         return process.pid if process and process.returncode is None else None
 
     def start(self) -> None:
@@ -91,15 +93,21 @@ class Watcher:
     def _run(self) -> None:
         pause = _BACK_OFF_SECONDS[0]
         while not self._stopped.is_set():
-            watched = self._watch_once()
-            if self._stopped.is_set():
-                return
-            if watched:
-                pause = _BACK_OFF_SECONDS[0]
-                self._on_dirty([""])
-            self._stopped.wait(pause)
-            pause = min(2 * pause, _BACK_OFF_SECONDS[1])
+            try:
+                pause = self._watch_and_wait(pause)
+            except Exception:  # noqa: BLE001  nobody is there to start it again, and the next try may go better
+                _log.exception("a defect of cachesync: please report it")
+                self._stopped.wait(_BACK_OFF_SECONDS[1])
+
+    def _watch_and_wait(self, pause: float) -> float:
+        """Watch for as long as it lasts, wait before the next try, and return how long to wait after that."""
+        watched = self._watch_once()
+        if watched and not self._stopped.is_set():
+            pause = _BACK_OFF_SECONDS[0]
+            self._on_dirty([""])
+        if not self._stopped.wait(pause):
             self._change(msgspec.structs.replace(self.state, restarts=self.state.restarts + 1))
+        return min(2 * pause, _BACK_OFF_SECONDS[1])
 
     def _watch_once(self) -> bool:
         """Start the process, hand on what it says until it ends, and tell whether it has watched anything."""
