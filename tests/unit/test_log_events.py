@@ -38,7 +38,9 @@ def events_in(tree: ast.AST, module: ModuleType) -> Iterator[Event]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="_log"), attr=method), args=[said, *_]):
-                names = {each.arg for each in node.keywords if each.arg}
+                names = {each.arg for each in node.keywords if each.arg} - {
+                    "exc_info"
+                }  # how the logger is given `exception`
                 if method == "exception":
                     names.add("exception")
                 yield Event(LEVELS[method], text_of(said, module), frozenset(names), len(names) < len(node.keywords))
