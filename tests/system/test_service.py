@@ -673,3 +673,25 @@ def test_the_last_line_on_a_terminal_is_cut_before_its_address(embedded: Sandbox
     assert last.endswith(address)
     assert len(last) < max(columns, len(address) + 1)
     assert ("…" in last) == (20 < columns < 200)
+
+
+def test_a_tag_that_becomes_a_link_and_a_folder_again_is_followed(sandbox: Sandbox) -> None:
+    write_tree(sandbox.root, tag_count=TAGS, package_count=PACKAGES)
+    tag, elsewhere = first_tag(sandbox.root), sandbox.folder / "elsewhere"
+    with Service(sandbox, CACHESYNC_WATCH__RESCAN_INTERVAL="1h").caught_up() as service:
+        tag.rename(elsewhere)
+        service.converges()  # before there is a link: that one must be noticed by itself
+        tag.symlink_to(elsewhere)
+        (warning,) = until(lambda: service.status()["warnings"], "the warning")
+        assert warning["path"] == f"_cache/{tag.name}"
+        assert [line["cachesync.path"] for line in service.said("a symbolic link is not followed")] == [warning["path"]]
+        assert service.get("/readyz")[1]["degraded"] == []
+        a_page_elsewhere = min(elsewhere.glob("*/specs.md"))
+        a_page_elsewhere.write_bytes(content())
+        service.converges()
+        tag.unlink()
+        until(lambda: not service.status()["warnings"], "the end of the warning")
+        elsewhere.rename(tag)
+        service.converges()
+        until(lambda: service.status()["in_sync"], "quiet")
+        assert service.status()["held_deletes"]["pages"] == 0
