@@ -6,7 +6,7 @@ from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError
 from cachesync.index.base import Generation, Reader, Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
-from cachesync.sync.guard import Guard, loss_between
+from cachesync.sync.guard import Guard, loss_between, question
 from cachesync.sync.passes import Pass, Progress, timed, whole_pass
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
@@ -148,7 +148,7 @@ def _require_specs(generation: Generation, guard: Guard) -> None:
     if not generation.size()[0] and guard.refuses(1, 0):
         raise ConsentError(
             "stopped for safety: the index can't be read, and the pages have no spec to fill a new one with.\n"
-            "Is pages.root mounted and complete? If this is meant, say --allow-mass-delete"
+            + question()
         )
 
 
