@@ -275,13 +275,17 @@ def _compiler(written: str) -> _Compiler:
 
 def _variants(variants: list[str]) -> str:
     """Put variants into a spec as Spack does, switches first: ``+mpi~shared build_system=cmake``."""
-    switches = values = ""
+    switches: list[str] = []
+    values = [""]
     for variant in variants:
-        if variant and variant[0] in "+~":
-            switches += variant
+        if variant and variant[0] in _SIGNS:
+            switches.append(variant)
         else:
-            values += " " + variant
-    return switches + values
+            values.append(variant)
+    return "".join(switches) + " ".join(values)
+
+
+_SIGNS: Final = frozenset("+~")
 
 
 _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")

@@ -263,10 +263,13 @@ def _detailed(value: bytes) -> dict[str, Spec]:
 def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
     """Tell whether all entries are beyond doubt, at once: looking at each takes as long as reading it."""
     entries = specs.values()
-    texts = {each.compiler for each in entries} | {each.os for each in entries}
-    texts |= {each.platform for each in entries} | {each.target for each in entries}
     try:
-        texts.update([version for (version,) in [each.versions for each in entries]])
+        texts = {
+            text
+            for each in entries
+            for (version,) in (each.versions,)
+            for text in (version, each.compiler, each.os, each.platform, each.target)
+        }
     except ValueError:
         return False
     return (
