@@ -125,12 +125,12 @@ def _front_matter(data: bytes) -> _FrontMatter:
     values: dict[str, _Value] = {}
     position = opening.end()
     while landmark := _LANDMARK.search(data, position):
-        if landmark["closing"]:
+        kind, position = landmark.lastgroup, landmark.end()
+        if kind == "closing":
             return _FrontMatter(opening.end() + 1, landmark.start() + 1, values)
-        value = _json_at(data, landmark.end()) if landmark["json"] else _listed_at(data, landmark.end())
-        position = landmark.end()
+        value = _json_at(data, position) if kind == "json" else _listed_at(data, position)
         if value:
-            values.setdefault((landmark["json"] or landmark["listed"]).decode(), value)
+            values.setdefault(landmark[landmark.lastindex or 0].decode(), value)
             position = value.end
     last_line = data.count(b"\n") + (not data.endswith(b"\n"))
     raise _FaultError(
@@ -183,8 +183,7 @@ def _fast(path: str, data: bytes) -> Page | None:
         if "title" in values:
             front["title"] = _text(values["title"])
         if "meta" in values:
-            jsonyaml.require_plain(values["meta"])
-            jsonyaml.require_unique_keys(values["meta"])
+            _require_mapping(values["meta"])
         return Page(path, _package(front), _tag(front, path), _specs_in(values, front))
     except (DoubtError, _FaultError, YamlError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
@@ -247,6 +246,28 @@ _decode_details: Final = msgspec.json.Decoder(list[Spec]).decode
 def _text(value: bytes) -> str:
     jsonyaml.require_plain(value)
     return _decode_text(value)
+
+
+_decode_meta: Final = msgspec.json.Decoder(dict[str, list[str] | int]).decode
+
+
+def _require_mapping(meta: bytes) -> None:
+    """Make sure that YAML would read ``meta`` too. Nothing in it is wanted.
+
+    With each key there once, there are as many strings as keys and items; what else it may be takes longer to tell.
+    """
+    jsonyaml.require_plain(meta)
+    try:
+        found = _decode_meta(meta)
+    except msgspec.ValidationError:
+        jsonyaml.require_unique_keys(meta)
+        return
+    items = sum([len(each) for each in found.values() if type(each) is list])
+    if meta.count(b'"') != 2 * (len(found) + items) or len(max(found, key=len, default="")) > _LONG_KEY:
+        jsonyaml.require_unique_keys(meta)
+
+
+_LONG_KEY: Final = 80
 
 
 def _detailed(value: bytes) -> dict[str, Spec]:
