@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from cachesync.context import Awaited
 from cachesync.pages.page import Problem
-from cachesync.service.state import LastPass, State, health, in_sync, lag, status
+from cachesync.service.state import Health, LastPass, State, health, in_sync, lag, status
 from tests.support.watching import watching
 
 NOW = 1000.0
@@ -180,3 +181,23 @@ def test_a_snapshot_never_shows_half_a_change() -> None:
         state.pages = 1
     reader.join()
     assert [(each.specs, each.pages) for each in seen] == [(1, 1)]
+
+
+def test_what_has_not_answered_for_a_second_is_told() -> None:
+    state = State(role="serving", caught_up=True)
+    awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
+    assert status(state, None, 60, 100.5, awaited)["waiting_for"] is None
+    assert status(state, None, 60, 101.5, awaited)["waiting_for"] == {"what": awaited.what, "seconds": 1.5}
+    assert status(state, None, 60, 200.0)["waiting_for"] is None
+
+
+def test_what_does_not_answer_for_long_is_lag_and_degrades() -> None:
+    """Nobody knows what has changed meanwhile."""
+    state = State(role="serving", caught_up=True)
+    awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
+    assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])
+    late = health(state, None, 60, 120, awaited)
+    assert (late.ready, late.degraded) == (True, ["nothing goes on: " + awaited.what + " hasn't answered for 20 s"])
+    behind = health(state, None, 60, 170, awaited)
+    assert not behind.ready
+    assert "behind by 70 s" in str(behind.reason)

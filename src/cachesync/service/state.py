@@ -221,7 +221,7 @@ def status(
         "service": True,
         **judged._asdict(),
         "trouble": state.trouble or index_trouble,
-        "waiting_for": awaited and {"what": awaited.what, "seconds": round(now - awaited.since, 1)},
+        "waiting_for": _waiting_for(awaited, now),
         "watcher": state.watching and _watcher(state.watching, state),
         "queue": {"paths": state.queue, "bytes": state.queue_bytes},
         "held_deletes": {"pages": len(state.held), "specs": state.lost},
@@ -230,6 +230,12 @@ def status(
         "next_reindex": state.next_reindex,
         "last_pass": state.last_pass and state.last_pass._asdict(),
     }
+
+
+def _waiting_for(awaited: Awaited | None, now: float) -> dict[str, Any] | None:
+    """Tell what hasn't answered for a second. Sooner it would be told of every look at a page."""
+    seconds = now - awaited.since if awaited else 0.0
+    return {"what": awaited.what, "seconds": round(seconds, 1)} if awaited and seconds >= 1 else None
 
 
 def _watcher(watching: Watching, state: State) -> dict[str, Any]:
