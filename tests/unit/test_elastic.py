@@ -947,9 +947,54 @@ def test_no_request_takes_longer_than_there_is_patience() -> None:
         assert given == sorted(given, reverse=True), "less and less is left"
         assert given[0] <= most
     given.clear()
-    with within(1), pytest.raises(IndexUnavailableError):
+    with running(Context(stop)), within(8), pytest.raises(StoppedError):
         Connection(Server((url, "http://127.0.0.1:10")), 60).call(never_answered)
-    assert given[0] <= 0.5, "there is time to ask the other"
+    assert 5 < given[0] <= 5.5, "there is time to ask the other"
+
+
+def test_an_unanswered_question_is_no_reason_to_remove_the_state(index: ElasticIndex) -> None:
+    """Others may have written to it by now."""
+
+    def leave_unanswered(request: Request) -> Answer | None:
+        return refusal(500, "oops", "no verdict") if "_cluster/health" in request.path else None
+
+    with Proxy(index.url, leave_unanswered).running() as proxy:
+        other = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        with pytest.raises(IndexUnavailableError, match="no verdict"):
+            other.notes().put("a", b"1")
+    index.notes().put("b", b"2")
+    assert index.notes().list_keys() == ["b"]
+    connection = Connection(index._server, 5)
+    assert connection.call(lambda client: client.indices.exists(index=f"{index._name}-state").body) is True
+
+
+def test_an_outage_is_not_taken_for_harm(index: ElasticIndex) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+    with (
+        Proxy(index.url, lambda _request: None).running() as proxy,
+        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+    ):
+        assert writer.live()
+        proxy.deed = lambda _request: refusal(500, "oops", "away")
+        with pytest.raises(IndexUnavailableError):
+            writer.live()
+        proxy.deed = lambda _request: None
+        assert writer.intact()
+
+
+def test_what_is_to_stop_after_a_swap_has_swapped(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(index, {A: page(entry("1"), title="a")})
+
+    def stop(*_: object) -> NoReturn:
+        raise StoppedError
+
+    with index.writer(1) as writer:
+        generation = writer.build()
+        writer.settle(generation)
+        with monkeypatch.context() as patch:
+            patch.setattr(writer, "_prune", stop)
+            writer.promote(generation)
+        assert index.reader().generation == generation.generation
 
 
 def test_connections_are_kept(index: ElasticIndex) -> None:

@@ -564,6 +564,19 @@ def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: p
     assert len(bench.state.held) == 20
 
 
+def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is held back could go without anybody being asked, and after consent was refused, too."""
+    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+    bench.ask(Request(command="sync", consent=True))  # and the command ends
+    for _ in range(2):
+        assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+        bench.do("whole")
+
+
 def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench._wake.clear()
     id = bench.ask(Request(command="reindex"))
@@ -637,7 +650,6 @@ def test_a_reindex_is_done_once_though_its_service_ends_over_it(bench: Bench, mo
         away.setattr(bench.serving._requests, "settle", lambda *_: None)
         bench.do("swap")
     bench.restart()
-    bench.do("whole")
     bench.ask(request)
     report = bench.response(request.id).report
     assert report

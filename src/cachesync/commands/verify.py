@@ -1,5 +1,6 @@
 """``cachesync verify``: does every document say what its page says?"""
 
+from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -16,8 +17,8 @@ from cachesync.sync.verify import verify as compare
 
 _SHOWN: Final = 20
 
-_REPAIRED_AT_ONCE: Final = 500
-"""Pages that one request to the service names, so that it fits into a note."""
+_BATCH_BYTES: Final = 10_000
+"""How long the paths may be that one request to the service names: some proxies take no more than 20 kB at once."""
 
 
 @click.command(short_help="Compare index and pages document by document.")
@@ -38,8 +39,7 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     steady = True
     if repair and verdict.differing:
         with progress("repair") as show:
-            for start in range(0, len(verdict.differing), _REPAIRED_AT_ONCE):
-                suspects = verdict.differing[start : start + _REPAIRED_AT_ONCE]
+            for suspects in _batches(verdict.differing):
                 report = writing.sync(wiring, show, suspects=suspects)
                 require_all_done(report, wiring, "sync")
                 steady &= not report.again
@@ -68,6 +68,20 @@ def _print(verdict: Verdict) -> None:
         f"{plural(verdict.specs, 'spec')} of {plural(verdict.pages, 'page')}: {verdict.missing:,} missing, "
         f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"
     )
+
+
+def _batches(pages: list[str]) -> Iterator[list[str]]:
+    """Cut a list of pages into parts that fit into a request."""
+    batch: list[str] = []
+    size = 0
+    for page in pages:
+        if batch and size + len(page.encode()) > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(page)
+        size += len(page.encode())
+    if batch:
+        yield batch
 
 
 def _outcome(verdict: Verdict, steady: bool) -> str:

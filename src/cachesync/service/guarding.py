@@ -77,15 +77,23 @@ class Guarding:
 
     def for_everything(self, consent: Consent | None = None) -> Guard:
         """Return the guard for what looks at everything, for whoever can give consent to any loss."""
-        return self._make(consent) if consent else self._current()
+        current = self._current()
+        if consent is None:
+            return current
+        guard = self._make(consent)
+        guard.lost = current.lost
+        return guard
 
     def for_a_part(self) -> Guard:
         """Return the guard for a partial pass."""
         return _NO_LOSS if self._holding else self._current()
 
-    def passed(self, report: Report) -> None:
-        """A pass has done this, without consent."""
-        self._guard.passed(report)
+    def passed(self, report: Report, guard: Guard) -> None:
+        """A pass has done this with a guard. What somebody has consented to doesn't count for what follows."""
+        if guard.consented:
+            self.begin_anew()
+        else:
+            self._guard.passed(report)
 
     def quiet(self) -> None:
         """All changes that are known of have been looked at."""

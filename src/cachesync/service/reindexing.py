@@ -19,7 +19,6 @@ _log = get_logger()
 
 _RETRY_SECONDS: Final = 60.0
 _MAX_RETRY_SECONDS: Final = 3600.0
-_JOIN_SECONDS: Final = 1.0
 
 
 class Reindexing:
@@ -108,9 +107,8 @@ class Reindexing:
         """End it, if there is one."""
         if self._thread and self._new:
             self._cancelled.set()
-            while self._thread.is_alive():
-                current().pulse.sign()
-                self._thread.join(_JOIN_SECONDS)
+            with current().awaiting(self._source.file_system):  # it ends at its next page, unless that doesn't answer
+                self._thread.join()
             self._new.abandon()
             self._forget()
 

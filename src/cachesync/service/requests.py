@@ -53,6 +53,9 @@ _IDLE_SECONDS: Final = 1.5
 _BUSY_SECONDS: Final = 0.5
 """How often the service looks for new requests, and at those that it knows."""
 
+_TURN_SECONDS: Final = 15.0
+"""After how long a command says that the service hasn't come to its request yet."""
+
 _TELL_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
 
@@ -189,6 +192,10 @@ def ask(index: Index, request: Request, progress: Progress) -> Response:
     return response
 
 
+def _no_progress(_done: int, _pages: int) -> None:
+    """Nobody is told."""
+
+
 class _Asking:
     """One request, from its side that waits."""
 
@@ -197,18 +204,20 @@ class _Asking:
         self._notes = index.notes()
         self._request = request
         self._signs = 0
-        self._response = Response(generation=request.generation)
+        self._response = self._none = Response(generation=request.generation)
 
     def begin(self) -> None:
         """Leave the request, and signal that it is there."""
-        self._notes.put(_REQUEST + self._request.id, msgspec.json.encode(self._request))
+        request = msgspec.structs.replace(self._request, generation=self._response.generation)
+        self._notes.put(_REQUEST + request.id, msgspec.json.encode(request))
         self._sign()
         self._index.signal()
 
     def wait(self, progress: Progress, sign: str | None) -> Response:
         """Wait for what comes of it, or until the service is gone, whose last sign was this."""
-        now = time.monotonic()
+        now = started = time.monotonic()
         alive = answered = signed = now
+        is_told = False
         while True:
             try:
                 self._look(progress)
@@ -216,7 +225,7 @@ class _Asking:
                     return self._response
                 if now - signed >= _SIGN_SECONDS:
                     signed = now
-                    self._sign()
+                    self._go_on()
                     status = self._index.status()
                     if status.sign is None or status.sign != sign:
                         sign, alive = status.sign, now
@@ -224,11 +233,23 @@ class _Asking:
                         self._look(progress)  # its last word may have come since
                         return self._response
                 answered = now
+                if not is_told and now - started > _TURN_SECONDS and self._response == self._none:
+                    _log.info("the service is busy with something else; waiting for it", command=self._request.command)
+                    is_told = True
             except IndexUnavailableError:
                 if now - answered > WRITER_WAIT:
                     raise
             current().wait(_POLL_SECONDS)
             now = time.monotonic()
+
+    def _go_on(self) -> None:
+        """Show that somebody still waits. If this process was frozen, and its request dropped, it is left anew."""
+        if self._notes.get(_REQUEST + self._request.id) is None:
+            self._look(_no_progress)
+            if not self._response.finished:
+                self.begin()
+        else:
+            self._sign()
 
     def end(self) -> None:
         """Leave nothing behind. What can't be removed now the service drops, since nobody gives a sign any more."""
@@ -305,17 +326,15 @@ class Requests:
             IndexUnavailableError: the index doesn't answer.
         """
         self.due = self._clock() + _IDLE_SECONDS
-        self.respond()
-        for id, known in list(self._known.items()):
-            self._observe(id, known)
         signals = self._writer.signals()
         if signals != self._signals:
             self._find()
             self._signals = signals
         if self._known:
             self.due = self._clock() + _BUSY_SECONDS
-        for known in list(self._known.values()):
-            if known.lives and known.request and not known.is_settled:
+        for id, known in list(self._known.items()):
+            self._observe(id, known)  # just before it is carried out: the one before may have taken minutes
+            if known.lives and known.request and not known.is_settled and id in self._known:
                 self._tell(known, known.request)
                 yield known.request
 
@@ -349,13 +368,18 @@ class Requests:
         """Write the responses that are still to be written.
 
         Raises:
-            IndexUnavailableError: the index doesn't answer; those that are left are written the next time.
+            CachesyncError: one of them can't be written. It is tried again the next time.
         """
-        while self._to_respond:
-            id, response = next(iter(self._to_respond.items()))
-            if id in self._known:
+        errors: list[CachesyncError] = []
+        for id, response in list(self._to_respond.items()):
+            try:
                 self._notes.put(_RESPONSE + id, msgspec.json.encode(response))
-            del self._to_respond[id]
+            except CachesyncError as error:
+                errors.append(error)
+            else:
+                del self._to_respond[id]
+        if errors:
+            raise errors[0]
 
     def goes_live(self, id: str | None, generation: str) -> None:
         """Note that a generation is about to go live for a request, if it was one.
@@ -384,7 +408,7 @@ class Requests:
             self._known[id] = known
             if known.request is None:
                 self.settle(id, Response.failed(UsageError("the service is of another version: restart it")))
-        left = [key for key in keys if _is_left(key, ids)]
+        left = [key for key in keys if _is_left(key, ids | self._known.keys())]
         for key in left:
             self._notes.remove(key)
         if left:
@@ -413,8 +437,10 @@ class Requests:
         was_away, known.looked_at = now - known.looked_at > SILENT_SECONDS, now
         if sign is None and known.sign:  # withdrawn
             self._drop(id)
+        elif was_away:  # whatever there is to see now may be as old as that: judge by what is seen from now on
+            known.sign, known.signed_at, known.lives = sign, now, False
         elif sign != known.sign:
-            known.sign, known.signed_at, known.lives = sign, now, not was_away
+            known.sign, known.signed_at, known.lives = sign, now, True
         elif now - known.signed_at > SILENT_SECONDS:
             self._drop(id)
             if not known.is_settled and known.request:

@@ -22,7 +22,7 @@ from cachesync.errors import (
     OvertakenError,
     RefusedError,
 )
-from cachesync.index.base import Generation, Index, Writer
+from cachesync.index.base import Generation, Index, Reader, Writer
 from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger, passing
 from cachesync.service.blindness import BLIND_SECONDS, Blindness
@@ -245,6 +245,7 @@ class Serving:
         guard = self._guarding.for_everything()
         self._whole(
             "rescan" if self._state.caught_up else "catch-up",
+            guard,
             lambda: turn.one_turn(
                 self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
             ),
@@ -258,7 +259,7 @@ class Serving:
             return 0.0
         return self._whole_at
 
-    def _whole(self, kind: str, look: Callable[[], Report], *, consent: bool = False) -> Report:
+    def _whole(self, kind: str, guard: Guard, look: Callable[[], Report]) -> Report:
         self._dirty.take_all()
         held = self._state.held
         watching = self._state.watching
@@ -273,8 +274,8 @@ class Serving:
             if live is None:
                 raise self._nothing_live(report)
             specs, pages = live.size()
+            self._guarding.passed(report, guard)
             self._guarding.hold(report.held, everything=True)
-            self._passed(report, consent)
             finished(report)
         if live.outdated and not self._state.reindex_needed:
             _log.warning(turn.OUTDATED)
@@ -331,8 +332,8 @@ class Serving:
             guard = self._guarding.for_a_part()
             specs = self._state.specs
             report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root, specs)
+            self._guarding.passed(report, guard)
             self._note(paths, report)
-            self._guarding.passed(report)
             finished(report)
         self._look_again(report)
         if not len(self._dirty):
@@ -437,12 +438,11 @@ class Serving:
         request = self._reindexing.request
         consent = partial(self._requests.consents, request) if request and self._reindexing.consent else None
         now = datetime.now(UTC)
+        guard = self._guarding.for_everything(consent)
         self._look_at_everything()  # so nothing goes to the generation before any more
         self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
         try:
-            report = self._reindexing.finish(
-                self._guarding.for_everything(consent), partial(self._requests.goes_live, request)
-            )
+            report = self._reindexing.finish(guard, partial(self._requests.goes_live, request))
         except CachesyncError as error:
             self._reindexing.failed(error)
             self._metrics.passed("reindex", "failed", 0)
@@ -461,15 +461,8 @@ class Serving:
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
-            self._passed(report, consent is not None)
+            self._guarding.passed(report, guard)
             self._timetable.reindexed(now)
-
-    def _passed(self, report: Report, consent: bool) -> None:
-        """Let a loss count for what follows, unless somebody has consented to it."""
-        if consent:
-            self._guarding.begin_anew()
-        else:
-            self._guarding.passed(report)
 
     def _carry_out_requests(self) -> None:
         """Do what commands ask for, and respond with what came of it."""
@@ -490,8 +483,9 @@ class Serving:
                 self._requests.settle(request.id, Response.done_with(self._sync(request)))
             elif request.command == "rollback":
                 self._roll_back(request)
-            elif request.generation == self._state.generation:
-                self._requests.settle(request.id, Response.done_with(report_on(self._index.reader())))
+            elif (live := self._went_live(request)) is not None:
+                self._requests.settle(request.id, Response.done_with(report_on(live)))
+                self._timetable.reindexed(datetime.now(UTC))
             else:
                 self._reindexing.start(request.id, consent=request.consent)
         except (OvertakenError, StoppedError):  # the next writer does it
@@ -502,14 +496,19 @@ class Serving:
             _log.exception("a defect of cachesync: please report it", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 
+    def _went_live(self, request: Request) -> Reader | None:
+        """Return the live generation if it is what an earlier try of the request was about to make live."""
+        live = self._writer.live() if request.generation else None
+        return live if live and live.generation == request.generation else None
+
     def _sync(self, request: Request) -> Report:
         consent = partial(self._requests.consents, request.id) if request.consent else None
         guard, suspects = self._guarding.for_everything(consent), set(request.suspects)
         progress = partial(self._requests.progress, request.id)
         return self._whole(
             "sync",
+            guard,
             lambda: turn.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel),
-            consent=request.consent,
         )
 
     def _roll_back(self, request: Request) -> None:

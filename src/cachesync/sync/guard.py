@@ -87,11 +87,15 @@ class Guard:
         self._consent = consent
         self.lost = 0
         """How many were lost by passes before."""
+        self.consented = False
+        """Consent was needed, and was given."""
 
     def refuses(self, lost: int, specs: int) -> bool:
         """Tell whether losing ``lost`` of the ``specs`` that there are now needs consent first."""
-        too_much = lost > 0 and self.lost + lost > self._fraction * (specs + self.lost)
-        return too_much and not self._consent()
+        if lost <= 0 or self.lost + lost <= self._fraction * (specs + self.lost):
+            return False
+        self.consented = self._consent()
+        return not self.consented
 
     def passed(self, report: Report) -> None:
         """A pass has done this. What it has lost counts for the next ones."""

@@ -1,15 +1,25 @@
 """What a pass did, or would do."""
 
-from itertools import islice
-from typing import Any, Final, Literal
+import itertools
+from collections.abc import Collection
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from cachesync.pages.page import Problem, by_page
 from cachesync.sync.scan import PathWarning, by_path
 
-_SHORT: Final = 100
-"""How much of each long list is in a shortened report."""
+_T = TypeVar("_T")
+
+_SHORT_BYTES: Final = 4_000
+"""How much of each list is in a shortened report: some proxies take no more than 20 kB in one request."""
+
+
+def _first(items: Collection[_T]) -> list[_T]:
+    """Return the first of some items, as many as fit."""
+    sizes = itertools.accumulate(len(msgspec.json.encode(item)) for item in items)
+    fitting = itertools.takewhile(lambda size: size <= _SHORT_BYTES, sizes)
+    return [item for item, _ in zip(items, fitting, strict=False)]
 
 
 class PageCounts(msgspec.Struct):
@@ -75,9 +85,9 @@ class Report(msgspec.Struct):
 
     def shortened(self) -> "Report":
         """Return what whoever asked for the pass prints of it, whose size has a bound."""
-        held = dict(islice(self.held.items(), _SHORT))
+        held = dict(_first(self.held.items()))
         more = self.held_pages - len(held)
-        problems, warnings = self.problems[:_SHORT], self.warnings[:_SHORT]
+        problems, warnings = _first(self.problems), _first(self.warnings)
         return msgspec.structs.replace(
             self, held=held, held_more=more, problems=problems, warnings=warnings, news=[], unsteady=[]
         )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from elasticsearch import BadRequestError, Elasticsearch, NotFoundError
 
-from cachesync.context import shielded, within
+from cachesync.context import StoppedError, shielded, within
 from cachesync.errors import (
     CachesyncError,
     IndexUnavailableError,
@@ -189,8 +189,8 @@ class _ElasticWriter:
 
     def live(self) -> Generation | None:
         """Open the live generation, as everybody else can see it now."""
-        self._known = None
         catalog = self._tidied(look(self._connection, self._name))
+        self._known = None
         self._hide(catalog.visible)
         if catalog.live is None:
             if any(catalog.aliases.values()) and self._told.is_news(self._name):
@@ -312,7 +312,7 @@ class _ElasticWriter:
         self._building = None
         try:
             self._prune()
-        except CachesyncError as error:
+        except (CachesyncError, StoppedError) as error:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
     def rollback(self, to: str | None = None) -> str:
@@ -330,7 +330,7 @@ class _ElasticWriter:
         self._lease.hold(before.names.specs, *held)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         if held:
-            with contextlib.suppress(CachesyncError):  # it is done; versions that know of one name alone need this
+            with contextlib.suppress(CachesyncError, StoppedError):  # it is done; older versions know of one name alone
                 self._lease.hold(before.names.specs)
         return before.names.specs
 

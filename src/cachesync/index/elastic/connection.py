@@ -44,6 +44,9 @@ CLOSED: Final = "index_closed_exception"
 _LEAST_SECONDS: Final = 0.1
 """How long a request may take where no patience is left, and the resolution of all time-outs."""
 
+_ANOTHER_SECONDS: Final = 2.5
+"""What a request to one of several nodes leaves for a request to another."""
+
 _TIDY_SECONDS: Final = 1.0
 """How long a request may take whose failure does no harm."""
 
@@ -163,9 +166,10 @@ class Connection:
     def _bounded(self, left: float) -> Elasticsearch:
         """Return a client whose requests end before there is no patience left. Making one costs more than a request.
 
-        Where there are several nodes, one that doesn't answer leaves time to ask another.
+        Where there are several nodes, one that doesn't answer leaves time to ask another, if there is much.
         """
-        seconds = min(left if len(self.server.urls) == 1 else left / 2, REQUEST_SECONDS)
+        for_another = _ANOTHER_SECONDS if len(self.server.urls) > 1 and left > 2 * _ANOTHER_SECONDS else 0.0
+        seconds = min(left - for_another, REQUEST_SECONDS)
         steps = max(1, int(seconds / _LEAST_SECONDS))
         client = self._clients.get(steps)
         if client is None:

@@ -17,11 +17,16 @@ from cachesync.log import get_logger
 
 _log = get_logger()
 
+
+class NotPlacedError(IndexUnavailableError):
+    """The cluster has no place for a shard."""
+
+
 Health = Literal["red", "yellow", "green"]
 
 _RANKS: Final[tuple[Health, ...]] = ("red", "yellow", "green")
-_GLANCE_SECONDS: Final = 5.0
-"""How long one request waits. Who waits shows in between that it goes on."""
+_GLANCE_SECONDS: Final = 2.0
+"""How long one request lets the server wait, which is less than any request may take."""
 
 _TOLD_SECONDS: Final = 5.0
 """After how long it is told what is waited for."""
@@ -56,7 +61,7 @@ def require_placed(connection: Connection, indices: Sequence[str]) -> None:
     """Make sure that every primary shard of new indices finds a place, and say what is waited for if it takes long.
 
     Raises:
-        IndexUnavailableError: one doesn't; the text says why, in the server's words.
+        NotPlacedError: one doesn't; the text says why, in the server's words.
     """
     if reach(connection, indices, "yellow", _TOLD_SECONDS) != "red":
         return
@@ -66,10 +71,10 @@ def require_placed(connection: Connection, indices: Sequence[str]) -> None:
         raise not_placed(connection, indices)
 
 
-def not_placed(connection: Connection, indices: Sequence[str]) -> IndexUnavailableError:
+def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError:
     """Say why a primary shard of some indices has no place."""
     index, why = _first_reason(connection, indices)
-    return IndexUnavailableError(
+    return NotPlacedError(
         f"{connection.server.url} has no place for a shard of {index}: {why}\n"
         "GET _cluster/allocation/explain says more: look at the nodes' disks and at cluster.routing.allocation.*"
     )

@@ -18,7 +18,9 @@ from cachesync.index.elastic.connection import Connection
 HIDDEN: Final = {"hidden": True}
 """The setting of all our indices: who asks for ``NAME*`` means what the public aliases point to."""
 
-_REMOVE_SECONDS: Final = 5.0
+_JUDGE_SECONDS: Final = 60.0
+"""How long it may take to find out whether a new index can be used."""
+
 _MOST_DOCUMENTS: Final = 10_000
 
 
@@ -107,15 +109,27 @@ class StateIndex:
                 raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
             self._adopt()
             return
+        with shielded(_JUDGE_SECONDS):  # however little time there is for what is to be written to it
+            self._require_usable(asked)
+
+    def _require_usable(self, asked: dict[str, Any]) -> None:
+        """Make sure that the index that was just made can be used; one that can't is removed, since nobody uses it.
+
+        An unanswered question is no reason to remove it: other processes may use it by now.
+        """
+        made = self._connection.call(lambda client: client.indices.get(index=self.name))[self.name]
+        if changed := foreign.difference(asked, made):
+            self._remove_index()
+            raise foreign.changed(self._name, self.name, changed)
         try:
-            made = self._connection.call(lambda client: client.indices.get(index=self.name))[self.name]
-            if changed := foreign.difference(asked, made):
-                raise foreign.changed(self._name, self.name, changed)
             shards.require_placed(self._connection, [self.name])
-        except CachesyncError:
-            with contextlib.suppress(CachesyncError), shielded(_REMOVE_SECONDS):
-                self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
+        except shards.NotPlacedError:
+            self._remove_index()
             raise
+
+    def _remove_index(self) -> None:
+        with contextlib.suppress(CachesyncError):
+            self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
 
     def _adopt(self) -> None:
         """Use the index that is there, if it is ours."""

@@ -320,9 +320,9 @@ class _EmbeddedWriter:
 
     def live(self) -> Generation | None:
         """Open the live generation."""
-        self._known = None
         self._hold.confirm()
         folder = _live(self._folder)
+        self._known = None
         with _changing(self._folder):
             self._tidy(folder)
             if folder is None:
