@@ -45,6 +45,7 @@ seen = {
     "is a clone": os.path.exists(folder + "/.git") and os.path.exists(folder + "/Makefile"),
     "beside it": os.listdir(os.path.dirname(folder)),
     "at home": os.listdir(os.environ["HOME"]),
+    "for others": os.stat(os.path.dirname(os.path.dirname(folder))).st_mode & 0o5 == 0o5,
     "terminal": has_terminal(),
     "ignores interrupts": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
     "needs Elasticsearch": os.environ.get("CACHESYNC_TEST_NEEDS_ELASTICSEARCH"),
@@ -118,6 +119,7 @@ def test_everything_is_made_and_the_tests_run_alone_first(script: Script) -> Non
     assert {each["needs Elasticsearch"] for each in seen} == {"1"}
     alone, around = seen[1:3]
     assert (alone["is a clone"], alone["beside it"], alone["at home"]) == (True, ["cachesync"], [])
+    assert alone["for others"], "tests let other users run the program"
     assert (alone["terminal"], alone["ignores interrupts"]) == (False, True)
     assert (around["folder"], sorted(around["beside it"])) == (str(script.checkout), ["cachesync", "shared"])
     assert (around["terminal"], around["ignores interrupts"]) == (True, False)

@@ -332,6 +332,8 @@ def test_other_users_may_search(embedded: Sandbox) -> None:
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
     other = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*other, *PROGRAM, "--version"], check=False, capture_output=True, cwd="/").returncode:
+        pytest.skip("other users may not read this checkout")
     done = subprocess.run(
         [*other, *filled.command("search", "mkl")], capture_output=True, text=True, check=False, cwd="/"
     )
