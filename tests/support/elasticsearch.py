@@ -260,10 +260,9 @@ def _container(folder: Path) -> str | None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # else the server would be left behind
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # else the server would be left behind
     with server() as running:
         sys.stdout.write(f"{running}\n")
         sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.pause()
-    sys.exit(0)
+        signal.pause()

@@ -273,6 +273,7 @@ def test_an_emptied_root_loses_nothing(service: Service, tree: Path) -> None:
     status = until(lambda: service.status()["held_deletes"]["pages"] and service.status(), "the guard")
     assert status["held_deletes"] == {"pages": TAGS * PACKAGES, "specs": before}
     assert status["specs"] == before == len(documents(service.sandbox))
+    until(lambda: service.said("stopped for safety"), "the log to say so")
     assert len(service.said("stopped for safety")) == 1
     assert service.sandbox.json("status")["held_deletes"] == status["held_deletes"]
     assert "held back deletes of 120 pages" in service.sandbox.run("status").stdout
@@ -664,6 +665,7 @@ def shown_on_terminal(embedded: Sandbox, columns: int, is_enough: Callable[[str]
     return text
 
 
+@pytest.mark.surroundings
 @pytest.mark.parametrize("columns", [200, 80, 50, 20])
 def test_the_last_line_on_a_terminal_is_cut_before_its_address(embedded: Sandbox, columns: int) -> None:
     embedded.root.rename(embedded.folder / ("a-long-name-" * 5))

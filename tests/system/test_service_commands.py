@@ -430,6 +430,7 @@ def test_a_service_that_is_killed_at_any_moment_loses_nothing(sandbox: Sandbox, 
         "differing": [],
         "documents": [],
         "problems": [],
+        "warnings": [],
         "repaired": False,
     }
 

@@ -39,7 +39,7 @@ WRITE_PATIENCE: Final = 60.0
 _TIDY_PATIENCE: Final = 5.0
 """Seconds that removing a generation may take: else the next writer does it."""
 
-_PULSE_PATIENCE: Final = 3.0
+_PULSE_PATIENCE: Final = 5.0
 """Seconds for asking whether all is as it was left, which is asked every few seconds."""
 
 _ROOM: Final = 1.2

@@ -37,7 +37,7 @@ _POLL_SECONDS: Final = 0.2
 _SERVICE_POLL_SECONDS: Final = 1.0
 """A service may stand by for weeks."""
 _SIGNAL_TRIES: Final = 10
-_RENEW_PATIENCE: Final = 3.0
+_RENEW_PATIENCE: Final = 4.0
 """Seconds for a renewal, which the next one makes up for."""
 _RELEASE_PATIENCE: Final = 2.0
 """Seconds for giving the lease back, which else ends by itself."""
