@@ -14,7 +14,7 @@ _GAP: Final = b"  "
 _LONG_GAP: Final = b" " * (2 * _STEP)
 """It has at least two spaces side by side among every 250th byte, which are told much sooner than itself."""
 
-_MAX_KEY: Final = 80
+MAX_KEY: Final = 80
 """Characters of a key. With each as an escape of six and with a gap before the colon, it is below YAML's 1,024."""
 
 _MAX_DEPTH: Final = 8
@@ -49,7 +49,7 @@ def require_unique_keys(value: bytes) -> None:
 
 def _require_unique(pairs: list[tuple[str, Any]]) -> None:
     keys = {key for key, _ in pairs}
-    if len(keys) != len(pairs) or any(len(key) > _MAX_KEY for key in keys):
+    if len(keys) != len(pairs) or any(len(key) > MAX_KEY for key in keys):
         raise DoubtError
 
 

@@ -156,7 +156,7 @@ def _json_at(data: bytes, start: int) -> _Value | None:
     """Find the end of what looks like JSON, by the last bracket or quotation mark on its line."""
     line_end = data.find(b"\n", start)
     end = data.rfind(_CLOSED_BY[data[start : start + 1]], start + 1, line_end if line_end >= 0 else len(data)) + 1
-    return _Value(start, end) if end and _BEHIND_JSON.match(data, end) else None
+    return _Value(start, end) if end and (end == line_end or _BEHIND_JSON.match(data, end)) else None
 
 
 def _listed_at(data: bytes, start: int) -> _Value | None:
@@ -263,11 +263,8 @@ def _require_mapping(meta: bytes) -> None:
         jsonyaml.require_unique_keys(meta)
         return
     items = sum([len(each) for each in found.values() if type(each) is list])
-    if meta.count(b'"') != 2 * (len(found) + items) or len(max(found, key=len, default="")) > _LONG_KEY:
+    if meta.count(b'"') != 2 * (len(found) + items) or max(map(len, found), default=0) > jsonyaml.MAX_KEY:
         jsonyaml.require_unique_keys(meta)
-
-
-_LONG_KEY: Final = 80
 
 
 def _detailed(value: bytes) -> dict[str, Spec]:
