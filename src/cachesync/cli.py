@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from cachesync import __version__, log
+from cachesync.commands.awaiting import say_what_is_awaited
 from cachesync.commands.check import check
 from cachesync.commands.config import config
 from cachesync.commands.example import example
@@ -102,7 +103,7 @@ def run() -> int:
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        with running(Context()):
+        with running(Context()) as context, say_what_is_awaited(context):
             code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:

@@ -504,8 +504,8 @@ DEFECTS: Final = (
         "the guard lets everything go",
         2,
         "sync/guard.py",
-        "self.lost + lost > self._fraction * (specs + self.lost)",
-        "self.lost + lost > specs + self.lost",
+        "self.lost + lost <= self._fraction * (specs + self.lost)",
+        "self.lost + lost <= specs + self.lost",
         (_WORLD,),
     ),
     Defect(

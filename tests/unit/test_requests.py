@@ -530,3 +530,10 @@ def test_a_response_has_a_bounded_size() -> None:
 def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
     assert Held.decoded(Held(3, 7, 1).encoded()) == Held(3, 7, 1)
     assert Held.decoded(text) == Held()
+
+
+def test_of_two_commands_of_one_second_it_is_known_which_came_first() -> None:
+    """A rollback that waits for a reindex goes back from that one."""
+    made = [Request(command="sync").asked_at for _ in range(100)]
+    assert made == sorted(made)
+    assert len(set(made)) > 90

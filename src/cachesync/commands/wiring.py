@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from cachesync import config, log
-from cachesync.commands.awaiting import say_what_is_awaited
 from cachesync.commands.secrets import secret
 from cachesync.config import Config, Loaded
-from cachesync.context import current
 from cachesync.errors import NoIndexError, UsageError
 from cachesync.index.base import Index, Reader
 from cachesync.index.opening import open_index
@@ -70,8 +68,7 @@ class Wiring:
 
     @cached_property
     def index(self) -> Index:
-        """Where documents go. From now on the command says what it waits for."""
-        say_what_is_awaited(current())
+        """Where documents go."""
         return self.index_with(None)
 
     def reader(self, *, fresh: bool = False) -> Reader:

@@ -71,7 +71,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     command: Literal["sync", "reindex", "rollback"]
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
-    asked_at: str = msgspec.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    asked_at: str = msgspec.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     consent: bool = False
     """Any loss is meant, as long as the command waits."""
     suspects: list[str] = []
