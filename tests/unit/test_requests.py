@@ -335,6 +335,23 @@ def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Reques
     assert looked(requests) == [ROLLBACK]
 
 
+def test_none_overtakes_another(requests: Requests, notes: Notes, clock: Clock) -> None:
+    """Though the second gives its sign first; but for one that has ended it waits no longer than is needed."""
+    first, second = Request(command="reindex", id="b", asked_at="1"), Request(command="rollback", id="a", asked_at="2")
+    for request in (first, second):
+        leave(notes, request)
+    looked(requests)
+    leave(notes, second, 2)
+    assert looked(requests) == []
+    leave(notes, first, 2)
+    assert looked(requests) == [first, second]
+    for sign in range(3, 40):
+        clock.now += 0.5
+        leave(notes, second, sign)
+        found = looked(requests)
+    assert found == [second]
+
+
 def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes, clock: Clock) -> None:
     """It could give no sign, and nobody could have looked."""
     leave(notes, ROLLBACK)

@@ -334,9 +334,12 @@ class Requests:
             self.due = self._clock() + _BUSY_SECONDS
         for id, known in list(self._known.items()):
             self._observe(id, known)  # just before it is carried out: the one before may have taken minutes
-            if known.lives and known.request and not known.is_settled and id in self._known:
-                self._tell(known, known.request)
-                yield known.request
+            if id not in self._known or known.is_settled or known.request is None:
+                continue
+            if not known.lives:
+                break  # none overtakes another: a rollback that came after a reindex is about that one
+            self._tell(known, known.request)
+            yield known.request
 
     def is_waited_for(self, id: str) -> bool:
         """Tell whether whoever asked still waits, as far as is known."""
