@@ -470,9 +470,8 @@ DEFECTS: Final = (
         "a scan gives no sign of life",
         1,
         "sync/scan.py",
-        """            self._check()
-            path = folder + entry.name""",
-        """            path = folder + entry.name""",
+        "        self._check = current().check",
+        "        self._check = lambda: None",
         ("system/test_waiting.py::test_a_scan_ends_when_the_service_is_to_end",),
     ),
     Defect(
