@@ -3,6 +3,7 @@
 The command that waits does it itself then, or the next service does it for the command; whichever comes first.
 """
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class World:
             self._its.root = sandbox.root
         for each in {sandbox, self._its}:
             each.configure(keep_generations=GENERATIONS)
+            _listen_anywhere(each)
         self._write(0)
         sandbox.run("sync")
         for _ in range(GENERATIONS - 1):
@@ -85,6 +87,12 @@ class World:
     def _write(self, number: int) -> None:
         for package in "ab":
             put(self.sandbox.root, page(*(entry(f"{each}{number}") for each in range(4)), title=package), package)
+
+
+def _listen_anywhere(sandbox: Sandbox) -> None:
+    """Let its service take any free port, since others of these tests run at the same time."""
+    configuration = json.loads(sandbox.config.read_text())
+    sandbox.config.write_text(json.dumps({**configuration, "http": {"port": 0}}))
 
 
 @pytest.fixture
