@@ -31,7 +31,7 @@ class Awaited(NamedTuple):
     """What a thread waits for outside of this process."""
 
     what: str
-    """In words for a person, such as ``pages.root /srv/pages``."""
+    """In words for a person, such as ``the file system of pages.root /srv/pages``."""
     since: float
     """The last sign of life before, by :func:`time.monotonic`."""
 
@@ -119,9 +119,8 @@ class Context:
             StoppedError: it is to stop.
         """
         self.pulse.sign()
-        for stop in self.stops:
-            if stop.is_set():
-                raise StoppedError
+        if self.stopped:
+            raise StoppedError
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> None:
         """Wait, and show all the while that the work goes on.

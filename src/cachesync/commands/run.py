@@ -61,10 +61,9 @@ def run(wiring: Wiring) -> int:
         finally:
             signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # asked for again: at once
             service.stop()
+            # At once: threads that wait for an answer would keep it alive, and so does Python's own end.
             if sys.exception() is None:
-                os._exit(
-                    0
-                )  # at once: threads that wait for an answer would keep it alive, and so does Python's own end
+                os._exit(0)
 
 
 @contextmanager

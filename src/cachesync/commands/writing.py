@@ -8,7 +8,7 @@ from cachesync.service.requests import Request, Response, carry_out
 from cachesync.service.schedule import LAST_REINDEX, text_of
 from cachesync.sync import turn
 from cachesync.sync.passes import Progress
-from cachesync.sync.rebuild import report_on
+from cachesync.sync.rebuild import went_live
 from cachesync.sync.report import Report
 
 
@@ -27,10 +27,8 @@ def reindex(wiring: Wiring, progress: Progress, *, consent: bool) -> Report:
     """Build a new generation and let it go live, as :func:`cachesync.sync.turn.reindex` does."""
 
     def here(writer: Writer, generation: str | None) -> Response:
-        live = writer.live() if generation else None
-        if live and live.generation == generation:
-            report = report_on(live)
-        else:
+        report = went_live(writer, generation)
+        if report is None:
             report = turn.reindex(wiring.source, writer, wiring.guard(lambda: consent), progress)
         if not report.held:
             wiring.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))

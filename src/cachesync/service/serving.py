@@ -22,7 +22,7 @@ from cachesync.errors import (
     OvertakenError,
     RefusedError,
 )
-from cachesync.index.base import Generation, Index, Reader, Writer
+from cachesync.index.base import Generation, Index, Writer
 from cachesync.index.vitals import SERVICE, Vitals
 from cachesync.log import get_logger, passing
 from cachesync.service.blindness import BLIND_SECONDS, Blindness
@@ -40,7 +40,7 @@ from cachesync.sync import turn
 from cachesync.sync.guard import Consent, Guard, question
 from cachesync.sync.passes import partial_pass
 from cachesync.sync.plan import ids_are_unique
-from cachesync.sync.rebuild import report_on
+from cachesync.sync.rebuild import went_live
 from cachesync.sync.report import Report
 from cachesync.sync.scan import EVERYTHING, Root, Source, is_at, require_same, root_of
 
@@ -483,8 +483,8 @@ class Serving:
                 self._requests.settle(request.id, Response.done_with(self._sync(request)))
             elif request.command == "rollback":
                 self._roll_back(request)
-            elif (live := self._went_live(request)) is not None:
-                self._requests.settle(request.id, Response.done_with(report_on(live)))
+            elif (report := went_live(self._writer, request.generation)) is not None:
+                self._requests.settle(request.id, Response.done_with(report))
                 self._timetable.reindexed(datetime.now(UTC))
             else:
                 self._reindexing.start(request.id, consent=request.consent)
@@ -495,11 +495,6 @@ class Serving:
         except Exception as error:  # noqa: BLE001  who asked waits for a response, and others behind it
             _log.exception("a defect of cachesync: please report it", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
-
-    def _went_live(self, request: Request) -> Reader | None:
-        """Return the live generation if it is what an earlier try of the request was about to make live."""
-        live = self._writer.live() if request.generation else None
-        return live if live and live.generation == request.generation else None
 
     def _sync(self, request: Request) -> Report:
         consent = partial(self._requests.consents, request.id) if request.consent else None

@@ -120,6 +120,12 @@ def rebuild(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
         raise
 
 
+def went_live(writer: Writer, generation: str | None) -> Report | None:
+    """Report on a reindex whose earlier try noted that this generation was about to go live; None if it isn't live."""
+    live = writer.live() if generation else None
+    return report_on(live) if live and live.generation == generation else None
+
+
 def report_on(live: Reader) -> Report:
     """Report on a reindex of which nothing is known but that this generation came of it."""
     report = Report()

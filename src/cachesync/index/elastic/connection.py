@@ -144,7 +144,7 @@ class Connection:
             StoppedError: it would have to be tried again, and the work is to stop.
         """
         context = current()
-        deadline = min(time.monotonic() + self.patience, context.deadline)
+        deadline = time.monotonic() + min(self.patience, context.left)
         waits = delays()
         with self.vitals.trying(self.server.url) as tries, context.awaiting(self._named):
             while True:
