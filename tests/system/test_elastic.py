@@ -6,6 +6,7 @@ import threading
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.support import elasticsearch
 from tests.support.pages import entry, page, path_of, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
 from tests.support.sandbox import Sandbox
+from tests.support.service import until
 from tests.system.test_reindex import ends_well, is_building, stopped_when
 
 
@@ -91,6 +93,25 @@ def test_a_build_that_is_deleted_is_begun_anew(elastic: Sandbox) -> None:
     for index in elastic.ask(""):
         elasticsearch.request(f"{elastic.url}/{index}", "DELETE")
     ends_well(running)
+    is_whole(elastic)
+
+
+def test_a_build_that_is_deleted_while_it_waits_for_a_place_is_begun_anew(
+    elastic: Sandbox, template: dict[str, Any], tmp_path: Path
+) -> None:
+    """To the cluster's health, an index that is gone and one without a place are the same."""
+    write_tree(elastic.root, tag_count=1, package_count=3)
+    templated(
+        elastic, template, {"settings": {"index.routing.allocation.require._name": "nobody"}}, f"{elastic.name}-1"
+    )
+    told = tmp_path / "told"
+    with told.open("wb") as stderr:
+        running = subprocess.Popen(elastic.command("sync"), stdout=subprocess.DEVNULL, stderr=stderr)
+    until(lambda: "waiting for a place" in told.read_text(), "the command to say what it waits for")
+    elasticsearch.request(f"{elastic.url}/_index_template/{elastic.name}", "PUT", {"index_patterns": ["test-nothing"]})
+    for index in elastic.ask(""):
+        elasticsearch.request(f"{elastic.url}/{index}", "DELETE")
+    assert running.wait(100) == 0, told.read_text()
     is_whole(elastic)
 
 

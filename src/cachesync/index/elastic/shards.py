@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from elasticsearch import ApiError
+from elasticsearch import ApiError, NotFoundError
 
 from cachesync.context import current
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic.connection import Connection
-from cachesync.log import get_logger
+from cachesync.log import Once, get_logger
 
 _log = get_logger()
 
@@ -28,8 +28,8 @@ _RANKS: Final[tuple[Health, ...]] = ("red", "yellow", "green")
 _GLANCE_SECONDS: Final = 2.0
 """How long one request lets the server wait, which is less than any request may take."""
 
-_TOLD_SECONDS: Final = 5.0
-"""After how long it is told what is waited for."""
+_LOOK_SECONDS: Final = 5.0
+"""How often to ask, and to tell, what keeps the shards of a new index from their place."""
 
 PLACED_SECONDS: Final = 30.0
 """How long to wait until the shards of a new index have a place: long enough for a node to come back."""
@@ -62,17 +62,24 @@ def require_placed(connection: Connection, indices: Sequence[str]) -> None:
 
     Raises:
         NotPlacedError: one doesn't; the text says why, in the server's words.
+        IndexUnusableError: an index has been deleted, which the cluster's health tells nobody.
     """
-    if reach(connection, indices, "yellow", _TOLD_SECONDS) != "red":
-        return
-    reason = not_placed(connection, indices)
-    _log.warning("waiting for a place for the shards of a new index", reason=str(reason))
-    if reach(connection, indices, "yellow", PLACED_SECONDS - _TOLD_SECONDS) == "red":
-        raise not_placed(connection, indices)
+    told = Once()
+    until = time.monotonic() + PLACED_SECONDS
+    while reach(connection, indices, "yellow", _LOOK_SECONDS) == "red":
+        reason = not_placed(connection, indices)
+        if time.monotonic() >= until:
+            raise reason
+        if told.is_news(str(reason)):
+            _log.warning("waiting for a place for the shards of a new index", reason=str(reason))
 
 
 def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError:
-    """Say why a primary shard of some indices has no place."""
+    """Say why a primary shard of some indices has no place.
+
+    Raises:
+        IndexUnusableError: one of the indices isn't there.
+    """
     index, why = _first_reason(connection, indices)
     return NotPlacedError(
         f"{connection.server.url} has no place for a shard of {index}: {why}\n"
@@ -94,6 +101,8 @@ def _explained(connection: Connection, index: str) -> dict[str, Any] | None:
         found: dict[str, Any] = connection.call(
             lambda client: client.cluster.allocation_explain(index=index, shard=0, primary=True), (ApiError,)
         )
+    except NotFoundError as error:
+        raise connection.explained(error) from error
     except ApiError:
         return None
     return found
