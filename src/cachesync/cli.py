@@ -120,7 +120,7 @@ def run() -> int:
         _tell(f"{place}{error.strerror or error}")
         return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _tell("interrupted; what is done stays done, the next run does the rest")
+        _tell("interrupted; run the command again to finish what it began")
         return INTERRUPTED
     except Exception:  # noqa: BLE001  the log has all of it, in its usual form
         _log.exception("a defect of cachesync: please report it")

@@ -359,10 +359,10 @@ def test_what_is_held_back_goes_with_consent(service: Service, tree: Path) -> No
         service.sandbox.run("sync", expect=4).stderr,
         service.sandbox.run("status").stdout,
         *service.get("/readyz")[1]["degraded"],
-        service.said("stopped for safety")[0]["message"],
+        service.said("stopped for safety")[0]["error.message"],
     ]
     for text in told:
-        assert 0 < text.find("Is pages.root mounted and complete?") < text.find("--allow-mass-delete"), text
+        assert 0 <= text.find("Is pages.root mounted and complete?") < text.find("--allow-mass-delete"), text
     assert documents(service.sandbox)
     service.sandbox.run("sync", "--allow-mass-delete")
     assert documents(service.sandbox) == {}
@@ -675,6 +675,19 @@ def test_the_last_line_on_a_terminal_is_cut_before_its_address(embedded: Sandbox
     assert last.endswith(address)
     assert len(last) < max(columns, len(address) + 1)
     assert ("…" in last) == (20 < columns < 200)
+
+
+@pytest.mark.parametrize("mode", ["native", "polling"])
+def test_a_root_without_a_page_is_told_until_the_first_comes(embedded: Sandbox, mode: str) -> None:
+    with Service(embedded, CACHESYNC_WATCH__RESCAN_INTERVAL="1h", CACHESYNC_WATCH__MODE=mode).caught_up() as service:
+        (sentence,) = service.get("/readyz")[1]["degraded"]
+        assert "there is nothing to index: no page in" in sentence
+        assert [warning["path"] for warning in service.status()["warnings"]] == ["."]
+        assert len(service.said("there is nothing to index")) == 1
+        put(embedded.root, content())
+        until(lambda: service.get("/readyz")[1]["degraded"] == [], "the end of the warning")
+        assert service.status()["warnings"] == []
+        service.converges()
 
 
 def test_a_tag_that_becomes_a_link_and_a_folder_again_is_followed(sandbox: Sandbox) -> None:

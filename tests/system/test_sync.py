@@ -224,7 +224,31 @@ def test_a_cache_that_becomes_a_link_needs_consent_and_is_warned_of(sandbox: San
     assert f"warnings  1\n  {line}" in status
     told = sandbox.json("status")
     assert ([each["path"] for each in told["warnings"]], told["in_sync"], told["problems"]) == (["_cache"], True, [])
-    assert "warnings" not in sandbox.run("status", CACHESYNC_PAGES__EXCLUDE="_cache").stdout
+    assert line not in sandbox.run("status", CACHESYNC_PAGES__EXCLUDE="_cache").stdout
+
+
+@pytest.mark.parametrize("case", ["one level too deep", "one level too high", "excluded", "other names", "empty"])
+def test_a_root_without_a_page_is_warned_of(embedded: Sandbox, case: str) -> None:
+    put(embedded.root, small_page(entry("1")))
+    changed: dict[str, str] = {}
+    match case:
+        case "one level too deep":
+            changed["CACHESYNC_PAGES__ROOT"] = f"{embedded.root}/_cache"
+        case "one level too high":
+            changed["CACHESYNC_PAGES__ROOT"] = str(embedded.root.parent)
+        case "excluded":
+            changed["CACHESYNC_PAGES__EXCLUDE"] = "develop"
+        case "other names":
+            changed["CACHESYNC_PAGES__INCLUDE"] = "_cache/**/spec.md"
+        case _:
+            (embedded.root / "empty").mkdir()
+            changed["CACHESYNC_PAGES__ROOT"] = f"{embedded.root}/empty"
+    root = changed.get("CACHESYNC_PAGES__ROOT", str(embedded.root))
+    line = f".: warning: no page in {root}; expected files that pages.include matches"
+    for command in ("sync", "status"):
+        printed = embedded.run(command, expect=0, **changed)
+        assert line in printed.stdout + printed.stderr
+    assert line not in embedded.run("sync").stderr
 
 
 def test_a_repair_removes_what_is_below_a_link(sandbox: Sandbox) -> None:

@@ -94,7 +94,17 @@ def html(status: int, title: str, *headers: tuple[str, str]) -> Answer:
         (html(413, "413 Request Entity Too Large"), r"http\.max_content_length .*client_max_body_size"),
         (html(403, "403 Forbidden"), r"refuses a request \(403\): 403 Forbidden$"),
         (html(503, "Maintenance"), r"stayed overloaded for 0\.2 s: Maintenance$"),
-        (refusal(200)._replace(headers=[("Content-Type", "application/json")]), "no Elasticsearch: check index.url"),
+        (
+            refusal(200)._replace(headers=[("Content-Type", "application/json")]),
+            "is not an Elasticsearch server: check index.url",
+        ),
+        *(
+            (
+                html(status, "Error response"),
+                rf"is not an Elasticsearch server \({status}: Error response\): check index.url",
+            )
+            for status in (400, 404, 405, 415, 501)
+        ),
         (refusal(200)._replace(body=b"<html>"), "cannot reach Elasticsearch"),
     ],
 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import msgspec
 import pytest
@@ -24,7 +24,7 @@ from cachesync.service.dirty import Dirty
 from cachesync.service.filling import Filled, filled
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
-from cachesync.service.requests import Request, Response
+from cachesync.service.requests import Request, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
 from cachesync.service.serving import Serving, Settings
 from cachesync.service.state import Health, State, status
@@ -553,6 +553,33 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
     assert not bench.serving._reindexing.is_running
     assert bench.size() == (ALL, 20)
     assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
+
+
+@pytest.mark.parametrize("command", ["sync", "reindex"])
+def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
+    """It would be carried out with pages that whoever consents has never thought of."""
+    shutil.rmtree(bench.root / "_cache")
+    other = RootNames.of(bench.root.parent / "other")
+    id = bench.ask(Request(command=command, consent=True, root=other))
+    failure = bench.response(id).failure
+    assert failure
+    assert (failure.kind, other.configured in failure.message, str(bench.root) in failure.message) == (
+        "usage",
+        True,
+        True,
+    )
+    assert not bench.serving._reindexing.is_running
+    assert bench.size() == (ALL, 20)
+
+
+def test_a_request_may_call_the_same_pages_otherwise(bench: Bench) -> None:
+    link = bench.root.parent / "link"
+    link.symlink_to(bench.root)
+    same = RootNames.of(bench.root)
+    for root in (None, same, RootNames.of(link), msgspec.structs.replace(same, real="/elsewhere")):
+        request = Request(command="sync", root=root)
+        bench.ask_and_wait(request)
+        assert bench.response(request.id).failure is None
 
 
 def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cachesync.documents import Rendered, render
 from cachesync.errors import UsageError
@@ -11,7 +11,7 @@ from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import Entry, PathWarning, Scan, Source, by_path, look_at, misnamed, root_of, scan_at
+from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_path, look_at, misnamed, root_of, scan_at
 
 
 class Named(NamedTuple):
@@ -84,14 +84,8 @@ def _look(path: Path, source: Source) -> _Place:
         found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")], [])
     place = _Place(path, placed, below, is_folder, found)
     if not (found.entries or found.problems):
-        raise UsageError("\n".join([f"{path}: {_NO_PAGE}", *map(str, place.warnings())]))
+        raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, place.warnings())]))
     return place
-
-
-_NO_PAGE: Final = (
-    "no page in this folder; expected files that pages.include matches, below no folder that pages.exclude or "
-    "pages.ignore names"
-)
 
 
 def _folder(source: Source, below: str) -> Scan:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from cachesync.commands.wiring import Wiring
 from cachesync.index.base import Writer
-from cachesync.service.requests import Request, Response, carry_out
+from cachesync.service.requests import Request, Response, RootNames, carry_out
 from cachesync.service.schedule import LAST_REINDEX, text_of
 from cachesync.sync import turn
 from cachesync.sync.passes import Progress
@@ -14,7 +14,8 @@ from cachesync.sync.report import Report
 
 def sync(wiring: Wiring, progress: Progress, *, consent: bool = False, suspects: list[str] | None = None) -> Report:
     """Make the index equal to the pages, as :func:`cachesync.sync.turn.sync` does."""
-    request = Request(command="sync", consent=consent, suspects=suspects or [])
+    root = RootNames.of(wiring.source.root)
+    request = Request(command="sync", consent=consent, suspects=suspects or [], root=root)
 
     def here(writer: Writer, _generation: str | None) -> Response:
         guard = wiring.guard(lambda: consent)
@@ -34,7 +35,7 @@ def reindex(wiring: Wiring, progress: Progress, *, consent: bool) -> Report:
             wiring.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
         return Response(finished=True, report=report)
 
-    request = Request(command="reindex", consent=consent)
+    request = Request(command="reindex", consent=consent, root=RootNames.of(wiring.source.root))
     return _report(carry_out(wiring.index, request, progress, here, wiring.source.root))
 
 

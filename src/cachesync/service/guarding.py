@@ -9,7 +9,7 @@ import msgspec
 from cachesync.index.base import Notes
 from cachesync.log import get_logger
 from cachesync.service.state import State
-from cachesync.sync.guard import Consent, Guard, no_consent
+from cachesync.sync.guard import Consent, Guard, no_consent, question
 from cachesync.sync.report import Report
 
 _log = get_logger()
@@ -132,8 +132,8 @@ class Guarding:
         if held and not self._told:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
-                "those that follow. "
-                "Is pages.root mounted and complete? If this is meant: cachesync sync --allow-mass-delete",
+                "those that follow",
+                reason=question(),
                 pages=note.pages,
                 specs=note.specs,
                 first=min(held),

@@ -10,6 +10,7 @@ that is about to go live, and whoever comes to the request again (the next servi
 whether it is.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Container, Iterator
@@ -78,6 +79,32 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Pages whose documents are to be looked at whatever the ledger says."""
     generation: str | None = None
     """What an earlier try was about to make live. If that is live, the request has been carried out."""
+    root: "RootNames | None" = None
+    """The folder whose pages are meant; None: no page is read, or an earlier version asks."""
+
+
+class RootNames(msgspec.Struct, frozen=True):
+    """What a root is called, as configured and without symbolic links. Who asks may see it from another machine."""
+
+    configured: str
+    real: str
+
+    @classmethod
+    def of(cls, root: Path) -> "RootNames":
+        """Name a root."""
+        return cls(str(root.absolute()), os.path.realpath(root))
+
+    def require_same(self, asked: "RootNames | None") -> None:
+        """Make sure that whoever asks means this root.
+
+        Raises:
+            UsageError: it is called otherwise.
+        """
+        if asked and asked.configured != self.configured and asked.real != self.real:
+            raise UsageError(
+                f"pages.root: the running service keeps this index equal to {self.configured}, and this command was to "
+                f"do so with {asked.configured}: use the service's configuration (-c FILE), or another index.name"
+            )
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ from cachesync.service.filling import Filling
 from cachesync.service.guarding import Guarding
 from cachesync.service.metrics import Metrics
 from cachesync.service.reindexing import Reindexing
-from cachesync.service.requests import Request, Requests, Response
+from cachesync.service.requests import Request, Requests, Response, RootNames
 from cachesync.service.schedule import Schedule
 from cachesync.service.state import LastPass, State
 from cachesync.service.telling import Telling, note_warnings, tell_problems
@@ -479,6 +479,7 @@ class Serving:
         if request.command != "sync" and self._reindexing.is_running:
             return  # after that one
         try:
+            RootNames.of(self._source.root).require_same(request.root)
             if request.command == "sync":
                 self._requests.settle(request.id, Response.done_with(self._sync(request)))
             elif request.command == "rollback":

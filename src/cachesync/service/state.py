@@ -13,7 +13,7 @@ import msgspec
 from cachesync.context import Awaited
 from cachesync.pages.page import Problem, by_page
 from cachesync.sync.guard import question
-from cachesync.sync.scan import PathWarning, by_path
+from cachesync.sync.scan import WHOLE_ROOT, PathWarning, by_path
 
 Role = Literal["starting", "standing by", "serving", "stopping"]
 
@@ -268,8 +268,7 @@ def _lacks(state: State, late: Awaited | None, now: float) -> Iterator[str]:
         yield f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs. {question()}"
     if state.rolled_back:
         yield "a rollback holds the index as it is: `cachesync reindex` goes on"
-    if state.problems:
-        yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"
+    yield from _lacking_pages(state)
     if state.watching and not state.watching.watching and not state.trouble:
         yield f"nothing watches the pages, rescans find what changes: {state.watching.reason or 'not started yet'}"
     elif state.watching and state.watching.watching and state.watching.reason:
@@ -278,3 +277,10 @@ def _lacks(state: State, late: Awaited | None, now: float) -> Iterator[str]:
         yield f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
     if state.blind:
         yield f"the watcher misses changes: rescans have found {state.found_by_rescan:,} that it didn't notice"
+
+
+def _lacking_pages(state: State) -> Iterator[str]:
+    if empty := state.warnings.get(WHOLE_ROOT):
+        yield f"there is nothing to index: {empty.message}"
+    if state.problems:
+        yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"

@@ -10,7 +10,7 @@ from cachesync.log import get_logger
 from cachesync.pages.page import Problem, by_page
 from cachesync.service.state import State
 from cachesync.sync.report import Report
-from cachesync.sync.scan import by_path, is_at
+from cachesync.sync.scan import WHOLE_ROOT, by_path, is_at
 
 _log = get_logger()
 
@@ -65,9 +65,15 @@ def note_warnings(state: State, report: Report, paths: AbstractSet[str]) -> None
     """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
     before = state.warnings
     kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
-    state.warnings = kept | {warning.path: warning for warning in report.warnings}
+    now = kept | {warning.path: warning for warning in report.warnings}
+    if state.pages:  # some have come since, or are held
+        now.pop(WHOLE_ROOT, None)
+    state.warnings = now
     news = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
     for warning in news[:_PROBLEMS_TOLD]:
-        _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
+        if warning.path == WHOLE_ROOT:
+            _log.warning("there is nothing to index", reason=warning.message)
+        else:
+            _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
     if len(news) > _PROBLEMS_TOLD:
         _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(news) - _PROBLEMS_TOLD)

@@ -9,7 +9,10 @@ from cachesync.sync.report import Report
 
 def question(command: str = "sync") -> str:
     """Ask what a loss is most often due to, and only then say by which command a person consents to it."""
-    return f"Is pages.root mounted and complete? If this is meant: cachesync {command} --allow-mass-delete"
+    return (
+        "Is pages.root mounted and complete? Do pages.include and pages.exclude say what they should? "
+        f"If this is meant: cachesync {command} --allow-mass-delete"
+    )
 
 
 class Loss:

@@ -72,7 +72,7 @@ class Scan(NamedTuple):
     problems: list[Problem]
     """What can't be in the ledger: unread folders, names that aren't UTF-8 or are too long."""
     warnings: list[PathWarning]
-    """Symbolic links where folders of pages could be: they aren't followed."""
+    """Symbolic links where folders of pages could be: they aren't followed. Else, that a root has no page at all."""
 
     def covers(self, path: str) -> bool:
         """Tell whether a page that wasn't found is really gone: no folder above it is unread."""
@@ -89,17 +89,26 @@ class Scan(NamedTuple):
 EVERYTHING: Final = ""
 """The path of the root's own folder: all pages are below it."""
 
+WHOLE_ROOT: Final = "."
+"""The path of a warning or a problem that the root itself has."""
+
+EXPECTED: Final = "expected files that pages.include matches, below no folder that pages.exclude or pages.ignore names"
+"""What is to be found where there is no page."""
+
 
 def scan(source: Source) -> Scan:
     """List the pages below the root.
 
-    The root itself may be a symbolic link; folders that are links aren't followed.
+    The root itself may be a symbolic link; folders that are links aren't followed. A root without a page is warned of.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
         RefusedError: it became another folder meanwhile, so what was found may be half of each.
     """
-    return scan_at(source, [EVERYTHING], root_of(source))
+    found = scan_at(source, [EVERYTHING], root_of(source))
+    if not (found.entries or found.unread or found.problems or found.warnings):
+        found.warnings.append(PathWarning(WHOLE_ROOT, f"no page in {spelled(str(source.root))}; {EXPECTED}"))
+    return found
 
 
 def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
@@ -312,4 +321,4 @@ class _Walk:
         self.found.unread[path] = gone
         if not gone:
             message = f"cannot be looked at: {error.strerror}; what the index has of it stays as it is"
-            self.found.problems.append(Problem(spelled(path) or ".", message))
+            self.found.problems.append(Problem(spelled(path) or WHOLE_ROOT, message))

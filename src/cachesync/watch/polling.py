@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from cachesync.errors import CachesyncError
-from cachesync.sync.scan import Scan, Source, scan
+from cachesync.sync.scan import WHOLE_ROOT, Scan, Source, scan
 from cachesync.watch.messages import Message, State, tellable
 from cachesync.watch.root import LOOK_SECONDS, await_root, is_at
 
@@ -52,7 +52,8 @@ def difference(source: Source, before: Scan, now: Scan) -> tuple[str, ...]:
     """Return what is dirty if first the one was found and then the other."""
     dirty = {path for path, entry in now.entries.items() if before.entries.get(path) != entry}
     dirty |= before.entries.keys() - now.entries.keys()
-    dirty |= {f"{warning.path}/" for warning in {*before.warnings} ^ {*now.warnings}}
+    links = {warning.path for warning in {*before.warnings} ^ {*now.warnings}} - {WHOLE_ROOT}
+    dirty |= {f"{path}/" for path in links}
     unread = {path for path, _ in before.unread.items() ^ now.unread.items()}
     dirty |= {f"{path}/" if path else "" for path in unread} | {path for path in unread if source.pattern.matches(path)}
     if not unread and set(before.problems) != set(now.problems):

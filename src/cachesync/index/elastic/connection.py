@@ -228,7 +228,7 @@ class Connection:
         url = self.server.url
         reason = reason_of(error)
         if isinstance(error, elasticsearch.UnsupportedProductError):
-            return IndexUnavailableError(f"what answers at {url} is no Elasticsearch: check index.url")
+            return IndexUnavailableError(f"what answers at {url} is not an Elasticsearch server: check index.url")
         if isinstance(error, ApiError):
             return self._kind_explained(error, reason) or self._status_explained(error, reason)
         if isinstance(error, elastic_transport.TlsError):
@@ -253,6 +253,10 @@ class Connection:
     def _status_explained(self, error: ApiError, reason: str) -> CachesyncError:
         """Explain an error by its status."""
         url, status = self.server.url, error.meta.status
+        if status in _UNKNOWN and "x-elastic-product" not in error.meta.headers:
+            return IndexUnavailableError(
+                f"what answers at {url} is not an Elasticsearch server ({status}: {reason}): check index.url"
+            )
         if status == HTTPStatus.NOT_FOUND:
             return IndexUnusableError(f"{url}: {reason}")
         if status == HTTPStatus.UNAUTHORIZED:
@@ -313,6 +317,16 @@ def _json(answer: ObjectApiResponse[Any]) -> Any:
     if not isinstance(body, dict | list):
         raise elastic_transport.SerializationError(f"an answer that is no JSON: {body!r:.200}")
     return body
+
+
+_UNKNOWN: Final = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.NOT_IMPLEMENTED,
+}
+"""What a server of another kind says to requests that it doesn't know."""
 
 
 _LOST: Final = (
