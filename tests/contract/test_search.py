@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cachesync.index.base import Index, Reader
 from cachesync.search import text
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
+from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
 from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree
 from tests.contract.conftest import OpenIndex
@@ -100,13 +100,21 @@ def test_free_text(corpus: Reader, typed: str) -> None:
     assert corpus.search(request).total > 0
 
 
+def values(field: str) -> st.SearchStrategy[str]:
+    return st.sampled_from(sorted({value for each in DOCUMENTS for value in _list(each.get(field, []))}))
+
+
 queries = st.recursive(
     st.one_of(
         st.just(All()),
+        st.sampled_from(FACETED).flatmap(lambda field: st.builds(Term, st.just(field), values(field))),
         st.sampled_from(FACETED).flatmap(
-            lambda field: st.sampled_from(sorted({v for each in DOCUMENTS for v in _list(each.get(field, []))})).map(
-                lambda value: Term(field, value)
+            lambda field: st.builds(
+                In, st.just(field), st.lists(values(field) | st.just("none"), max_size=3).map(tuple)
             )
+        ),
+        st.sampled_from(["version_key", "compiler_version_key", "stacks", "hash"]).flatmap(
+            lambda field: st.builds(Range, st.just(field), st.none() | values(field), st.none() | values(field))
         ),
         st.builds(
             Prefix,

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
 from cachesync.search.request import Request, SortKey
 
 Document = dict[str, Any]
@@ -16,8 +16,27 @@ def matches(document: Document, query: Query) -> bool:
     match query:
         case All():
             return True
+        case Not(part):
+            return not matches(document, part)
+        case And(parts):
+            return all(matches(document, part) for part in parts)
+        case Or(parts):
+            return any(matches(document, part) for part in parts)
+        case _:
+            return _meets(document, query)
+
+
+def _meets(document: Document, condition: Condition) -> bool:
+    match condition:
         case Term(field, value):
             return value in _values(document, field)
+        case In(field, values):
+            return any(value in values for value in _values(document, field))
+        case Range(field, at_least, below):
+            return any(
+                (at_least is None or at_least <= value) and (below is None or value < below)
+                for value in _values(document, field)
+            )
         case Prefix(field, start):
             return any(str(value).startswith(start) for value in _values(document, field))
         case Words(field, words, begun):
@@ -25,12 +44,6 @@ def matches(document: Document, query: Query) -> bool:
             return any(_in_a_row(there[start:], words, begun) for start in range(len(there)))
         case Exists(field):
             return field in document
-        case Not(part):
-            return not matches(document, part)
-        case And(parts):
-            return all(matches(document, part) for part in parts)
-        case Or(parts):
-            return any(matches(document, part) for part in parts)
 
 
 def _in_a_row(there: list[str], words: tuple[str, ...], begun: bool) -> bool:

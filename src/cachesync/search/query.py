@@ -14,6 +14,21 @@ class Term(NamedTuple):
     value: str | int
 
 
+class In(NamedTuple):
+    """A keyword field has one of these values; of none: nothing."""
+
+    field: str
+    values: tuple[str, ...]
+
+
+class Range(NamedTuple):
+    """A keyword field has a value from ``at_least`` on that comes before ``below``, by bytes. None: no such bound."""
+
+    field: str
+    at_least: str | None
+    below: str | None
+
+
 class Prefix(NamedTuple):
     """A keyword field has a value that starts like this."""
 
@@ -27,6 +42,16 @@ class Words(NamedTuple):
     field: str
     words: tuple[str, ...]
     begun: bool = True
+
+
+class Exists(NamedTuple):
+    """The field has a value."""
+
+    field: str
+
+
+Condition = Term | In | Range | Prefix | Words | Exists
+"""What is asked of one field. A field that an index doesn't have meets none."""
 
 
 class And(NamedTuple):
@@ -47,10 +72,4 @@ class Not(NamedTuple):
     part: "Query"
 
 
-class Exists(NamedTuple):
-    """The field has a value."""
-
-    field: str
-
-
-Query = All | Term | Prefix | Words | And | Or | Not | Exists
+Query = Condition | All | And | Or | Not

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
 from cachesync.search.request import TIEBREAK, Facet, Request, SortKey
+
+_MAX_TERMS: Final = 65_536
+"""How many values a server lets one query name by default."""
 
 MAX_EXPANSIONS: Final = 100_000
 """How many words may begin with what was typed. The server's own bound on clauses comes first."""
@@ -24,14 +27,6 @@ def query(tree: Query, by_values: ByValues | None = None) -> dict[str, Any]:
     match tree:
         case All():
             return {"match_all": {}}
-        case Term(field, value):
-            return {"term": {field: value}}
-        case Prefix(field, start):
-            return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
-        case Words():
-            return _words(tree, by_values)
-        case Exists(field):
-            return {"exists": {"field": field}}
         case Not(part):
             return {"bool": {"must_not": [query(part, by_values)]}}
         case And(parts):
@@ -39,6 +34,29 @@ def query(tree: Query, by_values: ByValues | None = None) -> dict[str, Any]:
         case Or(parts):
             alternatives = {"should": [query(part, by_values) for part in parts], "minimum_should_match": 1}
             return {"bool": alternatives} if parts else {"match_none": {}}
+        case _:
+            return _condition(tree, by_values)
+
+
+def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
+    match tree:
+        case Term(field, value):
+            return {"term": {field: value}}
+        case In(field, values):
+            return _terms(field, values, by_values.terms if by_values else _MAX_TERMS)
+        case Range(field, at_least, below):
+            return _range(field, at_least, below)
+        case Prefix(field, start):
+            return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
+        case Words():
+            return _words(tree, by_values)
+        case Exists(field):
+            return {"exists": {"field": field}}
+
+
+def _range(field: str, at_least: str | None, below: str | None) -> dict[str, Any]:
+    bounds = {name: bound for name, bound in (("gte", at_least), ("lt", below)) if bound is not None}
+    return {"range": {field: bounds}} if bounds else {"exists": {"field": field}}
 
 
 def _prefix(tree: Prefix) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tantivy import Occur
 
 from cachesync.errors import UsageError
 from cachesync.index.embedded import schema as layout
-from cachesync.search.query import All, And, Exists, Not, Or, Prefix, Query, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
 from cachesync.search.request import TIEBREAK, Answer, Facet, FacetCount, Hit, Request, SortKey
 
 _EXPANSIONS: Final = 16_000  # just below what tantivy puts up with
@@ -103,18 +103,8 @@ class Search:
     def tantivy_query(self, query: Query) -> tantivy.Query:
         """Turn the tree into tantivy's."""
         match query:
-            case Term(field) | Prefix(field) | Words(field) | Exists(field) if field not in self._fields:
-                return tantivy.Query.empty_query()
             case All():
                 return tantivy.Query.all_query()
-            case Term(field, value):
-                return tantivy.Query.term_query(self._schema, field, value, "basic")
-            case Prefix(field, start):
-                return tantivy.Query.fuzzy_term_query(self._schema, field, start, distance=0, prefix=True)
-            case Words():
-                return self._words(query)
-            case Exists(field):
-                return tantivy.Query.exists_query(field)
             case Not(part):
                 return tantivy.Query.boolean_query(
                     [(Occur.Must, tantivy.Query.all_query()), (Occur.MustNot, self.tantivy_query(part))]
@@ -123,6 +113,31 @@ class Search:
                 return self._joined(Occur.Must, parts) if parts else tantivy.Query.all_query()
             case Or(parts):
                 return self._joined(Occur.Should, parts) if parts else tantivy.Query.empty_query()
+            case _:
+                known = query.field in self._fields  # an older index lacks some
+                return self._condition(query) if known else tantivy.Query.empty_query()
+
+    def _condition(self, query: Condition) -> tantivy.Query:
+        match query:
+            case Term(field, value):
+                return tantivy.Query.term_query(self._schema, field, value, "basic")
+            case In(field, values):
+                return tantivy.Query.term_set_query(self._schema, field, list(values))
+            case Range(field, at_least, below):
+                return self.tantivy_query(In(field, self._between(field, at_least, below)))
+            case Prefix(field, start):
+                return tantivy.Query.fuzzy_term_query(self._schema, field, start, distance=0, prefix=True)
+            case Words():
+                return self._words(query)
+            case Exists(field):
+                return tantivy.Query.exists_query(field)
+
+    def _between(self, field: str, at_least: str | None, below: str | None) -> tuple[str, ...]:
+        """Return the values of a field that are in a range: tantivy has no ranges of texts."""
+        values = (value for value, _ in self._searcher.terms_with_prefix(field, "", None))
+        return tuple(
+            value for value in values if (at_least is None or value >= at_least) and (below is None or value < below)
+        )
 
     def _words(self, query: Words) -> tantivy.Query:
         *others, last = query.words
