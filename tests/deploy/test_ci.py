@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +87,9 @@ class Script:
             subprocess.run(["git", *command], cwd=checkout, check=True)
         self.checkout = checkout
 
-    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+    @contextlib.contextmanager
+    def running(self, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start it, whatever signals are ignored where the tests were started from; it doesn't outlive the block."""
         environment = {
             **os.environ,
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
@@ -94,7 +97,13 @@ class Script:
             "TMPDIR": str(self.temporary),
             **variables,
         }
-        return subprocess.Popen([self.checkout / ".ci/run"], cwd=self.folder, env=environment, start_new_session=True)
+        command: list[str | Path] = ["env", "--default-signal", self.checkout / ".ci/run"]
+        with subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True) as process:
+            try:
+                yield process
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def seen(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._log.read_text().splitlines()] if self._log.exists() else []
@@ -106,7 +115,7 @@ def script(tmp_path: Path) -> Script:
 
 
 def test_everything_is_made_and_the_tests_run_alone_first(script: Script) -> None:
-    with script.start() as running:
+    with script.running() as running:
         assert running.wait(60) == 0
     seen = script.seen()
     assert [each["arguments"] for each in seen] == [
@@ -128,7 +137,7 @@ def test_everything_is_made_and_the_tests_run_alone_first(script: Script) -> Non
 
 @pytest.mark.parametrize("target", ["lint", "TESTS=", "TESTS=-m surroundings", "test-es8", "package"])
 def test_what_fails_ends_it(script: Script, target: str) -> None:
-    with script.start(fails=target) as running:
+    with script.running(fails=target) as running:
         assert running.wait(60) != 0
     assert target in script.seen()[-1]["arguments"]
     assert not list(script.temporary.iterdir())
@@ -139,7 +148,7 @@ def test_tests_that_run_alone_end_with_it(script: Script, number: signal.Signals
     """They ignore interrupts, and a signal for its process group doesn't reach them."""
     make = script.folder / "bin/make"
     make.write_text(make.read_text().replace('"waits" in os.environ', '"TESTS=" in arguments'))
-    with script.start() as running:
+    with script.running() as running:
         until(lambda: len(script.seen()) == 2, "the tests to begin")
         alone = os.pidfd_open(script.seen()[1]["pid"])
         os.killpg(running.pid, number)
