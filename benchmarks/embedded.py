@@ -64,7 +64,7 @@ def _tantivy_documents(changes: Iterable[PageChange]) -> list[str]:
 def _bare_tantivy(documents: list[str], folder: Path) -> Cost:
     """Feed ready documents to tantivy, with the engine's schema, threads, memory and size of a commit."""
     index = tantivy.Index(schema.schema(), str(folder))
-    schema.register_words(index)
+    schema.register_analyzers(index)
     start = now()
     writer = index.writer(generation.HEAP_BYTES, generation.THREADS)
     size = 0

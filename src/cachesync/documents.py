@@ -11,16 +11,21 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
+import xxhash
 from msgspec import UNSET, Meta, UnsetType
 
 from cachesync.pages.page import Page, Problem, identity
-from cachesync.pages.version import INFINITY_VERSION, version_key
+from cachesync.pages.variants import variants as variants_of
+from cachesync.pages.version import INFINITY_VERSION, git_ref, version_key
 
-RENDER_VERSION: Final = 2
+RENDER_VERSION: Final = 3
 """Raise it when the same page gives other documents, or the same document another digest, than before.
 
 Indices made by an older one are then refilled.
 """
+
+SHORT_HASH: Final = 7
+"""How many characters of a hash people see and type."""
 
 MAX_ID_BYTES: Final = 512
 """Elasticsearch refuses a whole bulk request for one longer id."""
@@ -42,22 +47,27 @@ def _keyword(source: str, **extra: str | bool) -> Meta:
 class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     """The fields of a spec document: name, type, source. A field without a value is left out; a list may be empty."""
 
-    package: Annotated[str, _keyword("`title`", words=True)]
+    package: Annotated[str, _keyword("`title`", words=True, any_case=True)]
     tag: Annotated[str | UnsetType, _keyword("`categories[1]`, else the path")] = UNSET
     tag_date: Annotated[str | UnsetType, _as("date", "the date that the tag ends in")] = UNSET
     version: Annotated[str, _keyword("`versions`", order_by="version_key")]
-    version_key: Annotated[str, _keyword("`versions`, as a text in Spack's order")]
+    version_key: Annotated[str, _keyword("`versions`, as a string in Spack's order")]
+    git_ref: Annotated[str | UnsetType, _keyword("`versions`, where it is a git version")] = UNSET
     compiler: Annotated[str | UnsetType, _keyword("`compiler`, with `@` for `@=`")] = UNSET
     compiler_name: Annotated[str | UnsetType, _keyword("`compiler`, in today's spelling")] = UNSET
     compiler_version: Annotated[str | UnsetType, _keyword("`compiler`", order_by="compiler_version_key")] = UNSET
-    compiler_version_key: Annotated[str | UnsetType, _keyword("`compiler`, as a text in Spack's order")] = UNSET
+    compiler_version_key: Annotated[str | UnsetType, _keyword("`compiler`, as a string in Spack's order")] = UNSET
     hash: Annotated[str | UnsetType, _keyword("`hash`")] = UNSET
-    digest: Annotated[str | UnsetType, _keyword("a digest of the spec string, where the page has no hash")] = UNSET
+    short_hash: Annotated[str | UnsetType, _keyword("the first seven characters of `hash`")] = UNSET
+    binary: Annotated[str, _keyword("`hash`, else a digest of the spec string")]
+    binary_number: Annotated[int, _as("long", "a number for `binary`, by which binaries are counted", counted=True)]
     os: Annotated[str | UnsetType, _keyword("`os`")] = UNSET
     platform: Annotated[str | UnsetType, _keyword("`platform`")] = UNSET
     target: Annotated[str | UnsetType, _keyword("`target`")] = UNSET
     stacks: Annotated[list[str], _keyword("`stacks`")]
     variants: Annotated[list[str], _keyword("`variants`")]
+    variant_names: Annotated[list[str], _keyword("`variants`, their names")]
+    variant_values: Annotated[list[str], _keyword("`variants`, value by value")]
     size: Annotated[int | UnsetType, _as("long", "`size` in bytes")] = UNSET
     spec: Annotated[str, _as("text", "the spec as Spack prints it, composed")]
     page: Annotated[str, _keyword("the page's path below the root")]
@@ -71,15 +81,21 @@ class Field(NamedTuple):
     many: bool
     words: bool
     """It has a subfield ``NAME.text`` with the words of its value."""
+    any_case: bool
+    """It is found, counted and sorted in lower case."""
     order_by: str
     """The field that sorts it."""
+    counted: bool
+    """It only serves to count its distinct values: it can't be searched for."""
 
 
 def _field(name: str, hint: Any) -> Field:
     meta = next(item for item in get_args(hint) if isinstance(item, Meta))
     extra = meta.extra or {}
     many = get_origin(get_args(hint)[0]) is list
-    return Field(name, extra["kind"], many, extra.get("words", False), extra.get("order_by", name))
+    words, any_case = extra.get("words", False), extra.get("any_case", False)
+    order_by, counted = extra.get("order_by", name), extra.get("counted", False)
+    return Field(name, extra["kind"], many, words, any_case, order_by, counted)
 
 
 FIELDS: Final = {name: _field(name, hint) for name, hint in get_type_hints(Document, include_extras=True).items()}
@@ -198,6 +214,7 @@ def _rows(page: Page) -> list[Any]:
     for key, spec in page.specs.items():
         (version,) = spec.versions
         variants = spec.variants
+        names, values = variants_of(variants)
         compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
             spec.compiler, spec.os, spec.platform, spec.target
         )
@@ -207,17 +224,22 @@ def _rows(page: Page) -> list[Any]:
             tag_date,
             version,
             version_key(version),
+            git_ref(version) or UNSET,
             compiler,
             compiler_name,
             compiler_version,
             compiler_key,
             spec.hash or UNSET,
-            UNSET if spec.hash else key,
+            spec.hash[:SHORT_HASH] if spec.hash else UNSET,
+            key,
+            _number(key),
             os,
             platform,
             target,
             spec.stacks,
             variants,
+            names,
+            values,
             spec.size if isinstance(spec.size, int) else UNSET,
             f"{package}@{version}{_variants(variants)}{ending}",
             path,
@@ -244,6 +266,14 @@ def _build(
         text += f" %{built.text}"
     place = os or UNSET, platform or UNSET, target or UNSET
     return built.text or UNSET, built.name, built.version, built.version_key, *place, text
+
+
+BINARY_NUMBER: Final = "binary_number"
+
+
+def _number(binary: str) -> int:
+    """Return a number that no two of some million binaries are likely to share, and that is exact in JavaScript too."""
+    return xxhash.xxh3_64_intdigest(binary.encode()) >> 12
 
 
 class _Compiler(NamedTuple):

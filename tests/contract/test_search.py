@@ -18,6 +18,11 @@ from tests.support.filling import documents, fill
 from tests.support.pages import entry, page, path_of
 
 CORPUS = dict(tree(tag_count=5, package_count=25, seed=3))
+CORPUS |= {path_of("Cased"): page(*(entry(f"c{n}") for n in range(3)), title="CMake")}
+CORPUS |= {
+    path_of("twin", tag): page(*(entry(f"t{n}") for n in range(number)), title="twin", tag=tag)
+    for tag, number in (("a", 2), ("b-2025-01-01", 4), ("c", 3))
+}
 CORPUS |= {path_of("sized"): page(*(entry(f"s{n}", size=n * 7 % 5, os=None) for n in range(9)), title="sized")}
 DOCUMENTS = documents(CORPUS)
 WORDS = sorted({word for each in DOCUMENTS for word in text.words(each["spec"])})
@@ -32,6 +37,8 @@ def same(reader: Reader, request: Request) -> None:
     assert found.total == total
     assert [hit["_id"] for hit in found.hits] == ids
     assert found.facets == facets
+    assert found.binaries == (brute.binaries(DOCUMENTS, request) if request.distinct else None)
+    assert found.approximate == ()
 
 
 @pytest.fixture
@@ -59,10 +66,30 @@ def test_random_filters_and_facets_equal_a_count_over_the_documents(corpus: Read
             filters=tuple(Filter(field, some_values(random_, field, random_.randint(1, 4))) for field in fields),
             facets=tuple(Facet(field, random_.choice((3, 20, 1000))) for field in random_.sample(FACETED, 6)),
             limit=50,
+            distinct=random_.random() < 0.5,
         )
         same(corpus, request)
         narrowed += brute.answer(DOCUMENTS, request)[0] > 0
     assert narrowed >= 6, "the filters should find something"
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3, 100])
+@pytest.mark.parametrize("order", ["package", "tag:desc", "hash", "tag_date"])
+def test_a_binary_comes_once_where_its_first_document_is(corpus: Reader, order: str, limit: int) -> None:
+    request = Request(order=parse_order(order), limit=limit, distinct=True, facets=(Facet("tag"),))
+    twins = request._replace(filters=(Filter("package", ("twin",)),))
+    same(corpus, request)
+    same(corpus, twins)
+    found = corpus.search(twins)
+    assert (found.total, found.binaries, len(found.hits)) == (9, 4, min(limit, 4))
+    same(corpus, twins._replace(ranks=(Term("tag", "c"), Term("tag", "a"))))
+
+
+def test_hits_have_the_fields_that_are_asked_for(corpus: Reader) -> None:
+    request = Request(fields=("tag", "tag_date"), limit=5)
+    found = corpus.search(request._replace(order=parse_order("tag_date")))
+    assert [set(hit) for hit in found.hits] == [{"_id", "tag", "tag_date"}] * 5
+    assert all(set(hit) <= {"_id", "tag", "tag_date"} for hit in corpus.search(request._replace(limit=1000)).hits)
 
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 100, 2**40])
@@ -116,10 +143,11 @@ queries = st.recursive(
         st.sampled_from(["version_key", "compiler_version_key", "stacks", "hash"]).flatmap(
             lambda field: st.builds(Range, st.just(field), st.none() | values(field), st.none() | values(field))
         ),
+        st.builds(Term, st.just("package"), st.sampled_from(["CMake", "cmake", "CMAKE"])),
         st.builds(
             Prefix,
             st.sampled_from(["package", "variants", "hash", "version"]),
-            st.text("abgpx~+-=_.1250", min_size=1, max_size=3),
+            st.text("abcCgpx~+-=_.1250", min_size=1, max_size=3),
         ),
         st.builds(
             Words,
@@ -151,6 +179,7 @@ def test_random_questions_have_the_reference_answers(corpus: Reader, data: st.Da
         facets=(Facet(data.draw(st.sampled_from(FACETED)), data.draw(st.integers(1, 30))),),
         order=tuple(data.draw(st.lists(key, max_size=3))),
         limit=data.draw(st.integers(0, 40)),
+        distinct=data.draw(st.booleans()),
     )
     same(corpus, request)
 

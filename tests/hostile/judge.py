@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import tantivy
 
 from tests.support import elasticsearch
+from tests.support.said import said
 
 Documents = dict[str, dict[str, Any]]
 """Documents by id."""
@@ -76,6 +77,7 @@ def _entry(entry: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the key of an entry of ``spec_details``, and its fields."""
     kept = {name: entry[name] for name in ("hash", "os", "platform", "target", "stacks", "variants")}
     (version,) = entry["versions"]
+    kept |= said(entry["hash"], entry["hash"], entry["variants"])
     return entry["hash"], {**kept, "version": version, "compiler": entry["compiler"].replace("@=", "@")}
 
 
@@ -86,7 +88,8 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     version, compiler, switches, platform, os_, target = match.groups()
     key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     fields = {"version": version, "compiler": compiler, "os": os_, "platform": platform, "target": target}
-    return key, {**fields, "digest": key, "stacks": [], "variants": re.findall(r"[+~][^+~]+", switches)}
+    variants = re.findall(r"[+~][^+~]+", switches)
+    return key, {**fields, **said(key, None, variants), "stacks": [], "variants": variants}
 
 
 def _document(title: str, tag: str, path: str, fields: dict[str, Any]) -> dict[str, Any]:

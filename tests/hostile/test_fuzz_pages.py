@@ -408,7 +408,7 @@ def judge(data: bytes) -> Problem | dict[str, bytes]:
             assert len(id.encode()) <= 512
             document = json.loads(source)
             assert document["page"] == PATH
-            assert id.endswith(document.get("hash") or document["digest"])
+            assert id.endswith(document["binary"])
     both_ways_agree(data)
     return found
 

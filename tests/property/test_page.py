@@ -12,10 +12,11 @@ from cachesync.documents import _TODAYS_NAME, Document, render
 from cachesync.pages import page as pages
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.pages.spec import Spec
-from cachesync.pages.version import version_key
+from cachesync.pages.version import git_ref, version_key
 from cachesync.yamltext import YamlError
 from examples.pages import page as example_page
 from tests.support.pages import entry, page, path_of
+from tests.support.said import said
 
 PATH = path_of()
 text = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\x7f\x85\u2028\ufffe"), max_size=8)
@@ -277,6 +278,7 @@ def composed(page: Page, key: str, spec: Spec) -> Document:
     is_compiler = bool(name) and compiler != "none"
     switches = [each for each in spec.variants if each.startswith(("+", "~"))]
     values = [f" {each}" for each in spec.variants if each not in switches]
+    asked = said(key, spec.hash, spec.variants)
     place = {"platform": spec.platform, "os": spec.os, "target": spec.target}
     arch = f" arch={'-'.join(str(each) for each in place.values())}" if all(place.values()) else ""
     arch = arch or "".join(f" {name}={value}" for name, value in place.items() if value)
@@ -285,17 +287,22 @@ def composed(page: Page, key: str, spec: Spec) -> Document:
         tag=page.tag or UNSET,
         version=spec.versions[0],
         version_key=version_key(spec.versions[0]),
+        git_ref=git_ref(spec.versions[0]) or UNSET,
         compiler=compiler or UNSET,
         compiler_name=_TODAYS_NAME.get(name, name) if is_compiler else UNSET,
         compiler_version=(compiler_version or UNSET) if is_compiler else UNSET,
         compiler_version_key=version_key(compiler_version) if is_compiler and compiler_version else UNSET,
         hash=spec.hash or UNSET,
-        digest=UNSET if spec.hash else key,
+        short_hash=spec.hash[:7] if spec.hash else UNSET,
+        binary=key,
+        binary_number=asked["binary_number"],
         os=spec.os or UNSET,
         platform=spec.platform or UNSET,
         target=spec.target or UNSET,
         stacks=spec.stacks,
         variants=spec.variants,
+        variant_names=asked["variant_names"],
+        variant_values=asked["variant_values"],
         size=spec.size if isinstance(spec.size, int) else UNSET,
         spec=f"{page.package}@{spec.versions[0]}{''.join([*switches, *values])}{arch}"
         + (f" %{compiler}" if is_compiler else ""),

@@ -29,16 +29,16 @@ def matches(document: Document, query: Query) -> bool:
 def _meets(document: Document, condition: Condition) -> bool:
     match condition:
         case Term(field, value):
-            return value in _values(document, field)
+            return _folded(field, value) in _values(document, field)
         case In(field, values):
-            return any(value in values for value in _values(document, field))
+            return any(_folded(field, value) in _values(document, field) for value in values)
         case Range(field, at_least, below):
+            least, end = _folded(field, at_least), _folded(field, below)
             return any(
-                (at_least is None or at_least <= value) and (below is None or value < below)
-                for value in _values(document, field)
+                (least is None or least <= value) and (end is None or value < end) for value in _values(document, field)
             )
         case Prefix(field, start):
-            return any(str(value).startswith(start) for value in _values(document, field))
+            return any(str(value).startswith(_folded(field, start)) for value in _values(document, field))
         case Words(field, words, begun):
             there = _values(document, field)
             return any(_in_a_row(there[start:], words, begun) for start in range(len(there)))
@@ -61,7 +61,12 @@ def _values(document: Document, field: str) -> list[Any]:
             if word.strip("_")
         ]
     value = document.get(field, [])
-    return value if isinstance(value, list) else [value]
+    return [_folded(field, each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _folded(field: str, value: Any) -> Any:
+    """Packages are found in any case."""
+    return value.lower() if field == "package" and isinstance(value, str) else value
 
 
 def answer(documents: Iterable[Document], request: Request) -> tuple[int, list[str], dict[str, list[tuple[str, int]]]]:
@@ -80,15 +85,28 @@ def answer(documents: Iterable[Document], request: Request) -> tuple[int, list[s
             for value in set(_values(each, facet.field))
         )
         facets[facet.field] = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))[: facet.size]
+    if request.distinct:
+        first: dict[str, str] = {}
+        for each in _in_order(found, request):
+            first.setdefault(each["binary"], each["_id"])
+        ids = list(first.values())
     return len(found), ids[: request.limit], facets
 
 
+def binaries(documents: Iterable[Document], request: Request) -> int:
+    """Return of how many binaries the documents are that match."""
+    kept = [each for each in documents if matches(each, request.query)]
+    return len(
+        {each["binary"] for each in kept if all(_passes(each, one.field, one.values) for one in request.filters)}
+    )
+
+
 def _passes(document: Document, field: str, values: tuple[str | int, ...]) -> bool:
-    return any(value in _values(document, field) for value in values)
+    return any(_folded(field, value) in _values(document, field) for value in values)
 
 
 def _in_order(found: list[Document], request: Request) -> list[Document]:
-    found = sorted(found, key=lambda each: (each["page"], each.get("hash", "~"), each.get("digest", "")))
+    found = sorted(found, key=lambda each: (each["page"], each["binary"]))
     for key in reversed(request.order):
         found = _by(found, key)
     return sorted(found, key=lambda each: _rank(each, request.ranks))
@@ -97,7 +115,7 @@ def _in_order(found: list[Document], request: Request) -> list[Document]:
 def _by(found: list[Document], key: SortKey) -> list[Document]:
     present = [each for each in found if key.field in each]
     absent = [each for each in found if key.field not in each]
-    return sorted(present, key=lambda each: each[key.field], reverse=key.descending) + absent
+    return sorted(present, key=lambda each: _folded(key.field, each[key.field]), reverse=key.descending) + absent
 
 
 def _rank(document: Document, ranks: tuple[Query, ...]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.said import said
 from tests.support.sandbox import Sandbox
 from tests.support.shared import REAL_PAGES, needs_real_pages
 
@@ -32,6 +33,7 @@ def said_by(file: Path) -> dict[str, dict[str, Any]]:
         found[f"{tag}/{front['title']}/{each['hash']}"] = {
             **common,
             **{field: each[field] for field in ("hash", "os", "platform", "target", "variants", "stacks")},
+            **said(each["hash"], each["hash"], each["variants"]),
             "version": each["versions"][0],
             "compiler": compiler,
             "compiler_name": TODAYS_NAMES.get(name, name),
@@ -51,7 +53,8 @@ def test_every_real_page(sandbox: Sandbox) -> None:
         assert document.pop("version_key")
         document.pop("compiler_version_key")
     strings = documents.pop("v0.18/bdftopcf/dac8a9c846e4380d8fdb28f01212c262")
-    assert strings.pop("digest") == "dac8a9c846e4380d8fdb28f01212c262"
+    assert strings.pop("binary") == "dac8a9c846e4380d8fdb28f01212c262"
+    assert strings.pop("binary_number")
     assert strings == {
         "package": "bdftopcf",
         "tag": "v0.18",
@@ -64,6 +67,8 @@ def test_every_real_page(sandbox: Sandbox) -> None:
         "target": "x86_64",
         "stacks": [],
         "variants": [],
+        "variant_names": [],
+        "variant_values": [],
         "spec": "bdftopcf@1.0.5 arch=linux-ubuntu18.04-x86_64 %gcc@7.5.0",
         "page": "_cache/v0.18/bdftopcf/specs.md",
     }

@@ -45,11 +45,16 @@ def test_every_field_of_a_document() -> None:
         "compiler_version": "11.4.0",
         "compiler_version_key": "2b112a42a00z",
         "hash": "554nvxw24d22xyhfydntkfwwd4earawr",
+        "short_hash": "554nvxw",
+        "binary": "554nvxw24d22xyhfydntkfwwd4earawr",
+        "binary_number": 71702546068923,
         "os": "ubuntu22.04",
         "platform": "linux",
         "target": "x86_64_v3",
         "stacks": ["e4s", "root"],
         "variants": ["build_system=generic"],
+        "variant_names": ["build_system"],
+        "variant_values": ["build_system=generic"],
         "size": 4711,
         "spec": "py-pip@24.3.1 build_system=generic arch=linux-ubuntu22.04-x86_64_v3 %gcc@11.4.0",
         "page": "_cache/develop-2025-03-23/py-pip/specs.md",
@@ -58,7 +63,19 @@ def test_every_field_of_a_document() -> None:
 
 def test_what_a_page_does_not_say_is_left_out() -> None:
     found = document(compiler=None, os=None, platform=None, target=None, size=None, variants=None, stacks=None)
-    assert sorted(found) == ["hash", "package", "page", "spec", "stacks", "tag", "variants", "version", "version_key"]
+    values = {
+        "binary",
+        "binary_number",
+        "hash",
+        "package",
+        "page",
+        "short_hash",
+        "spec",
+        "tag",
+        "version",
+        "version_key",
+    }
+    assert set(found) == values | {"stacks", "variants", "variant_names", "variant_values"}
     assert found["spec"] == "zlib@1.2.3"
 
 
@@ -147,7 +164,8 @@ def test_a_page_sums_up_its_specs() -> None:
 
 
 def test_every_field_is_in_the_table() -> None:
-    assert set(document(tag="a-2025-03-23", size=1)) | {"digest"} == set(FIELDS)
-    assert {name for name, field in FIELDS.items() if field.many} == {"stacks", "variants"}
+    assert set(document(tag="a-2025-03-23", size=1, versions=["git.main=1.2"])) == set(FIELDS)
+    lists = {"stacks", "variants", "variant_names", "variant_values"}
+    assert {name for name, field in FIELDS.items() if field.many} == lists
     assert FIELDS["version"].order_by == "version_key"
     assert FIELDS["package"].words

@@ -54,3 +54,14 @@ def version_key(version: str) -> str:
         prerelease = f"0{_PRERELEASE[parts[-1]]}"
         parts = parts[:-1]
     return "".join(map(_component, parts)) + prerelease
+
+
+_COMMIT: Final = re.compile("[0-9a-f]{40}")
+
+
+def git_ref(version: str) -> str | None:
+    """Return what a git version was built from: ``main`` of ``git.main=1.2``, or a commit; None: it is a release."""
+    ref, _, _ = version.partition("=")
+    if ref.startswith("git."):
+        return ref.removeprefix("git.")
+    return ref if _COMMIT.fullmatch(ref) else None

@@ -51,7 +51,10 @@ class Exists(NamedTuple):
 
 
 Condition = Term | In | Range | Prefix | Words | Exists
-"""What is asked of one field. A field that an index doesn't have meets none."""
+"""What is asked of one field. A field that an index doesn't have meets none.
+
+Of a field that is found in any case (:class:`cachesync.documents.Field`), both sides are compared in lower case.
+"""
 
 
 class And(NamedTuple):

@@ -33,7 +33,7 @@ DEFAULT_ORDER: Final = (
 """Packages by name, the newest version of each first, and of that the newest tag; tags without a date come last."""
 
 
-TIEBREAK: Final = (SortKey("page"), SortKey("hash"), SortKey("digest"))
+TIEBREAK: Final = (SortKey("page"), SortKey("binary"))
 """What no two documents have in common: the order within all other orders."""
 
 
@@ -69,6 +69,10 @@ class Request(NamedTuple):
     facets: tuple[Facet, ...] = ()
     order: tuple[SortKey, ...] = DEFAULT_ORDER
     limit: int = DEFAULT_LIMIT
+    distinct: bool = False
+    """Of the hits of one binary only the first, and count binaries."""
+    fields: tuple[str, ...] = ()
+    """Which fields hits have, ``binary`` among them if ``distinct``; none: all."""
 
     def matching(self, without: str | None = None) -> Query:
         """Return what hits match, leaving aside the filters of one field: that field's facet counts these.
@@ -76,6 +80,13 @@ class Request(NamedTuple):
         So facets are disjunctive: a field's own filters don't narrow its own counts, all others do.
         """
         return And((self.query, *(each.query() for each in self.filters if each.field != without)))
+
+
+BINARIES: Final = "binaries"
+"""What :attr:`Answer.approximate` calls the number of binaries. No field is called so."""
+
+EXACT_BINARIES: Final = 3_000
+"""Of how many documents binaries are counted one by one; of more their number is an estimate."""
 
 
 class FacetCount(NamedTuple):
@@ -89,10 +100,14 @@ class Answer(NamedTuple):
     """What a search found. Facet values come most frequent first, then by value."""
 
     total: int
+    """Documents."""
     hits: list[Hit]
     facets: dict[str, list[FacetCount]]
+    """In documents."""
+    binaries: int | None = None
+    """How many binaries the documents are of, where that was asked for."""
     approximate: tuple[str, ...] = ()
-    """Facets that may not be exact, since the index has several shards."""
+    """What may not be exact: facets, where the index has several shards, and ``binaries`` where they are many."""
 
 
 def check_text(what: str, text: str) -> None:

@@ -29,7 +29,7 @@ from cachesync.index.elastic.limits import EXPENSIVE, LimitError, Limits
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
 from cachesync.ledger import Digests, PageRecord, without
 from cachesync.search.query import All, Or, Prefix, Query, Term
-from cachesync.search.request import TIEBREAK, Answer, FacetCount, Hit, Request
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer, FacetCount, Hit, Request
 
 _WALK_SIZE: Final = 5_000
 _COUNT_SIZE: Final = 20_000
@@ -229,19 +229,35 @@ class ElasticGeneration:
             return {**searching.body(request, _by_values(limits, starting)), "size": size}
 
         found = self._search(self.names.specs, body)
+        total = found["hits"]["total"]["value"]
         within = request.limit <= self._connection.limits.window
-        hits = found["hits"]["hits"] if within else islice(self._all_hits(body), request.limit)
-        facets = found.get("aggregations", {})
-        counts = {facet.field: facets[facet.field]["values"] for facet in request.facets}
+        hits = found["hits"]["hits"] if within else islice(self._all_hits(body, request), request.limit)
+        counts = {facet.field: searching.aggregated(found, facet.field) for facet in request.facets}
+        approximate = [field for field, values in counts.items() if values["doc_count_error_upper_bound"]]
+        count = self._binaries(request, found, total) if request.distinct else None
+        if count is not None and total > EXACT_BINARIES:
+            approximate.append(BINARIES)
         return Answer(
-            found["hits"]["total"]["value"],
+            total,
             [_hit(hit) for hit in hits],
             {
                 field: [FacetCount(_facet_value(each), each["doc_count"]) for each in values["buckets"]]
                 for field, values in counts.items()
             },
-            tuple(field for field, values in counts.items() if values["doc_count_error_upper_bound"]),
+            count,
+            tuple(approximate),
         )
+
+    def _binaries(self, request: Request, found: dict[str, Any], total: int) -> int:
+        """Count the binaries of an answer: those of few documents one by one."""
+        if total > EXACT_BINARIES:
+            estimate: int = searching.aggregated(found, BINARIES)["value"]
+            return estimate
+        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+        listed = self._search(
+            self.names.specs, lambda limits: searching.binaries(request, _by_values(limits, starting))
+        )
+        return len(searching.aggregated(listed, BINARIES)["buckets"])
 
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
@@ -261,11 +277,19 @@ class ElasticGeneration:
             f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
         )
 
-    def _all_hits(self, body: Body) -> Iterator[dict[str, Any]]:
-        def wanted(limits: Limits) -> dict[str, Any]:
-            return {name: value for name, value in body(limits).items() if name not in ("aggs", "track_total_hits")}
+    def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:
+        """Yield hits however many they are; distinct ones are told apart here, since no server collapses a walk."""
+        left_out = ("aggs", "collapse", "track_total_hits")
 
-        return self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"])
+        def wanted(limits: Limits) -> dict[str, Any]:
+            return {name: value for name, value in body(limits).items() if name not in left_out}
+
+        seen: set[str] = set()
+        for hit in self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"]):
+            binary = hit["_source"]["binary"] if request.distinct else hit["_id"]
+            if binary not in seen:
+                seen.add(binary)
+                yield hit
 
     def _walk(self, index: str, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield all hits, as they are now, however many they are.

@@ -69,8 +69,14 @@ def state_mapping(name: str) -> dict[str, Any]:
 
 
 def _property(field: Field) -> dict[str, Any]:
-    of_kind = _TYPES[field.kind]
-    return {**of_kind, "fields": {"text": _TYPES["text"]}} if field.words else of_kind
+    found = dict(_TYPES[field.kind])
+    if field.any_case:
+        found["normalizer"] = "lowercase"  # which every server has
+    if field.counted:
+        found["index"] = False
+    if field.words:
+        found["fields"] = {"text": _TYPES["text"]}
+    return found
 
 
 def is_ours(found: dict[str, Any], name: str) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from cachesync.documents import BINARY_NUMBER
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
-from cachesync.search.request import TIEBREAK, Facet, Request, SortKey
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Facet, Filter, Request, SortKey
 
 _MAX_TERMS: Final = 65_536
 """How many values a server lets one query name by default."""
@@ -86,30 +87,56 @@ def _words(tree: Words, by_values: ByValues | None) -> dict[str, Any]:
 def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
     """Return the search without its size.
 
-    Facets count what the query and the filters of other fields match, so filters come after the aggregations.
+    Facets count what the query and the filters of other fields match, so filters of faceted fields come after the
+    aggregations. All other filters come first, where they narrow everything at once.
     """
+    faceted = {facet.field for facet in request.facets}
+    late = tuple(each for each in request.filters if each.field in faceted)
+    early = And((request.query, *(each.query() for each in request.filters if each not in late)))
     found: dict[str, Any] = {
-        "query": _ranked(request, by_values),
-        "post_filter": query(And(tuple(each.query() for each in request.filters))),
+        "query": _ranked(early, request.ranks, by_values),
         "sort": _order(request),
         "track_total_hits": True,
-        "_source": True,
+        "_source": list(request.fields) or True,
     }
-    if request.facets:
-        found["aggs"] = {facet.field: _facet(request, facet) for facet in request.facets}
+    if late:
+        found["post_filter"] = query(_all_of(late))
+    if request.distinct:
+        found["collapse"] = {"field": "binary"}
+    if aggregations := _aggregations(request, late):
+        found["aggs"] = aggregations
     return found
 
 
-def _ranked(request: Request, by_values: ByValues | None) -> dict[str, Any]:
+_PRECISION: Final = 40_000
+"""Up to about how many distinct values the server's estimate is close; it takes no higher threshold."""
+
+
+def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
+    found = {facet.field: _facet(facet, late) for facet in request.facets}
+    if request.distinct:
+        count = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
+        found[BINARIES] = _narrowed(count, late)
+    return found
+
+
+def binaries(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
+    """Return the search that lists the binaries of few documents, by an aggregation called :data:`BINARIES`."""
+    values = {"terms": {"field": "binary", "size": EXACT_BINARIES}}
+    matching = query(request.matching(), by_values)
+    return {"size": 0, "query": matching, "aggs": {BINARIES: values}}
+
+
+def _ranked(matching: Query, ranks: Sequence[Query], by_values: ByValues | None) -> dict[str, Any]:
     """Score a document by the first rank that it matches: the best one counts, and the first is the highest."""
-    ranks = [
-        {"constant_score": {"filter": query(rank, by_values), "boost": float(len(request.ranks) - place)}}
-        for place, rank in enumerate(request.ranks)
+    scores = [
+        {"constant_score": {"filter": query(rank, by_values), "boost": float(len(ranks) - place)}}
+        for place, rank in enumerate(ranks)
     ]
-    matching = [query(request.query, by_values)]
-    if not ranks:
-        return {"bool": {"filter": matching}}
-    return {"bool": {"filter": matching, "should": [{"dis_max": {"queries": ranks}}], "minimum_should_match": 0}}
+    filtered = {"filter": [query(matching, by_values)]}
+    if not scores:
+        return {"bool": filtered}
+    return {"bool": {**filtered, "should": [{"dis_max": {"queries": scores}}], "minimum_should_match": 0}}
 
 
 def _order(request: Request) -> list[dict[str, Any]]:
@@ -126,7 +153,25 @@ def _key(key: SortKey) -> dict[str, Any]:
     return {key.field: {"order": "desc" if key.descending else "asc", "missing": "_last", "unmapped_type": "keyword"}}
 
 
-def _facet(request: Request, facet: Facet) -> dict[str, Any]:
-    others = And(tuple(each.query() for each in request.filters if each.field != facet.field))
-    terms = {"field": facet.field, "size": facet.size}
-    return {"filter": query(others), "aggs": {"values": {"terms": terms}}}
+def _facet(facet: Facet, late: tuple[Filter, ...]) -> dict[str, Any]:
+    terms = {"terms": {"field": facet.field, "size": facet.size}}
+    return _narrowed(terms, tuple(each for each in late if each.field != facet.field))
+
+
+_VALUES: Final = "values"
+
+
+def _narrowed(aggregation: dict[str, Any], filters: tuple[Filter, ...]) -> dict[str, Any]:
+    """Aggregate what passes filters. It costs a little, so what passes all is aggregated as it is."""
+    return {"filter": query(_all_of(filters)), "aggs": {_VALUES: aggregation}} if filters else aggregation
+
+
+def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what an aggregation of :func:`body` or :func:`binaries` came to."""
+    found: dict[str, Any] = answer["aggregations"][name]
+    values: dict[str, Any] = found.get(_VALUES, found)
+    return values
+
+
+def _all_of(filters: tuple[Filter, ...]) -> And:
+    return And(tuple(each.query() for each in filters))

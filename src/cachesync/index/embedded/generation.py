@@ -91,7 +91,7 @@ class EmbeddedGeneration:
         with tantivy_errors(folder):
             self._index = tantivy.Index.open(str(folder))
             self._index.config_reader("manual")  # else a thread would look for commits twice a second
-            layout.register_words(self._index)
+            layout.register_analyzers(self._index)
         self.refresh()
 
     @property

@@ -22,6 +22,7 @@ PAGE: Final = "_page"
 _RECORD: Final = "_record"
 _DIGESTS: Final = "_digests"
 _WORDS: Final = "words"
+_LOWER: Final = "lower"
 
 _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
@@ -42,20 +43,23 @@ def schema() -> tantivy.Schema:
     for field in FIELDS.values():
         match field.kind:
             case "keyword" | "date":  # dates are ISO texts, which sort and compare as dates do
-                builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
+                whole = _LOWER if field.any_case else "raw"
+                builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name=whole, index_option="basic")
             case "text":
                 builder.add_text_field(field.name, stored=True, tokenizer_name=_WORDS)
             case "long":
-                builder.add_integer_field(field.name, stored=True, indexed=True, fast=True)
+                builder.add_integer_field(field.name, stored=True, indexed=not field.counted, fast=True)
         if field.words:
             builder.add_text_field(f"{field.name}.text", tokenizer_name=_WORDS)
     return builder.build()
 
 
-def register_words(index: tantivy.Index) -> None:
-    """Teach an opened index how text fields are split into words."""
-    analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.regex(WORD)).filter(tantivy.Filter.lowercase()).build()
-    index.register_tokenizer(_WORDS, analyzer)
+def register_analyzers(index: tantivy.Index) -> None:
+    """Teach an opened index how text fields are split into words, and which values are taken in lower case."""
+    for name, tokenizer in ((_WORDS, tantivy.Tokenizer.regex(WORD)), (_LOWER, tantivy.Tokenizer.raw())):
+        analyzer = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase()).build()
+        index.register_tokenizer(name, analyzer)
+        index.register_fast_field_tokenizer(name, analyzer)
 
 
 def spec_documents(change: PageChange) -> Iterator[str]:

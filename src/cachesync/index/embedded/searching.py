@@ -2,17 +2,31 @@
 
 import re
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 import tantivy
 from tantivy import Occur
 
+from cachesync.documents import BINARY_NUMBER, FIELDS
 from cachesync.errors import UsageError
 from cachesync.index.embedded import schema as layout
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
-from cachesync.search.request import TIEBREAK, Answer, Facet, FacetCount, Hit, Request, SortKey
+from cachesync.search.request import (
+    BINARIES,
+    EXACT_BINARIES,
+    TIEBREAK,
+    Answer,
+    Facet,
+    FacetCount,
+    Hit,
+    Request,
+    SortKey,
+)
 
 _EXPANSIONS: Final = 16_000  # just below what tantivy puts up with
+_MORE: Final = 4
+"""How many times more documents to look at where too many were of the same binaries."""
+
 _ID_KEY: Final = SortKey(layout.ID)
 
 
@@ -29,11 +43,18 @@ class Search:
         """Find, count and order."""
         matching = request.matching()
         total = self.count(matching)
-        return Answer(
-            total,
-            self._hits(matching, request, total),
-            {facet.field: self._facet(request.matching(without=facet.field), facet) for facet in request.facets},
-        )
+        facets = {facet.field: self._facet(request.matching(facet.field), facet) for facet in request.facets}
+        hits = self._hits(matching, request, total)
+        if not request.distinct:
+            return Answer(total, hits, facets)
+        is_estimate = total > EXACT_BINARIES
+        return Answer(total, hits, facets, self._binaries(matching, total), (BINARIES,) if is_estimate else ())
+
+    def _binaries(self, matching: Query, total: int) -> int:
+        """Count binaries: those of few documents one by one."""
+        if total <= EXACT_BINARIES:
+            return len(self.values("binary", matching))
+        return round(self._searcher.cardinality(self._specs(matching), BINARY_NUMBER))
 
     def count(self, query: Query) -> int:
         """Count the spec documents that match."""
@@ -46,17 +67,30 @@ class Search:
         Each search costs as much as its words are many, so none is made that can't find anything.
         """
         keys = tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
-        hits: list[Hit] = []
+        chosen = _Chosen(request)
         earlier: tuple[Query, ...] = ()
-        limit = min(request.limit, total)  # tantivy reserves memory for as many as it is asked for
+        passed = 0
         for rank in (*request.ranks, All()):
-            if len(hits) == limit:
+            if chosen.is_full or passed == total:
                 break
             part = And((matching, rank, Not(Or(earlier))))
-            whole = total - len(hits) if isinstance(rank, All) else self.count(part)
-            hits += _sorted(self._first(part, keys, min(whole, limit - len(hits)), whole), keys)
+            whole = total - passed if isinstance(rank, All) else self.count(part)
+            self._choose(chosen, part, keys, whole)
+            passed += whole
             earlier += (rank,)
-        return hits
+        return chosen.hits
+
+    def _choose(self, chosen: "_Chosen", query: Query, keys: tuple[SortKey, ...], whole: int) -> None:
+        """Choose among all that match a query, whose number is ``whole``: among more of them, until there are enough.
+
+        Tantivy reserves memory for as many as it is asked for.
+        """
+        number = seen = 0
+        while number < whole and not chosen.is_full:
+            number = min(whole, chosen.missing if not number else number * _MORE)
+            for hit in _sorted(self._first(query, keys, number, whole), keys)[seen:]:
+                chosen.add(hit)
+            seen = number
 
     def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None) -> list[Hit]:
         """Return the first ``limit`` documents in the order of ``keys``, not yet ordered; ``whole`` is all that match.
@@ -120,13 +154,14 @@ class Search:
     def _condition(self, query: Condition) -> tantivy.Query:
         match query:
             case Term(field, value):
-                return tantivy.Query.term_query(self._schema, field, value, "basic")
+                return tantivy.Query.term_query(self._schema, field, _folded(field, value), "basic")
             case In(field, values):
-                return tantivy.Query.term_set_query(self._schema, field, list(values))
+                return tantivy.Query.term_set_query(self._schema, field, [_folded(field, each) for each in values])
             case Range(field, at_least, below):
                 return self.tantivy_query(In(field, self._between(field, at_least, below)))
             case Prefix(field, start):
-                return tantivy.Query.fuzzy_term_query(self._schema, field, start, distance=0, prefix=True)
+                prefix = _folded(field, start)
+                return tantivy.Query.fuzzy_term_query(self._schema, field, prefix, distance=0, prefix=True)
             case Words():
                 return self._words(query)
             case Exists(field):
@@ -134,6 +169,7 @@ class Search:
 
     def _between(self, field: str, at_least: str | None, below: str | None) -> tuple[str, ...]:
         """Return the values of a field that are in a range: tantivy has no ranges of texts."""
+        at_least, below = _folded(field, at_least), _folded(field, below)
         values = (value for value, _ in self._searcher.terms_with_prefix(field, "", None))
         return tuple(
             value for value in values if (at_least is None or value >= at_least) and (below is None or value < below)
@@ -155,10 +191,44 @@ class Search:
         return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])
 
 
+class _Chosen:
+    """The hits of a search, as far as they have been found."""
+
+    def __init__(self, request: Request) -> None:
+        self.hits: list[Hit] = []
+        self._request = request
+        self._binaries: set[str] = set()
+
+    @property
+    def missing(self) -> int:
+        """How many there are still to be."""
+        return self._request.limit - len(self.hits)
+
+    @property
+    def is_full(self) -> bool:
+        """There are as many as were asked for."""
+        return self.missing <= 0
+
+    def add(self, hit: Hit) -> None:
+        """Take the next document, unless there are enough, or its binary was to be taken but once."""
+        if self.is_full or (self._request.distinct and hit["binary"] in self._binaries):
+            return
+        if self._request.distinct:
+            self._binaries.add(hit["binary"])
+        fields = self._request.fields
+        self.hits.append({name: hit[name] for name in (layout.ID, *fields) if name in hit} if fields else hit)
+
+
+def _folded(field: str, value: Any) -> Any:
+    """Return a value as the index has it."""
+    is_folded = field in FIELDS and FIELDS[field].any_case and isinstance(value, str)
+    return value.lower() if is_folded else value
+
+
 def _sorted(hits: list[Hit], keys: tuple[SortKey, ...]) -> list[Hit]:
     for key in reversed(keys):
         with_value = [hit for hit in hits if key.field in hit]
         without = [hit for hit in hits if key.field not in hit]
-        with_value.sort(key=lambda hit, field=key.field: hit[field], reverse=key.descending)  # type: ignore[misc]
+        with_value.sort(key=lambda hit, field=key.field: _folded(field, hit[field]), reverse=key.descending)  # type: ignore[misc]
         hits = with_value + without
     return hits
