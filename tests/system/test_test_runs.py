@@ -103,7 +103,7 @@ def begun(folder: Path, fixtures: str, *options: str, **variables: str) -> Itera
     with (
         output.open("wb") as out,
         subprocess.Popen(
-            ["sh", "-c", '"$@"; exit $?', "sh", *command],
+            ["env", "--default-signal=HUP", "sh", "-c", '"$@"; exit $?', "sh", *command],
             cwd=PROJECT,
             env=environment(**variables),
             stdout=out,
