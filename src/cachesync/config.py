@@ -226,6 +226,7 @@ class Index(_Section):
     replicas: Annotated[int, Field(ge=0)] = 1
     refresh_interval: Annotated[Duration, _at_least(0.1)] = 1.0
     keep_generations: Annotated[int, Field(ge=0)] = 1
+    auto_reindex: bool = True
 
 
 class Schedule(_Section):

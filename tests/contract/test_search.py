@@ -85,6 +85,20 @@ def test_a_binary_comes_once_where_its_first_document_is(corpus: Reader, order: 
     same(corpus, twins._replace(ranks=(Term("tag", "c"), Term("tag", "a"))))
 
 
+@pytest.mark.parametrize("field", ["package", "version_key", "stacks", "variant_names", "os", "tag"])
+def test_a_vocabulary_has_all_values_of_a_field(corpus: Reader, field: str) -> None:
+    found = corpus.vocabulary(field)
+    assert found == sorted(
+        {value.lower() if field == "package" else value for each in DOCUMENTS for value in _list(each.get(field, []))}
+    )
+
+
+def test_some_queries_are_counted_at_once(corpus: Reader) -> None:
+    asked = (Term("package", "twin"), All(), Or(()), Not(Term("os", "rhel8")), Range("version_key", "2a3", None))
+    assert corpus.count(asked) == [brute.answer(DOCUMENTS, Request(each))[0] for each in asked]
+    assert corpus.count([]) == []
+
+
 def test_hits_have_the_fields_that_are_asked_for(corpus: Reader) -> None:
     request = Request(fields=("tag", "tag_date"), limit=5)
     found = corpus.search(request._replace(order=parse_order("tag_date")))

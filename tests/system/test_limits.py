@@ -10,7 +10,7 @@ from cachesync.errors import UsageError
 from cachesync.index.elastic import ElasticIndex, generation
 from cachesync.index.server import Layout, Server
 from cachesync.search import text
-from cachesync.search.query import All, And, Not, Or, Prefix, Words
+from cachesync.search.query import All, And, Not, Or, Prefix, Range, Words
 from cachesync.search.request import Request
 from examples.pages import write_tree
 from tests.contract.test_search import CORPUS, TYPED, same
@@ -83,6 +83,10 @@ def test_whatever_is_typed_finds_the_same(strict: str, index_name: str, shards: 
         Not(Prefix("package", "py-")),
         And((Prefix("version", "1"), Not(Prefix("variants", "+")))),
         Or((Prefix("hash", "a"), Prefix("hash", "b"), All())),
+        Range("version_key", "2a3", "2a4"),
+        Range("version_key", "2a3", None),
+        Not(Range("version_key", None, "2a3")),
+        Range("hash", "zz", None),
         Words("spec", ("c",)),
         Not(Words("package.text", ("py", "p"))),
     ],

@@ -20,7 +20,7 @@ from cachesync.watch.watcher import Watching
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
-    settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600)
+    settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True)
     state = State()
     metrics = Metrics(state, lambda: Health(ready=True, reason=None, degraded=[]), {})
     index = EmbeddedIndex(tmp_path / "index", "specs")

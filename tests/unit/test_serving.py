@@ -16,7 +16,7 @@ import pytest
 
 from cachesync.context import Context, Pulse, running
 from cachesync.errors import IndexUnavailableError
-from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.embedded import EmbeddedIndex, folder
 from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
 from cachesync.service import guarding, requests, telling
@@ -65,7 +65,7 @@ class Bench:
 
     def _serving(self) -> Serving:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
-        settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600)
+        settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True)
         self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
         self.vitals = Vitals()
         return Serving(
@@ -535,6 +535,28 @@ def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(benc
     bench.do("swap")
     assert (bench.state.trouble, bench.state.reindex_trouble) == (None, None)
     assert bench.size() == (ALL, 20)
+
+
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_an_index_of_another_version_is_rebuilt_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, by_itself: bool
+) -> None:
+    bench.serving._upgraded = not by_itself
+    with monkeypatch.context() as other:
+        other.setattr(folder, "fingerprint", lambda: "another")
+        bench.do("whole")
+        assert bench.state.reindex_needed
+        bench._wake.clear()
+        bench.do("schedule")
+        assert bench.serving._reindexing.is_running is by_itself
+    if not by_itself:
+        return
+    assert bench._wake.wait(10)
+    bench.do("swap")
+    assert bench.index.reader().generation == "specs-2"
+    bench.state.reindex_needed = True
+    bench.do("schedule")
+    assert not bench.serving._reindexing.is_running, "that is for a person to look at"
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------

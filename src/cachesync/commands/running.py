@@ -149,6 +149,7 @@ class Service:
             guard=wiring.guard,
             schedule=Schedule(config.schedule.reindex, config.schedule.timezone),
             rescan_interval=config.watch.rescan_interval,
+            auto_reindex=config.index.auto_reindex,
         )
         watch = Watch(config.watch.mode, config.watch.debounce, config.watch.debounce_max)
         vitals = Vitals(self._metrics.bulk, retries=self._retries)

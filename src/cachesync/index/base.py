@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from cachesync.ledger import Digests, PageRecord
+from cachesync.search.query import Query
 from cachesync.search.request import Answer, Hit, Request
 
 
@@ -124,6 +125,15 @@ class Reader(Protocol):
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries, which are a few dozen at most."""
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field in their order, perhaps with some that only deleted documents had.
+
+        It costs little: nothing is counted.
+        """
 
     def get(self, id: str) -> Hit | None:
         """Return one document."""

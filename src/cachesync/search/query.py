@@ -1,5 +1,6 @@
 """The one small tree that every question becomes, and that every engine answers."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -27,6 +28,11 @@ class Range(NamedTuple):
     field: str
     at_least: str | None
     below: str | None
+
+    def among(self, values: Iterable[str]) -> list[str]:
+        """Return those of some values that are in the range."""
+        least, end = self.at_least, self.below
+        return [each for each in values if (least is None or each >= least) and (end is None or each < end)]
 
 
 class Prefix(NamedTuple):

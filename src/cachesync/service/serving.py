@@ -71,6 +71,8 @@ class Settings(NamedTuple):
     """Makes a guard that asks for consent so."""
     schedule: Schedule
     rescan_interval: float
+    auto_reindex: bool
+    """Bring an index that another version has made up to date."""
 
 
 class _Job(NamedTuple):
@@ -116,6 +118,8 @@ class Serving:
         self._schedule_at = 0.0
         self._whole_at = time.monotonic() + _WATCH_SECONDS
         self._pulse_at = _NEVER
+        self._upgraded = not settings.auto_reindex
+        """The reindex that another version's index needs was begun, or isn't ours to begin."""
         self._failing: dict[str, _Failure] = {}
         """Each job that can't be done."""
         self._not_before: dict[str, float] = {}
@@ -277,7 +281,7 @@ class Serving:
             self._guarding.passed(report, guard)
             self._guarding.hold(report.held, everything=True)
             finished(report)
-        if live.outdated and not self._state.reindex_needed:
+        if live.outdated and not self._state.reindex_needed and self._upgraded:
             _log.warning(turn.OUTDATED)
         if live.generation != self._state.generation:
             self._state.kept_generations = self._index.status().kept
@@ -424,7 +428,14 @@ class Serving:
         self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
-        if upcoming is None or self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
+        if self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
+            return
+        if self._state.reindex_needed and not self._upgraded:
+            self._upgraded = True
+            _log.info("another version of cachesync made this index: a reindex brings it up to date")
+            self._reindexing.start()
+            return
+        if upcoming is None:
             return
         wait = (upcoming - now).total_seconds()
         if wait > 0:

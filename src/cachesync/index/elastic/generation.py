@@ -259,6 +259,18 @@ class ElasticGeneration:
         )
         return len(searching.aggregated(listed, BINARIES)["buckets"])
 
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+        if not queries:
+            return []
+        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+        found = self._search(self.names.specs, lambda limits: searching.counting(queries, _by_values(limits, starting)))
+        return [each["doc_count"] for each in searching.aggregated(found, searching.COUNTS)["buckets"]]
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field."""
+        return self._starting(self.names.specs, None, field, "") if field in self._fields else []
+
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
         (found,) = self._got(self.names.specs, [id])

@@ -1,6 +1,7 @@
 """The search tree and the request's order, in Elasticsearch's terms."""
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER
@@ -15,7 +16,7 @@ MAX_EXPANSIONS: Final = 100_000
 
 
 class ByValues(NamedTuple):
-    """How to ask a server that runs no queries for the beginning of a value: by all values that begin so."""
+    """How to ask a server that runs no queries for the beginning of a value, or for a range: by all values there."""
 
     starting: Callable[[str, str], Sequence[str]]
     """Returns the values of a field that start like a text."""
@@ -45,8 +46,8 @@ def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
             return {"term": {field: value}}
         case In(field, values):
             return _terms(field, values, by_values.terms if by_values else _MAX_TERMS)
-        case Range(field, at_least, below):
-            return _range(field, at_least, below)
+        case Range():
+            return _range(tree, by_values)
         case Prefix(field, start):
             return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
         case Words():
@@ -55,9 +56,13 @@ def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
             return {"exists": {"field": field}}
 
 
-def _range(field: str, at_least: str | None, below: str | None) -> dict[str, Any]:
-    bounds = {name: bound for name, bound in (("gte", at_least), ("lt", below)) if bound is not None}
-    return {"range": {field: bounds}} if bounds else {"exists": {"field": field}}
+def _range(tree: Range, by_values: ByValues | None) -> dict[str, Any]:
+    if by_values:
+        both = zip(tree.at_least or "", tree.below or "", strict=False)
+        start = "".join(character for character, _ in takewhile(lambda pair: pair[0] == pair[1], both))
+        return _terms(tree.field, tree.among(by_values.starting(tree.field, start)), by_values.terms)
+    bounds = {name: bound for name, bound in (("gte", tree.at_least), ("lt", tree.below)) if bound is not None}
+    return {"range": {tree.field: bounds}} if bounds else {"exists": {"field": tree.field}}
 
 
 def _prefix(tree: Prefix) -> dict[str, Any]:
@@ -125,6 +130,16 @@ def binaries(request: Request, by_values: ByValues | None = None) -> dict[str, A
     values = {"terms": {"field": "binary", "size": EXACT_BINARIES}}
     matching = query(request.matching(), by_values)
     return {"size": 0, "query": matching, "aggs": {BINARIES: values}}
+
+
+COUNTS: Final = "counts"
+
+
+def counting(queries: Sequence[Query], by_values: ByValues | None = None) -> dict[str, Any]:
+    """Return the search that counts what matches each query, by an aggregation called :data:`COUNTS`."""
+    filters = [query(each, by_values) for each in queries]
+    either = {"bool": {"should": filters, "minimum_should_match": 1}}
+    return {"size": 0, "query": either, "aggs": {COUNTS: {"filters": {"filters": filters}}}}
 
 
 def _ranked(matching: Query, ranks: Sequence[Query], by_values: ByValues | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
 from cachesync.ledger import PageRecord
-from cachesync.search.query import All, Exists, Or, Prefix, Term
+from cachesync.search.query import All, Exists, Or, Prefix, Query, Term
 from cachesync.search.request import Answer, Hit, Request
 
 COMMIT_BYTES: Final = 32_000_000
@@ -150,6 +150,16 @@ class EmbeddedGeneration:
         """Answer a search."""
         with tantivy_errors(self._folder):
             return self._search.answer(request)
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+        with tantivy_errors(self._folder):
+            return [self._search.count(each) for each in queries]
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field."""
+        with tantivy_errors(self._folder):
+            return self._search.vocabulary(field)
 
     def get(self, id: str) -> Hit | None:
         """Return one document."""

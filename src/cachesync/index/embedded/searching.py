@@ -125,6 +125,11 @@ class Search:
         """
         return self._searcher.terms_with_prefix(field, "", self._specs(query)) if field in self._fields else []
 
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field in their order."""
+        found = self._searcher.terms_with_prefix(field, "", None) if field in self._fields else []
+        return sorted(value for value, _ in found)
+
     def _facet(self, matching: Query, facet: Facet) -> list[FacetCount]:
         counts = [FacetCount(value, documents) for value, documents in self.values(facet.field, matching)]
         counts.sort(key=lambda each: (-each.documents, each.value))
@@ -157,8 +162,8 @@ class Search:
                 return tantivy.Query.term_query(self._schema, field, _folded(field, value), "basic")
             case In(field, values):
                 return tantivy.Query.term_set_query(self._schema, field, [_folded(field, each) for each in values])
-            case Range(field, at_least, below):
-                return self.tantivy_query(In(field, self._between(field, at_least, below)))
+            case Range(field):  # tantivy has none of texts
+                return self.tantivy_query(In(field, tuple(query.among(self.vocabulary(field)))))
             case Prefix(field, start):
                 prefix = _folded(field, start)
                 return tantivy.Query.fuzzy_term_query(self._schema, field, prefix, distance=0, prefix=True)
@@ -166,14 +171,6 @@ class Search:
                 return self._words(query)
             case Exists(field):
                 return tantivy.Query.exists_query(field)
-
-    def _between(self, field: str, at_least: str | None, below: str | None) -> tuple[str, ...]:
-        """Return the values of a field that are in a range: tantivy has no ranges of texts."""
-        at_least, below = _folded(field, at_least), _folded(field, below)
-        values = (value for value, _ in self._searcher.terms_with_prefix(field, "", None))
-        return tuple(
-            value for value in values if (at_least is None or value >= at_least) and (below is None or value < below)
-        )
 
     def _words(self, query: Words) -> tantivy.Query:
         *others, last = query.words
