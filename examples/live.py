@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from examples.packages import packages
 from examples.pages import page, shape_of, spec
 
 _EVERY_SECONDS: Final = 3.0
@@ -27,12 +28,13 @@ def change(root: Path, random_: random.Random) -> None:
         old.unlink()
         return
     if deed == "add":
-        package = f"{package}-{random_.randrange(100)}"
+        there = {file.parent.name for file in pages if file.parent.parent.name == tag}
+        package = random_.choice([name for name in packages() if name not in there] or [package])
     shape = shape_of(tag)
     file = root / "_cache" / tag / package / "specs.md"
     file.parent.mkdir(exist_ok=True)
     fresh = file.with_name(".specs.md")
-    fresh.write_bytes(page(package, tag, [spec(random_, shape) for _ in range(random_.randint(1, 9))], shape))
+    fresh.write_bytes(page(package, tag, [spec(random_, shape, package) for _ in range(random_.randint(1, 9))], shape))
     fresh.replace(file)
 
 

@@ -120,7 +120,7 @@ class Tree:
         """Give a page other specs, as many as it had."""
         _, tag, package, _ = path.split("/")
         shape = pages.shape_of(tag)
-        specs = [pages.spec(self._random, shape) for _ in range(self._specs[path])]
+        specs = [pages.spec(self._random, shape, package) for _ in range(self._specs[path])]
         self.write(path, b"---\nhalf" if broken else pages.page(package, tag, specs, shape))
         (self._broken.add if broken else self._broken.discard)(path)
 

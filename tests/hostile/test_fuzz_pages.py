@@ -48,7 +48,7 @@ def _made() -> dict[str, bytes]:
     random_ = random.Random(0)
     shapes: dict[str, Shape] = {"C": "C", "D": "D", "F": "F", "G": "G"}
     found = {
-        name: example_page("zlib", "v0.18", [spec(random_, shape, 3) for _ in range(3)], shape)
+        name: example_page("zlib", "v0.18", [spec(random_, shape, "zlib") for _ in range(3)], shape)
         for name, shape in shapes.items()
     }
     found["E"] = example_page("zlib", "v0.22.4", [entry("b", tarball="https://m.example.org/b"), entry("a")], "D")
