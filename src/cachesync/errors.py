@@ -21,6 +21,19 @@ class UsageError(CachesyncError):
     exit_code = 2
 
 
+class QueryError(UsageError):
+    """A query can't be read, or its answer can't be told, for what stands at one of its characters."""
+
+    def __init__(self, at: int, problem: str) -> None:
+        super().__init__(f"character {at} of the query: {problem}")
+        self.at = at
+        """The character, counted from 1. One behind the last: the query ends too early."""
+
+
+class UnanswerableError(QueryError):
+    """A query is well-formed and asks for what documents don't tell."""
+
+
 class PortTakenError(UsageError):
     """Another process listens on the port."""
 

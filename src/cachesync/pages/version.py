@@ -17,8 +17,15 @@ _INFINITY: Final = {
     "main": "s",
     "develop": "v",
 }
+INFINITY_WORDS: Final = frozenset(_INFINITY)
+"""Words that are above all numbers: ``develop`` is the highest."""
+
+_BEYOND_INFINITY: Final = "w"
+"""What comes after the last of the infinity words."""
+
 _PRERELEASE: Final = {"alpha": "a", "beta": "b", "rc": "r", "final": "z"}
-_FINAL: Final = "0z"
+_GIT_REF: Final = re.compile(r"git\.([^=]+)|([0-9a-fA-F]{40})(?==|\Z)")
+"""A branch, tag or commit by its name, or a commit by its digits; what is behind ``=`` is the version it stands for."""
 
 
 def _number(digits: str) -> str:
@@ -45,23 +52,73 @@ def version_key(version: str) -> str:
 
     The rules are those of Spack 0.23 to 1.1 (``spack.version``).
     """
+    parts, word, number = _split(version)
+    return "".join(map(_component, parts)) + _prerelease(word, number)
+
+
+def _split(version: str) -> tuple[list[str], str, str]:
+    """Return the components of the release, the word of the pre-release, and its number or nothing."""
     parts = _COMPONENT.findall(version.rpartition("=")[2])
-    prerelease = _FINAL
     if len(parts) > 2 and parts[-2] in _PRERELEASE and parts[-1].isdigit():
-        prerelease = f"0{_PRERELEASE[parts[-2]]}{_number(parts[-1])}"
-        parts = parts[:-2]
-    elif len(parts) > 1 and parts[-1] in _PRERELEASE:
-        prerelease = f"0{_PRERELEASE[parts[-1]]}"
-        parts = parts[:-1]
-    return "".join(map(_component, parts)) + prerelease
+        return parts[:-2], parts[-2], parts[-1]
+    if len(parts) > 1 and parts[-1] in _PRERELEASE:
+        return parts[:-1], parts[-1], ""
+    return parts, "final", ""
 
 
-_COMMIT: Final = re.compile("[0-9a-f]{40}")
+def _prerelease(word: str, number: str) -> str:
+    return f"0{_PRERELEASE[word]}{_number(number) if number else ''}"
+
+
+def version_range(at_least: str | None, up_to: str | None) -> tuple[str | None, str | None]:
+    """Return the keys between which the versions of a range lie: from the first on, and before the second.
+
+    ``1.2`` to ``1.4`` has 1.4.9 and 1.5rc1 in it, but not 1.5, as Spack's ``@1.2:1.4`` has; ``1.2`` to ``1.2`` is its
+    ``@1.2``. None is no bound.
+
+    Raises:
+        ValueError: there is no version in it.
+    """
+    lower = None if at_least is None else version_key(at_least)
+    upper = None if up_to is None else _key_after(up_to)
+    if lower is not None and upper is not None and lower >= upper:
+        raise ValueError(f"no version is at least {at_least} and at most {up_to}")
+    return lower, upper
+
+
+def _key_after(version: str) -> str:
+    """Return the key of the version whose last place is one higher.
+
+    It is above all that begin like ``version``. The rules are those of ``spack.version`` for the end of a range.
+    """
+    parts, word, number = _split(version)
+    if word != "final":
+        return "".join(map(_component, parts)) + _prerelease(word, str(int(number) + 1) if number else "0")
+    *before, last = parts or [""]
+    return "".join(map(_component, before)) + _component_after(last) + _prerelease(word, number)
+
+
+def _component_after(text: str) -> str:
+    """Return what :func:`_component` would say of the component that is one higher."""
+    if text in _INFINITY:
+        return "3" + min(code for code in (*_INFINITY.values(), _BEYOND_INFINITY) if code > _INFINITY[text])
+    if text.isdigit():
+        return _component(str(int(text) + 1))
+    text = _letters_after(text)
+    return _component(_letters_after(text) if text in _INFINITY else text)
+
+
+def _letters_after(text: str) -> str:
+    """Return the letters that come next in the order of ASCII, without going through the end of the alphabet."""
+    if not text or text[-1] == "z":
+        return text + "A"
+    return text[:-1] + ("a" if text[-1] == "Z" else chr(ord(text[-1]) + 1))
 
 
 def git_ref(version: str) -> str | None:
-    """Return what a git version was built from: ``main`` of ``git.main=1.2``, or a commit; None: it is a release."""
-    ref, _, _ = version.partition("=")
-    if ref.startswith("git."):
-        return ref.removeprefix("git.")
-    return ref if _COMMIT.fullmatch(ref) else None
+    """Return the branch, tag or commit that a version is; None for one that isn't from git.
+
+    ``git.main=1.2`` is ``main``, and 40 hexadecimal digits are themselves.
+    """
+    match = _GIT_REF.match(version)
+    return match[1] or match[2] if match else None

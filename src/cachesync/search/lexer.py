@@ -1,0 +1,138 @@
+"""Spack's query language, text → tokens."""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from cachesync.errors import QueryError
+
+MAX_CHARACTERS: Final = 1_000
+"""Of a query. So much is never typed."""
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    EDGE_START = "edge_start"
+    EDGE_END = "edge_end"
+    DEPENDENCY = "dependency"
+    GIT_VERSION = "git_version"
+    VERSIONS = "versions"
+    PROPAGATED_SWITCH = "propagated_switch"
+    SWITCH = "switch"
+    PROPAGATED_KEY = "propagated_key"
+    KEY = "key"
+    FILE = "file"
+    DOTTED_NAME = "dotted_name"
+    NAME = "name"
+    HASH = "hash"
+    BLANK = "blank"
+
+
+class Token(NamedTuple):
+    """A piece of a query."""
+
+    kind: Kind
+    text: str
+    at: int
+    """Its first character, counted from 1."""
+
+    @property
+    def end(self) -> int:
+        """The character behind it."""
+        return self.at + len(self.text)
+
+
+_IDENTIFIER: Final = "[A-Za-z0-9_][A-Za-z0-9_-]*"
+_DOTTED: Final = rf"{_IDENTIFIER}(?:\.{_IDENTIFIER})+"
+_KEY: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_ASSIGNMENT: Final = rf"{_IDENTIFIER}(?:,{_IDENTIFIER})*=(?:{_DOTTED}|{_IDENTIFIER})"
+_PLAIN_VALUE: Final = r"[A-Za-z0-9_.,:=%^+~/*\\-]+"
+_QUOTED_VALUE: Final = r"""'(?:[^'\\]|\\'?+)*'|"(?:[^"\\]|\\"?+)*\""""
+"""A backslash before the quote makes it a part of the value; before anything else it is a part itself."""
+
+_VALUE: Final = f"(?:{_PLAIN_VALUE}|{_QUOTED_VALUE})"
+
+_VERSION: Final = "(?>=?[A-Za-z0-9_]+(?:[.-]+[A-Za-z0-9_]+)*)"
+_RANGE: Final = rf"(?:{_VERSION})?:(?:{_VERSION}(?!\s*:?=))?"
+"""Before ``=`` stands a key, not the end of a range: ``@1.2:target=zen3``."""
+
+_ITEM: Final = f"(?:{_RANGE}|{_VERSION})"
+_GIT: Final = r"(?:git\.[A-Za-z0-9_][A-Za-z0-9_./-]*|[A-Fa-f0-9]{40}(?![A-Za-z0-9_]))"
+
+_PATTERNS: Final = {
+    Kind.EDGE_START: r"(?:\^|%%?)\[",
+    Kind.EDGE_END: rf"\](?:\s*{_ASSIGNMENT})?",
+    Kind.DEPENDENCY: rf"(?:\^|%%?)(?:\s*{_ASSIGNMENT})?",
+    Kind.GIT_VERSION: f"@{_GIT}(?:=(?!=){_ITEM})?",
+    Kind.VERSIONS: rf"@\s*{_ITEM}(?:\s*,\s*{_ITEM})*",
+    Kind.PROPAGATED_SWITCH: rf"(?:\+\+|~~|--)\s*{_KEY}",
+    Kind.SWITCH: rf"[+~-]\s*{_KEY}",
+    Kind.PROPAGATED_KEY: f"{_KEY}:?=={_VALUE}",
+    Kind.KEY: f"{_KEY}:?={_VALUE}",
+    Kind.FILE: r"(?:\.|[A-Za-z0-9_-]*/)[A-Za-z0-9_./-]*(?:\.json|\.yaml)",
+    Kind.DOTTED_NAME: _DOTTED,
+    Kind.NAME: rf"{_IDENTIFIER}|\*",
+    Kind.HASH: "/[A-Za-z0-9_]+",
+    Kind.BLANK: r"\s+",
+}
+"""The first that matches counts [Spack 1.1, ``spack.spec_parser``]."""
+
+_TOKEN: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items()))
+_NO_TEXT: Final = re.compile("[\ud800-\udfff]")
+
+
+def require_text(text: str) -> None:
+    """Make sure that a query can be read at all.
+
+    Raises:
+        QueryError: it is too long, or not UTF-8.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(MAX_CHARACTERS + 1, f"expected at most {MAX_CHARACTERS:,} characters, not {len(text):,}")
+    if broken := _NO_TEXT.search(text):
+        raise QueryError(broken.start() + 1, "expected text in UTF-8")
+
+
+def tokens(text: str) -> Iterator[Token]:
+    """Split a query into its tokens; blanks are left out.
+
+    Raises:
+        QueryError: it is too long, no UTF-8, or has a character that begins nothing. That is found when the iterator
+            comes to it.
+    """
+    require_text(text)
+    position = 0
+    while match := _TOKEN.match(text, position):
+        kind = Kind(match.lastgroup or "")
+        if kind is not Kind.BLANK:
+            yield Token(kind, match[0], position + 1)
+        position = match.end()
+    if position < len(text):
+        raise QueryError(position + 1, f"{text[position]!r} begins nothing here; expected {_expected(text, position)}")
+
+
+_EXPECTED: Final = {
+    "@": "a version behind @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
+    "+": "the name of a variant behind +",
+    "~": "the name of a variant behind ~",
+    "-": "the name of a variant behind -",
+    "/": "the beginning of a hash behind /",
+    ":": "ranges behind @ or target= and without blanks, such as @1.2:1.4",
+    ",": "lists behind @ or =, such as @1.2,1.4 or languages=c,c++",
+    "<": "a range of targets as target=:zen3, of versions as @:1.4",
+    ">": "a range of targets as target=zen3:, of versions as @1.2:",
+    "[": "[ right behind % or ^",
+    "'": "quotes right behind =",
+    '"': "quotes right behind =",
+}
+
+
+def _expected(text: str, position: int) -> str:
+    """Say what could stand in the place of a character that begins nothing."""
+    if text[position] == "=":
+        if text[position + 1 : position + 2] in ("'", '"'):
+            return f"a closing {text[position + 1]} behind the value"
+        return "KEY=VALUE without blanks"
+    return _EXPECTED.get(text[position], "a name, @version, +variant, ~variant, key=value, %compiler or /hash")

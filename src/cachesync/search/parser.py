@@ -1,0 +1,404 @@
+"""Spack's query language, tokens → spec."""
+
+import re
+from typing import Final, NamedTuple
+
+from cachesync.documents import TODAYS_NAME
+from cachesync.errors import QueryError
+from cachesync.pages.version import git_ref, version_range
+from cachesync.search.lexer import Kind, Token, tokens
+from cachesync.search.spec import (
+    Between,
+    Compiler,
+    Dependency,
+    Exactly,
+    Flags,
+    GitRef,
+    Spec,
+    Variant,
+    Versions,
+    Word,
+)
+
+MAX_CONDITIONS: Final = 64
+"""Of a query: names, versions, values, targets. So many are never typed, and each costs the engine time."""
+
+HASH_LENGTH: Final = 32
+
+_EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_START})
+_NAMES: Final = frozenset({Kind.NAME, Kind.DOTTED_NAME})
+_SYNONYMS: Final = {"operating_system": "os", "architecture": "arch"}
+_PLACES: Final = frozenset({"platform", "os", "target", "arch"})
+_FLAGS: Final = frozenset({"cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs"})
+_NEVER_PROPAGATED: Final = _PLACES | {"namespace", "patches", "dev_path"}
+_EDGE_ATTRIBUTES: Final = frozenset({"virtuals", "deptypes", "when"})
+
+_PLACE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+")
+_TARGET: Final = re.compile(r"\*|[A-Za-z0-9_.]*:?[A-Za-z0-9_.]*")
+_VIRTUAL: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
+
+
+def parse(text: str) -> Spec:
+    """Read one spec, with what it depends on. A text without anything is a spec without conditions.
+
+    Compilers get the names of today. What stands behind one belongs to the package, up to the next ``^``.
+
+    Raises:
+        QueryError: it is no such spec, or asks for more than :data:`MAX_CONDITIONS`.
+    """
+    return _Parser(text).parse()
+
+
+class _Edge(NamedTuple):
+    """The beginning of a dependency: its sigil, and what is said of it before its name."""
+
+    sigil: str
+    at: int
+    virtuals: tuple[str, ...] = ()
+    attributes: tuple[Word, ...] = ()
+    name: Word | None = None
+    """Behind ``=``, as in ``%c=gcc``."""
+
+
+class _Parser:
+    def __init__(self, text: str) -> None:
+        self._tokens = tokens(text)
+        self._end = len(text) + 1
+        self._conditions = 0
+        self._next = next(self._tokens, None)
+
+    def parse(self) -> Spec:
+        root = self._node(Spec())
+        dependencies = []
+        while self._next:
+            dependencies.append(self._dependency())
+        return root._replace(dependencies=tuple(dependencies))
+
+    def _take(self) -> Token:
+        """Return the next token, and go to the one behind it."""
+        token = self._next
+        if token is None:
+            raise QueryError(self._end, "the query ends too early; expected ] behind what is said of a dependency")
+        self._next = next(self._tokens, None)
+        return token
+
+    def _count(self, at: int) -> None:
+        self._conditions += 1
+        if self._conditions > MAX_CONDITIONS:
+            raise QueryError(at, f"expected at most {MAX_CONDITIONS} conditions")
+
+    # Nodes and what is between them
+
+    def _node(self, node: Spec) -> Spec:
+        """Read a node up to ``^`` or the end. Its name may have been read already."""
+        if not node.name and self._next and self._next.kind in _NAMES:
+            node = self._named(node, Word(self._next.text, self._next.at))
+            self._take()
+        while self._next and not self._next.text.startswith("^"):
+            if self._next.kind in _EDGES:
+                compiler = self._compiler()
+                _refuse_second(compiler, node.compilers)
+                node = node._replace(compilers=(*node.compilers, compiler))
+                continue
+            token = self._take()
+            node = self._add(node, token)
+            if node.compilers:
+                node = node._replace(tail=(*node.tail, Word(token.text, token.at)))
+        return node
+
+    def _named(self, node: Spec, word: Word) -> Spec:
+        if word.text == "*":
+            return node
+        self._count(word.at)
+        namespace, name = _split_name(word)
+        return node._replace(name=name, namespace=namespace)
+
+    def _dependency(self) -> Dependency:
+        edge = self._edge()
+        began = self._next
+        node = Spec()
+        if edge.name:
+            node = self._named(node, edge.name)
+        node = self._node(node)
+        if began is self._next and not edge.name:
+            raise QueryError(began.at if began else self._end, "expected a package behind ^")
+        return Dependency(node, edge.at, edge.virtuals, edge.attributes)
+
+    def _compiler(self) -> Compiler:
+        edge = self._edge()
+        word = edge.name
+        if not word:
+            if not self._next or self._next.kind not in _NAMES or self._next.text == "*":
+                at = self._next.at if self._next else self._end
+                raise QueryError(at, f"expected the name of a compiler behind {edge.sigil}, such as %gcc or %gcc@11:")
+            token = self._take()
+            word = Word(token.text, token.at)
+        self._count(word.at)
+        namespace, name = _split_name(word)
+        name = name._replace(text=TODAYS_NAME.get(name.text, name.text))
+        versions: tuple[Versions, ...] = ()
+        if self._next and self._next.kind in (Kind.VERSIONS, Kind.GIT_VERSION):
+            versions = self._versions(self._take())
+        propagated = edge.sigil == "%%"
+        return Compiler(name, edge.at, versions, edge.virtuals, edge.attributes, namespace, propagated)
+
+    def _edge(self) -> _Edge:
+        token = self._take()
+        sigil = next(each for each in ("%%", "%", "^") if token.text.startswith(each))
+        virtuals: list[str] = []
+        attributes = []
+        closing = token
+        if token.kind is Kind.EDGE_START:
+            while (closing := self._take()).kind is not Kind.EDGE_END:
+                name, value = _attribute(closing)
+                if name == "virtuals":
+                    virtuals += _virtuals(value)
+                else:
+                    attributes.append(Word(closing.text, closing.at))
+        used_as, _, package = closing.text.lstrip("^%]").strip().partition("=")
+        word = Word(package, closing.end - len(package)) if package else None
+        virtuals += filter(None, used_as.split(","))
+        return _Edge(sigil, token.at, tuple(dict.fromkeys(virtuals)), tuple(attributes), word)
+
+    # Pieces of a node
+
+    def _add(self, node: Spec, token: Token) -> Spec:
+        match token.kind:
+            case Kind.VERSIONS | Kind.GIT_VERSION:
+                return self._add_versions(node, token)
+            case Kind.SWITCH | Kind.PROPAGATED_SWITCH:
+                return self._add_switch(node, token)
+            case Kind.KEY | Kind.PROPAGATED_KEY:
+                return self._add_key(node, token)
+            case Kind.HASH:
+                return self._add_hash(node, token)
+            case _:
+                raise QueryError(token.at, _misplaced(node, token))
+
+    def _add_versions(self, node: Spec, token: Token) -> Spec:
+        if node.versions:
+            raise QueryError(token.at, "a second version; expected one @, with a list such as @1.2,1.4 for several")
+        return node._replace(versions=self._versions(token))
+
+    def _add_switch(self, node: Spec, token: Token) -> Spec:
+        propagated = token.kind is Kind.PROPAGATED_SWITCH
+        name = token.text[2 if propagated else 1 :].strip()
+        if _SYNONYMS.get(name, name) in _PLACES | _FLAGS | {"namespace"}:
+            raise QueryError(token.at, f"{name} is no switch; expected {name}=VALUE")
+        self._count(token.at)
+        return _with_variant(node, Variant(name, token.text[0] == "+", token.at, propagated=propagated))
+
+    def _add_key(self, node: Spec, token: Token) -> Spec:
+        key, value, propagated = _key_and_value(token)
+        name = key.removesuffix(":")
+        name = _SYNONYMS.get(name, name)
+        if propagated and name in _NEVER_PROPAGATED:
+            raise QueryError(token.at, f"{name} has no meaning for dependencies; expected {name}=VALUE")
+        if name in _PLACES:
+            return self._add_place(node, name, value)
+        self._count(token.at)
+        if name == "namespace":
+            return _with_namespace(node, value)
+        if name in _FLAGS:
+            return _with_flags(node, Flags(name, value.text, token.at, propagated))
+        values = self._values(name, value)
+        exact = key.endswith(":") and isinstance(values, tuple) and values != ()
+        return _with_variant(node, Variant(name, values, token.at, exact, propagated))
+
+    def _add_hash(self, node: Spec, token: Token) -> Spec:
+        if node.hash:
+            raise QueryError(token.at, "a second hash; expected one")
+        start = token.text[1:]
+        if len(start) > HASH_LENGTH:
+            raise QueryError(token.at + 1 + HASH_LENGTH, f"expected a hash of at most {HASH_LENGTH} characters")
+        self._count(token.at)
+        return node._replace(hash=Word(start, token.at))
+
+    # Where it runs
+
+    def _add_place(self, node: Spec, name: str, value: Word) -> Spec:
+        if name != "arch":
+            return self._with_place(node, name, value)
+        parts = value.text.split("-")
+        if len(parts) != 3:
+            return self._with_place(node, "target", value)
+        at = value.at
+        for name_of_part, part in zip(("platform", "os", "target"), parts, strict=True):
+            if part != "None":  # as Spack writes what isn't known
+                node = self._with_place(node, name_of_part, Word(part, at))
+            at += len(part) + 1
+        return node
+
+    def _with_place(self, node: Spec, name: str, value: Word) -> Spec:
+        if name == "target":
+            if node.targets:
+                raise QueryError(value.at, "a second target; expected one target=, with a list such as zen2,zen3")
+            return node._replace(targets=self._targets(value))
+        given = node.platform if name == "platform" else node.os
+        if given:
+            raise QueryError(value.at, f"a second {name}; expected one")
+        if not _PLACE.fullmatch(value.text) or value.text == "None":
+            raise QueryError(value.at, f"{value.text!r:.80} is no {name}; expected one name")
+        self._count(value.at)
+        return node._replace(platform=value) if name == "platform" else node._replace(os=value)
+
+    def _targets(self, value: Word) -> tuple[Word, ...]:
+        targets = _split_list(value)
+        for each in targets:
+            self._count(each.at)
+            if not each.text or each.text == "None" or not _TARGET.fullmatch(each.text):
+                expected = "a target such as zen3, a range such as :zen3, or platform-os-target behind arch="
+                raise QueryError(each.at, f"{each.text!r:.80} is no target; expected {expected}")
+        return targets
+
+    # Values
+
+    def _values(self, name: str, value: Word) -> bool | tuple[str, ...]:
+        """Return the value of a variant, as :class:`Variant` has it."""
+        elements = _split_list(value)
+        for each in elements:
+            if not each.text and value.text:
+                raise QueryError(each.at, f"expected a value of {name:.80} between commas")
+            if each.text.endswith("\\"):
+                raise QueryError(each.at, f"expected a value of {name:.80} that doesn't end in a backslash")
+        values = tuple(dict.fromkeys(each.text for each in elements))
+        if len(values) == 1 and values[0].lower() in ("true", "false"):
+            return values[0].lower() == "true"
+        if values == ("*",):
+            return ()
+        if "*" in values:
+            raise QueryError(value.at, f"* is any value, and can't be one of several; expected {name:.80}=*")
+        for each in elements[1:]:
+            self._count(each.at)
+        return values
+
+    def _versions(self, token: Token) -> tuple[Versions, ...]:
+        word = Word(token.text[1:], token.at + 1)
+        if token.kind is Kind.GIT_VERSION:
+            self._count(word.at)
+            return (_git_version(word),)
+        items = _split_list(word)
+        for each in items:
+            self._count(each.at)
+        return tuple(_version(each) for each in items)
+
+
+def _misplaced(node: Spec, token: Token) -> str:
+    """Say what is wrong with a token that can't follow."""
+    text = f"{token.text:.80}"
+    if token.kind is Kind.FILE:
+        return f"{text} is a file, and none is read here; expected a spec"
+    if token.kind is Kind.EDGE_END:
+        return "] closes nothing; expected it behind %[ or ^["
+    if node.name:
+        return f"{text} would be a second package; expected conditions on {node.name.text:.80}"
+    return f"expected the package {text} at the beginning"
+
+
+def _refuse_second(compiler: Compiler, others: tuple[Compiler, ...]) -> None:
+    """Refuse what is said twice of one compiler in one use.
+
+    Raises:
+        QueryError: it is.
+    """
+    for other in others:
+        overlapping = not compiler.virtuals or not other.virtuals or {*compiler.virtuals} & {*other.virtuals}
+        if other.name.text == compiler.name.text and overlapping:
+            raise QueryError(compiler.at, f"a second %{compiler.name.text:.80}; expected one")
+
+
+def _split_name(word: Word) -> tuple[Word | None, Word]:
+    """Split ``builtin.zlib`` into the namespace and the name."""
+    namespace, dot, name = word.text.rpartition(".")
+    return Word(namespace, word.at) if dot else None, Word(name, word.at + len(namespace) + len(dot))
+
+
+def _split_list(word: Word) -> tuple[Word, ...]:
+    """Split at commas; blanks around an element don't count."""
+    elements = []
+    at = word.at
+    for text in word.text.split(","):
+        elements.append(Word(text.strip(), at + len(text) - len(text.lstrip())))
+        at += len(text) + 1
+    return tuple(elements)
+
+
+def _key_and_value(token: Token) -> tuple[str, Word, bool]:
+    """Split ``key=value`` or ``key==value``, without quotes; a colon before the sign stays with the key."""
+    sign = "==" if token.kind is Kind.PROPAGATED_KEY else "="
+    key, _, value = token.text.partition(sign)
+    at = token.at + len(key) + len(sign)
+    if value[0] in ("'", '"'):
+        return key, Word(value[1:-1].replace("\\" + value[0], value[0]), at + 1), sign == "=="
+    if value[0] == "=":
+        raise QueryError(at + 1, f"expected a value of {key:.80} behind ==")
+    return key, Word(value, at), sign == "=="
+
+
+def _attribute(token: Token) -> tuple[str, Word]:
+    """Split what stands in square brackets, ``virtuals=c,cxx``, into name and value."""
+    if token.kind is not Kind.KEY or (name := token.text.partition("=")[0].removesuffix(":")) not in _EDGE_ATTRIBUTES:
+        raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] behind them")
+    return name, _key_and_value(token)[1]
+
+
+def _virtuals(value: Word) -> list[str]:
+    virtuals = _split_list(value)
+    for each in virtuals:
+        if not _VIRTUAL.fullmatch(each.text):
+            raise QueryError(each.at, f"{each.text!r:.80} is no virtual package; expected names such as c,cxx")
+    return [each.text for each in virtuals]
+
+
+def _with_variant(node: Spec, variant: Variant) -> Spec:
+    if any(each.name == variant.name for each in node.variants):
+        raise QueryError(variant.at, f"the variant {variant.name:.80} was given before; expected it once")
+    return node._replace(variants=(*node.variants, variant))
+
+
+def _with_flags(node: Spec, flags: Flags) -> Spec:
+    if any(each.name == flags.name for each in node.flags):
+        raise QueryError(flags.at, f"{flags.name} was given before; expected it once")
+    return node._replace(flags=(*node.flags, flags))
+
+
+def _with_namespace(node: Spec, namespace: Word) -> Spec:
+    if node.namespace:
+        raise QueryError(namespace.at, "a second namespace; expected one")
+    if not _NAMESPACE.fullmatch(namespace.text):
+        raise QueryError(namespace.at, f"{namespace.text!r:.80} is no namespace; expected a name such as builtin")
+    return node._replace(namespace=namespace)
+
+
+def _version(word: Word) -> Versions:
+    """Read one item of a list of versions."""
+    text, at = word
+    low, colon, high = text.partition(":")
+    if colon:
+        return _between(low, high, at)
+    if ref := git_ref(text.removeprefix("=")):
+        return GitRef(ref, None, at)
+    return Exactly(text[1:], at) if text.startswith("=") else _between(text, text, at)
+
+
+def _git_version(word: Word) -> GitRef:
+    """Read ``git.main``, or 40 hexadecimal digits, with or without the version that it stands for."""
+    written, sign, text = word.text.partition("=")
+    ref = git_ref(written) or written
+    at = word.at + len(written) + len(sign)
+    low, colon, high = text.partition(":")
+    if colon:
+        return GitRef(ref, _between(low, high, at), word.at)
+    return GitRef(ref, Exactly(text, at) if text else None, word.at)
+
+
+def _between(low: str, high: str, at: int) -> Between:
+    for end in (low, high):
+        if end.startswith("=") or git_ref(end):
+            raise QueryError(at, f"{end:.80} is no end of a range; expected versions, such as 1.2:1.4")
+    try:
+        version_range(low or None, high or None)
+    except ValueError as error:
+        raise QueryError(at, f"the range is empty, {error}") from None
+    return Between(low or None, high or None, at)

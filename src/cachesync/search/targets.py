@@ -1,0 +1,134 @@
+"""Targets: what a range of them is, and what a machine runs. The knowledge is that of archspec."""
+
+import platform as platform_of
+import sys
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from cachesync.errors import UsageError
+
+ANY: Final = ("*", ":")
+"""How any target is written."""
+
+_PLATFORM_OS_TARGET: Final = "PLATFORM-OS-TARGET, as `spack arch` prints it, such as linux-ubuntu22.04-zen3"
+
+
+class UnknownTargetError(UsageError):
+    """A target whose place among the others isn't known."""
+
+
+class Machine(NamedTuple):
+    """What binaries are asked to run on."""
+
+    platform: str
+    os: str
+    target: str
+
+
+def parse_machine(text: str) -> Machine:
+    """Read what ``spack arch`` prints. Spack puts no dash into platform or target; an os may have some.
+
+    Raises:
+        UsageError: it isn't platform, os and target.
+    """
+    platform, _, rest = text.strip().partition("-")
+    os, _, target = rest.rpartition("-")
+    if not (platform and os and target) or any(character.isspace() for character in text.strip()):
+        raise UsageError(f"{text.strip()!r:.80} is no machine: expected {_PLATFORM_OS_TARGET}")
+    return Machine(platform, os, target)
+
+
+def this_machine() -> Machine:
+    """Return the machine that this runs on, as ``spack arch`` tells it.
+
+    Raises:
+        UsageError: that can't be told here.
+    """
+    from archspec import cpu  # type: ignore[import-untyped]  # noqa: PLC0415  as below
+
+    platform = {"linux": "linux", "darwin": "darwin", "win32": "windows"}.get(sys.platform)
+    os = _this_os()
+    if not (platform and os):
+        raise UsageError(f"--here: this machine's system isn't known; expected --arch {_PLATFORM_OS_TARGET}")
+    return Machine(platform, os, str(cpu.host().name))
+
+
+_RELEASES: Final = {"rhel": 1, "centos": 1, "rocky": 1, "almalinux": 1, "ol": 1, "fedora": 1, "debian": 1, "sles": 1}
+"""Of how many parts of a system's version Spack makes its name; of others it takes two at most."""
+
+
+def _this_os() -> str | None:
+    """Return what Spack calls this system: ``ubuntu22.04``, ``rhel8``."""
+    try:
+        release = platform_of.freedesktop_os_release()
+    except OSError:
+        return None
+    name, version = release.get("ID", ""), release.get("VERSION_ID", "")
+    return f"{name}{'.'.join(version.split('.')[: _RELEASES.get(name, 2)])}" if name else None
+
+
+def runs_on(target: str) -> tuple[str, ...]:
+    """Return the names of all targets whose binaries run on a machine of this one, by name: it and its ancestors.
+
+    Raises:
+        UnknownTargetError: archspec doesn't know it.
+    """
+    return tuple(sorted(_runs(target)))
+
+
+def expand(target: str) -> tuple[str, ...]:
+    """Return the names that a target or a range of targets stands for, by name.
+
+    ``zen3`` is itself, known or not. ``:zen3`` is what runs on it, ``x86_64_v3:`` all that descend from it, ``a:b``
+    what is both.
+
+    Raises:
+        UnknownTargetError: a range is bounded by a name that archspec doesn't know.
+        ValueError: it is :data:`ANY`, which has no end.
+    """
+    if target in ANY:
+        raise ValueError("any target has no list of names")
+    low, colon, high = target.partition(":")
+    if not colon:
+        return (target,)
+    names = set(_runs(high)) if high else set(_ancestors())
+    if low:
+        _runs(low)
+        names = {name for name in names if low in _runs(name)}
+    return tuple(sorted(names))
+
+
+def _runs(target: str) -> frozenset[str]:
+    try:
+        return _ancestors()[target]
+    except KeyError:
+        raise UnknownTargetError(
+            f"{target!r:.80} is no target that archspec {_version()} knows{_near(target)}"
+        ) from None
+
+
+def _near(target: str) -> str:
+    """Say which known names look like this one."""
+    from difflib import get_close_matches  # noqa: PLC0415 # only who mistypes pays for it
+
+    near = get_close_matches(target[:80].lower(), _ancestors(), n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 # as above
+
+    return version("archspec")
+
+
+@cache
+def _ancestors() -> Mapping[str, frozenset[str]]:
+    """Return all targets by name, each with itself and its ancestors."""
+    # It reads its data at once, 30 ms that most searches don't need. It has no types.
+    from archspec import cpu  # noqa: PLC0415
+
+    known: Mapping[str, Any] = cpu.TARGETS
+    return {
+        name: frozenset({name, *(ancestor.name for ancestor in target.ancestors)}) for name, target in known.items()
+    }
