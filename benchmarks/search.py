@@ -1,0 +1,174 @@
+"""Measure how well search finds what people mean.
+
+names: typed names, by kind: how often a package that is meant comes first (success@1) or among the first five
+(success@5), the mean of 1 / its place (MRR), and how long it takes. `typed_names.txt` has them; of each kind every
+second one is held out, so that nothing is tuned by it. An index has all names of `package_names.txt`, or every fourth
+and those that are meant, and how many specs each has is drawn from a seed.
+
+    python -m benchmarks.search [--file FILE] [--failures] [--json FILE]
+"""
+
+import argparse
+import json
+import random
+import re
+import statistics
+import time
+from collections.abc import Callable, Container, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cachesync.search.aliases import load_aliases
+from cachesync.search.names import Names, Reading, split
+from examples import pages
+
+_FOLDER: Final = Path(__file__).parent
+_VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+)*")
+
+
+class Typed(NamedTuple):
+    """What somebody typed."""
+
+    kind: str
+    text: str
+    meant: frozenset[str]
+    """Any of these packages is right."""
+    part: str
+    """``tuned`` or ``held out``."""
+
+
+Find = Callable[[str], Sequence[str]]
+"""Finds packages, the best first."""
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = _arguments()
+    typed = _examples(arguments.file) if arguments.file else _typed_names()
+    names = package_names()
+    subset = sorted({*names[::4], *(name for each in typed for name in each.meant)})
+    figures: dict[str, Any] = {}
+    for index, held in (("all", names), ("a part", subset)):
+        found = measure(typed, _by_names(held))
+        figures[index] = found
+        print(f"\nnames  {len(held):,} names, {index} of the list")
+        _print_table(found)
+        if arguments.failures:
+            _print_failures(typed, _by_names(held), arguments.failures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(typed: Sequence[Typed], find: Find) -> list[dict[str, Any]]:
+    """Measure each part and kind, and all kinds of each part."""
+    outcomes = {each: _outcome(each, find) for each in typed}
+    rows = []
+    for part in dict.fromkeys(each.part for each in typed):
+        of_part = [each for each in typed if each.part == part]
+        for kind in (*dict.fromkeys(each.kind for each in of_part), "all"):
+            of_kind = [outcomes[each] for each in of_part if kind in (each.kind, "all")]
+            rows.append({"part": part, "kind": kind, **_figures(of_kind)})
+    return rows
+
+
+def package_names() -> list[str]:
+    """Return names of real packages."""
+    lines = (_FOLDER / "package_names.txt").read_text().splitlines()
+    return [name for line in lines if not line.startswith("#") for name in line.split()]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure how well search finds what people mean.")
+    parser.add_argument("--file", type=Path, help='measure these instead: a JSON list of {"q", "want", "kind"}')
+    parser.add_argument("--failures", metavar="PART", help="print where what is meant isn't first: tuned, or held out")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    return parser.parse_args()
+
+
+def _typed_names() -> list[Typed]:
+    found: list[Typed] = []
+    kind, number = "", 0
+    for line in (_FOLDER / "typed_names.txt").read_text().splitlines():
+        if line.startswith("["):
+            kind, number = line.strip("[]"), 0
+        elif " => " in line:
+            text, _, meant = line.partition(" => ")
+            found.append(Typed(kind, text, frozenset(meant.split()), ("tuned", "held out")[number % 2]))
+            number += 1
+    return sorted(found, key=lambda each: each.part, reverse=True)
+
+
+def _examples(file: Path) -> list[Typed]:
+    return [Typed(each["kind"], each["q"], frozenset(each["want"]), "given") for each in json.loads(file.read_text())]
+
+
+def _by_names(packages: Iterable[str]) -> Find:
+    """Find by names alone."""
+    random_ = random.Random(16)
+    names = Names({package: random_.choice((1, 3, 7, 20, 300)) for package in packages}, load_aliases())
+    values = _values()
+
+    def find(text: str) -> list[str]:
+        words = text.split()
+        readings = (reading for reading in split(words, names) if reading.name and _may_hit(reading, values))
+        return [match.package for match in names.find(next(readings, Reading(tuple(words), ())).name)]
+
+    return find
+
+
+def _may_hit(reading: Reading, values: Container[str]) -> bool:
+    """Guess whether documents meet the words that are no name: where these are versions, or values that are usual."""
+    return all(_VERSION.fullmatch(word) or word.partition("@")[0] in values for word in reading.others)
+
+
+def _values() -> set[str]:
+    """Return operating systems, targets, compilers, stacks and tags that documents have."""
+    random_ = random.Random(16)
+    specs = [*(pages.spec(random_, "F") for _ in range(1_000)), *(pages.spec(random_, "G") for _ in range(1_000))]
+    values = {value for spec in specs for value in (spec["os"], spec["platform"], spec["target"], *spec["stacks"])}
+    values |= {spec["compiler"].partition("@")[0] for spec in specs}
+    return {*values, *(value.rstrip("0123456789.") for value in values), *pages.tags(28)}
+
+
+class _Outcome(NamedTuple):
+    place: int
+    """Of the first package that is meant; 0: it wasn't found."""
+    milliseconds: float
+
+
+def _outcome(typed: Typed, find: Find) -> _Outcome:
+    start = time.perf_counter()
+    found = find(typed.text)
+    milliseconds = (time.perf_counter() - start) * 1000
+    return _Outcome(next((place for place, package in enumerate(found, 1) if package in typed.meant), 0), milliseconds)
+
+
+def _figures(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
+    places = [outcome.place for outcome in outcomes]
+    times = [outcome.milliseconds for outcome in outcomes]
+    return {
+        "queries": len(places),
+        "success_1": sum(place == 1 for place in places) / len(places),
+        "success_5": sum(1 <= place <= 5 for place in places) / len(places),
+        "mrr": sum(1 / place for place in places if place) / len(places),
+        "median_ms": statistics.median(times),
+        "worst_ms": max(times),
+    }
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+    print(f"{'part':<9} {'kind':<19} queries  success@1  success@5    MRR   median    worst")
+    for row in rows:
+        figures = f"{row['success_1']:>10.3f} {row['success_5']:>10.3f} {row['mrr']:>6.3f}"
+        times = f"{row['median_ms']:>5.1f} ms {row['worst_ms']:>5.1f} ms"
+        print(f"{row['part']:<9} {row['kind']:<19} {row['queries']:>7} {figures} {times}")
+
+
+def _print_failures(typed: Sequence[Typed], find: Find, part: str) -> None:
+    for each in typed:
+        if each.part == part and _outcome(each, find).place != 1:
+            print(f"  {each.kind}: {each.text!r} found {[*find(each.text)[:5]]}, meant {sorted(each.meant)}")
+
+
+if __name__ == "__main__":
+    main()

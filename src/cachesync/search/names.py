@@ -1,0 +1,327 @@
+"""What people type → packages, ranked.
+
+An index of a million specs has some thousand names. What people type is matched with these in memory, by our own rules,
+and the engine is asked for exact names: so every engine finds the same in the same order, and typos cost nothing.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate, chain, groupby
+from typing import Final, Literal, NamedTuple
+
+from cachesync.search.aliases import Aliases
+from cachesync.search.decorations import LANGUAGES, Core, cores
+from cachesync.search.spelling import LONG, MIN_LETTERS, mistyped, parts, plain_all
+
+MAX_GROUPS: Final = 32
+"""So many fits are told apart: all that come later are one."""
+
+Why = Literal["name", "alias", "prefix", "part", "typo"]
+"""How a package is meant by what was typed. What others call it, by a decorated name or another one, is an alias."""
+
+
+class Match(NamedTuple):
+    """A package that may be meant."""
+
+    package: str
+    why: Why
+    fit: int
+    """0 is the best; packages of equal fit are equally good."""
+
+
+class Suggestion(NamedTuple):
+    """A package that may be meant, for somebody who is still typing."""
+
+    package: str
+    specs: int
+    why: Why
+
+
+class Reading(NamedTuple):
+    """Which of several words are the package's name, the others being conditions. No name: all are conditions."""
+
+    name: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+_Fit = tuple[int, ...]
+"""How well a package fits: the smaller, the better. The first figure is one of the tiers below."""
+
+_Hit = tuple[str, _Fit]
+
+_NAME, _ALIAS, _UNDECORATED, _BEGINNING, _DECORATED, _PART, _ALIAS_BEGINNING, _LOOSE, _TYPO = range(9)
+_WHY: Final[tuple[Why, ...]] = ("name", "alias", "alias", "prefix", "alias", "part", "alias", "alias", "typo")
+
+_WHOLE_PARTS, _BEGINS_A_PART, _ENDS_A_PART, _SOME_PARTS, _OTHER_ORDER, _INSIDE = range(6)
+"""How typed text is a part of a name, the best first."""
+
+_BARE: Final = {"py-": 2, "r-": 1, "perl-": 4, "lua-": 3, "ruby-": 4, "lib": 3}
+"""How names begin that many leave out, for whom they begin behind so many letters."""
+
+_LOOSE_FROM: Final = 3
+"""Decorations that cost so much together are no sure sign that the package is meant."""
+
+_SHORT_ALIAS: Final = 3
+"""Aliases of so many letters or fewer are typed in one part, since ``r-g`` isn't ``rg``; and without a typo."""
+
+_MOST_WORDS: Final = 6
+"""So many words can be a name."""
+
+_MOST_TRIED: Final = 8
+"""So many runs of words are tried for what is no whole name, which costs a hundred times as much."""
+
+_NO_NAME: Final = re.compile(r"[\W\d]*|\w")
+"""Numbers and single letters begin many names, and none is meant by them among other words."""
+
+
+class Names:
+    """The package names of an index."""
+
+    def __init__(self, counts: Mapping[str, int], aliases: Aliases) -> None:
+        """Take the packages of an index, and how many specs each has."""
+        packages = list(counts)
+        self._counts = counts
+        self._aliases = aliases
+        self._spelled = dict(zip(packages, plain_all(packages), strict=True))
+        self._named: dict[str, list[str]] = {}
+        for package, spelled in self._spelled.items():
+            self._named.setdefault(spelled, []).append(package)
+        self._longest = max(map(len, chain(self._named, aliases)), default=0)
+
+    def find(self, words: Sequence[str]) -> list[Match]:
+        """Return the packages that the words, together one name, may mean, the best first.
+
+        A whole name is better than an alias, that than a name without its decorations (``numpy``); then come
+        beginnings, decorated names (``hdf5-devel``) and parts. Typos are looked for where there is none of these. The
+        more of a name is covered, the better; names that are covered alike are told apart by how many specs they
+        have, where these differ by more than about two to one.
+        """
+        found = next(filter(None, map(_best, self._ways(words))), {})
+        fits = {package: (*fit, -self._counts[package].bit_length()) for package, fit in found.items()}
+        groups = {fit: min(number, MAX_GROUPS - 1) for number, fit in enumerate(sorted(set(fits.values())))}
+        ordered = sorted((fit, package) for package, fit in fits.items())
+        return [Match(package, _WHY[fit[0]], groups[fit]) for fit, package in ordered]
+
+    def is_name(self, words: Sequence[str]) -> bool:
+        """Tell whether a package is called so: by its name, an alias, or its name with other decorations.
+
+        A number at the end doesn't count as a decoration: ``gcc12`` may be a version.
+        """
+        if len(words) > _MOST_WORDS or sum(map(len, words)) > 2 * self._longest:
+            return False
+        fits = (fit for core in cores(words) if not core.numberless for _, fit in self._called(core))
+        return any(fit[0] != _LOOSE for fit in fits)
+
+    def suggest(self, text: str, limit: int = 10) -> list[Suggestion]:
+        """Return the packages that may be meant by what is typed so far, the best first."""
+        words = text.split()
+        found = self.find(words)
+        if not found and len(words) > 1:
+            found = next((self.find(reading.name) for reading in split(words, self) if reading.name), [])
+        found.sort(key=lambda match: (match.fit, -self._counts[match.package], match.package))
+        return [Suggestion(each.package, self._counts[each.package], each.why) for each in found[:limit]]
+
+    def _ways(self, words: Sequence[str]) -> Iterator[Iterable[_Hit]]:
+        """Yield what is found in one way after another; each is only for where those before it find nothing."""
+        typed = cores(words)
+        if not typed or len(typed[0].text) > 2 * self._longest:
+            return
+        yield chain(self._containing(typed[0]), self._called_least_decorated(typed))
+        if len(words) > 1:
+            yield self._in_several_parts(typed[0])
+        yield self._mistyped(typed, min(map(_letters, words)) if len(words) > 1 else LONG)
+        yield chain.from_iterable(map(self._containing, typed[1:]))
+        if len(words) == 1:
+            yield self._in_several_parts(typed[0])
+        yield self._inside(typed[0].text)
+
+    def _called_least_decorated(self, typed: Sequence[Core]) -> list[_Hit]:
+        """Find what is called so, with as little taken off as possible: ``hdf5`` is hdf5, and not also hdf."""
+        for _, alike in groupby(sorted(typed, key=lambda core: core.cost), key=lambda core: core.cost):
+            if found := [hit for core in alike for hit in self._called(core)]:
+                return found
+        return []
+
+    def _called(self, core: Core) -> Iterator[_Hit]:
+        """Find what is called so: by a whole name, an alias, or a name with decorations more or less."""
+        if not core.language:
+            for package in self._named.get(core.text, ()):
+                yield package, (_tier(core), core.cost, 0) if core.cost else (_NAME,)
+        for place, package in enumerate(self._stands_for(core)):
+            yield package, (_tier(core), core.cost, place) if core.cost else (_ALIAS, place)
+        for place, affix in enumerate(core.affixes(), start=1):
+            for package in self._named.get(affix.around(core.text), ()):
+                if affix.is_around(package):
+                    yield package, (_tier(core, affix.cost), core.cost + affix.cost, place)
+
+    def _stands_for(self, core: Core) -> Iterator[str]:
+        """Find what it is an alias of."""
+        if len(core.parts) == 1 or len(core.text) > _SHORT_ALIAS:
+            for package in self._aliases.get(core.text, ()):
+                if package in self._counts and package.startswith(core.language):
+                    yield package
+
+    def _containing(self, core: Core) -> Iterator[_Hit]:
+        """Find names that begin with it or have it as a part, and what has an alias that begins with it."""
+        typed = core.text
+        bare = core.parts[0] not in LANGUAGES
+        for package, spelled in self._spelled.items():
+            if typed in spelled and package.startswith(core.language):
+                fit = _place(package, spelled, typed, bare=bare)
+                if fit is not None:
+                    yield package, fit
+        if len(typed) >= MIN_LETTERS:
+            for alias, packages in self._aliases.items():
+                if alias.startswith(typed):
+                    left = len(alias) - len(typed)
+                    yield from ((each, (_ALIAS_BEGINNING, left)) for each in packages if each in self._counts)
+
+    def _in_several_parts(self, core: Core) -> Iterator[_Hit]:
+        """Find names of which it is some parts, or their beginnings: ``intel mkl``, or ``mkl intel``."""
+        typed = core.text
+        for package, spelled in self._spelled.items():
+            left = len(spelled) - len(typed)
+            if left < 0:
+                continue
+            if typed[:2] in spelled and typed[-2:] in spelled and _runs_through(typed, parts(package)):
+                yield package, (_PART, _SOME_PARTS, left)
+            elif len(core.parts) > 1 and all(word in spelled for word in core.parts) and _has_all(package, core.parts):
+                yield package, (_PART, _OTHER_ORDER, left)
+
+    def _mistyped(self, typed: Sequence[Core], fewer_than: int) -> Iterator[_Hit]:
+        """Find names and aliases that differ by typos, only those with the fewest.
+
+        Fewer than the shortest of several words has letters: more could be that word, and no typos.
+        """
+        spellings, meant = self._spellings
+        found = []
+        for core in typed:
+            if core.numberless or len(core.text) > self._longest + 2:
+                continue
+            for distance, place in mistyped(core.text, spellings):
+                package, cost = meant[place]
+                if distance < fewer_than and package.startswith(core.language):
+                    other_start = spellings[place][0] != core.text[0]
+                    found.append((package, (_TYPO, distance, cost + 2 * core.cost, other_start)))
+        fewest = min((fit[1] for _, fit in found), default=0)
+        yield from (hit for hit in found if hit[1][1] == fewest)
+
+    @cached_property
+    def _spellings(self) -> tuple[list[str], list[tuple[str, int]]]:
+        """What can be mistyped; and beside each what it means, and how much less than a whole name it is."""
+        names = [(spelled, (package, 0)) for package, spelled in self._spelled.items()]
+        bare = [
+            (self._spelled[package][letters:], (package, 1))
+            for start, letters in _BARE.items()
+            for package in self._spelled
+            if package.startswith(start)
+        ]
+        aliases = [
+            (alias, (package, 2))
+            for alias, packages in self._aliases.items()
+            for package in packages
+            if len(alias) > _SHORT_ALIAS and package in self._counts
+        ]
+        everything = [*names, *bare, *aliases]
+        return [spelled for spelled, _ in everything], [meant for _, meant in everything]
+
+    def _inside(self, typed: str) -> Iterator[_Hit]:
+        """Find names that have it where no part begins or ends."""
+        if len(typed) >= MIN_LETTERS:
+            for package, spelled in self._spelled.items():
+                if typed in spelled:
+                    yield package, (_PART, _INSIDE, len(spelled) - len(typed))
+
+
+def grouped(matches: Sequence[Match]) -> list[list[str]]:
+    """Return the packages in groups of equal fit, the best first: at most :data:`MAX_GROUPS`."""
+    return [[each.package for each in group] for _, group in groupby(matches, key=lambda match: match.fit)]
+
+
+def split(words: Sequence[str], names: Names) -> Iterator[Reading]:
+    """Yield how several words can be read, the likeliest first; each is worked out when it is asked for.
+
+    The longest run of words that is a package's name comes first, among equals the first; then runs that may mean a
+    package in another way, mistyped ones last; and at the end all words are conditions.
+    """
+    words = tuple(words)
+    sizes = range(min(len(words), _MOST_WORDS), 0, -1)
+    runs = [(start, start + size) for size in sizes for start in range(len(words) - size + 1)]
+    others = []
+    for start, end in runs:
+        if names.is_name(words[start:end]):
+            yield Reading(words[start:end], words[:start] + words[end:])
+        elif not _NO_NAME.fullmatch("".join(words[start:end])):
+            others.append((start, end))
+    mistyped_ones = []
+    for start, end in others[-_MOST_TRIED:]:
+        reading = Reading(words[start:end], words[:start] + words[end:])
+        found = names.find(reading.name)
+        if found and found[0].why == "typo":
+            mistyped_ones.append(reading)
+        elif found:
+            yield reading
+    yield from mistyped_ones
+    yield Reading((), words)
+
+
+def _best(hits: Iterable[_Hit]) -> dict[str, _Fit]:
+    """Return the best fit of each package."""
+    best: dict[str, _Fit] = {}
+    for package, fit in hits:
+        if package not in best or fit < best[package]:
+            best[package] = fit
+    return best
+
+
+def _letters(word: str) -> int:
+    """Count letters and digits."""
+    return sum(map(str.isalnum, word))
+
+
+def _tier(core: Core, left_out: int = 0) -> int:
+    """Return the tier of a name that has decorations more or less than what was typed."""
+    if core.cost + left_out >= _LOOSE_FROM:
+        return _LOOSE
+    return _DECORATED if core.cost else _UNDECORATED
+
+
+def _place(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
+    """Tell how well typed text that is somewhere in a name fits it; None: no part begins or ends with it."""
+    left = len(spelled) - len(typed)
+    if spelled.startswith(typed):
+        return _BEGINNING, left, 0
+    if bare and any(package.startswith(start) and spelled.startswith(typed, at) for start, at in _BARE.items()):
+        return _BEGINNING, left, 1
+    if len(typed) == 1:
+        return None
+    name = parts(package)
+    ends = list(accumulate(map(len, name)))
+    fits = []
+    for part, end in zip(name, ends, strict=True):
+        start = end - len(part)
+        if spelled.startswith(typed, start):
+            fits.append(_WHOLE_PARTS if start + len(typed) in ends else _BEGINS_A_PART)
+        elif len(part) > len(typed) >= MIN_LETTERS and spelled.endswith(typed, start, end):
+            fits.append(_ENDS_A_PART)
+    return (_PART, min(fits), left) if fits else None
+
+
+def _runs_through(typed: str, name: Sequence[str]) -> bool:
+    """Tell whether typed text is some of a name's parts, or beginnings of them of three letters or more, in order."""
+    reached = {0}
+    for part in name:
+        for start in tuple(reached):
+            for size in range(1, len(part) + 1):
+                if not typed.startswith(part[:size], start):
+                    break
+                if size >= MIN_LETTERS or size == len(part):
+                    reached.add(start + size)
+    return len(typed) in reached
+
+
+def _has_all(package: str, words: Iterable[str]) -> bool:
+    """Tell whether each of the words is a part of a name, or the beginning of one."""
+    name = parts(package)
+    return all(any(part.startswith(word) for part in name) for word in words)
