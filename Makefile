@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-es8 hostile mutants soak lint format bench package clean
+.PHONY: help run check test test-es8 hostile mutants soak lint format bench bench-search package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ ES8_SERVER := 8.19.21
 EXAMPLE := var/pages
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change now and then, until Ctrl-C
 	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
@@ -46,6 +46,9 @@ format: $(BIN)/.lint ## format the code
 
 bench: $(BIN)/.run ## measure a page, sync, reindex and the service beside the least that could do the same (BENCH="--tags 4" for a short run)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
+
+bench-search: $(BIN)/.run ## measure how often what people type finds the package that they mean (SEARCH="--failures tuned")
+	$(BIN)/python -m benchmarks.search $(SEARCH)
 
 package: $(BIN)/.test ## build wheel and sdist, install each where nothing else is, and try it
 	$(BIN)/python -m tests.package

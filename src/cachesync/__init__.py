@@ -1,5 +1,15 @@
 """Keep a search index equal to a tree of Spack build-cache pages."""
 
-from importlib.metadata import version
+from typing import Any
 
-__version__ = version("cachesync")
+__version__: str
+
+
+def __getattr__(name: str) -> Any:
+    """Look the version up when it is asked for: that takes longer than most of what is done without it."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415  see above
+
+    globals()[name] = version("cachesync")
+    return globals()[name]

@@ -8,27 +8,15 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 import click
 
-from cachesync import __version__, log
+from cachesync import log
 from cachesync.commands.awaiting import say_what_is_awaited
-from cachesync.commands.check import check
-from cachesync.commands.config import config
-from cachesync.commands.example import example
-from cachesync.commands.kibana import kibana
-from cachesync.commands.reindex import reindex
-from cachesync.commands.render import render
-from cachesync.commands.rollback import rollback
-from cachesync.commands.run import run as run_service
-from cachesync.commands.search import search
-from cachesync.commands.status import status
-from cachesync.commands.sync import sync
-from cachesync.commands.verify import verify
-from cachesync.commands.wiring import Wiring
 from cachesync.context import Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
 from cachesync.log import get_logger, printable
@@ -62,7 +50,40 @@ class _Output(io.FileIO):
             raise _OutputError(told) from None
 
 
+_COMMANDS: Final = {
+    "run": "The service: keep the index equal to the pages.",
+    "sync": "Make the index equal to the pages, then exit.",
+    "reindex": "Build the index anew and swap it in when it is whole.",
+    "rollback": "Go back to the generation before, and stay there.",
+    "search": "Find binaries.",
+    "show": "Show one binary whole: its fields, tags and stacks, and how to install it.",
+    "diff": "Compare two tags: which binaries came, and which are gone.",
+    "status": "Tell what the index holds, and whether it is up to date.",
+    "verify": "Compare index and pages document by document.",
+    "check": "Parse the pages at PATHS and index nothing.",
+    "render": "Print the documents of the pages at PATHS as NDJSON.",
+    "kibana": "Data views, searches and dashboards for Kibana.",
+    "config": "Print the configuration in force, without secrets.",
+    "example": "Print an example file: configuration, systemd unit, roles, alerts.",
+}
+"""Commands by name, in the order in which they are listed: each is in the module of its name, and loaded when it is
+called."""
+
+
 class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  as click calls it
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as click calls it
+        if cmd_name not in _COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"cachesync.commands.{cmd_name}"), cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  as above
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
     def invoke(self, ctx: click.Context) -> Any:
         code = super().invoke(ctx)
         sys.stdout.flush()
@@ -78,15 +99,13 @@ class _Commands(click.Group):
     type=click.Path(path_type=Path),
     help="The configuration. Default: $CACHESYNC_CONFIG, then config/cachesync.yml, then built-in defaults.",
 )
-@click.version_option(__version__)
+@click.version_option(package_name="cachesync")
 @click.pass_context
 def cachesync(context: click.Context, config_file: Path | None) -> None:
     """Keep a search index equal to a tree of Spack build-cache pages."""
+    from cachesync.commands.wiring import Wiring  # noqa: PLC0415  it takes a while to load, and --version does without
+
     context.obj = Wiring(config_file)
-
-
-for command in (run_service, sync, reindex, rollback, search, status, verify, check, render, kibana, config, example):
-    cachesync.add_command(command)
 
 
 def run() -> int:

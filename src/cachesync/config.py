@@ -22,6 +22,7 @@ from cachesync import yamltext
 from cachesync.errors import UsageError
 from cachesync.index.server import with_port
 from cachesync.pages.pattern import Pattern
+from cachesync.search.install import MIRROR_URL
 from cachesync.yamltext import Mapping, Repeated, Sequence, Value, YamlError
 
 FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
@@ -229,6 +230,13 @@ class Index(_Section):
     auto_reindex: bool = True
 
 
+class Search(_Section):
+    """What answers say beyond what documents do."""
+
+    mirror_url: str = MIRROR_URL
+    aliases: Location | None = None
+
+
 class Schedule(_Section):
     """When the index is rebuilt."""
 
@@ -276,6 +284,7 @@ class Config(_Section):
     watch: Watch = Watch()
     index: Index = Index()
     schedule: Schedule = Schedule()
+    search: Search = Search()
     safety: Safety = Safety()
     http: Http = Http()
     log: Log = Log()

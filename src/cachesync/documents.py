@@ -88,6 +88,11 @@ class Field(NamedTuple):
     counted: bool
     """It only serves to count its distinct values: it can't be searched for."""
 
+    @property
+    def is_asked_for(self) -> bool:
+        """It has values that people ask for, count and sort by."""
+        return self.kind != "text" and not self.counted
+
 
 def _field(name: str, hint: Any) -> Field:
     meta = next(item for item in get_args(hint) if isinstance(item, Meta))
@@ -283,7 +288,7 @@ class _Compiler(NamedTuple):
     version_key: str | UnsetType = UNSET
 
 
-_TODAYS_NAME: Final = {
+TODAYS_NAME: Final = {
     "clang": "llvm",
     "oneapi": "intel-oneapi-compilers",
     "intel": "intel-oneapi-compilers-classic",
@@ -299,7 +304,7 @@ def _compiler(written: str) -> _Compiler:
     name, _, version = text.partition("@")
     if not name or text == "none":
         return _Compiler(text)
-    name = _TODAYS_NAME.get(name, name)
+    name = TODAYS_NAME.get(name, name)
     return _Compiler(text, name, version, version_key(version)) if version else _Compiler(text, name)
 
 

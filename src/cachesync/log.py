@@ -10,14 +10,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal, NamedTuple, TextIO
 
 import msgspec
-import structlog
-
-from cachesync import __version__
-
-get_logger = structlog.get_logger
 
 _ECS: Final = "8.11.0"
 _NAMES: Final = {
@@ -30,16 +25,57 @@ _NAMES: Final = {
 """The names in ECS of what calls name for themselves. All else is ours alone, and goes below ``cachesync``."""
 
 
+class _Chosen(NamedTuple):
+    """How to log."""
+
+    level: int
+    console: bool
+
+
+_chosen: _Chosen | None = None
+
+
+class _Logger:
+    """A logger of structlog, which is loaded with the first line: it takes as long as a search, which logs none."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_loaded().get_logger(), name)
+
+
+def get_logger() -> Any:
+    """Return a logger, whose methods are those of structlog's."""
+    return _Logger()
+
+
 def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Send log lines to stderr. ``auto`` is console on a terminal and JSON elsewhere."""
+    global _chosen  # noqa: PLW0603  how a process logs is one thing
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    _chosen = _Chosen(logging.getLevelNamesMapping()[level.upper()], console)
+    if "structlog" in sys.modules:
+        _configure(_chosen)
+
+
+def _loaded() -> Any:
+    """Return structlog, configured."""
+    is_new = "structlog" not in sys.modules
+    import structlog  # noqa: PLC0415  see above
+
+    if is_new and _chosen:
+        _configure(_chosen)
+    return structlog
+
+
+def _configure(chosen: _Chosen) -> None:
+    import structlog  # noqa: PLC0415  see above
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,
-            _console_line if console else _json_line,
+            _console_line if chosen.console else _json_line,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(chosen.level),
         logger_factory=lambda *_: _Output(sys.stderr),
     )
 
@@ -48,7 +84,7 @@ def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
 def passing(kind: str) -> Iterator[str]:
     """Give all lines that this thread logs meanwhile the kind of a pass and one new ``trace.id``, and yield that."""
     trace = uuid.uuid4().hex
-    with structlog.contextvars.bound_contextvars(trace=trace, **{"pass": kind}):
+    with _loaded().contextvars.bound_contextvars(trace=trace, **{"pass": kind}):
         yield trace
 
 
@@ -101,6 +137,8 @@ class _Output:
 
 
 def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
+    from cachesync import __version__  # noqa: PLC0415  it is looked up when it is asked for
+
     values = dict(event)
     line = {
         "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z",

@@ -20,6 +20,7 @@ from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.hostile.fuzz import fuzzed, within
 from tests.support import brute, elasticsearch
+from tests.support.asking import asked
 from tests.support.filling import documents, fill
 from tests.support.pages import entry, page, path_of
 
@@ -160,10 +161,6 @@ def same(found: Answer, request: Request) -> None:
     assert found.facets == counts
 
 
-def is_split_alike(query: str) -> bool:
-    return all(character.isascii() or character in TYPESET for character in query)
-
-
 @fuzzed(60, 600)
 @given(typed)
 @example(" ".join(f"a{number}-a{number}" for number in range(120)))
@@ -174,14 +171,13 @@ def is_split_alike(query: str) -> bool:
 @example("hdf5·")
 def test_a_query_is_answered_or_refused_in_a_sentence(reader: Reader, query: str) -> None:
     try:
-        request = within(SECONDS, lambda: text.search(query))
+        request = within(SECONDS, lambda: asked(reader, query))
         found = within(SECONDS, lambda: reader.search(request))
     except UsageError as error:
-        told(error, "the query", "too many words begin")
+        told(error, "the query", "too many words begin", "character")
         return
     event("something" if found.total else "nothing")
-    if is_split_alike(query):
-        same(found, request)
+    same(found, request)
 
 
 @st.composite
@@ -195,9 +191,9 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def parsed(drawn: dict[str, Any]) -> Request:
+def parsed(reader: Reader, drawn: dict[str, Any]) -> Request:
     """As the command does it."""
-    request = text.search(drawn["query"])._replace(
+    request = asked(reader, drawn["query"])._replace(
         filters=parse_filters(drawn["filters"]), facets=tuple(map(parse_facet, drawn["facets"])), limit=drawn["limit"]
     )
     return request if drawn["sort"] is None else request._replace(ranks=(), order=parse_order(drawn["sort"]))
@@ -209,7 +205,7 @@ def parsed(drawn: dict[str, Any]) -> Request:
 @example({"query": "", "filters": ("x" * 1_500,), "facets": [], "sort": None, "limit": 0})
 def test_options_are_obeyed_or_refused_in_a_sentence(reader: Reader, drawn: dict[str, Any]) -> None:
     try:
-        request = within(SECONDS, lambda: parsed(drawn))
+        request = within(SECONDS, lambda: parsed(reader, drawn))
     except UsageError as error:
         told(error, "--filter", "--facet", "--sort", "the query")
         return
@@ -222,6 +218,6 @@ def test_options_are_obeyed_or_refused_in_a_sentence(reader: Reader, drawn: dict
 @example("_-a __ _b c_ 1_2")
 def test_words_are_those_of_the_server(elasticsearch_url: str, typed: str) -> None:
     """So both engines find the same."""
-    asked = {"analyzer": "standard", "text": typed}
-    tokens = elasticsearch.request(f"{elasticsearch_url}/_analyze", "POST", asked)["tokens"]
+    analyzed = {"analyzer": "standard", "text": typed}
+    tokens = elasticsearch.request(f"{elasticsearch_url}/_analyze", "POST", analyzed)["tokens"]
     assert text.words(typed) == [token["token"] for token in tokens]

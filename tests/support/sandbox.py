@@ -109,7 +109,7 @@ class Sandbox:
         """Everything that is in the index, by id."""
         found = self.json("search", "--limit", "1000000")
         assert found["total"] == len(found["hits"])
-        return {hit.pop("_id"): hit for hit in found["hits"]}
+        return {hit.pop("_id"): {name: hit[name] for name in hit if name != "install"} for hit in found["hits"]}
 
     def rendered(self) -> dict[str, dict[str, Any]]:
         """The documents of the pages on disk, by id."""

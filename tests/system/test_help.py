@@ -14,14 +14,14 @@ from click.testing import CliRunner
 from cachesync.cli import cachesync
 from cachesync.errors import UsageError
 from cachesync.search.request import parse_filters
+from tests.support.commands import commands_of
 
 
 def commands(command: click.Command = cachesync, name: str = "cachesync") -> Iterator[tuple[str, click.Command]]:
     """Every command with its full name, the groups among them."""
     yield name, command
-    if isinstance(command, click.Group):
-        for each, below in command.commands.items():
-            yield from commands(below, f"{name} {each}")
+    for each, below in commands_of(command).items():
+        yield from commands(below, f"{name} {each}")
 
 
 ALL = dict(commands())
@@ -55,6 +55,13 @@ def test_fields_are_named() -> None:
     assert " ".join(shown.split()) == str(refused.value).partition("expected one of ")[2]
 
 
+def test_the_list_says_of_each_command_what_it_says_of_itself() -> None:
+    """The list is made without loading them."""
+    listed = help_of("cachesync").partition("Commands:")[2]
+    for name, command in commands_of(cachesync).items():
+        assert f"{name} {command.get_short_help_str(100)}" in " ".join(listed.split())
+
+
 @pytest.fixture
 def path() -> str:
     """A path on which cachesync is found."""
@@ -72,7 +79,7 @@ def completed(words: str, shell: str, path: str) -> list[str]:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_commands_and_options_are_completed(shell: str, path: str) -> None:
-    names = [name for name in cachesync.commands if name.startswith("re")]
+    names = [name for name in commands_of(cachesync) if name.startswith("re")]
     offered = completed("cachesync re", shell, path)
     assert [line for line in offered if any(name in line for name in names)]
     assert "status" not in "".join(offered)

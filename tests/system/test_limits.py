@@ -9,12 +9,12 @@ import pytest
 from cachesync.errors import UsageError
 from cachesync.index.elastic import ElasticIndex, generation
 from cachesync.index.server import Layout, Server
-from cachesync.search import text
 from cachesync.search.query import All, And, Not, Or, Prefix, Range, Words
 from cachesync.search.request import Request
 from examples.pages import write_tree
 from tests.contract.test_search import CORPUS, TYPED, same
 from tests.support import elasticsearch
+from tests.support.asking import asked
 from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of, put
 from tests.support.sandbox import Sandbox
@@ -72,7 +72,7 @@ def test_whatever_is_typed_finds_the_same(strict: str, index_name: str, shards: 
     fill(index, CORPUS)
     reader = index.reader()
     for typed in ("mkl", "py-p", "hdf", "hdf5 gcc", "e4s cmake", "develop-2025", "py", "/a", "/zzz", "~mpi zen4"):
-        same(reader, text.search(typed)._replace(limit=20_000))
+        same(reader, asked(reader, typed)._replace(limit=20_000))
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,18 @@ def test_beginnings_mean_the_same(index: ElasticIndex, query: Any) -> None:
 
 def test_what_people_type_finds_what_they_mean(index: ElasticIndex) -> None:
     fill(index, {path_of(name): data for name, data in TYPED.items()})
-    for typed, ids in {"zl": "z1", "oneapi-mk": "m1", "py-_ pip_": "", "zlib\u200b": "z1", "24.3": "p2"}.items():
-        assert sorted(hit["hash"] for hit in index.reader().search(text.search(typed)).hits) == ids.split()
+    reader = index.reader()
+    for typed, ids in {"zl": "z1", "oneapi-mk": "m1", "py-_ pip_": "p1 p2", "zlib\u200b": "z1", "24.3": "p2"}.items():
+        assert sorted(hit["hash"] for hit in reader.search(asked(reader, typed)).hits) == ids.split()
 
 
 def test_the_records_of_folders_are_found(index: ElasticIndex) -> None:
     fill(index, CORPUS)
-    tag = min(CORPUS).split("/")[1]
+    tag = min(path for path in CORPUS if "/develop-" in path).split("/")[1]
     below = [f"_cache/{tag}/", f"_cache/{tag}/zlib/", "_cache/nothing/", path_of("sized").removesuffix("specs.md")]
     records = [record.page for record in index.reader().records(below)]
     assert sorted(records) == sorted(path for path in CORPUS if path.startswith(tuple(below)))
-    assert len(records) > 20
+    assert len(records) > 10
 
 
 def test_beginnings_of_too_many_values_name_the_setting(

@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import shlex
 import signal
 import struct
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from cachesync.cli import cachesync
 from tests.support.checkout import PROJECT, Checkout
+from tests.support.commands import commands_of
 from tests.support.sandbox import Sandbox
 from tests.support.service import children
 
@@ -74,25 +76,25 @@ def test_its_search_prints_what_it_shows(sandbox: Sandbox) -> None:
     example_pages(sandbox.root)
     sandbox.run("sync")
     command, _, shown = blocks("in another terminal:")[0].partition("\n")
-    arguments = command.removeprefix("$ .venv/bin/cachesync ").split()
+    arguments = shlex.split(command.removeprefix("$ .venv/bin/cachesync "))
     assert sandbox.run(*arguments).stdout.strip("\n") == shown
 
 
 def test_its_second_example_finds_something(tmp_path: Path) -> None:
     """In a checkout, as it stands there, but for the installation."""
     checkout = Checkout(tmp_path)
-    checkout.fill("pages")
+    checkout.fill("var/pages")
     install, script = blocks("## Use it")[0].split("\n", 1)
     assert install == "pip install ."
     printed = checkout.run(script).stdout
-    assert "\nspecs  1,714 added" in printed
+    assert "\nspecs  2,229 added" in printed
     assert int(re.findall(r"^(\d+) specs found", printed, re.MULTILINE)[0]) > 1
 
 
 def test_every_command_and_every_make_target_is_there() -> None:
     rows = re.findall(r"^\| `cachesync ([a-z ]*[a-z])", README, re.MULTILINE)
-    groups = {name: each for name, each in cachesync.commands.items() if isinstance(each, click.Group)}
-    names = {name for name in cachesync.commands if name not in groups}
+    groups = {name: each for name, each in commands_of(cachesync).items() if isinstance(each, click.Group)}
+    names = {name for name in commands_of(cachesync) if name not in groups}
     names |= {f"{name} {each}" for name, group in groups.items() for each in group.commands}
     assert set(rows) == names
     targets = re.findall(r"^(\w+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)

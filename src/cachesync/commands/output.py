@@ -2,16 +2,15 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cachesync.log import as_json
-from cachesync.sync.passes import Progress as Tell
+
+Tell = Callable[[int, int], None]
 
 _LINE_EVERY_SECONDS: Final = 5.0
 
@@ -35,8 +34,18 @@ def no_progress() -> Iterator[Tell]:
 @contextmanager
 def progress(label: str) -> Iterator[Tell]:
     """Show how far long work is: a bar on a terminal, a line every few seconds elsewhere."""
+    from rich.console import Console  # noqa: PLC0415  rich takes longer to load than a search does
+
     console = Console(stderr=True)
     if console.is_terminal:
+        from rich.progress import (  # noqa: PLC0415  as above
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
             task = bar.add_task(label, total=None)

@@ -1,47 +1,66 @@
 """``cachesync search``: ask the index."""
 
-import time
-from collections.abc import Iterator
+import difflib
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
+from typing import Final
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from cachesync.commands import hits
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
-from cachesync.errors import IndexUnusableError
+from cachesync.errors import UsageError
 from cachesync.log import printable
-from cachesync.search import text
-from cachesync.search.request import DEFAULT_LIMIT, Answer, Hit, parse_facet, parse_filters, parse_order
+from cachesync.search import targets
+from cachesync.search.answer import LATEST, Answer, Question, as_object
+from cachesync.search.reading import Mode
+from cachesync.search.request import DEFAULT_LIMIT, Hit, parse_facet, parse_filters, parse_order
 
-_COLUMNS = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks")
-_WHOLE = ("package", "version", "hash")
-_WHOLE_WIDTH = 24
-_HASH_SHOWN = 7
-_CELL = 80
-_STACKS_SHOWN = 2
-_UNLIMITED_WIDTH = 10_000
+_FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
+_FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
 
 
 class _Search(click.Command):
-    """Spack spells a variant that is off also like an option."""
+    """Spack spells a variant that is off like an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Say how such a one is asked for, where there is no such option."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.option_name.startswith("--"):
-                raise
-            message = f"{error.message.rstrip('.')}. A variant that is off is written ~NAME, or -NAME after --."
-            raise click.NoSuchOption(error.option_name, message, error.possibilities, ctx) from None
+        """Take what begins with a dash, stands behind the first word, and is no option, for a part of the query."""
+        return super().parse_args(ctx, list(_sorted_out(args, _options(self))))
 
 
-@click.command(cls=_Search)
+def _options(command: click.Command) -> dict[str, bool]:
+    """Return the options, and whether each takes a value."""
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    found = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
+    return {**found, "-h": False, "--help": False}
+
+
+def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
+    """Put options first, and what belongs to the query behind ``--``."""
+    known: list[str] = []
+    words: list[str] = []
+    rest = iter(args)
+    for argument in rest:
+        name = argument.partition("=")[0]
+        if argument == "--":
+            words += rest
+        elif name in options:
+            known.append(argument)
+            if options[name] and argument == name:
+                known += [value for value in [next(rest, None)] if value is not None]
+        elif argument.startswith("-") and (not words or difflib.get_close_matches(name, options)):
+            known.append(argument)  # it is told that there is no such option
+        else:
+            words.append(argument)
+    return [*known, "--", *words]
+
+
+@click.command(cls=_Search, short_help="Find binaries.")
 @click.argument("query", nargs=-1)
-@click.option("--text", is_flag=True, expose_value=False, help="QUERY is free text, as it is by default.")
+@click.option("--spec", "mode", flag_value="spec", help="QUERY is a spec in Spack's language, exactly.")
+@click.option("--text", "mode", flag_value="text", help="QUERY is words.")
 @click.option(
     "--filter",
     "filters",
@@ -49,6 +68,9 @@ class _Search(click.Command):
     metavar="FIELD=VALUE",
     help="Only documents with this value; repeat for others.",
 )
+@click.option("--tag", metavar=f"TAG|{LATEST}", help=f"Only this tag; {LATEST} is the newest with a date.")
+@click.option("--arch", metavar="MACHINE", help="Only what runs on a machine, given as `spack arch` prints it.")
+@click.option("--here", is_flag=True, help="Only what runs on this machine.")
 @click.option(
     "--facet", "facets", multiple=True, metavar="FIELD[:N]", help="Count the N most frequent values of a field."
 )
@@ -62,95 +84,139 @@ class _Search(click.Command):
 @click.option(
     "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, show_default=True, help="How many hits to print."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--distinct/--no-distinct",
+    default=None,
+    help="Show each binary once, with all its tags. This is so unless programs read the answer.",
+)
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="How to print.")
+@click.option("--columns", metavar="FIELD,…", help="What a table shows.")
+@click.option("--json", "form", flag_value="json", help="The same as --format json: one JSON object.")
 @click.pass_obj
 def search(
     wiring: Wiring,
     query: tuple[str, ...],
+    mode: Mode | None,
     filters: tuple[str, ...],
+    tag: str | None,
+    arch: str | None,
+    here: bool,
     facets: tuple[str, ...],
     sort_keys: tuple[str, ...],
     limit: int,
-    as_json: bool,
+    distinct: bool | None,
+    form: str,
+    columns: str | None,
 ) -> int:
     """Find binaries. Without a QUERY everything is found; no hit is no error.
 
-    Words may be typed in part: mkl finds intel-oneapi-mkl. +mpi, ~mpi and key=value are variants.
-    What begins with a dash comes after --, so hdf5 -- -mpi is hdf5 ~mpi.
+    QUERY is a spec as Spack writes it, words as people type them, or both: hdf5@1.14:+mpi%gcc@11, openmpi zen4, mkl.
     Values of one filtered field are alternatives, fields combine; a facet isn't narrowed by filters of its own field.
 
-    Fields: package, tag, tag_date, version, version_key, compiler, compiler_name, compiler_version,
-    compiler_version_key, hash, digest, os, platform, target, stacks, variants, size, page.
+    Fields: package, tag, tag_date, version, version_key, git_ref, compiler, compiler_name, compiler_version,
+    compiler_version_key, hash, short_hash, binary, os, platform, target, stacks, variants, variant_names,
+    variant_values, size, page.
     """
-    start = time.perf_counter()
-    request = text.search(" ".join(query))._replace(
-        filters=parse_filters(filters), facets=tuple(parse_facet(facet) for facet in facets), limit=limit
+    shown = _columns(columns)
+    question = Question(
+        text=" ".join(query),
+        mode=mode or "auto",
+        filters=parse_filters(filters),
+        tag=tag,
+        machine=_machine(arch, here=here),
+        facets=tuple(parse_facet(facet) for facet in facets),
+        order=tuple(chain.from_iterable(map(parse_order, sort_keys))),
+        limit=limit,
+        distinct=form not in _FOR_PROGRAMS if distinct is None else distinct,
     )
-    if sort_keys:
-        request = request._replace(ranks=(), order=tuple(chain.from_iterable(map(parse_order, sort_keys))))
-    try:
-        answer = wiring.reader().search(request)
-    except IndexUnusableError:  # perhaps another generation took its place just then
-        answer = wiring.reader().search(request)
-    if as_json:
-        print_json(_json(answer, round((time.perf_counter() - start) * 1000, 3)))
-    else:
-        _print(answer)
+    answer = wiring.ask(question)
+    if form == "json":
+        print_json(as_object(answer))
+        return 0
+    _print_notes(answer)
+    _print_hits(answer, form, shown)
     return 0
 
 
-def _json(answer: Answer, took_ms: float) -> dict[str, object]:
-    facets = {
-        field: [{"value": each.value, "count": each.documents} for each in counts]
-        for field, counts in answer.facets.items()
+def _columns(text: str | None) -> tuple[str, ...] | None:
+    """Read a list of columns.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    columns = tuple(text.split(",")) if text is not None else None
+    for column in columns or ():
+        if column not in hits.KNOWN_COLUMNS:
+            raise UsageError(
+                f"--columns {text:.80}: no column {column!r:.80}; expected some of {', '.join(hits.KNOWN_COLUMNS)}"
+            )
+    return columns
+
+
+def _machine(arch: str | None, *, here: bool) -> targets.Machine | None:
+    if here and arch is not None:
+        raise UsageError("--here and --arch: expected one of them")
+    if here:
+        return targets.this_machine()
+    return targets.parse_machine(arch) if arch is not None else None
+
+
+def _print_notes(answer: Answer) -> None:
+    for note in answer.notes:
+        click.echo(printable(f"note: {note}"), err=True)
+
+
+def _print_hits(answer: Answer, form: str, columns: tuple[str, ...] | None) -> None:
+    found = answer.found.hits
+    printers: dict[str, Callable[[Sequence[Hit]], None]] = {
+        "long": hits.print_blocks,
+        "oneline": hits.print_oneline,
+        "hash": hits.print_hashes,
+        "csv": partial(hits.print_csv, columns=columns or hits.KNOWN_COLUMNS),
+        "ndjson": hits.print_ndjson,
     }
-    found: dict[str, object] = {"total": answer.total, "hits": answer.hits, "facets": facets, "took_ms": took_ms}
-    return {**found, "approximate_facets": answer.approximate} if answer.approximate else found
+    if form in printers:
+        printers[form](found)
+    elif found:
+        _print_readably(found, columns, answer.question.machine)
+    if form in ("table", "long"):
+        _print_rest(answer)
 
 
-def _print(answer: Answer) -> None:
-    console = Console(width=None if Console().is_terminal else _UNLIMITED_WIDTH)
-    for number, table in enumerate(_tables(answer)):
-        if number:
+def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:
+    """Print a table; one hit alone, and what has no room, in blocks."""
+    usual = (*hits.COLUMNS, "runs") if machine else hits.COLUMNS
+    is_alone = columns is None and len(found) == 1
+    if is_alone or not hits.print_table(found, columns or usual):
+        hits.print_blocks(found)
+
+
+def _print_rest(answer: Answer) -> None:
+    """Print facets, how many there are, and where there are none, what is near."""
+    found = answer.found
+    for number, (field, counts) in enumerate(found.facets.items()):
+        if number or found.hits:
             click.echo()
-        _show(console, table)
-    shown = f", the first {len(answer.hits):,} shown" if 0 < len(answer.hits) < answer.total else ""
-    click.echo(f"{plural(answer.total, 'spec')} found{shown}")
+        hits.print_counts(field, counts)
+    for near in answer.near:
+        what = f"without {near.without}" if near.without else f"of {near.package}"
+        click.echo(printable(f"{plural(near.total, 'spec')} {what}"))
+    click.echo(_summary(answer))
 
 
-def _tables(answer: Answer) -> Iterator[Table]:
-    """Lay out the hits, if there are any, and then each facet."""
-    if answer.hits:
-        yield _table(_COLUMNS, [[_cell(hit, column) for column in _COLUMNS] for hit in answer.hits], keep=_WHOLE)
-    for field, counts in answer.facets.items():
-        yield _table((field, "specs"), [[value, f"{documents:,}"] for value, documents in counts], keep=(field,))
+def _summary(answer: Answer) -> str:
+    found = answer.found
+    shown = f", the first {len(found.hits):,} shown" if 0 < len(found.hits) < _all(answer) else ""
+    about = "about " if "binaries" in found.approximate else ""
+    binaries = "" if found.binaries in (None, found.total) else f", {about}{_binaries(found.binaries or 0)}"
+    return f"{plural(found.total, 'spec')} found{binaries}{shown}"
 
 
-def _show(console: Console, table: Table) -> None:
-    """Print a table without blanks at the ends of its lines."""
-    with console.capture() as capture:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in capture.get().splitlines()))
+def _binaries(count: int) -> str:
+    return f"{count:,} {'binary' if count == 1 else 'binaries'}"
 
 
-def _table(columns: tuple[str, ...], rows: list[list[str]], keep: tuple[str, ...]) -> Table:
-    """Lay out rows; where a terminal is too narrow, the columns in ``keep`` stay whole and others are cut."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        longest = max((len(row[number]) for row in rows), default=0)
-        least = max(len(column), min(longest, _WHOLE_WIDTH)) if column in keep else None
-        table.add_column(column, no_wrap=True, min_width=least, justify="right" if column == "specs" else "left")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)[:_CELL]) for cell in row))
-    return table
-
-
-def _cell(hit: Hit, column: str) -> str:
-    value = hit.get(column, "")
-    if column == "hash":
-        return str(value)[:_HASH_SHOWN]
-    if column == "stacks":  # "root" is the tag's mirror as a whole, on nearly every spec
-        stacks = [stack for stack in value if stack != "root"]
-        more = f" +{len(stacks) - _STACKS_SHOWN}" if len(stacks) > _STACKS_SHOWN else ""
-        return " ".join(stacks[:_STACKS_SHOWN]) + more
-    return str(value)
+def _all(answer: Answer) -> int:
+    """How many hits there are to be shown."""
+    binaries = answer.found.binaries
+    return binaries if answer.question.distinct and binaries is not None else answer.found.total

@@ -1,24 +1,27 @@
 """The configuration's values, put together into what commands work with."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cachesync import config, log
 from cachesync.commands.secrets import secret
 from cachesync.config import Config, Loaded
-from cachesync.errors import NoIndexError, UsageError
+from cachesync.errors import IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Index, Reader
-from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
-from cachesync.kibana.server import Kibana
 from cachesync.log import get_logger
 from cachesync.pages.pattern import Pattern
-from cachesync.service.filling import filled
-from cachesync.sync.guard import Consent, Guard
-from cachesync.sync.scan import Source
+from cachesync.search.aliases import Aliases, load_aliases
+from cachesync.search.answer import Answer, Question, ask
+from cachesync.search.names import Names
+
+if TYPE_CHECKING:  # what most commands do without, and what takes a while to load
+    from cachesync.kibana.server import Kibana
+    from cachesync.sync.guard import Consent, Guard
+    from cachesync.sync.scan import Source
 
 _log = get_logger()
 
@@ -56,8 +59,10 @@ class Wiring:
         return self.loaded.config
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> "Source":
         """Where pages come from."""
+        from cachesync.sync.scan import Source  # noqa: PLC0415  see above
+
         pages = self.config.pages
         pattern = Pattern(pages.include, pages.exclude, pages.ignore)
         return Source(self.loaded.path(pages.root), pattern, pages.max_bytes)
@@ -78,11 +83,37 @@ class Wiring:
         except NoIndexError:
             if not (status := self.index.status()).service:
                 raise
+            from cachesync.service.filling import filled  # noqa: PLC0415  see above
+
             known = filled(self.index.notes())
         filling = (
             f"no index {self.config.index.name} at {self.index.url} yet: the service ({status.holder}) is filling it"
         )
         raise NoIndexError(f"{filling}, {known.done:,} of {known.pages:,} pages are done" if known else filling)
+
+    @cached_property
+    def aliases(self) -> Aliases:
+        """What people call packages."""
+        file = self._path("aliases", "search")
+        if file is None:
+            return load_aliases()
+        try:
+            lines = file.read_text().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise UsageError(f"search.aliases: cannot read {file}: {reason}") from None
+        return load_aliases(lines, f"search.aliases: {file}")
+
+    def ask(self, question: Question) -> Answer:
+        """Answer a question from the live generation; if another takes its place just then, from that one."""
+        try:
+            return self._asked(question, self.reader())
+        except IndexUnusableError:
+            return self._asked(question, self.reader())
+
+    def _asked(self, question: Question, reader: Reader) -> Answer:
+        names = cache(lambda: Names(reader.packages(), self.aliases))
+        return ask(question, reader, names, self.config.search.mirror_url)
 
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""
@@ -93,6 +124,8 @@ class Wiring:
         return self.config.index.url[0].startswith(config.EMBEDDED)
 
     def _opened(self, server: Server, vitals: Vitals | None = None) -> Index:
+        from cachesync.index.opening import open_index  # noqa: PLC0415  not even every command has an index
+
         settings = self.config.index
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
         return open_index(server, settings.name, layout, self.loaded.path, vitals)
@@ -129,6 +162,7 @@ class Wiring:
             ca_certs, client_cert, client_key = map(self._path, _CERTIFICATES)
             yield lambda: self._opened(server._replace(ca_certs=ca_certs))
             yield lambda: self._opened(server._replace(client_cert=client_cert, client_key=client_key))
+        yield lambda: self.aliases
         if self.config.kibana.url:
             yield lambda: self.kibana
             yield self._trust_kibana
@@ -139,8 +173,10 @@ class Wiring:
         trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
 
     @cached_property
-    def kibana(self) -> Kibana:
+    def kibana(self) -> "Kibana":
         """Where Kibana is."""
+        from cachesync.kibana.server import Kibana  # noqa: PLC0415  see above
+
         settings = self.config.kibana
         if settings.url is None:
             raise UsageError("kibana.url: expected where Kibana is, as in http://localhost:5601")
@@ -157,8 +193,10 @@ class Wiring:
         path = getattr(getattr(self.config, section), name)
         return self.loaded.path(path) if path else None
 
-    def guard(self, consent: Consent) -> Guard:
+    def guard(self, consent: "Consent") -> "Guard":
         """How much a pass may lose, if whoever is asked doesn't consent to more."""
+        from cachesync.sync.guard import Guard  # noqa: PLC0415  see above
+
         return Guard(self.config.safety.max_delete_fraction, consent)
 
 

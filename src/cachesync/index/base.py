@@ -135,6 +135,9 @@ class Reader(Protocol):
         It costs little: nothing is counted.
         """
 
+    def packages(self) -> dict[str, int]:
+        """Return all packages, and about how many documents each has. It costs less than a facet."""
+
     def get(self, id: str) -> Hit | None:
         """Return one document."""
 

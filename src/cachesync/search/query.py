@@ -1,6 +1,6 @@
 """The one small tree that every question becomes, and that every engine answers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 
@@ -82,3 +82,17 @@ class Not(NamedTuple):
 
 
 Query = Condition | All | And | Or | Not
+
+
+def fields_of(query: Query) -> Iterator[str]:
+    """Yield the fields that a query asks about, again and again where it asks so."""
+    match query:
+        case All():
+            return
+        case Not(part):
+            yield from fields_of(part)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from fields_of(part)
+        case _:
+            yield query.field

@@ -70,7 +70,9 @@ class Request(NamedTuple):
     order: tuple[SortKey, ...] = DEFAULT_ORDER
     limit: int = DEFAULT_LIMIT
     distinct: bool = False
-    """Of the hits of one binary only the first, and count binaries."""
+    """Of the hits of one binary only the first."""
+    binaries: bool = False
+    """Count the binaries."""
     fields: tuple[str, ...] = ()
     """Which fields hits have, ``binary`` among them if ``distinct``; none: all."""
 
@@ -133,7 +135,11 @@ def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--filter {text:.80}: expected FIELD=VALUE")
-        values.setdefault(name, []).append(_value(_filterable(name, "--filter", text), value, text))
+        field = _filterable(name, "--filter", text)
+        try:
+            values.setdefault(name, []).append(value_of(field, value))
+        except ValueError as error:
+            raise UsageError(f"--filter {text:.80}: {error}") from None
     return tuple(Filter(name, tuple(alternatives)) for name, alternatives in values.items())
 
 
@@ -170,22 +176,27 @@ def parse_order(text: str) -> tuple[SortKey, ...]:
 
 def _filterable(name: str, option: str, text: str) -> Field:
     field = FIELDS.get(name)
-    if field is None or field.kind == "text":
-        names = ", ".join(each.name for each in FIELDS.values() if each.kind != "text")
+    if field is None or not field.is_asked_for:
+        names = ", ".join(each.name for each in FIELDS.values() if each.is_asked_for)
         raise UsageError(f"{option} {text:.80}: no field {name!r:.80} here; expected one of {names}")
     return field
 
 
-def _value(field: Field, value: str, text: str) -> str | int:
+def value_of(field: Field, value: str) -> str | int:
+    """Return a value as documents have it.
+
+    Raises:
+        ValueError: the field can't have it.
+    """
     if field.kind == "long":
         if not re.fullmatch("[0-9]{1,18}", value):
-            raise UsageError(f"--filter {text:.80}: expected a number of bytes")
+            raise ValueError("expected a number of bytes")
         return int(value)
     if field.kind == "date":
         try:
             return dt.date.fromisoformat(value).isoformat()
         except ValueError:
-            raise UsageError(f"--filter {text:.80}: expected a date like 2025-03-23") from None
+            raise ValueError("expected a date like 2025-03-23") from None
     return as_stored(field.name, value)
 
 

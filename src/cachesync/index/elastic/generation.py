@@ -8,6 +8,7 @@ the first step falls away: if it isn't finished, it is removed as a whole.
 
 import contextvars
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cache, partial
@@ -234,9 +235,10 @@ class ElasticGeneration:
         hits = found["hits"]["hits"] if within else islice(self._all_hits(body, request), request.limit)
         counts = {facet.field: searching.aggregated(found, facet.field) for facet in request.facets}
         approximate = [field for field, values in counts.items() if values["doc_count_error_upper_bound"]]
-        count = self._binaries(request, found, total) if request.distinct else None
-        if count is not None and total > EXACT_BINARIES:
-            approximate.append(BINARIES)
+        count = None
+        if request.binaries:
+            count, is_estimate = self._binaries(request, found, total)
+            approximate += [BINARIES] if is_estimate else []
         return Answer(
             total,
             [_hit(hit) for hit in hits],
@@ -248,16 +250,18 @@ class ElasticGeneration:
             tuple(approximate),
         )
 
-    def _binaries(self, request: Request, found: dict[str, Any], total: int) -> int:
-        """Count the binaries of an answer: those of few documents one by one."""
-        if total > EXACT_BINARIES:
-            estimate: int = searching.aggregated(found, BINARIES)["value"]
-            return estimate
-        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
-        listed = self._search(
-            self.names.specs, lambda limits: searching.binaries(request, _by_values(limits, starting))
-        )
-        return len(searching.aggregated(listed, BINARIES)["buckets"])
+    def _binaries(self, request: Request, found: dict[str, Any], total: int) -> tuple[int, bool]:
+        """Count the binaries of an answer: those of few documents one by one. Tell whether that is an estimate."""
+        if total <= EXACT_BINARIES:
+            starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+
+            def body(limits: Limits) -> dict[str, Any]:
+                return searching.binaries(request, limits.buckets, _by_values(limits, starting))
+
+            listed = searching.aggregated(self._search(self.names.specs, body), BINARIES)
+            if not listed["sum_other_doc_count"]:
+                return len(listed["buckets"]), False
+        return searching.aggregated(found, BINARIES)["value"], True
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
@@ -270,6 +274,18 @@ class ElasticGeneration:
     def vocabulary(self, field: str) -> list[str]:
         """Return the values of a keyword field."""
         return self._starting(self.names.specs, None, field, "") if field in self._fields else []
+
+    def packages(self) -> dict[str, int]:
+        """Return all packages, and about how many documents each has, by the ledger: its documents are far fewer."""
+        counts: Counter[str] = Counter()
+        after: dict[str, Any] = {}
+        while True:
+            found = self._search(self.names.pages, partial(_by_package, after))["aggregations"]["packages"]
+            for each in found["buckets"]:
+                counts[each["key"]["package"].lower()] += round(each["specs"]["value"])
+            if "after_key" not in found:
+                return {package: specs for package, specs in counts.items() if specs}
+            after = {"after": found["after_key"]}
 
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
@@ -536,6 +552,17 @@ def _count(after: dict[str, Any], limits: Limits) -> dict[str, Any]:
     sources = [{"page": {"terms": {"field": "page", "missing_bucket": True}}}]
     size = min(_COUNT_SIZE, limits.buckets)
     return {"size": 0, "aggs": {"pages": {"composite": {"size": size, "sources": sources, **after}}}}
+
+
+def _by_package(after: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Sum up the documents of each package, of some packages after another."""
+    sources = [{"package": {"terms": {"field": "package"}}}]
+    size = min(_COUNT_SIZE, limits.buckets)
+    specs = {"specs": {"sum": {"field": "specs"}}}
+    return {
+        "size": 0,
+        "aggs": {"packages": {"composite": {"size": size, "sources": sources, **after}, "aggs": specs}},
+    }
 
 
 def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], limits: Limits) -> dict[str, Any]:

@@ -119,15 +119,18 @@ _PRECISION: Final = 40_000
 
 def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
     found = {facet.field: _facet(facet, late) for facet in request.facets}
-    if request.distinct:
+    if request.binaries:
         count = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
         found[BINARIES] = _narrowed(count, late)
     return found
 
 
-def binaries(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the search that lists the binaries of few documents, by an aggregation called :data:`BINARIES`."""
-    values = {"terms": {"field": "binary", "size": EXACT_BINARIES}}
+def binaries(request: Request, buckets: int, by_values: ByValues | None = None) -> dict[str, Any]:
+    """Return the search that lists the binaries of few documents, by an aggregation called :data:`BINARIES`.
+
+    It lists no more than the server makes ``buckets``.
+    """
+    values = {"terms": {"field": "binary", "size": min(EXACT_BINARIES, buckets)}}
     matching = query(request.matching(), by_values)
     return {"size": 0, "query": matching, "aggs": {BINARIES: values}}
 

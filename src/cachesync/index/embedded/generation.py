@@ -161,6 +161,11 @@ class EmbeddedGeneration:
         with tantivy_errors(self._folder):
             return self._search.vocabulary(field)
 
+    def packages(self) -> dict[str, int]:
+        """Return all packages, and about how many documents each has."""
+        with tantivy_errors(self._folder):
+            return dict(self._searcher.terms_with_prefix("package", "", None))
+
     def get(self, id: str) -> Hit | None:
         """Return one document."""
         found = self.search(Request(Term(layout.ID, id), limit=1)).hits

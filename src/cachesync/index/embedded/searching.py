@@ -45,7 +45,7 @@ class Search:
         total = self.count(matching)
         facets = {facet.field: self._facet(request.matching(facet.field), facet) for facet in request.facets}
         hits = self._hits(matching, request, total)
-        if not request.distinct:
+        if not request.binaries:
             return Answer(total, hits, facets)
         is_estimate = total > EXACT_BINARIES
         return Answer(total, hits, facets, self._binaries(matching, total), (BINARIES,) if is_estimate else ())

@@ -1,0 +1,44 @@
+"""``cachesync diff``: what two tags don't have in common."""
+
+import click
+
+from cachesync.commands import hits
+from cachesync.commands.output import print_json
+from cachesync.commands.wiring import Wiring
+from cachesync.log import printable
+from cachesync.search.difference import Difference, as_object, difference
+from cachesync.search.request import parse_filters
+
+
+@click.command(short_help="Compare two tags: which binaries came, and which are gone.")
+@click.argument("before", metavar="TAG")
+@click.argument("after", metavar="TAG")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only documents with this value; repeat for others.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], as_json: bool) -> int:
+    """Tell which binaries the second TAG has that the first hasn't, and the other way round."""
+    found = difference(wiring.reader(), before, after, parse_filters(filters))
+    if as_json:
+        print_json(as_object(found))
+    else:
+        _print(found)
+    return 0
+
+
+def _print(found: Difference) -> None:
+    for sign, binaries in (("+", found.added), ("-", found.gone)):
+        for each in binaries:
+            click.echo(printable(f"{sign} {each.spec} /{each.hash}"))
+    rows = [(each.package, f"{each.added:,}", f"{each.gone:,}") for each in found.packages]
+    if rows:
+        click.echo()
+        for line in hits.aligned(("package", "added", "gone"), rows, right=("added", "gone")):
+            click.echo(line)
+    click.echo(f"{len(found.added):,} added, {len(found.gone):,} gone from {found.before} to {found.after}")

@@ -1,0 +1,158 @@
+"""How hits are printed: as a table, as blocks, as lines, or for programs."""
+
+import csv
+import io
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import click
+import msgspec
+
+from cachesync.documents import FIELDS, SHORT_HASH
+from cachesync.log import printable
+from cachesync.search.install import WHOLE_TAG
+from cachesync.search.request import Hit
+
+ID: Final = "_id"
+"""What the id of a document is called among its fields."""
+
+COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks", "variants")
+"""What people see of a hit, unless they say what."""
+
+KNOWN_COLUMNS: Final = (ID, *FIELDS, "tags", "runs")
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a cell of a spreadsheet begins with that is to be worked out."""
+
+_GAP: Final = "  "
+
+
+def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
+    """Print a table, if all of it has room on the terminal; elsewhere there is always room. Tell whether it had."""
+    rows = [[_cell(hit, column, hits) for column in columns] for hit in hits]
+    shown = [
+        number for number, column in enumerate(columns) if column != "variants" or any(row[number] for row in rows)
+    ]
+    lines = list(aligned([columns[number] for number in shown], [[row[number] for number in shown] for row in rows]))
+    if sys.stdout.isatty() and max(map(len, lines)) > shutil.get_terminal_size().columns:
+        return False
+    _print_lines(lines)
+    return True
+
+
+def aligned(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Iterator[str]:
+    """Yield the lines of a table, the names of its columns first."""
+    cells = [[printable(cell) for cell in row] for row in (names, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        padded = (
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(names, row, widths, strict=True)
+        )
+        yield _GAP.join(padded).rstrip()
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    """Print the lines of a table, its first one bold where that shows."""
+    for number, line in enumerate(lines):
+        click.echo(line if number else click.style(line, bold=True))
+
+
+def print_counts(field: str, counts: Iterable[tuple[str, int]]) -> None:
+    """Print the values of a facet."""
+    _print_lines(list(aligned((field, "specs"), [(value, f"{count:,}") for value, count in counts], right=("specs",))))
+
+
+def print_blocks(hits: Sequence[Hit]) -> None:
+    """Print a block for each hit, with all that there is to say of it."""
+    for number, hit in enumerate(hits):
+        if number:
+            click.echo()
+        for line in block(hit):
+            click.echo(line)
+
+
+def block(hit: Hit) -> Iterator[str]:
+    """Yield the lines of one hit's block."""
+    yield printable(f"{hit['package']}@{hit['version']}" + (f" /{hit['hash']}" if "hash" in hit else ""))
+    said = {
+        "compiler": hit.get("compiler"),
+        "runs on": _place(hit),
+        "variants": " ".join(hit["variants"]),
+        "tags": " ".join(hit.get("tags") or [hit.get("tag", "")]),
+        "stacks": " ".join(stack for stack in hit["stacks"] if stack != WHOLE_TAG),
+        "size": f"{hit['size']:,} bytes" if "size" in hit else None,
+        "page": hit["page"],
+    }
+    for name, value in said.items():
+        if value:
+            yield printable(f"  {name:9} {value}")
+    if install := hit.get("install"):
+        yield "  install"
+        yield from (f"    {command}" for command in install["commands"])
+
+
+def _place(hit: Hit) -> str:
+    place = "-".join(hit[name] for name in ("platform", "os", "target") if name in hit)
+    return f"{place} ({hit['runs']})" if "runs" in hit else place
+
+
+def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
+    match column:
+        case "hash" | "binary":
+            return str(hit.get(column, ""))[:SHORT_HASH]
+        case "tag" if "tags" in hit:
+            first, *others = hit["tags"] or [""]
+            return f"{first} +{len(others)}" if others else first
+        case "stacks":
+            return " ".join(stack for stack in hit["stacks"] if stack != WHOLE_TAG)
+        case "variants":
+            return " ".join(differing(hit, hits))
+    value = hit.get(column, "")
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def differing(hit: Hit, hits: Sequence[Hit]) -> list[str]:
+    """Return the variants in which a hit differs from another of its package."""
+    siblings = [set(other["variants"]) for other in hits if other["package"] == hit["package"]]
+    common = set.intersection(*siblings) if siblings else set()
+    return [variant for variant in hit["variants"] if variant not in common]
+
+
+def print_oneline(hits: Sequence[Hit]) -> None:
+    """Print the spec of each hit, with its hash and tag."""
+    for hit in hits:
+        hash = f" /{hit['hash']}" if "hash" in hit else ""
+        click.echo(printable(f"{hit['spec']}{hash}"))
+
+
+def print_hashes(hits: Sequence[Hit]) -> None:
+    """Print the hash of each hit that has one, as Spack takes it."""
+    for hit in hits:
+        if "hash" in hit:
+            click.echo(printable(f"/{hit['hash']}"))
+
+
+def print_csv(hits: Sequence[Hit], columns: Sequence[str]) -> None:
+    """Print hits as a table for programs that work out what looks like a formula."""
+    output = io.StringIO()
+    writer = csv.writer(output)
+    writer.writerow(columns)
+    writer.writerows([_csv_cell(hit.get(column)) for column in columns] for hit in hits)
+    click.echo(output.getvalue(), nl=False)
+
+
+def _csv_cell(value: Any) -> str:
+    text = f"[{' '.join(value)}]" if isinstance(value, list) else "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def print_ndjson(hits: Sequence[Hit]) -> None:
+    """Print each hit as a line of JSON."""
+    for hit in hits:
+        click.echo(msgspec.json.encode(hit).decode())
+
+
+Printer = Callable[[Sequence[Hit]], None]

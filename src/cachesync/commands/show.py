@@ -1,0 +1,38 @@
+"""``cachesync show``: one binary whole."""
+
+from typing import Any
+
+import click
+
+from cachesync.commands import hits
+from cachesync.commands.output import print_json
+from cachesync.commands.wiring import Wiring
+from cachesync.search.answer import Binary, show_binary
+
+
+@click.command(short_help="Show one binary whole: its fields, tags and stacks, and how to install it.")
+@click.argument("name", metavar="ID|/HASH")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def show(wiring: Wiring, name: str, as_json: bool) -> int:
+    """Show the binary of a document's ID, or that whose hash begins with HASH.
+
+    Exit codes: 2 there is none, or the beginning of a hash fits several, which are listed.
+    """
+    binary = show_binary(name, wiring.reader(), wiring.config.search.mirror_url)
+    if as_json:
+        print_json(_as_object(binary))
+        return 0
+    click.echo("\n".join(hits.block({**binary.newest, "tags": binary.tags, "stacks": binary.stacks})))
+    return 0
+
+
+def _as_object(binary: Binary) -> dict[str, Any]:
+    return {
+        "binary": binary.newest["binary"],
+        "documents": binary.documents,
+        "tags": binary.tags,
+        "stacks": binary.stacks,
+        "install": binary.newest.get("install"),
+        "query": binary.query,
+    }

@@ -1,0 +1,314 @@
+"""A question and its whole answer: hits, facets, how the query was read, how to install, and what is near.
+
+Everything that asks (command line, HTTP, page) gets it from here, and differs only in how it prints it.
+"""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Final, NamedTuple, Protocol
+
+from cachesync.documents import BINARY_NUMBER, FIELDS
+from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.search.conditions import Piece
+from cachesync.search.install import install
+from cachesync.search.lexer import require_text
+from cachesync.search.names import Names
+from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Term, fields_of
+from cachesync.search.reading import Mode, Reading, read
+from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, Facet, Filter, Hit, Request, SortKey
+from cachesync.search.request import Answer as Found
+from cachesync.search.targets import Machine, runs_on
+
+ID: Final = "_id"
+"""What the id of a document is called among its fields."""
+
+LATEST: Final = "latest"
+"""The newest tag with a date."""
+
+_BINARIES_AT_ONCE: Final = 100
+"""Of so many binaries all tags are looked for in one request."""
+
+_MOST_NEAR: Final = 5
+"""So many packages are named that may have been meant."""
+
+_ALL: Final = 10_000
+"""More documents than so many binaries have."""
+
+
+class Index(Protocol):
+    """What answers are made from: an index's reader."""
+
+    @property
+    def fields(self) -> Collection[str]:
+        """The fields that its documents may have."""
+
+    def search(self, request: Request) -> Found:
+        """Answer a search."""
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field."""
+
+
+class Question(NamedTuple):
+    """What somebody asks."""
+
+    text: str = ""
+    mode: Mode = "auto"
+    filters: tuple[Filter, ...] = ()
+    tag: str | None = None
+    """A tag, or :data:`LATEST`."""
+    machine: Machine | None = None
+    """What binaries are to run on."""
+    facets: tuple[Facet, ...] = ()
+    order: tuple[SortKey, ...] = ()
+    """None: the names that fit best first, and by :data:`cachesync.search.request.DEFAULT_ORDER`."""
+    limit: int = DEFAULT_LIMIT
+    distinct: bool = False
+
+
+class Near(NamedTuple):
+    """What there would be instead of nothing."""
+
+    total: int
+    without: str | None = None
+    """The condition that is left out for it."""
+    package: str | None = None
+    """The package that is asked for instead."""
+
+
+class Answer(NamedTuple):
+    """All that is to be said."""
+
+    question: Question
+    found: Found
+    reading: Reading
+    notes: tuple[str, ...]
+    near: tuple[Near, ...]
+    took_ms: float
+
+
+def ask(question: Question, index: Index, names: Callable[[], Names], mirror_url: str) -> Answer:
+    """Answer a question.
+
+    Args:
+        question: what is asked.
+        index: what it is about.
+        names: makes the names of the index's packages.
+        mirror_url: see :func:`cachesync.search.install.install`.
+
+    Raises:
+        QueryError: the text can't be read, or asks for what documents don't tell.
+        IndexUnavailableError: the index was made by a version that didn't have what is asked for.
+    """
+    begun = time.perf_counter()
+    question = question._replace(distinct=question.distinct and "binary" in index.fields)
+    reading = read(question.text, question.mode, index, names)
+    beside = tuple(_beside(question, index))
+    request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
+    _require_fields(request, index)
+    found = index.search(request)
+    lacking = _lacking(index)
+    if lacking and not found.total:
+        raise _outdated(lacking)
+    hits = [_completed(hit, question.machine, mirror_url) for hit in found.hits]
+    if question.distinct:
+        _add_tags(hits, request, index)
+    near = () if found.total else tuple(_near(reading, beside, request, index, names))
+    notes = (*reading.notes, *([f"{_outdated(lacking)}"] if lacking else []))
+    took_ms = round((time.perf_counter() - begun) * 1000, 3)
+    return Answer(question, found._replace(hits=hits), reading, notes, near, took_ms)
+
+
+def _beside(question: Question, index: Index) -> Iterator[Piece]:
+    """Yield what is asked for beside the text and the filters."""
+    machine = question.machine
+    if machine:
+        yield Piece(f"platform={machine.platform}", 0, Term("platform", machine.platform))
+        yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
+    if question.tag:
+        tag = _latest(index) if question.tag == LATEST else question.tag
+        yield Piece(f"tag={tag}", 0, Term("tag", tag))
+
+
+def _latest(index: Index) -> str:
+    """Return the newest tag with a date.
+
+    Raises:
+        UsageError: none has a date.
+    """
+    order = (SortKey("tag_date", descending=True), SortKey("tag"))
+    found = index.search(Request(Exists("tag_date"), order=order, limit=1, fields=("tag",)))
+    if not found.hits:
+        raise UsageError(f"no tag has a date, so none is the {LATEST}")
+    return str(found.hits[0]["tag"])
+
+
+def _request(question: Question, reading: Reading, beside: Sequence[Piece]) -> Request:
+    ranks: tuple[Query, ...] = () if question.order else reading.ranks
+    if question.machine and not question.order:
+        same = Term("os", question.machine.os)
+        ranks = tuple(And((rank, each)) for rank in (*ranks, All()) for each in (same, Not(same)))[:-1]
+    return Request(
+        query=And((reading.query, *(each.query for each in beside))),
+        ranks=ranks,
+        filters=question.filters,
+        facets=question.facets,
+        order=question.order or DEFAULT_ORDER,
+        limit=question.limit,
+        distinct=question.distinct,
+    )
+
+
+def _require_fields(request: Request, index: Index) -> None:
+    """Make sure that the index can be asked for all this.
+
+    Raises:
+        IndexUnavailableError: another version made it, without some field.
+    """
+    asked = {field.partition(".")[0] for field in fields_of(request.matching())}
+    if missing := asked & _lacking(index):
+        raise _outdated(missing)
+
+
+def _lacking(index: Index) -> frozenset[str]:
+    return frozenset(FIELDS) - frozenset(index.fields)
+
+
+def _outdated(fields: Iterable[str]) -> IndexUnavailableError:
+    return IndexUnavailableError(
+        f"another version of cachesync made this index, without {', '.join(sorted(fields))}, so it can't be searched "
+        "for all that is asked: `cachesync reindex` brings it up to date"
+    )
+
+
+def _completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
+    """Add to a hit where it runs and how it is installed."""
+    completed = dict(hit)
+    if machine:
+        completed["runs"] = "same os" if hit.get("os") == machine.os else "other os"
+    if found := install(hit, mirror_url):
+        completed["install"] = {"mirror": found.mirror, "commands": list(found.commands)}
+    return completed
+
+
+def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
+    """Add to each binary all tags in which it matches, the newest first, those without a date last."""
+    binaries = tuple(hit["binary"] for hit in hits)
+    tags: dict[str, dict[str, None]] = {binary: {} for binary in binaries}
+    for start in range(0, len(binaries), _BINARIES_AT_ONCE):
+        chosen = In("binary", binaries[start : start + _BINARIES_AT_ONCE])
+        order = (SortKey("tag_date", descending=True), SortKey("tag"))
+        fields = ("binary", "tag")
+        asked = Request(And((request.matching(), chosen)), order=order, limit=_ALL, fields=fields)
+        for document in index.search(asked).hits:
+            if "tag" in document:
+                tags[document["binary"]][document["tag"]] = None
+    for hit in hits:
+        hit["tags"] = list(tags[hit["binary"]])
+
+
+def _near(
+    reading: Reading, beside: Sequence[Piece], request: Request, index: Index, names: Callable[[], Names]
+) -> Iterator[Near]:
+    """Yield what there would be without each single condition, and for packages whose names are near."""
+    filters = (Piece(_written(each), 0, each.query()) for each in request.filters)
+    pieces = [*reading.pieces, *beside, *filters]
+    if len(pieces) > 1:
+        rest = [And(tuple(each.query for each in pieces if each is not one)) for one in pieces]
+        for piece, total in zip(pieces, index.count(rest), strict=True):
+            if total:
+                yield Near(total, without=piece.text)
+    if reading.name is None:
+        return
+    packages = [match.package for match in names().find(reading.name.text.split())[:_MOST_NEAR]]
+    others = tuple(each.query for each in pieces if each is not reading.name)
+    counts = index.count([And((Term("package", package), *others)) for package in packages])
+    for package, total in zip(packages, counts, strict=True):
+        if total:
+            yield Near(total, package=package)
+
+
+def _written(filter_: Filter) -> str:
+    return f"{filter_.field}={','.join(map(str, filter_.values))}"
+
+
+def as_object(answer: Answer) -> dict[str, Any]:
+    """Return the answer as the object that JSON shows."""
+    found, reading = answer.found, answer.reading
+    shown: dict[str, Any] = {
+        "total": found.total,
+        "binaries": found.binaries,
+        "hits": found.hits,
+        "facets": {
+            field: [{"value": each.value, "count": each.documents} for each in counts]
+            for field, counts in found.facets.items()
+        },
+        "query": {
+            "text": answer.question.text,
+            "mode": reading.mode,
+            "canonical": reading.canonical,
+            "notes": list(answer.notes),
+        },
+        "took_ms": answer.took_ms,
+        "next": None,
+    }
+    if found.approximate:
+        shown["approximate"] = list(found.approximate)
+    if not found.total:
+        shown["near"] = [
+            {name: value for name, value in each._asdict().items() if value is not None} for each in answer.near
+        ]
+    return shown
+
+
+class Binary(NamedTuple):
+    """One binary whole."""
+
+    documents: list[Hit]
+    """The newest tag first."""
+    tags: list[str]
+    stacks: list[str]
+    query: dict[str, Any]
+
+    @property
+    def newest(self) -> Hit:
+        """The document of the newest tag that tells how to install it, else of the newest."""
+        return next((each for each in self.documents if "install" in each), self.documents[0])
+
+
+def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
+    """Find the binary of a document's id, or that whose hash begins so, with a slash before it or not.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    require_text(name)
+    query = _of_binary(name, index)
+    order = (SortKey("tag_date", descending=True), SortKey("tag"))
+    found = index.search(Request(query, order=order, limit=_ALL))
+    documents = [_completed(hit, None, mirror_url) for hit in found.hits]
+    if not documents:
+        raise UsageError(f"no binary {name!r:.80}: expected the id of a document, or the beginning of a hash")
+    binaries = {each["binary"]: each["spec"] for each in documents}
+    if len(binaries) > 1:
+        listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_NEAR)]
+        more = [f"and {len(binaries) - len(listed):,} others"] if len(binaries) > len(listed) else []
+        raise UsageError("\n".join([f"{name:.80} fits {len(binaries):,} binaries: type more of it", *listed, *more]))
+    tags = [each["tag"] for each in documents if "tag" in each]
+    stacks = dict.fromkeys(stack for each in documents for stack in each["stacks"])
+    asked = {"text": name, "mode": "spec", "canonical": f"/{documents[0]['binary']}", "notes": []}
+    return Binary(documents, list(dict.fromkeys(tags)), list(stacks), asked)
+
+
+def _of_binary(name: str, index: Index) -> Query:
+    start = name.removeprefix("/")
+    if "/" not in start:
+        return Prefix("binary", start.lower())
+    page, _, binary = start.rpartition("/")
+    found = index.search(Request(Term("binary", binary), limit=_ALL, fields=("binary", "page")))
+    ids = {hit[ID] for hit in found.hits}
+    return Term("binary", binary) if f"{page}/{binary}" in ids else Or(())

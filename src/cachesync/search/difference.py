@@ -1,0 +1,81 @@
+"""What two tags don't have in common."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from cachesync.errors import UsageError
+from cachesync.search.query import Term
+from cachesync.search.request import Answer, Filter, Request, SortKey
+
+_ALL = 2**40
+
+
+class Binary(NamedTuple):
+    """One that a tag has and the other hasn't."""
+
+    package: str
+    hash: str
+    spec: str
+
+
+class PackageCount(NamedTuple):
+    """How many binaries of a package came, and how many are gone."""
+
+    package: str
+    added: int
+    gone: int
+
+
+class Difference(NamedTuple):
+    """All that two tags don't have in common."""
+
+    before: str
+    after: str
+    added: list[Binary]
+    """By package, version and hash."""
+    gone: list[Binary]
+    packages: list[PackageCount]
+    """By name."""
+
+
+class Index(Protocol):
+    """What is compared: an index's reader."""
+
+    def search(self, request: Request) -> Answer:
+        """Answer a search."""
+
+
+def difference(index: Index, before: str, after: str, filters: Sequence[Filter]) -> Difference:
+    """Compare the binaries of two tags.
+
+    Raises:
+        UsageError: there is no such tag.
+    """
+    old, new = (_binaries(index, tag, tuple(filters)) for tag in (before, after))
+    added = [each for key, each in new.items() if key not in old]
+    gone = [each for key, each in old.items() if key not in new]
+    came, went = (Counter(each.package for each in binaries) for binaries in (added, gone))
+    packages = [PackageCount(name, came[name], went[name]) for name in sorted({*came, *went})]
+    return Difference(before, after, added, gone, packages)
+
+
+def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, Binary]:
+    """Return the binaries of a tag in their order."""
+    if not index.search(Request(Term("tag", tag), limit=0)).total:
+        raise UsageError(f"no page has the tag {tag!r:.80}")
+    fields = ("binary", "package", "spec")
+    order = (SortKey("package"), SortKey("version_key"), SortKey("binary"))
+    found = index.search(Request(Term("tag", tag), filters=filters, order=order, limit=_ALL, fields=fields))
+    return {hit["binary"]: Binary(hit["package"], hit["binary"], hit["spec"]) for hit in found.hits}
+
+
+def as_object(found: Difference) -> dict[str, Any]:
+    """Return the difference as the object that JSON shows."""
+    return {
+        "from": found.before,
+        "to": found.after,
+        "added": [each._asdict() for each in found.added],
+        "gone": [each._asdict() for each in found.gone],
+        "packages": [each._asdict() for each in found.packages],
+    }

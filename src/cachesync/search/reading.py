@@ -1,0 +1,320 @@
+"""What is typed → what is asked: which words are conditions, which name a package, and what is to be said of that.
+
+As a *spec*, a query is Spack's language, exactly. As *text* it is words, each of which every hit meets: at most one run
+of them names the package, the others are met by its version, compiler, variants, stacks, tag or place. By itself a
+query is read as a person means it: what has a sigil of Spack's is a condition, and the names beside it are words.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple, Protocol
+
+from cachesync.documents import FIELDS, Field
+from cachesync.errors import QueryError
+from cachesync.search import typed
+from cachesync.search.conditions import Piece, conditions
+from cachesync.search.lexer import Kind, require_text, tokens
+from cachesync.search.names import Match, Names, grouped, split
+from cachesync.search.names import Reading as Run
+from cachesync.search.parser import parse
+from cachesync.search.query import All, And, Exists, In, Not, Or, Query
+from cachesync.search.request import Filter, value_of
+from cachesync.search.spec import Spec, Variant, Word, canonical
+from cachesync.search.spelling import nearest
+from cachesync.search.words import WordMeanings
+
+Mode = Literal["auto", "spec", "text"]
+
+_GRAMMAR: Final = ("platform", "os", "target", "arch")
+"""Keys of Spack's grammar that are no variants."""
+
+_NAMES: Final = frozenset({Kind.NAME, Kind.DOTTED_NAME})
+_EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_END})
+
+_MOST_NAMED: Final = 3
+"""So many packages are named in a note."""
+
+
+class Index(Protocol):
+    """What an index tells of what its documents have."""
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field."""
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+
+
+class Reading(NamedTuple):
+    """How a query was read."""
+
+    mode: Literal["spec", "text"]
+    pieces: tuple[Piece, ...] = ()
+    """All of them have to be met."""
+    ranks: tuple[Query, ...] = ()
+    """The packages whose names fit best, then those that fit less well."""
+    spec: Spec = Spec()
+    words: tuple[str, ...] = ()
+    """What is asked for beside that, as it is read."""
+    name: Piece | None = None
+    """Which of the pieces names the package."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> Query:
+        """What hits match."""
+        return And(tuple(each.query for each in self.pieces)) if self.pieces else All()
+
+    @property
+    def canonical(self) -> str:
+        """The query as Spack writes it, compilers last; words that it has no grammar for stand before these."""
+        start = canonical(self.spec._replace(compilers=()))
+        parts = [start if start != "*" else "", *self.words, *map(str, self.spec.compilers)]
+        return " ".join(filter(None, parts)) or "*"
+
+
+def read(text: str, mode: Mode, index: Index, names: Callable[[], Names]) -> Reading:
+    """Read a query.
+
+    Args:
+        text: as typed.
+        mode: how to read it; ``auto`` is as a person means it.
+        index: what it is about.
+        names: the index's packages, which are only asked for where the query has words.
+
+    Raises:
+        QueryError: it can't be read, or asks for what documents don't tell.
+    """
+    require_text(text)
+    if mode == "spec":
+        return _with_conditions(Reading("spec"), parse(text), index)
+    if mode == "text":
+        return _with_words(Reading("text"), _split(text), index, names)
+    asked = typed.read(text)
+    if not typed.SIGIL.search(asked.text):
+        words = sorted((*_split(asked.text), *asked.words), key=_place)
+        return _with_words(Reading("text", notes=asked.notes), words, index, names)
+    words, rest = _apart(asked.text)
+    words = sorted((*words, *asked.words), key=_place)
+    reading = _with_conditions(Reading("spec", notes=asked.notes), parse(rest), index, fields=True)
+    return _with_words(reading, words, index, names)
+
+
+def _place(word: Word) -> int:
+    return word.at
+
+
+def _split(text: str) -> list[Word]:
+    return [Word(match[0], match.start() + 1) for match in re.finditer(r"\S+", text) if match[0] != "*"]
+
+
+def _apart(text: str) -> tuple[list[Word], str]:
+    """Take names out of a spec that belong to no compiler or dependency; the rest stays where it is."""
+    words: list[Word] = []
+    rest = list(text)
+    is_of_an_edge = False
+    for token in tokens(text):
+        if token.kind in _NAMES and token.text != "*" and not is_of_an_edge:
+            words.append(Word(token.text, token.at))
+            rest[token.at - 1 : token.end - 1] = " " * len(token.text)
+        is_of_an_edge = token.kind in _EDGES and "=" not in token.text
+    return words, "".join(rest)
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+def _with_conditions(reading: Reading, spec: Spec, index: Index, *, fields: bool = False) -> Reading:
+    """Ask for what a spec says. ``fields``: keys may be those of documents, too."""
+    keyed = [each for each in spec.variants if fields and _is_field(each)]
+    spec = spec._replace(variants=tuple(each for each in spec.variants if each not in keyed))
+    asked = conditions(spec)
+    by_field = tuple(map(_of_field, keyed))
+    named = next((piece for piece in asked.pieces if spec.name and piece.at == spec.name.at), None)
+    return reading._replace(
+        pieces=(*asked.pieces, *by_field),
+        spec=spec,
+        words=tuple(piece.text for piece in by_field),
+        name=named,
+        notes=(*reading.notes, *asked.notes, *_unknown(spec.variants, index, fields=fields)),
+    )
+
+
+def _is_field(variant: Variant) -> bool:
+    field = FIELDS.get(variant.name)
+    return field is not None and field.is_asked_for and isinstance(variant.value, tuple)
+
+
+def _of_field(variant: Variant) -> Piece:
+    """Ask for values of a document's field, any of which will do; without a value, for those that have one."""
+    assert isinstance(variant.value, tuple)
+    field = FIELDS[variant.name]
+    text = f"{variant.name}={','.join(variant.value) or '*'}"
+    values = tuple(_value(field, value, variant.at) for value in variant.value)
+    return Piece(text, variant.at, Filter(field.name, values).query() if values else Exists(field.name))
+
+
+def _value(field: Field, value: str, at: int) -> str | int:
+    try:
+        return value_of(field, value)
+    except ValueError as error:
+        raise QueryError(at, f"{field.name}={value:.80}: {error}") from None
+
+
+def _unknown(variants: Sequence[Variant], index: Index, *, fields: bool) -> Iterator[str]:
+    """Say of each name that no document has as a variant what may have been meant."""
+    if not variants:
+        return
+    known = index.vocabulary("variant_names")
+    for name in dict.fromkeys(variant.name for variant in variants):
+        if name not in known:
+            near = nearest(name, [*known, *_GRAMMAR, *(FIELDS if fields else ())])
+            yield f"No package has a variant {name}{f'; did you mean {near}?' if near else '.'}"
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _with_words(reading: Reading, words: Sequence[Word], index: Index, names: Callable[[], Names]) -> Reading:
+    """Ask for what words mean."""
+    if not words:
+        return reading
+    way = _Ways(words, index, names(), reading.query).best()
+    return reading._replace(
+        pieces=(*way.pieces, *reading.pieces),
+        ranks=way.ranks,
+        spec=reading.spec._replace(name=way.package),
+        words=(*way.words, *reading.words),
+        name=way.pieces[0],
+        notes=(*reading.notes, *way.notes),
+    )
+
+
+class _Way(NamedTuple):
+    """One way to read words."""
+
+    pieces: tuple[Piece, ...]
+    ranks: tuple[Query, ...] = ()
+    package: Word | None = None
+    """The one that is named, where it is one."""
+    words: tuple[str, ...] = ()
+    """What else is asked for, as it is read."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def query(self) -> Query:
+        return And(tuple(each.query for each in self.pieces))
+
+
+class _Ways:
+    """The ways to read words, beside conditions that have to be met anyway."""
+
+    def __init__(self, words: Sequence[Word], index: Index, names: Names, beside: Query) -> None:
+        self._words = words
+        self._index = index
+        self._names = names
+        self._beside = beside
+        self._meanings = WordMeanings(index)
+
+    def best(self) -> _Way:
+        """Return the likeliest with hits: with a whole name, else with a part of one or none, else with a mistyped one.
+
+        Where none has hits it is the likeliest of all.
+        """
+        runs = list(split([word.text for word in self._words], self._names))
+        whole = [run for run in runs if run.name and self._names.is_name(run.name)]
+        ways = [self._with_name(run) for run in whole]
+        found = self._first_with_hits(ways)
+        if found is None and len(whole) == 1 and not whole[0].others:
+            return ways[0]  # a package's name alone means that package, also if there is none like that
+        if found is None:
+            others = [run for run in runs if run not in whole]
+            mistyped = [run for run in others if self._is_mistyped(run)]
+            more = [self._with_parts([run for run in others if run not in mistyped])]
+            more += map(self._with_name, mistyped)
+            found = self._first_with_hits(more) or [*ways, *more][0]
+            if ways and found not in ways:
+                found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
+        return self._with_elsewhere(found)
+
+    def _first_with_hits(self, ways: Sequence[_Way]) -> _Way | None:
+        counts = self._index.count([And((way.query, self._beside)) for way in ways])
+        return next((way for way, count in zip(ways, counts, strict=True) if count), None)
+
+    def _not_as_name(self, whole: Sequence[Run]) -> str:
+        """Say that what is found isn't of the package that was named."""
+        names = " or ".join(" ".join(run.name) for run in whole[:_MOST_NAMED])
+        return f"No {names} has all of it; these packages are called otherwise and have the words elsewhere."
+
+    def _is_mistyped(self, run: Run) -> bool:
+        return bool(run.name) and self._names.find(run.name)[0].why == "typo"
+
+    def _with_name(self, run: Run) -> _Way:
+        """Take a run of words for a package's name."""
+        matches = self._names.find(run.name)
+        meant = [match for match in matches if match.why == matches[0].why]
+        packages = tuple(match.package for match in meant)
+        typed_name = " ".join(run.name)
+        piece = Piece(packages[0] if len(packages) == 1 else typed_name, self._at(run.name[0]), In("package", packages))
+        others = [self._met(word) for word in run.others]
+        package = Word(packages[0], piece.at) if len(packages) == 1 else None
+        return _Way(
+            pieces=(piece, *(each for each, _ in others)),
+            ranks=_ranks(meant),
+            package=package,
+            words=(*(() if package else (typed_name,)), *(text for _, text in others)),
+            notes=tuple(_naming(typed_name, meant)),
+        )
+
+    def _with_parts(self, runs: Sequence[Run]) -> _Way:
+        """Take words for parts of names or for something else, whichever is found."""
+        matches = [self._names.find(run.name) if run.name else [] for run in runs]
+        queries = [self._of_run(run, found) for run, found in zip(runs, matches, strict=True)]
+        text = " ".join(word.text for word in self._words)
+        best = next((found for found in matches if found), [])
+        return _Way((Piece(text, self._words[0].at, Or(tuple(queries))),), _ranks(best, at_all=True), words=(text,))
+
+    def _of_run(self, run: Run, matches: Sequence[Match]) -> Query:
+        others = tuple(self._meanings.query(word) for word in run.others)
+        if not run.name:
+            return And(others)
+        return And((In("package", tuple(match.package for match in matches)), *others))
+
+    def _met(self, word: str) -> tuple[Piece, str]:
+        """Ask for a word that isn't a name, and return how it is read, too."""
+        meanings = list(self._meanings.meanings(word))
+        piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
+        return piece, meanings[0].text if len(meanings) == 1 else word
+
+    def _with_elsewhere(self, way: _Way) -> _Way:
+        """Say of the only word, if it is a package's name, how many others have it elsewhere."""
+        if len(self._words) != 1 or len(way.pieces) != 1 or not way.package:
+            return way
+        word = self._words[0].text
+        meanings = list(self._meanings.meanings(word))
+        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._beside))
+        (count,) = self._index.count([elsewhere]) if meanings else (0,)
+        if not count:
+            return way
+        asked = " or ".join(dict.fromkeys(each.text for each in meanings))
+        note = f"{count:,} specs of other packages have {word}, too: search for {asked}."
+        return way._replace(notes=(*way.notes, note))
+
+    def _at(self, text: str) -> int:
+        return next(word.at for word in self._words if word.text == text)
+
+
+def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ...]:
+    """Return the packages in groups that fit equally well. ``at_all``: other packages are found, too."""
+    groups = [In("package", tuple(group)) for group in grouped(matches)]
+    return tuple(groups) if at_all or len(groups) > 1 else ()
+
+
+def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
+    """Say which package is meant by a name that is another one."""
+    named = " or ".join(match.package for match in matches[:_MOST_NAMED])
+    more = f" or {len(matches) - _MOST_NAMED:,} others" if len(matches) > _MOST_NAMED else ""
+    if matches[0].why == "typo":
+        yield f"No package is called {name}; {named}{more} is near."
+    elif matches[0].why == "alias":
+        yield f"{name} is read as {named}{more}."

@@ -1,0 +1,144 @@
+"""Words that name no package: which values of which fields meet them.
+
+The values of these fields are few, so they are compared here, and the engine is asked for exact ones.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Final, NamedTuple, Protocol
+
+from cachesync.documents import SHORT_HASH, TODAYS_NAME
+from cachesync.pages.variants import switched
+from cachesync.pages.version import INFINITY_WORDS, version_range
+from cachesync.search.query import And, In, Or, Prefix, Query, Range, Term
+
+_FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
+"""Fields whose values are typed whole or in part."""
+
+_VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
+_NAME_AND_VERSION: Final = re.compile(r"([a-z][a-z_-]*?)[-_]?(\d[\d.]*)", re.IGNORECASE)
+_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},32}}")
+_AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
+_LEAST_PART: Final = 2
+"""So many characters of a value are typed at least, if it isn't typed whole."""
+
+
+class Vocabulary(Protocol):
+    """What an index tells of what its documents have."""
+
+    def vocabulary(self, field: str) -> list[str]:
+        """Return the values of a keyword field."""
+
+
+class Meaning(NamedTuple):
+    """One way to meet a word."""
+
+    text: str
+    """How to ask for it so that it means nothing else."""
+    query: Query
+
+
+class WordMeanings:
+    """What words mean in an index."""
+
+    def __init__(self, index: Vocabulary) -> None:
+        self._values = cache(index.vocabulary)
+
+    def query(self, word: str) -> Query:
+        """Return what meets a word; it may be nothing."""
+        return Or(tuple(each.query for each in self.meanings(word)))
+
+    def meanings(self, word: str) -> Iterator[Meaning]:
+        """Yield each way to meet a word, whatever stands around its letters and digits."""
+        word = _AROUND.sub("", word)
+        for field in _FIELDS:
+            if found := self._fitting(field, word):
+                yield Meaning(_asked(field, found), In(field, found))
+        yield from self._compilers(word)
+        yield from self._versions(word)
+        yield from self._variants(word)
+        if _HASH.fullmatch(word.lower()):
+            yield Meaning(f"/{word.lower()}", _hash(word.lower()))
+
+    def _fitting(self, field: str, word: str) -> tuple[str, ...]:
+        typed = _comparable(word)
+        return tuple(value for value in self._values(field) if _fits(typed, _comparable(value)))
+
+    def _compilers(self, word: str) -> Iterator[Meaning]:
+        """Compilers by names of before, and with their version: ``clang``, ``gcc12``."""
+        name, _, version = word.lower().partition("@")
+        if match := _NAME_AND_VERSION.fullmatch(name):
+            name, version = match[1], match[2]
+        todays = TODAYS_NAME.get(name, name)
+        if todays not in self._values("compiler_name"):
+            return
+        if version:
+            key = Range("compiler_version_key", *version_range(version, version))
+            yield Meaning(f"%{todays}@{version}", And((Term("compiler_name", todays), key)))
+        elif todays != name:
+            yield Meaning(f"%{todays}", Term("compiler_name", todays))
+
+    def _versions(self, word: str) -> Iterator[Meaning]:
+        match = _VERSION.fullmatch(word)
+        version = match[1] if match else word.lower()
+        if match or version in INFINITY_WORDS:
+            keys = version_range(version, version)
+            yield Meaning(f"@{version}", Range("version_key", *keys))
+            yield Meaning(f"%@{version}", Range("compiler_version_key", *keys))
+
+    def _variants(self, word: str) -> Iterator[Meaning]:
+        typed = _comparable(word)
+        names = [name for name in self._values("variant_names") if _comparable(name) == typed]
+        values = [
+            each
+            for each in self._values("variant_values")
+            if _comparable(each.partition("=")[2]) == typed and ":=" not in each
+        ]
+        on = [switched(name, on=True) for name in names]
+        if names or values:
+            either = (*on, *values)
+            yield Meaning(" or ".join(either), In("variant_values", either))
+
+
+def _asked(field: str, values: tuple[str, ...]) -> str:
+    if field == "compiler_name" and len(values) == 1:
+        return f"%{values[0]}"
+    return f"{field}={','.join(values)}"
+
+
+def _comparable(text: str) -> str:
+    return text.lower().replace("_", "-")
+
+
+def _fits(typed: str, value: str) -> bool:
+    """Tell whether a word is a value, or a part of one: letters from where letters begin, digits as a whole number."""
+    if typed == value:
+        return True
+    if len(typed) < _LEAST_PART:
+        return False
+    start = value.find(typed)
+    while start >= 0:
+        if _begins(value, start) and _ends(value, start + len(typed)):
+            return True
+        start = value.find(typed, start + 1)
+    return False
+
+
+def _begins(text: str, place: int) -> bool:
+    return place == 0 or _kind(text[place - 1]) != _kind(text[place])
+
+
+def _ends(text: str, place: int) -> bool:
+    """Letters may go on, since words are typed in part; another digit makes another number."""
+    return place == len(text) or not (text[place - 1].isdigit() and text[place].isdigit())
+
+
+def _kind(character: str) -> int:
+    return 1 if character.isdigit() else 2 if character.isalpha() else 0
+
+
+def _hash(start: str) -> Query:
+    if len(start) == SHORT_HASH:
+        return Term("short_hash", start)
+    return Prefix("hash", start)
