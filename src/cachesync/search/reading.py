@@ -69,7 +69,9 @@ class Reading(NamedTuple):
     def canonical(self) -> str:
         """The query as Spack writes it, compilers last; words that it has no grammar for stand before these."""
         start = canonical(self.spec._replace(compilers=()))
-        parts = [start if start != "*" else "", *self.words, *map(str, self.spec.compilers)]
+        last = [word for word in self.words if word.startswith("%")]
+        words = [word for word in self.words if word not in last]
+        parts = [start if start != "*" else "", *words, *last, *map(str, self.spec.compilers)]
         return " ".join(filter(None, parts)) or "*"
 
 

@@ -1,0 +1,256 @@
+"""What people ask, and the whole answer, on every engine."""
+
+from typing import Any
+
+import pytest
+from archspec import cpu  # type: ignore[import-untyped]
+
+from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.index.base import Index, Reader
+from cachesync.search.aliases import load_aliases
+from cachesync.search.answer import LATEST, Answer, Question, as_object, ask, show_binary
+from cachesync.search.difference import as_object as difference_as_object
+from cachesync.search.difference import difference
+from cachesync.search.install import MIRROR_URL
+from cachesync.search.names import Names
+from cachesync.search.request import Facet, Filter, parse_order
+from cachesync.search.targets import Machine
+from tests.support.filling import fill
+from tests.support.pages import entry, page, path_of
+
+OLD, NEW = "develop-2025-06-29", "develop-2025-07-06"
+
+
+def build(name: str, version: str = "1.14.6", **fields: Any) -> dict[str, Any]:
+    """A binary whose hash is as long as Spack's: the name, and filled up."""
+    return entry(name.ljust(32, "z"), versions=[version], **fields)
+
+
+HDF5 = [
+    build("hdfa", "1.14.6", variants=["+mpi", "build_system=cmake", "languages='c,c++'"], target="zen3"),
+    build("hdfb", "1.14.5", variants=["~mpi", "build_system=cmake"], target="x86_64_v3", os="rhel8"),
+    build("hdfc", "1.12.3", variants=["+mpi", "+cxx"], target="zen4", compiler="gcc@12.3.0"),
+    build("hdfd", "1.10.11", variants=["+mpi"], target="neoverse_v1", compiler="clang@17.0.6"),
+    build("hdfe", "develop", variants=["+mpi"], target="x86_64", compiler="none"),
+]
+PAGES = {
+    path_of("hdf5", OLD): page(*HDF5[1:], title="hdf5", tag=OLD),
+    path_of("hdf5", NEW): page(*HDF5[:4], title="hdf5", tag=NEW),
+    path_of("hdf5", "develop"): page(HDF5[0], title="hdf5"),
+    path_of("gcc", NEW): page(build("gcca", "12.3.0", variants=["+binutils"]), title="gcc", tag=NEW),
+    path_of("py-torch", NEW): page(build("torch", "2.7.1", variants=["+cuda"]), title="py-torch", tag=NEW),
+    path_of("intel-oneapi-mkl", NEW): page(build("mkla", "2024.2.2"), title="intel-oneapi-mkl", tag=NEW),
+    path_of("netcdf-c", NEW): page(build("netc", "4.9.3", variants=["+hdf5"]), title="netcdf-c", tag=NEW),
+}
+ALIASES = load_aliases()
+
+
+@pytest.fixture
+def reader(index: Index) -> Reader:
+    fill(index, PAGES)
+    return index.reader()
+
+
+def answered(reader: Reader, text: str = "", **more: Any) -> Answer:
+    question = Question(text, **{"limit": 100, **more})
+    return ask(question, reader, lambda: Names(reader.packages(), ALIASES), MIRROR_URL)
+
+
+def found(answer: Answer) -> list[str]:
+    """What was found: the package, and of hdf5 which one."""
+    return [hit["hash"].rstrip("z") for hit in answer.found.hits]
+
+
+@pytest.mark.parametrize(
+    ("text", "hashes", "canonical"),
+    [
+        ("", "gcca hdfa hdfb hdfc hdfd hdfe mkla netc torch", "*"),
+        ("hdf5", "hdfa hdfb hdfc hdfd hdfe", "hdf5"),
+        ("HDF5", "hdfa hdfb hdfc hdfd hdfe", "hdf5"),
+        ("hdff5", "hdfa hdfb hdfc hdfd hdfe", "hdf5"),
+        ("hdf", "hdfa hdfb hdfc hdfd hdfe", "hdf"),
+        ("hdf5@1.12:", "hdfa hdfb hdfc hdfe", "hdf5@1.12:"),
+        ("hdf5@1.12:1.14.5", "hdfb hdfc", "hdf5@1.12:1.14.5"),
+        ("hdf5 @1.14 +mpi", "hdfa", "hdf5@1.14+mpi"),
+        ("hdf5+mpi%gcc@12", "hdfc", "hdf5+mpi %gcc@12"),
+        ("hdf5 %clang", "hdfd", "hdf5 %llvm"),
+        ("hdf5 target=:zen3", "hdfa hdfb hdfe", "hdf5 target=:zen3"),
+        ("hdf5 target=zen3,zen4", "hdfa hdfc", "hdf5 target=zen3,zen4"),
+        ("hdf5 languages=c++", "hdfa", "hdf5 languages='c++'"),
+        ("hdf5 languages:=c", "", "hdf5 languages:=c"),
+        ("hdf5 languages:=c++,c", "hdfa", "hdf5 languages:='c++,c'"),
+        ("hdf5 -mpi", "hdfb", "hdf5~mpi"),
+        ("hdf5==1.14.6", "hdfa", "hdf5@1.14.6"),
+        ("/hdfa", "hdfa", "/hdfa"),
+        ("hdf5/hdfb", "hdfb", "hdf5/hdfb"),
+        ("pytorch", "torch", "py-torch"),
+        ("py torch", "torch", "py-torch"),
+        ("mkl@2024:", "mkla", "intel-oneapi-mkl@2024:"),
+        ("intel mkl 2024", "mkla", "intel-oneapi-mkl 2024"),
+        ("hdf5 zen4 +mpi", "hdfc", "hdf5+mpi target=zen4"),
+        ("hdf5 1.12", "hdfc", "hdf5 1.12"),
+        ("rhel8 hdf5", "hdfb", "hdf5 os=rhel8"),
+        ("hdf5 gcc 12", "hdfc", "hdf5 12 %gcc"),
+        (f"tag={OLD} hdf5 1.10", "hdfd", f"hdf5 1.10 tag={OLD}"),
+        ("gcc", "gcca", "gcc"),
+        ("hdf5 cmake", "hdfa hdfb", "hdf5 build_system=cmake"),
+        ("hdf5 +binutils", "", "hdf5+binutils"),
+        ("hdf5@9:10", "", "hdf5@9:10"),
+        ("nothing-like-it", "", "nothing-like-it"),
+    ],
+)
+def test_what_is_asked_is_found_and_how_it_was_read_is_told(
+    reader: Reader, text: str, hashes: str, canonical: str
+) -> None:
+    answer = answered(reader, text, distinct=True)
+    assert sorted(found(answer)) == hashes.split()
+    assert answer.reading.canonical == canonical
+    assert answer.found.binaries == len(hashes.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("hdff5", "No package is called hdff5; hdf5 is near."),
+        ("mkl", "mkl is read as intel-oneapi-mkl."),
+        ("hdf5 +mpii", "No package has a variant mpii; did you mean mpi?"),
+        ("hdf5 targt=zen4", "No package has a variant targt; did you mean target?"),
+        ("hdf5==1.14.6", "hdf5==1.14.6 is read as hdf5@1.14.6."),
+        ("gcc", "9 specs of other packages have gcc, too: search for %gcc."),
+        ("hdf5 %gcc +mpi", "+mpi behind %gcc is taken for the package's, as Spack did up to 0.23: "),
+    ],
+)
+def test_what_may_not_be_meant_is_told(reader: Reader, text: str, note: str) -> None:
+    assert any(each.startswith(note) for each in answered(reader, text).notes), answered(reader, text).notes
+
+
+def test_spacks_language_alone_knows_no_other_names(reader: Reader) -> None:
+    assert found(answered(reader, "mkl", mode="spec")) == []
+    assert len(found(answered(reader, "hdf5@1.14:", mode="spec", distinct=True))) == 3
+    with pytest.raises(UsageError, match="character 6"):
+        answered(reader, "hdf5 zlib", mode="spec")
+    assert found(answered(reader, "+mpi", mode="text", tag=NEW))
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("hdf5@9:10 +mpi", [("@9:10", None, 7)]),
+        ("hdf5 +binutils", [("hdf5", None, 1), ("+binutils", None, 9)]),
+        ("hdf5 %gcc@11 +cuda", [("hdf5", None, 1), ("+cuda", None, 4), (None, None, 0)]),
+    ],
+)
+def test_where_nothing_is_found_it_is_told_what_is_near(
+    reader: Reader, text: str, near: list[tuple[str | None, str | None, int]]
+) -> None:
+    answer = answered(reader, text)
+    assert answer.found.total == 0
+    told = [(each.without, each.package, each.total) for each in answer.near if each.without]
+    assert told == [each for each in near if each[0]]
+    assert as_object(answer)["near"][0] == {"total": near[0][2], "without": near[0][0]}
+
+
+def test_each_binary_comes_once_with_its_tags(reader: Reader) -> None:
+    answer = answered(reader, "hdf5@1.14.6", distinct=True)
+    assert [(hit["tags"], hit["tag"]) for hit in answer.found.hits] == [([NEW, "develop"], NEW)]
+    assert (answer.found.total, answer.found.binaries) == (2, 1)
+    narrowed = answered(reader, "hdf5@1.14.6", distinct=True, filters=(Filter("tag", ("develop",)),))
+    assert [hit["tags"] for hit in narrowed.found.hits] == [["develop"]]
+    assert "tags" not in answered(reader, "hdf5@1.14.6").found.hits[0]
+
+
+def test_the_latest_tag_is_the_newest_with_a_date(reader: Reader) -> None:
+    assert {hit["tag"] for hit in answered(reader, tag=LATEST).found.hits} == {NEW}
+    assert {hit["tag"] for hit in answered(reader, tag="develop").found.hits} == {"develop"}
+
+
+@pytest.mark.parametrize("target", ["zen2", "zen3", "zen4", "x86_64_v3", "x86_64", "haswell", "neoverse_v1", "neoverse_v2", "aarch64", "power9le"])  # fmt: skip
+def test_what_a_machine_runs_is_what_archspec_says(reader: Reader, target: str) -> None:
+    runs = {target, *(each.name for each in cpu.TARGETS[target].ancestors)}
+    everything = answered(reader).found.hits
+    answer = answered(reader, machine=Machine("linux", "ubuntu22.04", target))
+    assert sorted(hit["_id"] for hit in answer.found.hits) == sorted(
+        hit["_id"] for hit in everything if hit["target"] in runs
+    )
+    marks = [hit["runs"] for hit in answer.found.hits]
+    assert marks == sorted(marks, reverse=True), "same os first"
+    assert all((hit["runs"] == "same os") == (hit["os"] == "ubuntu22.04") for hit in answer.found.hits)
+
+
+def test_an_order_that_is_asked_for_comes_before_all(reader: Reader) -> None:
+    machine = Machine("linux", "rhel8", "zen4")
+    answer = answered(reader, "hdf5", machine=machine, order=parse_order("version:desc"), distinct=True)
+    assert [hit["version"] for hit in answer.found.hits] == ["develop", "1.14.6", "1.14.5", "1.12.3"]
+
+
+def test_an_answer_says_how_to_install(reader: Reader) -> None:
+    (hit,) = answered(reader, "py-torch").found.hits
+    assert hit["install"] == {
+        "mirror": f"https://binaries.spack.io/{NEW}/e4s",
+        "commands": [
+            f"spack mirror add {NEW}-e4s https://binaries.spack.io/{NEW}/e4s",
+            "spack buildcache keys --install --trust",
+            f"spack install --cache-only /{'torch'.ljust(32, 'z')}",
+        ],
+    }
+
+
+def test_facets_count_what_all_but_their_own_filters_leave(reader: Reader) -> None:
+    answer = answered(
+        reader, "hdf5 +mpi", filters=(Filter("target", ("zen4",)),), facets=(Facet("target"), Facet("os")), limit=0
+    )
+    assert answer.found.facets == {
+        "target": [("zen3", 2), ("zen4", 2), ("neoverse_v1", 2), ("x86_64", 1)],
+        "os": [("ubuntu22.04", 2)],
+    } or sorted(answer.found.facets["target"]) == sorted([("neoverse_v1", 2), ("x86_64", 1), ("zen3", 2), ("zen4", 2)])
+
+
+@pytest.mark.parametrize("name", ["/hdfa", "hdfa", f"{NEW}/hdf5/{'hdfa'.ljust(32, 'z')}"])
+def test_a_binary_is_shown_whole(reader: Reader, name: str) -> None:
+    binary = show_binary(name, reader, MIRROR_URL)
+    assert binary.tags == [NEW, "develop"]
+    assert binary.stacks == ["e4s", "root"]
+    assert [each["tag"] for each in binary.documents] == [NEW, "develop"]
+    assert binary.newest["install"]["commands"][0].startswith(f"spack mirror add {NEW}-e4s ")
+
+
+def test_a_binary_that_is_none_or_several_is_told(reader: Reader) -> None:
+    with pytest.raises(UsageError, match="no binary '/nope'"):
+        show_binary("/nope", reader, MIRROR_URL)
+    with pytest.raises(UsageError, match=r"hdf fits 5 binaries: type more of it\n/hdf.*zz? hdf5@"):
+        show_binary("hdf", reader, MIRROR_URL)
+
+
+def test_two_tags_are_compared(reader: Reader) -> None:
+    compared = difference_as_object(difference(reader, OLD, NEW, ()))
+    assert [each["hash"].rstrip("z") for each in compared["added"]] == ["gcca", "hdfa", "mkla", "netc", "torch"]
+    assert [each["hash"].rstrip("z") for each in compared["gone"]] == ["hdfe"]
+    assert {"package": "hdf5", "added": 1, "gone": 1} in compared["packages"]
+    only = difference(reader, OLD, NEW, (Filter("package", ("gcc",)),))
+    assert ([each.package for each in only.added], only.gone) == (["gcc"], [])
+    with pytest.raises(UsageError, match="no page has the tag 'nope'"):
+        difference(reader, OLD, "nope", ())
+
+
+def test_an_index_of_another_version_finds_nothing_only_where_there_is_nothing(reader: Reader) -> None:
+    """It says what it lacks."""
+    lacking = {"variant_values", "variant_names", "binary", "binary_number"}
+
+    class Older:
+        fields = frozenset(reader.fields) - lacking
+        search = staticmethod(reader.search)
+        count = staticmethod(reader.count)
+        packages = staticmethod(reader.packages)
+
+        @staticmethod
+        def vocabulary(field: str) -> list[str]:
+            return [] if field in lacking else reader.vocabulary(field)
+
+    def asked(text: str) -> Answer:
+        return ask(Question(text, distinct=True), Older(), lambda: Names(reader.packages(), ALIASES), MIRROR_URL)
+
+    assert asked("hdf5@1.14").found.total == 4
+    assert any("`cachesync reindex` brings it up to date" in note for note in asked("hdf5@1.14").notes)
+    for text in ("hdf5 +mpi", "nothing-like-it", "hdf5@9:10"):
+        with pytest.raises(IndexUnavailableError, match="`cachesync reindex` brings it up to date"):
+            asked(text)

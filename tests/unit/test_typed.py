@@ -1,0 +1,70 @@
+"""What people type that isn't Spack's grammar."""
+
+import pytest
+
+from cachesync.errors import QueryError
+from cachesync.search.typed import SIGIL, read
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "words"),
+    [
+        ("hdf5", "hdf5", []),
+        ('"hdf5"', "hdf5", []),
+        ("“hdf5”,", "hdf5", []),
+        ('"hdf5 +mpi"', "hdf5 +mpi", []),
+        ("hdf5*", "hdf5", []),
+        ("*", "*", []),
+        ("k=*", "k=*", []),
+        ("languages='c,c++'", "languages='c,c++'", []),
+        ("c++ hdf5", "hdf5", ["c++"]),
+        ("blast+", "", ["blast+"]),
+        ("hdf5==1.14.6", "hdf5@ 1.14.6", []),
+        ("hdf5/1.14", "hdf5@1.14", []),
+        ("hdf5/v1.14", "hdf5@ 1.14", []),
+        ("hdf5/18", "hdf5@18", []),
+        ("hdf5/b32sd7p", "hdf5/b32sd7p", []),
+        ("hdf5/2", "hdf5/2", []),
+        ("compiler=gcc@11", "%gcc@11", []),
+        ("compiler=none", "compiler=none", []),
+    ],
+)
+def test_typography_is_dropped_and_habits_are_put_into_grammar(text: str, kept: str, words: list[str]) -> None:
+    found = read(text)
+    assert len(found.text) == len(text), "so that errors name the right character"
+    assert found.text.strip() == kept
+    assert [word.text for word in found.words] == words
+
+
+def test_what_is_read_otherwise_is_told() -> None:
+    assert read("hdf5==1.14.6 zlib/1.2.13").notes == (
+        "hdf5==1.14.6 is read as hdf5@1.14.6.",
+        "zlib/1.2.13 is read as zlib@1.2.13.",
+    )
+    assert read('"hdf5", +mpi').notes == ()
+
+
+def test_words_stay_where_they_were() -> None:
+    (word,) = read("hdf5 c++").words
+    assert word == ("c++", 6)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["develop/zlib/aaaabbbbccccddddeeeeffffgggghhhh", "https://binaries.spack.io/develop/x", "see http://example.org"],
+)
+def test_the_name_of_one_binary_is_for_another_command(text: str) -> None:
+    with pytest.raises(QueryError, match="`cachesync show` shows it"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a@1", "%gcc", "a ^b", "+mpi", "a+mpi", "~mpi", "a~mpi", "a -mpi", "-mpi", "a=b", "/abc"]
+)
+def test_a_sigil_makes_a_query_a_spec(text: str) -> None:
+    assert SIGIL.search(text)
+
+
+@pytest.mark.parametrize("text", ["hdf5", "py-pip", "ubuntu 22.04", "intel mkl", "a - b", "x86_64_v3"])
+def test_words_have_none(text: str) -> None:
+    assert not SIGIL.search(text)
