@@ -22,14 +22,16 @@ from tests.support.said import said
 Documents = dict[str, dict[str, Any]]
 """Documents by id."""
 
-_LISTS: Final = frozenset({"stacks", "variants"})
+_LISTS: Final = frozenset({"stacks", "variants", "variant_names", "variant_values"})
 _KEYS: Final = (("version", "version_key"), ("compiler_version", "compiler_version_key"))
 _RENAMED: Final = {"oneapi": "intel-oneapi-compilers", "clang": "llvm"}
 _DEVELOP: Final = ("develop", "main", "master")
 _PAGE: Final = re.compile(rb'---\ntitle: "(.+)"\nlayout: cache\ncategories: \[package, (.+)\]\nmeta: \{.*\}\n')
 _DETAILS: Final = re.compile(rb"spec_details: (\[.*\])\n---")
 _NAMES: Final = re.compile(rb"(?:spec_files: *\n(?: - .*\n)*)?spec_names:\n((?: - '.*'\n)+)---")
-_SPEC: Final = re.compile(r"[\w-]+@([\w.]+)%([\w.@-]+)((?:[+~][\w-]+)*) arch=(\w+)-([\w.]+)-(\w+) \^.*")
+_SPEC: Final = re.compile(
+    r"[\w-]+@([\w.-]+)%([\w.@-]+)((?:[+~][\w-]+)*)((?: [\w-]+=[\w.,-]+)*) arch=(\w+)-([\w.]+)-(\w+) \^.*"
+)
 
 
 class Record(NamedTuple):
@@ -85,10 +87,10 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     """Return the key of a spec string, and its fields."""
     match = _SPEC.fullmatch(text)
     assert match, text
-    version, compiler, switches, platform, os_, target = match.groups()
+    version, compiler, switches, values, platform, os_, target = match.groups()
     key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     fields = {"version": version, "compiler": compiler, "os": os_, "platform": platform, "target": target}
-    variants = re.findall(r"[+~][^+~]+", switches)
+    variants = re.findall(r"[+~][^+~]+", switches) + values.split()
     return key, {**fields, **said(key, None, variants), "stacks": [], "variants": variants}
 
 
@@ -202,16 +204,13 @@ def misordered(found: Documents) -> list[str]:
 
 
 def _compare(one: str, other: str) -> int:
-    """Compare versions as Spack does, those of the pages that are made here: numbers, names of branches, and rc."""
+    """Compare versions as Spack does, those of the pages that are made here: numbers and names of branches."""
     places = [_place(each) for each in (one, other)]
     return (places[0] > places[1]) - (places[0] < places[1])
 
 
-def _place(version: str) -> tuple[Any, ...]:
-    if version in _DEVELOP:
-        return (1, -_DEVELOP.index(version))
-    release, _, candidate = version.partition("rc")
-    return (0, [int(each) for each in release.split(".")], int(candidate) if candidate else 10**9)
+def _place(version: str) -> list[tuple[int, int]]:
+    return [(1, -_DEVELOP.index(each)) if each in _DEVELOP else (0, int(each)) for each in re.split("[.-]", version)]
 
 
 def differences(expected: Documents, found: Documents, most: int = 3) -> str:
