@@ -36,41 +36,93 @@ MAX_KEYWORD_BYTES: Final = 32_766
 Kind = Literal["keyword", "text", "date", "long"]
 
 
-def _as(kind: Kind, source: str, **extra: str | bool) -> Meta:
-    return Meta(description=source, extra={"kind": kind, **extra})
+def _as(kind: Kind, source: str, meaning: str, example: str, **extra: str | bool) -> Meta:
+    return Meta(description=meaning, examples=[example], extra={"kind": kind, "source": source, **extra})
 
 
-def _keyword(source: str, **extra: str | bool) -> Meta:
-    return _as("keyword", source, **extra)
+def _keyword(source: str, meaning: str, example: str, **extra: str | bool) -> Meta:
+    return _as("keyword", source, meaning, example, **extra)
+
+
+_Optional = str | UnsetType
 
 
 class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """The fields of a spec document: name, type, source. A field without a value is left out; a list may be empty."""
+    """The fields of a spec document: name, type, source, meaning, example.
 
-    package: Annotated[str, _keyword("`title`", words=True, any_case=True)]
-    tag: Annotated[str | UnsetType, _keyword("`categories[1]`, else the path")] = UNSET
-    tag_date: Annotated[str | UnsetType, _as("date", "the date that the tag ends in")] = UNSET
-    version: Annotated[str, _keyword("`versions`", order_by="version_key")]
-    version_key: Annotated[str, _keyword("`versions`, as a string in Spack's order")]
-    git_ref: Annotated[str | UnsetType, _keyword("`versions`, where it is a git version")] = UNSET
-    compiler: Annotated[str | UnsetType, _keyword("`compiler`, with `@` for `@=`")] = UNSET
-    compiler_name: Annotated[str | UnsetType, _keyword("`compiler`, in today's spelling")] = UNSET
-    compiler_version: Annotated[str | UnsetType, _keyword("`compiler`", order_by="compiler_version_key")] = UNSET
-    compiler_version_key: Annotated[str | UnsetType, _keyword("`compiler`, as a string in Spack's order")] = UNSET
-    hash: Annotated[str | UnsetType, _keyword("`hash`")] = UNSET
-    short_hash: Annotated[str | UnsetType, _keyword("the first seven characters of `hash`")] = UNSET
-    binary: Annotated[str, _keyword("`hash`, else a digest of the spec string")]
-    binary_number: Annotated[int, _as("long", "a number for `binary`, by which binaries are counted", counted=True)]
-    os: Annotated[str | UnsetType, _keyword("`os`")] = UNSET
-    platform: Annotated[str | UnsetType, _keyword("`platform`")] = UNSET
-    target: Annotated[str | UnsetType, _keyword("`target`")] = UNSET
-    stacks: Annotated[list[str], _keyword("`stacks`")]
-    variants: Annotated[list[str], _keyword("`variants`")]
-    variant_names: Annotated[list[str], _keyword("`variants`, their names")]
-    variant_values: Annotated[list[str], _keyword("`variants`, value by value")]
-    size: Annotated[int | UnsetType, _as("long", "`size` in bytes")] = UNSET
-    spec: Annotated[str, _as("text", "the spec as Spack prints it, composed")]
-    page: Annotated[str, _keyword("the page's path below the root")]
+    A field without a value is left out; a list may be empty.
+    """
+
+    package: Annotated[str, _keyword("`title`", "the package's name", "hdf5", words=True, any_case=True)]
+    tag: Annotated[
+        _Optional,
+        _keyword("`categories[1]`, else the path", "the build cache that has it", "develop-2025-03-23"),
+    ] = UNSET
+    tag_date: Annotated[
+        _Optional, _as("date", "`categories[1]`, else the path", "the date that the tag ends in", "2025-03-23")
+    ] = UNSET
+    version: Annotated[str, _keyword("`versions`", "the version, as Spack writes it", "1.14.5", order_by="version_key")]
+    version_key: Annotated[str, _keyword("`versions`", "the version as a string in Spack's order", "2a12b142a50z")]
+    git_ref: Annotated[
+        _Optional,
+        _keyword("`versions`", "branch, tag or commit of a version like git.v1.14=1.14.5", "v1.14"),
+    ] = UNSET
+    compiler: Annotated[
+        _Optional,
+        _keyword("`compiler`, with `@` for `@=`", "the compiler and its version, or none", "oneapi@2024.2.1"),
+    ] = UNSET
+    compiler_name: Annotated[
+        _Optional, _keyword("`compiler`", "the compiler's name in today's spelling", "intel-oneapi-compilers")
+    ] = UNSET
+    compiler_version: Annotated[
+        _Optional, _keyword("`compiler`", "the compiler's version", "2024.2.1", order_by="compiler_version_key")
+    ] = UNSET
+    compiler_version_key: Annotated[
+        _Optional,
+        _keyword("`compiler`", "the compiler's version as a string in Spack's order", "2d20242a22a10z"),
+    ] = UNSET
+    hash: Annotated[_Optional, _keyword("`hash`", "Spack's hash of the binary", "2elpvcmh4emktokzapzd6p2u7eljzalf")] = (
+        UNSET
+    )
+    short_hash: Annotated[_Optional, _keyword("`hash`", "the first seven characters of the hash", "2elpvcm")] = UNSET
+    binary: Annotated[
+        str,
+        _keyword(
+            "`hash`, else a digest of the spec string",
+            "the same for one binary in all its tags",
+            "2elpvcmh4emktokzapzd6p2u7eljzalf",
+        ),
+    ]
+    binary_number: Annotated[
+        int,
+        _as(
+            "long",
+            "`binary`",
+            "a number for the binary, by which binaries are counted",
+            "1807145088071154",
+            counted=True,
+        ),
+    ]
+    os: Annotated[_Optional, _keyword("`os`", "the operating system", "ubuntu22.04")] = UNSET
+    platform: Annotated[_Optional, _keyword("`platform`", "the kind of system", "linux")] = UNSET
+    target: Annotated[_Optional, _keyword("`target`", "the processor that it is built for", "x86_64_v3")] = UNSET
+    stacks: Annotated[
+        list[str], _keyword("`stacks`", "the stacks that it is in; `root` is the whole tag", "e4s-oneapi")
+    ]
+    variants: Annotated[list[str], _keyword("`variants`", "the variants, as the page writes them", "+mpi")]
+    variant_names: Annotated[list[str], _keyword("`variants`", "the names of the variants that it has", "mpi")]
+    variant_values: Annotated[list[str], _keyword("`variants`", "the variants, value by value", "+mpi")]
+    size: Annotated[int | UnsetType, _as("long", "`size`", "how many bytes the binary takes", "7340032")] = UNSET
+    spec: Annotated[
+        str,
+        _as(
+            "text",
+            "composed of the others",
+            "the spec as Spack prints it",
+            "hdf5@1.14.5+mpi arch=linux-ubuntu22.04-x86_64_v3 %oneapi@2024.2.1",
+        ),
+    ]
+    page: Annotated[str, _keyword("the path", "the page, below the root", "_cache/develop-2025-03-23/hdf5/specs.md")]
 
 
 class Field(NamedTuple):
@@ -95,16 +147,38 @@ class Field(NamedTuple):
 
 
 def _field(name: str, hint: Any) -> Field:
-    meta = next(item for item in get_args(hint) if isinstance(item, Meta))
-    extra = meta.extra or {}
+    extra = _meta(hint).extra or {}
     many = get_origin(get_args(hint)[0]) is list
     words, any_case = extra.get("words", False), extra.get("any_case", False)
     order_by, counted = extra.get("order_by", name), extra.get("counted", False)
     return Field(name, extra["kind"], many, words, any_case, order_by, counted)
 
 
-FIELDS: Final = {name: _field(name, hint) for name, hint in get_type_hints(Document, include_extras=True).items()}
+def _meta(hint: Any) -> Meta:
+    return next(item for item in get_args(hint) if isinstance(item, Meta))
+
+
+_HINTS: Final = get_type_hints(Document, include_extras=True)
+
+FIELDS: Final = {name: _field(name, hint) for name, hint in _HINTS.items()}
 """The fields of a document by name."""
+
+
+class About(NamedTuple):
+    """What people are told of a field. It may be worded anew without any index being made anew."""
+
+    meaning: str
+    source: str
+    """What of a page it is from, in Markdown."""
+    example: str
+    """One value. Those of all fields but ``git_ref`` are of one document."""
+
+
+def _about(meta: Meta) -> About:
+    return About(meta.description or "", (meta.extra or {})["source"], (meta.examples or [""])[0])
+
+
+ABOUT: Final = {name: _about(_meta(hint)) for name, hint in _HINTS.items()}
 
 
 def fingerprint(*more: str) -> str:
@@ -251,9 +325,6 @@ def _rows(page: Page) -> list[Any]:
         )
         rows.append(row)
     return rows
-
-
-_Optional = str | UnsetType
 
 
 @lru_cache(maxsize=4096)
