@@ -76,7 +76,7 @@ class Tree:
         if not file.is_file():
             return False
         status, before = file.stat(), file.read_bytes()
-        after = before.replace(b"x86_64", b"x86_46") if b"x86_64" in before else before.replace(b"x86_46", b"x86_64")
+        after = _swapped(before)
         with file.open("r+b") as opened:
             opened.write(after)
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -271,3 +271,16 @@ class Tree:
         fresh.write_bytes(data)
         with contextlib.suppress(FileNotFoundError):
             fresh.replace(file)
+
+
+_TARGETS = ((b"x86_64", b"x86_46"), (b"aarch64", b"aarch46"), (b"neoverse", b"neovrese"), (b"zen", b"nez"))
+
+
+def _swapped(page: bytes) -> bytes:
+    """Give targets names of the same length that there aren't, or give them back."""
+    for real, made_up in _TARGETS:
+        if real in page:
+            return page.replace(real, made_up)
+        if made_up in page:
+            return page.replace(made_up, real)
+    return page

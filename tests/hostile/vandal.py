@@ -172,6 +172,13 @@ class InElasticsearch:
             self._ask(f"/{index}/_doc/{id}", "PUT", {**fields, "os": "altered"})
 
 
+def _cut(file: Path) -> None:
+    """Put the first half of a file in its place. Cut in place, a file that is mapped ends whoever reads on: SIGBUS."""
+    half = file.with_suffix(".half")
+    half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    half.replace(file)
+
+
 class InFolder:
     """Someone with all rights in the folder of an embedded index."""
 
@@ -200,7 +207,7 @@ class InFolder:
                 segments[0].unlink(missing_ok=True)
             case "file cut" if segments:
                 with contextlib.suppress(FileNotFoundError):
-                    os.truncate(segments[0], segments[0].stat().st_size // 2)
+                    _cut(segments[0])
 
     def hinder(self, what: str) -> bool:  # noqa: ARG002  there is one way
         """Fill the file system that the index is on, if it is one of our own."""

@@ -172,8 +172,8 @@ def test_facets_say_where_they_are_not_exact(elastic: Sandbox) -> None:
         put(elastic.root, page(*(entry(f"{n}", os=f"os{number}") for n in range(3)), title=f"p{number}"), f"p{number}")
     elastic.run("sync")
     found = elastic.json("search", "--facet", "os:1", "--facet", "target:5")
-    assert found["approximate_facets"] == ["os"]
-    assert "approximate_facets" not in elastic.json("search", "--facet", "os:100")
+    assert found["approximate"] == ["os"]
+    assert "approximate" not in elastic.json("search", "--facet", "os:100")
 
 
 @pytest.mark.parametrize("what", ["an index", "an alias", "a ledger", "a state"])

@@ -11,7 +11,7 @@ from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.guard import question
 from cachesync.sync.report import Report
-from cachesync.sync.scan import by_path
+from cachesync.sync.scan import WHOLE_ROOT, by_path
 
 _HELD_SHOWN: Final = 3
 
@@ -62,5 +62,7 @@ def _print(report: Report, dry_run: bool) -> None:
     if (more := pages.problems - len(report.problems)) > 0:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
     for warning in by_path(report.warnings):
+        if report.held and warning.path == WHOLE_ROOT:
+            continue  # which is what the guard asks about
         click.echo(printable(str(warning)), err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

@@ -171,6 +171,7 @@ def _targets(words: tuple[Word, ...]) -> Query:
 
 
 def _hash(start: str) -> Query:
+    start = start.lower()
     return Term("hash", start) if len(start) == HASH_LENGTH else Prefix("hash", start)
 
 

@@ -12,11 +12,11 @@ from typing import Final, Literal, NamedTuple, Protocol
 from cachesync.documents import FIELDS, Field
 from cachesync.errors import QueryError
 from cachesync.search import typed
-from cachesync.search.conditions import Piece, conditions
+from cachesync.search.conditions import COMPILERS, Piece, conditions
 from cachesync.search.lexer import Kind, require_text, tokens
 from cachesync.search.names import Match, Names, grouped, split
 from cachesync.search.names import Reading as Run
-from cachesync.search.parser import parse
+from cachesync.search.parser import MAX_CONDITIONS, parse
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query
 from cachesync.search.request import Filter, value_of
 from cachesync.search.spec import Spec, Variant, Word, canonical
@@ -130,7 +130,7 @@ def _with_conditions(reading: Reading, spec: Spec, index: Index, *, fields: bool
     """Ask for what a spec says. ``fields``: keys may be those of documents, too."""
     keyed = [each for each in spec.variants if fields and _is_field(each)]
     spec = spec._replace(variants=tuple(each for each in spec.variants if each not in keyed))
-    asked = conditions(spec)
+    asked = conditions(spec, _compilers(index) if spec.compilers else COMPILERS)
     by_field = tuple(map(_of_field, keyed))
     named = next((piece for piece in asked.pieces if spec.name and piece.at == spec.name.at), None)
     return reading._replace(
@@ -140,6 +140,11 @@ def _with_conditions(reading: Reading, spec: Spec, index: Index, *, fields: bool
         name=named,
         notes=(*reading.notes, *asked.notes, *_unknown(spec.variants, index, fields=fields)),
     )
+
+
+def _compilers(index: Index) -> frozenset[str]:
+    """Return what can be asked for as a compiler: what Spack compiles with, and what has compiled something here."""
+    return COMPILERS.union(index.vocabulary("compiler_name"))
 
 
 def _is_field(variant: Variant) -> bool:
@@ -181,6 +186,8 @@ def _with_words(reading: Reading, words: Sequence[Word], index: Index, names: Ca
     """Ask for what words mean."""
     if not words:
         return reading
+    if len(words) > MAX_CONDITIONS:
+        raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
     way = _Ways(words, index, names(), reading.query).best()
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
