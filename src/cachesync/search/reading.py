@@ -95,11 +95,39 @@ def read(text: str, mode: Mode, index: Index, names: Callable[[], Names]) -> Rea
     asked = typed.read(text)
     if not typed.SIGIL.search(asked.text):
         words = sorted((*_split(asked.text), *asked.words), key=_place)
-        return _with_words(Reading("text", notes=asked.notes), words, index, names)
+        return _of_words(Reading("text", notes=asked.notes), words, index, names)
     words, rest = _apart(asked.text)
     words = sorted((*words, *asked.words), key=_place)
     reading = _with_conditions(Reading("spec", notes=asked.notes), parse(rest), index, fields=True)
     return _with_words(reading, words, index, names)
+
+
+def _of_words(reading: Reading, words: Sequence[Word], index: Index, names: Callable[[], Names]) -> Reading:
+    """Ask for words alone, the first of which may have a version at its end: ``hdf5-1.14.6``, ``gcc12``."""
+    pinned = _pinned(words, names) if words else None
+    if pinned:
+        at, name, version = pinned
+        note = f"{words[at].text} is read as {name}@{version}."
+        reading = _with_conditions(reading._replace(notes=(*reading.notes, note)), parse(f"@{version}"), index)
+        words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
+    return _with_words(reading, words, index, names)
+
+
+_PINNED: Final = re.compile(
+    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*?)[-_]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)"
+)
+
+
+def _pinned(words: Sequence[Word], names: Callable[[], Names]) -> tuple[int, str, str] | None:
+    """Find a word that is a package's name with a version behind it, where no word is a name as it stands."""
+    known = names()
+    if any(known.is_name([word.text]) for word in words):
+        return None
+    for at, word in enumerate(words):
+        match = _PINNED.fullmatch(word.text)
+        if match and known.is_name([match["name"]]):
+            return at, match["name"], match["version"]
+    return None
 
 
 def _place(word: Word) -> int:
