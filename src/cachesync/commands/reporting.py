@@ -62,7 +62,7 @@ def _print(report: Report, dry_run: bool) -> None:
     if (more := pages.problems - len(report.problems)) > 0:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
     for warning in by_path(report.warnings):
-        if report.held and warning.path == WHOLE_ROOT:
-            continue  # which is what the guard asks about
+        if report.before and warning.path == WHOLE_ROOT:
+            continue  # where there was something, the guard has asked about that
         click.echo(printable(str(warning)), err=True)
     click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")
