@@ -3,6 +3,7 @@
 import click
 
 from cachesync.commands import hits
+from cachesync.commands.options import filters_option
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
@@ -13,13 +14,7 @@ from cachesync.search.request import parse_filters
 @click.command(short_help="Compare two tags: which binaries came, and which are gone.")
 @click.argument("before", metavar="TAG")
 @click.argument("after", metavar="TAG")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Only documents with this value; repeat for others.",
-)
+@filters_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], as_json: bool) -> int:

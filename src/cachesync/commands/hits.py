@@ -4,19 +4,16 @@ import csv
 import io
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import click
-import msgspec
 
+from cachesync.commands.output import print_json
 from cachesync.documents import FIELDS, SHORT_HASH
 from cachesync.log import printable
-from cachesync.search.install import WHOLE_TAG
-from cachesync.search.request import Hit
-
-ID: Final = "_id"
-"""What the id of a document is called among its fields."""
+from cachesync.search.install import stacks_of
+from cachesync.search.request import ID, Hit
 
 COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks", "variants")
 """What people see of a hit, unless they say what."""
@@ -82,7 +79,7 @@ def block(hit: Hit) -> Iterator[str]:
         "runs on": _place(hit),
         "variants": " ".join(hit["variants"]),
         "tags": " ".join(hit.get("tags") or [hit.get("tag", "")]),
-        "stacks": " ".join(stack for stack in hit["stacks"] if stack != WHOLE_TAG),
+        "stacks": " ".join(stacks_of(hit)),
         "size": f"{hit['size']:,} bytes" if "size" in hit else None,
         "page": hit["page"],
     }
@@ -107,7 +104,7 @@ def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
             first, *others = hit["tags"] or [""]
             return f"{first} +{len(others)}" if others else first
         case "stacks":
-            return " ".join(stack for stack in hit["stacks"] if stack != WHOLE_TAG)
+            return " ".join(stacks_of(hit))
         case "variants":
             return " ".join(differing(hit, hits))
     value = hit.get(column, "")
@@ -152,7 +149,4 @@ def _csv_cell(value: Any) -> str:
 def print_ndjson(hits: Sequence[Hit]) -> None:
     """Print each hit as a line of JSON."""
     for hit in hits:
-        click.echo(msgspec.json.encode(hit).decode())
-
-
-Printer = Callable[[Sequence[Hit]], None]
+        print_json(hit)

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from cachesync.commands import hits
+from cachesync.commands.options import filters_option
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import UsageError
@@ -16,7 +17,7 @@ from cachesync.log import printable
 from cachesync.search import targets
 from cachesync.search.answer import LATEST, Answer, Question, as_object
 from cachesync.search.reading import Mode
-from cachesync.search.request import DEFAULT_LIMIT, Hit, parse_facet, parse_filters, parse_order
+from cachesync.search.request import BINARIES, DEFAULT_LIMIT, Hit, parse_facet, parse_filters, parse_order
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
@@ -61,13 +62,7 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
 @click.argument("query", nargs=-1)
 @click.option("--spec", "mode", flag_value="spec", help="QUERY is a spec in Spack's language, exactly.")
 @click.option("--text", "mode", flag_value="text", help="QUERY is words.")
-@click.option(
-    "--filter",
-    "filters",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Only documents with this value; repeat for others.",
-)
+@filters_option
 @click.option("--tag", metavar=f"TAG|{LATEST}", help=f"Only this tag; {LATEST} is the newest with a date.")
 @click.option("--arch", metavar="MACHINE", help="Only what runs on a machine, given as `spack arch` prints it.")
 @click.option("--here", is_flag=True, help="Only what runs on this machine.")
@@ -207,7 +202,7 @@ def _print_rest(answer: Answer) -> None:
 def _summary(answer: Answer) -> str:
     found = answer.found
     shown = f", the first {len(found.hits):,} shown" if 0 < len(found.hits) < _all(answer) else ""
-    about = "about " if "binaries" in found.approximate else ""
+    about = "about " if BINARIES in found.approximate else ""
     binaries = "" if found.binaries in (None, found.total) else f", {about}{_binaries(found.binaries or 0)}"
     return f"{plural(found.total, 'spec')} found{binaries}{shown}"
 

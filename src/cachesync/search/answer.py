@@ -16,15 +16,15 @@ from cachesync.search.lexer import require_text
 from cachesync.search.names import Names
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
-from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, Facet, Filter, Hit, Request, SortKey
+from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, Facet, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
 from cachesync.search.targets import Machine, runs_on
 
-ID: Final = "_id"
-"""What the id of a document is called among its fields."""
-
 LATEST: Final = "latest"
 """The newest tag with a date."""
+
+_NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
+"""The newest tag first, those without a date last."""
 
 _BINARIES_AT_ONCE: Final = 100
 """Of so many binaries all tags are looked for in one request."""
@@ -118,7 +118,7 @@ def ask(question: Question, index: Index, names: Callable[[], Names], mirror_url
     if question.distinct:
         _add_tags(hits, request, index)
     near = () if found.total else tuple(_near(reading, beside, request, index, names))
-    notes = (*reading.notes, *([f"{_outdated(lacking)}"] if lacking else []))
+    notes = (*reading.notes, *([str(_outdated(lacking))] if lacking else []))
     took_ms = round((time.perf_counter() - begun) * 1000, 3)
     return Answer(question, found._replace(hits=hits), reading, notes, near, took_ms)
 
@@ -140,8 +140,7 @@ def _latest(index: Index) -> str:
     Raises:
         UsageError: none has a date.
     """
-    order = (SortKey("tag_date", descending=True), SortKey("tag"))
-    found = index.search(Request(Exists("tag_date"), order=order, limit=1, fields=("tag",)))
+    found = index.search(Request(Exists("tag_date"), order=_NEWEST_FIRST, limit=1, fields=("tag",)))
     if not found.hits:
         raise UsageError(f"no tag has a date, so none is the {LATEST}")
     return str(found.hits[0]["tag"])
@@ -201,9 +200,8 @@ def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
     tags: dict[str, dict[str, None]] = {binary: {} for binary in binaries}
     for start in range(0, len(binaries), _BINARIES_AT_ONCE):
         chosen = In("binary", binaries[start : start + _BINARIES_AT_ONCE])
-        order = (SortKey("tag_date", descending=True), SortKey("tag"))
         fields = ("binary", "tag")
-        asked = Request(And((request.matching(), chosen)), order=order, limit=_ALL, fields=fields)
+        asked = Request(And((request.matching(), chosen)), order=_NEWEST_FIRST, limit=_ALL, fields=fields)
         for document in index.search(asked).hits:
             if "tag" in document:
                 tags[document["binary"]][document["tag"]] = None
@@ -288,8 +286,7 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
     """
     require_text(name)
     query = _of_binary(name, index)
-    order = (SortKey("tag_date", descending=True), SortKey("tag"))
-    found = index.search(Request(query, order=order, limit=_ALL))
+    found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
     documents = [_completed(hit, None, mirror_url) for hit in found.hits]
     if not documents:
         raise UsageError(f"no binary {name!r:.80}: expected the id of a document, or the beginning of a hash")

@@ -93,7 +93,7 @@ def _pieces(spec: Spec) -> Iterator[Piece]:
         text = f"target={','.join(map(str, spec.targets))}"
         yield Piece(text, spec.targets[0].at, _targets(spec.targets))
     if spec.hash:
-        yield Piece(f"/{spec.hash}", spec.hash.at, _hash(spec.hash.text))
+        yield Piece(f"/{spec.hash}", spec.hash.at, of_hash(spec.hash.text))
     for compiler in spec.compilers[:1]:  # others are the same, or were refused
         yield Piece(str(compiler), compiler.at, _compiler(compiler))
 
@@ -170,7 +170,8 @@ def _targets(words: tuple[Word, ...]) -> Query:
     return In("target", tuple(sorted(names)))
 
 
-def _hash(start: str) -> Query:
+def of_hash(start: str) -> Query:
+    """Ask for binaries whose hash begins so."""
     start = start.lower()
     return Term("hash", start) if len(start) == HASH_LENGTH else Prefix("hash", start)
 

@@ -9,7 +9,7 @@ from cachesync.search.request import Hit
 MIRROR_URL: Final = "https://binaries.spack.io/{tag}/{stack}"
 """Where Spack's public binaries are."""
 
-WHOLE_TAG: Final = "root"
+_WHOLE_TAG: Final = "root"
 """What pages call the mirror that holds all stacks of a tag."""
 
 _HARMLESS: Final = re.compile(r"[A-Za-z0-9._+][A-Za-z0-9._+-]*")
@@ -24,12 +24,17 @@ class Install(NamedTuple):
     """In their order, for Spack as it was at the tag."""
 
 
+def stacks_of(hit: Hit) -> list[str]:
+    """Return the stacks that a document's binary is in, without the mirror of the whole tag."""
+    return [stack for stack in hit.get("stacks", []) if stack != _WHOLE_TAG]
+
+
 def install(hit: Hit, mirror_url: str) -> Install | None:
     """Return how to install a document's binary; None where that isn't known, or its values aren't fit for a shell.
 
     ``mirror_url`` has ``{tag}`` and ``{stack}`` in it; where it is empty nothing is known.
     """
-    stack = next((each for each in hit.get("stacks", []) if each != WHOLE_TAG), None)
+    stack = next(iter(stacks_of(hit)), None)
     tag, package, hash = (str(hit.get(name, "")) for name in ("tag", "package", "hash"))
     if not (mirror_url and stack and all(map(_HARMLESS.fullmatch, (tag, stack, package, hash)))):
         return None

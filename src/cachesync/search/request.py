@@ -14,7 +14,10 @@ MAX_FACET_SIZE: Final = 10_000
 
 
 Hit = dict[str, Any]
-"""A document's fields, and its ``_id``."""
+"""A document's fields, and its id under :data:`ID`."""
+
+ID: Final = "_id"
+"""What the id of a document is called among its fields."""
 
 
 class SortKey(NamedTuple):

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple, Protocol
 from cachesync.documents import SHORT_HASH, TODAYS_NAME
 from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
-from cachesync.search.query import And, In, Or, Prefix, Query, Range, Term
+from cachesync.search.conditions import of_hash
+from cachesync.search.query import And, In, Or, Query, Range, Term
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values are typed whole or in part."""
@@ -59,7 +60,7 @@ class WordMeanings:
         yield from self._versions(word)
         yield from self._variants(word)
         if _HASH.fullmatch(word.lower()):
-            yield Meaning(f"/{word.lower()}", _hash(word.lower()))
+            yield Meaning(f"/{word.lower()}", of_hash(word))
 
     def _fitting(self, field: str, word: str) -> tuple[str, ...]:
         typed = _comparable(word)
@@ -136,9 +137,3 @@ def _ends(text: str, place: int) -> bool:
 
 def _kind(character: str) -> int:
     return 1 if character.isdigit() else 2 if character.isalpha() else 0
-
-
-def _hash(start: str) -> Query:
-    if len(start) == SHORT_HASH:
-        return Term("short_hash", start)
-    return Prefix("hash", start)

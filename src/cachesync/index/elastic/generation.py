@@ -34,6 +34,7 @@ from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer,
 
 _WALK_SIZE: Final = 5_000
 _COUNT_SIZE: Final = 20_000
+_BUCKETS: Final = "buckets"
 _ENUM_SIZE: Final = 10_000
 
 _MAX_VALUES: Final = 65_536
@@ -173,10 +174,10 @@ class ElasticGeneration:
             yield from self._records(Or(tuple(Prefix("page", folder) for folder in folders)))
 
     def _records(self, chosen: Query) -> Iterator[PageRecord]:
-        starting = cache(partial(self._starting, self.names.pages, None))
+        by_values = self._values_of(self.names.pages, None)
 
         def body(limits: Limits) -> dict[str, Any]:
-            query = searching.query(chosen, _by_values(limits, starting))
+            query = searching.query(chosen, by_values(limits))
             return {"_source": {"excludes": [mapping.DIGESTS]}, "query": query}
 
         seen: set[str] = set()
@@ -200,15 +201,20 @@ class ElasticGeneration:
 
     def counts(self) -> dict[str, int]:
         """Count the documents that are really there, by page."""
-        counts: dict[str, int] = {}
+        by_page = {"page": {"terms": {"field": "page", "missing_bucket": True}}}
+        counts = {each["key"]["page"]: each["doc_count"] for each in self._buckets(self.names.specs, by_page, {})}
+        if None in counts:
+            raise self._of_no_page()
+        return counts
+
+    def _buckets(self, index: str, source: dict[str, Any], more: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield all buckets of a source, however many they are, each with ``more`` aggregations of what is in it."""
         after: dict[str, Any] = {}
         while True:
-            found = self._search(self.names.specs, partial(_count, after))["aggregations"]["pages"]
-            counts |= {each["key"]["page"]: each["doc_count"] for each in found["buckets"]}
-            if None in counts:
-                raise self._of_no_page()
+            found = self._search(index, partial(_some_buckets, source, more, after))["aggregations"][_BUCKETS]
+            yield from found["buckets"]
             if "after_key" not in found:
-                return counts
+                return
             after = {"after": found["after_key"]}
 
     def documents(self, page: str | None = None) -> Iterator[Stored]:
@@ -223,11 +229,11 @@ class ElasticGeneration:
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
-        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+        by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
         def body(limits: Limits) -> dict[str, Any]:
             size = request.limit if request.limit <= limits.window else 0
-            return {**searching.body(request, _by_values(limits, starting)), "size": size}
+            return {**searching.body(request, by_values(limits)), "size": size}
 
         found = self._search(self.names.specs, body)
         total = found["hits"]["total"]["value"]
@@ -253,10 +259,10 @@ class ElasticGeneration:
     def _binaries(self, request: Request, found: dict[str, Any], total: int) -> tuple[int, bool]:
         """Count the binaries of an answer: those of few documents one by one. Tell whether that is an estimate."""
         if total <= EXACT_BINARIES:
-            starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
+            by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
             def body(limits: Limits) -> dict[str, Any]:
-                return searching.binaries(request, limits.buckets, _by_values(limits, starting))
+                return searching.binaries(request, limits.buckets, by_values(limits))
 
             listed = searching.aggregated(self._search(self.names.specs, body), BINARIES)
             if not listed["sum_other_doc_count"]:
@@ -267,8 +273,8 @@ class ElasticGeneration:
         """Count the documents that match each of some queries."""
         if not queries:
             return []
-        starting = cache(partial(self._starting, self.names.specs, _MAX_VALUES))
-        found = self._search(self.names.specs, lambda limits: searching.counting(queries, _by_values(limits, starting)))
+        by_values = self._values_of(self.names.specs, _MAX_VALUES)
+        found = self._search(self.names.specs, lambda limits: searching.counting(queries, by_values(limits)))
         return [each["doc_count"] for each in searching.aggregated(found, searching.COUNTS)["buckets"]]
 
     def vocabulary(self, field: str) -> list[str]:
@@ -278,14 +284,10 @@ class ElasticGeneration:
     def packages(self) -> dict[str, int]:
         """Return all packages, and about how many documents each has, by the ledger: its documents are far fewer."""
         counts: Counter[str] = Counter()
-        after: dict[str, Any] = {}
-        while True:
-            found = self._search(self.names.pages, partial(_by_package, after))["aggregations"]["packages"]
-            for each in found["buckets"]:
-                counts[each["key"]["package"].lower()] += round(each["specs"]["value"])
-            if "after_key" not in found:
-                return {package: specs for package, specs in counts.items() if specs}
-            after = {"after": found["after_key"]}
+        by_package = {"package": {"terms": {"field": "package"}}}
+        for each in self._buckets(self.names.pages, by_package, {"specs": {"sum": {"field": "specs"}}}):
+            counts[each["key"]["package"].lower()] += round(each["specs"]["value"])
+        return {package: specs for package, specs in counts.items() if specs}
 
     def get(self, id: str) -> Hit | None:
         """Return one document, in its last state."""
@@ -388,6 +390,11 @@ class ElasticGeneration:
                 self._connection.limits = error.limits
             else:
                 return answer
+
+    def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], searching.ByValues | None]:
+        """Return what tells how one search asks for beginnings and ranges, within limits. Values are listed once."""
+        starting = cache(partial(self._starting, index, at_most))
+        return lambda limits: None if limits.prefixes else searching.ByValues(starting, limits.terms)
 
     def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
         """Return the values of a field that start like this.
@@ -543,26 +550,12 @@ def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
         raise
 
 
-def _by_values(limits: Limits, starting: Callable[[str, str], list[str]]) -> searching.ByValues | None:
-    return None if limits.prefixes else searching.ByValues(starting, limits.terms)
-
-
-def _count(after: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Count the documents of each page, of some pages after another."""
-    sources = [{"page": {"terms": {"field": "page", "missing_bucket": True}}}]
-    size = min(_COUNT_SIZE, limits.buckets)
-    return {"size": 0, "aggs": {"pages": {"composite": {"size": size, "sources": sources, **after}}}}
-
-
-def _by_package(after: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    """Sum up the documents of each package, of some packages after another."""
-    sources = [{"package": {"terms": {"field": "package"}}}]
-    size = min(_COUNT_SIZE, limits.buckets)
-    specs = {"specs": {"sum": {"field": "specs"}}}
-    return {
-        "size": 0,
-        "aggs": {"packages": {"composite": {"size": size, "sources": sources, **after}, "aggs": specs}},
-    }
+def _some_buckets(
+    source: dict[str, Any], more: dict[str, Any], after: dict[str, Any], limits: Limits
+) -> dict[str, Any]:
+    """Ask for the buckets of a source behind the last one, as many as one request may ask for."""
+    composite = {"size": min(_COUNT_SIZE, limits.buckets), "sources": [source], **after}
+    return {"size": 0, "aggs": {_BUCKETS: {"composite": composite, "aggs": more}}}
 
 
 def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], limits: Limits) -> dict[str, Any]:
