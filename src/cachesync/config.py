@@ -503,8 +503,12 @@ def _kind(value: object) -> str:
 
 def _name_in(key: str) -> str:
     """Return what may be a name in a key that isn't ours. A secret follows where a colon has no blank behind it."""
-    name = re.split(r"[^\w-]", key, maxsplit=1)[0]
+    name = re.split(r"[^\w-]", key, maxsplit=1)[0][:_LONGEST_NAME]
     return name if name == key else f"{name}…"
+
+
+_LONGEST_NAME: Final = 80
+"""So much is told of a key that isn't ours."""
 
 
 def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path | None) -> str:
@@ -514,7 +518,8 @@ def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path 
     if error["type"] == "extra_forbidden":
         known = (_section(section) or Config) if key else Config
         section, key = (section, _name_in(key)) if key else (_name_in(section), "")
-        why = " (a colon needs a blank behind it)" if (key or section).endswith("…") else ""
+        told = key or section
+        why = " (a colon needs a blank behind it)" if told.endswith("…") and len(told) <= _LONGEST_NAME else ""
         message = f"no such key{why}; expected one of {', '.join(known.model_fields)}"
     elif error["type"] == "model_type":
         message = f"expected keys below it, found {_kind(error['input'])}"

@@ -134,6 +134,8 @@ def used(loaded: Loaded) -> None:
 @given(files(), environments())
 @example(f"index: {{password: !{CANARY}}}", {})
 @example(f"index: {{password: *{CANARY}}}", {})
+@example(f"pages:\n  ? {'x' * 5_000}\n  : 1", {})
+@example(f"? {'x' * 5_000}\n: 1", {})
 def test_a_configuration_is_read_or_all_its_mistakes_are_told(
     file: Path, text: str, environment: dict[str, str]
 ) -> None:

@@ -173,10 +173,16 @@ class InElasticsearch:
 
 
 def _cut(file: Path) -> None:
-    """Put the first half of a file in its place. Cut in place, a file that is mapped ends whoever reads on: SIGBUS."""
+    """Put the first half of a file in its place. Cut in place, a file that is mapped ends whoever reads on: SIGBUS.
+
+    Where the disk is full there is no room for it, and the file stays.
+    """
     half = file.with_suffix(".half")
-    half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    half.replace(file)
+    try:
+        half.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        half.replace(file)
+    except OSError:
+        half.unlink(missing_ok=True)
 
 
 class InFolder:
@@ -206,8 +212,7 @@ class InFolder:
             case "file deleted" if segments:
                 segments[0].unlink(missing_ok=True)
             case "file cut" if segments:
-                with contextlib.suppress(FileNotFoundError):
-                    _cut(segments[0])
+                _cut(segments[0])
 
     def hinder(self, what: str) -> bool:  # noqa: ARG002  there is one way
         """Fill the file system that the index is on, if it is one of our own."""
