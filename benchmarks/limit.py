@@ -22,8 +22,8 @@ from benchmarks.measuring import Cost, now
 from cachesync.index.base import PageChange
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.cluster import LOADING
-from cachesync.index.elastic.generation import Names
 from cachesync.index.elastic.pace import START_BYTES
+from cachesync.index.elastic.reader import Names
 from tests.support import elasticsearch
 
 CONNECTIONS: Final = 2

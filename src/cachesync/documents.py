@@ -163,6 +163,13 @@ _HINTS: Final = get_type_hints(Document, include_extras=True)
 FIELDS: Final = {name: _field(name, hint) for name, hint in _HINTS.items()}
 """The fields of a document by name."""
 
+HELPERS: Final = tuple(
+    dict.fromkeys(
+        name for each in FIELDS.values() for name in (each.order_by, each.name) if name != each.name or each.counted
+    )
+)
+"""Fields that only serve to sort, to compare or to count others."""
+
 
 class About(NamedTuple):
     """What people are told of a field. It may be worded anew without any index being made anew."""
@@ -181,12 +188,9 @@ def _about(meta: Meta) -> About:
 ABOUT: Final = {name: _about(_meta(hint)) for name, hint in _HINTS.items()}
 
 
-def fingerprint(*more: str) -> str:
-    """Return a digest of all that makes documents and index what they are; an index of another one is refilled.
-
-    ``more`` is what an engine does by itself.
-    """
-    parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values(), *more]
+def fingerprint() -> str:
+    """Return a digest of all that makes documents and index what they are; an index of another one is refilled."""
+    parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values()]
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 

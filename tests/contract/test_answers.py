@@ -1,5 +1,6 @@
 """What people ask, and the whole answer, on every engine."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from cachesync.search.answer import LATEST, Answer, Question, as_object, ask, sh
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.difference import difference
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.names import Names
 from cachesync.search.request import Facet, Filter, parse_order
 from cachesync.search.targets import Machine
+from cachesync.search.vocabulary import Vocabulary
 from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of
 
@@ -53,7 +54,7 @@ def reader(index: Index) -> Reader:
 
 def answered(reader: Reader, text: str = "", **more: Any) -> Answer:
     question = Question(text, **{"limit": 100, **more})
-    return ask(question, reader, lambda: Names(reader.packages(), ALIASES), MIRROR_URL)
+    return ask(question, reader, Vocabulary(reader, ALIASES), MIRROR_URL)
 
 
 def found(answer: Answer) -> list[str]:
@@ -248,11 +249,11 @@ def test_an_index_of_another_version_finds_nothing_only_where_there_is_nothing(r
         packages = staticmethod(reader.packages)
 
         @staticmethod
-        def vocabulary(field: str) -> list[str]:
-            return [] if field in lacking else reader.vocabulary(field)
+        def vocabularies(fields: Sequence[str]) -> dict[str, list[str]]:
+            return {field: [] if field in lacking else reader.vocabulary(field) for field in fields}
 
     def asked(text: str) -> Answer:
-        return ask(Question(text, distinct=True), Older(), lambda: Names(reader.packages(), ALIASES), MIRROR_URL)
+        return ask(Question(text, distinct=True), Older(), Vocabulary(Older(), ALIASES), MIRROR_URL)
 
     assert asked("hdf5@1.14").found.total == 4
     assert any("`cachesync reindex` brings it up to date" in note for note in asked("hdf5@1.14").notes)

@@ -1,15 +1,13 @@
 """What every engine answers. The reference counts document by document."""
 
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cachesync.index.base import Index, Reader
-from cachesync.search import text
-from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
+from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree
 from tests.contract.conftest import OpenIndex
@@ -26,8 +24,6 @@ CORPUS |= {
 }
 CORPUS |= {path_of("sized"): page(*(entry(f"s{n}", size=n * 7 % 5, os=None) for n in range(9)), title="sized")}
 DOCUMENTS = documents(CORPUS)
-WORDS = sorted({word for each in DOCUMENTS for word in text.words(each["spec"])})
-PAIRS = sorted({pair for each in DOCUMENTS for pair in pairwise(text.words(each["spec"]))})
 FACETED = ("package", "version", "compiler_name", "os", "target", "stacks", "variants", "tag")
 SORTED = ("package", "version_key", "compiler_version_key", "hash", "size", "tag_date", "os")
 
@@ -164,14 +160,6 @@ queries = st.recursive(
             Prefix,
             st.sampled_from(["package", "variants", "hash", "version"]),
             st.text("abcCgpx~+-=_.1250", min_size=1, max_size=3),
-        ),
-        st.builds(
-            Words,
-            st.sampled_from(["spec", "package.text"]),
-            st.lists(st.sampled_from(WORDS), min_size=1, max_size=2).map(tuple)
-            | st.sampled_from(WORDS).map(lambda word: (word[:2],))
-            | st.sampled_from(PAIRS).map(lambda pair: (pair[0], *text.words(pair[1][:2]))),
-            st.booleans(),
         ),
         st.builds(Exists, st.sampled_from(["hash", "compiler_name", "tag_date", "size"])),
     ),

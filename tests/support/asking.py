@@ -2,11 +2,11 @@
 
 from cachesync.index.base import Reader
 from cachesync.search.aliases import load_aliases
-from cachesync.search.names import Names
 from cachesync.search.reading import read
 from cachesync.search.request import Request
+from cachesync.search.vocabulary import Vocabulary
 
 
 def asked(reader: Reader, typed: str) -> Request:
-    reading = read(typed, "auto", reader, lambda: Names(reader.packages(), load_aliases()))
+    reading = read(typed, "auto", reader, Vocabulary(reader, load_aliases()))
     return Request(reading.query, reading.ranks)

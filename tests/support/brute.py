@@ -1,15 +1,13 @@
 """Answers to searches, counted out document by document. It shares no code with the engines."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import Request, SortKey
 
 Document = dict[str, Any]
-TEXTS = {"spec": "spec", "package.text": "package"}
 
 
 def matches(document: Document, query: Query) -> bool:
@@ -39,27 +37,11 @@ def _meets(document: Document, condition: Condition) -> bool:
             )
         case Prefix(field, start):
             return any(str(value).startswith(_folded(field, start)) for value in _values(document, field))
-        case Words(field, words, begun):
-            there = _values(document, field)
-            return any(_in_a_row(there[start:], words, begun) for start in range(len(there)))
         case Exists(field):
             return field in document
 
 
-def _in_a_row(there: list[str], words: tuple[str, ...], begun: bool) -> bool:
-    *others, last = words
-    if there[: len(others)] != others or len(there) < len(words):
-        return False
-    return there[len(others)].startswith(last) if begun else there[len(others)] == last
-
-
 def _values(document: Document, field: str) -> list[Any]:
-    if field in TEXTS:
-        return [
-            word.lower()
-            for word in re.findall(r"(?:[A-Za-z](?:[.:'][A-Za-z])*|\d(?:[.,;']\d)*|_)+", document[TEXTS[field]])
-            if word.strip("_")
-        ]
     value = document.get(field, [])
     return [_folded(field, each) for each in (value if isinstance(value, list) else [value])]
 

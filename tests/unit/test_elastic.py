@@ -15,9 +15,11 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, generation, lease, mapping, pace
+from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
+from cachesync.index.elastic import reader as reader_module
 from cachesync.index.elastic.catalog import look
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
+from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
@@ -318,7 +320,7 @@ def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], 
 def test_a_walk_that_the_server_forgets_goes_on(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
-    monkeypatch.setattr(generation, "_WALK_SIZE", 3)
+    monkeypatch.setattr(reader_module, "_WALK_SIZE", 3)
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:
@@ -591,9 +593,9 @@ def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> Non
         other = lease_of(index)
         other._seen = other._read()
         assert other._take()
-        taken = cluster._opened(
-            Connection(index._server, 5), look(Connection(index._server, 5), index._name).generations[1], other
-        )
+        connection = Connection(index._server, 5)
+        live = look(connection, index._name).generations[1]
+        taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
         assert write(taken, [change_for(A, theirs, before)]) == [A]
         with pytest.raises(OvertakenError):
             write(generation, [change_for(A, ours, before)])

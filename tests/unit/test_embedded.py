@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from cachesync.documents import document_id, fingerprint
+from cachesync.documents import document_id
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import Index
-from cachesync.index.embedded import EmbeddedIndex, folder, generation, schema
+from cachesync.index.embedded import EmbeddedIndex, folder, generation
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.searching import Search
 from cachesync.pages.page import identity
@@ -48,16 +48,6 @@ def refilled(index: Index) -> bool:
     fill(index, PAGES)
     assert index.reader().search(Request()).hits == documents(PAGES)
     return given_up
-
-
-def test_words_that_are_split_in_another_way_outdate_an_embedded_index_alone(
-    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    of_documents = fingerprint()
-    assert not index.reader().outdated
-    monkeypatch.setattr(schema, "WORD", "[a-z]+")
-    assert index.reader().outdated
-    assert fingerprint() == of_documents
 
 
 def test_the_alias_is_a_link_to_the_live_generation(index: EmbeddedIndex, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.search import package_names
 from cachesync.search.aliases import load_aliases, read_aliases
-from cachesync.search.names import MAX_GROUPS, Names, Reading, grouped, split
+from cachesync.search.names import MAX_GROUPS, Names, Split, grouped, split
 from cachesync.search.spelling import plain
 
 PACKAGES = package_names()
@@ -235,13 +235,14 @@ def test_a_beginning_a_part_a_condition_and_a_typo_are_no_name(typed: str) -> No
     ],
 )
 def test_the_longest_run_that_is_a_name_is_the_first_reading(typed: str, names: list[str]) -> None:
-    readings = list(split(typed.split(), REAL))
-    assert [" ".join(reading.name) for reading in readings] == [*names, ""]
-    assert readings[-1] == Reading((), tuple(typed.split()))
+    splits = list(split(typed.split(), REAL))
+    assert [" ".join(each.name) for each in splits] == [*names, ""]
+    assert splits[-1] == Split((), tuple(typed.split()))
 
 
 def test_a_reading_has_all_words_in_their_order() -> None:
-    assert next(split(["zen4", "kokkos", "kernels", "4.3"], REAL)) == (("kokkos", "kernels"), ("zen4", "4.3"))
+    found = next(split(["zen4", "kokkos", "kernels", "4.3"], REAL))
+    assert (found.name, found.others) == (("kokkos", "kernels"), ("zen4", "4.3"))
 
 
 def test_what_fits_without_typos_needs_no_matcher_of_typos() -> None:

@@ -1,7 +1,7 @@
 """The configuration's values, put together into what commands work with."""
 
 from collections.abc import Callable, Iterator
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +16,7 @@ from cachesync.log import get_logger
 from cachesync.pages.pattern import Pattern
 from cachesync.search.aliases import Aliases, load_aliases
 from cachesync.search.answer import Answer, Question, ask
-from cachesync.search.names import Names
+from cachesync.search.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # what most commands do without, and what takes a while to load
     from cachesync.kibana.server import Kibana
@@ -112,8 +112,7 @@ class Wiring:
             return self._asked(question, self.reader())
 
     def _asked(self, question: Question, reader: Reader) -> Answer:
-        names = cache(lambda: Names(reader.packages(), self.aliases))
-        return ask(question, reader, names, self.config.search.mirror_url)
+        return ask(question, reader, Vocabulary(reader, self.aliases), self.config.search.mirror_url)
 
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""

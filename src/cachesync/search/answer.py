@@ -4,7 +4,7 @@ Everything that asks (command line, HTTP, page) gets it from here, and differs o
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -13,12 +13,12 @@ from cachesync.errors import IndexUnavailableError, UsageError
 from cachesync.search.conditions import Piece
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
-from cachesync.search.names import Names
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
 from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, Facet, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
 from cachesync.search.targets import Machine, runs_on
+from cachesync.search.vocabulary import Vocabulary
 
 LATEST: Final = "latest"
 """The newest tag with a date."""
@@ -48,9 +48,6 @@ class Index(Protocol):
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
-
-    def vocabulary(self, field: str) -> list[str]:
-        """Return the values of a keyword field."""
 
 
 class Question(NamedTuple):
@@ -91,13 +88,13 @@ class Answer(NamedTuple):
     took_ms: float
 
 
-def ask(question: Question, index: Index, names: Callable[[], Names], mirror_url: str) -> Answer:
+def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Answer a question.
 
     Args:
         question: what is asked.
         index: what it is about.
-        names: makes the names of the index's packages.
+        vocabulary: what its documents have.
         mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
@@ -106,7 +103,7 @@ def ask(question: Question, index: Index, names: Callable[[], Names], mirror_url
     """
     begun = time.perf_counter()
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
-    reading = read(question.text, question.mode, index, names)
+    reading = read(question.text, question.mode, index, vocabulary)
     beside = tuple(_beside(question, index))
     request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
     _require_fields(request, index)
@@ -117,7 +114,7 @@ def ask(question: Question, index: Index, names: Callable[[], Names], mirror_url
     hits = [_completed(hit, question.machine, mirror_url) for hit in found.hits]
     if question.distinct:
         _add_tags(hits, request, index)
-    near = () if found.total else tuple(_near(reading, beside, request, index, names))
+    near = () if found.total else tuple(_near(reading, beside, request, index, vocabulary))
     notes = (*reading.notes, *([str(_outdated(lacking))] if lacking else []))
     took_ms = round((time.perf_counter() - begun) * 1000, 3)
     return Answer(question, found._replace(hits=hits), reading, notes, near, took_ms)
@@ -210,7 +207,7 @@ def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
 
 
 def _near(
-    reading: Reading, beside: Sequence[Piece], request: Request, index: Index, names: Callable[[], Names]
+    reading: Reading, beside: Sequence[Piece], request: Request, index: Index, vocabulary: Vocabulary
 ) -> Iterator[Near]:
     """Yield what there would be without each single condition, and for packages whose names are near."""
     filters = (Piece(_written(each), 0, each.query()) for each in request.filters)
@@ -222,7 +219,7 @@ def _near(
                 yield Near(total, without=piece.text)
     if reading.name is None:
         return
-    packages = [match.package for match in names().find(reading.name.text.split())[:_MOST_NEAR]]
+    packages = [match.package for match in vocabulary.names.find(reading.name.text.split())[:_MOST_NEAR]]
     others = tuple(each.query for each in pieces if each is not reading.name)
     counts = index.count([And((Term("package", package), *others)) for package in packages])
     for package, total in zip(packages, counts, strict=True):

@@ -38,11 +38,18 @@ class Suggestion(NamedTuple):
     why: Why
 
 
-class Reading(NamedTuple):
+class Split(NamedTuple):
     """Which of several words are the package's name, the others being conditions. No name: all are conditions."""
 
     name: tuple[str, ...]
     others: tuple[str, ...]
+    matches: tuple[Match, ...] = ()
+    """What the name may mean, the best first."""
+
+    @property
+    def is_mistyped(self) -> bool:
+        """The name has typos."""
+        return bool(self.matches) and self.matches[0].why == "typo"
 
 
 _Fit = tuple[int, ...]
@@ -118,7 +125,7 @@ class Names:
         words = text.split()
         found = self.find(words)
         if not found and len(words) > 1:
-            found = next((self.find(reading.name) for reading in split(words, self) if reading.name), [])
+            found = list(next(split(words, self)).matches)
         found.sort(key=lambda match: (match.fit, -self._counts[match.package], match.package))
         return [Suggestion(each.package, self._counts[each.package], each.why) for each in found[:limit]]
 
@@ -239,31 +246,52 @@ def grouped(matches: Sequence[Match]) -> list[list[str]]:
     return [[each.package for each in group] for _, group in groupby(matches, key=lambda match: match.fit)]
 
 
-def split(words: Sequence[str], names: Names) -> Iterator[Reading]:
-    """Yield how several words can be read, the likeliest first; each is worked out when it is asked for.
+def split(words: Sequence[str], names: Names) -> Iterator[Split]:
+    """Yield how several words can be read, the likeliest first; each is worked out when it is asked for."""
+    yield from by_names(words, names)
+    yield from by_parts(words, names)
 
-    The longest run of words that is a package's name comes first, among equals the first; then runs that may mean a
-    package in another way, mistyped ones last; and at the end all words are conditions.
+
+def by_names(words: Sequence[str], names: Names) -> Iterator[Split]:
+    """Yield how words are read with a package's whole name among them: the longest first, among equals the first."""
+    words = tuple(words)
+    for start, end in _runs(words):
+        if names.is_name(words[start:end]):
+            yield _split(words, start, end, names)
+
+
+def by_parts(words: Sequence[str], names: Names) -> Iterator[Split]:
+    """Yield how words are read that have no whole name among them.
+
+    Runs that may mean a package in another way come first, then mistyped ones; at the end all words are conditions.
     """
     words = tuple(words)
-    sizes = range(min(len(words), _MOST_WORDS), 0, -1)
-    runs = [(start, start + size) for size in sizes for start in range(len(words) - size + 1)]
-    others = []
-    for start, end in runs:
-        if names.is_name(words[start:end]):
-            yield Reading(words[start:end], words[:start] + words[end:])
-        elif not _NO_NAME.fullmatch("".join(words[start:end])):
-            others.append((start, end))
+    some = [run for run in _runs(words) if _may_be_a_part(words[slice(*run)]) and not names.is_name(words[slice(*run)])]
     mistyped_ones = []
-    for start, end in others[-_MOST_TRIED:]:
-        reading = Reading(words[start:end], words[:start] + words[end:])
-        found = names.find(reading.name)
-        if found and found[0].why == "typo":
-            mistyped_ones.append(reading)
-        elif found:
-            yield reading
+    for start, end in some[-_MOST_TRIED:]:
+        found = _split(words, start, end, names)
+        if found.is_mistyped:
+            mistyped_ones.append(found)
+        elif found.matches:
+            yield found
     yield from mistyped_ones
-    yield Reading((), words)
+    yield Split((), words)
+
+
+def _runs(words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+    """Yield where the runs of words that can be a name begin and end, the longest first."""
+    for size in range(min(len(words), _MOST_WORDS), 0, -1):
+        for start in range(len(words) - size + 1):
+            yield start, start + size
+
+
+def _may_be_a_part(words: Sequence[str]) -> bool:
+    return not _NO_NAME.fullmatch("".join(words))
+
+
+def _split(words: tuple[str, ...], start: int, end: int, names: Names) -> Split:
+    name = words[start:end]
+    return Split(name, words[:start] + words[end:], tuple(names.find(name)))
 
 
 def _best(hits: Iterable[_Hit]) -> dict[str, _Fit]:

@@ -1,28 +1,29 @@
 """The one small tree that every question becomes, and that every engine answers."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 
-class All(NamedTuple):
+class All(msgspec.Struct, frozen=True):
     """Every document."""
 
 
-class Term(NamedTuple):
+class Term(msgspec.Struct, frozen=True):
     """A keyword field has exactly this value."""
 
     field: str
     value: str | int
 
 
-class In(NamedTuple):
+class In(msgspec.Struct, frozen=True):
     """A keyword field has one of these values; of none: nothing."""
 
     field: str
     values: tuple[str, ...]
 
 
-class Range(NamedTuple):
+class Range(msgspec.Struct, frozen=True):
     """A keyword field has a value from ``at_least`` on that comes before ``below``, by bytes. None: no such bound."""
 
     field: str
@@ -35,47 +36,39 @@ class Range(NamedTuple):
         return [each for each in values if (least is None or each >= least) and (end is None or each < end)]
 
 
-class Prefix(NamedTuple):
+class Prefix(msgspec.Struct, frozen=True):
     """A keyword field has a value that starts like this."""
 
     field: str
     start: str
 
 
-class Words(NamedTuple):
-    """A text field has these words in a row, whole or, if ``begun``, the last of them at least in its beginning."""
-
-    field: str
-    words: tuple[str, ...]
-    begun: bool = True
-
-
-class Exists(NamedTuple):
+class Exists(msgspec.Struct, frozen=True):
     """The field has a value."""
 
     field: str
 
 
-Condition = Term | In | Range | Prefix | Words | Exists
+Condition = Term | In | Range | Prefix | Exists
 """What is asked of one field. A field that an index doesn't have meets none.
 
 Of a field that is found in any case (:class:`cachesync.documents.Field`), both sides are compared in lower case.
 """
 
 
-class And(NamedTuple):
+class And(msgspec.Struct, frozen=True):
     """All of these; of none: everything."""
 
     parts: "tuple[Query, ...]"
 
 
-class Or(NamedTuple):
+class Or(msgspec.Struct, frozen=True):
     """At least one of these; of none: nothing."""
 
     parts: "tuple[Query, ...]"
 
 
-class Not(NamedTuple):
+class Not(msgspec.Struct, frozen=True):
     """Everything but this."""
 
     part: "Query"

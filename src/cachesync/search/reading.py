@@ -6,7 +6,8 @@ query is read as a person means it: what has a sigil of Spack's is a condition, 
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Final, Literal, NamedTuple, Protocol
 
 from cachesync.documents import FIELDS, Field
@@ -14,13 +15,13 @@ from cachesync.errors import QueryError
 from cachesync.search import typed
 from cachesync.search.conditions import COMPILERS, Piece, conditions
 from cachesync.search.lexer import Kind, require_text, tokens
-from cachesync.search.names import Match, Names, grouped, split
-from cachesync.search.names import Reading as Run
+from cachesync.search.names import Match, Names, Split, by_names, by_parts, grouped
 from cachesync.search.parser import MAX_CONDITIONS, parse
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query
 from cachesync.search.request import Filter, value_of
 from cachesync.search.spec import Spec, Variant, Word, canonical
 from cachesync.search.spelling import nearest
+from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.words import WordMeanings
 
 Mode = Literal["auto", "spec", "text"]
@@ -36,10 +37,7 @@ _MOST_NAMED: Final = 3
 
 
 class Index(Protocol):
-    """What an index tells of what its documents have."""
-
-    def vocabulary(self, field: str) -> list[str]:
-        """Return the values of a keyword field."""
+    """What a query is about."""
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
@@ -75,58 +73,52 @@ class Reading(NamedTuple):
         return " ".join(filter(None, parts)) or "*"
 
 
-def read(text: str, mode: Mode, index: Index, names: Callable[[], Names]) -> Reading:
+def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary) -> Reading:
     """Read a query.
 
     Args:
         text: as typed.
         mode: how to read it; ``auto`` is as a person means it.
         index: what it is about.
-        names: the index's packages, which are only asked for where the query has words.
+        vocabulary: what the index's documents have.
 
     Raises:
         QueryError: it can't be read, or asks for what documents don't tell.
     """
     require_text(text)
     if mode == "spec":
-        return _with_conditions(Reading("spec"), parse(text), index)
+        return _with_conditions(Reading("spec"), parse(text), vocabulary)
     if mode == "text":
-        return _with_words(Reading("text"), _split(text), index, names)
+        return _with_words(Reading("text"), _split(text), index, vocabulary)
     asked = typed.read(text)
     if not typed.SIGIL.search(asked.text):
         words = sorted((*_split(asked.text), *asked.words), key=_place)
-        return _of_words(Reading("text", notes=asked.notes), words, index, names)
+        return _of_words(Reading("text", notes=asked.notes), words, index, vocabulary)
     words, rest = _apart(asked.text)
     words = sorted((*words, *asked.words), key=_place)
-    reading = _with_conditions(Reading("spec", notes=asked.notes), parse(rest), index, fields=True)
-    return _with_words(reading, words, index, names)
+    reading = _with_conditions(Reading("spec", notes=asked.notes), parse(rest), vocabulary, fields=True)
+    return _with_words(reading, words, index, vocabulary)
 
 
-def _of_words(reading: Reading, words: Sequence[Word], index: Index, names: Callable[[], Names]) -> Reading:
+def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary) -> Reading:
     """Ask for words alone, the first of which may have a version at its end: ``hdf5-1.14.6``, ``gcc12``."""
-    pinned = _pinned(words, names) if words else None
+    pinned = _pinned(words, vocabulary.names) if words else None
     if pinned:
         at, name, version = pinned
         note = f"{words[at].text} is read as {name}@{version}."
-        reading = _with_conditions(reading._replace(notes=(*reading.notes, note)), parse(f"@{version}"), index)
+        reading = _with_conditions(reading._replace(notes=(*reading.notes, note)), parse(f"@{version}"), vocabulary)
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
-    return _with_words(reading, words, index, names)
+    return _with_words(reading, words, index, vocabulary)
 
 
-_PINNED: Final = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z0-9_.-]*?)[-_]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)"
-)
-
-
-def _pinned(words: Sequence[Word], names: Callable[[], Names]) -> tuple[int, str, str] | None:
+def _pinned(words: Sequence[Word], names: Names) -> tuple[int, str, str] | None:
     """Find a word that is a package's name with a version behind it, where no word is a name as it stands."""
-    known = names()
-    if any(known.is_name([word.text]) for word in words):
+    if any(names.is_name([word.text]) for word in words):
         return None
     for at, word in enumerate(words):
-        match = _PINNED.fullmatch(word.text)
-        if match and known.is_name([match["name"]]):
-            return at, match["name"], match["version"]
+        pinned = typed.name_and_version(word.text)
+        if pinned and names.is_name([pinned[0]]):
+            return at, *pinned
     return None
 
 
@@ -154,11 +146,11 @@ def _apart(text: str) -> tuple[list[Word], str]:
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-def _with_conditions(reading: Reading, spec: Spec, index: Index, *, fields: bool = False) -> Reading:
+def _with_conditions(reading: Reading, spec: Spec, vocabulary: Vocabulary, *, fields: bool = False) -> Reading:
     """Ask for what a spec says. ``fields``: keys may be those of documents, too."""
     keyed = [each for each in spec.variants if fields and _is_field(each)]
     spec = spec._replace(variants=tuple(each for each in spec.variants if each not in keyed))
-    asked = conditions(spec, _compilers(index) if spec.compilers else COMPILERS)
+    asked = conditions(spec, _compilers(vocabulary) if spec.compilers else COMPILERS)
     by_field = tuple(map(_of_field, keyed))
     named = next((piece for piece in asked.pieces if spec.name and piece.at == spec.name.at), None)
     return reading._replace(
@@ -166,13 +158,13 @@ def _with_conditions(reading: Reading, spec: Spec, index: Index, *, fields: bool
         spec=spec,
         words=tuple(piece.text for piece in by_field),
         name=named,
-        notes=(*reading.notes, *asked.notes, *_unknown(spec.variants, index, fields=fields)),
+        notes=(*reading.notes, *asked.notes, *_unknown(spec.variants, vocabulary, fields=fields)),
     )
 
 
-def _compilers(index: Index) -> frozenset[str]:
+def _compilers(vocabulary: Vocabulary) -> frozenset[str]:
     """Return what can be asked for as a compiler: what Spack compiles with, and what has compiled something here."""
-    return COMPILERS.union(index.vocabulary("compiler_name"))
+    return COMPILERS.union(vocabulary.values("compiler_name"))
 
 
 def _is_field(variant: Variant) -> bool:
@@ -196,11 +188,11 @@ def _value(field: Field, value: str, at: int) -> str | int:
         raise QueryError(at, f"{field.name}={value:.80}: {error}") from None
 
 
-def _unknown(variants: Sequence[Variant], index: Index, *, fields: bool) -> Iterator[str]:
+def _unknown(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: bool) -> Iterator[str]:
     """Say of each name that no document has as a variant what may have been meant."""
     if not variants:
         return
-    known = index.vocabulary("variant_names")
+    known = vocabulary.values("variant_names")
     for name in dict.fromkeys(variant.name for variant in variants):
         if name not in known:
             near = nearest(name, [*known, *_GRAMMAR, *(FIELDS if fields else ())])
@@ -210,13 +202,13 @@ def _unknown(variants: Sequence[Variant], index: Index, *, fields: bool) -> Iter
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _with_words(reading: Reading, words: Sequence[Word], index: Index, names: Callable[[], Names]) -> Reading:
+def _with_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary) -> Reading:
     """Ask for what words mean."""
     if not words:
         return reading
     if len(words) > MAX_CONDITIONS:
         raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, names(), reading.query).best()
+    way = _Ways(words, index, vocabulary, reading.query).best()
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
         ranks=way.ranks,
@@ -246,30 +238,33 @@ class _Way(NamedTuple):
 class _Ways:
     """The ways to read words, beside conditions that have to be met anyway."""
 
-    def __init__(self, words: Sequence[Word], index: Index, names: Names, beside: Query) -> None:
+    def __init__(self, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query) -> None:
         self._words = words
         self._index = index
-        self._names = names
+        self._vocabulary = vocabulary
         self._beside = beside
-        self._meanings = WordMeanings(index)
+
+    @cached_property
+    def _meanings(self) -> WordMeanings:
+        return WordMeanings(self._vocabulary)
 
     def best(self) -> _Way:
         """Return the likeliest with hits: with a whole name, else with a part of one or none, else with a mistyped one.
 
         Where none has hits it is the likeliest of all.
         """
-        runs = list(split([word.text for word in self._words], self._names))
-        whole = [run for run in runs if run.name and self._names.is_name(run.name)]
-        ways = [self._with_name(run) for run in whole]
+        words = [word.text for word in self._words]
+        whole = list(by_names(words, self._vocabulary.names))
+        ways = list(map(self._with_name, whole))
+        if len(whole) == 1 and not whole[0].others:
+            return self._with_elsewhere(ways[0])  # a name alone means that package, also if there is none like that
         found = self._first_with_hits(ways)
-        if found is None and len(whole) == 1 and not whole[0].others:
-            return ways[0]  # a package's name alone means that package, also if there is none like that
         if found is None:
-            others = [run for run in runs if run not in whole]
-            mistyped = [run for run in others if self._is_mistyped(run)]
-            more = [self._with_parts([run for run in others if run not in mistyped])]
-            more += map(self._with_name, mistyped)
-            found = self._first_with_hits(more) or [*ways, *more][0]
+            others = list(by_parts(words, self._vocabulary.names))
+            more = [self._with_parts([split for split in others if not split.is_mistyped])]
+            more += [self._with_name(split) for split in others if split.is_mistyped]
+            is_the_only_one = not ways and len(more) == 1
+            found = (None if is_the_only_one else self._first_with_hits(more)) or [*ways, *more][0]
             if ways and found not in ways:
                 found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
         return self._with_elsewhere(found)
@@ -278,22 +273,19 @@ class _Ways:
         counts = self._index.count([And((way.query, self._beside)) for way in ways])
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
-    def _not_as_name(self, whole: Sequence[Run]) -> str:
+    def _not_as_name(self, whole: Sequence[Split]) -> str:
         """Say that what is found isn't of the package that was named."""
-        names = " or ".join(" ".join(run.name) for run in whole[:_MOST_NAMED])
+        names = " or ".join(" ".join(split.name) for split in whole[:_MOST_NAMED])
         return f"No {names} has all of it; these packages are called otherwise and have the words elsewhere."
 
-    def _is_mistyped(self, run: Run) -> bool:
-        return bool(run.name) and self._names.find(run.name)[0].why == "typo"
-
-    def _with_name(self, run: Run) -> _Way:
-        """Take a run of words for a package's name."""
-        matches = self._names.find(run.name)
-        meant = [match for match in matches if match.why == matches[0].why]
+    def _with_name(self, split: Split) -> _Way:
+        """Take some of the words for a package's name."""
+        meant = [match for match in split.matches if match.why == split.matches[0].why]
         packages = tuple(match.package for match in meant)
-        typed_name = " ".join(run.name)
-        piece = Piece(packages[0] if len(packages) == 1 else typed_name, self._at(run.name[0]), In("package", packages))
-        others = [self._met(word) for word in run.others]
+        typed_name = " ".join(split.name)
+        text = packages[0] if len(packages) == 1 else typed_name
+        piece = Piece(text, self._at(split.name[0]), In("package", packages))
+        others = [self._met(word) for word in split.others]
         package = Word(packages[0], piece.at) if len(packages) == 1 else None
         return _Way(
             pieces=(piece, *(each for each, _ in others)),
@@ -303,19 +295,17 @@ class _Ways:
             notes=tuple(_naming(typed_name, meant)),
         )
 
-    def _with_parts(self, runs: Sequence[Run]) -> _Way:
+    def _with_parts(self, splits: Sequence[Split]) -> _Way:
         """Take words for parts of names or for something else, whichever is found."""
-        matches = [self._names.find(run.name) if run.name else [] for run in runs]
-        queries = [self._of_run(run, found) for run, found in zip(runs, matches, strict=True)]
         text = " ".join(word.text for word in self._words)
-        best = next((found for found in matches if found), [])
-        return _Way((Piece(text, self._words[0].at, Or(tuple(queries))),), _ranks(best, at_all=True), words=(text,))
+        piece = Piece(text, self._words[0].at, Or(tuple(map(self._split_so, splits))))
+        return _Way((piece,), _ranks(splits[0].matches, at_all=True), words=(text,))
 
-    def _of_run(self, run: Run, matches: Sequence[Match]) -> Query:
-        others = tuple(self._meanings.query(word) for word in run.others)
-        if not run.name:
+    def _split_so(self, split: Split) -> Query:
+        others = tuple(self._meanings.query(word) for word in split.others)
+        if not split.name:
             return And(others)
-        return And((In("package", tuple(match.package for match in matches)), *others))
+        return And((In("package", tuple(match.package for match in split.matches)), *others))
 
     def _met(self, word: str) -> tuple[Piece, str]:
         """Ask for a word that isn't a name, and return how it is read, too."""

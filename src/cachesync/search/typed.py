@@ -14,6 +14,9 @@ _QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d"
 _BETWEEN: Final = ",;"
 _PLUSES: Final = re.compile(r"[A-Za-z0-9][\w.-]*\+{1,2}")
 _PINNED: Final = re.compile(r"(?P<name>[A-Za-z0-9][\w-]*)(?P<sign>==|/)v?(?P<version>\d[\w.-]*)")
+_GLUED: Final = re.compile(
+    r"(?P<name>[A-Za-z][\w.-]*?)[-_]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)", re.ASCII
+)
 _NO_HASH: Final = re.compile("[^a-z2-7]")
 _ID: Final = re.compile(r"https?://\S+|[^/\s=@%]+/[^/\s=@%]+/[a-z2-7]{32}")
 
@@ -53,6 +56,15 @@ def read(text: str) -> Typed:
             chunk = pinned
         characters[start : start + len(chunk)] = chunk
     return Typed("".join(characters), tuple(words), tuple(notes))
+
+
+def name_and_version(word: str) -> tuple[str, str] | None:
+    """Take a word apart that is a name with a version behind it, as in ``hdf5-1.14.6`` and ``gcc12``; None: it isn't.
+
+    The name is as short as it can be.
+    """
+    match = _GLUED.fullmatch(word)
+    return (match["name"], match["version"]) if match else None
 
 
 def _stripped(start: int, chunk: str) -> tuple[int, str]:

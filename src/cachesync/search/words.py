@@ -5,31 +5,24 @@ The values of these fields are few, so they are compared here, and the engine is
 
 import re
 from collections.abc import Iterator
-from functools import cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cachesync.documents import SHORT_HASH, TODAYS_NAME
 from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
 from cachesync.search.query import And, In, Or, Query, Range, Term
+from cachesync.search.typed import name_and_version
+from cachesync.search.vocabulary import Vocabulary
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values are typed whole or in part."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
-_NAME_AND_VERSION: Final = re.compile(r"([a-z][a-z_-]*?)[-_]?(\d[\d.]*)", re.IGNORECASE)
 _HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},32}}")
 _AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
 _LEAST_PART: Final = 2
 """So many characters of a value are typed at least, if it isn't typed whole."""
-
-
-class Vocabulary(Protocol):
-    """What an index tells of what its documents have."""
-
-    def vocabulary(self, field: str) -> list[str]:
-        """Return the values of a keyword field."""
 
 
 class Meaning(NamedTuple):
@@ -43,8 +36,9 @@ class Meaning(NamedTuple):
 class WordMeanings:
     """What words mean in an index."""
 
-    def __init__(self, index: Vocabulary) -> None:
-        self._values = cache(index.vocabulary)
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        vocabulary.look_up((*_FIELDS, "variant_names", "variant_values"))
+        self._values = vocabulary.values
 
     def query(self, word: str) -> Query:
         """Return what meets a word; it may be nothing."""
@@ -69,8 +63,8 @@ class WordMeanings:
     def _compilers(self, word: str) -> Iterator[Meaning]:
         """Compilers by names of before, and with their version: ``clang``, ``gcc12``."""
         name, _, version = word.lower().partition("@")
-        if match := _NAME_AND_VERSION.fullmatch(name):
-            name, version = match[1], match[2]
+        if pinned := name_and_version(name):
+            name, version = pinned
         todays = TODAYS_NAME.get(name, name)
         if todays not in self._values("compiler_name"):
             return

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
-from cachesync.index.elastic.generation import Names
+from cachesync.index.elastic.reader import Names
 from cachesync.index.generations import left_by_rollback, to_keep
 
 

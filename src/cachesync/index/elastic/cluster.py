@@ -21,8 +21,9 @@ from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writ
 from cachesync.index.elastic import foreign, mapping, rights, shards, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
-from cachesync.index.elastic.generation import ElasticGeneration, Names
+from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
+from cachesync.index.elastic.reader import ElasticReader, Names
 from cachesync.index.elastic.state import HIDDEN, ElasticNotes, StateIndex
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
@@ -101,7 +102,7 @@ class ElasticIndex:
             raise IndexUnusableError(
                 f"the index {live.names.specs} can't be used by this version; `cachesync sync` builds it anew"
             )
-        generation = _opened(self._reading, live, None)
+        generation = _read_by(self._reading, live)
         if fresh:
             generation.refresh()
         return generation
@@ -167,9 +168,9 @@ class ElasticIndex:
         Lease(self._reading, self._name, 0).signal()
 
 
-def _opened(connection: Connection, found: Found, lease: Lease | None, *, building: bool = False) -> ElasticGeneration:
+def _read_by(connection: Connection, found: Found) -> ElasticReader:
     assert found.specs
-    return ElasticGeneration(connection, found.names, found.specs, lease, building=building)
+    return ElasticReader(connection, found.names, found.specs)
 
 
 class _ElasticWriter:
@@ -202,7 +203,8 @@ class _ElasticWriter:
                 _log.warning("the index can't be used and is built anew", index=live.names.specs)
             return None
         self._told.over()
-        generation = _opened(self._connection, live, self._lease)
+        assert live.specs
+        generation = ElasticGeneration(self._connection, live.names, live.specs, self._lease)
         generation.refresh()
         self._known = live.names
         return generation
@@ -255,7 +257,7 @@ class _ElasticWriter:
         for found in sorted(finished, key=lambda each: (each.public, each.names.number), reverse=True):
             if found.pages is not None and mapping.is_usable(found.pages):
                 specs = found.specs or mapping.specs_mapping(self._name)
-                return ElasticGeneration(self._connection, found.names, specs, None)
+                return ElasticReader(self._connection, found.names, specs)
         if finished:
             raise IndexUnusableError(f"of the index {self._name} there is no ledger that can be read")
         return None
@@ -325,7 +327,7 @@ class _ElasticWriter:
         live = catalog.current
         if before is None or live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
-        _opened(self._connection, before, None).size()  # it can be searched
+        _read_by(self._connection, before).size()  # it can be searched
         held = [live.names.specs] if self._lease.holds(live.names.specs) else []  # and stays so if the swap fails
         self._lease.hold(before.names.specs, *held)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)

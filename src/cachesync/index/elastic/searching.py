@@ -5,14 +5,11 @@ from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER
-from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Facet, Filter, Request, SortKey
 
 _MAX_TERMS: Final = 65_536
 """How many values a server lets one query name by default."""
-
-MAX_EXPANSIONS: Final = 100_000
-"""How many words may begin with what was typed. The server's own bound on clauses comes first."""
 
 
 class ByValues(NamedTuple):
@@ -50,8 +47,6 @@ def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
             return _range(tree, by_values)
         case Prefix(field, start):
             return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
-        case Words():
-            return _words(tree, by_values)
         case Exists(field):
             return {"exists": {"field": field}}
 
@@ -72,21 +67,6 @@ def _prefix(tree: Prefix) -> dict[str, Any]:
 def _terms(field: str, values: Sequence[str], at_most: int) -> dict[str, Any]:
     parts = [values[start : start + at_most] for start in range(0, len(values), at_most)]
     return {"bool": {"should": [{"terms": {field: part}} for part in parts]}} if parts else {"match_none": {}}
-
-
-def _words(tree: Words, by_values: ByValues | None) -> dict[str, Any]:
-    """The server splits the words again by its own rules, which are the same for ASCII and finer for other scripts.
-
-    A phrase whose last word is begun isn't among the queries that a server may refuse to run, also if that is its only
-    word; but it has one clause for each word that begins so, of which a server allows fewer.
-    """
-    *others, last = tree.words
-    if not others and last.isascii() and not (tree.begun and by_values):
-        return _prefix(Prefix(tree.field, last)) if tree.begun else {"term": {tree.field: last}}
-    text = " ".join(tree.words)
-    if tree.begun:
-        return {"match_phrase_prefix": {tree.field: {"query": text, "max_expansions": MAX_EXPANSIONS}}}
-    return {"match_phrase": {tree.field: text}}
 
 
 def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:

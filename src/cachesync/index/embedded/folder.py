@@ -21,14 +21,14 @@ from typing import Final
 import msgspec
 import tantivy
 
-from cachesync.documents import FIELDS
+from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.files import SmallFiles, write_whole
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.lock import Hold
-from cachesync.index.embedded.schema import fingerprint, schema
+from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.log import Once, get_logger
 

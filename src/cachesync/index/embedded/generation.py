@@ -156,10 +156,14 @@ class EmbeddedGeneration:
         with tantivy_errors(self._folder):
             return [self._search.count(each) for each in queries]
 
-    def vocabulary(self, field: str) -> list[str]:
-        """Return the values of a keyword field."""
+    def vocabulary(self, field: str, start: str = "") -> list[str]:
+        """Return the values of a keyword field that begin so."""
         with tantivy_errors(self._folder):
-            return self._search.vocabulary(field)
+            return self._search.vocabulary(field, start)
+
+    def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
+        """Return the values of several keyword fields."""
+        return {field: self.vocabulary(field) for field in fields}
 
     def packages(self) -> dict[str, int]:
         """Return all packages, and about how many documents each has."""

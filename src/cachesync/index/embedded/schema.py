@@ -10,27 +10,23 @@ from typing import Any, Final
 import msgspec
 import tantivy
 
-from cachesync import documents
 from cachesync.documents import FIELDS
 from cachesync.index.base import PageChange, Put, Remembered
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.request import Hit
-from cachesync.search.text import WORD
 
 ID: Final = "_id"
 PAGE: Final = "_page"
 _RECORD: Final = "_record"
 _DIGESTS: Final = "_digests"
-_WORDS: Final = "words"
+_UNSPLIT: Final = "words"
+"""Finds no words, so text is only stored. Indices of earlier versions have an analyzer of this name."""
+
 _LOWER: Final = "lower"
+"""Takes a value whole, in lower case."""
 
 _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
-
-
-def fingerprint() -> str:
-    """Return the fingerprint of documents, with how their text is split: Elasticsearch does that by itself."""
-    return documents.fingerprint(WORD)
 
 
 def schema() -> tantivy.Schema:
@@ -46,17 +42,15 @@ def schema() -> tantivy.Schema:
                 whole = _LOWER if field.any_case else "raw"
                 builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name=whole, index_option="basic")
             case "text":
-                builder.add_text_field(field.name, stored=True, tokenizer_name=_WORDS)
+                builder.add_text_field(field.name, stored=True, tokenizer_name=_UNSPLIT)
             case "long":
                 builder.add_integer_field(field.name, stored=True, indexed=not field.counted, fast=True)
-        if field.words:
-            builder.add_text_field(f"{field.name}.text", tokenizer_name=_WORDS)
     return builder.build()
 
 
 def register_analyzers(index: tantivy.Index) -> None:
-    """Teach an opened index how text fields are split into words, and which values are taken in lower case."""
-    for name, tokenizer in ((_WORDS, tantivy.Tokenizer.regex(WORD)), (_LOWER, tantivy.Tokenizer.raw())):
+    """Teach an opened index what it has to know of the values of text and keyword fields."""
+    for name, tokenizer in ((_UNSPLIT, tantivy.Tokenizer.regex(r"[^\s\S]")), (_LOWER, tantivy.Tokenizer.raw())):
         analyzer = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase()).build()
         index.register_tokenizer(name, analyzer)
         index.register_fast_field_tokenizer(name, analyzer)
@@ -64,14 +58,12 @@ def register_analyzers(index: tantivy.Index) -> None:
 
 def spec_documents(change: PageChange) -> Iterator[str]:
     """Return what tantivy takes for each document of a page's change."""
-    words = msgspec.json.encode(change.record.package if change.record else None).decode()
-    for put in change.puts:
-        yield spec_json(put, words)
+    return map(spec_json, change.puts)
 
 
-def spec_json(put: Put, words: str) -> str:
-    """Return what tantivy takes for a document: its ready fields behind the id and what is split in words (as JSON)."""
-    return f'{{"_id":{msgspec.json.encode(put.id).decode()},"package.text":{words},{put.source[1:].decode()}'
+def spec_json(put: Put) -> str:
+    """Return what tantivy takes for a document: its ready fields behind the id."""
+    return f'{{"_id":{msgspec.json.encode(put.id).decode()},{put.source[1:].decode()}'
 
 
 def encoded_record(change: PageChange) -> dict[str, str | bytes]:

@@ -1,6 +1,5 @@
 """The search tree and the request's order, in tantivy's terms."""
 
-import re
 from collections.abc import Collection
 from typing import Any, Final
 
@@ -8,9 +7,8 @@ import tantivy
 from tantivy import Occur
 
 from cachesync.documents import BINARY_NUMBER, FIELDS
-from cachesync.errors import UsageError
 from cachesync.index.embedded import schema as layout
-from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term, Words
+from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import (
     BINARIES,
     EXACT_BINARIES,
@@ -23,7 +21,6 @@ from cachesync.search.request import (
     SortKey,
 )
 
-_EXPANSIONS: Final = 16_000  # just below what tantivy puts up with
 _MORE: Final = 4
 """How many times more documents to look at where too many were of the same binaries."""
 
@@ -37,7 +34,7 @@ class Search:
         """``fields`` are those that documents have here: an older index lacks some."""
         self._searcher = searcher
         self._schema = schema
-        self._fields = {*fields, *(f"{name}.text" for name in fields), layout.ID, layout.PAGE}
+        self._fields = {*fields, layout.ID, layout.PAGE}
 
     def answer(self, request: Request) -> Answer:
         """Find, count and order."""
@@ -125,9 +122,9 @@ class Search:
         """
         return self._searcher.terms_with_prefix(field, "", self._specs(query)) if field in self._fields else []
 
-    def vocabulary(self, field: str) -> list[str]:
-        """Return the values of a keyword field in their order."""
-        found = self._searcher.terms_with_prefix(field, "", None) if field in self._fields else []
+    def vocabulary(self, field: str, start: str = "") -> list[str]:
+        """Return the values of a keyword field that begin so, in their order."""
+        found = self._searcher.terms_with_prefix(field, start, None) if field in self._fields else []
         return sorted(value for value, _ in found)
 
     def _facet(self, matching: Query, facet: Facet) -> list[FacetCount]:
@@ -167,22 +164,8 @@ class Search:
             case Prefix(field, start):
                 prefix = _folded(field, start)
                 return tantivy.Query.fuzzy_term_query(self._schema, field, prefix, distance=0, prefix=True)
-            case Words():
-                return self._words(query)
             case Exists(field):
                 return tantivy.Query.exists_query(field)
-
-    def _words(self, query: Words) -> tantivy.Query:
-        *others, last = query.words
-        if not others:
-            one: Prefix | Term = Prefix(query.field, last) if query.begun else Term(query.field, last)
-            return self.tantivy_query(one)
-        if not query.begun:
-            return tantivy.Query.phrase_query(self._schema, query.field, list(query.words))
-        if len(self._searcher.terms_with_prefix(query.field, last, None, _EXPANSIONS)) == _EXPANSIONS:
-            raise UsageError(f"too many words begin with {last!r}: type more of it")
-        patterns: list[str | tuple[int, str]] = [*map(re.escape, others), f"{re.escape(last)}.*"]
-        return tantivy.Query.regex_phrase_query(self._schema, query.field, patterns)
 
     def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:
         return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])

@@ -1,0 +1,448 @@
+"""One generation, opened for reading: an index of specs and one of pages, which is the ledger."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
+
+from cachesync.context import Context, current, running
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.index.base import Remembered, Stored
+from cachesync.index.elastic import mapping, searching
+from cachesync.index.elastic.connection import Connection, unreadable
+from cachesync.index.elastic.limits import EXPENSIVE, LimitError, Limits
+from cachesync.ledger import PageRecord
+from cachesync.search.query import All, Or, Prefix, Query, Term
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer, FacetCount, Hit, Request
+
+_WALK_SIZE: Final = 5_000
+_COUNT_SIZE: Final = 20_000
+_BUCKETS: Final = "buckets"
+_ENUM_SIZE: Final = 10_000
+
+_MAX_VALUES: Final = 65_536
+"""How many values are named in place of their common beginning, to a server that runs no queries for that."""
+
+_NAMES_BYTES: Final = 10_000
+"""How many bytes of names go into one request: with what stands between them less than small proxies let through."""
+
+_ENUM_TIMEOUT: Final = "20s"
+
+_AT_ONCE: Final = 4
+"""How many requests list values at the same time."""
+
+Body = Callable[[Limits], dict[str, Any]]
+"""Makes the body of a search that keeps within limits."""
+
+Send = Callable[[Elasticsearch], Any]
+"""Sends a request by a client."""
+
+
+class Names(NamedTuple):
+    """What a generation's two indices, and the aliases that they are written through, are called.
+
+    A generation is written through aliases of its own, so a late request reaches no other one, whatever the public
+    aliases point to by then; and ``require_alias`` keeps it from creating an index.
+    """
+
+    name: str
+    number: int
+
+    @property
+    def specs(self) -> str:
+        """The index of specs; the generation is called like this too."""
+        return f"{self.name}-{self.number}"
+
+    @property
+    def pages(self) -> str:
+        """The index of pages."""
+        return f"{self.name}-pages-{self.number}"
+
+    def aliases(self, *, building: bool) -> tuple[str, str]:
+        """Return the aliases to write specs and pages through."""
+        suffix = "building" if building else "writing"
+        return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
+
+
+class ElasticReader:
+    """A generation, opened for reading."""
+
+    def __init__(self, connection: Connection, names: Names, found: dict[str, Any]) -> None:
+        """``found`` is the mapping of its specs."""
+        self._connection = connection
+        self.names = names
+        self._fields = frozenset(found["properties"])
+        self._outdated = mapping.is_outdated(found)
+
+    @property
+    def generation(self) -> str:
+        """The name of its index of specs."""
+        return self.names.specs
+
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents."""
+        return self._outdated
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that its documents may have."""
+        return self._fields
+
+    def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
+        """Walk the ledger."""
+        if not below:
+            yield from self._records(All())
+        for folders in _parts(_outermost(below)):
+            yield from self._records(Or(tuple(Prefix("page", folder) for folder in folders)))
+
+    def _records(self, chosen: Query) -> Iterator[PageRecord]:
+        by_values = self._values_of(self.names.pages, None)
+
+        def body(limits: Limits) -> dict[str, Any]:
+            query = searching.query(chosen, by_values(limits))
+            return {"_source": {"excludes": [mapping.DIGESTS]}, "query": query}
+
+        seen: set[str] = set()
+        for hit in self._walk(self.names.pages, body, []):
+            if hit["_id"] not in seen:
+                seen.add(hit["_id"])
+                yield mapping.record(hit["_source"])
+
+    def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
+        """Look pages up in the ledger, in its last state."""
+        found = [each for part in _parts(pages) for each in self._got(self.names.pages, part)]
+        return {each["_id"]: mapping.remembered(each["_source"]) for each in found if each["found"]}
+
+    def _got(self, index: str, ids: list[str]) -> list[dict[str, Any]]:
+        """Return documents by their ids, in their last state."""
+        found: list[dict[str, Any]] = self._connection.call(lambda client: client.mget(index=index, ids=ids))["docs"]
+        for each in found:
+            if "error" in each:
+                raise unreadable(index, each["error"], self._connection.server.url)
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """Count the documents that are really there, by page."""
+        by_page = {"page": {"terms": {"field": "page", "missing_bucket": True}}}
+        counts = {each["key"]["page"]: each["doc_count"] for each in self._buckets(self.names.specs, by_page, {})}
+        if None in counts:
+            raise self._of_no_page()
+        return counts
+
+    def _buckets(self, index: str, source: dict[str, Any], more: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield all buckets of a source, however many they are, each with ``more`` aggregations of what is in it."""
+        after: dict[str, Any] = {}
+        while True:
+            found = self._search(index, partial(_some_buckets, source, more, after))["aggregations"][_BUCKETS]
+            yield from found["buckets"]
+            if "after_key" not in found:
+                return
+            after = {"after": found["after_key"]}
+
+    def documents(self, page: str | None = None) -> Iterator[Stored]:
+        """Walk the documents of a page, or all of them."""
+        chosen: Query = All() if page is None else Term("page", page)
+        body = {"query": searching.query(chosen)}
+        for hit in self._walk(self.names.specs, lambda _limits: body, searching.ordered(TIEBREAK)):
+            of = hit["sort"][0]
+            if of is None:
+                raise self._of_no_page()
+            yield Stored(of, hit["_id"], msgspec.json.encode(hit["_source"]))
+
+    def search(self, request: Request) -> Answer:
+        """Answer a search."""
+        by_values = self._values_of(self.names.specs, _MAX_VALUES)
+
+        def body(limits: Limits) -> dict[str, Any]:
+            size = request.limit if request.limit <= limits.window else 0
+            return {**searching.body(request, by_values(limits)), "size": size}
+
+        found = self._search(self.names.specs, body)
+        total = found["hits"]["total"]["value"]
+        within = request.limit <= self._connection.limits.window
+        hits = found["hits"]["hits"] if within else islice(self._all_hits(body, request), request.limit)
+        counts = {facet.field: searching.aggregated(found, facet.field) for facet in request.facets}
+        approximate = [field for field, values in counts.items() if values["doc_count_error_upper_bound"]]
+        count = None
+        if request.binaries:
+            count, is_estimate = self._binaries(request, found, total)
+            approximate += [BINARIES] if is_estimate else []
+        return Answer(
+            total,
+            [_hit(hit) for hit in hits],
+            {
+                field: [FacetCount(_facet_value(each), each["doc_count"]) for each in values["buckets"]]
+                for field, values in counts.items()
+            },
+            count,
+            tuple(approximate),
+        )
+
+    def _binaries(self, request: Request, found: dict[str, Any], total: int) -> tuple[int, bool]:
+        """Count the binaries of an answer: those of few documents one by one. Tell whether that is an estimate."""
+        if total <= EXACT_BINARIES:
+            by_values = self._values_of(self.names.specs, _MAX_VALUES)
+
+            def body(limits: Limits) -> dict[str, Any]:
+                return searching.binaries(request, limits.buckets, by_values(limits))
+
+            listed = searching.aggregated(self._search(self.names.specs, body), BINARIES)
+            if not listed["sum_other_doc_count"]:
+                return len(listed["buckets"]), False
+        return searching.aggregated(found, BINARIES)["value"], True
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+        if not queries:
+            return []
+        by_values = self._values_of(self.names.specs, _MAX_VALUES)
+        found = self._search(self.names.specs, lambda limits: searching.counting(queries, by_values(limits)))
+        return [each["doc_count"] for each in searching.aggregated(found, searching.COUNTS)["buckets"]]
+
+    def vocabulary(self, field: str, start: str = "") -> list[str]:
+        """Return the values of a keyword field that begin so."""
+        return self._starting(self.names.specs, None, field, start) if field in self._fields else []
+
+    def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
+        """Return the values of several keyword fields."""
+        if len(fields) == 1:
+            return {fields[0]: self.vocabulary(fields[0])}
+        context = current().branch()
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            return dict(zip(fields, threads.map(partial(self._vocabulary_within, context), fields), strict=True))
+
+    def _vocabulary_within(self, context: Context, field: str) -> list[str]:
+        with running(context):
+            return self.vocabulary(field)
+
+    def packages(self) -> dict[str, int]:
+        """Return all packages, and about how many documents each has, by the ledger: its documents are far fewer."""
+        counts: Counter[str] = Counter()
+        by_package = {"package": {"terms": {"field": "package"}}}
+        for each in self._buckets(self.names.pages, by_package, {"specs": {"sum": {"field": "specs"}}}):
+            counts[each["key"]["package"].lower()] += round(each["specs"]["value"])
+        return {package: specs for package, specs in counts.items() if specs}
+
+    def get(self, id: str) -> Hit | None:
+        """Return one document, in its last state."""
+        (found,) = self._got(self.names.specs, [id])
+        return _hit(found) if found["found"] else None
+
+    def size(self) -> tuple[int, int]:
+        """Count spec documents and pages."""
+        specs, pages = (
+            self._search(index, lambda _limits: {"size": 0, "track_total_hits": True})["hits"]["total"]["value"]
+            for index in (self.names.specs, self.names.pages)
+        )
+        return specs, pages
+
+    def refresh(self) -> None:
+        """Make sure that all that was written is found."""
+        self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
+
+    def _of_no_page(self) -> IndexUnusableError:
+        return IndexUnusableError(
+            f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
+        )
+
+    def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:
+        """Yield hits however many they are; distinct ones are told apart here, since no server collapses a walk."""
+        left_out = ("aggs", "collapse", "track_total_hits")
+
+        def wanted(limits: Limits) -> dict[str, Any]:
+            return {name: value for name, value in body(limits).items() if name not in left_out}
+
+        seen: set[str] = set()
+        for hit in self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"]):
+            binary = hit["_source"]["binary"] if request.distinct else hit["_id"]
+            if binary not in seen:
+                seen.add(binary)
+                yield hit
+
+    def _walk(self, index: str, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield all hits, as they are now, however many they are.
+
+        The server may forget the state of the index that is walked, since a node was restarted or whoever takes the
+        hits is slow. Then the walk goes on in the state of then: in ``sort`` each hit has a place of its own. Without
+        one the hits come in the server's own order, which costs least, and the walk begins anew: hits come twice.
+        """
+        pit = self._opened(index)
+        last: list[Any] = []
+        forgotten = 0
+        while forgotten < _MAX_FORGOTTEN:
+            try:
+                found = self._search(None, partial(_step, body, pit, sort, last))
+            except NotFoundError as error:
+                if not _is_forgotten(error):
+                    raise self._connection.explained(error) from error
+                forgotten += 1
+                pit, last = self._opened(index), last[: len(sort)]  # behind them is a key that only that state had
+                continue
+            forgotten = 0
+            pit = found["pit_id"]
+            hits = found["hits"]["hits"]
+            yield from hits
+            if len(hits) < min(_WALK_SIZE, self._connection.limits.window):
+                self._close(pit)
+                return
+            last = hits[-1]["sort"]
+        raise IndexUnavailableError(f"{index} can't be walked: the server forgets at once where it was")
+
+    def _close(self, pit: str) -> None:
+        """Let the server forget a state of the index. Who doesn't walk to the end leaves that to the server."""
+        self._connection.attempt(lambda client: client.close_point_in_time(id=pit))
+
+    def _opened(self, index: str) -> str:
+        """Keep the state of an index that is now, and return its id."""
+
+        def opening(limits: Limits) -> Send:
+            return lambda client: client.open_point_in_time(index=index, keep_alive=limits.keep_alive)
+
+        return str(self._asked(opening)["id"])
+
+    def _search(self, index: str | None, body: Body) -> dict[str, Any]:
+        def search(limits: Limits) -> Send:
+            asked = _as_arguments(body(limits))
+            return lambda client: client.search(index=index, allow_partial_search_results=False, **asked)
+
+        try:
+            found: dict[str, Any] = self._asked(search, (BadRequestError, *([] if index else [NotFoundError])))
+        except BadRequestError as error:
+            if "search.max_buckets" in str(error.body):
+                raise UsageError(
+                    f"the facets have more values than {self._connection.server.url} counts in one search "
+                    f"(search.max_buckets is {self._connection.limits.buckets:,}): ask for fewer, as in --facet os:10"
+                ) from None
+            raise self._connection.explained(error) from error
+        return found
+
+    def _asked(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
+        """Send a request, and one that asks for less where the server refuses so much."""
+        while True:
+            limits = self._connection.limits
+            try:
+                answer: dict[str, Any] = self._connection.call(partial(_sent, request(limits), limits), expected)
+            except LimitError as error:
+                self._connection.limits = error.limits
+            else:
+                return answer
+
+    def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], searching.ByValues | None]:
+        """Return what tells how one search asks for beginnings and ranges, within limits. Values are listed once."""
+        starting = cache(partial(self._starting, index, at_most))
+        return lambda limits: None if limits.prefixes else searching.ByValues(starting, limits.terms)
+
+    def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
+        """Return the values of a field that start like this.
+
+        Raises:
+            UsageError: they are more than ``at_most``.
+        """
+        values: list[str] = []
+        while at_most is None or len(values) <= at_most:
+            more = self._listed(index, field, start, values[-1] if values else None)
+            values += more
+            if len(more) < _ENUM_SIZE:
+                return values
+        self._connection.limits = self._connection.limits._replace(prefixes=True)  # which may have changed by next time
+        raise UsageError(
+            f"too many values of {field} begin with {start!r:.80}: type more of it, "
+            f"or set {EXPENSIVE} to true at {self._connection.server.url}"
+        )
+
+    def _listed(self, index: str, field: str, start: str, after: str | None) -> list[str]:
+        """Return the next values of a field that start like this, in their order."""
+        found = self._connection.call(
+            lambda client: client.terms_enum(
+                index=index, field=field, string=start, size=_ENUM_SIZE, timeout=_ENUM_TIMEOUT, search_after=after
+            )
+        )
+        if not found["complete"]:
+            raise IndexUnavailableError(f"{index} could not list the values of {field} within {_ENUM_TIMEOUT}")
+        values: list[str] = found["terms"]
+        return values
+
+
+_MAX_FORGOTTEN: Final = 5
+"""How often in a row a server may have forgotten what it was just asked to keep."""
+
+
+def _is_forgotten(error: ApiError) -> bool:
+    return "search_context_missing_exception" in str(error.body)
+
+
+def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
+    """Send a request that keeps within limits.
+
+    Raises:
+        LimitError: the server allows less.
+    """
+    try:
+        return send(client)
+    except ApiError as error:
+        if less := limits.after(error):
+            raise LimitError(less) from None
+        raise
+
+
+def _some_buckets(
+    source: dict[str, Any], more: dict[str, Any], after: dict[str, Any], limits: Limits
+) -> dict[str, Any]:
+    """Ask for the buckets of a source behind the last one, as many as one request may ask for."""
+    composite = {"size": min(_COUNT_SIZE, limits.buckets), "sources": [source], **after}
+    return {"size": 0, "aggs": {_BUCKETS: {"composite": composite, "aggs": more}}}
+
+
+def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], limits: Limits) -> dict[str, Any]:
+    """Ask for the hits of a walk behind the last one, of which this is the place."""
+    return {
+        **body(limits),
+        "sort": sort or [{"_shard_doc": "asc"}],
+        **({"search_after": last} if last else {}),
+        "pit": {"id": pit, "keep_alive": limits.keep_alive},
+        "size": min(_WALK_SIZE, limits.window),
+    }
+
+
+def _outermost(folders: Sequence[str]) -> list[str]:
+    """Leave out folders that are below others of them."""
+    outermost: list[str] = []
+    for folder in sorted(folders):
+        if not outermost or not folder.startswith(outermost[-1]):
+            outermost.append(folder)
+    return outermost
+
+
+def _parts(names: Sequence[str]) -> Iterator[list[str]]:
+    """Cut names into as many as go into one request."""
+    part: list[str] = []
+    size = 0
+    for name in names:
+        size += len(name.encode())
+        if part and size > _NAMES_BYTES:
+            yield part
+            part, size = [], len(name.encode())
+        part.append(name)
+    if part:
+        yield part
+
+
+def _facet_value(bucket: dict[str, Any]) -> str:
+    """Return the value that a bucket counts as documents have it: of a date the key itself is a number."""
+    value: str = bucket.get("key_as_string", bucket["key"])
+    return value
+
+
+def _hit(found: dict[str, Any]) -> Hit:
+    return {"_id": found["_id"], **found["_source"]}
+
+
+def _as_arguments(body: dict[str, Any]) -> dict[str, Any]:
+    """The client calls ``_source`` ``source``."""
+    return {name.removeprefix("_"): value for name, value in body.items()}

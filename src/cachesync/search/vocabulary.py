@@ -1,0 +1,44 @@
+"""What an index's documents have, looked up once: the values of fields that are few, and the names of packages."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Protocol
+
+from cachesync.search.aliases import Aliases
+from cachesync.search.names import Names
+
+
+class Source(Protocol):
+    """Where that is looked up: an index's reader."""
+
+    def vocabularies(self, fields: Sequence[str]) -> Mapping[str, list[str]]:
+        """Return the values of some keyword fields."""
+
+    def packages(self) -> dict[str, int]:
+        """Return all packages, and about how many documents each has."""
+
+
+class Vocabulary:
+    """What the documents of one state of an index have. Nothing is looked up before it is asked for."""
+
+    def __init__(self, source: Source, aliases: Aliases) -> None:
+        """``aliases`` are what people call packages."""
+        self._source = source
+        self._aliases = aliases
+        self._values: dict[str, list[str]] = {}
+
+    def values(self, field: str) -> Sequence[str]:
+        """Return the values of a field in their order, perhaps with some that only deleted documents had."""
+        self.look_up((field,))
+        return self._values[field]
+
+    def look_up(self, fields: Iterable[str]) -> None:
+        """Look fields up that will be asked for: together they take less time than one after another."""
+        missing = [field for field in fields if field not in self._values]
+        if missing:
+            self._values.update(self._source.vocabularies(missing))
+
+    @cached_property
+    def names(self) -> Names:
+        """The names of packages."""
+        return Names(self._source.packages(), self._aliases)
