@@ -50,6 +50,9 @@ class _Output(io.FileIO):
             raise _OutputError(told) from None
 
 
+_COMPLETING: Final = "_CACHESYNC_COMPLETE"
+"""The variable by which a shell asks what to offer."""
+
 _COMMANDS: Final = {
     "run": "The service: keep the index equal to the pages.",
     "sync": "Make the index equal to the pages, then exit.",
@@ -121,6 +124,10 @@ def run() -> int:
     log.setup("info", "auto")  # until the configuration is read
     threading.excepthook = _thread_failed
     signal.signal(signal.SIGTERM, _terminate)
+    if _COMPLETING in os.environ:
+        from cachesync.commands import shells  # noqa: PLC0415  only shells need it
+
+        shells.register()
     try:
         with running(Context()) as context, say_what_is_awaited(context):
             code = cachesync(standalone_mode=False)

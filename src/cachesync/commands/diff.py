@@ -2,7 +2,7 @@
 
 import click
 
-from cachesync.commands import hits
+from cachesync.commands import completion, hits
 from cachesync.commands.options import filters_option
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
@@ -12,8 +12,8 @@ from cachesync.search.request import parse_filters
 
 
 @click.command(short_help="Compare two tags: which binaries came, and which are gone.")
-@click.argument("before", metavar="TAG")
-@click.argument("after", metavar="TAG")
+@click.argument("before", metavar="TAG", shell_complete=completion.tags)
+@click.argument("after", metavar="TAG", shell_complete=completion.tags)
 @filters_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from cachesync.commands import hits
+from cachesync.commands import completion, hits
 from cachesync.commands.options import filters_option
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
@@ -59,21 +59,32 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
 
 
 @click.command(cls=_Search, short_help="Find binaries.")
-@click.argument("query", nargs=-1)
+@click.argument("query", nargs=-1, shell_complete=completion.query)
 @click.option("--spec", "mode", flag_value="spec", help="QUERY is a spec in Spack's language, exactly.")
 @click.option("--text", "mode", flag_value="text", help="QUERY is words.")
 @filters_option
-@click.option("--tag", metavar=f"TAG|{LATEST}", help=f"Only this tag; {LATEST} is the newest with a date.")
+@click.option(
+    "--tag",
+    metavar=f"TAG|{LATEST}",
+    help=f"Only this tag; {LATEST} is the newest with a date.",
+    shell_complete=completion.tags_or_latest,
+)
 @click.option("--arch", metavar="MACHINE", help="Only what runs on a machine, given as `spack arch` prints it.")
 @click.option("--here", is_flag=True, help="Only what runs on this machine.")
 @click.option(
-    "--facet", "facets", multiple=True, metavar="FIELD[:N]", help="Count the N most frequent values of a field."
+    "--facet",
+    "facets",
+    multiple=True,
+    metavar="FIELD[:N]",
+    help="Count the N most frequent values of a field.",
+    shell_complete=completion.fields(numbers=False),
 )
 @click.option(
     "--sort",
     "sort_keys",
     multiple=True,
     metavar="FIELD[:desc]",
+    shell_complete=completion.order,
     help="Sort by a field instead of by how well the name matches; repeat to order what is equal by another field.",
 )
 @click.option(
@@ -85,7 +96,12 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
     help="Show each binary once, with all its tags. This is so unless programs read the answer.",
 )
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="How to print.")
-@click.option("--columns", metavar="FIELD,…", help="What a table shows.")
+@click.option(
+    "--columns",
+    metavar="FIELD,…",
+    help="What a table shows.",
+    shell_complete=completion.columns(hits.KNOWN_COLUMNS),
+)
 @click.option("--json", "form", flag_value="json", help="The same as --format json: one JSON object.")
 @click.pass_obj
 def search(

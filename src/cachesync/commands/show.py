@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from cachesync.commands import hits
+from cachesync.commands import completion, hits
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.search.answer import Binary, show_binary
 
 
 @click.command(short_help="Show one binary whole: its fields, tags and stacks, and how to install it.")
-@click.argument("name", metavar="ID|/HASH")
+@click.argument("name", metavar="ID|/HASH", shell_complete=completion.hashes)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def show(wiring: Wiring, name: str, as_json: bool) -> int:
