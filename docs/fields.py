@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
-from cachesync.documents import ABOUT, FIELDS, Field
+from cachesync.documents import ABOUT, FIELDS, HELPERS, Field
 from cachesync.pages.version import version_key, version_range
 
-_KEYS: Final = {field.order_by for field in FIELDS.values() if field.order_by != field.name}
+_KEYS: Final = {name for name in HELPERS if not FIELDS[name].counted}
 INFINITY: Final = ("stable", "nightly", "trunk", "head", "master", "main", "develop")
 VERSIONS: Final = ("1.14.5", "1.14.4-3", "2025.07.13", "develop", "develop-1.14", "2.0rc1", "9e")
 RANGES: Final = (

@@ -15,13 +15,20 @@ RECORDS = "___records___"
 
 
 def kql(query: dict[str, str]) -> dict[str, Any]:
-    """Kibana's query language, as far as it is used: nothing, ``FIELD: *`` and ``FIELD: VALUE``."""
+    """Kibana's query language, as far as it is used: ``FIELD: *``, ``FIELD: VALUE``, bounds, and what ``and`` joins."""
     assert query["language"] == "kuery"
     if not query["query"]:
         return {"match_all": {}}
-    match = re.fullmatch(r"(\w+): (\*|\w+)", query["query"])
-    assert match, query
-    return {"exists": {"field": match[1]}} if match[2] == "*" else {"match": {match[1]: match[2]}}
+    return {"bool": {"filter": [_condition(part) for part in query["query"].split(" and ")]}}
+
+
+def _condition(text: str) -> dict[str, Any]:
+    match = re.fullmatch(r'(\w+)(: | >= | < )(\*|\w+|"[^"]*")', text)
+    assert match, text
+    field, operator, value = match[1], match[2].strip(), match[3].strip('"')
+    if operator == ":":
+        return {"exists": {"field": field}} if value == "*" else {"match_phrase": {field: value}}
+    return {"range": {field: {{">=": "gte", "<": "lt"}[operator]: value}}}
 
 
 class Panel:

@@ -40,6 +40,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory, elasticsearch_url: str) -> 
     sandbox = Sandbox(tmp_path_factory.mktemp("kibana"), elasticsearch_url, f"test-kibana-{os.getpid()}")
     write_tree(sandbox.root, tag_count=5, package_count=12)
     put(sandbox.root, page(entry("a" * 32), entry("b" * 32), title="went-bad"), "went-bad")
+    hdf5 = (entry(version, versions=[version]) for version in ("1.8.23", "1.12.2", "1.14.5", "develop-1.14"))
+    put(sandbox.root, page(*hdf5, title="hdf5", tag="v1"), "hdf5", "v1")
     sandbox.run("sync")
     put(sandbox.root, raw_page("[{]", title="went-bad"), "went-bad")
     put(sandbox.root, page(entry("c" * 600), title="never-good"), "never-good")
@@ -182,6 +184,10 @@ def test_every_search_finds_something_and_fills_its_columns(filled: Sandbox, sho
     assert {name for hit in found["hits"] for name in hit["fields"]} == set(binaries["attributes"]["columns"])
     packages = [hit["fields"]["package"][0] for hit in found["hits"]]
     assert packages == sorted(packages)
+    versions = shown.objects["cachesync-versions"]
+    found = shown.ask(versions, lens.search_request(versions))["hits"]
+    asked = filled.json("search", "--spec", "hdf5@1.12:1.14", "--limit", "0")
+    assert found["total"]["value"] == asked["total"] >= 2
     problems = shown.objects["cachesync-problems"]
     found = shown.ask(problems, lens.search_request(problems))["hits"]
     assert found["total"]["value"] == 2
@@ -371,7 +377,7 @@ def test_objects_that_a_kibana_refuses_are_named_though_it_says_200(embedded: Sa
         (lambda objects: [*objects, objects[0]], r"\(400\): Non-unique import objects detected: \[index-pattern:cach"),
         (
             lambda objects: [*objects, {**objects[0], "type": "map"}],
-            "6 objects .*\n  map test: .* nothing of this type",
+            "7 objects .*\n  map test: .* nothing of this type",
         ),
     ],
 )

@@ -42,7 +42,9 @@ def unpacked(value: Any) -> Any:
     """A value with the JSON in its texts read as well, wherever Kibana keeps JSON in a text."""
     if isinstance(value, dict):
         return {
-            key: unpacked(json.loads(each) if re.search("(JSON|Map)$", key) and isinstance(each, str) else each)
+            key: unpacked(
+                json.loads(each) if re.search("(JSON|Map|Attrs|Filters)$", key) and isinstance(each, str) else each
+            )
             for key, each in value.items()
         }
     return [unpacked(each) for each in value] if isinstance(value, list) else value
@@ -83,6 +85,7 @@ def test_there_is_what_people_look_at(objects: list[Saved], name: str) -> None:
         ("index-pattern", name),
         ("index-pattern", f"{name}-pages"),
         ("search", f"All binaries: {name}"),
+        ("search", f"Versions from 1.12 to 1.14 of hdf5: {name}"),
         ("search", f"Problem pages: {name}"),
         ("dashboard", f"Build cache: {name}"),
         ("dashboard", f"Mirror health: {name}"),
@@ -232,6 +235,9 @@ def test_controls_searches_queries_and_formats_name_fields_that_are_there(object
         fields = fields_of(view["id"], name)
         assert set(unpacked(view)["attributes"]["fieldFormatMap"]) <= set(fields)
         assert "timeFieldName" not in view["attributes"]
+        described = unpacked(view)["attributes"]["fieldAttrs"]
+        assert set(described) == {field for field in fields if fields[field]["type"] not in ("object", "binary")}
+        assert all(0 < len(each["customDescription"]) <= 300 for each in described.values())
     for each in objects:
         of_view = each["references"][0]["id"] if each["references"] else each["id"]
         for query in inside(unpacked(each), "query"):
@@ -239,11 +245,20 @@ def test_controls_searches_queries_and_formats_name_fields_that_are_there(object
             assert not text or text.partition(":")[0] in fields_of(of_view, name)
 
 
+def test_what_only_helps_to_sort_and_count_is_not_shown(objects: list[Saved]) -> None:
+    specs, pages = (unpacked(view)["attributes"]["sourceFilters"] for view in of_type(objects, "index-pattern"))
+    assert [each["value"] for each in specs] == ["version_key", "compiler_version_key", "binary_number"]
+    assert [each["value"] for each in pages] == ["digest", "settled"]
+
+
 def test_a_field_that_is_not_there_is_noticed_when_objects_are_made() -> None:
     view = DataView("v", "a", "n", {"package": "keyword"}, {"nope": {}})
     number = count("n")
     with pytest.raises(KeyError):
         view.saved()
+    for more in ({"descriptions": {"nope": "x"}}, {"left_out": ("nope",)}):
+        with pytest.raises(KeyError):
+            DataView("v", "a", "n", {"package": "keyword"}, **more).saved()
     with pytest.raises(KeyError):
         Search("s", "", "", view, ("nope",), ()).saved()
     with pytest.raises(KeyError):

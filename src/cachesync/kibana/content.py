@@ -4,15 +4,37 @@ from typing import Final
 
 import msgspec
 
+from cachesync.documents import ABOUT, HELPERS, About
 from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
 from cachesync.kibana.lens import Visualization, count, largest, last, top, total, unique, weeks
 from cachesync.kibana.objects import Control, Dashboard, DataView, Place, Placed, SavedObject, Search, types_of
+from cachesync.pages.version import version_range
 
 _DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UTC"}}
 """A release's date is a day, the same one everywhere."""
 
 _PROBLEMS: Final = "problem: *"
 _PENDING: Final = "pending: true"
+_EXAMPLE: Final = ("hdf5", "1.12", "1.14")
+"""A package and a range of its versions: what the search shows how to ask for."""
+
+_OF_PAGES: Final = {
+    "page": "The page's path below the root.",
+    "package": "The package that the page is of.",
+    "tag": "The tag that the page is of.",
+    "digest": "A digest of the page's bytes as they were last read.",
+    "settled": "The page's file can't have changed since without looking different.",
+    "pending": "The page's documents are being changed, or were when the service was killed.",
+    "specs": "How many documents the index holds of this page.",
+    "versions": "The versions on the page.",
+    "compilers": "The compilers on the page.",
+    "stacks": "The stacks on the page.",
+    "synced": "When the page's record was last written.",
+    "problem": "Why the page can't be used as it is now. Its documents are those of its last good state.",
+    "line": "The line of the page that has the problem, where it is known.",
+}
+"""What the fields of a page's record are."""
+
 _BINARIES_SHOWN: Final = 100
 _PAGES_SHOWN: Final = 200
 
@@ -29,6 +51,8 @@ def saved_objects(name: str) -> list[SavedObject]:
         name=f"Specs: {name}",
         types=types_of(specs_mapping(name)),
         formats={"size": {"id": "bytes"}, "tag_date": _DAY},
+        descriptions={name: _sentence(each) for name, each in ABOUT.items()},
+        left_out=HELPERS,
     )
     pages = DataView(
         id=f"cachesync-pages-{name}",
@@ -36,11 +60,14 @@ def saved_objects(name: str) -> list[SavedObject]:
         name=f"Pages: {name}",
         types=types_of(pages_mapping(name)),
         formats={"line": {"id": "number", "params": {"pattern": "0"}}},
+        descriptions=_OF_PAGES,
+        left_out=("digest", "settled"),
     )
     parts = (
         specs,
         pages,
         _all_binaries(name, specs),
+        _versions(name, specs),
         _problem_pages(name, pages),
         _build_cache(name, specs),
         _mirror_health(name, pages),
@@ -53,6 +80,11 @@ def ndjson(objects: list[SavedObject]) -> bytes:
     return msgspec.json.Encoder().encode_lines(objects)
 
 
+def _sentence(about: About) -> str:
+    """Return what a field means, and an example of it."""
+    return f"{about.meaning[0].upper()}{about.meaning[1:]}: {about.example}"
+
+
 def _all_binaries(name: str, specs: DataView) -> Search:
     return Search(
         id=f"cachesync-binaries-{name}",
@@ -61,6 +93,20 @@ def _all_binaries(name: str, specs: DataView) -> Search:
         view=specs,
         columns=("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash"),
         sort=(("package", "asc"), ("version_key", "desc"), ("tag", "asc")),
+    )
+
+
+def _versions(name: str, specs: DataView) -> Search:
+    package, oldest, newest = _EXAMPLE
+    at_least, below = version_range(oldest, newest)
+    return Search(
+        id=f"cachesync-versions-{name}",
+        title=f"Versions from {oldest} to {newest} of {package}: {name}",
+        description="How to ask for a range of versions in Spack's order: by version_key, see docs/fields.md.",
+        view=specs,
+        columns=("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash"),
+        sort=(("version_key", "desc"), ("tag", "asc")),
+        query=f'package: "{package}" and version_key >= "{at_least}" and version_key < "{below}"',
     )
 
 

@@ -41,6 +41,10 @@ class DataView:
     """The Elasticsearch type of each field that can be shown."""
     formats: Mapping[str, Any] = field(default_factory=dict)
     """How a field's values are shown, where not as they are: field → id and params of a field formatter."""
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """What a field is; Kibana takes 300 characters of each."""
+    left_out: tuple[str, ...] = ()
+    """Fields that Discover doesn't show unless somebody asks: they can be searched all the same."""
 
     def reference(self, name: str) -> Reference:
         """Name this data view in another object."""
@@ -49,9 +53,12 @@ class DataView:
     def saved(self) -> SavedObject:
         """Return the saved object."""
         formats = {self.checked(name): each for name, each in self.formats.items()}
+        described = {self.checked(name): {"customDescription": each} for name, each in self.descriptions.items()}
         attributes = {
             "title": self.alias,
             "name": self.name,
+            "fieldAttrs": text_of(described),
+            "sourceFilters": text_of([{"value": self.checked(name)} for name in self.left_out]),
             "fieldFormatMap": text_of(formats),
             "runtimeFieldMap": "{}",
         }
