@@ -1,27 +1,36 @@
-"""Measure how well search finds what people mean.
+"""Measure how well search finds what people mean, and how fast it answers.
 
 names: typed names, by kind: how often a package that is meant comes first (success@1) or among the first five
 (success@5), the mean of 1 / its place (MRR), and how long it takes. `typed_names.txt` has them; of each kind every
 second one is held out, so that nothing is tuned by it. An index has all names of `package_names.txt`, or every fourth
 and those that are meant, and how many specs each has is drawn from a seed.
 
-    python -m benchmarks.search [--file FILE] [--failures] [--json FILE]
+answers: how long whole answers take over a million specs, with both engines, see :mod:`.answers`. Without a server, it
+is left out for that engine.
+
+    python -m benchmarks.search [--only PART] [--file FILE] [--failures PART] [--tags N] [--rounds N] [--json FILE]
 """
 
 import argparse
+import contextlib
 import json
 import random
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from benchmarks import answers
 from cachesync.search.aliases import load_aliases
-from cachesync.search.names import Names, Reading, split
+from cachesync.search.names import Names, Split, split
 from examples import pages
+from examples.pages import write_tree
+from tests.support import elasticsearch
 
+_PARTS: Final = ("names", "answers")
 _FOLDER: Final = Path(__file__).parent
 _VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+)*")
 
@@ -44,6 +53,18 @@ Find = Callable[[str], Sequence[str]]
 def main() -> None:
     """Measure and print."""
     arguments = _arguments()
+    parts = arguments.only or _PARTS
+    figures: dict[str, Any] = {}
+    if "names" in parts:
+        figures["names"] = _names(arguments)
+    if "answers" in parts:
+        figures["answers"] = _answers(arguments.tags, arguments.rounds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _names(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure names in all indices, and print them."""
     typed = _examples(arguments.file) if arguments.file else _typed_names()
     names = package_names()
     subset = sorted({*names[::4], *(name for each in typed for name in each.meant)})
@@ -55,8 +76,23 @@ def main() -> None:
         _print_table(found)
         if arguments.failures:
             _print_failures(typed, _by_names(held), arguments.failures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _answers(tags: int, rounds: int) -> dict[str, Any]:
+    """Measure both engines over the same pages, and print them."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "pages"
+        write_tree(root, tags, package_count=1_200)
+        figures["embedded"] = answers.measure(root, f"embedded:{folder}/index", Path(folder), rounds)
+        print(f"\nanswers  embedded, {figures['embedded']['specs']:,} specs\n{answers.table(figures['embedded'])}")
+        with contextlib.suppress(elasticsearch.NoServerError), elasticsearch.server() as url:
+            figures["elasticsearch"] = answers.measure(root, url, Path(folder), rounds)
+            found = figures["elasticsearch"]
+            print(f"\nanswers  Elasticsearch, {found['specs']:,} specs\n{answers.table(found)}")
+            elasticsearch.remove(url, answers.NAME)
+    return figures
 
 
 def measure(typed: Sequence[Typed], find: Find) -> list[dict[str, Any]]:
@@ -78,9 +114,12 @@ def package_names() -> list[str]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure how well search finds what people mean.")
+    parser = argparse.ArgumentParser(description="Measure how well search finds what people mean, and how fast.")
+    parser.add_argument("--only", action="append", choices=_PARTS, help="measure this part; may be repeated")
     parser.add_argument("--file", type=Path, help='measure these instead: a JSON list of {"q", "want", "kind"}')
     parser.add_argument("--failures", metavar="PART", help="print where what is meant isn't first: tuned, or held out")
+    parser.add_argument("--tags", type=int, default=120, help="120 tags of 1,200 packages are a million specs")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each question is asked")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     return parser.parse_args()
 
@@ -110,15 +149,16 @@ def _by_names(packages: Iterable[str]) -> Find:
 
     def find(text: str) -> list[str]:
         words = text.split()
-        readings = (reading for reading in split(words, names) if reading.name and _may_hit(reading, values))
-        return [match.package for match in names.find(next(readings, Reading(tuple(words), ())).name)]
+        splits = (each for each in split(words, names) if each.name and _may_hit(each, values))
+        found = next(splits, None)
+        return [match.package for match in (found.matches if found else names.find(words))]
 
     return find
 
 
-def _may_hit(reading: Reading, values: Container[str]) -> bool:
+def _may_hit(split: Split, values: Container[str]) -> bool:
     """Guess whether documents meet the words that are no name: where these are versions, or values that are usual."""
-    return all(_VERSION.fullmatch(word) or word.partition("@")[0] in values for word in reading.others)
+    return all(_VERSION.fullmatch(word) or word.partition("@")[0] in values for word in split.others)
 
 
 def _values() -> set[str]:
