@@ -5,24 +5,19 @@ Only commands read it; everything below them is handed values.
 
 import os
 import re
-import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Mapping as Environment
-from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+import msgspec
 
-from cachesync import yamltext
+from cachesync import values, yamltext
 from cachesync.errors import UsageError
 from cachesync.index.server import with_port
-from cachesync.pages.pattern import Pattern
 from cachesync.search.install import MIRROR_URL
+from cachesync.values import Read, Secret
 from cachesync.yamltext import Mapping, Repeated, Sequence, Value, YamlError
 
 FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
@@ -30,48 +25,34 @@ DEFAULT_FILE: Final = Path("config/cachesync.yml")
 EMBEDDED: Final = "embedded:"
 """How the URL of an embedded index starts; its folder follows."""
 
+WatchMode = Literal["auto", "native", "polling"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "console", "json"]
+
 _PREFIX: Final = "CACHESYNC_"
 _SEPARATOR: Final = "__"
 
-_UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 
-
-def _seconds(value: object) -> object:
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        if isinstance(value, str):
-            raise ValueError("expected seconds, or a number with ms, s, m, h or d behind it, as in 300ms")
-        return value
-    return float(match[1]) * _UNITS[match[2]]
-
-
-def _texts(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _path(value: object) -> object:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("expected a path")
-    _expanded(value)
-    return value
-
-
-def _expanded(path: str) -> None:
-    try:
-        Path(path).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"expected a path: {error}") from None
-
-
-def _patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+def _patterns(value: Value) -> tuple[str, ...]:
+    patterns = values.texts(value)
     if not all(pattern.strip() and not pattern.startswith("!") for pattern in patterns):
         raise ValueError("expected patterns as in .gitignore, none of them empty or starting with '!'")
-    Pattern(patterns)
+    if patterns != _USUAL_PAGES:
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search does without patterns
+
+        Pattern(patterns)
     return patterns
 
 
-def _names(names: tuple[str, ...]) -> tuple[str, ...]:
+def _some_patterns(value: Value) -> tuple[str, ...]:
+    patterns = _patterns(value)
+    if not patterns:
+        raise ValueError("expected at least one pattern")
+    return patterns
+
+
+def _names(value: Value) -> tuple[str, ...]:
+    names = values.texts(value)
     if not all(name and "/" not in name for name in names):
         raise ValueError(
             "expected names of folders or files, none of them empty or with '/': for paths there is exclude"
@@ -79,51 +60,14 @@ def _names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _timezone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("expected a time zone like UTC or Europe/Berlin") from None
-    return name
-
-
-def _cron(expression: str | None) -> str | None:
-    if not expression or not expression.strip():
-        return None
-    try:
-        comes = len(expression.split()) == 5 and next(CronSim(expression, datetime.now(UTC)), None)
-    except CronSimError:
-        comes = None
-    if not comes:
-        raise ValueError("expected a cron expression like '0 4 * * 0': minute, hour, day of month, month, day of week")
-    return expression
-
-
-def _host(host: str) -> str:
-    if not re.fullmatch(r"[^\s/\[\]\x00]+", host):
-        raise ValueError("expected an address or a host's name, such as 127.0.0.1, 0.0.0.0 or ::")
-    return host
-
-
-def _base_path(path: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path):
-        raise ValueError("expected nothing or a path like /cachesync: a '/' first, none at the end, no blanks, ? or #")
-    return path
-
-
-def _index_name(name: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,99}", name):
-        raise ValueError("expected small letters, digits and _ . - (at most 100, a letter or digit first)")
-    return name
-
-
-def _index_urls(urls: tuple[str, ...]) -> tuple[str, ...]:
+def _index_urls(value: Value) -> tuple[str, ...]:
+    urls = values.texts(value)
     servers = [url for url in urls if re.match(r"https?://[^/]", url)]
     folders = [url for url in urls if re.match(rf"{EMBEDDED}.", url)]
     if any("@" in url for url in servers):
         raise ValueError("expected no user and password in it: they go to index.username and index.password")
     for url in folders:
-        _expanded(url.removeprefix(EMBEDDED))
+        values.expandable(url.removeprefix(EMBEDDED))
     if any(re.search(r"\s", url) for url in servers) or any("\0" in url for url in folders):
         raise ValueError("expected no blanks in it")
     if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
@@ -143,7 +87,8 @@ def _with_port(url: str) -> str:
         raise ValueError("expected a host, and a port from 0 to 65535 if any, as in http://localhost:9200") from None
 
 
-def _kibana_url(url: str) -> str:
+def _kibana_url(value: Value) -> str:
+    url = values.text(value)
     if "@" in url:
         raise ValueError("expected no user and password in it: an API key goes to kibana.api_key")
     if not re.fullmatch(r"https?://[^\s/?#\\]+(/[^\s?#\\]*)?", url):
@@ -151,44 +96,46 @@ def _kibana_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _space(space: str) -> str:
-    if not re.fullmatch(r"[a-z0-9_-]+", space):
-        raise ValueError("expected the space's identifier, as in its address: small letters, digits, _ and -")
-    return space
+_index_name: Final = values.matching(
+    r"[a-z0-9][a-z0-9_.-]{0,99}", "small letters, digits and _ . - (at most 100, a letter or digit first)"
+)
+_host: Final = values.matching(r"[^\s/\[\]\x00]+", "an address or a host's name, such as 127.0.0.1, 0.0.0.0 or ::")
+_base_path: Final = values.matching(
+    r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*",
+    "nothing or a path like /cachesync: a '/' first, none at the end, no blanks, ? or #",
+)
+_space: Final = values.matching(
+    r"[a-z0-9_-]+", "the space's identifier, as in its address: small letters, digits, _ and -"
+)
 
+Location = Annotated[Path | None, values.path]
+"""A path, if any."""
 
-def _at_least(least: float) -> AfterValidator:
-    """Refuse fewer seconds."""
+Hidden = Annotated[Secret | None, values.secret]
+"""A secret, if any."""
 
-    def check(seconds: float) -> float:
-        if seconds < least:
-            raise ValueError(f"expected at least {least:g}s")
-        return seconds
-
-    return AfterValidator(check)
-
-
-Duration = Annotated[float, BeforeValidator(_seconds), Field(ge=0, allow_inf_nan=False)]
+Duration = Annotated[float, values.duration()]
 """Seconds."""
 
-Location = Annotated[Path, BeforeValidator(_path)]
-"""A path; ``~`` is the home folder."""
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-"""A list of texts; a single text is a list of one."""
+_USUAL_PAGES: Final = ("_cache/**/specs.md",)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+class _Section(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys, each with its type, what reads it, and its default."""
+
+    @classmethod
+    def readers(cls) -> dict[str, Read]:
+        """Return what reads each key."""
+        return {key: hint.__metadata__[0] for key, hint in cls.__annotations__.items()}
 
 
-class Pages(_Section):
+class Pages(_Section, frozen=True, kw_only=True):
     """Where pages are."""
 
-    root: Location = Path("pages")
-    include: Annotated[Texts, AfterValidator(_patterns), Field(min_length=1)] = ("_cache/**/specs.md",)
-    exclude: Annotated[Texts, AfterValidator(_patterns)] = ()
-    ignore: Annotated[Texts, AfterValidator(_names)] = (
+    root: Annotated[Path, values.path] = Path("pages")
+    include: Annotated[tuple[str, ...], _some_patterns] = _USUAL_PAGES
+    exclude: Annotated[tuple[str, ...], _patterns] = ()
+    ignore: Annotated[tuple[str, ...], _names] = (
         *("@eaDir", "@tmp", "#recycle", "#snapshot"),
         *("@Recycle", "@Recently-Snapshot"),
         "~snapshot",
@@ -197,87 +144,87 @@ class Pages(_Section):
         *("__MACOSX", "Network Trash Folder", "Temporary Items"),
         "*~",
     )
-    max_bytes: Annotated[int, Field(gt=0)] = 64_000_000
+    max_bytes: Annotated[int, values.integer(1)] = 64_000_000
 
 
-class Watch(_Section):
+class Watch(_Section, frozen=True, kw_only=True):
     """How changes are noticed."""
 
-    mode: Literal["auto", "native", "polling"] = "auto"
+    mode: Annotated[WatchMode, values.choice(*get_args(WatchMode))] = "auto"
     debounce: Duration = 0.3
     debounce_max: Duration = 5.0
-    rescan_interval: Annotated[Duration, _at_least(1)] = 300.0
+    rescan_interval: Annotated[float, values.duration(1)] = 300.0
 
 
-class Index(_Section):
+class Index(_Section, frozen=True, kw_only=True):
     """Where documents go."""
 
-    url: Annotated[Texts, AfterValidator(_index_urls)] = ("embedded:var/index",)
-    name: Annotated[str, AfterValidator(_index_name)] = "spack-specs"
-    api_key: SecretStr | None = None
-    api_key_file: Location | None = None
-    username: str | None = None
-    username_file: Location | None = None
-    password: SecretStr | None = None
-    password_file: Location | None = None
-    ca_certs: Location | None = None
-    client_cert: Location | None = None
-    client_key: Location | None = None
-    shards: Annotated[int, Field(ge=1, le=1024)] = 1
-    replicas: Annotated[int, Field(ge=0)] = 1
-    refresh_interval: Annotated[Duration, _at_least(0.1)] = 1.0
-    keep_generations: Annotated[int, Field(ge=0)] = 1
-    auto_reindex: bool = True
+    url: Annotated[tuple[str, ...], _index_urls] = ("embedded:var/index",)
+    name: Annotated[str, _index_name] = "spack-specs"
+    api_key: Hidden = None
+    api_key_file: Location = None
+    username: Annotated[str | None, values.text] = None
+    username_file: Location = None
+    password: Hidden = None
+    password_file: Location = None
+    ca_certs: Location = None
+    client_cert: Location = None
+    client_key: Location = None
+    shards: Annotated[int, values.integer(1, 1024)] = 1
+    replicas: Annotated[int, values.integer(0)] = 1
+    refresh_interval: Annotated[float, values.duration(0.1)] = 1.0
+    keep_generations: Annotated[int, values.integer(0)] = 1
+    auto_reindex: Annotated[bool, values.truth] = True
 
 
-class Search(_Section):
+class Search(_Section, frozen=True, kw_only=True):
     """What answers say beyond what documents do."""
 
-    mirror_url: str = MIRROR_URL
-    aliases: Location | None = None
+    mirror_url: Annotated[str, values.text] = MIRROR_URL
+    aliases: Location = None
 
 
-class Schedule(_Section):
+class Schedule(_Section, frozen=True, kw_only=True):
     """When the index is rebuilt."""
 
-    reindex: Annotated[str | None, AfterValidator(_cron)] = None
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    reindex: Annotated[str | None, values.schedule] = None
+    timezone: Annotated[str, values.timezone] = "UTC"
 
 
-class Safety(_Section):
+class Safety(_Section, frozen=True, kw_only=True):
     """What a pass may not do without consent."""
 
-    max_delete_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_delete_fraction: Annotated[float, values.fraction] = 0.5
 
 
-class Http(_Section):
+class Http(_Section, frozen=True, kw_only=True):
     """The service's own web server."""
 
-    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    base_path: Annotated[str, AfterValidator(_base_path)] = ""
+    host: Annotated[str, _host] = "127.0.0.1"
+    port: Annotated[int, values.integer(0, 65_535)] = 8080
+    base_path: Annotated[str, _base_path] = ""
     max_lag: Duration = 600.0
 
 
-class Log(_Section):
+class Log(_Section, frozen=True, kw_only=True):
     """What is told on stderr."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "console", "json"] = "auto"
+    level: Annotated[LogLevel, values.choice(*get_args(LogLevel))] = "info"
+    format: Annotated[LogFormat, values.choice(*get_args(LogFormat))] = "auto"
 
 
-class Kibana(_Section):
+class Kibana(_Section, frozen=True, kw_only=True):
     """Where saved objects go."""
 
-    url: Annotated[str, AfterValidator(_kibana_url)] | None = None
-    public_url: Annotated[str, AfterValidator(_kibana_url)] | None = None
-    space: Annotated[str, AfterValidator(_space)] = "default"
-    api_key: SecretStr | None = None
-    api_key_file: Location | None = None
-    ca_certs: Location | None = None
+    url: Annotated[str | None, _kibana_url] = None
+    public_url: Annotated[str | None, _kibana_url] = None
+    space: Annotated[str, _space] = "default"
+    api_key: Hidden = None
+    api_key_file: Location = None
+    ca_certs: Location = None
 
 
-class Config(_Section):
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything, with its defaults."""
 
     pages: Pages = Pages()
@@ -289,6 +236,30 @@ class Config(_Section):
     http: Http = Http()
     log: Log = Log()
     kibana: Kibana = Kibana()
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return all keys and values, as YAML has them, without secrets."""
+        return {name: {key: _shown(value) for key, value in _items(getattr(self, name))} for name in SECTIONS}
+
+
+SECTIONS: Final[dict[str, type[_Section]]] = dict(Config.__annotations__)
+"""The sections by name."""
+
+
+def _items(section: _Section) -> Iterator[tuple[str, Any]]:
+    return ((key, getattr(section, key)) for key in section.__struct_fields__)
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case Secret():
+            return "**********"
+        case Path():
+            return str(value)
+        case tuple():
+            return list(value)
+        case _:
+            return value
 
 
 class Misspelt(NamedTuple):
@@ -325,11 +296,8 @@ def load(file: Path | None, environment: Environment[str, str] = os.environ) -> 
     mistakes: list[str] = []
     tree = _read(found, environment, mistakes) if found else Mapping(1)
     overrides = _overrides(environment, mistakes)
-    config = Config()
-    try:
-        config = Config.model_validate(_merged(tree, overrides))
-    except ValidationError as error:
-        mistakes += [_told(each, tree, overrides, found) for each in error.errors(include_url=False)]
+    place = _Place(tree, overrides, found)
+    config = _read_config(_merged(tree, overrides), place, mistakes)
     if mistakes:
         raise UsageError("\n".join(mistakes))
     return Loaded(config, found, _base(found), tuple(_misspelt(environment)))
@@ -435,8 +403,8 @@ def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Over
 def _variables() -> Iterator[str]:
     """Yield all variables that are configuration."""
     yield FILE_VARIABLE
-    for section, keys in Config.model_fields.items():
-        for key in getattr(keys.annotation, "model_fields", ()):
+    for section, keys in SECTIONS.items():
+        for key in keys.readers():
             yield f"{_PREFIX}{section}{_SEPARATOR}{key}".upper()
 
 
@@ -466,34 +434,78 @@ def _differ_by_one(one: str, other: str) -> bool:
 
 def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:
     """Lay the environment over the file. A key of ours without a value (``reindex:``) is a key left out."""
-    values: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for section, keys in tree.items():
         if isinstance(keys, Mapping):
-            values[section] = {
+            merged[section] = {
                 key: value for key, value in keys.items() if value is not None or _field(section, key) is None
             }
-        elif keys is not None or _section(section) is None:
-            values[section] = keys
+        elif keys is not None or section not in SECTIONS:
+            merged[section] = keys
     for (section, key), value in overrides.items():
-        keys = values.setdefault(section, {})
+        keys = merged.setdefault(section, {})
         if isinstance(keys, dict):
             keys[key] = value
-    return values
+    return merged
 
 
-def _section(name: str) -> type[BaseModel] | None:
-    field = Config.model_fields.get(name)
-    return field.annotation if field and isinstance(field.annotation, type) else None
-
-
-def _field(section: str, key: str) -> FieldInfo | None:
-    model = _section(section)
-    return model.model_fields.get(key) if model else None
+def _field(section: str, key: str) -> Read | None:
+    """Return what reads a key; None: there is no such key."""
+    return SECTIONS[section].readers().get(key) if section in SECTIONS else None
 
 
 def _is_secret(section: str, key: str) -> bool:
-    field = _field(section, key)
-    return field is not None and field.annotation == SecretStr | None
+    return _field(section, key) is values.secret
+
+
+class _Place(NamedTuple):
+    """Where what is wrong is to be mended."""
+
+    tree: Mapping
+    overrides: _Overrides
+    file: Path | None
+
+    def told(self, message: str, section: str, key: str = "", *, named: str = "") -> str:
+        """Say what is wrong with a key, and where that stands. ``named``: what the key is called then."""
+        name = named or f"{section}{'.' if key else ''}{key}"
+        if (section, key) in self.overrides or self.file is None:
+            return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"
+        line = yamltext.line_of(self.tree, [step for step in (section, key) if step], 1)
+        return f"{self.file}:{line}: {name}: {message}"
+
+
+def _read_config(sections: dict[str, Any], place: _Place, mistakes: list[str]) -> Config:
+    """Read all sections; what is wrong with any of them is told."""
+    found: dict[str, Any] = {}
+    for name in sorted(sections, key=[*SECTIONS, *sections].index):
+        keys = sections[name]
+        if name not in SECTIONS:
+            mistakes.append(place.told(_no_such(name, SECTIONS), name, named=_name_in(name)))
+        elif not isinstance(keys, dict):
+            mistakes.append(place.told(f"expected keys below it, found {_kind(keys)}", name))
+        else:
+            found[name] = SECTIONS[name](**_read_section(name, keys, place, mistakes))
+    return Config(**found)
+
+
+def _read_section(section: str, keys: dict[str, Value], place: _Place, mistakes: list[str]) -> dict[str, Any]:
+    readers = SECTIONS[section].readers()
+    found: dict[str, Any] = {}
+    for key, value in keys.items():
+        if key not in readers:
+            mistakes.append(place.told(_no_such(key, readers), section, key, named=f"{section}.{_name_in(key)}"))
+            continue
+        try:
+            found[key] = readers[key](value)
+        except ValueError as error:
+            is_told = not _is_secret(section, key) and not key.endswith("url")  # people put passwords into addresses
+            mistakes.append(place.told(f"{error}, found {value!r:.80}" if is_told else str(error), section, key))
+    return found
+
+
+def _no_such(key: str, known: Iterable[str]) -> str:
+    is_glued = not re.fullmatch(r"[\w-]*", key)
+    return f"no such key{' (a colon needs a blank behind it)' if is_glued else ''}; expected one of {', '.join(known)}"
 
 
 def _kind(value: object) -> str:
@@ -509,23 +521,3 @@ def _name_in(key: str) -> str:
 
 _LONGEST_NAME: Final = 80
 """So much is told of a key that isn't ours."""
-
-
-def _told(error: ErrorDetails, tree: Mapping, overrides: _Overrides, file: Path | None) -> str:
-    """Say one of pydantic's errors with its key, value, file and line."""
-    section, key = ([str(step) for step in error["loc"]] + ["", ""])[:2]
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        known = (_section(section) or Config) if key else Config
-        section, key = (section, _name_in(key)) if key else (_name_in(section), "")
-        told = key or section
-        why = " (a colon needs a blank behind it)" if told.endswith("…") and len(told) <= _LONGEST_NAME else ""
-        message = f"no such key{why}; expected one of {', '.join(known.model_fields)}"
-    elif error["type"] == "model_type":
-        message = f"expected keys below it, found {_kind(error['input'])}"
-    elif not _is_secret(section, key) and not key.endswith("url"):  # people put passwords into addresses
-        message = f"{message[0].lower()}{message[1:]}, found {error['input']!r:.80}"
-    if (section, key) in overrides or file is None:
-        return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"
-    line = yamltext.line_of(tree, [step for step in error["loc"] if step], 1)
-    return f"{file}:{line}: {section}{'.' if key else ''}{key}: {message}"

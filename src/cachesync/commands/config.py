@@ -16,7 +16,7 @@ def config(wiring: Wiring) -> int:
     """
     loaded = wiring.loaded
     click.echo(f"# from {loaded.file or 'defaults'} and the environment")
-    click.echo(yaml.safe_dump(loaded.config.model_dump(mode="json"), sort_keys=False), nl=False)
+    click.echo(yaml.safe_dump(loaded.config.shown(), sort_keys=False), nl=False)
     if mistakes := wiring.mistakes():
         raise UsageError("\n".join(mistakes))
     return 0

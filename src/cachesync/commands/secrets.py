@@ -4,15 +4,14 @@ import re
 from pathlib import Path
 from typing import Final
 
-from pydantic import SecretStr
-
 from cachesync.errors import UsageError
+from cachesync.values import Secret
 
 _BLANK: Final = ord(" ")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]+")
 
 
-def secret(key: str, value: SecretStr | str | None, file: Path | None) -> str | None:
+def secret(key: str, value: Secret | str | None, file: Path | None) -> str | None:
     """Return a secret; None where there is none, as of an empty variable of the environment.
 
     Args:
@@ -23,7 +22,7 @@ def secret(key: str, value: SecretStr | str | None, file: Path | None) -> str | 
     Raises:
         UsageError: it can't be read, can't be one, or is given twice.
     """
-    found, where = value.get_secret_value() if isinstance(value, SecretStr) else value or "", ""
+    found, where = value.reveal() if isinstance(value, Secret) else value or "", ""
     if not found:
         if file is None:
             return None
