@@ -6,7 +6,6 @@ sentence that begins with what was expected.
 
 import math
 import re
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -152,6 +151,8 @@ def matching(pattern: str, expected: str) -> Read:
 
 def timezone(value: Value) -> str:
     """Take the name of a time zone."""
+    import zoneinfo  # noqa: PLC0415  few have one of their own
+
     name = text(value)
     try:
         zoneinfo.ZoneInfo(name)

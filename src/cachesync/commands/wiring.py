@@ -13,7 +13,6 @@ from cachesync.index.base import Index, Reader
 from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger
-from cachesync.pages.pattern import Pattern
 from cachesync.search.aliases import Aliases, load_aliases
 from cachesync.search.answer import Answer, Question, ask
 from cachesync.search.vocabulary import Vocabulary
@@ -61,6 +60,7 @@ class Wiring:
     @cached_property
     def source(self) -> "Source":
         """Where pages come from."""
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search does without pages
         from cachesync.sync.scan import Source  # noqa: PLC0415  see above
 
         pages = self.config.pages
