@@ -7,7 +7,7 @@ import pytest
 from archspec import cpu  # type: ignore[import-untyped]
 
 from cachesync.errors import IndexUnavailableError, UsageError
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Reader
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import LATEST, Answer, Question, as_object, ask, show_binary
 from cachesync.search.difference import as_object as difference_as_object
@@ -16,7 +16,7 @@ from cachesync.search.install import MIRROR_URL
 from cachesync.search.request import Facet, Filter, parse_order
 from cachesync.search.targets import Machine
 from cachesync.search.vocabulary import Vocabulary
-from tests.support.filling import fill
+from tests.contract.conftest import Filled
 from tests.support.pages import entry, page, path_of
 
 OLD, NEW = "develop-2025-06-29", "develop-2025-07-06"
@@ -46,10 +46,9 @@ PAGES = {
 ALIASES = load_aliases()
 
 
-@pytest.fixture
-def reader(index: Index) -> Reader:
-    fill(index, PAGES)
-    return index.reader()
+@pytest.fixture(scope="module")
+def reader(filled: Filled) -> Reader:
+    return filled(PAGES)
 
 
 def answered(reader: Reader, text: str = "", **more: Any) -> Answer:

@@ -3,14 +3,14 @@
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cachesync.index.base import Index, Reader
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree
-from tests.contract.conftest import OpenIndex
+from tests.contract.conftest import Filled, OpenIndex
 from tests.support import brute
 from tests.support.asking import asked
 from tests.support.filling import documents, fill
@@ -38,10 +38,14 @@ def same(reader: Reader, request: Request) -> None:
     assert found.approximate == ()
 
 
-@pytest.fixture
-def corpus(index: Index) -> Reader:
-    fill(index, CORPUS)
-    return index.reader()
+@pytest.fixture(scope="module")
+def corpus(filled: Filled) -> Reader:
+    return filled(CORPUS)
+
+
+@pytest.fixture(scope="module")
+def typed_pages(filled: Filled) -> Reader:
+    return filled({path_of(name): data for name, data in TYPED.items()})
 
 
 def some_values(random_: random.Random, field: str, count: int) -> tuple[str, ...]:
@@ -172,7 +176,7 @@ queries = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_random_questions_have_the_reference_answers(corpus: Reader, data: st.DataObject) -> None:
     key = st.builds(SortKey, st.sampled_from(SORTED), st.booleans())
@@ -243,10 +247,8 @@ TYPED = {
         ("zlib\u200b", "z1"),
     ],
 )
-def test_what_is_typed_finds_what_is_meant(index: Index, typed: str, ids: str) -> None:
-    fill(index, {path_of(name): data for name, data in TYPED.items()})
-    reader = index.reader()
-    found = reader.search(asked(reader, typed))
+def test_what_is_typed_finds_what_is_meant(typed_pages: Reader, typed: str, ids: str) -> None:
+    found = typed_pages.search(asked(typed_pages, typed))
     assert sorted(hit["hash"] for hit in found.hits) == ids.split()
 
 
