@@ -292,7 +292,7 @@ _Row: Final = _row_type()
 def _rows(page: Page) -> list[Any]:
     """Return the documents of a page, each as a row of the fields of :class:`Document`, in that order."""
     package, path, tag = page.package, page.path, page.tag or UNSET
-    tag_date = _tag_date(page.tag) if page.tag else UNSET
+    tag_date = (date_of(page.tag) if page.tag else None) or UNSET
     rows = []
     for key, spec in page.specs.items():
         (version,) = spec.versions
@@ -402,14 +402,15 @@ _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")
 
 
 @lru_cache(maxsize=4096)
-def _tag_date(tag: str) -> str | UnsetType:
+def date_of(tag: str) -> str | None:
+    """Return the date that a tag ends in, if it does."""
     match = _DATE.search(tag)
     if not match:
-        return UNSET
+        return None
     try:
         return dt.date.fromisoformat(match[1]).isoformat()
     except ValueError:
-        return UNSET
+        return None
 
 
 def _long_value(source: bytes) -> str | None:

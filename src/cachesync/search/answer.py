@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
-from cachesync.documents import BINARY_NUMBER, FIELDS
+from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
 from cachesync.errors import IndexUnavailableError, UsageError
 from cachesync.search.conditions import Piece
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
-from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Term, fields_of
+from cachesync.search.query import All, And, In, Not, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
 from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, Facet, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
@@ -104,7 +104,7 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     begun = time.perf_counter()
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
     reading = read(question.text, question.mode, index, vocabulary)
-    beside = tuple(_beside(question, index))
+    beside = tuple(_beside(question, index, vocabulary))
     request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
     _require_fields(request, index)
     found = index.search(request)
@@ -120,27 +120,29 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     return Answer(question, found._replace(hits=hits), reading, notes, near, took_ms)
 
 
-def _beside(question: Question, index: Index) -> Iterator[Piece]:
+def _beside(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Piece]:
     """Yield what is asked for beside the text and the filters."""
     machine = question.machine
     if machine:
         yield Piece(f"platform={machine.platform}", 0, Term("platform", machine.platform))
         yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
     if question.tag:
-        tag = _latest(index) if question.tag == LATEST else question.tag
+        tag = _latest(index, vocabulary) if question.tag == LATEST else question.tag
         yield Piece(f"tag={tag}", 0, Term("tag", tag))
 
 
-def _latest(index: Index) -> str:
+def _latest(index: Index, vocabulary: Vocabulary) -> str:
     """Return the newest tag with a date.
 
     Raises:
         UsageError: none has a date.
     """
-    found = index.search(Request(Exists("tag_date"), order=_NEWEST_FIRST, limit=1, fields=("tag",)))
-    if not found.hits:
-        raise UsageError(f"no tag has a date, so none is the {LATEST}")
-    return str(found.hits[0]["tag"])
+    dated = [(date, tag) for tag in vocabulary.values("tag") if (date := date_of(tag))]
+    dated.sort(key=lambda each: each[0], reverse=True)
+    for _, tag in dated:
+        if index.count([Term("tag", tag)]) != [0]:  # else only documents that are deleted had it
+            return tag
+    raise UsageError(f"no tag has a date, so none is the {LATEST}")
 
 
 def _request(question: Question, reading: Reading, beside: Sequence[Piece]) -> Request:

@@ -1,11 +1,13 @@
 """What an index's documents have, looked up once: the values of fields that are few, and the names of packages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from cachesync.search.aliases import Aliases
 from cachesync.search.names import Names
+
+_Made = TypeVar("_Made")
 
 
 class Source(Protocol):
@@ -26,6 +28,7 @@ class Vocabulary:
         self._source = source
         self._aliases = aliases
         self._values: dict[str, list[str]] = {}
+        self._made: dict[Callable[[Vocabulary], Any], Any] = {}
 
     def values(self, field: str) -> Sequence[str]:
         """Return the values of a field in their order, perhaps with some that only deleted documents had."""
@@ -37,6 +40,13 @@ class Vocabulary:
         missing = [field for field in fields if field not in self._values]
         if missing:
             self._values.update(self._source.vocabularies(missing))
+
+    def once(self, make: Callable[["Vocabulary"], _Made]) -> _Made:
+        """Return what a function makes of the vocabulary, which it is asked for but once."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: _Made = self._made[make]
+        return made
 
     @cached_property
     def names(self) -> Names:

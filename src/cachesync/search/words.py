@@ -39,6 +39,7 @@ class WordMeanings:
     def __init__(self, vocabulary: Vocabulary) -> None:
         vocabulary.look_up((*_FIELDS, "variant_names", "variant_values"))
         self._values = vocabulary.values
+        self._variants_by_word = vocabulary.once(_variants_by_word)
 
     def query(self, word: str) -> Query:
         """Return what meets a word; it may be nothing."""
@@ -83,17 +84,20 @@ class WordMeanings:
             yield Meaning(f"%@{version}", Range("compiler_version_key", *keys))
 
     def _variants(self, word: str) -> Iterator[Meaning]:
-        typed = _comparable(word)
-        names = [name for name in self._values("variant_names") if _comparable(name) == typed]
-        values = [
-            each
-            for each in self._values("variant_values")
-            if _comparable(each.partition("=")[2]) == typed and ":=" not in each
-        ]
-        on = [switched(name, on=True) for name in names]
-        if names or values:
-            either = (*on, *values)
-            yield Meaning(" or ".join(either), In("variant_values", either))
+        if either := self._variants_by_word.get(_comparable(word)):
+            yield Meaning(" or ".join(either), In("variant_values", tuple(either)))
+
+
+def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
+    """Return the variants that words mean: switches by their names, others by their values."""
+    found: dict[str, list[str]] = {}
+    for name in vocabulary.values("variant_names"):
+        found.setdefault(_comparable(name), []).append(switched(name, on=True))
+    for each in vocabulary.values("variant_values"):
+        _, equals, value = each.partition("=")
+        if equals and ":=" not in each:
+            found.setdefault(_comparable(value), []).append(each)
+    return found
 
 
 def _asked(field: str, values: tuple[str, ...]) -> str:

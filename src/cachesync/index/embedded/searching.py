@@ -1,7 +1,7 @@
 """The search tree and the request's order, in tantivy's terms."""
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import tantivy
 from tantivy import Occur
@@ -24,38 +24,86 @@ from cachesync.search.request import (
 _MORE: Final = 4
 """How many times more documents to look at where too many were of the same binaries."""
 
+_FEW: Final = 64
+"""So many documents are sorted here in less time than another search takes."""
+
+_MOST_VALUES: Final = 65_000
+"""Of fields with more values tantivy counts a part, as it likes."""
+
+_TOTAL: Final = "total"
+
+_SELECTIVE: Final = frozenset({"package", "binary", "hash", "short_hash"})
+"""Fields whose values are of few documents each."""
+
 _ID_KEY: Final = SortKey(layout.ID)
 
 
+class _Counted(NamedTuple):
+    """What is counted of the documents that match."""
+
+    total: int
+    binaries: int
+    """An estimate."""
+    facets: dict[str, list[FacetCount]]
+    """Of each field all values."""
+
+
 class Search:
-    """One request against one state of the index."""
+    """Answers requests from one state of the index."""
 
     def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, fields: Collection[str]) -> None:
         """``fields`` are those that documents have here: an older index lacks some."""
         self._searcher = searcher
         self._schema = schema
         self._fields = {*fields, layout.ID, layout.PAGE}
+        self._vocabularies: dict[str, list[str]] = {}
 
     def answer(self, request: Request) -> Answer:
         """Find, count and order."""
-        matching = request.matching()
-        total = self.count(matching)
-        facets = {facet.field: self._facet(request.matching(facet.field), facet) for facet in request.facets}
+        matching = self._narrowed(request.matching())
+        asked: dict[Query, list[Facet]] = {matching: []}
+        for facet in request.facets:
+            asked.setdefault(self._narrowed(request.matching(facet.field)), []).append(facet)
+        counted = {
+            query: self._counted(query, facets, binaries=request.binaries and query is matching)
+            for query, facets in asked.items()
+        }
+        of_each = {field: counts for each in counted.values() for field, counts in each.facets.items()}
+        facets = {facet.field: of_each[facet.field][: facet.size] for facet in request.facets}
+        total = counted[matching].total
         hits = self._hits(matching, request, total)
         if not request.binaries:
             return Answer(total, hits, facets)
-        is_estimate = total > EXACT_BINARIES
-        return Answer(total, hits, facets, self._binaries(matching, total), (BINARIES,) if is_estimate else ())
+        if total > EXACT_BINARIES:
+            return Answer(total, hits, facets, counted[matching].binaries, (BINARIES,))
+        return Answer(total, hits, facets, self._binaries(matching))
 
-    def _binaries(self, matching: Query, total: int) -> int:
-        """Count binaries: those of few documents one by one."""
-        if total <= EXACT_BINARIES:
+    def _counted(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Counted:
+        """Count documents, binaries and values in one go: to find the documents takes most of the time."""
+        fields = [facet.field for facet in facets if facet.field in self._fields]
+        asked: dict[str, Any] = {field: _values_of(field, _MOST_VALUES) for field in fields}
+        if binaries and BINARY_NUMBER in self._fields:
+            asked[BINARIES] = {"cardinality": {"field": BINARY_NUMBER}}
+        asked[_TOTAL] = {"value_count": {"field": layout.ID}}
+        found = self._searcher.aggregate(self._specs(query), asked)
+        counts: dict[str, list[FacetCount]] = {facet.field: [] for facet in facets}
+        for field in fields:
+            values = _pairs(found[field])
+            is_whole = len(values) < _MOST_VALUES and not found[field]["sum_other_doc_count"]
+            counts[field] = _in_order(values if is_whole else self.values(field, query))
+        return _Counted(round(found[_TOTAL]["value"]), round(found.get(BINARIES, {"value": 0})["value"]), counts)
+
+    def _binaries(self, matching: Query) -> int:
+        """Count the binaries of few documents one by one."""
+        if BINARY_NUMBER not in self._fields:
             return len(self.values("binary", matching))
-        return round(self._searcher.cardinality(self._specs(matching), BINARY_NUMBER))
+        found = self._searcher.aggregate(self._specs(matching), {BINARIES: _values_of(BINARY_NUMBER, EXACT_BINARIES)})
+        return len(found[BINARIES]["buckets"])
 
     def count(self, query: Query) -> int:
         """Count the spec documents that match."""
-        found: int | None = self._searcher.search(self._specs(query), limit=1, count=True).count  # type: ignore[attr-defined]
+        specs = self._specs(self._narrowed(query))
+        found: int | None = self._searcher.search(specs, limit=1, count=True).count  # type: ignore[attr-defined]
         return found or 0
 
     def _hits(self, matching: Query, request: Request, total: int) -> list[Hit]:
@@ -70,7 +118,7 @@ class Search:
         for rank in (*request.ranks, All()):
             if chosen.is_full or passed == total:
                 break
-            part = And((matching, rank, Not(Or(earlier))))
+            part = And((matching, rank, Not(Or(earlier)))) if earlier else And((matching, rank))
             whole = total - passed if isinstance(rank, All) else self.count(part)
             self._choose(chosen, part, keys, whole)
             passed += whole
@@ -84,19 +132,25 @@ class Search:
         """
         number = seen = 0
         while number < whole and not chosen.is_full:
-            number = min(whole, chosen.missing if not number else number * _MORE)
+            number = min(whole, number * _MORE or chosen.wanted)
             for hit in _sorted(self._first(query, keys, number, whole), keys)[seen:]:
                 chosen.add(hit)
             seen = number
 
     def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None) -> list[Hit]:
-        """Return the first ``limit`` documents in the order of ``keys``, not yet ordered; ``whole`` is all that match.
+        """Return the first documents in the order of ``keys``, not yet ordered: ``limit`` of them, or some more.
 
         Tantivy sorts by one field. So those with the last value that still fits are asked for once more, by the next
-        keys; and those without a value fill up what is left.
+        keys; and those without a value fill up what is left. Few are taken as they are. ``whole`` is all that match,
+        where that is known.
         """
         if limit <= 0:
             return []
+        if whole is None or whole <= _FEW:
+            few = self._searcher.search(self._specs(query), _FEW, count=True)
+            whole = few.count or 0  # type: ignore[attr-defined]
+            if whole <= _FEW:
+                return [self._hit(address) for _, address in few.hits]
         key, *others = keys
         rest = tuple(others)
         order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
@@ -106,20 +160,34 @@ class Search:
             return [self._hit(address) for _, address in found]
         if len(found) < limit:
             hits = [self._hit(address) for _, address in found]
-            others_whole = None if whole is None else whole - len(hits)
-            return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits), others_whole)
+            return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits), whole - len(hits))
         last = found[-1][0]
         hits = [self._hit(address) for value, address in found if value != last]
-        return hits + self._first(And((query, Term(key.field, last))), rest, limit - len(hits))
+        same = self._narrowed(And((query, Term(key.field, last))))
+        return hits + self._first(same, rest, limit - len(hits))
+
+    def _narrowed(self, query: Query) -> Query:
+        """Let ranges be of the few values that there are in what else is asked for, if that is some packages.
+
+        Tantivy has no ranges of texts, so a range is all the values that are in it, and to find documents by many
+        values takes most of the time of a search.
+        """
+        parts = list(_parts(query))
+        ranges = [each for each in parts if isinstance(each, Range) and each.field in self._fields]
+        scope = And(tuple(each for each in parts if isinstance(each, Term | In) and each.field in _SELECTIVE))
+        if not ranges or not scope.parts or self.count(scope) > _MOST_VALUES:
+            return query
+        asked = {each.field: _values_of(each.field, _MOST_VALUES) for each in ranges}
+        found = self._searcher.aggregate(self._specs(scope), asked)
+        there = {field: [value for value, _ in _pairs(values)] for field, values in found.items()}
+        rest = (each for each in parts if each not in ranges)
+        return And((*rest, *(In(each.field, tuple(each.among(there[each.field]))) for each in ranges)))
 
     def _hit(self, address: tantivy.DocAddress) -> Hit:
         return layout.hit(self._searcher.doc(address))
 
     def values(self, field: str, query: Query) -> list[tuple[str, int]]:
-        """Count the spec documents that match by each value of a keyword field.
-
-        Not by tantivy's terms aggregation: that gives up at 65,000 values, and cuts and breaks ties as it likes.
-        """
+        """Count the spec documents that match by each value of a keyword field, however many values there are."""
         return self._searcher.terms_with_prefix(field, "", self._specs(query)) if field in self._fields else []
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
@@ -127,10 +195,10 @@ class Search:
         found = self._searcher.terms_with_prefix(field, start, None) if field in self._fields else []
         return sorted(value for value, _ in found)
 
-    def _facet(self, matching: Query, facet: Facet) -> list[FacetCount]:
-        counts = [FacetCount(value, documents) for value, documents in self.values(facet.field, matching)]
-        counts.sort(key=lambda each: (-each.documents, each.value))
-        return counts[: facet.size]
+    def _all_values(self, field: str) -> list[str]:
+        if field not in self._vocabularies:
+            self._vocabularies[field] = self.vocabulary(field)
+        return self._vocabularies[field]
 
     def _specs(self, query: Query) -> tantivy.Query:
         """Leave out the ledger."""
@@ -160,7 +228,7 @@ class Search:
             case In(field, values):
                 return tantivy.Query.term_set_query(self._schema, field, [_folded(field, each) for each in values])
             case Range(field):  # tantivy has none of texts
-                return self.tantivy_query(In(field, tuple(query.among(self.vocabulary(field)))))
+                return self.tantivy_query(In(field, tuple(query.among(self._all_values(field)))))
             case Prefix(field, start):
                 prefix = _folded(field, start)
                 return tantivy.Query.fuzzy_term_query(self._schema, field, prefix, distance=0, prefix=True)
@@ -169,6 +237,29 @@ class Search:
 
     def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:
         return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])
+
+
+def _parts(query: Query) -> Iterator[Query]:
+    """Yield what has to be met, all of it."""
+    if isinstance(query, And):
+        for part in query.parts:
+            yield from _parts(part)
+    else:
+        yield query
+
+
+def _values_of(field: str, most: int) -> dict[str, Any]:
+    """Return the aggregation that counts documents by the values of a field."""
+    return {"terms": {"field": field, "size": most, "segment_size": most}}
+
+
+def _pairs(found: dict[str, Any]) -> list[tuple[str, int]]:
+    return [(each["key"], each["doc_count"]) for each in found["buckets"]]
+
+
+def _in_order(values: Iterable[tuple[str, int]]) -> list[FacetCount]:
+    """Return the most frequent values first, and of equally frequent ones the first."""
+    return sorted((FacetCount(*each) for each in values), key=lambda each: (-each.documents, each.value))
 
 
 class _Chosen:
@@ -183,6 +274,11 @@ class _Chosen:
     def missing(self) -> int:
         """How many there are still to be."""
         return self._request.limit - len(self.hits)
+
+    @property
+    def wanted(self) -> int:
+        """Among how many it is worth while to look: some are of the same binaries."""
+        return self.missing * (2 if self._request.distinct else 1)
 
     @property
     def is_full(self) -> bool:
