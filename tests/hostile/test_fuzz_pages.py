@@ -213,7 +213,7 @@ def site_text(front: Pairs, *, ascii_only: bool = True) -> str:
             and all(map(_QUOTABLE.fullmatch, _texts(value)))
         ):
             text += f"{key}:\n" + "".join(f" - '{item}'\n" for item in value)
-        elif key == "categories" and isinstance(value, list) and all(map(_PLAIN.fullmatch, _texts(value))):
+        elif key == "categories" and type(value) is list and all(map(_PLAIN.fullmatch, _texts(value))):
             text += f"{key}: [{', '.join(value)}]\n"
         elif key == "layout" and _PLAIN.fullmatch(_texts([value])[0]):
             text += f"{key}: {value}\n"
