@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
-from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Facet, Filter, Request, SortKey
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Filter, Request, SortKey
 
 _MAX_TERMS: Final = 65_536
 """How many values a server lets one query name by default."""
@@ -98,10 +98,16 @@ _PRECISION: Final = 40_000
 
 
 def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
-    found = {facet.field: _facet(facet, late) for facet in request.facets}
+    """Return all aggregations; those that leave the same documents out are below one that does so."""
+    wanted = {facet.field: {"terms": {"field": facet.field, "size": facet.size}} for facet in request.facets}
     if request.binaries:
-        count = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
-        found[BINARIES] = _narrowed(count, late)
+        wanted[BINARIES] = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
+    by_filters: dict[tuple[Filter, ...], dict[str, Any]] = {}
+    for name, aggregation in wanted.items():
+        by_filters.setdefault(tuple(each for each in late if each.field != name), {})[name] = aggregation
+    found = by_filters.pop((), {})
+    for number, (filters, aggregations) in enumerate(by_filters.items()):
+        found[f"{_PASSING}{number}"] = {"filter": query(_all_of(filters)), "aggs": aggregations}
     return found
 
 
@@ -151,23 +157,15 @@ def _key(key: SortKey) -> dict[str, Any]:
     return {key.field: {"order": "desc" if key.descending else "asc", "missing": "_last", "unmapped_type": "keyword"}}
 
 
-def _facet(facet: Facet, late: tuple[Filter, ...]) -> dict[str, Any]:
-    terms = {"terms": {"field": facet.field, "size": facet.size}}
-    return _narrowed(terms, tuple(each for each in late if each.field != facet.field))
-
-
-_VALUES: Final = "values"
-
-
-def _narrowed(aggregation: dict[str, Any], filters: tuple[Filter, ...]) -> dict[str, Any]:
-    """Aggregate what passes filters. It costs a little, so what passes all is aggregated as it is."""
-    return {"filter": query(_all_of(filters)), "aggs": {_VALUES: aggregation}} if filters else aggregation
+_PASSING: Final = "passing "
+"""What aggregations are called that leave out documents. No field is called so."""
 
 
 def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
     """Return what an aggregation of :func:`body` or :func:`binaries` came to."""
-    found: dict[str, Any] = answer["aggregations"][name]
-    values: dict[str, Any] = found.get(_VALUES, found)
+    found: dict[str, Any] = answer["aggregations"]
+    within = (each for key, each in found.items() if key.startswith(_PASSING))
+    values: dict[str, Any] = next(each[name] for each in (found, *within) if name in each)
     return values
 
 
