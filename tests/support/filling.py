@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping
 
-from cachesync.documents import document_id, render
-from cachesync.index.base import Generation, Index, PageChange
+from cachesync.documents import document_id, key_of, render
+from cachesync.index.base import Generation, Index, PageChange, Put
 from cachesync.ledger import PageRecord, Signature, digests
 from cachesync.pages.page import Page, parse
 from cachesync.sync.plan import Todo, page_change
@@ -68,3 +68,34 @@ def fill(index: Index, pages: Mapping[str, bytes]) -> None:
         generation = writer.build()
         write(generation, (change_for(path, data) for path, data in pages.items()))
         writer.promote(generation)
+
+
+def fill_with(index: Index, documents: Iterable[Document]) -> None:
+    """Make a live generation of documents as they are, whatever pages there could be of them."""
+    by_page: dict[str, list[Document]] = {}
+    for each in documents:
+        by_page.setdefault(each["page"], []).append(each)
+    with index.writer(5) as writer:
+        generation = writer.build()
+        write(generation, (_change_of(page, there) for page, there in by_page.items()))
+        writer.promote(generation)
+
+
+def _change_of(page: str, documents: Iterable[Document]) -> PageChange:
+    there = list(documents)
+    puts = [
+        Put(
+            each["_id"], json.dumps({name: value for name, value in each.items() if name != "_id"}).encode(), fresh=True
+        )
+        for each in there
+    ]
+    record = PageRecord(
+        page=page,
+        signature=SIGNATURE,
+        settled=True,
+        package=there[0]["package"],
+        tag=there[0]["tag"],
+        specs=len(there),
+        synced="2026-01-01T00:00:00+00:00",
+    )
+    return PageChange(page, puts, [], None, record, {key_of(page, put.id): b"" for put in puts})
