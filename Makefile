@@ -25,7 +25,7 @@ test-es8: $(ES8)/.test ## run the contract suite with the client and the server 
 	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 3 \
 	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
 
-hostile: $(BIN)/.test ## try for about 20 minutes to break each promise (docs/promises.md)
+hostile: $(BIN)/.test ## try for about half an hour to break each promise (docs/promises.md)
 	CACHESYNC_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 8 --dist worksteal tests/hostile
 
 mutants: $(BIN)/.test ## plant defects in a copy one by one, and see that the tests catch each (DEFECTS="lease 429" for some)

@@ -164,7 +164,7 @@ def _may_hit(split: Split, values: Container[str]) -> bool:
 def _values() -> set[str]:
     """Return operating systems, targets, compilers, stacks and tags that documents have."""
     random_ = random.Random(16)
-    specs = [*(pages.spec(random_, "F") for _ in range(1_000)), *(pages.spec(random_, "G") for _ in range(1_000))]
+    specs = [pages.spec(random_, shape) for shape in ("D", "F", "G") for _ in range(1_000)]
     values = {value for spec in specs for value in (spec["os"], spec["platform"], spec["target"], *spec["stacks"])}
     values |= {spec["compiler"].partition("@")[0] for spec in specs}
     return {*values, *(value.rstrip("0123456789.") for value in values), *pages.tags(28)}

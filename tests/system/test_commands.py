@@ -76,6 +76,13 @@ def test_a_variant_that_is_off_may_be_written_with_a_dash(filled: Sandbox) -> No
     assert filled.json("search", "--limit", "1", "hdf5", "-mpi", "--facet=os")["total"] == 1
 
 
+@pytest.mark.parametrize("name", ["pic", "shared", "hl", "hip", "tests", "latex", "json", "tools"])
+def test_no_variant_is_taken_for_an_option(embedded: Sandbox, name: str) -> None:
+    put(embedded.root, page(entry("off", variants=[f"~{name}"]), entry("on", variants=[f"+{name}"])))
+    embedded.run("sync")
+    assert embedded.json("search", "zlib", f"-{name}")["total"] == 1
+
+
 @pytest.mark.parametrize("query", ["compiler=gcc@=11.4.0", "%gcc@=11.4.0", "zlib@=1.10 %gcc@=11.4.0"])
 def test_the_exact_versions_of_spack_are_understood(filled: Sandbox, query: str) -> None:
     assert filled.json("search", query, "--filter", "version=1.10")["total"] == 1

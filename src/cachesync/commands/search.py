@@ -1,7 +1,7 @@
 """``cachesync search``: ask the index."""
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -51,11 +51,17 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
             known.append(argument)
             if options[name] and argument == name:
                 known += [value for value in [next(rest, None)] if value is not None]
-        elif argument.startswith("-") and (not words or difflib.get_close_matches(name, options)):
+        elif argument.startswith("-") and (not words or _is_nearly_one(name, options)):
             known.append(argument)  # it is told that there is no such option
         else:
             words.append(argument)
     return [*known, "--", *words]
+
+
+def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
+    """Tell whether a word is an option with a typo. Spack's own words that begin so have one dash, seldom two."""
+    long = [each for each in options if each.startswith("--")]
+    return name.startswith("--") and bool(difflib.get_close_matches(name, long, cutoff=0.75))
 
 
 @click.command(cls=_Search, short_help="Find binaries.")

@@ -28,6 +28,8 @@ class Match(NamedTuple):
     why: Why
     fit: int
     """0 is the best; packages of equal fit are equally good."""
+    tier: int = 0
+    """In which way it fits: by its name, an alias, a beginning, and so on."""
 
 
 class Suggestion(NamedTuple):
@@ -108,7 +110,7 @@ class Names:
         fits = {package: (*fit, -self._counts[package].bit_length()) for package, fit in found.items()}
         groups = {fit: min(number, MAX_GROUPS - 1) for number, fit in enumerate(sorted(set(fits.values())))}
         ordered = sorted((fit, package) for package, fit in fits.items())
-        return [Match(package, _WHY[fit[0]], groups[fit]) for fit, package in ordered]
+        return [Match(package, _WHY[fit[0]], groups[fit], fit[0]) for fit, package in ordered]
 
     def is_name(self, words: Sequence[str]) -> bool:
         """Tell whether a package is called so: by its name, an alias, or its name with other decorations.

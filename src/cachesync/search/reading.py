@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final, Literal, NamedTuple, Protocol
 
-from cachesync.documents import FIELDS, Field
+from cachesync.documents import FIELDS, TODAYS_NAME, Field
 from cachesync.errors import QueryError
 from cachesync.search import typed
 from cachesync.search.conditions import COMPILERS, Piece, conditions
 from cachesync.search.lexer import Kind, require_text, tokens
-from cachesync.search.names import Match, Names, Split, by_names, by_parts, grouped
+from cachesync.search.names import Match, Split, by_names, by_parts, grouped
 from cachesync.search.parser import MAX_CONDITIONS, parse
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query
 from cachesync.search.request import Filter, value_of
@@ -89,35 +89,61 @@ def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary) -> Reading
     if mode == "spec":
         return _with_conditions(Reading("spec"), parse(text), vocabulary)
     if mode == "text":
-        return _with_words(Reading("text"), _split(text), index, vocabulary)
+        return _of_words(Reading("text"), _split(text), index, vocabulary)
     asked = typed.read(text)
     if not typed.SIGIL.search(asked.text):
         words = sorted((*_split(asked.text), *asked.words), key=_place)
         return _of_words(Reading("text", notes=asked.notes), words, index, vocabulary)
     words, rest = _apart(asked.text)
     words = sorted((*words, *asked.words), key=_place)
-    reading = _with_conditions(Reading("spec", notes=asked.notes), parse(rest), vocabulary, fields=True)
-    return _with_words(reading, words, index, vocabulary)
+    return _of_words(Reading("spec", notes=asked.notes), words, index, vocabulary, rest)
 
 
-def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary) -> Reading:
-    """Ask for words alone, the first of which may have a version at its end: ``hdf5-1.14.6``, ``gcc12``."""
-    pinned = _pinned(words, vocabulary.names) if words else None
+def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary, rest: str = "") -> Reading:
+    """Ask for words, and for the rest of a spec.
+
+    A word may have a version: right behind it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
+    """
+    owners = [word for word in words if rest.startswith("@", word.at - 1 + len(word.text))]
+    compilers = [word for word in owners if _is_compiler_beside_a_package(word, words, vocabulary)]
+    for word in compilers:
+        begin, end = max(0, word.at - 2), word.at - 1 + len(word.text)
+        rest = f"{rest[:begin]}%{word.text}{rest[end:]}"
+    words = [word for word in words if word not in compilers]
+    owner = next((word for word in owners if word not in compilers), None)
+    spec = parse(rest)
+    pinned = None if spec.versions or not words else _pinned(words, vocabulary)
     if pinned:
         at, name, version = pinned
         note = f"{words[at].text} is read as {name}@{version}."
-        reading = _with_conditions(reading._replace(notes=(*reading.notes, note)), parse(f"@{version}"), vocabulary)
+        reading = reading._replace(notes=(*reading.notes, note))
+        spec = spec._replace(versions=parse(f"@{version}").versions)
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
-    return _with_words(reading, words, index, vocabulary)
+    if rest or pinned:
+        reading = _with_conditions(reading, spec, vocabulary, fields=bool(rest))
+    return _with_words(reading, words, index, vocabulary, owner)
 
 
-def _pinned(words: Sequence[Word], names: Names) -> tuple[int, str, str] | None:
-    """Find a word that is a package's name with a version behind it, where no word is a name as it stands."""
-    if any(names.is_name([word.text]) for word in words):
-        return None
+def _is_compiler_beside_a_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
+    """Tell whether a word with a version is a compiler: ``hdf5 gcc@11``."""
+    todays = TODAYS_NAME.get(word.text.lower(), word.text.lower())
+    others = [each for each in words if each is not word and vocabulary.names.is_name([each.text])]
+    return bool(others) and todays in _compilers(vocabulary)
+
+
+def _pinned(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, str] | None:
+    """Find a word that is no name as it stands, but one with a version behind it.
+
+    Beside another name, that of a compiler is left to be one.
+    """
+    names = vocabulary.names
+    named = [word for word in words if names.is_name([word.text])]
     for at, word in enumerate(words):
         pinned = typed.name_and_version(word.text)
-        if pinned and names.is_name([pinned[0]]):
+        if not pinned or word in named or not names.is_name([pinned[0]]):
+            continue
+        todays = TODAYS_NAME.get(pinned[0].lower(), pinned[0].lower())
+        if not (named and todays in _compilers(vocabulary)):
             return at, *pinned
     return None
 
@@ -202,13 +228,15 @@ def _unknown(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: boo
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _with_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary) -> Reading:
-    """Ask for what words mean."""
+def _with_words(
+    reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary, owner: Word | None = None
+) -> Reading:
+    """Ask for what words mean. ``owner``: what has a version right behind it is the package, or a part of its name."""
     if not words:
         return reading
     if len(words) > MAX_CONDITIONS:
         raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query).best()
+    way = _Ways(words, index, vocabulary, reading.query, owner).best()
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
         ranks=way.ranks,
@@ -238,8 +266,11 @@ class _Way(NamedTuple):
 class _Ways:
     """The ways to read words, beside conditions that have to be met anyway."""
 
-    def __init__(self, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query) -> None:
+    def __init__(
+        self, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query, owner: Word | None
+    ) -> None:
         self._words = words
+        self._owner = owner
         self._index = index
         self._vocabulary = vocabulary
         self._beside = beside
@@ -254,13 +285,14 @@ class _Ways:
         Where none has hits it is the likeliest of all.
         """
         words = [word.text for word in self._words]
-        whole = list(by_names(words, self._vocabulary.names))
+        whole = list(filter(self._is_of_owner, by_names(words, self._vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
             return self._with_elsewhere(ways[0])  # a name alone means that package, also if there is none like that
         found = self._first_with_hits(ways)
         if found is None:
-            others = list(by_parts(words, self._vocabulary.names))
+            parts = list(by_parts(words, self._vocabulary.names))
+            others = list(filter(self._is_of_owner, parts)) or parts
             more = [self._with_parts([split for split in others if not split.is_mistyped])]
             more += [self._with_name(split) for split in others if split.is_mistyped]
             is_the_only_one = not ways and len(more) == 1
@@ -269,18 +301,21 @@ class _Ways:
                 found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
         return self._with_elsewhere(found)
 
+    def _is_of_owner(self, split: Split) -> bool:
+        return self._owner is None or self._owner.text in split.name
+
     def _first_with_hits(self, ways: Sequence[_Way]) -> _Way | None:
         counts = self._index.count([And((way.query, self._beside)) for way in ways])
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
     def _not_as_name(self, whole: Sequence[Split]) -> str:
         """Say that what is found isn't of the package that was named."""
-        names = " or ".join(" ".join(split.name) for split in whole[:_MOST_NAMED])
+        names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MOST_NAMED]))
         return f"No {names} has all of it; these packages are called otherwise and have the words elsewhere."
 
     def _with_name(self, split: Split) -> _Way:
         """Take some of the words for a package's name."""
-        meant = [match for match in split.matches if match.why == split.matches[0].why]
+        meant = [match for match in split.matches if match.tier == split.matches[0].tier]
         packages = tuple(match.package for match in meant)
         typed_name = " ".join(split.name)
         text = packages[0] if len(packages) == 1 else typed_name
@@ -324,7 +359,8 @@ class _Ways:
         if not count:
             return way
         asked = " or ".join(dict.fromkeys(each.text for each in meanings))
-        note = f"{count:,} specs of other packages have {word}, too: search for {asked}."
+        specs = "1 spec of another package has" if count == 1 else f"{count:,} specs of other packages have"
+        note = f"{specs} {word}, too: search for {asked}."
         return way._replace(notes=(*way.notes, note))
 
     def _at(self, text: str) -> int:
@@ -340,7 +376,8 @@ def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ..
 def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
     """Say which package is meant by a name that is another one."""
     named = " or ".join(match.package for match in matches[:_MOST_NAMED])
-    more = f" or {len(matches) - _MOST_NAMED:,} others" if len(matches) > _MOST_NAMED else ""
+    left = len(matches) - _MOST_NAMED
+    more = f" or {left:,} other{'s' if left > 1 else ''}" if left > 0 else ""
     if matches[0].why == "typo":
         yield f"No package is called {name}; {named}{more} is near."
     elif matches[0].why == "alias":

@@ -5,6 +5,7 @@ The values of these fields are few, so they are compared here, and the engine is
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from cachesync.documents import SHORT_HASH, TODAYS_NAME
@@ -19,7 +20,13 @@ _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values are typed whole or in part."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
-_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},32}}")
+LONGEST_HASH: Final = 32
+_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{LONGEST_HASH}}}")
+_RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
+_DIGIT: Final = re.compile(r"\d")
+_DAY: Final = re.compile(r"\d{1,2}")
+"""A number that dates of tags have, and that isn't meant for them."""
+
 _AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
 _LEAST_PART: Final = 2
 """So many characters of a value are typed at least, if it isn't typed whole."""
@@ -47,6 +54,9 @@ class WordMeanings:
 
     def meanings(self, word: str) -> Iterator[Meaning]:
         """Yield each way to meet a word, whatever stands around its letters and digits."""
+        if between := _RANGE.fullmatch(word):
+            yield from islice(_of_version(between[1], between[2]), 1)  # compilers are of any version
+            return
         word = _AROUND.sub("", word)
         for field in _FIELDS:
             if found := self._fitting(field, word):
@@ -54,11 +64,13 @@ class WordMeanings:
         yield from self._compilers(word)
         yield from self._versions(word)
         yield from self._variants(word)
-        if _HASH.fullmatch(word.lower()):
+        if _HASH.fullmatch(word.lower()) and (_DIGIT.search(word) or len(word) == LONGEST_HASH):
             yield Meaning(f"/{word.lower()}", of_hash(word))
 
     def _fitting(self, field: str, word: str) -> tuple[str, ...]:
         typed = _comparable(word)
+        if field == "tag" and _DAY.fullmatch(typed):
+            return ()
         return tuple(value for value in self._values(field) if _fits(typed, _comparable(value)))
 
     def _compilers(self, word: str) -> Iterator[Meaning]:
@@ -79,9 +91,7 @@ class WordMeanings:
         match = _VERSION.fullmatch(word)
         version = match[1] if match else word.lower()
         if match or version in INFINITY_WORDS:
-            keys = version_range(version, version)
-            yield Meaning(f"@{version}", Range("version_key", *keys))
-            yield Meaning(f"%@{version}", Range("compiler_version_key", *keys))
+            yield from _of_version(version, version)
 
     def _variants(self, word: str) -> Iterator[Meaning]:
         if either := self._variants_by_word.get(_comparable(word)):
@@ -98,6 +108,17 @@ def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
         if equals and ":=" not in each:
             found.setdefault(_comparable(value), []).append(each)
     return found
+
+
+def _of_version(low: str | None, high: str | None) -> Iterator[Meaning]:
+    """Yield a range of versions, of packages and of compilers."""
+    try:
+        keys = version_range(low, high)
+    except ValueError:  # it is empty
+        return
+    text = low if low == high else f"{low or ''}:{high or ''}"
+    yield Meaning(f"@{text}", Range("version_key", *keys))
+    yield Meaning(f"%@{text}", Range("compiler_version_key", *keys))
 
 
 def _asked(field: str, values: tuple[str, ...]) -> str:

@@ -195,7 +195,7 @@ class ElasticReader:
             listed = searching.aggregated(self._search(self.names.specs, body), BINARIES)
             if not listed["sum_other_doc_count"]:
                 return len(listed["buckets"]), False
-        return searching.aggregated(found, BINARIES)["value"], True
+        return min(total, searching.aggregated(found, BINARIES)["value"]), True
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""

@@ -75,7 +75,7 @@ class Search:
         if not request.binaries:
             return Answer(total, hits, facets)
         if total > EXACT_BINARIES:
-            return Answer(total, hits, facets, counted[matching].binaries, (BINARIES,))
+            return Answer(total, hits, facets, min(total, counted[matching].binaries), (BINARIES,))
         return Answer(total, hits, facets, self._binaries(matching))
 
     def _counted(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Counted:
