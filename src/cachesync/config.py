@@ -29,6 +29,9 @@ WatchMode = Literal["auto", "native", "polling"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
 
+_LONGEST_NAME: Final = 80
+"""So much is told of a key that isn't ours."""
+
 _PREFIX: Final = "CACHESYNC_"
 _SEPARATOR: Final = "__"
 
@@ -517,7 +520,3 @@ def _name_in(key: str) -> str:
     """Return what may be a name in a key that isn't ours. A secret follows where a colon has no blank behind it."""
     name = re.split(r"[^\w-]", key, maxsplit=1)[0][:_LONGEST_NAME]
     return name if name == key else f"{name}…"
-
-
-_LONGEST_NAME: Final = 80
-"""So much is told of a key that isn't ours."""

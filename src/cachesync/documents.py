@@ -163,10 +163,9 @@ _HINTS: Final = get_type_hints(Document, include_extras=True)
 FIELDS: Final = {name: _field(name, hint) for name, hint in _HINTS.items()}
 """The fields of a document by name."""
 
-HELPERS: Final = tuple(
-    dict.fromkeys(
-        name for each in FIELDS.values() for name in (each.order_by, each.name) if name != each.name or each.counted
-    )
+HELPERS: Final = (
+    *(each.order_by for each in FIELDS.values() if each.order_by != each.name),
+    *(each.name for each in FIELDS.values() if each.counted),
 )
 """Fields that only serve to sort, to compare or to count others."""
 
@@ -363,7 +362,7 @@ class _Compiler(NamedTuple):
     version_key: str | UnsetType = UNSET
 
 
-TODAYS_NAME: Final = {
+_TODAYS_NAME: Final = {
     "clang": "llvm",
     "oneapi": "intel-oneapi-compilers",
     "intel": "intel-oneapi-compilers-classic",
@@ -373,13 +372,18 @@ TODAYS_NAME: Final = {
 """Compilers that Spack 1.0 renamed when it made them packages."""
 
 
+def todays_name(compiler: str) -> str:
+    """Return a compiler's name in today's spelling."""
+    return _TODAYS_NAME.get(compiler, compiler)
+
+
 @lru_cache(maxsize=4096)
 def _compiler(written: str) -> _Compiler:
     text = written.replace("@=", "@", 1)
     name, _, version = text.partition("@")
     if not name or text == "none":
         return _Compiler(text)
-    name = TODAYS_NAME.get(name, name)
+    name = todays_name(name)
     return _Compiler(text, name, version, version_key(version)) if version else _Compiler(text, name)
 
 

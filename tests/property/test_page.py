@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from cachesync.documents import TODAYS_NAME, Document, render
+from cachesync.documents import Document, render, todays_name
 from cachesync.pages import page as pages
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.pages.spec import Spec
@@ -289,7 +289,7 @@ def composed(page: Page, key: str, spec: Spec) -> Document:
         version_key=version_key(spec.versions[0]),
         git_ref=git_ref(spec.versions[0]) or UNSET,
         compiler=compiler or UNSET,
-        compiler_name=TODAYS_NAME.get(name, name) if is_compiler else UNSET,
+        compiler_name=todays_name(name) if is_compiler else UNSET,
         compiler_version=(compiler_version or UNSET) if is_compiler else UNSET,
         compiler_version_key=version_key(compiler_version) if is_compiler and compiler_version else UNSET,
         hash=spec.hash or UNSET,

@@ -35,6 +35,9 @@ _OF_PAGES: Final = {
 }
 """What the fields of a page's record are."""
 
+_COLUMNS: Final = ("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash")
+"""What a search shows of a binary."""
+
 _BINARIES_SHOWN: Final = 100
 _PAGES_SHOWN: Final = 200
 
@@ -91,7 +94,7 @@ def _all_binaries(name: str, specs: DataView) -> Search:
         title=f"All binaries: {name}",
         description="A row for each binary of each tag: by package, newest version first.",
         view=specs,
-        columns=("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash"),
+        columns=_COLUMNS,
         sort=(("package", "asc"), ("version_key", "desc"), ("tag", "asc")),
     )
 
@@ -104,7 +107,7 @@ def _versions(name: str, specs: DataView) -> Search:
         title=f"Versions from {oldest} to {newest} of {package}: {name}",
         description="How to ask for a range of versions in Spack's order: by version_key, see docs/fields.md.",
         view=specs,
-        columns=("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash"),
+        columns=_COLUMNS,
         sort=(("version_key", "desc"), ("tag", "asc")),
         query=f'package: "{package}" and version_key >= "{at_least}" and version_key < "{below}"',
     )

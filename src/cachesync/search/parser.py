@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from cachesync.documents import TODAYS_NAME
+from cachesync.documents import todays_name
 from cachesync.errors import QueryError
 from cachesync.pages.version import git_ref, version_range
 from cachesync.search.lexer import Kind, Token, tokens
@@ -136,7 +136,7 @@ class _Parser:
             word = Word(token.text, token.at)
         self._count(word.at)
         namespace, name = _split_name(word)
-        name = name._replace(text=TODAYS_NAME.get(name.text, name.text))
+        name = name._replace(text=todays_name(name.text))
         versions: tuple[Versions, ...] = ()
         if self._next and self._next.kind in (Kind.VERSIONS, Kind.GIT_VERSION):
             versions = self._versions(self._take())

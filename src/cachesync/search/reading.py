@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final, Literal, NamedTuple, Protocol
 
-from cachesync.documents import FIELDS, TODAYS_NAME, Field
+from cachesync.documents import FIELDS, Field, todays_name
 from cachesync.errors import QueryError
 from cachesync.search import typed
 from cachesync.search.conditions import COMPILERS, Piece, conditions
@@ -126,9 +126,12 @@ def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary:
 
 def _is_compiler_beside_a_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
     """Tell whether a word with a version is a compiler: ``hdf5 gcc@11``."""
-    todays = TODAYS_NAME.get(word.text.lower(), word.text.lower())
     others = [each for each in words if each is not word and vocabulary.names.is_name([each.text])]
-    return bool(others) and todays in _compilers(vocabulary)
+    return bool(others) and _is_compiler(word.text, vocabulary)
+
+
+def _is_compiler(name: str, vocabulary: Vocabulary) -> bool:
+    return todays_name(name.lower()) in _compilers(vocabulary)
 
 
 def _pinned(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, str] | None:
@@ -142,8 +145,7 @@ def _pinned(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, st
         pinned = typed.name_and_version(word.text)
         if not pinned or word in named or not names.is_name([pinned[0]]):
             continue
-        todays = TODAYS_NAME.get(pinned[0].lower(), pinned[0].lower())
-        if not (named and todays in _compilers(vocabulary)):
+        if not (named and _is_compiler(pinned[0], vocabulary)):
             return at, *pinned
     return None
 

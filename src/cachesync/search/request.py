@@ -4,7 +4,7 @@ import datetime as dt
 import re
 from typing import Any, Final, NamedTuple
 
-from cachesync.documents import FIELDS, TODAYS_NAME, Field
+from cachesync.documents import FIELDS, Field, todays_name
 from cachesync.errors import UsageError
 from cachesync.search.query import All, And, Or, Query, Term
 
@@ -206,5 +206,5 @@ def value_of(field: Field, value: str) -> str | int:
 def as_stored(field: str, value: str) -> str:
     """Return a value as documents have it: compilers with ``@`` for ``@=``, their names in today's spelling."""
     if field == "compiler_name":
-        return TODAYS_NAME.get(value, value)
+        return todays_name(value)
     return value.replace("@=", "@", 1) if field == "compiler" else value

@@ -5,10 +5,9 @@ The values of these fields are few, so they are compared here, and the engine is
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final, NamedTuple
 
-from cachesync.documents import SHORT_HASH, TODAYS_NAME
+from cachesync.documents import SHORT_HASH, todays_name
 from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
@@ -20,8 +19,8 @@ _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values are typed whole or in part."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
-LONGEST_HASH: Final = 32
-_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{LONGEST_HASH}}}")
+_LONGEST_HASH: Final = 32
+_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{_LONGEST_HASH}}}")
 _RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
 _DIGIT: Final = re.compile(r"\d")
 _DAY: Final = re.compile(r"\d{1,2}")
@@ -55,7 +54,7 @@ class WordMeanings:
     def meanings(self, word: str) -> Iterator[Meaning]:
         """Yield each way to meet a word, whatever stands around its letters and digits."""
         if between := _RANGE.fullmatch(word):
-            yield from islice(_of_version(between[1], between[2]), 1)  # compilers are of any version
+            yield from _of_version("@", "version_key", between[1], between[2])  # compilers are of any version
             return
         word = _AROUND.sub("", word)
         for field in _FIELDS:
@@ -64,7 +63,7 @@ class WordMeanings:
         yield from self._compilers(word)
         yield from self._versions(word)
         yield from self._variants(word)
-        if _HASH.fullmatch(word.lower()) and (_DIGIT.search(word) or len(word) == LONGEST_HASH):
+        if _HASH.fullmatch(word.lower()) and (_DIGIT.search(word) or len(word) == _LONGEST_HASH):
             yield Meaning(f"/{word.lower()}", of_hash(word))
 
     def _fitting(self, field: str, word: str) -> tuple[str, ...]:
@@ -78,7 +77,7 @@ class WordMeanings:
         name, _, version = word.lower().partition("@")
         if pinned := name_and_version(name):
             name, version = pinned
-        todays = TODAYS_NAME.get(name, name)
+        todays = todays_name(name)
         if todays not in self._values("compiler_name"):
             return
         if version:
@@ -91,7 +90,8 @@ class WordMeanings:
         match = _VERSION.fullmatch(word)
         version = match[1] if match else word.lower()
         if match or version in INFINITY_WORDS:
-            yield from _of_version(version, version)
+            yield from _of_version("@", "version_key", version, version)
+            yield from _of_version("%@", "compiler_version_key", version, version)
 
     def _variants(self, word: str) -> Iterator[Meaning]:
         if either := self._variants_by_word.get(_comparable(word)):
@@ -110,15 +110,14 @@ def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
     return found
 
 
-def _of_version(low: str | None, high: str | None) -> Iterator[Meaning]:
-    """Yield a range of versions, of packages and of compilers."""
+def _of_version(sign: str, field: str, low: str | None, high: str | None) -> Iterator[Meaning]:
+    """Yield a range of versions, unless it is empty."""
     try:
         keys = version_range(low, high)
-    except ValueError:  # it is empty
+    except ValueError:
         return
     text = low if low == high else f"{low or ''}:{high or ''}"
-    yield Meaning(f"@{text}", Range("version_key", *keys))
-    yield Meaning(f"%@{text}", Range("compiler_version_key", *keys))
+    yield Meaning(f"{sign}{text}", Range(field, *keys))
 
 
 def _asked(field: str, values: tuple[str, ...]) -> str:

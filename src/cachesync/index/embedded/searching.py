@@ -60,22 +60,21 @@ class Search:
 
     def answer(self, request: Request) -> Answer:
         """Find, count and order."""
-        matching = self._narrowed(request.matching())
-        asked: dict[Query, list[Facet]] = {matching: []}
+        whole = request.matching()
+        asked: dict[Query, list[Facet]] = {whole: []}
         for facet in request.facets:
-            asked.setdefault(self._narrowed(request.matching(facet.field)), []).append(facet)
-        counted = {
-            query: self._counted(query, facets, binaries=request.binaries and query is matching)
-            for query, facets in asked.items()
-        }
-        of_each = {field: counts for each in counted.values() for field, counts in each.facets.items()}
+            asked.setdefault(request.matching(facet.field), []).append(facet)
+        matching = self._narrowed(whole)
+        found = self._counted(matching, asked.pop(whole), binaries=request.binaries)
+        others = [self._counted(self._narrowed(query), facets, binaries=False) for query, facets in asked.items()]
+        of_each = {field: counts for each in (found, *others) for field, counts in each.facets.items()}
         facets = {facet.field: of_each[facet.field][: facet.size] for facet in request.facets}
-        total = counted[matching].total
+        total = found.total
         hits = self._hits(matching, request, total)
         if not request.binaries:
             return Answer(total, hits, facets)
         if total > EXACT_BINARIES:
-            return Answer(total, hits, facets, min(total, counted[matching].binaries), (BINARIES,))
+            return Answer(total, hits, facets, min(total, found.binaries), (BINARIES,))
         return Answer(total, hits, facets, self._binaries(matching))
 
     def _counted(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Counted:
