@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -37,6 +38,48 @@ def until(seen: Callable[[], Any], what: str | Callable[[], object], seconds: fl
     return found
 
 
+class _Log:
+    """The lines that come through a pipe: taken by a thread, so that nobody waits to write, and by whoever looks."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._lines: list[dict[str, Any]] = []
+        self._rest = b""
+        self._has_ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return all that was written before this call."""
+        with self._lock:
+            while not self._has_ended and self._has_more(0):
+                self._take()
+            return self._lines.copy()
+
+    def join(self) -> None:
+        """Wait until nobody can write any more."""
+        self._thread.join(PATIENCE)
+
+    def _read(self) -> None:
+        while not self._has_ended:
+            self._has_more(None)
+            self.lines()
+
+    def _has_more(self, seconds: float | None) -> bool:
+        return bool(select.select([self._pipe], [], [], seconds)[0])
+
+    def _take(self) -> None:
+        read = os.read(self._pipe, 1 << 16)
+        self._has_ended = not read
+        *lines, self._rest = (self._rest + read).split(b"\n")
+        for line in [*lines, self._rest] if self._has_ended and self._rest else lines:
+            try:
+                self._lines.append(json.loads(line))
+            except ValueError:
+                self._lines.append({"message": line.decode()})
+
+
 class Service:
     """A running `cachesync run`."""
 
@@ -46,16 +89,16 @@ class Service:
         """Start it by the program in ``prefix``, if one is given."""
         self.sandbox = sandbox
         self._killed = False
-        self.lines: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             [*prefix, *sandbox.command("run")],
+            bufsize=0,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "CACHESYNC_HTTP__PORT": "0", "CACHESYNC_LOG__FORMAT": "json", **environment},
             cwd=sandbox.folder,
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        assert self._process.stderr
+        self._log = _Log(self._process.stderr.fileno())
         self.url = ""
         if self._listens_at_once:
             self.listens()
@@ -64,13 +107,10 @@ class Service:
         """Wait until it can be asked by HTTP."""
         self.url = until(self._said_url, "the service to listen")
 
-    def _read(self) -> None:
-        assert self._process.stderr
-        for line in self._process.stderr:
-            try:
-                self.lines.append(json.loads(line))
-            except ValueError:
-                self.lines.append({"message": line.decode()})
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All that it has logged by now."""
+        return self._log.lines()
 
     def _said_url(self) -> Any:
         assert self._process.poll() is None, self.lines
@@ -162,7 +202,7 @@ class Service:
         return code
 
     def _closed(self) -> None:
-        self._reader.join(PATIENCE)
+        self._log.join()
         assert self._process.stderr
         self._process.stderr.close()
 

@@ -104,6 +104,7 @@ def test_an_answer_that_fails_is_one_line_too(embedded: Sandbox) -> None:
         until(lambda: service.get("/readyz")[0] == 200, "the service to be ready")
         assert service.get("/api/status")[0] == 500
         assert service.get("/api/status")[0] == 200
+        until(lambda: service.said(DEFECT), "the defect, which is logged once the answer was sent")
         assert only_defect(service.lines)["message"] == DEFECT
         service.kill()
 
