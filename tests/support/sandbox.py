@@ -66,13 +66,20 @@ class Sandbox:
                 pytest.skip("there is no setpriv, and root may read everything")
             self.before = BLINDFOLD
 
-    def on_terminal(self, *arguments: str | Path) -> tuple[str, str]:
-        """Run a command with stderr on a terminal; return what it prints to stdout and what the terminal was sent."""
+    def on_terminal(self, *arguments: str | Path, stdout: bool = False) -> tuple[str, str]:
+        """Run a command with stderr on a terminal; return what it prints to stdout and what the terminal was sent.
+
+        ``stdout``: that is on the terminal, too.
+        """
         ours, theirs = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
         with tempfile.TemporaryFile() as out:
             running = subprocess.Popen(
-                self.command(*arguments), stdout=out, stderr=theirs, env=environment, cwd=self.folder
+                self.command(*arguments),
+                stdout=theirs if stdout else out,
+                stderr=theirs,
+                env=environment,
+                cwd=self.folder,
             )
             os.close(theirs)
             shown = b""

@@ -37,10 +37,28 @@ def test_search_prints_a_table_and_facets(filled: Sandbox) -> None:
         "tag",
         "hash",
         "stacks",
+        "variants",
     ]
     assert [line.split()[:2] for line in done.stdout.splitlines()[1:3]] == [["zlib", "1.10"], ["zlib", "1.9"]]
     assert "ubuntu22.04      2" in done.stdout
     assert done.stdout.splitlines()[-1] == "3 specs found, the first 2 shown"
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_a_table_is_short_only_on_a_terminal(embedded: Sandbox, on_terminal: bool) -> None:
+    hashes = ["a" * 32, "b" * 32]
+    for tag in "develop", "v1":
+        entries = [entry(hash, variants=["+shared", sign]) for hash, sign in zip(hashes, ("+pic", "~pic"), strict=True)]
+        put(embedded.root, page(*entries, tag=tag), tag=tag)
+    embedded.run("sync")
+    columns = ("search", "zlib", "--columns", "hash,tag,variants")
+    table = embedded.on_terminal(*columns, stdout=True)[1] if on_terminal else embedded.run(*columns).stdout
+    rows = [line.split("  ") for line in table.splitlines()[1:3]]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == (
+        [["aaaaaaa", "develop +1", "+pic"], ["bbbbbbb", "develop +1", "~pic"]]
+        if on_terminal
+        else [[hashes[0], "develop v1", "+shared +pic"], [hashes[1], "develop v1", "+shared ~pic"]]
+    )
 
 
 def test_search_as_json(filled: Sandbox) -> None:

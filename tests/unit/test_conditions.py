@@ -143,6 +143,7 @@ def test_what_is_read_as_it_is_meant_needs_no_note(text: str) -> None:
         *((f"{flag}=x", 1, flag) for flag in ("cppflags", "cxxflags", "fflags", "ldflags", "ldlibs")),
         ("hdf5 namespace=builtin", 16, "the namespace builtin .* no namespaces; expected hdf5 alone"),
         ("builtin.hdf5", 1, "the namespace builtin .* no namespaces; expected hdf5 alone"),
+        ("hdf5-1.14.6", 1, "the namespace hdf5-1.14 .* no namespaces; expected hdf5@1.14.6"),
         ("namespace=builtin", 11, "the namespace builtin .* no namespaces; leave it out"),
         ("%builtin.gcc", 2, "the namespace builtin .* expected gcc alone"),
         *((f"os={word}", 4, f"{word} means the machine that asks") for word in ("fe", "frontend", "default_os")),

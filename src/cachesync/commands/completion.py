@@ -14,7 +14,7 @@ from cachesync.context import within
 from cachesync.documents import FIELDS
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Reader
-from cachesync.search.answer import LATEST
+from cachesync.search.request import LATEST
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 """Returns what begins like what is typed, as click asks for it."""

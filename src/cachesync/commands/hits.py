@@ -27,8 +27,12 @@ _GAP: Final = "  "
 
 
 def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
-    """Print a table, if all of it has room on the terminal; elsewhere there is always room. Tell whether it had."""
-    rows = [[_cell(hit, column, hits) for column in columns] for hit in hits]
+    """Print a table, if all of it has room on the terminal, and tell whether it had.
+
+    There, hashes and lists of tags are short, and variants are those that differ; elsewhere they are whole.
+    """
+    cell = _cell if sys.stdout.isatty() else _whole_cell
+    rows = [[cell(hit, column, hits) for column in columns] for hit in hits]
     shown = [
         number for number, column in enumerate(columns) if column != "variants" or any(row[number] for row in rows)
     ]
@@ -103,10 +107,17 @@ def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
         case "tag" if "tags" in hit:
             first, *others = hit["tags"] or [""]
             return f"{first} +{len(others)}" if others else first
-        case "stacks":
-            return " ".join(stacks_of(hit))
         case "variants":
             return " ".join(differing(hit, hits))
+    return _whole_cell(hit, column)
+
+
+def _whole_cell(hit: Hit, column: str, _: Sequence[Hit] = ()) -> str:
+    match column:
+        case "tag" if "tags" in hit:
+            return " ".join(hit["tags"])
+        case "stacks":
+            return " ".join(stacks_of(hit))
     value = hit.get(column, "")
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 

@@ -15,9 +15,9 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
-from cachesync.search.answer import LATEST, Answer, Question, as_object
+from cachesync.search.answer import Answer, Question, as_object
 from cachesync.search.reading import Mode
-from cachesync.search.request import BINARIES, DEFAULT_LIMIT, Hit, parse_facet, parse_filters, parse_order
+from cachesync.search.request import BINARIES, DEFAULT_LIMIT, LATEST, Hit, parse_facet, parse_filters, parse_order
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})

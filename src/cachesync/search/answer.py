@@ -13,15 +13,13 @@ from cachesync.errors import IndexUnavailableError, UsageError
 from cachesync.search.conditions import Piece
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
+from cachesync.search.near import Near, near, unknown_values
 from cachesync.search.query import All, And, In, Not, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
-from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, Facet, Filter, Hit, Request, SortKey
+from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, LATEST, Facet, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
 from cachesync.search.targets import Machine, runs_on
 from cachesync.search.vocabulary import Vocabulary
-
-LATEST: Final = "latest"
-"""The newest tag with a date."""
 
 _NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
 """The newest tag first, those without a date last."""
@@ -29,8 +27,8 @@ _NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
 _BINARIES_AT_ONCE: Final = 100
 """Of so many binaries all tags are looked for in one request."""
 
-_MOST_NEAR: Final = 5
-"""So many packages are named that may have been meant."""
+_MOST_LISTED: Final = 5
+"""So many binaries are listed that the beginning of a hash fits."""
 
 _ALL: Final = 10_000
 """More documents than so many binaries have."""
@@ -38,6 +36,10 @@ _ALL: Final = 10_000
 
 class Index(Protocol):
     """What answers are made from: an index's reader."""
+
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents."""
 
     @property
     def fields(self) -> Collection[str]:
@@ -65,16 +67,6 @@ class Question(NamedTuple):
     """None: the names that fit best first, and by :data:`cachesync.search.request.DEFAULT_ORDER`."""
     limit: int = DEFAULT_LIMIT
     distinct: bool = False
-
-
-class Near(NamedTuple):
-    """What there would be instead of nothing."""
-
-    total: int
-    without: str | None = None
-    """The condition that is left out for it."""
-    package: str | None = None
-    """The package that is asked for instead."""
 
 
 class Answer(NamedTuple):
@@ -110,14 +102,19 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     found = index.search(request)
     lacking = _lacking(index)
     if lacking and not found.total:
-        raise _outdated(lacking)
+        raise IndexUnavailableError(_of_age(lacking))
     hits = [_completed(hit, question.machine, mirror_url) for hit in found.hits]
     if question.distinct:
         _add_tags(hits, request, index)
-    near = () if found.total else tuple(_near(reading, beside, request, index, vocabulary))
-    notes = (*reading.notes, *([str(_outdated(lacking))] if lacking else []))
+    notes = [*reading.notes, *([_of_age(lacking)] if lacking or index.outdated else [])]
+    instead: tuple[Near, ...] = ()
+    if not found.total:
+        filters = (Piece(_written(each), 0, each.query()) for each in question.filters)
+        pieces = (*reading.pieces, *beside, *filters)
+        instead = tuple(near(pieces, reading.name, index, vocabulary))
+        notes += unknown_values(pieces, vocabulary)
     took_ms = round((time.perf_counter() - begun) * 1000, 3)
-    return Answer(question, found._replace(hits=hits), reading, notes, near, took_ms)
+    return Answer(question, found._replace(hits=hits), reading, tuple(notes), instead, took_ms)
 
 
 def _beside(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Piece]:
@@ -169,18 +166,18 @@ def _require_fields(request: Request, index: Index) -> None:
     """
     asked = {field.partition(".")[0] for field in fields_of(request.matching())}
     if missing := asked & _lacking(index):
-        raise _outdated(missing)
+        raise IndexUnavailableError(_of_age(missing))
 
 
 def _lacking(index: Index) -> frozenset[str]:
     return frozenset(FIELDS) - frozenset(index.fields)
 
 
-def _outdated(fields: Iterable[str]) -> IndexUnavailableError:
-    return IndexUnavailableError(
-        f"another version of cachesync made this index, without {', '.join(sorted(fields))}, so it can't be searched "
-        "for all that is asked: `cachesync reindex` brings it up to date"
-    )
+def _of_age(lacking: Iterable[str]) -> str:
+    """Say what can't be searched in an index that another version made."""
+    fields = ", ".join(sorted(lacking))
+    limit = f"without {fields}, so it can't be searched for all that is asked" if fields else "so not all may be found"
+    return f"another version of cachesync made this index, {limit}: `cachesync reindex` brings it up to date"
 
 
 def _completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
@@ -206,27 +203,6 @@ def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
                 tags[document["binary"]][document["tag"]] = None
     for hit in hits:
         hit["tags"] = list(tags[hit["binary"]])
-
-
-def _near(
-    reading: Reading, beside: Sequence[Piece], request: Request, index: Index, vocabulary: Vocabulary
-) -> Iterator[Near]:
-    """Yield what there would be without each single condition, and for packages whose names are near."""
-    filters = (Piece(_written(each), 0, each.query()) for each in request.filters)
-    pieces = [*reading.pieces, *beside, *filters]
-    if len(pieces) > 1:
-        rest = [And(tuple(each.query for each in pieces if each is not one)) for one in pieces]
-        for piece, total in zip(pieces, index.count(rest), strict=True):
-            if total:
-                yield Near(total, without=piece.text)
-    if reading.name is None:
-        return
-    packages = [match.package for match in vocabulary.names.find(reading.name.text.split())[:_MOST_NEAR]]
-    others = tuple(each.query for each in pieces if each is not reading.name)
-    counts = index.count([And((Term("package", package), *others)) for package in packages])
-    for package, total in zip(packages, counts, strict=True):
-        if total:
-            yield Near(total, package=package)
 
 
 def _written(filter_: Filter) -> str:
@@ -281,9 +257,14 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
     """Find the binary of a document's id, or that whose hash begins so, with a slash before it or not.
 
     Raises:
-        UsageError: there is none, or there are several.
+        UsageError: there is none, or there are several, or it is a package's name.
     """
     require_text(name)
+    if index.count([Term("package", name)]) != [0]:
+        raise UsageError(
+            f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
+            f"written /{name:.80}"
+        )
     query = _of_binary(name, index)
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
     documents = [_completed(hit, None, mirror_url) for hit in found.hits]
@@ -291,7 +272,7 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
         raise UsageError(f"no binary {name!r:.80}: expected the id of a document, or the beginning of a hash")
     binaries = {each["binary"]: each["spec"] for each in documents}
     if len(binaries) > 1:
-        listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_NEAR)]
+        listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_LISTED)]
         more = [f"and {len(binaries) - len(listed):,} others"] if len(binaries) > len(listed) else []
         raise UsageError("\n".join([f"{name:.80} fits {len(binaries):,} binaries: type more of it", *listed, *more]))
     tags = [each["tag"] for each in documents if "tag" in each]

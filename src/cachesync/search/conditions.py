@@ -20,6 +20,7 @@ from cachesync.search.spec import (
     ordered,
     written_versions,
 )
+from cachesync.search.typed import name_and_version
 
 PATCH_LENGTH: Final = 7
 """How many characters of a patch's digest pages have."""
@@ -202,8 +203,8 @@ def _all_of(queries: list[Query]) -> Query:
 
 def _refusals(spec: Spec, compilers: Collection[str]) -> Iterator[UnanswerableError]:
     if spec.namespace:
-        name = f"; expected {spec.name.text:.80} alone" if spec.name else ""
-        yield _unanswerable(spec.namespace.at, f"the namespace {spec.namespace}", "namespaces", name)
+        instead = _without_namespace(spec.namespace, spec.name) if spec.name else ""
+        yield _unanswerable(spec.namespace.at, f"the namespace {spec.namespace}", "namespaces", instead)
     for flags in spec.flags:
         yield _unanswerable(flags.at, str(flags), "flags of compilers")
     for dependency in spec.dependencies:
@@ -224,6 +225,12 @@ def _unanswerable(at: int, part: str, kind: str, instead: str = "") -> Unanswera
     return UnanswerableError(
         at, f"{part:.80} can't be answered, since documents have no {kind}{instead or '; leave it out'}"
     )
+
+
+def _without_namespace(namespace: Word, name: Word) -> str:
+    """Say what is expected instead: the name alone; or, where it can only be a part of a version, a name with that."""
+    pinned = name_and_version(f"{namespace.text}.{name.text}") if name.text[:1].isdigit() else None
+    return f"; expected {pinned[0]:.80}@{pinned[1]:.80}" if pinned else f"; expected {name.text:.80} alone"
 
 
 def _short_patches(variant: Variant, values: tuple[str, ...]) -> Iterator[UnanswerableError]:

@@ -108,7 +108,9 @@ def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary:
     compilers = [word for word in owners if _is_compiler_beside_a_package(word, words, vocabulary)]
     for word in compilers:
         begin, end = max(0, word.at - 2), word.at - 1 + len(word.text)
+        compiler = word.text + rest[end:].split(maxsplit=1)[0]
         rest = f"{rest[:begin]}%{word.text}{rest[end:]}"
+        reading = reading._replace(notes=(*reading.notes, f"{compiler} beside a package is read as %{compiler}."))
     words = [word for word in words if word not in compilers]
     owner = next((word for word in owners if word not in compilers), None)
     spec = parse(rest)

@@ -13,6 +13,9 @@ DEFAULT_FACET_SIZE: Final = 20
 MAX_FACET_SIZE: Final = 10_000
 
 
+LATEST: Final = "latest"
+"""What the newest tag with a date is asked for by."""
+
 Hit = dict[str, Any]
 """A document's fields, and its id under :data:`ID`."""
 
@@ -204,7 +207,12 @@ def value_of(field: Field, value: str) -> str | int:
 
 
 def as_stored(field: str, value: str) -> str:
-    """Return a value as documents have it: compilers with ``@`` for ``@=``, their names in today's spelling."""
+    """Return a value as documents have it: compilers with ``@`` for ``@=``, their names in today's spelling.
+
+    Hashes are in lower case.
+    """
     if field == "compiler_name":
         return todays_name(value)
+    if field in ("hash", "short_hash"):
+        return value.lower()
     return value.replace("@=", "@", 1) if field == "compiler" else value

@@ -14,7 +14,7 @@ _QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d"
 _BETWEEN: Final = ",;"
 _PLUSES: Final = re.compile(r"[A-Za-z0-9][\w.-]*\+{1,2}")
 _PINNED: Final = re.compile(
-    r"(?P<name>[A-Za-z0-9][\w-]*)(?P<sign>==|/)v?(?P<version>\d[\w.-]*)(?P<rest>[+~%,:].*)?", re.DOTALL
+    r"(?P<name>(?:\S*%)?[A-Za-z0-9][\w-]*)(?P<sign>==|/)v?(?P<version>\d[\w.-]*)(?P<rest>[+~%,:].*)?", re.DOTALL
 )
 _GLUED: Final = re.compile(
     r"(?P<name>[A-Za-z][\w.-]*?)[-_]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)", re.ASCII

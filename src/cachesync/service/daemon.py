@@ -192,10 +192,10 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         if self._ended.is_set():
             return
+        self._vitals.gave_up(SERVICE, "other", reason)  # before the log says so: whoever reads that may ask
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", reason=reason)
         self._failures += 1
-        self._vitals.gave_up(SERVICE, "other", reason)
         with suppress(StoppedError):
             self._context.wait(_RETRY_SECONDS)
 

@@ -99,8 +99,8 @@ class Reindexing:
 
     def failed(self, error: CachesyncError) -> None:
         """Tell that it failed, and put off the next try, longer and longer."""
-        _log.warning("the reindex came to nothing", reason=str(error))
         self._state.reindex_trouble = str(error)
+        _log.warning("the reindex came to nothing", reason=str(error))
         self.not_before = time.monotonic() + next(self._retries)
 
     def cancel(self) -> None:

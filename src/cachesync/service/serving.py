@@ -187,12 +187,13 @@ class Serving:
 
     def _failed(self, job: _Job, error: CachesyncError) -> None:
         self._dirty.put_back()
-        if not self._failing:
-            _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
+        is_first = not self._failing
         before = self._failing.get(job.name)
         waits = before.delays if before else delays(*_RETRY_SECONDS)
         self._failing[job.name] = _Failure(waits, error)
         self._tell_trouble()
+        if is_first:
+            _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job.run == self._partial_pass:
             self._look_at_everything()  # nobody knows how much a partial pass has written until it failed
@@ -469,9 +470,9 @@ class Serving:
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
             self._timetable.pass_over(now)
         else:
-            _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
+            _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
             self._guarding.passed(report, guard)
             self._timetable.reindexed(now)
 
