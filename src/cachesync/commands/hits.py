@@ -1,8 +1,6 @@
 """How hits are printed: as a table, as blocks, as lines, or for programs."""
 
-import csv
 import io
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -37,10 +35,16 @@ def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
         number for number, column in enumerate(columns) if column != "variants" or any(row[number] for row in rows)
     ]
     lines = list(aligned([columns[number] for number in shown], [[row[number] for number in shown] for row in rows]))
-    if sys.stdout.isatty() and max(map(len, lines)) > shutil.get_terminal_size().columns:
+    if sys.stdout.isatty() and max(map(len, lines)) > _terminal_width():
         return False
     _print_lines(lines)
     return True
+
+
+def _terminal_width() -> int:
+    from shutil import get_terminal_size  # noqa: PLC0415  it brings libraries for archives, which take a while to load
+
+    return get_terminal_size().columns
 
 
 def aligned(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Iterator[str]:
@@ -145,6 +149,8 @@ def print_hashes(hits: Sequence[Hit]) -> None:
 
 def print_csv(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     """Print hits as a table for programs that work out what looks like a formula."""
+    import csv  # noqa: PLC0415  only this format needs it
+
     output = io.StringIO()
     writer = csv.writer(output)
     writer.writerow(columns)

@@ -1,6 +1,5 @@
 """``cachesync search``: ask the index."""
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -60,8 +59,12 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
 
 def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
     """Tell whether a word is an option with a typo. Spack's own words that begin so have one dash, seldom two."""
+    if not name.startswith("--"):
+        return False
+    from difflib import get_close_matches  # noqa: PLC0415  few words begin so
+
     long = [each for each in options if each.startswith("--")]
-    return name.startswith("--") and bool(difflib.get_close_matches(name, long, cutoff=0.75))
+    return bool(get_close_matches(name, long, cutoff=0.75))
 
 
 @click.command(cls=_Search, short_help="Find binaries.")

@@ -1,4 +1,4 @@
-"""Small files beside an embedded index: what processes tell each other."""
+"""Files of an embedded index: small ones, by which processes tell each other something, and how trees are removed."""
 
 import contextlib
 import os
@@ -29,6 +29,13 @@ def write_whole(file: Path, fresh: Path, text: bytes) -> None:
         fresh.replace(file)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it, as far as that can be."""
+    from shutil import rmtree  # noqa: PLC0415  it brings libraries for archives; who only searches does without
+
+    rmtree(folder, ignore_errors=True)
 
 
 class SmallFiles:

@@ -11,7 +11,6 @@ import contextlib
 import os
 import pwd
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
 from cachesync.index.embedded import lock
-from cachesync.index.embedded.files import SmallFiles, write_whole
+from cachesync.index.embedded.files import SmallFiles, remove_tree, write_whole
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.lock import Hold
 from cachesync.index.embedded.schema import schema
@@ -451,7 +450,8 @@ class _EmbeddedWriter:
         if live is None or not live.is_dir():
             return
         needed = sum(file.stat().st_size for file in live.iterdir() if file.is_file()) * _ROOM
-        free = shutil.disk_usage(self._folder).free
+        place = os.statvfs(self._folder)
+        free = place.f_bavail * place.f_frsize
         if free < needed:
             raise IndexUnavailableError(
                 f"no room for a new generation in {self._folder}: it needs about {needed / 1e6:,.0f} MB, "
@@ -470,9 +470,9 @@ class _EmbeddedWriter:
         if live and live.is_dir():
             _unlink(live / _BUILDING)  # it has gone live, and nobody came to say so
         for folder in _half_removed(self._folder):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
         if (knocks := self._folder / _KNOCKS).is_dir():
-            shutil.rmtree(knocks, ignore_errors=True)
+            remove_tree(knocks)
         self._remove(self._unfinished())
 
     def _unfinished(self) -> Iterator[Path]:
@@ -497,7 +497,7 @@ def _remove_folder(folder: Path) -> None:
     if not removed.exists():  # else another had this number
         with contextlib.suppress(FileNotFoundError):  # another thread of the writer was first
             folder.rename(removed)
-    shutil.rmtree(removed, ignore_errors=True)
+    remove_tree(removed)
     if removed.exists():
         _log.warning("older generations are left for the next run to remove", reason=f"{removed} can't be removed")
 
