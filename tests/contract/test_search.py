@@ -101,6 +101,15 @@ def test_some_queries_are_counted_at_once(corpus: Reader) -> None:
     assert corpus.count([]) == []
 
 
+@pytest.mark.parametrize(
+    "bound", ["c", "TO", "*", "a b", 'a"b', "a]b", "a}b", "a\\b", "-", "_cache/c", "\u00e9", "2a", "a:b", "~", "\x01"]
+)
+@pytest.mark.parametrize("field", ["page", "tag", "version_key", "variant_values"])
+def test_a_range_may_begin_and_end_anywhere(corpus: Reader, field: str, bound: str) -> None:
+    asked = (Range(field, bound, None), Range(field, None, bound), Range(field, bound, "\U0010ffff"))
+    assert corpus.count(asked) == [brute.answer(DOCUMENTS, Request(each))[0] for each in asked]
+
+
 def test_hits_have_the_fields_that_are_asked_for(corpus: Reader) -> None:
     request = Request(fields=("tag", "tag_date"), limit=5)
     found = corpus.search(request._replace(order=parse_order("tag_date")))

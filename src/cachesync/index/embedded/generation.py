@@ -220,7 +220,7 @@ class EmbeddedGeneration:
         with tantivy_errors(self._folder):
             self._index.reload()
             self._searcher = self._index.searcher()
-            self._search = Search(self._searcher, self._index.schema, self._fields)
+            self._search = Search(self._index, self._searcher, self._fields)
 
     def _writer(self) -> tantivy.IndexWriter:
         writer = self._index.writer(HEAP_BYTES, THREADS)

@@ -1,6 +1,7 @@
 """The search tree and the request's order, in tantivy's terms."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import tantivy
@@ -32,8 +33,8 @@ _MOST_VALUES: Final = 65_000
 
 _TOTAL: Final = "total"
 
-_SELECTIVE: Final = frozenset({"package", "binary", "hash", "short_hash"})
-"""Fields whose values are of few documents each."""
+_BOUND: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_./@+-]*")
+"""What tantivy's query language takes as the bound of a range, as it is."""
 
 _ID_KEY: Final = SortKey(layout.ID)
 
@@ -51,10 +52,11 @@ class _Counted(NamedTuple):
 class Search:
     """Answers requests from one state of the index."""
 
-    def __init__(self, searcher: tantivy.Searcher, schema: tantivy.Schema, fields: Collection[str]) -> None:
+    def __init__(self, index: tantivy.Index, searcher: tantivy.Searcher, fields: Collection[str]) -> None:
         """``fields`` are those that documents have here: an older index lacks some."""
+        self._index = index
         self._searcher = searcher
-        self._schema = schema
+        self._schema = index.schema
         self._fields = {*fields, layout.ID, layout.PAGE}
         self._vocabularies: dict[str, list[str]] = {}
 
@@ -64,18 +66,17 @@ class Search:
         asked: dict[Query, list[Facet]] = {whole: []}
         for facet in request.facets:
             asked.setdefault(request.matching(facet.field), []).append(facet)
-        matching = self._narrowed(whole)
-        found = self._counted(matching, asked.pop(whole), binaries=request.binaries)
-        others = [self._counted(self._narrowed(query), facets, binaries=False) for query, facets in asked.items()]
+        found = self._counted(whole, asked.pop(whole), binaries=request.binaries)
+        others = [self._counted(query, facets, binaries=False) for query, facets in asked.items()]
         of_each = {field: counts for each in (found, *others) for field, counts in each.facets.items()}
         facets = {facet.field: of_each[facet.field][: facet.size] for facet in request.facets}
         total = found.total
-        hits = self._hits(matching, request, total)
+        hits = self._hits(whole, request, total)
         if not request.binaries:
             return Answer(total, hits, facets)
         if total > EXACT_BINARIES:
             return Answer(total, hits, facets, min(total, found.binaries), (BINARIES,))
-        return Answer(total, hits, facets, self._binaries(matching))
+        return Answer(total, hits, facets, self._binaries(whole))
 
     def _counted(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Counted:
         """Count documents, binaries and values in one go: to find the documents takes most of the time."""
@@ -101,8 +102,7 @@ class Search:
 
     def count(self, query: Query) -> int:
         """Count the spec documents that match."""
-        specs = self._specs(self._narrowed(query))
-        found: int | None = self._searcher.search(specs, limit=1, count=True).count  # type: ignore[attr-defined]
+        found: int | None = self._searcher.search(self._specs(query), limit=1, count=True).count  # type: ignore[attr-defined]
         return found or 0
 
     def _hits(self, matching: Query, request: Request, total: int) -> list[Hit]:
@@ -162,25 +162,8 @@ class Search:
             return hits + self._first(And((query, Not(Exists(key.field)))), rest, limit - len(hits), whole - len(hits))
         last = found[-1][0]
         hits = [self._hit(address) for value, address in found if value != last]
-        same = self._narrowed(And((query, Term(key.field, last))))
+        same = And((query, Term(key.field, last)))
         return hits + self._first(same, rest, limit - len(hits))
-
-    def _narrowed(self, query: Query) -> Query:
-        """Let ranges be of the few values that there are in what else is asked for, if that is some packages.
-
-        Tantivy has no ranges of texts, so a range is all the values that are in it, and to find documents by many
-        values takes most of the time of a search.
-        """
-        parts = list(_parts(query))
-        ranges = [each for each in parts if isinstance(each, Range) and each.field in self._fields]
-        scope = And(tuple(each for each in parts if isinstance(each, Term | In) and each.field in _SELECTIVE))
-        if not ranges or not scope.parts or self.count(scope) > _MOST_VALUES:
-            return query
-        asked = {each.field: _values_of(each.field, _MOST_VALUES) for each in ranges}
-        found = self._searcher.aggregate(self._specs(scope), asked)
-        there = {field: [value for value, _ in _pairs(values)] for field, values in found.items()}
-        rest = (each for each in parts if each not in ranges)
-        return And((*rest, *(In(each.field, tuple(each.among(there[each.field]))) for each in ranges)))
 
     def _hit(self, address: tantivy.DocAddress) -> Hit:
         return layout.hit(self._searcher.doc(address))
@@ -226,25 +209,25 @@ class Search:
                 return tantivy.Query.term_query(self._schema, field, _folded(field, value), "basic")
             case In(field, values):
                 return tantivy.Query.term_set_query(self._schema, field, [_folded(field, each) for each in values])
-            case Range(field):  # tantivy has none of texts
-                return self.tantivy_query(In(field, tuple(query.among(self._all_values(field)))))
+            case Range():
+                return self._range(query)
             case Prefix(field, start):
                 prefix = _folded(field, start)
                 return tantivy.Query.fuzzy_term_query(self._schema, field, prefix, distance=0, prefix=True)
             case Exists(field):
                 return tantivy.Query.exists_query(field)
 
+    def _range(self, query: Range) -> tantivy.Query:
+        """Ask for a range of strings by tantivy's query language; bounds that it can't name are met by values."""
+        low, high = query.at_least, query.below
+        if low is None and high is None:
+            return tantivy.Query.exists_query(query.field)
+        if all(bound is None or _BOUND.fullmatch(bound) for bound in (low, high)):
+            return self._index.parse_query(f"{query.field}:[{low or '*'} TO {high or '*'}}}")
+        return self._condition(In(query.field, tuple(query.among(self._all_values(query.field)))))
+
     def _joined(self, occur: Occur, parts: tuple[Query, ...]) -> tantivy.Query:
         return tantivy.Query.boolean_query([(occur, self.tantivy_query(part)) for part in parts])
-
-
-def _parts(query: Query) -> Iterator[Query]:
-    """Yield what has to be met, all of it."""
-    if isinstance(query, And):
-        for part in query.parts:
-            yield from _parts(part)
-    else:
-        yield query
 
 
 def _values_of(field: str, most: int) -> dict[str, Any]:
