@@ -13,6 +13,7 @@ from cachesync.search.answer import Answer, Question, as_object, ask, show_binar
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.difference import difference
 from cachesync.search.install import MIRROR_URL
+from cachesync.search.reading import Mode
 from cachesync.search.request import LATEST, Facet, Filter, parse_order
 from cachesync.search.targets import Machine
 from cachesync.search.vocabulary import Vocabulary
@@ -120,6 +121,11 @@ def found(answer: Answer) -> list[str]:
         ("hdf5 %gcc/12", "hdfc", "hdf5 %gcc@12"),
         ("hdf5 compiler_name=clang", "hdfd", "hdf5 compiler_name=clang"),
         ("hdf5 12", "hdfc", "hdf5 12"),
+        ("hdf5:1.14", "hdfa hdfb", "hdf5@1.14"),
+        ("hdf5_1_14", "hdfa hdfb", "hdf5@1.14"),
+        ("hdf5-1.12.3-gcc-12.3.0-hdfczzz", "hdfc", "hdf5@1.12.3 /hdfczzz %gcc@12.3.0"),
+        ("pip install hdf5", "hdfa hdfb hdfc hdfd hdfe", "hdf5"),
+        ("module load hdf5/1.14.6-gcc", "hdfa", "hdf5@1.14.6 %gcc"),
     ],
 )
 def test_what_is_asked_is_found_and_how_it_was_read_is_told(
@@ -147,8 +153,27 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 tag=latest", "No document has tag=latest; --tag latest is the newest tag with a date."),
         ("hdf5 os=rhel9", "No document has os=rhel9; did you mean rhel8?"),
         ("hdf5 stacks=none,no", "No document has stacks=none,no."),
-        ("hdf5 +mpi~hl", "No document has ~hl."),
-        ("hdf5=1.14.6", "No document has hdf5=1.14.6."),
+        ("hdf5 +mpi~cxx", "No document has ~cxx."),
+        ("hdf5=1.14.6", "No document has hdf5=1.14.6; did you mean hdf5@1.14.6?"),
+        ("hdf5 build_system=Cmake", "No document has build_system=Cmake; did you mean build_system=cmake?"),
+        ("hdf5 target=zen2", "No document has target=zen2; 3 run on zen2: ask for target=:zen2."),
+        ("hdf5 zen2", "No document has zen2; 3 run on zen2: ask for target=:zen2."),
+        ("hdf5 target=power9le", "No document has target=power9le, and none runs on power9le."),
+        ("hdf5 linux-rhel8-zen2", "No document has linux-rhel8-zen2; --arch linux-rhel8-zen2 finds what runs on such"),
+        ("hdf5 %intel", "No document has %intel-oneapi-compilers-classic; Intel's compiler of today is %oneapi."),
+        ("hdfazzz", "No document has hdfazzz; /hdfazzz is a hash that begins so."),
+        ("spack install hdf5 +mpi", "spack install is left out: what stands behind it is asked for."),
+        ("spack find -l hdf5", "spack find -l is left out: what stands behind it is asked for."),
+        ("hdf5/1.14.6-gcc-11.4.0", "hdf5/1.14.6-gcc-11.4.0 is read as hdf5@1.14.6%gcc@11.4.0."),
+        ("builtin.hdf5", "builtin.hdf5 is read as hdf5."),
+        ('"hdf5",', "Quotes, commas and stars around words are left out."),
+        ("hdf*", "Quotes, commas and stars around words are left out."),
+        ("hdf5#1.14", "hdf5#1.14 is read as hdf5@1.14."),
+        ("hdf5_1_14", "hdf5_1_14 is read as hdf5@1.14."),
+        (
+            "hdf5 ~mpi languages=c target=zen4",
+            "No single condition stands in the way: whichever is left out, nothing is",
+        ),
         ("hdf5 %nvhpc", "No document has %nvhpc."),
         ("hdf5 build_system=meson", "No document has build_system=meson."),
         ("hdf5 blah", "No document has blah."),
@@ -175,6 +200,43 @@ def test_what_is_asked_beside_the_text_may_be_misspelt_too(reader: Reader) -> No
         "No document has tag=develpo; did you mean develop?",
         "No document has os=ubuntu2204; did you mean ubuntu22.04?",
     )
+
+
+@pytest.mark.parametrize("mode", ["auto", "text", "spec"])
+@pytest.mark.parametrize("text", ["hdf5<1.12", "hdf5 > 1.14", "hdf5>=1.14", "cmake>3.20", "hdf5 <=1.14"])
+def test_versions_are_not_compared_by_other_signs(reader: Reader, text: str, mode: Mode) -> None:
+    with pytest.raises(UsageError, match="character"):
+        answered(reader, text, mode=mode)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("numpy>=1.24", r"character 6 .*'>=' compares nothing here; .* such as numpy@1.24:$"),
+        ("hdf5 <1.12", r"character 6 .*'<' compares nothing here; .* such as @:1.12 \(1.12 itself is in it\)"),
+        ("hdf5~=1.14", r"'~=' .* such as hdf5@1.14:"),
+        ("hdf5@>=1.14", r"'>=' .* such as hdf5@1.14:"),
+    ],
+)
+def test_how_a_range_is_written_is_told(reader: Reader, text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        answered(reader, text)
+
+
+@pytest.mark.parametrize(("word", "versions"), [("12", ["12.0", "13.1"]), ("cuda", ["12.0", "13.1"])])
+def test_a_word_is_first_what_it_most_likely_means(filled: Filled, word: str, versions: list[str]) -> None:
+    """The version of the package comes before that of the compiler, and a variant before a part of a stack's name."""
+    builds = [
+        build("a", "13.1", compiler="gcc@12.3.0", variants=["~cuda"], stacks=["ml-cuda"]),
+        build("b", "12.0", variants=["+cuda"]),
+    ]
+    found = answered(filled({path_of("cmake"): page(*builds, title="cmake")}), f"cmake {word}").found.hits
+    assert [hit["version"] for hit in found] == versions
+
+
+def test_what_others_have_is_counted_within_what_is_asked_for(reader: Reader) -> None:
+    (note,) = answered(reader, "gcc", tag=NEW, filters=(Filter("os", ("rhel8",)),)).notes[:1]
+    assert note == "1 spec of another package has gcc, too: search for %gcc."
 
 
 def test_spacks_language_alone_knows_no_other_names(reader: Reader) -> None:
@@ -268,7 +330,7 @@ def test_a_binary_is_shown_whole(reader: Reader, name: str) -> None:
 
 
 def test_a_binary_that_is_none_or_several_is_told(reader: Reader) -> None:
-    with pytest.raises(UsageError, match="no binary '/nope'"):
+    with pytest.raises(UsageError, match="no binary of the id '/nope', and none whose hash begins so"):
         show_binary("/nope", reader, MIRROR_URL)
     with pytest.raises(UsageError, match=r"hdf fits 5 binaries: type more of it\n/hdf.*zz? hdf5@"):
         show_binary("hdf", reader, MIRROR_URL)

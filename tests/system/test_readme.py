@@ -77,7 +77,8 @@ def test_its_search_prints_what_it_shows(sandbox: Sandbox) -> None:
     sandbox.run("sync")
     command, _, shown = blocks("in another terminal:")[0].partition("\n")
     arguments = shlex.split(command.removeprefix("$ .venv/bin/cachesync "))
-    assert sandbox.run(*arguments).stdout.strip("\n") == shown
+    done = sandbox.run(*arguments)
+    assert (done.stderr + done.stdout).strip("\n") == shown
 
 
 def test_its_second_example_finds_something(tmp_path: Path) -> None:

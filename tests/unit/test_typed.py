@@ -36,6 +36,14 @@ from cachesync.search.typed import SIGIL, read
         ("hdf5@1.12, +mpi", "hdf5@1.12  +mpi", []),
         ("hdf5,+mpi", "hdf5 +mpi", []),
         ("hdf5, zlib", "hdf5  zlib", []),
+        ("spack install hdf5+mpi", "hdf5+mpi", []),
+        ("spack buildcache list -l hdf5", "hdf5", []),
+        ("spack find --long hdf5", "hdf5", []),
+        ("pip install numpy", "numpy", []),
+        ("spack", "spack", []),
+        ("hdf5-1.14.6-gcc-11.4.0-wjxrfri", "hdf5@1.14.6%gcc@11.4.0/wjxrfri", []),
+        ("openmpi/5.0.7-gcc-11.4.0", "openmpi@5.0.7%gcc@11.4.0", []),
+        ("builtin.hdf5+mpi", "hdf5+mpi", []),
     ],
 )
 def test_typography_is_dropped_and_habits_are_put_into_grammar(text: str, kept: str, words: list[str]) -> None:
@@ -50,7 +58,8 @@ def test_what_is_read_otherwise_is_told() -> None:
         "hdf5==1.14.6 is read as hdf5@1.14.6.",
         "zlib/1.2.13 is read as zlib@1.2.13.",
     )
-    assert read('"hdf5", +mpi').notes == ()
+    assert read('"hdf5, +mpi"').notes == ("Quotes, commas and stars around words are left out.",)
+    assert read("hdf5 +mpi languages='c,c++'").notes == ()
 
 
 def test_words_stay_where_they_were() -> None:

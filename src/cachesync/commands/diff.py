@@ -30,7 +30,7 @@ def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], as_j
 def _print(found: Difference) -> None:
     for sign, binaries in (("+", found.added), ("-", found.gone)):
         for each in binaries:
-            click.echo(printable(f"{sign} {each.spec} /{each.hash}"))
+            click.echo(printable(f"{sign} {each.spec}{f' /{each.hash}' if each.hash else ''}"))
     rows = [(each.package, f"{each.added:,}", f"{each.gone:,}") for each in found.packages]
     if rows:
         click.echo()

@@ -1,5 +1,6 @@
 """``cachesync search``: ask the index."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
@@ -164,7 +165,7 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     Raises:
         UsageError: there is no such column.
     """
-    columns = tuple(text.split(",")) if text is not None else None
+    columns = tuple(column.strip() for column in text.split(",")) if text is not None else None
     for column in columns or ():
         if column not in hits.KNOWN_COLUMNS:
             raise UsageError(
@@ -201,6 +202,8 @@ def _print_hits(answer: Answer, form: str, columns: tuple[str, ...] | None) -> N
         _print_readably(found, columns, answer.question.machine)
     if form in ("table", "long"):
         _print_rest(answer)
+    elif len(found) < _all(answer):
+        click.echo(f"note: {len(found):,} of {_all(answer):,} are printed: --limit says how many.", err=True)
 
 
 def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:
@@ -209,6 +212,8 @@ def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machi
     is_alone = columns is None and len(found) == 1
     if is_alone or not hits.print_table(found, columns or usual):
         hits.print_blocks(found)
+    elif sys.stdout.isatty() and any("hash" in hit for hit in found):
+        click.echo("`cachesync show /HASH` tells all of one, and how to install it")
 
 
 def _print_rest(answer: Answer) -> None:
@@ -219,14 +224,15 @@ def _print_rest(answer: Answer) -> None:
             click.echo()
         hits.print_counts(field, counts)
     for near in answer.near:
-        what = f"without {near.without}" if near.without else f"of {near.package}"
-        click.echo(printable(f"{plural(near.total, 'spec')} {what}"))
+        change = f"if {near.without} is left out" if near.without else f"if {near.package} is asked for instead"
+        click.echo(printable(f"{plural(near.total, 'spec')} {change}"))
     click.echo(_summary(answer))
 
 
 def _summary(answer: Answer) -> str:
     found = answer.found
-    shown = f", the first {len(found.hits):,} shown" if 0 < len(found.hits) < _all(answer) else ""
+    number = len(found.hits)
+    shown = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(answer) else ""
     about = "about " if BINARIES in found.approximate else ""
     binaries = "" if found.binaries in (None, found.total) else f", {about}{_binaries(found.binaries or 0)}"
     return f"{plural(found.total, 'spec')} found{binaries}{shown}"

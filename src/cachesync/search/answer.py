@@ -13,7 +13,7 @@ from cachesync.errors import IndexUnavailableError, UsageError
 from cachesync.search.conditions import Piece
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
-from cachesync.search.near import Near, near, unknown_values
+from cachesync.search.near import Near, near, why_nothing
 from cachesync.search.query import All, And, In, Not, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
 from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, LATEST, Facet, Filter, Hit, Request, SortKey
@@ -95,8 +95,10 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     """
     begun = time.perf_counter()
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
-    reading = read(question.text, question.mode, index, vocabulary)
     beside = tuple(_beside(question, index, vocabulary))
+    filters = tuple(Piece(_written(each), 0, each.query()) for each in question.filters)
+    within = And(tuple(each.query for each in (*beside, *filters)))
+    reading = read(question.text, question.mode, index, vocabulary, within)
     request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
     _require_fields(request, index)
     found = index.search(request)
@@ -109,10 +111,9 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     notes = [*reading.notes, *([_of_age(lacking)] if lacking or index.outdated else [])]
     instead: tuple[Near, ...] = ()
     if not found.total:
-        filters = (Piece(_written(each), 0, each.query()) for each in question.filters)
         pieces = (*reading.pieces, *beside, *filters)
         instead = tuple(near(pieces, reading.name, index, vocabulary))
-        notes += unknown_values(pieces, vocabulary)
+        notes += why_nothing(pieces, instead, index, vocabulary)
     took_ms = round((time.perf_counter() - begun) * 1000, 3)
     return Answer(question, found._replace(hits=hits), reading, tuple(notes), instead, took_ms)
 
@@ -260,6 +261,8 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
         UsageError: there is none, or there are several, or it is a package's name.
     """
     require_text(name)
+    if not name.strip("/ "):
+        raise UsageError("expected the id of a document, or the beginning of a hash, as in /wjxrfri")
     if index.count([Term("package", name)]) != [0]:
         raise UsageError(
             f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
@@ -269,7 +272,7 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
     documents = [_completed(hit, None, mirror_url) for hit in found.hits]
     if not documents:
-        raise UsageError(f"no binary {name!r:.80}: expected the id of a document, or the beginning of a hash")
+        raise UsageError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
     binaries = {each["binary"]: each["spec"] for each in documents}
     if len(binaries) > 1:
         listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_LISTED)]

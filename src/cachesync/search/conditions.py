@@ -1,6 +1,6 @@
 """A spec → what is asked of documents, and what can't be asked of them."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cachesync.errors import QueryError, UnanswerableError
@@ -20,7 +20,7 @@ from cachesync.search.spec import (
     ordered,
     written_versions,
 )
-from cachesync.search.typed import name_and_version
+from cachesync.search.typed import names_and_versions
 
 PATCH_LENGTH: Final = 7
 """How many characters of a patch's digest pages have."""
@@ -34,6 +34,17 @@ COMPILERS: Final = frozenset(
     }
 )
 """What Spack compiles with, by the names of today and those that nothing has taken the place of."""
+
+_OF_COMMAND: Final = {
+    **dict.fromkeys(("icx", "icpx", "ifx", "dpcpp"), "oneapi"),
+    **dict.fromkeys(("icc", "icpc", "ifort"), "intel"),
+    **dict.fromkeys(("cray", "craycc", "crayftn"), "cce"),
+    **dict.fromkeys(("nvc", "nvc++", "nvfortran", "pgcc"), "nvhpc"),
+    **dict.fromkeys(("g++", "gfortran"), "gcc"),
+    **dict.fromkeys(("flang", "clang++"), "clang"),
+    "armclang": "arm",
+}
+"""Compilers by the names of their commands."""
 
 _ASKING_HOST: Final = frozenset({"fe", "be", "frontend", "backend", "default_os", "default_target"})
 
@@ -229,8 +240,8 @@ def _unanswerable(at: int, part: str, kind: str, instead: str = "") -> Unanswera
 
 def _without_namespace(namespace: Word, name: Word) -> str:
     """Say what is expected instead: the name alone; or, where it can only be a part of a version, a name with that."""
-    pinned = name_and_version(f"{namespace.text}.{name.text}") if name.text[:1].isdigit() else None
-    return f"; expected {pinned[0]:.80}@{pinned[1]:.80}" if pinned else f"; expected {name.text:.80} alone"
+    ways = list(names_and_versions(f"{namespace.text}.{name.text}")) if name.text[:1].isdigit() else []
+    return f"; expected {ways[-1][0]:.80}@{ways[-1][1]:.80}" if ways else f"; expected {name.text:.80} alone"
 
 
 def _short_patches(variant: Variant, values: tuple[str, ...]) -> Iterator[UnanswerableError]:
@@ -257,7 +268,8 @@ def _compiler_refusals(compiler: Compiler, compilers: Collection[str]) -> Iterat
         yield UnanswerableError(compiler.at, problem)
     elif name not in compilers:
         problem = f"%{name:.80} can't be answered, since documents have no direct dependencies but the compiler"
-        yield UnanswerableError(compiler.name.at, f"{problem}; expected one, such as %gcc, %llvm or %oneapi")
+        meant = f"%{_OF_COMMAND[name]}" if name in _OF_COMMAND else "one, such as %gcc, %llvm or %oneapi"
+        yield UnanswerableError(compiler.name.at, f"{problem}; expected {meant}")
     for version in compiler.versions:
         if isinstance(version, GitRef):
             yield _unanswerable(version.at, str(version), "compilers from git")
@@ -278,16 +290,17 @@ def _apart_from_its_use(compiler: Compiler) -> str:
 
 
 def _notes(spec: Spec) -> Iterator[str]:
-    if spec.tail:
-        yield _tail_note(spec)
+    at = {variant.at for variant in spec.variants}
+    if tail := [part for part in spec.tail if part.at in at]:
+        yield _tail_note(spec, tail)
     for compiler in spec.compilers:
         yield from _compiler_notes(compiler)
     for variant in spec.variants:
         yield from _variant_notes(variant)
 
 
-def _tail_note(spec: Spec) -> str:
-    tail = " ".join(map(str, spec.tail))
+def _tail_note(spec: Spec, variants: Sequence[Word]) -> str:
+    tail = " ".join(map(str, variants))
     owner = f"{spec.name}'s" if spec.name else "the package's"
     since = "as Spack did up to 0.23: documents have no variants of compilers"
     return f"{tail} behind %{spec.compilers[0].name} is taken for {owner}, {since}."

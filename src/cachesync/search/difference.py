@@ -15,7 +15,8 @@ class Binary(NamedTuple):
     """One that a tag has and the other hasn't."""
 
     package: str
-    hash: str
+    hash: str | None
+    """None: the page tells none."""
     spec: str
 
 
@@ -64,10 +65,10 @@ def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, 
     """Return the binaries of a tag in their order."""
     if not index.search(Request(Term("tag", tag), limit=0)).total:
         raise UsageError(f"no page has the tag {tag!r:.80}")
-    fields = ("binary", "package", "spec")
+    fields = ("binary", "hash", "package", "spec")
     order = (SortKey("package"), SortKey("version_key"), SortKey("binary"))
     found = index.search(Request(Term("tag", tag), filters=filters, order=order, limit=_ALL, fields=fields))
-    return {hit["binary"]: Binary(hit["package"], hit["binary"], hit["spec"]) for hit in found.hits}
+    return {hit["binary"]: Binary(hit["package"], hit.get("hash"), hit["spec"]) for hit in found.hits}
 
 
 def as_object(found: Difference) -> dict[str, Any]:

@@ -206,11 +206,12 @@ class Names:
         spellings, meant = self._spellings
         found = []
         for core in typed:
-            if core.numberless or len(core.text) > self._longest + 2:
+            if core.numberless or core.text in self._aliases or len(core.text) > self._longest + 2:
                 continue
             for distance, place in mistyped(core.text, spellings):
                 package, cost = meant[place]
-                if distance < fewer_than and package.startswith(core.language):
+                is_near = distance < fewer_than and _each_part_is_near(core.parts, package)
+                if is_near and package.startswith(core.language):
                     other_start = spellings[place][0] != core.text[0]
                     found.append((package, (_TYPO, distance, cost + 2 * core.cost, other_start)))
         fewest = min((fit[1] for _, fit in found), default=0)
@@ -241,6 +242,15 @@ class Names:
             for package, spelled in self._spelled.items():
                 if typed in spelled:
                     yield package, (_PART, _INSIDE, len(spelled) - len(typed))
+
+
+def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
+    """Tell whether no part has more typos than it may, where as many are typed: ``mpi`` is not ``mkl``."""
+    meant = parts(package)
+    if len(typed) == 1 or len(typed) != len(meant):
+        return True
+    pairs = (pair for pair in zip(typed, meant, strict=True) if min(map(len, pair)) >= MIN_LETTERS)
+    return all(one == other or any(mistyped(one, [other])) for one, other in pairs)
 
 
 def grouped(matches: Sequence[Match]) -> list[list[str]]:

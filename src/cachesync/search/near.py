@@ -1,11 +1,14 @@
 """What to say where nothing is found: which condition stands in the way, what is near, and what no document has."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from cachesync.errors import UsageError
+from cachesync.search import targets
 from cachesync.search.conditions import Piece
 from cachesync.search.parser import HASH_LENGTH
-from cachesync.search.query import And, In, Or, Query, Term
+from cachesync.search.query import And, In, Or, Prefix, Query, Term
 from cachesync.search.request import LATEST
 from cachesync.search.spelling import nearest
 from cachesync.search.vocabulary import Vocabulary
@@ -22,6 +25,7 @@ _KNOWN: Final = frozenset(
 """Fields whose values are so few that all are known."""
 
 _VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
+_HASH: Final = re.compile("[a-z2-7]{4,32}")
 _HASHES: Final = frozenset({"hash", "binary"})
 
 
@@ -66,15 +70,38 @@ def near(pieces: Sequence[Piece], name: Piece | None, index: Index, vocabulary: 
             yield Near(total, package=package)
 
 
-def unknown_values(pieces: Sequence[Piece], vocabulary: Vocabulary) -> Iterator[str]:
-    """Say of each condition that no document can meet, since none has such a value, what may have been meant."""
+def why_nothing(pieces: Sequence[Piece], found: Sequence[Near], index: Index, vocabulary: Vocabulary) -> Iterator[str]:
+    """Say of each condition that no document can meet what may have been meant.
+
+    Args:
+        pieces: all that has to be met, which nothing does.
+        found: what was found near.
+        index: what is asked.
+        vocabulary: what its documents have.
+    """
+    unknown = [piece for piece in pieces if _is_unknown(piece.query, vocabulary)]
     for piece in pieces:
         match piece.query:
             case Term(field, str(value)) | Or((Term(field, str(value)),)) if field in _HASHES:
                 if len(value) < HASH_LENGTH:
                     yield f"{piece.text} asks for a whole hash; /{value} finds those that begin so."
-            case query if _is_unknown(query, vocabulary):
-                yield f"No document has {piece.text}{_instead(query, vocabulary)}"
+            case Prefix("hash", start) if index.count([piece.query]) == [0]:
+                yield f"No hash begins with {start}."
+            case query if piece in unknown and not _is_unknown_variant(query, vocabulary):
+                others = And(tuple(each.query for each in pieces if each is not piece))
+                yield f"No document has {piece.text}{_instead(piece, others, index, vocabulary)}"
+    if len(pieces) > 1 and not unknown and not found:
+        yield "No single condition stands in the way: whichever is left out, nothing is found."
+
+
+def _is_unknown_variant(query: Query, vocabulary: Vocabulary) -> bool:
+    """Tell whether no package has a variant of this name, which is told where the query is read."""
+    match query:
+        case Term("variant_values", str(value)):
+            return value.lstrip("+~").partition("=")[0].rstrip(":") not in vocabulary.values("variant_names")
+        case Term("variant_names", _):
+            return True
+    return False
 
 
 def _is_unknown(query: Query, vocabulary: Vocabulary) -> bool:
@@ -90,12 +117,58 @@ def _is_unknown(query: Query, vocabulary: Vocabulary) -> bool:
     return False
 
 
-def _instead(query: Query, vocabulary: Vocabulary) -> str:
-    """Return the end of the sentence: what may have been meant, where it is one value of a field."""
-    match query:
+def _instead(piece: Piece, others: Query, index: Index, vocabulary: Vocabulary) -> str:
+    """Return the end of the sentence: what may have been meant."""
+    match piece.query:
+        case In("target", (value,)) | Term("target", str(value)) | Or((Term("target", str(value)),)):
+            return _runs_there(value, others, index) or _nearest(value, vocabulary.values("target"))
         case Term("tag", value) | Or((Term("tag", value),)) if value == LATEST:
             return f"; --tag {LATEST} is the newest tag with a date."
+        case Term("compiler_name", "intel-oneapi-compilers-classic"):
+            return "; Intel's compiler of today is %oneapi."
+        case Term("variant_values", str(value)) if "=" in value:
+            return _another_value(value, vocabulary)
         case Term(field, str(value)) | Or((Term(field, str(value)),)) if field not in _VARIANTS:
-            meant = nearest(value, vocabulary.values(field))
-            return f"; did you mean {meant}?" if meant else "."
-    return "."
+            return _nearest(value, vocabulary.values(field))
+    return _another_sense(piece.text, others, index)
+
+
+def _nearest(value: str, values: Iterable[str]) -> str:
+    meant = nearest(value, values)
+    return f"; did you mean {meant}?" if meant else "."
+
+
+def _runs_there(target: str, others: Query, index: Index) -> str | None:
+    """Say how many run on a target, though none is built for it; None: it is no target that is known."""
+    try:
+        runs = targets.runs_on(target)
+    except targets.UnknownTargetError:
+        return None
+    (count,) = index.count([And((In("target", runs), others))])
+    if not count:
+        return f", and none runs on {target}."
+    return f"; {count:,} run on {target}: ask for target=:{target}."
+
+
+def _another_value(written: str, vocabulary: Vocabulary) -> str:
+    """Return another value of a variant; or where a package is called like the variant, how to ask for its version."""
+    name, _, value = written.partition("=")
+    if value[:1].isdigit() and vocabulary.names.is_name([name]):
+        return f"; did you mean {name}@{value}?"
+    of_name = [each for each in vocabulary.values("variant_values") if each.startswith(f"{name}=")]
+    return _nearest(written, of_name)
+
+
+def _another_sense(word: str, others: Query, index: Index) -> str:
+    """Return how to ask for a word that is met by nothing: as a hash, a target or a machine."""
+    if runs := _runs_there(word, others, index):
+        return runs
+    if _HASH.fullmatch(word):
+        (count,) = index.count([And((Prefix("hash", word), others))])
+        if count:
+            return f"; /{word} is a hash that begins so."
+    try:
+        targets.runs_on(targets.parse_machine(word).target)
+    except UsageError:
+        return "."
+    return f"; --arch {word} finds what runs on such a machine."

@@ -20,7 +20,7 @@ from cachesync.search.parser import MAX_CONDITIONS, parse
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query
 from cachesync.search.request import Filter, value_of
 from cachesync.search.spec import Spec, Variant, Word, canonical
-from cachesync.search.spelling import nearest
+from cachesync.search.spelling import nearest, parts, plain
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.words import WordMeanings
 
@@ -31,6 +31,8 @@ _GRAMMAR: Final = ("platform", "os", "target", "arch")
 
 _NAMES: Final = frozenset({Kind.NAME, Kind.DOTTED_NAME})
 _EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_END})
+
+_EVERYTHING: Final = All()
 
 _MOST_NAMED: Final = 3
 """So many packages are named in a note."""
@@ -73,7 +75,7 @@ class Reading(NamedTuple):
         return " ".join(filter(None, parts)) or "*"
 
 
-def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary) -> Reading:
+def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary, beside: Query = _EVERYTHING) -> Reading:
     """Read a query.
 
     Args:
@@ -81,6 +83,7 @@ def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary) -> Reading
         mode: how to read it; ``auto`` is as a person means it.
         index: what it is about.
         vocabulary: what the index's documents have.
+        beside: what is asked for beside it, which only notes take into account.
 
     Raises:
         QueryError: it can't be read, or asks for what documents don't tell.
@@ -89,17 +92,20 @@ def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary) -> Reading
     if mode == "spec":
         return _with_conditions(Reading("spec"), parse(text), vocabulary)
     if mode == "text":
-        return _of_words(Reading("text"), _split(text), index, vocabulary)
+        typed.require_no_comparison(text)
+        return _of_words(Reading("text"), _split(text), index, vocabulary, beside)
     asked = typed.read(text)
     if not typed.SIGIL.search(asked.text):
         words = sorted((*_split(asked.text), *asked.words), key=_place)
-        return _of_words(Reading("text", notes=asked.notes), words, index, vocabulary)
+        return _of_words(Reading("text", notes=asked.notes), words, index, vocabulary, beside)
     words, rest = _apart(asked.text)
     words = sorted((*words, *asked.words), key=_place)
-    return _of_words(Reading("spec", notes=asked.notes), words, index, vocabulary, rest)
+    return _of_words(Reading("spec", notes=asked.notes), words, index, vocabulary, beside, rest)
 
 
-def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary, rest: str = "") -> Reading:
+def _of_words(
+    reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query, rest: str = ""
+) -> Reading:
     """Ask for words, and for the rest of a spec.
 
     A word may have a version: right behind it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
@@ -123,7 +129,7 @@ def _of_words(reading: Reading, words: Sequence[Word], index: Index, vocabulary:
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
     if rest or pinned:
         reading = _with_conditions(reading, spec, vocabulary, fields=bool(rest))
-    return _with_words(reading, words, index, vocabulary, owner)
+    return _with_words(reading, words, index, vocabulary, beside, owner)
 
 
 def _is_compiler_beside_a_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
@@ -144,10 +150,9 @@ def _pinned(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, st
     names = vocabulary.names
     named = [word for word in words if names.is_name([word.text])]
     for at, word in enumerate(words):
-        pinned = typed.name_and_version(word.text)
-        if not pinned or word in named or not names.is_name([pinned[0]]):
-            continue
-        if not (named and _is_compiler(pinned[0], vocabulary)):
+        ways = typed.names_and_versions(word.text) if word not in named else ()
+        pinned = next((each for each in ways if names.is_name([each[0]])), None)
+        if pinned and not (named and _is_compiler(pinned[0], vocabulary)):
             return at, *pinned
     return None
 
@@ -233,14 +238,19 @@ def _unknown(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: boo
 
 
 def _with_words(
-    reading: Reading, words: Sequence[Word], index: Index, vocabulary: Vocabulary, owner: Word | None = None
+    reading: Reading,
+    words: Sequence[Word],
+    index: Index,
+    vocabulary: Vocabulary,
+    beside: Query,
+    owner: Word | None,
 ) -> Reading:
     """Ask for what words mean. ``owner``: what has a version right behind it is the package, or a part of its name."""
     if not words:
         return reading
     if len(words) > MAX_CONDITIONS:
         raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query, owner).best()
+    way = _Ways(words, index, vocabulary, reading.query, owner).best(beside)
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
         ranks=way.ranks,
@@ -283,16 +293,17 @@ class _Ways:
     def _meanings(self) -> WordMeanings:
         return WordMeanings(self._vocabulary)
 
-    def best(self) -> _Way:
+    def best(self, beside: Query) -> _Way:
         """Return the likeliest with hits: with a whole name, else with a part of one or none, else with a mistyped one.
 
-        Where none has hits it is the likeliest of all.
+        Where none has hits it is the likeliest of all. ``beside``: what notes take into account, too.
         """
         words = [word.text for word in self._words]
         whole = list(filter(self._is_of_owner, by_names(words, self._vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
-            return self._with_elsewhere(ways[0])  # a name alone means that package, also if there is none like that
+            # A name alone means that package, also if there is none like that.
+            return self._with_elsewhere(ways[0], beside)
         found = self._first_with_hits(ways)
         if found is None:
             parts = list(by_parts(words, self._vocabulary.names))
@@ -303,7 +314,7 @@ class _Ways:
             found = (None if is_the_only_one else self._first_with_hits(more)) or [*ways, *more][0]
             if ways and found not in ways:
                 found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
-        return self._with_elsewhere(found)
+        return self._with_elsewhere(found, beside)
 
     def _is_of_owner(self, split: Split) -> bool:
         return self._owner is None or self._owner.text in split.name
@@ -315,7 +326,7 @@ class _Ways:
     def _not_as_name(self, whole: Sequence[Split]) -> str:
         """Say that what is found isn't of the package that was named."""
         names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MOST_NAMED]))
-        return f"No {names} has all of it; these packages are called otherwise and have the words elsewhere."
+        return f"No {names} has all of it; what is found are packages of other names."
 
     def _with_name(self, split: Split) -> _Way:
         """Take some of the words for a package's name."""
@@ -325,10 +336,11 @@ class _Ways:
         text = packages[0] if len(packages) == 1 else typed_name
         piece = Piece(text, self._at(split.name[0]), In("package", packages))
         others = [self._met(word) for word in split.others]
+        close = tuple(query for word in split.others if (query := self._met_closely(word)))
         package = Word(packages[0], piece.at) if len(packages) == 1 else None
         return _Way(
             pieces=(piece, *(each for each, _ in others)),
-            ranks=_ranks(meant),
+            ranks=_closest_first(_ranks(meant), close),
             package=package,
             words=(*(() if package else (typed_name,)), *(text for _, text in others)),
             notes=tuple(_naming(typed_name, meant)),
@@ -352,13 +364,19 @@ class _Ways:
         piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
         return piece, meanings[0].text if len(meanings) == 1 else word
 
-    def _with_elsewhere(self, way: _Way) -> _Way:
+    def _met_closely(self, word: str) -> Query | None:
+        """Ask for what a word means in the first place, where it may mean something else, too; None: it is all one."""
+        meanings = list(self._meanings.meanings(word))
+        close = tuple(each.query for each in meanings if each.is_close)
+        return Or(close) if 0 < len(close) < len(meanings) else None
+
+    def _with_elsewhere(self, way: _Way, beside: Query) -> _Way:
         """Say of the only word, if it is a package's name, how many others have it elsewhere."""
         if len(self._words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
         word = self._words[0].text
         meanings = list(self._meanings.meanings(word))
-        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._beside))
+        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._beside, beside))
         (count,) = self._index.count([elsewhere]) if meanings else (0,)
         if not count:
             return way
@@ -377,6 +395,14 @@ def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ..
     return tuple(groups) if at_all or len(groups) > 1 else ()
 
 
+def _closest_first(ranks: tuple[Query, ...], close: tuple[Query, ...]) -> tuple[Query, ...]:
+    """Put before each rank those of it that meet words in the closest sense, and before the rest those others."""
+    if not close:
+        return ranks
+    of_each = [part for rank in ranks for part in (And((rank, *close)), rank)]
+    return (*of_each, And(close))
+
+
 def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
     """Say which package is meant by a name that is another one."""
     named = " or ".join(match.package for match in matches[:_MOST_NAMED])
@@ -384,5 +410,10 @@ def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
     more = f" or {left:,} other{'s' if left > 1 else ''}" if left > 0 else ""
     if matches[0].why == "typo":
         yield f"No package is called {name}; {named}{more} is near."
-    elif matches[0].why == "alias":
+    elif matches[0].why == "alias" or _leaves_out(name, matches):
         yield f"{name} is read as {named}{more}."
+
+
+def _leaves_out(name: str, matches: Sequence[Match]) -> bool:
+    """Tell whether a part of what was typed is in none of the names that it is read as."""
+    return any(all(part not in plain(match.package) for match in matches) for part in parts(name))

@@ -4,6 +4,7 @@ What is taken for something else stays at its place, so that errors name the cha
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from cachesync.errors import QueryError
@@ -16,9 +17,25 @@ _PLUSES: Final = re.compile(r"[A-Za-z0-9][\w.-]*\+{1,2}")
 _PINNED: Final = re.compile(
     r"(?P<name>(?:\S*%)?[A-Za-z0-9][\w-]*)(?P<sign>==|/)v?(?P<version>\d[\w.-]*)(?P<rest>[+~%,:].*)?", re.DOTALL
 )
-_GLUED: Final = re.compile(
-    r"(?P<name>[A-Za-z][\w.-]*?)[-_]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)", re.ASCII
+_VERSION_BEHIND: Final = re.compile(
+    r"[-_:#@.]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)|_(?P<apart>\d+(?:_\d+)+)", re.ASCII
 )
+_NAME: Final = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
+_MODULE: Final = re.compile(
+    r"(?P<name>[A-Za-z][\w-]*?)[-/](?P<version>\d[\w.]*)-"
+    r"(?P<compiler>aocc|apple-clang|arm|cce|clang|fj|gcc|intel|intel-oneapi-compilers|llvm|nag|nvhpc|oneapi|rocmcc|xl)"
+    r"(?:-(?P<of>\d[\w.]*?))?(?:-(?P<hash>[a-z2-7]{7,32}))?"
+)
+"""How Spack calls modules and the folders of what is installed."""
+
+_COMPARED: Final = re.compile(r"(?P<name>[\w.+-]*?)@?(?P<sign>[<>]=?|[~!]=)(?P<version>\d[\w.]*)?")
+_COMMAND: Final = re.compile(
+    r"\s*((?:spack\s+(?:install|find|spec|load|info|add|concretize|buildcache\s+[a-z]+)|pip3?\s+install|"
+    r"(?:conda|mamba|brew|apt|apt-get|dnf|yum)\s+install|module\s+(?:load|add|avail|spider))"
+    r"(?:\s+(?:-[A-Za-z]|--[a-z-]+))*)\s+(?=\S)"
+)
+_NAMESPACE: Final = "builtin."
+_WITHOUT_TYPOGRAPHY: Final = "Quotes, commas and stars around words are left out."
 _NO_HASH: Final = re.compile("[^a-z2-7]")
 _ID: Final = re.compile(r"https?://\S+|[^/\s=@%]+/[^/\s=@%]+/[a-z2-7]{32}")
 
@@ -42,33 +59,57 @@ def read(text: str) -> Typed:
     """Take out what is only typography, and the words that aren't what they look like.
 
     Raises:
-        QueryError: it names a binary, which is shown by another command.
+        QueryError: it names a binary, which is shown by another command, or compares versions as others do.
     """
     characters = list(text)
     words: list[Word] = []
     notes: list[str] = []
-    for match in _CHUNK.finditer(text):
-        start, chunk = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
+    begin = 0
+    if command := _COMMAND.match(text):
+        begin = command.end()
+        characters[:begin] = " " * begin
+        notes.append(f"{' '.join(command[1].split())} is left out: what stands behind it is asked for.")
+    for match in _CHUNK.finditer(text, begin):
+        start, chunk = stripped = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
+        is_whole = stripped == (match.start(), match[0])
         characters[match.start() : match.end()] = " " * len(match[0])
         if _ID.fullmatch(chunk):
             raise QueryError(start + 1, f"{chunk:.120} names one binary: `cachesync show` shows it")
         if _PLUSES.fullmatch(chunk):
             words.append(Word(chunk, start + 1))
             continue
-        if pinned := _pinned(chunk) or _compiled(chunk):
-            notes.append(f"{chunk} is read as {pinned.replace(' ', '')}.")
-            chunk = pinned
+        require_no_comparison(chunk, start)
+        chunk = _module(chunk) or _pinned(chunk) or _compiled(chunk) or _without_namespace(chunk) or chunk
+        if chunk != stripped[1]:
+            notes.append(f"{stripped[1]} is read as {chunk.replace(' ', '')}.")
+        elif not is_whole and _WITHOUT_TYPOGRAPHY not in notes:
+            notes.append(_WITHOUT_TYPOGRAPHY)
         characters[start : start + len(chunk)] = chunk
     return Typed("".join(characters), tuple(words), tuple(notes))
 
 
-def name_and_version(word: str) -> tuple[str, str] | None:
-    """Take a word apart that is a name with a version behind it, as in ``hdf5-1.14.6`` and ``gcc12``; None: it isn't.
+def require_no_comparison(text: str, start: int = 0) -> None:
+    """Make sure that no version is compared as other tools do. ``start``: how many characters stand before the text.
 
-    The name is as short as it can be.
+    Raises:
+        QueryError: one is.
     """
-    match = _GLUED.fullmatch(word)
-    return (match["name"], match["version"]) if match else None
+    for match in _COMPARED.finditer(text):
+        name, sign, version = match["name"], match["sign"], match["version"] or "1.2"
+        if sign[0] in "<>" or match["version"]:
+            span = f"@:{version}" if sign[0] == "<" else f"@{version}:"
+            own = f" ({version} itself is in it)" if sign in "<>" else ""
+            problem = f"{sign!r} compares nothing here; expected a range of versions, such as {name}{span}{own}"
+            raise QueryError(start + match.start("sign") + 1, problem)
+
+
+def names_and_versions(word: str) -> Iterator[tuple[str, str]]:
+    """Yield how a word can be a name with a version behind it, like ``hdf5-1.14.6`` and ``gcc12``; long names first."""
+    name = _NAME.match(word)
+    for end in range(min(name.end() if name else 0, len(word) - 1), 0, -1):
+        match = _VERSION_BEHIND.fullmatch(word, end)
+        if match and word[end - 1].isalnum() and not (word[end - 1].isdigit() and word[end].isdigit()):
+            yield word[:end], match["version"] or match["apart"].replace("_", ".")
 
 
 def _goes_on(text: str, chunk: re.Match[str]) -> bool:
@@ -91,6 +132,21 @@ def _stripped(start: int, chunk: str, *, is_list: bool) -> tuple[int, str]:
     if "@" not in chunk and "=" not in chunk:
         chunk = re.sub(r"(?<=[\w.])[,;](?=[+~%])", " ", chunk)
     return start, chunk
+
+
+def _module(chunk: str) -> str | None:
+    """Return what Spack calls a module, such as ``hdf5/1.14.6-gcc-11.4.0``, as a spec, as long as before."""
+    match = _MODULE.fullmatch(chunk)
+    if not match:
+        return None
+    compiler = f"%{match['compiler']}" + (f"@{match['of']}" if match["of"] else "")
+    return f"{match['name']}@{match['version']}{compiler}" + (f"/{match['hash']}" if match["hash"] else "")
+
+
+def _without_namespace(chunk: str) -> str | None:
+    """Return a chunk without the namespace that all packages have, as long as before."""
+    name = chunk.removeprefix(_NAMESPACE)
+    return f"{' ' * len(_NAMESPACE)}{name}" if name != chunk and name else None
 
 
 def _compiled(chunk: str) -> str | None:

@@ -12,11 +12,14 @@ from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
 from cachesync.search.query import And, In, Or, Query, Range, Term
-from cachesync.search.typed import name_and_version
+from cachesync.search.typed import names_and_versions
 from cachesync.search.vocabulary import Vocabulary
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values are typed whole or in part."""
+
+_COMPOSED: Final = frozenset({"stacks", "tag"})
+"""Those whose values are put together of several words."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
 _LONGEST_HASH: Final = 32
@@ -37,6 +40,8 @@ class Meaning(NamedTuple):
     text: str
     """How to ask for it so that it means nothing else."""
     query: Query
+    is_close: bool = True
+    """What people mean in the first place: not a part of a tag's or stack's name, nor a version of the compiler."""
 
 
 class WordMeanings:
@@ -59,7 +64,8 @@ class WordMeanings:
         word = _AROUND.sub("", word)
         for field in _FIELDS:
             if found := self._fitting(field, word):
-                yield Meaning(_asked(field, found), In(field, found))
+                is_close = field not in _COMPOSED or any(_comparable(word) == _comparable(value) for value in found)
+                yield Meaning(_asked(field, found), In(field, found), is_close)
         yield from self._compilers(word)
         yield from self._versions(word)
         yield from self._variants(word)
@@ -75,10 +81,12 @@ class WordMeanings:
     def _compilers(self, word: str) -> Iterator[Meaning]:
         """Compilers by names of before, and with their version: ``clang``, ``gcc12``."""
         name, _, version = word.lower().partition("@")
-        if pinned := name_and_version(name):
-            name, version = pinned
+        known = self._values("compiler_name")
+        for glued, its_version in names_and_versions(name):
+            if todays_name(glued) in known:
+                name, version = glued, its_version
         todays = todays_name(name)
-        if todays not in self._values("compiler_name"):
+        if todays not in known:
             return
         if version:
             key = Range("compiler_version_key", *version_range(version, version))
@@ -91,7 +99,8 @@ class WordMeanings:
         version = match[1] if match else word.lower()
         if match or version in INFINITY_WORDS:
             yield from _of_version("@", "version_key", version, version)
-            yield from _of_version("%@", "compiler_version_key", version, version)
+            of_compiler = _of_version("%@", "compiler_version_key", version, version)
+            yield from (each._replace(is_close=False) for each in of_compiler)
 
     def _variants(self, word: str) -> Iterator[Meaning]:
         if either := self._variants_by_word.get(_comparable(word)):
