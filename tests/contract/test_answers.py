@@ -292,6 +292,13 @@ def test_what_a_machine_runs_is_what_archspec_says(reader: Reader, target: str) 
     assert all((hit["runs"] == "same os") == (hit["os"] == "ubuntu22.04") for hit in answer.found.hits)
 
 
+@pytest.mark.parametrize("os", ["rocky8", "almalinux8", "rhel8", "centos8", "rocky8.10"])
+def test_what_is_built_for_the_same_source_comes_before_other_systems(reader: Reader, os: str) -> None:
+    found = answered(reader, "hdf5", machine=Machine("linux", os, "zen4")).found.hits
+    assert [hit["os"] for hit in found] == ["rhel8"] * 2 + ["ubuntu22.04"] * 5
+    assert {hit["runs"] for hit in found[:2]} == {"same os" if os == "rhel8" else "other os"}
+
+
 def test_an_order_that_is_asked_for_comes_before_all(reader: Reader) -> None:
     machine = Machine("linux", "rhel8", "zen4")
     answer = answered(reader, "hdf5", machine=machine, order=parse_order("version:desc"), distinct=True)

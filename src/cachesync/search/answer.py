@@ -14,11 +14,11 @@ from cachesync.search.conditions import Piece
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
 from cachesync.search.near import Near, near, why_nothing
-from cachesync.search.query import All, And, In, Not, Or, Prefix, Query, Term, fields_of
+from cachesync.search.query import All, And, In, Or, Prefix, Query, Term, fields_of
 from cachesync.search.reading import Mode, Reading, read
 from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, LATEST, Facet, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
-from cachesync.search.targets import Machine, runs_on
+from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
 
 _NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
@@ -147,7 +147,8 @@ def _request(question: Question, reading: Reading, beside: Sequence[Piece]) -> R
     ranks: tuple[Query, ...] = () if question.order else reading.ranks
     if question.machine and not question.order:
         same = Term("os", question.machine.os)
-        ranks = tuple(And((rank, each)) for rank in (*ranks, All()) for each in (same, Not(same)))[:-1]
+        like_it = (same, In("os", related)) if (related := rebuilds_of(question.machine.os)) else (same,)
+        ranks = tuple(And((rank, each)) for rank in (*ranks, All()) for each in (*like_it, All()))[:-1]
     return Request(
         query=And((reading.query, *(each.query for each in beside))),
         ranks=ranks,

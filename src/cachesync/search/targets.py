@@ -1,6 +1,7 @@
 """Targets: what a range of them is, and what a machine runs. The knowledge is that of archspec."""
 
 import platform as platform_of
+import re
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -66,6 +67,20 @@ def _this_os() -> str | None:
         return None
     name, version = release.get("ID", ""), release.get("VERSION_ID", "")
     return f"{name}{'.'.join(version.split('.')[: _RELEASES.get(name, 2)])}" if name else None
+
+
+_REBUILT: Final = ("rhel", "almalinux", "centos", "ol", "rocky", "scientific")
+"""Systems made from one source: binaries for a release of one run on that of the others."""
+
+_RELEASE: Final = re.compile(r"([a-z]+)(\d+)(?:\.\d+)*")
+
+
+def rebuilds_of(os: str) -> tuple[str, ...]:
+    """Return what else systems are called that are made from the same source: ``rhel8`` and others for ``rocky8``."""
+    match = _RELEASE.fullmatch(os)
+    if not match or match[1] not in _REBUILT:
+        return ()
+    return tuple(each for name in _REBUILT if (each := f"{name}{match[2]}") != os)
 
 
 def runs_on(target: str) -> tuple[str, ...]:
