@@ -44,6 +44,7 @@ def test_search_prints_a_table_and_facets(filled: Sandbox) -> None:
     assert done.stdout.splitlines()[-1] == "3 specs found, the first 2 shown"
 
 
+@pytest.mark.surroundings
 @pytest.mark.parametrize("on_terminal", [False, True])
 def test_a_table_is_short_only_on_a_terminal(embedded: Sandbox, on_terminal: bool) -> None:
     hashes = ["a" * 32, "b" * 32]
