@@ -29,13 +29,13 @@ def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
 
     There, hashes and lists of tags are short, and variants are those that differ; elsewhere they are whole.
     """
-    cell = _cell if sys.stdout.isatty() else _whole_cell
-    rows = [[cell(hit, column, hits) for column in columns] for hit in hits]
+    is_short = sys.stdout.isatty()
+    rows = [[_cell(hit, column, hits) if is_short else _whole_cell(hit, column) for column in columns] for hit in hits]
     shown = [
         number for number, column in enumerate(columns) if column != "variants" or any(row[number] for row in rows)
     ]
     lines = list(aligned([columns[number] for number in shown], [[row[number] for number in shown] for row in rows]))
-    if sys.stdout.isatty() and max(map(len, lines)) > _terminal_width():
+    if is_short and max(map(len, lines)) > _terminal_width():
         return False
     _print_lines(lines)
     return True
@@ -116,7 +116,7 @@ def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
     return _whole_cell(hit, column)
 
 
-def _whole_cell(hit: Hit, column: str, _: Sequence[Hit] = ()) -> str:
+def _whole_cell(hit: Hit, column: str) -> str:
     match column:
         case "tag" if "tags" in hit:
             return " ".join(hit["tags"])

@@ -36,12 +36,12 @@ COMPILERS: Final = frozenset(
 """What Spack compiles with, by the names of today and those that nothing has taken the place of."""
 
 _OF_COMMAND: Final = {
-    **dict.fromkeys(("icx", "icpx", "ifx", "dpcpp"), "oneapi"),
+    **dict.fromkeys(("icx", "icpx", "ifx"), "oneapi"),
     **dict.fromkeys(("icc", "icpc", "ifort"), "intel"),
     **dict.fromkeys(("cray", "craycc", "crayftn"), "cce"),
-    **dict.fromkeys(("nvc", "nvc++", "nvfortran", "pgcc"), "nvhpc"),
-    **dict.fromkeys(("g++", "gfortran"), "gcc"),
-    **dict.fromkeys(("flang", "clang++"), "clang"),
+    **dict.fromkeys(("nvc", "nvfortran", "pgcc"), "nvhpc"),
+    "gfortran": "gcc",
+    "flang": "clang",
     "armclang": "arm",
 }
 """Compilers by the names of their commands."""

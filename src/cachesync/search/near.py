@@ -25,7 +25,7 @@ _KNOWN: Final = frozenset(
 """Fields whose values are so few that all are known."""
 
 _VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
-_HASH: Final = re.compile("[a-z2-7]{4,32}")
+_HASH: Final = re.compile(rf"[a-z2-7]{{4,{HASH_LENGTH}}}")
 _HASHES: Final = frozenset({"hash", "binary"})
 
 

@@ -336,13 +336,12 @@ class _Ways:
         text = packages[0] if len(packages) == 1 else typed_name
         piece = Piece(text, self._at(split.name[0]), In("package", packages))
         others = [self._met(word) for word in split.others]
-        close = tuple(query for word in split.others if (query := self._met_closely(word)))
         package = Word(packages[0], piece.at) if len(packages) == 1 else None
         return _Way(
-            pieces=(piece, *(each for each, _ in others)),
-            ranks=_closest_first(_ranks(meant), close),
+            pieces=(piece, *(each for each, _, _ in others)),
+            ranks=_closest_first(_ranks(meant), tuple(close for _, _, close in others if close)),
             package=package,
-            words=(*(() if package else (typed_name,)), *(text for _, text in others)),
+            words=(*(() if package else (typed_name,)), *(text for _, text, _ in others)),
             notes=tuple(_naming(typed_name, meant)),
         )
 
@@ -358,17 +357,16 @@ class _Ways:
             return And(others)
         return And((In("package", tuple(match.package for match in split.matches)), *others))
 
-    def _met(self, word: str) -> tuple[Piece, str]:
-        """Ask for a word that isn't a name, and return how it is read, too."""
+    def _met(self, word: str) -> tuple[Piece, str, Query | None]:
+        """Ask for a word that isn't a name; return how it is read, too, and what it means in the first place.
+
+        That is None where it means nothing else.
+        """
         meanings = list(self._meanings.meanings(word))
         piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
-        return piece, meanings[0].text if len(meanings) == 1 else word
-
-    def _met_closely(self, word: str) -> Query | None:
-        """Ask for what a word means in the first place, where it may mean something else, too; None: it is all one."""
-        meanings = list(self._meanings.meanings(word))
         close = tuple(each.query for each in meanings if each.is_close)
-        return Or(close) if 0 < len(close) < len(meanings) else None
+        text = meanings[0].text if len(meanings) == 1 else word
+        return piece, text, Or(close) if 0 < len(close) < len(meanings) else None
 
     def _with_elsewhere(self, way: _Way, beside: Query) -> _Way:
         """Say of the only word, if it is a package's name, how many others have it elsewhere."""

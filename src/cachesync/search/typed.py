@@ -70,19 +70,18 @@ def read(text: str) -> Typed:
         characters[:begin] = " " * begin
         notes.append(f"{' '.join(command[1].split())} is left out: what stands behind it is asked for.")
     for match in _CHUNK.finditer(text, begin):
-        start, chunk = stripped = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
-        is_whole = stripped == (match.start(), match[0])
+        start, bare = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
         characters[match.start() : match.end()] = " " * len(match[0])
-        if _ID.fullmatch(chunk):
-            raise QueryError(start + 1, f"{chunk:.120} names one binary: `cachesync show` shows it")
-        if _PLUSES.fullmatch(chunk):
-            words.append(Word(chunk, start + 1))
+        if _ID.fullmatch(bare):
+            raise QueryError(start + 1, f"{bare:.120} names one binary: `cachesync show` shows it")
+        if _PLUSES.fullmatch(bare):
+            words.append(Word(bare, start + 1))
             continue
-        require_no_comparison(chunk, start)
-        chunk = _module(chunk) or _pinned(chunk) or _compiled(chunk) or _without_namespace(chunk) or chunk
-        if chunk != stripped[1]:
-            notes.append(f"{stripped[1]} is read as {chunk.replace(' ', '')}.")
-        elif not is_whole and _WITHOUT_TYPOGRAPHY not in notes:
+        require_no_comparison(bare, start)
+        chunk = _module(bare) or _pinned(bare) or _compiled(bare) or _without_namespace(bare) or bare
+        if chunk != bare:
+            notes.append(f"{bare} is read as {chunk.replace(' ', '')}.")
+        elif bare != match[0] and _WITHOUT_TYPOGRAPHY not in notes:
             notes.append(_WITHOUT_TYPOGRAPHY)
         characters[start : start + len(chunk)] = chunk
     return Typed("".join(characters), tuple(words), tuple(notes))

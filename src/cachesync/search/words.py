@@ -11,6 +11,7 @@ from cachesync.documents import SHORT_HASH, todays_name
 from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
+from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import And, In, Or, Query, Range, Term
 from cachesync.search.typed import names_and_versions
 from cachesync.search.vocabulary import Vocabulary
@@ -22,8 +23,7 @@ _COMPOSED: Final = frozenset({"stacks", "tag"})
 """Those whose values are put together of several words."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
-_LONGEST_HASH: Final = 32
-_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{_LONGEST_HASH}}}")
+_HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{HASH_LENGTH}}}")
 _RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
 _DIGIT: Final = re.compile(r"\d")
 _DAY: Final = re.compile(r"\d{1,2}")
@@ -69,7 +69,7 @@ class WordMeanings:
         yield from self._compilers(word)
         yield from self._versions(word)
         yield from self._variants(word)
-        if _HASH.fullmatch(word.lower()) and (_DIGIT.search(word) or len(word) == _LONGEST_HASH):
+        if _HASH.fullmatch(word.lower()) and (_DIGIT.search(word) or len(word) == HASH_LENGTH):
             yield Meaning(f"/{word.lower()}", of_hash(word))
 
     def _fitting(self, field: str, word: str) -> tuple[str, ...]:
