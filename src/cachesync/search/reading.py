@@ -250,7 +250,7 @@ def _with_words(
         return reading
     if len(words) > MAX_CONDITIONS:
         raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query, owner).best(beside)
+    way = _Ways(words, index, vocabulary, reading.query, beside, owner).best()
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
         ranks=way.ranks,
@@ -281,29 +281,37 @@ class _Ways:
     """The ways to read words, beside conditions that have to be met anyway."""
 
     def __init__(
-        self, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query, owner: Word | None
+        self,
+        words: Sequence[Word],
+        index: Index,
+        vocabulary: Vocabulary,
+        conditions: Query,
+        beside: Query,
+        owner: Word | None,
     ) -> None:
+        """``conditions`` are those of the text, ``beside`` is what only notes take into account."""
         self._words = words
         self._owner = owner
         self._index = index
         self._vocabulary = vocabulary
+        self._conditions = conditions
         self._beside = beside
 
     @cached_property
     def _meanings(self) -> WordMeanings:
         return WordMeanings(self._vocabulary)
 
-    def best(self, beside: Query) -> _Way:
+    def best(self) -> _Way:
         """Return the likeliest with hits: with a whole name, else with a part of one or none, else with a mistyped one.
 
-        Where none has hits it is the likeliest of all. ``beside``: what notes take into account, too.
+        Where none has hits it is the likeliest of all.
         """
         words = [word.text for word in self._words]
         whole = list(filter(self._is_of_owner, by_names(words, self._vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
             # A name alone means that package, also if there is none like that.
-            return self._with_elsewhere(ways[0], beside)
+            return self._with_elsewhere(ways[0])
         found = self._first_with_hits(ways)
         if found is None:
             parts = list(by_parts(words, self._vocabulary.names))
@@ -314,13 +322,13 @@ class _Ways:
             found = (None if is_the_only_one else self._first_with_hits(more)) or [*ways, *more][0]
             if ways and found not in ways:
                 found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
-        return self._with_elsewhere(found, beside)
+        return self._with_elsewhere(found)
 
     def _is_of_owner(self, split: Split) -> bool:
         return self._owner is None or self._owner.text in split.name
 
     def _first_with_hits(self, ways: Sequence[_Way]) -> _Way | None:
-        counts = self._index.count([And((way.query, self._beside)) for way in ways])
+        counts = self._index.count([And((way.query, self._conditions)) for way in ways])
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
     def _not_as_name(self, whole: Sequence[Split]) -> str:
@@ -368,13 +376,13 @@ class _Ways:
         text = meanings[0].text if len(meanings) == 1 else word
         return piece, text, Or(close) if 0 < len(close) < len(meanings) else None
 
-    def _with_elsewhere(self, way: _Way, beside: Query) -> _Way:
+    def _with_elsewhere(self, way: _Way) -> _Way:
         """Say of the only word, if it is a package's name, how many others have it elsewhere."""
         if len(self._words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
         word = self._words[0].text
         meanings = list(self._meanings.meanings(word))
-        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._beside, beside))
+        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._conditions, self._beside))
         (count,) = self._index.count([elsewhere]) if meanings else (0,)
         if not count:
             return way
