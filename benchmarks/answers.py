@@ -22,8 +22,9 @@ from cachesync.index.elastic import searching
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.search.aliases import load_aliases
-from cachesync.search.answer import Question, ask
+from cachesync.search.answer import ask
 from cachesync.search.install import MIRROR_URL
+from cachesync.search.question import Question
 from cachesync.search.request import LATEST, Answer, Facet, Filter, Request, SortKey
 from cachesync.search.targets import parse_machine
 from cachesync.search.vocabulary import Vocabulary

@@ -163,6 +163,14 @@ _HINTS: Final = get_type_hints(Document, include_extras=True)
 FIELDS: Final = {name: _field(name, hint) for name, hint in _HINTS.items()}
 """The fields of a document by name."""
 
+_OPTIONAL: Final = frozenset(each.name for each in msgspec.structs.fields(Document) if not each.required)
+
+
+def is_optional(field: str) -> bool:
+    """Tell whether documents may be without a field."""
+    return field in _OPTIONAL
+
+
 HELPERS: Final = (
     *(each.order_by for each in FIELDS.values() if each.order_by != each.name),
     *(each.name for each in FIELDS.values() if each.counted),

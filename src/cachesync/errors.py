@@ -34,6 +34,18 @@ class UnanswerableError(QueryError):
     """A query is well-formed and asks for what documents don't tell."""
 
 
+class NotThereError(UsageError):
+    """What is asked for by its name isn't there."""
+
+
+class AmbiguousError(UsageError):
+    """What is asked for by the beginning of its name may be one of several."""
+
+
+class ExcessiveError(UsageError):
+    """What is asked for is more than the index's server does in one search."""
+
+
 class PortTakenError(UsageError):
     """Another process listens on the port."""
 
@@ -42,6 +54,14 @@ class IndexUnavailableError(CachesyncError):
     """The index can't be reached, isn't there yet, or stayed busy past the deadline: worth another try."""
 
     exit_code = 3
+
+
+class ForbiddenError(IndexUnavailableError):
+    """The index answers, and whoever asks may not do this: a right is missing."""
+
+
+class OutdatedIndexError(IndexUnavailableError):
+    """The index was made by another version, and can't answer what is asked."""
 
 
 class NoIndexError(IndexUnavailableError):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from cachesync.index.base import Reader
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
-from cachesync.search.answer import Question, ask
+from cachesync.search.answer import ask
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.query import All
+from cachesync.search.question import Question
 from cachesync.search.request import Facet, Filter, Request
 from cachesync.search.spec import Spec
 from cachesync.search.vocabulary import Vocabulary

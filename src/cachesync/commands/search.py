@@ -15,7 +15,8 @@ from cachesync.commands.wiring import Wiring
 from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
-from cachesync.search.answer import Answer, Question, as_object
+from cachesync.search.answer import Answer, as_object
+from cachesync.search.question import Question
 from cachesync.search.reading import Mode
 from cachesync.search.request import BINARIES, DEFAULT_LIMIT, LATEST, Hit, parse_facet, parse_filters, parse_order
 

@@ -1,13 +1,11 @@
 """``cachesync show``: one binary whole."""
 
-from typing import Any
-
 import click
 
 from cachesync.commands import completion, hits
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
-from cachesync.search.answer import Binary, show_binary
+from cachesync.search.answer import binary_as_object, show_binary
 
 
 @click.command(short_help="Show one binary whole: its fields, tags and stacks, and how to install it.")
@@ -21,18 +19,7 @@ def show(wiring: Wiring, name: str, as_json: bool) -> int:
     """
     binary = show_binary(name, wiring.reader(), wiring.config.search.mirror_url)
     if as_json:
-        print_json(_as_object(binary))
+        print_json(binary_as_object(binary))
         return 0
     click.echo("\n".join(hits.block({**binary.newest, "tags": binary.tags, "stacks": binary.stacks})))
     return 0
-
-
-def _as_object(binary: Binary) -> dict[str, Any]:
-    return {
-        "binary": binary.newest["binary"],
-        "documents": binary.documents,
-        "tags": binary.tags,
-        "stacks": binary.stacks,
-        "install": binary.newest.get("install"),
-        "query": binary.query,
-    }

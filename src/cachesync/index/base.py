@@ -108,6 +108,9 @@ class Reader(Protocol):
     def fields(self) -> Collection[str]:
         """The fields that its documents may have."""
 
+    def state(self) -> str:
+        """Return what is another string once searches may find something else. It costs as much as a small search."""
+
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger, in any order.
 
@@ -256,7 +259,11 @@ class Notes(Protocol):
     """
 
     def get(self, key: str) -> bytes | None:
-        """Return a note; None where there is none."""
+        """Return a note; None where there is none.
+
+        Raises:
+            ForbiddenError: who asks may not read it.
+        """
 
     def put(self, key: str, text: bytes) -> None:
         """Write a note, which is UTF-8, in place of an earlier one. Readers find the one or the other, whole."""

@@ -9,14 +9,17 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol
 
 from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
-from cachesync.errors import IndexUnavailableError, UsageError
+from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, UsageError
 from cachesync.search.conditions import Piece
+from cachesync.search.cursor import encoded
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
 from cachesync.search.near import Near, near, why_nothing
+from cachesync.search.paging import Page, Place, cut, page_after
 from cachesync.search.query import All, And, In, Or, Prefix, Query, Term, fields_of
-from cachesync.search.reading import Mode, Reading, read
-from cachesync.search.request import DEFAULT_LIMIT, DEFAULT_ORDER, ID, LATEST, Facet, Filter, Hit, Request, SortKey
+from cachesync.search.question import Question
+from cachesync.search.reading import Reading, read
+from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -52,36 +55,40 @@ class Index(Protocol):
         """Count the documents that match each of some queries."""
 
 
-class Question(NamedTuple):
-    """What somebody asks."""
+class ReadQuestion(NamedTuple):
+    """A question as it was read, which depends on the packages and tags that the index had then."""
 
-    text: str = ""
-    mode: Mode = "auto"
-    filters: tuple[Filter, ...] = ()
-    tag: str | None = None
-    """A tag, or :data:`LATEST`."""
-    machine: Machine | None = None
-    """What binaries are to run on."""
-    facets: tuple[Facet, ...] = ()
-    order: tuple[SortKey, ...] = ()
-    """None: the names that fit best first, and by :data:`cachesync.search.request.DEFAULT_ORDER`."""
-    limit: int = DEFAULT_LIMIT
-    distinct: bool = False
+    question: Question
+    reading: Reading
+    beside: tuple[Piece, ...]
+    """What is asked for beside the text."""
+    request: Request
 
 
 class Answer(NamedTuple):
     """All that is to be said."""
 
-    question: Question
+    asked: ReadQuestion
     found: Found
-    reading: Reading
     notes: tuple[str, ...]
     near: tuple[Near, ...]
     took_ms: float
+    next: Place | None = None
+    """Where the hits behind these begin; None: there are no more."""
+
+    @property
+    def question(self) -> Question:
+        """What was asked."""
+        return self.asked.question
+
+    @property
+    def reading(self) -> Reading:
+        """How its text was read."""
+        return self.asked.reading
 
 
 def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: str) -> Answer:
-    """Answer a question.
+    """Read a question and answer it.
 
     Args:
         question: what is asked.
@@ -91,31 +98,90 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
 
     Raises:
         QueryError: the text can't be read, or asks for what documents don't tell.
-        IndexUnavailableError: the index was made by a version that didn't have what is asked for.
+        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
     """
     begun = time.perf_counter()
+    found = answer(read_question(question, index, vocabulary), index, vocabulary, mirror_url)
+    return found._replace(took_ms=_milliseconds_since(begun))
+
+
+def read_question(question: Question, index: Index, vocabulary: Vocabulary) -> ReadQuestion:
+    """Turn a question into a request.
+
+    Raises:
+        QueryError: the text can't be read, or asks for what documents don't tell.
+    """
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
     beside = tuple(_beside(question, index, vocabulary))
     filters = tuple(Piece(_written(each), 0, each.query()) for each in question.filters)
     within = And(tuple(each.query for each in (*beside, *filters)))
     reading = read(question.text, question.mode, index, vocabulary, within)
     request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
+    return ReadQuestion(question, reading, (*beside, *filters), request)
+
+
+def answer(
+    asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url: str, after: Place | None = None
+) -> Answer:
+    """Answer a question that was read, from the beginning or from where an earlier answer ended.
+
+    Args:
+        asked: what is asked.
+        index: what it is about.
+        vocabulary: what its documents have.
+        mirror_url: see :func:`cachesync.search.install.install`.
+        after: what an earlier answer has as ``next``: only hits behind it are shown. Totals and facets stay.
+
+    Raises:
+        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+    """
+    begun = time.perf_counter()
+    _, reading, beside, request = asked
     _require_fields(request, index)
-    found = index.search(request)
+    found, page = _found(index, request, after)
     lacking = _lacking(index)
     if lacking and not found.total:
-        raise IndexUnavailableError(_of_age(lacking))
-    hits = [_completed(hit, question.machine, mirror_url) for hit in found.hits]
-    if question.distinct:
-        _add_tags(hits, request, index)
+        raise OutdatedIndexError(_of_age(lacking))
+    hits = _all_completed(page.hits, asked, index, mirror_url)
     notes = [*reading.notes, *([_of_age(lacking)] if lacking or index.outdated else [])]
     instead: tuple[Near, ...] = ()
     if not found.total:
-        pieces = (*reading.pieces, *beside, *filters)
+        pieces = (*reading.pieces, *beside)
         instead = tuple(near(pieces, reading.name, index, vocabulary))
         notes += why_nothing(pieces, instead, index, vocabulary)
-    took_ms = round((time.perf_counter() - begun) * 1000, 3)
-    return Answer(question, found._replace(hits=hits), reading, tuple(notes), instead, took_ms)
+    return Answer(asked, found._replace(hits=hits), tuple(notes), instead, _milliseconds_since(begun), page.next)
+
+
+def next_hits(asked: ReadQuestion, index: Index, mirror_url: str, after: Place | None = None) -> Page:
+    """Return no more of an answer than its hits, from the beginning or from where an earlier answer ended.
+
+    Raises:
+        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+    """
+    request = asked.request._replace(facets=(), binaries=False)
+    _require_fields(request, index)
+    _, page = _found(index, request, after, count=False)
+    return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
+
+
+def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Index, mirror_url: str) -> list[Hit]:
+    found = [completed(hit, asked.question.machine, mirror_url) for hit in hits]
+    if asked.question.distinct:
+        _add_tags(found, asked.request, index)
+    return found
+
+
+def _milliseconds_since(begun: float) -> float:
+    return round((time.perf_counter() - begun) * 1000, 3)
+
+
+def _found(index: Index, request: Request, after: Place | None, *, count: bool = True) -> tuple[Found, Page]:
+    """Ask for one hit more than is shown, which tells whether there are more, or for those behind a place."""
+    if after:
+        counted = index.search(request._replace(limit=0)) if count else Found(0, [], {})
+        return counted, page_after(index, request, after)
+    found = index.search(request._replace(limit=request.limit + 1) if request.limit else request)
+    return found, cut(index, request, found.hits)
 
 
 def _beside(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Piece]:
@@ -164,11 +230,11 @@ def _require_fields(request: Request, index: Index) -> None:
     """Make sure that the index can be asked for all this.
 
     Raises:
-        IndexUnavailableError: another version made it, without some field.
+        OutdatedIndexError: another version made it, without some field.
     """
     asked = {field.partition(".")[0] for field in fields_of(request.matching())}
     if missing := asked & _lacking(index):
-        raise IndexUnavailableError(_of_age(missing))
+        raise OutdatedIndexError(_of_age(missing))
 
 
 def _lacking(index: Index) -> frozenset[str]:
@@ -182,14 +248,14 @@ def _of_age(lacking: Iterable[str]) -> str:
     return f"another version of cachesync made this index, {limit}: `cachesync reindex` brings it up to date"
 
 
-def _completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
+def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
     """Add to a hit where it runs and how it is installed."""
-    completed = dict(hit)
+    whole = dict(hit)
     if machine:
-        completed["runs"] = "same os" if hit.get("os") == machine.os else "other os"
+        whole["runs"] = "same os" if hit.get("os") == machine.os else "other os"
     if found := install(hit, mirror_url):
-        completed["install"] = {"mirror": found.mirror, "commands": list(found.commands)}
-    return completed
+        whole["install"] = {"mirror": found.mirror, "commands": list(found.commands)}
+    return whole
 
 
 def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
@@ -229,7 +295,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
             "notes": list(answer.notes),
         },
         "took_ms": answer.took_ms,
-        "next": None,
+        "next": encoded(answer.next, answer.question, answer.asked.request) if answer.next else None,
     }
     if found.approximate:
         shown["approximate"] = list(found.approximate)
@@ -255,11 +321,25 @@ class Binary(NamedTuple):
         return next((each for each in self.documents if "install" in each), self.documents[0])
 
 
+def binary_as_object(binary: Binary) -> dict[str, Any]:
+    """Return a binary as the object that JSON shows."""
+    return {
+        "binary": binary.newest["binary"],
+        "documents": binary.documents,
+        "tags": binary.tags,
+        "stacks": binary.stacks,
+        "install": binary.newest.get("install"),
+        "query": binary.query,
+    }
+
+
 def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
     """Find the binary of a document's id, or that whose hash begins so, with a slash before it or not.
 
     Raises:
-        UsageError: there is none, or there are several, or it is a package's name.
+        NotThereError: there is none.
+        AmbiguousError: there are several.
+        UsageError: it is a package's name, or none at all.
     """
     require_text(name)
     if not name.strip("/ "):
@@ -271,14 +351,16 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
         )
     query = _of_binary(name, index)
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
-    documents = [_completed(hit, None, mirror_url) for hit in found.hits]
+    documents = [completed(hit, None, mirror_url) for hit in found.hits]
     if not documents:
-        raise UsageError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
+        raise NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
     binaries = {each["binary"]: each["spec"] for each in documents}
     if len(binaries) > 1:
         listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_LISTED)]
         more = [f"and {len(binaries) - len(listed):,} others"] if len(binaries) > len(listed) else []
-        raise UsageError("\n".join([f"{name:.80} fits {len(binaries):,} binaries: type more of it", *listed, *more]))
+        raise AmbiguousError(
+            "\n".join([f"{name:.80} fits {len(binaries):,} binaries: type more of it", *listed, *more])
+        )
     tags = [each["tag"] for each in documents if "tag" in each]
     stacks = dict.fromkeys(stack for each in documents for stack in each["stacks"])
     asked = {"text": name, "mode": "spec", "canonical": f"/{documents[0]['binary']}", "notes": []}

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from cachesync.errors import UsageError
+from cachesync.errors import NotThereError
 from cachesync.search.query import Term
 from cachesync.search.request import Answer, Filter, Request, SortKey
 
@@ -51,7 +51,7 @@ def difference(index: Index, before: str, after: str, filters: Sequence[Filter])
     """Compare the binaries of two tags.
 
     Raises:
-        UsageError: there is no such tag.
+        NotThereError: there is no such tag.
     """
     old, new = (_binaries(index, tag, tuple(filters)) for tag in (before, after))
     added = [each for key, each in new.items() if key not in old]
@@ -64,7 +64,7 @@ def difference(index: Index, before: str, after: str, filters: Sequence[Filter])
 def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, Binary]:
     """Return the binaries of a tag in their order."""
     if not index.search(Request(Term("tag", tag), limit=0)).total:
-        raise UsageError(f"no page has the tag {tag!r:.80}")
+        raise NotThereError(f"no page has the tag {tag!r:.80}")
     fields = ("binary", "hash", "package", "spec")
     order = (SortKey("package"), SortKey("version_key"), SortKey("binary"))
     found = index.search(Request(Term("tag", tag), filters=filters, order=order, limit=_ALL, fields=fields))

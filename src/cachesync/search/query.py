@@ -24,15 +24,17 @@ class In(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True):
-    """A keyword field has a value from ``at_least`` on that comes before ``below``, by bytes. None: no such bound."""
+    """A field has a value from ``at_least`` on that comes before ``below``; strings by bytes. None: no such bound."""
 
     field: str
-    at_least: str | None
-    below: str | None
+    at_least: str | int | None
+    below: str | int | None
 
     def among(self, values: Iterable[str]) -> list[str]:
-        """Return those of some values that are in the range."""
+        """Return those of some strings that are in the range, which is one of strings."""
         least, end = self.at_least, self.below
+        assert not isinstance(least, int)
+        assert not isinstance(end, int)
         return [each for each in values if (least is None or each >= least) and (end is None or each < end)]
 
 

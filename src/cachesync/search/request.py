@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from cachesync.documents import FIELDS, Field, todays_name
@@ -129,54 +130,58 @@ def check_text(what: str, text: str) -> None:
             raise UsageError(f"{what} is not UTF-8: character {position}")
 
 
-def parse_filters(texts: tuple[str, ...]) -> tuple[Filter, ...]:
+def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filter, ...]:
     """Read ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
+
+    ``option`` is what stands before each, for its mistakes.
 
     Raises:
         UsageError: no ``=``, no such field, or a value that the field can't have.
     """
     values: dict[str, list[str | int]] = {}
     for text in texts:
-        check_text("--filter", text)
+        check_text(option.strip(), text)
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--filter {text:.80}: expected FIELD=VALUE")
-        field = _filterable(name, "--filter", text)
+            raise UsageError(f"{option}{text:.80}: expected FIELD=VALUE")
+        field = _filterable(name, option, text)
         try:
             values.setdefault(name, []).append(value_of(field, value))
         except ValueError as error:
-            raise UsageError(f"--filter {text:.80}: {error}") from None
+            raise UsageError(f"{option}{text:.80}: {error}") from None
     return tuple(Filter(name, tuple(alternatives)) for name, alternatives in values.items())
 
 
-def parse_facet(text: str) -> Facet:
-    """Read ``FIELD`` or ``FIELD:N``.
+def parse_facet(text: str, option: str = "--facet ") -> Facet:
+    """Read ``FIELD`` or ``FIELD:N``; ``option`` is what stands before it, for its mistakes.
 
     Raises:
         UsageError: no such field, or N is no number from 1.
     """
     name, colon, size = text.partition(":")
-    if _filterable(name, "--facet", text).kind == "long":
-        raise UsageError(f"--facet {text:.80}: {name} is a number; expected a field with names to count")
+    if _filterable(name, option, text).kind == "long":
+        raise UsageError(f"{option}{text:.80}: {name} is a number; expected a field with names to count")
     if not colon:
         return Facet(name)
     if not re.fullmatch("[1-9][0-9]{0,4}", size) or int(size) > MAX_FACET_SIZE:
-        raise UsageError(f"--facet {text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} behind the colon")
     return Facet(name, int(size))
 
 
-def parse_order(text: str) -> tuple[SortKey, ...]:
+def parse_order(text: str, option: str = "--sort ") -> tuple[SortKey, ...]:
     """Read ``FIELD``, ``FIELD:asc`` or ``FIELD:desc``. A version is sorted as Spack does.
+
+    ``option`` is what stands before it, for its mistakes.
 
     Raises:
         UsageError: no such field, one with several values, or another direction.
     """
     name, _, direction = text.partition(":")
-    field = _filterable(name, "--sort", text)
+    field = _filterable(name, option, text)
     if field.many:
-        raise UsageError(f"--sort {text:.80}: a document has several {name}; expected a field with one value")
+        raise UsageError(f"{option}{text:.80}: a document has several {name}; expected a field with one value")
     if direction not in ("", "asc", "desc"):
-        raise UsageError(f"--sort {text:.80}: expected asc or desc behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected asc or desc behind the colon")
     return (SortKey(field.order_by, direction == "desc"),)
 
 
@@ -184,7 +189,7 @@ def _filterable(name: str, option: str, text: str) -> Field:
     field = FIELDS.get(name)
     if field is None or not field.is_asked_for:
         names = ", ".join(each.name for each in FIELDS.values() if each.is_asked_for)
-        raise UsageError(f"{option} {text:.80}: no field {name!r:.80} here; expected one of {names}")
+        raise UsageError(f"{option}{text:.80}: no field {name!r:.80} here; expected one of {names}")
     return field
 
 

@@ -11,7 +11,7 @@ import msgspec
 from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundError
 
 from cachesync.context import Context, current, running
-from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.errors import ExcessiveError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Remembered, Stored
 from cachesync.index.elastic import mapping, searching
 from cachesync.index.elastic.connection import Connection, unreadable
@@ -93,6 +93,16 @@ class ElasticReader:
     def fields(self) -> frozenset[str]:
         """The fields that its documents may have."""
         return self._fields
+
+    def state(self) -> str:
+        """Return the generation, its number of documents and the number of the last write to one that is there.
+
+        Whatever is written has a higher number, and what is only deleted lowers the other one. Shards count writes each
+        by themselves, so of several of them some writes may go unnoticed until the next.
+        """
+        last = {"last": {"max": {"field": "_seq_no"}}}
+        found = self._search(self.names.specs, lambda _limits: {"size": 0, "track_total_hits": True, "aggs": last})
+        return f"{self.generation} {found['hits']['total']['value']} {found['aggregations']['last']['value']}"
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger."""
@@ -315,7 +325,7 @@ class ElasticReader:
             found: dict[str, Any] = self._asked(search, (BadRequestError, *([] if index else [NotFoundError])))
         except BadRequestError as error:
             if "search.max_buckets" in str(error.body):
-                raise UsageError(
+                raise ExcessiveError(
                     f"the facets have more values than {self._connection.server.url} counts in one search "
                     f"(search.max_buckets is {self._connection.limits.buckets:,}): ask for fewer, as in --facet os:10"
                 ) from None
@@ -342,7 +352,7 @@ class ElasticReader:
         """Return the values of a field that start like this.
 
         Raises:
-            UsageError: they are more than ``at_most``.
+            ExcessiveError: they are more than ``at_most``.
         """
         values: list[str] = []
         while at_most is None or len(values) <= at_most:
@@ -351,7 +361,7 @@ class ElasticReader:
             if len(more) < _ENUM_SIZE:
                 return values
         self._connection.limits = self._connection.limits._replace(prefixes=True)  # which may have changed by next time
-        raise UsageError(
+        raise ExcessiveError(
             f"too many values of {field} begin with {start!r:.80}: type more of it, "
             f"or set {EXPENSIVE} to true at {self._connection.server.url}"
         )

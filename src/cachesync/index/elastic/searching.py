@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import Any, Final, NamedTuple
 
-from cachesync.documents import BINARY_NUMBER
+from cachesync.documents import BINARY_NUMBER, FIELDS
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Filter, Request, SortKey
 
@@ -52,8 +52,8 @@ def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
 
 
 def _range(tree: Range, by_values: ByValues | None) -> dict[str, Any]:
-    if by_values:
-        both = zip(tree.at_least or "", tree.below or "", strict=False)
+    if by_values and FIELDS[tree.field].kind == "keyword":
+        both = zip(str(tree.at_least or ""), str(tree.below or ""), strict=False)
         start = "".join(character for character, _ in takewhile(lambda pair: pair[0] == pair[1], both))
         return _terms(tree.field, tree.among(by_values.starting(tree.field, start)), by_values.terms)
     bounds = {name: bound for name, bound in (("gte", tree.at_least), ("lt", tree.below)) if bound is not None}

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 import tantivy
+import xxhash
 
 from cachesync.documents import FIELDS, encoded
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
@@ -108,6 +109,10 @@ class EmbeddedGeneration:
     def fields(self) -> frozenset[str]:
         """The fields that its documents may have."""
         return self._fields
+
+    def state(self) -> str:
+        """Return the generation, and a digest of what tantivy noted at the commit that is looked at."""
+        return f"{self.generation} {self._commit_digest}"
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
         """Walk the ledger."""
@@ -218,6 +223,8 @@ class EmbeddedGeneration:
     def refresh(self) -> None:
         """Look at the last commit from now on."""
         with tantivy_errors(self._folder):
+            # Before the commit is looked at: should there be another one just then, it is looked at once more.
+            self._commit_digest = xxhash.xxh3_64_hexdigest((self._folder / "meta.json").read_bytes())
             self._index.reload()
             self._searcher = self._index.searcher()
             self._search = Search(self._index, self._searcher, self._fields)

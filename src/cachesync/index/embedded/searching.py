@@ -222,6 +222,9 @@ class Search:
         low, high = query.at_least, query.below
         if low is None and high is None:
             return tantivy.Query.exists_query(query.field)
+        if isinstance(low, int) or isinstance(high, int):
+            kind = tantivy.FieldType.Integer
+            return tantivy.Query.range_query(self._schema, query.field, kind, low, high, include_upper=high is None)
         if all(bound is None or _BOUND.fullmatch(bound) for bound in (low, high)):
             return self._index.parse_query(f"{query.field}:[{low or '*'} TO {high or '*'}}}")
         return self._condition(In(query.field, tuple(query.among(self._all_values(query.field)))))

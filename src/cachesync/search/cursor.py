@@ -1,0 +1,80 @@
+"""Cursors: where a walk goes on, and of which question and request it is, as text for a URL."""
+
+import base64
+from typing import Any, Final
+
+import msgspec
+import xxhash
+
+from cachesync.errors import UsageError
+from cachesync.search.paging import Place, is_place
+from cachesync.search.question import Question
+from cachesync.search.request import Request
+
+_VERSION: Final = 1
+_MOST_CHARACTERS: Final = 8_000
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """A place in the answer to a question.
+
+    It holds nothing but values to be compared with those of documents, so whoever makes one up only sees another part
+    of the same answer.
+    """
+
+    version: int
+    question: str
+    """A digest of what was asked."""
+    request: str
+    """A digest of what that was read as. The same question is read otherwise when the index has other packages."""
+    place: Place
+
+
+_decode: Final = msgspec.msgpack.Decoder(Cursor).decode
+
+
+def encoded(place: Place, question: Question, request: Request) -> str:
+    """Return a place as text that goes into a URL as it is."""
+    packed = msgspec.msgpack.encode(Cursor(_VERSION, _of_question(question), request_digest(request), place))
+    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def decoded(text: str, question: Question) -> Cursor:
+    """Read a cursor.
+
+    Raises:
+        UsageError: it is none, or of another question.
+    """
+    try:
+        packed = base64.b64decode(text[:_MOST_CHARACTERS] + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        cursor = _decode(packed)
+    except (ValueError, msgspec.MsgspecError):  # as binascii.Error is one
+        raise UsageError("cursor: expected what an answer has as next") from None
+    if cursor.version != _VERSION or cursor.question != _of_question(question):
+        raise UsageError("cursor: it is of another search; expected the next of an answer to this one")
+    return cursor
+
+
+def request_digest(request: Request) -> str:
+    """Return what tells requests apart whose hits are others, or come in another order."""
+    return _digest((request.query, request.ranks, request.filters, request.order, request.distinct))
+
+
+def place_in(cursor: Cursor, request: Request) -> Place:
+    """Return where a cursor is in the answer to its request.
+
+    Raises:
+        UsageError: it isn't of this request.
+    """
+    if cursor.request != request_digest(request) or not is_place(cursor.place, request):
+        raise UsageError("cursor: the index has other packages or tags since, so this search has to begin anew")
+    return cursor.place
+
+
+def _of_question(question: Question) -> str:
+    narrowing = (question.text, question.mode, question.filters, question.tag, question.machine)
+    return _digest((narrowing, question.order, question.distinct))
+
+
+def _digest(value: Any) -> str:
+    return xxhash.xxh3_64_hexdigest(msgspec.json.encode(value))

@@ -1,0 +1,118 @@
+"""Walks from page to page of an answer, on every engine: each hit once, none left out."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from cachesync.documents import FIELDS
+from cachesync.index.base import Index, Reader
+from cachesync.search.paging import Page, Place, cut, is_place, page_after
+from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
+from cachesync.search.request import Filter, Request, parse_order
+from examples.pages import tree
+from tests.contract.conftest import Filled
+from tests.support.filling import change_for, deletion_of, fill, write
+from tests.support.pages import entry, page, path_of
+
+CORPUS = dict(tree(tag_count=4, package_count=12, seed=5))
+CORPUS |= {path_of("Cased"): page(*(entry(f"c{n}") for n in range(3)), title="CMake")}
+CORPUS |= {
+    path_of("twin", tag): page(*(entry(f"t{n}") for n in range(number)), title="twin", tag=tag)
+    for tag, number in (("a", 2), ("b-2025-01-01", 4), ("c", 3))
+}
+CORPUS |= {path_of("sized"): page(*(entry(f"s{n}", size=n * 7 % 5, os=None) for n in range(9)), title="sized")}
+SORTED = sorted(name for name, field in FIELDS.items() if field.is_asked_for and not field.many)
+
+
+@pytest.fixture(scope="module")
+def corpus(filled: Filled) -> Reader:
+    return filled(CORPUS)
+
+
+def pages_of(reader: Reader, request: Request) -> Iterator[Page]:
+    first = cut(reader, request, reader.search(request._replace(limit=request.limit + 1)).hits)
+    yield first
+    place = first.next
+    while place:
+        assert is_place(place, request)
+        found = page_after(reader, request, place)
+        yield found
+        place = found.next
+
+
+def walked(reader: Reader, request: Request) -> list[str]:
+    """The ids of all hits, page after page."""
+    pages = list(pages_of(reader, request))
+    assert all(len(each.hits) == request.limit for each in pages[:-1])
+    assert len(pages) == 1 or pages[-1].hits
+    return [hit["_id"] for each in pages for hit in each.hits]
+
+
+def whole(reader: Reader, request: Request) -> list[str]:
+    return [hit["_id"] for hit in reader.search(request._replace(limit=5_000)).hits]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_a_walk_finds_what_one_long_answer_finds_in_its_order(corpus: Reader, seed: int) -> None:
+    random_ = random.Random(seed)
+    names = sorted(corpus.packages())
+    ranks: tuple[Query, ...] = tuple(
+        In("package", tuple(random_.sample(names, 3))) for _ in range(random_.randint(0, 3))
+    )
+    keys = random_.sample(SORTED, random_.randint(1, 2))
+    request = Request(
+        query=random_.choice((All(), Exists("os"), Not(Prefix("variants", "+m")))),
+        ranks=ranks,
+        filters=(Filter("stacks", ("root",)),) if random_.random() < 0.3 else (),
+        order=tuple(key for name in keys for key in parse_order(f"{name}:{random_.choice(('asc', 'desc'))}")),
+        limit=random_.choice((23, 50, 211)),
+        distinct=seed % 2 == 1,
+    )
+    found = whole(corpus, request)
+    assert len(found) > 100
+    assert walked(corpus, request) == found
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_a_walk_hit_by_hit(corpus: Reader, distinct: bool) -> None:
+    request = Request(In("package", ("twin", "cmake", "sized")), limit=1, distinct=distinct)
+    assert walked(corpus, request) == whole(corpus, request)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index: Index, distinct: bool) -> None:
+    """Between two pages of the walk some are deleted, some come, and once another generation takes over."""
+    random_ = random.Random(7)
+    stays = dict(list(CORPUS.items())[::2])
+    changing = {path: data for path, data in CORPUS.items() if path not in stays}
+    fill(index, stays)
+    request = Request(And((Exists("package"),)), order=parse_order("os:desc"), limit=40, distinct=distinct)
+    wanted = whole(index.reader(), request)
+    met: list[str] = []
+    there: dict[str, bytes] = {}
+    place: Place | None = None
+    for turn in range(1_000):
+        reader = index.reader(fresh=True)
+        if place is None:
+            found = cut(reader, request, reader.search(request._replace(limit=41)).hits)
+        else:
+            found = page_after(reader, request, place)
+        met += [hit["_id" if not distinct else "binary"] for hit in found.hits]
+        place = found.next
+        if place is None:
+            break
+        if turn == 3:
+            fill(index, {**stays, **there})
+            continue
+        with index.writer(5) as writer:
+            live = writer.live()
+            assert live
+            for path in random_.sample(sorted(changing), 2):
+                change = deletion_of(path, there.pop(path)) if path in there else change_for(path, changing[path])
+                if change.record:
+                    there[path] = changing[path]
+                write(live, [change])
+    assert len(set(met)) == len(met)
+    missing = {name if not distinct else name.rpartition("/")[2] for name in wanted} - set(met)
+    assert not missing
