@@ -4,12 +4,14 @@ import math
 import os
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cachesync.context import Context, StoppedError, running
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.base import Generation, Index, PageChange, Writer
+from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
 from tests.contract.conftest import OpenIndex
 from tests.support.filling import change_for, documents, fill, write
 from tests.support.pages import entry, page, path_of
@@ -232,6 +234,20 @@ def test_notes_are_in_nobodys_way(index: Index, open_again: OpenIndex) -> None:
     fill(index, PAGES)
     assert open_again().notes().get("request-1") == b"early", "they outlive generations"
     assert held(index) == ["develop/a/a1", "develop/a/a2", "develop/b/b1"]
+
+
+def test_how_fresh_an_index_is_is_known_to_whoever_opens_it(index: Index, open_again: OpenIndex) -> None:
+    assert read_freshness(open_again().notes()) is None
+    noon = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
+    first = Freshness(noted=noon, writer="command", in_sync=False, written=noon, degraded=("held", "problems"))
+    second = Freshness(noted=noon, due=noon + timedelta(minutes=10), writer="service", in_sync=True, lag_seconds=0.5)
+    for note in (first, second):
+        note_freshness(index.notes(), note)
+        assert read_freshness(open_again().notes()) == note
+    fill(index, PAGES)
+    assert read_freshness(open_again().notes()) == second
+    index.notes().put(FRESHNESS, b"{")
+    assert read_freshness(open_again().notes()) is None
 
 
 def test_a_service_hears_of_signals(index: Index, open_again: OpenIndex) -> None:

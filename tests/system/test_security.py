@@ -1,6 +1,7 @@
 """A secured server: the documented rights are enough and none is too many, and no secret is ever seen."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from cachesync.index.elastic import rights
+from cachesync.index.freshness import Freshness, read_freshness
+from cachesync.index.opening import open_index
+from cachesync.index.server import Layout
 from examples.pages import write_tree
 from tests.support.pages import entry, page, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
@@ -95,6 +99,23 @@ def test_who_only_searches_needs_less(guarded: Sandbox, secured: Secured) -> Non
         refused = guarded.run(*command, expect=3).stderr
         assert "is unauthorized for user [nobody]" in refused
         assert "docs/elasticsearch.md" in refused
+
+
+def test_who_only_searches_knows_how_fresh_the_index_is(guarded: Sandbox, secured: Secured, index_name: str) -> None:
+    """Who may not even search doesn't, and whoever asks before there is anything to know is told nothing."""
+
+    def known(user: str) -> Freshness | None:
+        index = open_index(secured.server(user), index_name, Layout(), Path)
+        with contextlib.closing(index):
+            return read_freshness(index.notes())
+
+    assert [known(user) for user in (READER, NOBODY)] == [None, None]
+    guarded.run("sync")
+    found = known(READER)
+    assert found
+    assert found.in_sync
+    assert found == known(WRITER)
+    assert known(NOBODY) is None
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

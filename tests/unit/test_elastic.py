@@ -13,7 +13,7 @@ from elasticsearch import ConnectionTimeout
 from structlog.testing import capture_logs
 
 from cachesync.context import Context, StoppedError, running, within
-from cachesync.errors import IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
+from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
 from cachesync.index.elastic import reader as reader_module
@@ -30,6 +30,7 @@ from cachesync.sync import turn
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source
+from tests.support import elasticsearch
 from tests.support.filling import change_for, fill, write
 from tests.support.pages import entry, page, path_of, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
@@ -114,6 +115,23 @@ def test_each_failure_is_a_sentence(answering: Callable[[Answer], Connection], a
     connection = answering(answer)
     with pytest.raises(IndexUnavailableError, match=says):
         connection.call(lambda client: client.cluster.health())
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_forbidden"),
+    [
+        (refusal(403, "security_exception", "no right"), True),
+        (refusal(401, "security_exception"), False),
+        (refusal(403, "cluster_block_exception"), False),
+        (html(403, "Forbidden"), False),
+    ],
+)
+def test_a_right_that_is_missing_is_told_from_other_refusals(
+    answering: Callable[[Answer], Connection], answer: Answer, is_forbidden: bool
+) -> None:
+    with pytest.raises(IndexUnavailableError) as told:
+        answering(answer).call(lambda client: client.get(index="a", id="b"))
+    assert isinstance(told.value, ForbiddenError) == is_forbidden
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
@@ -563,6 +581,24 @@ def test_who_renews_the_lease_keeps_it(index: ElasticIndex, monkeypatch: pytest.
         lease_of(index, patience=1.5).wait()
     holding.check()
     holding.release()
+
+
+@pytest.mark.parametrize("first", ["the holder", "a note", "another"])
+def test_a_holder_whose_state_is_deleted_stays_it_unless_another_has_become_it(index: ElasticIndex, first: str) -> None:
+    """Whoever comes first makes the state anew."""
+    holding = abandoned(index, Holder.here())
+    holding.confirm()
+    elasticsearch.request(f"{index.url}/{index._name}-state", "DELETE")
+    if first == "another":
+        other = abandoned(index, Holder("elsewhere", 1))
+        with pytest.raises(OvertakenError):
+            holding.confirm()
+        assert lease_of(index).read().holder == other._me
+        return
+    if first == "a note":
+        index.notes().put("a", b"")
+    holding.confirm()
+    assert lease_of(index).read().holder == holding._me
 
 
 def test_a_holder_that_was_overtaken_writes_nothing(index: ElasticIndex) -> None:

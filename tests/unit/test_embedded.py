@@ -17,7 +17,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from cachesync.documents import document_id
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
+from cachesync.errors import (
+    CachesyncError,
+    ForbiddenError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    OvertakenError,
+    UsageError,
+)
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder, generation
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
@@ -528,6 +535,22 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
     with pytest.raises(UsageError, match="no index of cachesync"):
         notes.put("a", b"3")
     assert listing(tmp_path / "specs") == ["precious"]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EACCES, ForbiddenError), (errno.EPERM, ForbiddenError), (errno.EIO, IndexUnavailableError)],
+)
+def test_a_note_that_may_not_be_read_is_told_from_one_that_cant_be(
+    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[CachesyncError]
+) -> None:
+    def refused(*_: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(IndexUnavailableError, match=f"cannot read .*a: {os.strerror(number)}") as told:
+        index.notes().get("a")
+    assert type(told.value) is kind
 
 
 def interrupted(*_: object) -> None:

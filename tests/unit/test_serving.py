@@ -14,19 +14,20 @@ from typing import Any, Literal, NoReturn
 import msgspec
 import pytest
 
-from cachesync.context import Context, Pulse, running
-from cachesync.errors import IndexUnavailableError
+from cachesync.context import Context, Pulse, StoppedError, running
+from cachesync.errors import IndexUnavailableError, OvertakenError
 from cachesync.index.embedded import EmbeddedIndex, folder
+from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
 from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
-from cachesync.service import guarding, requests, telling
+from cachesync.service import guarding, noting, requests, telling
 from cachesync.service.dirty import Dirty
 from cachesync.service.filling import Filled, filled
 from cachesync.service.guarding import HELD, Held
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import Request, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
-from cachesync.service.serving import Serving, Settings
+from cachesync.service.serving import Serving, Settings, tell_queue
 from cachesync.service.state import Health, State, status
 from cachesync.service.timetable import Counted, Timetable
 from cachesync.sync import turn
@@ -34,6 +35,7 @@ from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
 from cachesync.sync.scan import EVERYTHING, Source
 from tests.support.pages import entry, page, path_of, put
+from tests.support.service import until
 
 TAGS, PACKAGES, SPECS = 4, 5, 3
 ALL = TAGS * PACKAGES * SPECS
@@ -443,6 +445,159 @@ def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monke
     put(bench.root, content(1000), "new", "t0")
     bench.do("whole")
     assert bench.size() == (ALL + 3, 21)
+
+
+# --- how fresh it is ----------------------------------------------------------------------------------------------------
+
+
+def is_noted(bench: Bench) -> Freshness:
+    """How fresh the index is by the note that is due next."""
+    assert bench.serving._noting.due() < time.monotonic() + 3, "nothing is to be noted"
+    bench.do("freshness")
+    found = read_freshness(bench.index.notes())
+    assert found
+    return found
+
+
+def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_written(bench: Bench) -> None:
+    first = is_noted(bench)
+    assert (first.writer, first.in_sync, first.written) == ("service", True, bench.state.last_written)
+    assert bench.do("freshness") > 4000, "it changes no more"
+    put(bench.root, content(1000), "new", "t0")
+    bench.changed(path_of("new", "t0"))
+    second = is_noted(bench)
+    assert first.written
+    assert second.written
+    assert second.written > first.written
+
+
+def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
+    before = is_noted(bench)
+    bench.do("whole")
+    after = is_noted(bench)
+    assert after.is_as(before)
+    assert after.noted > before.noted
+
+
+def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
+    (bench.root / "_cache").rename(bench.root / "away")
+    bench.changed(EVERYTHING)
+    held = is_noted(bench)
+    assert (held.in_sync, held.degraded, held.lag(held.noted)) == (False, ("held",), 0)
+    (bench.root / "away").rename(bench.root / "_cache")
+    bench.do("whole")
+    assert is_noted(bench).in_sync
+    bench.reindex()
+    bench.do("swap")
+    bench.settle()
+    bench.ask(Request(command="rollback"))
+    rolled_back = is_noted(bench)
+    assert (rolled_back.in_sync, rolled_back.degraded) == (False, ("rolled-back",))
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "for a command"])
+def test_how_fresh_it_is_is_noted_during_a_long_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """An index that isn't in sync would pass for one that is until the pass has ended."""
+    is_noted(bench)
+    monkeypatch.setattr(noting, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(noting, "_SETTLED_SECONDS", 0)
+    bench.serving._noting._look_at = 0  # it has looked a moment ago
+    told: list[Freshness | None] = []
+    note = bench.serving._noting.meanwhile
+
+    def listened() -> None:
+        note()
+        told.append(read_freshness(bench.index.notes()))
+
+    monkeypatch.setattr(bench.serving._noting, "meanwhile", listened)
+    for number in range(2):
+        put(bench.root, content(1000 + number), f"new{number}", "t0")
+    bench.dirty.mark([EVERYTHING], time.monotonic())
+    tell_queue(bench.dirty, bench.state)
+    if asked:
+        bench.ask_and_wait(Request(command="sync"))
+    else:
+        bench.do("whole")
+    _, last = told
+    assert last
+    assert not last.in_sync
+    assert last.lag_seconds > 0
+
+
+def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(noting, "_SETTLED_SECONDS", 0)
+    monkeypatch.setattr(bench.serving._noting._notes, "put", fail_of(bench, FRESHNESS))
+    put(bench.root, content(1000), "new", "t0")
+    bench.changed(EVERYTHING)
+    assert bench.do("freshness") > 5, "it is tried again, though not at once"
+    assert bench.troubles() == (None, None)
+    assert bench.size() == (ALL + 3, 21)
+
+
+def fail_of(bench: Bench, refused: str) -> Callable[[str, bytes], None]:
+    """A way to write notes by which one of them can't be written."""
+    puts = bench.index.notes().put
+    return lambda key, text: fail() if key == refused else puts(key, text)
+
+
+@contextmanager
+def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
+    """Let the service's own loop work until the block ends, and see how it ends then. The event is to wake it."""
+    stop, ended = threading.Event(), []
+
+    def work() -> None:
+        try:
+            with running(Context(stop)):
+                bench.serving.run()
+        except (StoppedError, OvertakenError) as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield bench._wake
+    finally:
+        stop.set()
+        bench._wake.set()
+        thread.join(10)
+    assert ended == [ends]
+
+
+def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
+    written = datetime(2026, 1, 1, tzinfo=UTC)
+    note_freshness(bench.index.notes(), Freshness(noted=written, writer="command", in_sync=True, written=written))
+    bench.state.caught_up = False
+    bench.state.last_written = None
+    (bench.root / "_cache").rename(bench.root / "away")
+    with working(bench, StoppedError):
+        until(lambda: note_of(bench).writer == "service", "the first note")
+        begun = note_of(bench)
+        assert (begun.in_sync, begun.written, begun.is_followed(begun.noted)) == (False, written, True)
+    assert not note_of(bench).is_followed(begun.noted)
+
+
+def test_a_service_that_another_has_taken_over_from_notes_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it knows is older than what that one has noted."""
+
+    def overtaken() -> NoReturn:
+        note_freshness(bench.index.notes(), other)
+        raise OvertakenError
+
+    other = Freshness(noted=datetime.now(UTC), writer="command", in_sync=True)
+    monkeypatch.setattr(bench.writer, "signals", overtaken)
+    with working(bench, OvertakenError):
+        until(lambda: note_of(bench) == other, "the other to take over")
+    assert note_of(bench) == other
+
+
+def note_of(bench: Bench) -> Freshness:
+    found = read_freshness(bench.index.notes())
+    assert found
+    return found
 
 
 # --- reindex ------------------------------------------------------------------------------------------------------------

@@ -6,22 +6,12 @@ import pytest
 
 from cachesync.service.schedule import LAST_REINDEX, Schedule
 from cachesync.service.timetable import Timetable, noted
+from tests.support.notes import Notes
 
 NIGHTLY = Schedule("0 4 * * *", "UTC")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 NEXT = datetime(2026, 3, 2, 4, tzinfo=UTC)
-
-
-class Notes(dict[str, bytes]):
-    def put(self, key: str, text: bytes) -> None:
-        self[key] = text
-
-    def remove(self, key: str) -> None:
-        self.pop(key, None)
-
-    def list_keys(self) -> list[str]:
-        return list(self)
 
 
 @pytest.fixture

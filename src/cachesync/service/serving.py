@@ -30,6 +30,7 @@ from cachesync.service.dirty import Dirty
 from cachesync.service.filling import Filling
 from cachesync.service.guarding import Guarding
 from cachesync.service.metrics import Metrics
+from cachesync.service.noting import Noting
 from cachesync.service.reindexing import Reindexing
 from cachesync.service.requests import Request, Requests, Response, RootNames
 from cachesync.service.schedule import Schedule
@@ -130,6 +131,7 @@ class Serving:
         self._blindness = Blindness(dirty, state)
         notes = index.notes()
         self._filling = Filling(notes)
+        self._noting = Noting(notes, state, lambda: vitals.trouble, settings.rescan_interval)
         self._requests = Requests(writer, notes)
         self._guarding = Guarding(settings.guard, notes, state)
         self._telling = Telling()
@@ -143,6 +145,7 @@ class Serving:
             _Job("schedule", lambda: self._schedule_at, self._scheduled),
             _Job("swap", lambda: 0.0 if self._reindexing.is_filled else _NEVER, self._swap),
             _Job("blindness", lambda: self._blindness.due, self._look_for_blindness),
+            _Job("freshness", self._noting.due, self._noting.note),
         ]
 
     def run(self) -> None:
@@ -154,6 +157,7 @@ class Serving:
         """
         self._state.rolled_back = False  # whoever was the writer until now may have ended that
         self._guarding.remember()
+        self._noting.begin()
         try:
             while True:
                 tell_queue(self._dirty, self._state)
@@ -165,6 +169,9 @@ class Serving:
                 else:
                     current().check()
                     self._do(job)
+        except StoppedError:
+            self._noting.end()
+            raise
         finally:
             self._reindexing.cancel()
 
@@ -236,9 +243,10 @@ class Serving:
         self._whole_at = 0.0
 
     def _progress(self, done: int, pages: int) -> None:
-        """Note how far a first fill is: nobody can ask the index."""
+        """Note how far a first fill is: nobody can ask the index. For others it is as fresh as it was."""
         if self._live is None:
             self._filling.note(done, pages)
+        self._noting.meanwhile()
 
     # --- passes -------------------------------------------------------------------------------------------------------
 
@@ -288,6 +296,7 @@ class Serving:
             self._state.kept_generations = self._index.status().kept
         self._root, self._live = root, live
         self._filling.over()
+        self._noting.rescanned()
         problems = self._state.problems
         with self._state.changing():
             self._state.caught_up = True
@@ -396,7 +405,7 @@ class Serving:
             changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
             self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
             self._telling.passed(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
-            if any(changed):
+            if report.has_written:
                 self._state.last_written = datetime.now(UTC)
 
     # --- is everything still there? -----------------------------------------------------------------------------------
@@ -512,7 +521,11 @@ class Serving:
     def _sync(self, request: Request) -> Report:
         consent = partial(self._requests.consents, request.id) if request.consent else None
         guard, suspects = self._guarding.for_everything(consent), set(request.suspects)
-        progress = partial(self._requests.progress, request.id)
+
+        def progress(done: int, pages: int) -> None:
+            self._requests.progress(request.id, done, pages)
+            self._noting.meanwhile()
+
         return self._whole(
             "sync",
             guard,

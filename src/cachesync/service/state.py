@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import msgspec
 
 from cachesync.context import Awaited
+from cachesync.index.freshness import Shortcoming
 from cachesync.pages.page import Problem, by_page
 from cachesync.sync.guard import question
 from cachesync.sync.scan import WHOLE_ROOT, PathWarning, by_path
@@ -164,7 +165,13 @@ def health(
     state = state.snapshot()
     late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None
     reason = _unready(state, index_trouble, max_lag, now, late)
-    return Health(reason is None, reason, list(_lacks(state, late, now)))
+    stalled = [f"nothing goes on: {late.what} hasn't answered for {now - late.since:,.0f} s"] if late else []
+    return Health(reason is None, reason, [*stalled, *(sentence for _, sentence in _lacks(state))])
+
+
+def shortcomings(state: State) -> tuple[Shortcoming, ...]:
+    """Return what :func:`health` calls degraded in words that tell no reason, which is for operators alone."""
+    return tuple(shortcoming for shortcoming, _ in _lacks(state))
 
 
 _LATE_SECONDS: Final = 10.0
@@ -259,28 +266,29 @@ def _unready(state: State, index_trouble: str | None, max_lag: float, now: float
     return None
 
 
-def _lacks(state: State, late: Awaited | None, now: float) -> Iterator[str]:
-    if late:
-        yield f"nothing goes on: {late.what} hasn't answered for {now - late.since:,.0f} s"
+def _lacks(state: State) -> Iterator[tuple[Shortcoming, str]]:
     if state.trouble:
-        yield f"the service can't go on for now: {_first_line(state.trouble)}"
+        yield "trouble", f"the service can't go on for now: {_first_line(state.trouble)}"
     if state.held:
-        yield f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs. {question()}"
+        held = f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs"
+        yield "held", f"{held}. {question()}"
     if state.rolled_back:
-        yield "a rollback holds the index as it is: `cachesync reindex` goes on"
+        yield "rolled-back", "a rollback holds the index as it is: `cachesync reindex` goes on"
     yield from _lacking_pages(state)
     if state.watching and not state.watching.watching and not state.trouble:
-        yield f"nothing watches the pages, rescans find what changes: {state.watching.reason or 'not started yet'}"
+        reason = state.watching.reason or "not started yet"
+        yield "unwatched", f"nothing watches the pages, rescans find what changes: {reason}"
     elif state.watching and state.watching.watching and state.watching.reason:
-        yield f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
+        yield "polling", f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
     if state.reindex_trouble:
-        yield f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
+        yield "reindex-failed", f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
     if state.blind:
-        yield f"the watcher misses changes: rescans have found {state.found_by_rescan:,} that it didn't notice"
+        found = f"rescans have found {state.found_by_rescan:,} that it didn't notice"
+        yield "blind", f"the watcher misses changes: {found}"
 
 
-def _lacking_pages(state: State) -> Iterator[str]:
+def _lacking_pages(state: State) -> Iterator[tuple[Shortcoming, str]]:
     if empty := state.warnings.get(WHOLE_ROOT):
-        yield f"there is nothing to index: {empty.message}"
+        yield "empty", f"there is nothing to index: {empty.message}"
     if state.problems:
-        yield f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"
+        yield "problems", f"{len(state.problems):,} of the pages can't be used: `cachesync status` says why"

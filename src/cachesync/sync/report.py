@@ -69,6 +69,12 @@ class Report(msgspec.Struct):
     """Pages that weren't on disk as the ledger knew them."""
 
     @property
+    def has_written(self) -> bool:
+        """Documents were written or deleted."""
+        pages, specs = self.pages, self.specs
+        return any((pages.added, pages.updated, pages.deleted, specs.added, specs.updated, specs.deleted))
+
+    @property
     def outcome(self) -> Literal["done", "held"]:
         """How it ended."""
         return "held" if self.held else "done"

@@ -24,7 +24,7 @@ from elasticsearch import ApiError, Elasticsearch, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from cachesync.context import current, delays
-from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.errors import CachesyncError, ForbiddenError, IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.elastic import tls
 from cachesync.index.elastic.limits import Limits, is_too_large, too_large
 from cachesync.index.server import Server
@@ -271,7 +271,8 @@ class Connection:
             return IndexUnavailableError(f"{url} refuses a request ({status}): {too_large()}")
         if status in BUSY:
             return IndexUnavailableError(f"{url} stayed overloaded for {self.patience:g} s: {reason}")
-        return IndexUnavailableError(f"{url} refuses a request ({status}): {reason}{_advice(error)}")
+        refused = f"{url} refuses a request ({status}): {reason}{_advice(error)}"
+        return ForbiddenError(refused) if lacks_a_right(error) else IndexUnavailableError(refused)
 
     def _doubt(self, reason: str) -> str:
         """Ask what may be wrong with an address where nobody answers."""

@@ -334,6 +334,8 @@ class Lease:
                 self._seen = self._write(change(self._seen.state), self._seen)
             except ConflictError:
                 now = self._read()
+                if now.place is None:  # it was deleted, and a note made the index anew before we could
+                    now = _Seen(self._seen.state)
                 if now.state.epoch == self._seen.state.epoch and now.state.holder == self._me:
                     self._seen = now  # an answer of ours was lost
                     self._change(change)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from cachesync.errors import IndexUnavailableError
+from cachesync.errors import ForbiddenError, IndexUnavailableError
 from cachesync.index.base import note_key
 
 _STALE_SECONDS: Final = 3600.0
@@ -53,7 +53,8 @@ class SmallFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise IndexUnavailableError(f"cannot read {self._folder / key}: {error.strerror}") from error
+            kind = ForbiddenError if isinstance(error, PermissionError) else IndexUnavailableError
+            raise kind(f"cannot read {self._folder / key}: {error.strerror}") from error
 
     def put(self, key: str, text: bytes) -> None:
         """Write a file."""

@@ -1,0 +1,132 @@
+"""What a note of freshness tells at some moment, and what is made of one that can't be read."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn
+
+import msgspec
+import pytest
+
+from cachesync.errors import ForbiddenError, IndexUnavailableError, UsageError
+from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
+from tests.support.notes import Notes
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+DUE = 600
+
+
+def freshness(**changes: Any) -> Freshness:
+    """Of a service that was in sync at noon, and is to be heard of again within ten minutes."""
+    due = NOON + timedelta(seconds=DUE)
+    return msgspec.structs.replace(Freshness(noted=NOON, due=due, writer="service", in_sync=True), **changes)
+
+
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("changes", [{}, {"in_sync": False, "degraded": ("held",)}])
+def test_where_nothing_waits_nothing_does_for_as_long_as_the_service_is_heard_of(changes: dict[str, Any]) -> None:
+    note = freshness(**changes)
+    assert [note.lag(after(seconds)) for seconds in (0, 1, DUE)] == [0, 0, 0]
+    assert note.is_followed(after(DUE))
+
+
+def test_time_goes_on_for_what_waits() -> None:
+    note = freshness(in_sync=False, lag_seconds=5.5)
+    assert [note.lag(after(seconds)) for seconds in (0, 1, DUE, DUE + 1)] == [5.5, 6.5, DUE + 5.5, DUE + 6.5]
+
+
+def test_a_change_may_have_waited_since_the_last_note_of_a_service_that_has_fallen_silent() -> None:
+    late = after(DUE + 0.001)
+    assert not freshness().is_followed(late)
+    assert freshness().lag(late) == DUE + 0.001
+
+
+@pytest.mark.parametrize("writer", ["service", "command"])
+def test_nobody_follows_the_pages_where_the_writer_has_ended(writer: str) -> None:
+    note = freshness(writer=writer, due=None)
+    assert not note.is_followed(NOON)
+    assert [note.lag(after(seconds)) for seconds in (0, 1, 1_000_000)] == [0, 1, 1_000_000]
+
+
+@pytest.mark.parametrize("changes", [{}, {"lag_seconds": 2.0}, {"due": None}])
+def test_a_reader_whose_clock_is_behind_takes_no_time_back(changes: dict[str, Any]) -> None:
+    note = freshness(**changes)
+    assert note.lag(after(-3600)) == note.lag_seconds
+
+
+def test_notes_say_the_same_whenever_they_were_noted() -> None:
+    behind = freshness(lag_seconds=1.0)
+    assert freshness().is_as(freshness(noted=after(9), due=None))
+    assert behind.is_as(freshness(lag_seconds=7.0, noted=after(6)))
+    others = [
+        behind,
+        freshness(in_sync=False),
+        freshness(written=NOON),
+        freshness(degraded=("problems",)),
+        freshness(writer="command"),
+    ]
+    assert not any(freshness().is_as(other) for other in others)
+
+
+# --- in the index -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        freshness(),
+        freshness(
+            writer="command", due=None, in_sync=False, lag_seconds=0.25, written=NOON, degraded=("held", "blind")
+        ),
+    ],
+)
+def test_what_is_noted_is_read(note: Freshness) -> None:
+    notes = Notes()
+    note_freshness(notes, note)
+    assert list(notes) == [FRESHNESS]
+    assert read_freshness(notes) == note
+
+
+def test_a_later_version_may_say_more() -> None:
+    notes = Notes()
+    note_freshness(notes, freshness(degraded=("another-word",)))
+    notes[FRESHNESS] = notes[FRESHNESS][:-1] + b',"more":[1]}'
+    assert read_freshness(notes) == freshness(degraded=("another-word",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"noted":"2026-03-01T12:00:00","writer":"command","in_sync":true}',
+        b'{"noted":"2026-03-01T12:00:00Z","writer":"somebody","in_sync":true}',
+        b'{"noted":"2026-03-01T12:00:00Z","writer":"command","in_sync":true,"lag_seconds":-1}',
+    ],
+)
+def test_what_cant_be_read_is_nothing(text: bytes | None) -> None:
+    notes = Notes({} if text is None else {FRESHNESS: text})
+    assert read_freshness(notes) is None
+
+
+class Failing(Notes):
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def get(self, *_: object) -> NoReturn:
+        raise self._error
+
+
+def test_who_may_not_read_it_knows_nothing() -> None:
+    assert read_freshness(Failing(ForbiddenError("no right"))) is None
+
+
+@pytest.mark.parametrize("error", [IndexUnavailableError("away"), UsageError("a wrong name")])
+def test_that_the_index_doesnt_answer_is_not_that_nobody_noted_it(error: Exception) -> None:
+    with pytest.raises(type(error), match=str(error)):
+        read_freshness(Failing(error))
