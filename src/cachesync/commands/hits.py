@@ -1,15 +1,15 @@
 """How hits are printed: as a table, as blocks, as lines, or for programs."""
 
-import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from cachesync.commands.output import print_json
 from cachesync.documents import FIELDS, SHORT_HASH
 from cachesync.log import printable
+from cachesync.search.display import Common, common_variants, differing
 from cachesync.search.install import stacks_of
 from cachesync.search.request import ID, Hit
 
@@ -17,9 +17,6 @@ COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash
 """What people see of a hit, unless they say what."""
 
 KNOWN_COLUMNS: Final = (ID, *FIELDS, "tags", "runs")
-
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a cell of a spreadsheet begins with that is to be worked out."""
 
 _GAP: Final = "  "
 
@@ -30,7 +27,8 @@ def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
     There, hashes and lists of tags are short, and variants are those that differ; elsewhere they are whole.
     """
     is_short = sys.stdout.isatty()
-    rows = [[_cell(hit, column, hits) if is_short else _whole_cell(hit, column) for column in columns] for hit in hits]
+    common = common_variants(hits)
+    rows = [[_cell(hit, each, common) if is_short else _whole_cell(hit, each) for each in columns] for hit in hits]
     shown = [
         number for number, column in enumerate(columns) if column != "variants" or any(row[number] for row in rows)
     ]
@@ -104,7 +102,7 @@ def _place(hit: Hit) -> str:
     return f"{place} ({hit['runs']})" if "runs" in hit else place
 
 
-def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
+def _cell(hit: Hit, column: str, common: Common) -> str:
     match column:
         case "hash" | "binary":
             return str(hit.get(column, ""))[:SHORT_HASH]
@@ -112,7 +110,7 @@ def _cell(hit: Hit, column: str, hits: Sequence[Hit]) -> str:
             first, *others = hit["tags"] or [""]
             return f"{first} +{len(others)}" if others else first
         case "variants":
-            return " ".join(differing(hit, hits))
+            return " ".join(differing(hit, common))
     return _whole_cell(hit, column)
 
 
@@ -124,13 +122,6 @@ def _whole_cell(hit: Hit, column: str) -> str:
             return " ".join(stacks_of(hit))
     value = hit.get(column, "")
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def differing(hit: Hit, hits: Sequence[Hit]) -> list[str]:
-    """Return the variants in which a hit differs from another of its package."""
-    siblings = [set(other["variants"]) for other in hits if other["package"] == hit["package"]]
-    common = set.intersection(*siblings) if siblings else set()
-    return [variant for variant in hit["variants"] if variant not in common]
 
 
 def print_oneline(hits: Sequence[Hit]) -> None:
@@ -149,18 +140,9 @@ def print_hashes(hits: Sequence[Hit]) -> None:
 
 def print_csv(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     """Print hits as a table for programs that work out what looks like a formula."""
-    import csv  # noqa: PLC0415  only this format needs it
+    from cachesync.search.table import csv_hits, csv_rows  # noqa: PLC0415  only this format needs it
 
-    output = io.StringIO()
-    writer = csv.writer(output)
-    writer.writerow(columns)
-    writer.writerows([_csv_cell(hit.get(column)) for column in columns] for hit in hits)
-    click.echo(output.getvalue(), nl=False)
-
-
-def _csv_cell(value: Any) -> str:
-    text = f"[{' '.join(value)}]" if isinstance(value, list) else "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    click.echo(csv_rows([columns]) + csv_hits(hits, columns), nl=False)
 
 
 def print_ndjson(hits: Sequence[Hit]) -> None:

@@ -1,0 +1,88 @@
+"""How fresh the index is, and what is wrong with it, in words for those who search."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+
+class IndexState(NamedTuple):
+    """What is known of an index beside what it contains."""
+
+    written: datetime | None = None
+    """When it changed last."""
+    lag_seconds: float | None = None
+    """For how long the oldest change of a page has waited; None: nobody has noted it."""
+    in_sync: bool | None = None
+    """It equals the pages; None: nobody has noted it."""
+    degraded: tuple[str, ...] = ()
+    """What somebody should look after: keys of :data:`DEGRADED`."""
+    outdated: bool = False
+    """Another version made it."""
+
+
+DEGRADED: Final = {
+    "blind": "Changes of pages may be found some minutes late.",
+    "empty": "There are no pages at the moment.",
+    "held": "Many pages have vanished at once. What they had is still found until somebody has looked into it.",
+    "problems": "Some pages can't be read. What they had before is still found.",
+    "rolled-back": "The index was set back to an earlier state; what has changed since isn't found.",
+    "reindex-failed": "The index could not be rebuilt. What it has is still found.",
+    "stopped": "The index isn't kept up to date at the moment.",
+    "trouble": "Updating has come to a halt; it goes on by itself as soon as it can.",
+    "unwatched": "Changes of pages may be found some minutes late.",
+}
+"""What may be wrong with an index that can be searched."""
+
+_UNTOLD: Final = frozenset({"polling"})
+"""What operators should look after, and nobody who searches notices."""
+
+_ELSE: Final = "Something needs to be looked after; what is found may not be up to date."
+_OUTDATED: Final = "Another version of cachesync made this index, so some searches find less than there is."
+
+_LATE_SECONDS: Final = 600.0
+"""Who searches is told of so long a lag before anything else."""
+
+_TOLD_SECONDS: Final = 60.0
+"""A shorter lag isn't told."""
+
+
+class Freshness(NamedTuple):
+    """What is said of an index's age."""
+
+    written: str | None
+    """When it changed last, as ``datetime`` has it."""
+    ago: str
+    rest: str
+    """What else there is to say."""
+
+
+def freshness(state: IndexState, now: datetime) -> Freshness:
+    """Say how old an index is."""
+    lag = state.lag_seconds or 0.0
+    behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS else ""
+    rest = behind or ("in step with the pages" if state.in_sync else "")
+    if state.written is None:
+        return Freshness(None, "", rest)
+    seconds = max(0.0, (now - state.written).total_seconds())
+    written = state.written.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Freshness(written, f"{duration(seconds)} ago" if seconds >= _TOLD_SECONDS else "just now", rest)
+
+
+def warnings(state: IndexState) -> Iterator[str]:
+    """Yield a sentence for each thing that is wrong with an index."""
+    if state.outdated:
+        yield _OUTDATED
+    if state.lag_seconds is not None and state.lag_seconds >= _LATE_SECONDS:
+        yield f"The index is {duration(state.lag_seconds)} behind the pages."
+    told = (DEGRADED.get(code, _ELSE) for code in state.degraded if code not in _UNTOLD)
+    yield from dict.fromkeys(told)
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, to one unit."""
+    minutes = seconds / 60
+    if minutes < 60:
+        return f"{max(1, minutes):.0f} min"
+    if minutes < 48 * 60:
+        return f"{minutes / 60:.0f} h"
+    return f"{minutes / 60 / 24:,.0f} days"

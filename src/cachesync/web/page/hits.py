@@ -1,0 +1,93 @@
+"""Binaries as the page shows them: a row for each hit, and one of them whole."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from cachesync.search.display import common_variants, differing, differing_names, of_variant
+from cachesync.search.install import stacks_of
+from cachesync.search.request import ID, Hit
+from cachesync.web.page.address import Address
+
+_UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+class Row(NamedTuple):
+    """A hit."""
+
+    id: str
+    package: str
+    version: str
+    url: str
+    """Where all is told of it."""
+    compiler: str
+    os: str
+    target: str
+    runs: str | None
+    """Whether its operating system is that of the machine that was asked for."""
+    tags: tuple[str, ...]
+    stacks: tuple[str, ...]
+    differing: tuple[str, ...]
+    """The variants in which it differs from other rows of its package."""
+    variants: tuple[str, ...]
+    size: str
+    size_exactly: str
+    hash: str
+    commands: tuple[str, ...]
+    """What installs it, in this order."""
+
+
+class Sibling(NamedTuple):
+    """A binary that differs in one variant."""
+
+    row: Row
+    variant: str
+    """What it has of this variant."""
+    instead_of: str
+    """What the one has that it is compared with."""
+
+
+def rows(hits: Sequence[Hit], said: Address) -> Iterator[Row]:
+    """Yield a row for each hit."""
+    common = common_variants(hits)
+    for hit in hits:
+        yield row(hit, said, tuple(differing(hit, common)))
+
+
+def row(hit: Hit, said: Address, differing: tuple[str, ...] = ()) -> Row:
+    """Return the row of a hit."""
+    size = hit.get("size")
+    return Row(
+        id=hit[ID],
+        package=hit["package"],
+        version=hit["version"],
+        url=said.binary_url(hit["binary"]),
+        compiler=hit.get("compiler", ""),
+        os=hit.get("os", ""),
+        target=hit.get("target", ""),
+        runs=hit.get("runs"),
+        tags=tuple(hit.get("tags") or filter(None, [hit.get("tag")])),
+        stacks=tuple(stacks_of(hit)),
+        differing=differing,
+        variants=tuple(hit["variants"]),
+        size="" if size is None else readable_size(size),
+        size_exactly="" if size is None else f"{size:,} bytes",
+        hash=hit.get("hash", ""),
+        commands=tuple(hit["install"]["commands"]) if "install" in hit else (),
+    )
+
+
+def siblings(hit: Hit, others: Sequence[Hit], said: Address) -> Iterator[Sibling]:
+    """Yield the binaries among others that differ from one in a single variant, by that."""
+    apart = [(name, other) for other in others if len(names := differing_names(hit, other)) == 1 for name in names]
+    for name, other in sorted(apart, key=lambda each: each[0]):
+        yield Sibling(row(other, said), of_variant(name, other["variants"]), of_variant(name, hit["variants"]))
+
+
+def readable_size(size: int) -> str:
+    """Return a number of bytes in the unit that leaves it below 1,024."""
+    number = float(size)
+    for unit in _UNITS:
+        if number < 1_024 or unit == _UNITS[-1]:
+            break
+        number /= 1_024
+    return f"{number:,.0f} {unit}" if number >= 10 or unit == _UNITS[0] else f"{number:.1f} {unit}"

@@ -1,0 +1,114 @@
+"""The parameters of a URL → what is asked. The page has those of ``/api/search``, so each of its states is a URL."""
+
+import re
+from collections.abc import Sequence
+from itertools import chain
+from typing import Final, Literal, NamedTuple, TypeVar, get_args
+
+from cachesync.documents import FIELDS
+from cachesync.errors import UsageError
+from cachesync.search.cursor import Cursor, decoded
+from cachesync.search.question import Question
+from cachesync.search.reading import Mode
+from cachesync.search.request import DEFAULT_LIMIT, LATEST, Filter, parse_facet, parse_filters, parse_order
+from cachesync.search.targets import parse_machine
+
+MAX_LIMIT: Final = 1_000
+MAX_VALUES: Final = 256
+"""So many parameters a request may have, all in all."""
+
+Format = Literal["json", "ndjson", "csv"]
+
+FILTERS: Final = tuple(field.name for field in FIELDS.values() if field.is_asked_for)
+_ONCE: Final = ("q", "mode", "arch", "limit", "distinct", "cursor", "format")
+_OFTEN: Final = ("facet", "sort", *FILTERS)
+
+_Choice = TypeVar("_Choice", bound=str)
+
+Pairs = Sequence[tuple[str, str]]
+"""Names and values, in the order in which they stand in the URL."""
+
+
+class SearchParameters(NamedTuple):
+    """What the URL of a search asks for."""
+
+    question: Question
+    cursor: Cursor | None
+    """Where to go on; None: at the beginning."""
+    format: Format
+
+
+def read_search(pairs: Pairs) -> SearchParameters:
+    """Read the parameters of a search. One with an empty value is as if it weren't there: forms send such.
+
+    Raises:
+        UsageError: there is no such parameter, it can't have this value, or it stands there too often.
+    """
+    given = read(pairs, once=_ONCE, often=_OFTEN)
+    one = {name: values[0] for name, values in given.items() if name in _ONCE}
+    is_latest = LATEST in given.get("tag", ())
+    if is_latest and len(given["tag"]) > 1:
+        raise UsageError(f"tag={LATEST}: expected it alone, without other tags")
+    question = Question(
+        text=one.get("q", ""),
+        mode=choice("mode", one, get_args(Mode), "auto"),
+        filters=read_filters({name: values for name, values in given.items() if not (is_latest and name == "tag")}),
+        tag=LATEST if is_latest else None,
+        machine=parse_machine(one["arch"]) if "arch" in one else None,
+        facets=tuple(parse_facet(each, "facet=") for each in given.get("facet", ())),
+        order=tuple(chain.from_iterable(parse_order(each, "sort=") for each in given.get("sort", ()))),
+        limit=number("limit", one, 0, MAX_LIMIT, DEFAULT_LIMIT),
+        distinct=choice("distinct", one, ("true", "false"), "false") == "true",
+    )
+    cursor = decoded(one["cursor"], question) if "cursor" in one else None
+    return SearchParameters(question, cursor, choice("format", one, get_args(Format), "json"))
+
+
+def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Group values by their names.
+
+    Raises:
+        UsageError: there is a parameter that isn't known, or one too often.
+    """
+    if len(pairs) > MAX_VALUES:
+        raise UsageError(f"{len(pairs):,} parameters: expected at most {MAX_VALUES}")
+    given: dict[str, list[str]] = {}
+    for name, value in pairs:
+        if name not in once and name not in often:
+            raise UsageError(f"{name:.80}: no such parameter; expected some of {', '.join((*once, *often))}")
+        if value:
+            given.setdefault(name, []).append(value)
+    for name in once:
+        if len(given.get(name, ())) > 1:
+            raise UsageError(f"{name}: expected it once, not {len(given[name])} times")
+    return given
+
+
+def read_filters(given: dict[str, list[str]]) -> tuple[Filter, ...]:
+    """Return fields and values as filters."""
+    return parse_filters([f"{name}={value}" for name in FILTERS for value in given.get(name, ())], option="")
+
+
+def choice(name: str, given: dict[str, str], values: Sequence[_Choice], default: _Choice) -> _Choice:
+    """Return one of some values.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    value = given.get(name, default)
+    found = next((each for each in values if each == value), None)
+    if found is None:
+        raise UsageError(f"{name}={value:.80}: expected {' or '.join(values)}")
+    return found
+
+
+def number(name: str, given: dict[str, str], least: int, most: int, default: int) -> int:
+    """Return a number.
+
+    Raises:
+        UsageError: it is none, or out of its bounds.
+    """
+    value = given.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", value) or not least <= int(value) <= most:
+        raise UsageError(f"{name}={value:.80}: expected a number from {least} to {most:,}")
+    return int(value)
