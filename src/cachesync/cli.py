@@ -55,6 +55,7 @@ _COMPLETING: Final = "_CACHESYNC_COMPLETE"
 
 _COMMANDS: Final = {
     "run": "The service: keep the index equal to the pages.",
+    "serve": "Serve the API and the page over an index that others keep.",
     "sync": "Make the index equal to the pages, then exit.",
     "reindex": "Build the index anew and swap it in when it is whole.",
     "rollback": "Go back to the generation before, and stay there.",

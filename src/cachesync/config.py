@@ -107,6 +107,31 @@ _base_path: Final = values.matching(
     r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*",
     "nothing or a path like /cachesync: a '/' first, none at the end, no blanks, ? or #",
 )
+
+
+def _listener(value: Value) -> str | None:
+    """Take ``HOST:PORT``; an empty text is none."""
+    address = values.text(value)
+    if not address:
+        return None
+    host, _, port = address.rpartition(":")
+    if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[^\s/\[\]:\x00]+", host) or not re.fullmatch("[0-9]{1,5}", port):
+        raise ValueError("expected HOST:PORT, such as 127.0.0.1:9464, or nothing")
+    values.integer(0, 65_535)(port)
+    return address
+
+
+def _origins(value: Value) -> tuple[str, ...]:
+    """Take where web pages come from."""
+    origins = values.texts(value)
+    for origin in origins:
+        if not re.fullmatch(
+            r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?", origin
+        ):
+            raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
+    return origins
+
+
 _space: Final = values.matching(
     r"[a-z0-9_-]+", "the space's identifier, as in its address: small letters, digits, _ and -"
 )
@@ -201,12 +226,16 @@ class Safety(_Section, frozen=True, kw_only=True):
 
 
 class Http(_Section, frozen=True, kw_only=True):
-    """The service's own web server."""
+    """The web server of the service, and of `cachesync serve`."""
 
     host: Annotated[str, _host] = "127.0.0.1"
     port: Annotated[int, values.integer(0, 65_535)] = 8080
     base_path: Annotated[str, _base_path] = ""
     max_lag: Duration = 600.0
+    search_timeout: Annotated[float, values.duration(0.1)] = 5.0
+    max_searches: Annotated[int, values.integer(1, 64)] = 8
+    metrics: Annotated[str | None, _listener] = None
+    allow_origins: Annotated[tuple[str, ...], _origins] = ()
 
 
 class Log(_Section, frozen=True, kw_only=True):

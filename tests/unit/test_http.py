@@ -1,5 +1,6 @@
 """The web server: what it answers, and that no client can hold it up."""
 
+import asyncio
 import gc
 import http.client
 import json
@@ -7,31 +8,35 @@ import signal
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
 import structlog
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from cachesync import log
 from cachesync.errors import UsageError
-from cachesync.service import http as service_http
-from cachesync.service.http import Http
+from cachesync.service.endpoints import operators_endpoints
 from cachesync.service.state import Health
+from cachesync.web import app as web_app
+from cachesync.web import server as web_server
+from cachesync.web.app import build_app
+from cachesync.web.endpoint import Endpoint
+from cachesync.web.health import with_description
+from cachesync.web.server import WebServer
 
 WELL = Health(ready=True, reason=None, degraded=["one page can't be used"])
 LARGE = 50_000_000
 """Bytes, more than all buffers between us and a client take."""
 
-Start = Callable[..., Http]
+Start = Callable[..., WebServer]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    started: list[Http] = []
+    started: list[WebServer] = []
 
     def start_one(
         host: str = "127.0.0.1",
@@ -39,10 +44,12 @@ def start() -> Iterator[Start]:
         base_path: str = "",
         health: Callable[[], Health] = lambda: WELL,
         status: Callable[[], Mapping[str, Any]] = lambda: {"specs": 7},
-        **others: Any,
-    ) -> Http:
+        others: Sequence[Endpoint] = (),
+        **options: Any,
+    ) -> WebServer:
         metrics = lambda: (b"m 1\n", "text/plain; version=0.0.4")  # noqa: E731
-        server = Http(host, port, base_path, health=health, status=status, metrics=metrics, **others)
+        endpoints = with_description(base_path, [*operators_endpoints(health, status, metrics), *others])
+        server = WebServer(host, port, build_app(base_path, endpoints, **options), base_path)
         started.append(server)
         server.start()
         return server
@@ -52,12 +59,12 @@ def start() -> Iterator[Start]:
         server.stop()
 
 
-def address(server: Http) -> tuple[str, int]:
+def address(server: WebServer) -> tuple[str, int]:
     host, _, port = server.url.removeprefix("http://").partition("/")[0].rpartition(":")
     return host.strip("[]"), int(port)
 
 
-def ask(server: Http, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def ask(server: WebServer, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(*address(server), timeout=20)
     try:
         connection.request(method, path)
@@ -143,25 +150,22 @@ def test_the_base_path_is_before_everything(start: Start) -> None:
     assert json.loads(ask(server, "/cache/sync/openapi.json")[2])["servers"] == [{"url": "/cache/sync"}]
 
 
-def test_other_routes_are_served_and_described(start: Start) -> None:
+def test_other_endpoints_are_served_and_described(start: Start) -> None:
     async def page(_request: Request) -> Response:
         return PlainTextResponse("hello", headers={"Cache-Control": "max-age=60"})
 
-    def slow(request: Request) -> Response:
-        return PlainTextResponse(
-            f"{request.path_params['id']} {request.query_params['q']} {threading.current_thread().name}"
-        )
+    async def spec(request: Request) -> Response:
+        return PlainTextResponse(f"{request.path_params['id']} {request.query_params['q']}")
 
-    routes = [Route("/", page), Route("/api/specs/{id:path}", slow)]
-    server = start(base_path="/x", routes=routes, described={"/": {"get": {"summary": "The search page"}}})
+    others = [Endpoint("/", page), Endpoint("/api/specs/{id:path}", spec, {"summary": "One document"})]
+    server = start(base_path="/x", others=others)
     status, headers, body = ask(server, "/x/")
     assert (status, body, headers["cache-control"]) == (200, b"hello", "max-age=60")
     assert ask(server, "/x/", "POST")[0] == 405
-    path, query, thread = ask(server, "/x/api/specs/a/b%20c?q=1")[2].decode().split(" ", 2)[0:3]
-    assert (path, query) == ("a/b", "c")
-    assert thread.startswith("1 ")
-    assert thread != "http"
-    assert "/" in json.loads(ask(server, "/x/openapi.json")[2])["paths"]
+    assert ask(server, "/x/api/specs/a/b%20c?q=1")[2] == b"a/b c 1"
+    paths = json.loads(ask(server, "/x/openapi.json")[2])["paths"]
+    assert "/api/specs/{id}" in paths
+    assert "/" not in paths
 
 
 def test_openapi_describes_what_is_there(start: Start) -> None:
@@ -235,7 +239,7 @@ def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
 
 
 def test_stopping_what_never_started_is_nothing() -> None:
-    Http("127.0.0.1", 0, "", health=lambda: WELL, status=dict, metrics=lambda: (b"", "text/plain")).stop()
+    WebServer("127.0.0.1", 0, build_app("", [])).stop()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +254,7 @@ def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> Non
         asked.set()
         return Response(b"x" * LARGE)
 
-    server = start(routes=[Route("/large", large)])
+    server = start(others=[Endpoint("/large", large)])
     with socket.create_connection(address(server)) as client:
         client.sendall(sent)
         if b"large" in sent:
@@ -259,30 +263,9 @@ def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> Non
         assert has_ended()
 
 
-def test_a_request_that_doesnt_end_doesnt_hold_up_the_end(start: Start) -> None:
-    asked, released = threading.Event(), threading.Event()
-
-    def stuck(_request: Request) -> Response:
-        asked.set()
-        released.wait(60)
-        return Response()
-
-    server = start(routes=[Route("/stuck", stuck)])
-    (thread,) = (thread for thread in threading.enumerate() if thread.name == "http")
-    with socket.create_connection(address(server)) as client:
-        client.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert asked.wait(20)
-        server.stop()
-        assert not released.is_set()
-        assert thread.daemon
-        released.set()
-        thread.join(20)
-        assert has_ended()
-
-
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
 def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_http, "_PATIENCE", 0.2)
+    monkeypatch.setattr(web_server, "_PATIENCE", 0.2)
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(sent)
@@ -295,14 +278,57 @@ def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypa
 
 
 def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_http, "_REQUESTS", 3)
-    server = start()
-    others = [socket.create_connection(address(server)) for _ in range(3)]
-    try:
-        assert ask(server, "/healthz")[0] == 503
-    finally:
-        for other in others:
-            other.close()
+    monkeypatch.setattr(web_app, "_REQUESTS", 1)
+    asked, released = threading.Event(), threading.Event()
+
+    async def waits(_request: Request) -> Response:
+        asked.set()
+        await asyncio.to_thread(released.wait, 60)
+        return PlainTextResponse("done")
+
+    server = start(others=[Endpoint("/waits", waits)])
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(b"GET /waits HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert asked.wait(20)
+        status, headers, body = ask(server, "/healthz")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(body)["error"]
+        released.set()
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+    assert ask(server, "/healthz")[0] == 200
+
+
+def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
+    """Also for a client of HTTP/1.0, to whom the end of the connection is the end of the answer."""
+
+    async def fails(_request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"x" * 1_000
+            raise OSError("gone")
+
+        return StreamingResponse(parts())
+
+    server = start(others=[Endpoint("/fails", fails)])
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        ask(server, "/fails")
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(b"GET /fails HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            all(iter(lambda: client.recv(65_536), b""))
+
+
+def test_a_client_that_takes_something_now_and_then_is_not_put_out(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_server, "_PATIENCE", 0.2)
+    slow = threading.Event()
+
+    async def late(_request: Request) -> Response:
+        await asyncio.to_thread(slow.wait, 1)
+        return PlainTextResponse("late")
+
+    server = start(others=[Endpoint("/late", late)])
+    assert ask(server, "/late")[2] == b"late", "it is we who took so long"
 
 
 @pytest.mark.parametrize("request_text", ["GET /{} HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nX: {}\r\n\r\n"])
@@ -335,12 +361,12 @@ def test_what_is_no_http_is_refused_and_forgotten(
     """Forgotten at once: nothing of it waits until garbage is collected."""
     gone = threading.Event()
 
-    class Watched(service_http._Connection):
+    class Watched(web_server._Connection):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             weakref.finalize(self, gone.set)
 
-    monkeypatch.setattr(service_http, "_Connection", Watched)
+    monkeypatch.setattr(web_server, "_Connection", Watched)
     server = start()
     gc.collect()
     gc.disable()

@@ -2,7 +2,6 @@
 
 import math
 import os
-import select
 import shutil
 import signal
 import sys
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cachesync.commands.signals import waited_for
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 
@@ -41,7 +41,7 @@ def run(wiring: Wiring) -> int:
 
     keep_few()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
-    with _signals() as caught:
+    with waited_for(_SIGNALS) as caught:
         service = Service(wiring)
         service.start()
         try:
@@ -64,36 +64,6 @@ def run(wiring: Wiring) -> int:
             # At once: threads that wait for an answer would keep it alive, and so does Python's own end.
             if sys.exception() is None:
                 os._exit(0)
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[float], bytes]]:
-    """Lend what waits so many seconds for signals, and returns their numbers. None interrupts anything any more.
-
-    They come through a pipe. ``sigtimedwait`` can't be trusted: after SIGSTOP and SIGCONT it returns signals that
-    nobody sent [CPython 3.11.7].
-    """
-    out, into = os.pipe()
-    os.set_blocking(out, False)
-    os.set_blocking(into, False)
-    before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
-    signal.set_wakeup_fd(into)
-
-    def caught(seconds: float) -> bytes:
-        select.select([out], [], [], seconds)
-        try:
-            return os.read(out, 100)
-        except BlockingIOError:
-            return b""
-
-    try:
-        yield caught
-    finally:
-        signal.set_wakeup_fd(-1)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        os.close(out)
-        os.close(into)
 
 
 @contextmanager

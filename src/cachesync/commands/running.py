@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 from rich.text import Text
+from starlette.types import ASGIApp
 
 from cachesync.commands.output import plural
 from cachesync.commands.wiring import Wiring
@@ -16,11 +17,14 @@ from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger, printable
 from cachesync.service import systemd
 from cachesync.service.daemon import Daemon, Watch
-from cachesync.service.http import Http
-from cachesync.service.metrics import CONTENT_TYPE, Metrics
+from cachesync.service.endpoints import operators_endpoints
+from cachesync.service.metrics import Metrics
 from cachesync.service.schedule import Schedule
 from cachesync.service.serving import Settings
 from cachesync.service.state import Health, State, health, in_sync, status
+from cachesync.web.metrics import CONTENT_TYPE
+from cachesync.web.server import WebServer
+from cachesync.web.site import build_site
 
 _log = get_logger()
 
@@ -93,6 +97,7 @@ class Service:
             wiring = self._wiring.again()
             daemon = self._made(wiring)
             self._http = self._moved(wiring)
+            self._answer(wiring)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
             systemd.ready()
@@ -155,10 +160,10 @@ class Service:
         vitals = Vitals(self._metrics.bulk, retries=self._retries)
         return Daemon(settings, watch, wiring.index_with(vitals), self._state, self._metrics, vitals)
 
-    def _moved(self, wiring: Wiring) -> Http:
+    def _moved(self, wiring: Wiring) -> WebServer:
         """Listen where a new configuration says, if that is elsewhere. What can't be done leaves all as it was."""
         before, now = self._wiring.config.http, wiring.config.http
-        if (before.host, before.port, before.base_path) == (now.host, now.port, now.base_path):
+        if (before.host, before.port) == (now.host, now.port):
             return self._http
         if before.port != now.port:
             http = self._bound(wiring)
@@ -171,13 +176,13 @@ class Service:
             self._http = self._bound(self._wiring)
             raise
 
-    def _bound(self, wiring: Wiring) -> Http:
+    def _bound(self, wiring: Wiring) -> WebServer:
         """Listen where a configuration says."""
         http = self._web(wiring)
         self._listen(http)
         return http
 
-    def _listen(self, http: Http) -> None:
+    def _listen(self, http: WebServer) -> None:
         http.start()
         _log.info("listening", url=http.url)
 
@@ -210,16 +215,21 @@ class Service:
         finally:
             self._wiring.index.close()
 
-    def _web(self, wiring: Wiring) -> Http:
+    def _web(self, wiring: Wiring) -> WebServer:
         """Make a web server of a configuration."""
         config = wiring.config.http
-        return Http(
-            config.host,
-            config.port,
-            config.base_path,
-            health=self._health,
-            status=self._status,
-            metrics=lambda: (self._metrics.text(), CONTENT_TYPE),
+        return WebServer(config.host, config.port, self._site(wiring), config.base_path)
+
+    def _answer(self, wiring: Wiring) -> None:
+        """Answer what is asked over HTTP by a new configuration."""
+        self._http.answer_with(self._site(wiring), wiring.config.http.base_path)
+
+    def _site(self, wiring: Wiring) -> ASGIApp:
+        """Return what answers over HTTP. It has an index of its own, so that no search is in the service's way."""
+        config = wiring.config.http
+        own = operators_endpoints(self._health, self._status, lambda: (self._metrics.text(), CONTENT_TYPE))
+        return build_site(
+            config.base_path, own, wiring.api(is_public=False), config.allow_origins, self._metrics.web.answered
         )
 
     def _health(self) -> Health:

@@ -14,13 +14,15 @@ from cachesync.index.server import Layout, Server
 from cachesync.index.vitals import Vitals
 from cachesync.log import get_logger
 from cachesync.search.aliases import Aliases, load_aliases
-from cachesync.search.answer import Answer, Question, ask
+from cachesync.search.answer import Answer, ask
+from cachesync.search.question import Question
 from cachesync.search.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # what most commands do without, and what takes a while to load
     from cachesync.kibana.server import Kibana
     from cachesync.sync.guard import Consent, Guard
     from cachesync.sync.scan import Source
+    from cachesync.web.api import Api
 
 _log = get_logger()
 
@@ -113,6 +115,18 @@ class Wiring:
 
     def _asked(self, question: Question, reader: Reader) -> Answer:
         return ask(question, reader, Vocabulary(reader, self.aliases), self.config.search.mirror_url)
+
+    def api(self, *, is_public: bool) -> "Api":
+        """Return what answers over HTTP, over an index that is opened for nothing else.
+
+        ``is_public``: errors tell nothing of what is behind.
+        """
+        from cachesync.web.api import Api, Bounds  # noqa: PLC0415  see above
+        from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
+
+        settings = self.config.http
+        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url)
+        return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
 
     def index_with(self, vitals: Vitals | None) -> Index:
         """Return where documents go, and let ``vitals`` know how the way to it fares."""

@@ -19,8 +19,7 @@ from prometheus_client.registry import Collector
 
 from cachesync import __version__
 from cachesync.service.state import Health, State, in_sync, lag
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+from cachesync.web.metrics import WebMetrics
 
 _ACKNOWLEDGED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _BULK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -43,6 +42,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._registry.register(_Now(state, health, retries))
         ProcessCollector(registry=self._registry)
+        self.web = WebMetrics(self._registry)
         self._acknowledged = Histogram(
             "cachesync_acknowledged_seconds",
             "From the first word of a page's change until the index has acknowledged it.",
@@ -95,7 +95,7 @@ class Metrics:
             self._written.labels(what).inc(count)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, see :data:`CONTENT_TYPE`."""
+        """Return all metrics in Prometheus' text format, see :data:`cachesync.web.metrics.CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
 

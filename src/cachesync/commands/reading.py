@@ -1,0 +1,107 @@
+"""What `cachesync serve` runs: a web server over an index that it only reads."""
+
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from cachesync.commands.wiring import Wiring
+from cachesync.errors import CachesyncError
+from cachesync.log import get_logger
+from cachesync.service import systemd
+from cachesync.web.app import build_app
+from cachesync.web.endpoint import Endpoint
+from cachesync.web.metrics import CONTENT_TYPE, ServerMetrics
+from cachesync.web.public import PublicStatus
+from cachesync.web.server import WebServer
+from cachesync.web.site import build_site
+
+_log = get_logger()
+
+
+class Site:
+    """The web server, and what answers there."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._metrics = ServerMetrics()
+        self._server = self._made(wiring)
+        self._operators = self._made_for_operators(wiring)
+
+    def start(self) -> None:
+        """Serve from now on.
+
+        Raises:
+            UsageError: the configuration can't be used, or the port is taken.
+        """
+        for server in self._servers():
+            server.start()
+            _log.info("listening", url=server.url)
+        systemd.ready()
+
+    def _servers(self) -> list[WebServer]:
+        return [each for each in (self._server, self._operators) if each]
+
+    def reload(self) -> None:
+        """Read the configuration again. One that is refused changes nothing."""
+        systemd.reloading()
+        try:
+            wiring = self._wiring.again()
+            before, now = self._wiring.config.http, wiring.config.http
+            app = self._app(wiring)
+            if (before.host, before.port) != (now.host, now.port):
+                self._server = _instead_of(self._server, self._made(wiring))
+            if before.metrics != now.metrics:
+                self._operators = _instead_of(self._operators, self._made_for_operators(wiring))
+            self._server.answer_with(app, now.base_path)
+        except CachesyncError as error:
+            _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
+        else:
+            wiring.set_up_log()
+            self._wiring = wiring
+            _log.info("the configuration was read again")
+        systemd.ready()
+
+    def stop(self) -> None:
+        """End within two seconds each."""
+        systemd.stopping()
+        for server in self._servers():
+            server.stop()
+        _log.info("stopped")
+
+    def _made(self, wiring: Wiring) -> WebServer:
+        config = wiring.config.http
+        return WebServer(config.host, config.port, self._app(wiring), config.base_path)
+
+    def _app(self, wiring: Wiring) -> ASGIApp:
+        config = wiring.config.http
+        api = wiring.api(is_public=True)
+        own = PublicStatus(api.searcher, config.max_lag).endpoints()
+        return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
+
+    def _made_for_operators(self, wiring: Wiring) -> WebServer | None:
+        """Make what serves metrics, where the configuration says."""
+        address = wiring.config.http.metrics
+        if address is None:
+            return None
+        host, _, port = address.rpartition(":")
+
+        async def measured(_request: Request) -> Response:
+            return Response(self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+        app = build_app("", [Endpoint("/metrics", measured)])
+        return WebServer(host.strip("[]"), int(port), app, keys=("http.metrics", "http.metrics"))
+
+
+_Server = TypeVar("_Server", WebServer, WebServer | None)
+
+
+def _instead_of(before: WebServer | None, server: _Server) -> _Server:
+    """Start a server in place of another one, which ends once that is done."""
+    if server is not None:
+        server.start()
+        _log.info("listening", url=server.url)
+    if before is not None:
+        before.stop()
+    return server

@@ -1,0 +1,25 @@
+"""Binaries beside another: those of the same package and version in the same tag."""
+
+from typing import Final, Protocol
+
+from cachesync.search.query import And, Not, Term
+from cachesync.search.request import Answer, Hit, Request, SortKey
+
+_MOST: Final = 500
+"""So many are looked at."""
+
+_ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
+
+
+class Index(Protocol):
+    """What has them: an index's reader."""
+
+    def search(self, request: Request) -> Answer:
+        """Answer a search."""
+
+
+def beside(hit: Hit, index: Index) -> list[Hit]:
+    """Return other binaries of a hit's package, version and tag, at most 500."""
+    same = tuple(Term(field, hit[field]) for field in ("package", "version", "tag") if field in hit)
+    others = And((*same, Not(Term("binary", hit["binary"]))))
+    return index.search(Request(others, order=_ORDER, limit=_MOST, distinct=True)).hits

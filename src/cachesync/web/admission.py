@@ -1,0 +1,91 @@
+"""How much may be asked at once: work runs on threads of its own, some pieces at a time, each for some seconds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from cachesync.context import within
+from cachesync.errors import CachesyncError
+
+_WAIT_SECONDS: Final = 1.0
+"""So long a request waits for its turn."""
+
+_Result = TypeVar("_Result")
+
+
+class BusyError(CachesyncError):
+    """Too much is asked at once."""
+
+
+class LateError(CachesyncError):
+    """It takes too long."""
+
+
+class Admission:
+    """Lets so many pieces of work run at a time. Its methods are for the server's own thread."""
+
+    def __init__(self, name: str, at_once: int, seconds: float) -> None:
+        """Take what the threads are called, how many there are, and how long one piece of work may take."""
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
+        self._free = asyncio.Semaphore(at_once)
+        self._seconds = seconds
+
+    async def run(self, work: Callable[[], _Result]) -> _Result:
+        """Run a piece of work when it is its turn, see :meth:`turn` and :meth:`step`.
+
+        The turn of one that is given up ends when its thread does.
+        """
+        await self._take_turn()
+        done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
+        done.add_done_callback(lambda _: self._free.release())
+        return await self._waited(done)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Have one's turn for as long as a ``with`` block lasts, which makes steps.
+
+        Raises:
+            BusyError: it isn't one's turn within a second.
+        """
+        await self._take_turn()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def step(self, work: Callable[[], _Result]) -> _Result:
+        """Run a piece of work on a thread; the caller has its turn.
+
+        Raises:
+            LateError: it takes too long, and is given up.
+        """
+        return await self._waited(asyncio.get_running_loop().run_in_executor(self._threads, self._within, work))
+
+    async def _take_turn(self) -> None:
+        try:
+            await asyncio.wait_for(self._free.acquire(), _WAIT_SECONDS)
+        except TimeoutError:
+            raise BusyError("too much is asked at once; try again in a second") from None
+
+    async def _waited(self, done: "asyncio.Future[_Result]") -> _Result:
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), self._seconds)
+        except TimeoutError:
+            done.add_done_callback(_forget)
+            raise LateError(f"it takes longer than {self._seconds:g} s; ask for less") from None
+
+    def _within(self, work: Callable[[], _Result]) -> _Result:
+        with within(self._seconds):
+            return work()
+
+    def close(self) -> None:
+        """Let no more work begin."""
+        self._threads.shutdown(wait=False)
+
+
+def _forget(done: "asyncio.Future[_Result]") -> None:
+    """Take note of how work has ended that nobody waits for any more, else it would be logged as overlooked."""
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,124 @@
+"""The application that a web server serves: endpoints below a base path, with the headers that all answers have."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cachesync.log import get_logger
+from cachesync.web.endpoint import Endpoint, error_answer
+
+_log = get_logger()
+
+_REQUESTS: Final = 64
+"""How many requests are answered at a time; others are told 503."""
+
+_RETRY_SECONDS: Final = 1
+
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+Answered = Callable[[int, float], None]
+"""Is told the status of an answer, and how many seconds it took."""
+
+Refused = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
+"""Answers what has no endpoint, or an endpoint doesn't do."""
+
+
+async def told_in_json(_request: Request, status: HTTPStatus, message: str) -> Response:
+    """Answer with the error as JSON."""
+    return error_answer(message, status)
+
+
+def build_app(
+    base_path: str,
+    endpoints: Sequence[Endpoint],
+    *,
+    refused: Refused = told_in_json,
+    allow_origins: Sequence[str] = (),
+    answered: Answered = lambda _status, _seconds: None,
+) -> ASGIApp:
+    """Put endpoints together. All are read-only: what isn't GET or HEAD is answered with 405.
+
+    Args:
+        base_path: what all paths start with: nothing, or like ``/cachesync``.
+        endpoints: what is asked at which path.
+        refused: answers all else.
+        allow_origins: whose pages may read answers, such as ``https://example.org``; ``*`` is everybody's.
+        answered: is told of each answer.
+    """
+    routes: list[BaseRoute] = [Route(f"{base_path}{each.path}", each.answer, methods=["GET"]) for each in endpoints]
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        answer = await refused(request, HTTPStatus(error.status_code), error.detail)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: _failed})
+    app.router.redirect_slashes = False
+    return _Around(app, frozenset(allow_origins), answered)
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    return error_answer("something in the service went wrong; its log says what", HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+class _Around:
+    """Bounds how many requests are answered at a time, and gives each answer its date and the headers that it lacks."""
+
+    def __init__(self, app: ASGIApp, allow_origins: frozenset[str], answered: Answered) -> None:
+        self._app = app
+        self._answered = answered
+        self._allow_origins = allow_origins
+        self._requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+
+        begun = time.perf_counter()
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+        async def headed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(MutableHeaders(scope=message), origin)
+            await send(message)
+
+        app: Any = self._app if self._requests < _REQUESTS else _too_many
+        self._requests += 1
+        try:
+            await app(scope, receive, headed)
+        except Exception:  # noqa: BLE001  who asked has been answered, and the library would log it in its own words
+            _log.exception("a defect of cachesync: please report it")
+        finally:
+            self._requests -= 1
+            self._answered(status, time.perf_counter() - begun)
+
+    def _add_headers(self, headers: MutableHeaders, origin: str) -> None:
+        headers["Date"] = formatdate(usegmt=True)
+        for name, value in _HEADERS.items():
+            headers.setdefault(name, value)
+        if self._allow_origins:
+            headers.add_vary_header("Origin")
+            if "*" in self._allow_origins or origin in self._allow_origins:
+                headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allow_origins else origin
+
+
+_too_many: Final = error_answer(
+    "too much is asked at once; try again in a second", HTTPStatus.SERVICE_UNAVAILABLE, retry_after=_RETRY_SECONDS
+)

@@ -1,0 +1,118 @@
+"""All hits of a search as one stream, which takes no more memory however many there are."""
+
+import asyncio
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Final
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from cachesync.errors import CachesyncError
+from cachesync.log import as_json, get_logger
+from cachesync.search.request import Hit
+from cachesync.search.table import COLUMNS, csv_hits, csv_rows
+from cachesync.web.admission import Admission
+from cachesync.web.parameters import Format
+
+_log = get_logger()
+
+AT_ONCE: Final = 2_000
+"""So many hits are looked for at once."""
+
+MEDIA_TYPES: Final[Mapping[Format, str]] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
+
+_CHUNK: Final = 65_536
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_GZIP_LEVEL: Final = 5
+
+
+def lines(batches: Iterable[list[Hit]], form: Format, most: int | None) -> Iterator[bytes]:
+    """Yield hits as a table with its header, or as a line of JSON each.
+
+    Args:
+        batches: the hits.
+        form: ``csv`` or ``ndjson``.
+        most: after so many there are no more; None: all.
+    """
+    header = csv_rows([COLUMNS]).encode() if form == "csv" else b""
+    left = most
+    for hits in batches:
+        chosen = hits if left is None else hits[:left]
+        rows = csv_hits(chosen, COLUMNS).encode() if form == "csv" else _ndjson(chosen)
+        yield header + rows
+        header = b""
+        if left is not None:
+            left -= len(chosen)
+            if not left:
+                return
+
+
+def _ndjson(hits: Iterable[Hit]) -> bytes:
+    return b"".join(as_json(hit) + b"\n" for hit in hits)
+
+
+def gzipped(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress a stream."""
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+    for part in parts:
+        yield packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH)
+    yield packer.flush()
+
+
+class Export(Response):
+    """Sends a stream, and has its turn for as long as that lasts.
+
+    The first part is made before the answer begins, so what is wrong with it is an answer of its own. Later the answer
+    is left unfinished, which the server breaks off: it never looks whole.
+    """
+
+    def __init__(
+        self,
+        parts: Iterator[bytes],
+        admission: Admission,
+        headers: Mapping[str, str],
+        refused: Callable[[CachesyncError], Response],
+    ) -> None:
+        """Take what to send and how; ``refused`` makes an answer of what is wrong with the first part."""
+        super().__init__(headers=headers)
+        del self.headers["Content-Length"]
+        self._parts = parts
+        self._admission = admission
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as ASGI has it."""
+        has_begun = False
+        gone = asyncio.ensure_future(_is_gone(receive))
+        try:
+            async with self._admission.turn():
+                part = await self._next()
+                has_begun = True
+                await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
+                while part is not None and scope["method"] != "HEAD" and not gone.done():
+                    for start in range(0, len(part), _CHUNK):
+                        await send(_body(part[start : start + _CHUNK], more=True))
+                    part = await self._next()
+                await send(_body(b"", more=False))
+        except CachesyncError as error:
+            if has_begun:
+                _log.warning("an export was broken off", reason=str(error))
+            else:
+                await self._refused(error)(scope, receive, send)
+        finally:
+            gone.cancel()
+
+    async def _next(self) -> bytes | None:
+        return await self._admission.step(lambda: next(self._parts, None))
+
+
+def _body(part: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": part, "more_body": more}
+
+
+async def _is_gone(receive: Receive) -> None:
+    """Wait until the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,189 @@
+"""The description of what is asked and answered over HTTP, made of the endpoints themselves."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from cachesync import __version__
+from cachesync.documents import ABOUT, FIELDS, Field
+from cachesync.search.request import ID, LATEST, MAX_FACET_SIZE
+from cachesync.web.endpoint import JSON, Endpoint, Operation
+from cachesync.web.parameters import FILTERS, MAX_LIMIT
+
+Schema = Mapping[str, Any]
+
+TEXT: Final[Schema] = {"type": "string"}
+COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
+
+
+def optional(schema: Schema) -> Schema:
+    """Return a schema that null meets, too."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def an_object(required: Mapping[str, Schema], others: Mapping[str, Schema] | None = None) -> Schema:
+    """Return the schema of an object with these properties and no others."""
+    properties = {**required, **(others or {})}
+    return {"type": "object", "required": list(required), "properties": properties, "additionalProperties": False}
+
+
+def a_list(of: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": of}
+
+
+def _of_field(field: Field) -> Schema:
+    told = {"description": ABOUT[field.name].meaning, "examples": [ABOUT[field.name].example]}
+    if field.kind == "long":
+        return {"type": "integer", "description": told["description"]}
+    return {"type": "array", "items": TEXT, "description": told["description"]} if field.many else {**TEXT, **told}
+
+
+_INSTALL: Final = an_object({"mirror": TEXT, "commands": TEXTS})
+_OF_A_HIT: Final = {
+    "tags": TEXTS,
+    "runs": {"enum": ["same os", "other os"]},
+    "install": _INSTALL,
+}
+HIT: Final = an_object({ID: TEXT}, {**{name: _of_field(field) for name, field in FIELDS.items()}, **_OF_A_HIT})
+ERROR: Final = an_object(
+    {"error": {**TEXT, "description": "What is wrong, and what was expected."}, "at": optional(COUNT)}
+)
+_COUNTS: Final = a_list(an_object({"value": TEXT, "count": COUNT}))
+_QUERY: Final = an_object({"text": TEXT, "mode": {"enum": ["spec", "text"]}, "canonical": TEXT, "notes": TEXTS})
+ANSWER: Final = an_object(
+    {
+        "total": {**COUNT, "description": "How many documents match."},
+        "binaries": optional({**COUNT, "description": "Of how many binaries they are."}),
+        "hits": a_list(HIT),
+        "facets": {"type": "object", "additionalProperties": _COUNTS},
+        "query": _QUERY,
+        "took_ms": {"type": "number"},
+        "next": optional({**TEXT, "description": "The cursor of what comes next."}),
+    },
+    {
+        "approximate": {**TEXTS, "description": "Facets whose counts aren't exact, and `binaries`."},
+        "near": {
+            "description": "What there would be instead of nothing.",
+            **a_list(an_object({"total": COUNT}, {"without": TEXT, "package": TEXT})),
+        },
+    },
+)
+BINARY: Final = an_object(
+    {
+        "binary": TEXT,
+        "documents": a_list(HIT),
+        "tags": TEXTS,
+        "stacks": TEXTS,
+        "install": optional(_INSTALL),
+        "query": _QUERY,
+    }
+)
+SUGGESTIONS: Final = an_object(
+    {
+        "suggestions": a_list(
+            an_object(
+                {"package": TEXT, "specs": COUNT, "why": {"enum": ["name", "alias", "prefix", "part", "typo"]}},
+            )
+        )
+    }
+)
+_LISTED: Final = a_list(an_object({"package": TEXT, "hash": optional(TEXT), "spec": TEXT}))
+DIFFERENCE: Final = an_object(
+    {
+        "from": TEXT,
+        "to": TEXT,
+        "added": _LISTED,
+        "gone": _LISTED,
+        "packages": a_list(an_object({"package": TEXT, "added": COUNT, "gone": COUNT})),
+    }
+)
+TAGS: Final = an_object(
+    {"tags": a_list(an_object({"tag": TEXT, "date": optional(TEXT), "specs": COUNT, "stacks": TEXTS}))}
+)
+HEALTH: Final = an_object({"ready": {"type": "boolean"}, "reason": optional(TEXT), "degraded": TEXTS})
+
+
+def parameter(name: str, schema: Schema, description: str, *, required: bool = False, place: str = "query") -> Schema:
+    """Describe a parameter. One that takes a list stands in the URL once for each value."""
+    told = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
+    return {**told, "style": "form", "explode": True} if schema.get("type") == "array" else told
+
+
+def a_number(least: int, most: int, default: int) -> Schema:
+    """Return the schema of a number within bounds."""
+    return {"type": "integer", "minimum": least, "maximum": most, "default": default}
+
+
+def _of_filter(name: str) -> Schema:
+    latest = f" `{LATEST}`, alone, is the newest tag with a date." if name == "tag" else ""
+    return parameter(name, TEXTS, f"{ABOUT[name].meaning}; one of these.{latest}")
+
+
+FILTER_PARAMETERS: Final = tuple(map(_of_filter, FILTERS))
+SEARCH_PARAMETERS: Final = (
+    parameter("q", {**TEXT, "maxLength": 1_000}, "A spec in Spack's language, words, or both; empty is everything."),
+    parameter("mode", {"enum": ["auto", "spec", "text"], "default": "auto"}, "How `q` is read."),
+    *FILTER_PARAMETERS,
+    parameter("arch", TEXT, "Only what runs on a machine, given as `spack arch` prints it."),
+    parameter("facet", TEXTS, f"`FIELD` or `FIELD:N`: count the N (20; at most {MAX_FACET_SIZE:,}) commonest values."),
+    parameter("sort", TEXTS, "`FIELD`, `FIELD:asc` or `FIELD:desc`; what is equal is sorted by the next."),
+    parameter("limit", a_number(0, MAX_LIMIT, 20), "How many hits. Tables and lines have all unless it is given."),
+    parameter("distinct", {"enum": ["true", "false"], "default": "false"}, "Each binary once, with all its tags."),
+    parameter("cursor", TEXT, "Go on where an answer ended: what it has as `next`, with the other parameters as then."),
+    parameter("format", {"enum": ["json", "ndjson", "csv"], "default": "json"}, "One object, a stream, or a table."),
+)
+
+
+def content(schema: Schema, media_type: str = JSON) -> dict[str, Any]:
+    """Return what an answer has, by its media type."""
+    return {media_type: {"schema": schema}}
+
+
+_ERRORS: Final = {
+    "400": "It can't be read, or can't be answered: `error` says why, and `at` at which character of the query.",
+    "404": "There is none.",
+    "409": "There are several; `error` lists some.",
+    "503": "The index can't be asked now, or too much is asked at once: try again after `Retry-After` seconds.",
+    "504": "It takes too long: ask for less.",
+}
+
+
+def operation(
+    summary: str,
+    answers: Mapping[str, Any],
+    *,
+    parameters: Sequence[Schema] = (),
+    errors: Sequence[str] = (),
+    conditional: bool = False,
+) -> Operation:
+    """Describe what is asked and answered.
+
+    Args:
+        summary: in a sentence.
+        answers: what answers have that are as asked for, by media type.
+        parameters: what may be asked.
+        errors: the statuses of others.
+        conditional: it has an ``ETag``.
+    """
+    responses: dict[str, Any] = {"200": {"description": "As asked for.", "content": dict(answers)}}
+    if conditional:
+        responses["304"] = {"description": "Nothing has changed since the answer with this `ETag`."}
+    for status in errors:
+        responses[status] = {"description": _ERRORS[status], "content": content(ERROR)}
+    return {"summary": summary, "parameters": list(parameters), "responses": responses}
+
+
+def described(base_path: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Return the description of endpoints, in OpenAPI 3.1."""
+    paths = {each.path.replace(":path", ""): {"get": dict(each.operation)} for each in endpoints if each.operation}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cachesync",
+            "version": __version__,
+            "description": "Which binaries Spack's build caches have. Everything is read-only.",
+        },
+        "servers": [{"url": base_path or "/"}],
+        "paths": paths,
+    }

@@ -1,0 +1,76 @@
+"""What `cachesync serve` tells of the index. Anybody may ask, so nothing of what is behind is told."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cachesync.errors import CachesyncError
+from cachesync.web.admission import Admission
+from cachesync.web.endpoint import Endpoint, json_answer
+from cachesync.web.health import READY, STATUS, alive
+from cachesync.web.searcher import Overview, Searcher
+
+_AT_ONCE: Final = 2
+_SECONDS: Final = 2.0
+"""So long the index has to answer until it counts as away."""
+
+
+class PublicStatus:
+    """Answers how the index is."""
+
+    def __init__(self, searcher: Searcher, max_lag: float) -> None:
+        """``max_lag``: by how many seconds the index may be behind its pages."""
+        self._searcher = searcher
+        self._max_lag = max_lag
+        self._admission = Admission("status", _AT_ONCE, _SECONDS)
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return where that is asked."""
+        return [alive(), Endpoint("/readyz", self._ready, READY), Endpoint("/api/status", self._status, STATUS)]
+
+    async def _ready(self, _request: Request) -> Response:
+        found = await self._state()
+        if found is None:
+            return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_answer({"ready": True, "reason": None, "degraded": self._degraded(found)})
+
+    async def _status(self, _request: Request) -> Response:
+        found = await self._state()
+        if found is None:
+            return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_answer(self._told(found))
+
+    async def _state(self) -> Overview | None:
+        """Return how the index is; None: it doesn't answer."""
+        try:
+            return await self._admission.run(self._searcher.overview)
+        except CachesyncError:
+            return None
+
+    def _told(self, state: Overview) -> dict[str, Any]:
+        fresh = state.freshness
+        now = datetime.now(UTC)
+        return {
+            "specs": state.specs,
+            "pages": state.pages,
+            "in_sync": fresh.in_sync and not fresh.lag(now) if fresh else None,
+            "lag_seconds": round(fresh.lag(now), 3) if fresh else None,
+            "last_written": fresh.written if fresh else None,
+            "service": fresh.is_followed(now) if fresh else None,
+            "reindex_needed": state.outdated,
+            "ready": True,
+            "degraded": self._degraded(state),
+        }
+
+    def _degraded(self, state: Overview) -> list[str]:
+        """Return what somebody should look after, in words that stay as they are."""
+        fresh = state.freshness
+        behind = fresh is not None and fresh.lag(datetime.now(UTC)) > self._max_lag
+        found = [*(fresh.degraded if fresh else ()), *(["behind"] if behind else [])]
+        return [*found, *(["outdated"] if state.outdated else [])]
+
+
+_UNREADY: Final = {"ready": False, "reason": "not ready", "degraded": []}

@@ -1,0 +1,207 @@
+"""The index as all who ask over HTTP find it: opened once for all of them, and looked at again every few seconds."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeVar
+
+from cachesync.errors import IndexUnavailableError, IndexUnusableError
+from cachesync.index.base import Index, Reader
+from cachesync.index.freshness import Freshness, read_freshness
+from cachesync.search.aliases import Aliases
+from cachesync.search.answer import Answer, ReadQuestion, answer, completed, next_hits, read_question
+from cachesync.search.cursor import Cursor, place_in, request_digest
+from cachesync.search.question import Question
+from cachesync.search.request import Hit
+from cachesync.search.tags import Tag, newest_first, tags
+from cachesync.search.vocabulary import Vocabulary
+
+_LOOK_SECONDS: Final = 2.0
+"""For so long nobody looks whether the index has changed."""
+
+_FAILED_SECONDS: Final = 1.0
+"""For so long nobody tries again to open an index that can't be opened."""
+
+_MOST_REMEMBERED: Final = 1_000
+"""Of so many questions it is remembered how they were read."""
+
+_Result = TypeVar("_Result")
+
+
+class Opened(NamedTuple):
+    """One state of the index."""
+
+    reader: Reader
+    vocabulary: Vocabulary
+    state: str
+
+
+class Overview(NamedTuple):
+    """What there is to say of an index as a whole."""
+
+    specs: int
+    pages: int
+    outdated: bool
+    """It was made by another version, and lacks what this one knows."""
+    freshness: Freshness | None
+    """None: nobody has noted it."""
+
+
+class Searcher:
+    """Answers questions. Any thread may ask."""
+
+    def __init__(self, index: Index, aliases: Aliases, mirror_url: str) -> None:
+        """Touch nothing before something is asked."""
+        self._index = index
+        self._aliases = aliases
+        self.mirror_url = mirror_url
+        self._lock = threading.Lock()
+        self._opened: Opened | None = None
+        self._looked_at = float("-inf")
+        self._failed: tuple[float, IndexUnavailableError] | None = None
+        self._overview_lock = threading.Lock()
+        self._overview: tuple[float, Overview] | None = None
+        self._tags: tuple[str, list[Tag]] | None = None
+        self._remembered: OrderedDict[str, ReadQuestion] = OrderedDict()
+
+    def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
+        """Answer a question from the beginning, or from where an earlier answer ended.
+
+        A walk from answer to answer goes on with how the question was read first, whatever packages have come since.
+
+        Raises:
+            UsageError: it can't be answered, or the cursor is of no answer to it.
+            IndexUnavailableError: the index can't be asked.
+        """
+
+        def asked(opened: Opened) -> Answer:
+            reader, vocabulary, _ = opened
+            read = self._read(question, opened, cursor)
+            place = place_in(cursor, read.request) if cursor else None
+            found = answer(read, reader, vocabulary, self.mirror_url, place)
+            if found.next:
+                self._remember(read)
+            return found
+
+        return self.look(asked)
+
+    def export(self, question: Question, cursor: Cursor | None, at_once: int) -> Iterator[list[Hit]]:
+        """Yield all hits of a question, so many at once; the next are looked for when they are wanted.
+
+        It goes on in another generation where one takes the place of the live one.
+
+        Raises:
+            UsageError: it can't be answered, or the cursor is of no answer to it.
+            IndexUnavailableError: the index can't be asked.
+        """
+        read = self.look(lambda opened: self._read(question._replace(limit=at_once), opened, cursor))
+        place = place_in(cursor, read.request) if cursor else None
+        while True:
+            page = self.look(lambda opened, place=place: next_hits(read, opened.reader, self.mirror_url, place))  # type: ignore[misc]  # mypy knows no type of the default
+            yield page.hits
+            if (place := page.next) is None:
+                return
+
+    def hit(self, id: str) -> Hit | None:
+        """Return one document.
+
+        Raises:
+            IndexUnavailableError: the index can't be asked.
+        """
+        found = self.look(lambda opened: opened.reader.get(id))
+        return completed(found, None, self.mirror_url) if found else None
+
+    def tags(self) -> list[Tag]:
+        """Return all tags, see :func:`cachesync.search.tags.tags`.
+
+        Raises:
+            IndexUnavailableError: the index can't be asked.
+        """
+
+        def listed(opened: Opened) -> list[Tag]:
+            if self._tags is None or self._tags[0] != opened.state:
+                self._tags = opened.state, tags(opened.reader)
+            return self._tags[1]
+
+        return self.look(listed)
+
+    def overview(self) -> Overview:
+        """Return what there is to say of the index as a whole, as it was a moment ago.
+
+        Raises:
+            IndexUnavailableError: the index can't be asked.
+        """
+
+        def looked_over(opened: Opened) -> Overview:
+            specs, pages = opened.reader.size()
+            return Overview(specs, pages, opened.reader.outdated, read_freshness(self._index.notes()))
+
+        with self._overview_lock:
+            if self._overview is None or time.monotonic() - self._overview[0] > _LOOK_SECONDS:
+                self._overview = time.monotonic(), self.look(looked_over)
+            return self._overview[1]
+
+    @property
+    def last_overview(self) -> Overview | None:
+        """What there was to say when somebody asked last. It waits for nothing."""
+        return self._overview[1] if self._overview else None
+
+    def tag_names(self) -> list[str]:
+        """Return the names of tags, the newest first, those without a date last.
+
+        Raises:
+            IndexUnavailableError: the index can't be asked.
+        """
+        return self.look(lambda opened: newest_first(opened.vocabulary.values("tag")))
+
+    def _read(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
+        """Read a question, or remember how it was read when the cursor was made."""
+        known = self._remembered.get(cursor.request) if cursor else None
+        return _asking_for(question, known) if known else read_question(question, opened.reader, opened.vocabulary)
+
+    def look(self, up: Callable[[Opened], _Result]) -> _Result:
+        """Look something up in the index; if another generation takes the place of the live one just then, in that.
+
+        Raises:
+            IndexUnavailableError: the index can't be asked.
+        """
+        try:
+            return up(self._current())
+        except IndexUnusableError:
+            return up(self._current(anew=True))
+
+    def _current(self, *, anew: bool = False) -> Opened:
+        """Return the index as it is, or was a moment ago."""
+        with self._lock:
+            if anew or self._opened is None or time.monotonic() - self._looked_at > _LOOK_SECONDS:
+                self._opened = self._opened_again()
+                self._looked_at = time.monotonic()
+            return self._opened
+
+    def _opened_again(self) -> Opened:
+        """Open the index. Where that has just failed, nobody waits for it again."""
+        if self._failed and time.monotonic() - self._failed[0] < _FAILED_SECONDS:
+            raise self._failed[1]
+        try:
+            reader = self._index.reader()
+            state = reader.state()
+        except IndexUnavailableError as error:
+            self._failed = time.monotonic(), error
+            raise
+        self._failed = None
+        if self._opened and self._opened.state == state:
+            return self._opened
+        return Opened(reader, Vocabulary(reader, self._aliases), state)
+
+    def _remember(self, read: ReadQuestion) -> None:
+        with self._lock:
+            self._remembered[request_digest(read.request)] = read
+            while len(self._remembered) > _MOST_REMEMBERED:
+                self._remembered.popitem(last=False)
+
+
+def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:
+    """Return how a question was read, for one that asks for more or less of its answer."""
+    request = known.request._replace(limit=question.limit, facets=question.facets)
+    return known._replace(question=question, request=request)
