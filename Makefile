@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-es8 hostile mutants soak lint format bench bench-search package clean
+.PHONY: help run check test test-es8 hostile mutants soak lint format bench bench-search bench-web package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,13 +16,13 @@ run: $(BIN)/.run $(EXAMPLE) ## run the service over example pages that change no
 	@CACHESYNC_HTTP__PORT=0 CACHESYNC_LOG__FORMAT=console $(BIN)/python -m examples.live $(EXAMPLE) $(BIN)/cachesync run
 
 check: lint ## run what takes less than four minutes: the linters, and the tests that need no server
-	$(BIN)/python -m pytest -n 3 -m 'not server' tests/unit tests/contract
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not server' tests/unit tests/contract
 
 test: $(BIN)/.test ## run all tests (TESTS="-m surroundings" for some)
-	$(BIN)/python -m pytest -n 3 $(TESTS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 test-es8: $(ES8)/.test ## run the contract suite with the client and the server of Elasticsearch 8.19, secured too
-	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 3 \
+	CACHESYNC_TEST_ELASTICSEARCH_VERSION=$(ES8_SERVER) $(ES8)/bin/python -m pytest -n 3 --dist worksteal \
 	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
 
 hostile: $(BIN)/.test ## try for about half an hour to break each promise (docs/promises.md)
@@ -49,6 +49,9 @@ bench: $(BIN)/.run ## measure a page, sync, reindex and the service beside the l
 
 bench-search: $(BIN)/.run ## measure how often what people type finds the package that they mean (SEARCH="--failures tuned")
 	$(BIN)/python -m benchmarks.search $(SEARCH)
+
+bench-web: $(BIN)/.run ## measure page and API under load, and what the sync notices of it (WEB="--tags 4 --seconds 10" for a short run)
+	$(BIN)/python -m benchmarks.web $(WEB)
 
 package: $(BIN)/.test ## build wheel and sdist, install each where nothing else is, and try it
 	$(BIN)/python -m tests.package
