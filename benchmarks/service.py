@@ -87,6 +87,15 @@ class Running:
             time.sleep(0.2)
         return time.perf_counter() - start
 
+    def own_memory_mb(self) -> float:
+        """Return the memory of the service alone, without files that are mapped: an embedded index is."""
+        return _memory(self._process.pid, "RssAnon")
+
+    @property
+    def url(self) -> str:
+        """Where it answers, once it does."""
+        return self._url or ""
+
     def cpu(self) -> float:
         """Return the CPU seconds of the service and its watcher."""
         return sum(_cpu(pid) for pid in self._pids())
@@ -155,6 +164,17 @@ def measure(
     return found
 
 
+def save(root: Path, package: str, word: str) -> str:
+    """Save a page of one spec in one step, and return the spec's hash, which begins with ``word``."""
+    hash = f"{word}{time.time_ns():x}".ljust(32, "x")
+    file = root / "_cache/develop" / package / "specs.md"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(".fresh")
+    fresh.write_text(_PAGE.format(hash=hash))
+    fresh.rename(file)
+    return hash
+
+
 def _saves(
     root: Path, look: Callable[[str], bool], count: int, word: str, *, at_once: bool = False
 ) -> dict[str, float]:
@@ -163,12 +183,7 @@ def _saves(
     took = []
     for number in range(count):
         package = f"bench-{number}"
-        hash = f"{word}{number:04}{time.time_ns():x}".ljust(32, "x")
-        file = root / "_cache/develop" / package / "specs.md"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(".fresh")
-        fresh.write_text(_PAGE.format(hash=hash))
-        fresh.rename(file)
+        hash = save(root, package, f"{word}{number:04}")
         waiting[f"develop/{package}/{hash}"] = time.perf_counter()
         if not at_once:
             took += _found(waiting, look)
