@@ -99,7 +99,7 @@ def test_what_cannot_go_on_ends_with_its_code(embedded: Sandbox, fault: tuple[st
 
 
 def test_an_answer_that_fails_is_one_line_too(embedded: Sandbox) -> None:
-    fault = "from cachesync.service import state", "plant(state, 'in_sync')"
+    fault = "from cachesync.service import state", "plant(state, '_waiting_for')"
     with Service(embedded, **planted(embedded.folder, *fault)) as service:
         until(lambda: service.get("/readyz")[0] == 200, "the service to be ready")
         assert service.get("/api/status")[0] == 500
