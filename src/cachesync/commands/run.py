@@ -29,8 +29,8 @@ def run(wiring: Wiring) -> int:
     """Keep the index equal to the pages: catch up, then watch, until SIGTERM or Ctrl-C.
 
     A second service stands by and takes over when this one ends. SIGHUP reads the configuration again. HTTP serves
-    /healthz, /readyz, /metrics and /api/status. What to watch, where HTTP listens and when to reindex are in the
-    configuration (`cachesync config`).
+    the page, the API, /healthz, /readyz, /metrics and /api/status. What to watch, where HTTP listens and when to
+    reindex are in the configuration (`cachesync config`).
 
     Exit codes: 0 ended by a signal, 2 wrong configuration, a foreign index, or the port is taken by what is no service
     of this index, 3 ended by an error of its own, 130 Ctrl-C twice.
