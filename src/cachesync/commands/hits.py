@@ -7,16 +7,15 @@ from typing import Final
 import click
 
 from cachesync.commands.output import print_json
-from cachesync.documents import FIELDS, SHORT_HASH
+from cachesync.documents import SHORT_HASH
 from cachesync.log import printable
 from cachesync.search.display import Common, common_variants, differing
 from cachesync.search.install import stacks_of
-from cachesync.search.request import ID, Hit
+from cachesync.search.request import Hit
+from cachesync.search.table import csv_hits, csv_rows
 
 COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks", "variants")
 """What people see of a hit, unless they say what."""
-
-KNOWN_COLUMNS: Final = (ID, *FIELDS, "tags", "runs")
 
 _GAP: Final = "  "
 
@@ -140,8 +139,6 @@ def print_hashes(hits: Sequence[Hit]) -> None:
 
 def print_csv(hits: Sequence[Hit], columns: Sequence[str]) -> None:
     """Print hits as a table for programs that work out what looks like a formula."""
-    from cachesync.search.table import csv_hits, csv_rows  # noqa: PLC0415  only this format needs it
-
     click.echo(csv_rows([columns]) + csv_hits(hits, columns), nl=False)
 
 

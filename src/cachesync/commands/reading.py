@@ -1,11 +1,10 @@
 """What `cachesync serve` runs: a web server over an index that it only reads."""
 
-from typing import TypeVar
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from cachesync.commands.listening import listen, moved
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
 from cachesync.log import get_logger
@@ -36,8 +35,7 @@ class Site:
             UsageError: the configuration can't be used, or the port is taken.
         """
         for server in self._servers():
-            server.start()
-            _log.info("listening", url=server.url)
+            listen(server)
         systemd.ready()
 
     def _servers(self) -> list[WebServer]:
@@ -49,12 +47,12 @@ class Site:
         try:
             wiring = self._wiring.again()
             before, now = self._wiring.config.http, wiring.config.http
-            app = self._app(wiring)
             if (before.host, before.port) != (now.host, now.port):
-                self._server = _instead_of(self._server, self._made(wiring))
+                self._server = moved(self._server, self._made(wiring))
+            else:
+                self._server.answer_with(self._app(wiring), now.base_path)
             if before.metrics != now.metrics:
                 self._operators = _instead_of(self._operators, self._made_for_operators(wiring))
-            self._server.answer_with(app, now.base_path)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
         else:
@@ -94,14 +92,10 @@ class Site:
         return WebServer(host.strip("[]"), int(port), app, keys=("http.metrics", "http.metrics"))
 
 
-_Server = TypeVar("_Server", WebServer, WebServer | None)
-
-
-def _instead_of(before: WebServer | None, server: _Server) -> _Server:
-    """Start a server in place of another one, which ends once that is done."""
-    if server is not None:
-        server.start()
-        _log.info("listening", url=server.url)
+def _instead_of(before: WebServer | None, now: WebServer | None) -> WebServer | None:
+    """Let a server listen in place of another one, where there are both."""
+    if before is not None and now is not None:
+        return moved(before, now)
     if before is not None:
         before.stop()
-    return server
+    return listen(now) if now is not None else None

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from starlette.types import ASGIApp
 
+from cachesync.commands.listening import listen, moved
 from cachesync.commands.output import plural
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError, IndexUnavailableError, PortTakenError, UsageError
@@ -97,7 +98,6 @@ class Service:
             wiring = self._wiring.again()
             daemon = self._made(wiring)
             self._http = self._moved(wiring)
-            self._answer(wiring)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
             systemd.ready()
@@ -112,7 +112,7 @@ class Service:
         self._daemon.beat()
         if not self._http.is_started:
             with suppress(UsageError):
-                self._listen(self._http)
+                listen(self._http)
         if self._next and self._daemon.join(0):
             has_served = self._daemon.has_served
             self._daemon, self._next = self._next, None
@@ -161,30 +161,12 @@ class Service:
         return Daemon(settings, watch, wiring.index_with(vitals), self._state, self._metrics, vitals)
 
     def _moved(self, wiring: Wiring) -> WebServer:
-        """Listen where a new configuration says, if that is elsewhere. What can't be done leaves all as it was."""
+        """Answer by a new configuration, and listen where it says. What can't be done leaves all as it was."""
         before, now = self._wiring.config.http, wiring.config.http
-        if (before.host, before.port) == (now.host, now.port):
-            return self._http
-        if before.port != now.port:
-            http = self._bound(wiring)
-            self._http.stop()
-            return http
-        self._http.stop()  # else it would be in its own way
-        try:
-            return self._bound(wiring)
-        except CachesyncError:
-            self._http = self._bound(self._wiring)
-            raise
-
-    def _bound(self, wiring: Wiring) -> WebServer:
-        """Listen where a configuration says."""
-        http = self._web(wiring)
-        self._listen(http)
-        return http
-
-    def _listen(self, http: WebServer) -> None:
-        http.start()
-        _log.info("listening", url=http.url)
+        if (before.host, before.port) != (now.host, now.port):
+            return moved(self._http, self._web(wiring))
+        self._http.answer_with(self._site(wiring), now.base_path)
+        return self._http
 
     def _listen_first(self) -> None:
         """Listen, but where the port is taken and a service has the index, leave both for when that ends.
@@ -195,7 +177,7 @@ class Service:
         """
         for left in reversed(range(_PORT_TRIES)):
             try:
-                self._listen(self._http)
+                listen(self._http)
             except PortTakenError as error:
                 if self._is_served(error):
                     _log.warning("standing by without HTTP until its port is free", reason=str(error))
@@ -219,10 +201,6 @@ class Service:
         """Make a web server of a configuration."""
         config = wiring.config.http
         return WebServer(config.host, config.port, self._site(wiring), config.base_path)
-
-    def _answer(self, wiring: Wiring) -> None:
-        """Answer what is asked over HTTP by a new configuration."""
-        self._http.answer_with(self._site(wiring), wiring.config.http.base_path)
 
     def _site(self, wiring: Wiring) -> ASGIApp:
         """Return what answers over HTTP. It has an index of its own, so that no search is in the service's way."""

@@ -19,6 +19,7 @@ from cachesync.search.answer import Answer, as_object
 from cachesync.search.question import Question
 from cachesync.search.reading import Mode
 from cachesync.search.request import BINARIES, DEFAULT_LIMIT, LATEST, Hit, parse_facet, parse_filters, parse_order
+from cachesync.search.table import COLUMNS
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
@@ -111,7 +112,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
     "--columns",
     metavar="FIELD,…",
     help="What a table shows.",
-    shell_complete=completion.columns(hits.KNOWN_COLUMNS),
+    shell_complete=completion.columns(COLUMNS),
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json: one JSON object.")
 @click.pass_obj
@@ -168,10 +169,8 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     """
     columns = tuple(column.strip() for column in text.split(",")) if text is not None else None
     for column in columns or ():
-        if column not in hits.KNOWN_COLUMNS:
-            raise UsageError(
-                f"--columns {text:.80}: no column {column!r:.80}; expected some of {', '.join(hits.KNOWN_COLUMNS)}"
-            )
+        if column not in COLUMNS:
+            raise UsageError(f"--columns {text:.80}: no column {column!r:.80}; expected some of {', '.join(COLUMNS)}")
     return columns
 
 
@@ -194,7 +193,7 @@ def _print_hits(answer: Answer, form: str, columns: tuple[str, ...] | None) -> N
         "long": hits.print_blocks,
         "oneline": hits.print_oneline,
         "hash": hits.print_hashes,
-        "csv": partial(hits.print_csv, columns=columns or hits.KNOWN_COLUMNS),
+        "csv": partial(hits.print_csv, columns=columns or COLUMNS),
         "ndjson": hits.print_ndjson,
     }
     if form in printers:

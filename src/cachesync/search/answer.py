@@ -21,6 +21,7 @@ from cachesync.search.question import Question
 from cachesync.search.reading import Reading, read
 from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
+from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
 
@@ -201,9 +202,7 @@ def _latest(index: Index, vocabulary: Vocabulary) -> str:
     Raises:
         UsageError: none has a date.
     """
-    dated = [(date, tag) for tag in vocabulary.values("tag") if (date := date_of(tag))]
-    dated.sort(key=lambda each: each[0], reverse=True)
-    for _, tag in dated:
+    for tag in newest_first(filter(date_of, vocabulary.values("tag"))):
         if index.count([Term("tag", tag)]) != [0]:  # else only documents that are deleted had it
             return tag
     raise UsageError(f"no tag has a date, so none is the {LATEST}")

@@ -1,6 +1,6 @@
 """The HTTP API: what an index is asked, as JSON."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -18,8 +18,8 @@ from cachesync.errors import (
     QueryError,
     UsageError,
 )
-from cachesync.log import as_json, get_logger
-from cachesync.search.answer import Binary, as_object, binary_as_object, show_binary
+from cachesync.log import as_json
+from cachesync.search.answer import Answer, Binary, as_object, binary_as_object, show_binary
 from cachesync.search.difference import Difference, difference
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.web import openapi
@@ -29,8 +29,6 @@ from cachesync.web.export import AT_ONCE, MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
 from cachesync.web.parameters import FILTERS, Pairs, SearchParameters, number, read, read_filters, read_search
 from cachesync.web.searcher import Searcher
-
-_log = get_logger()
 
 _SUGGESTIONS_AT_ONCE: Final = 4
 _EXPORTS_AT_ONCE: Final = 2
@@ -58,7 +56,7 @@ class Answered(NamedTuple):
     """What a piece of work has come to."""
 
     body: bytes
-    media_type: str
+    """JSON."""
     told: bytes
     """All of it that says something of the index, by which a client knows whether that has changed."""
 
@@ -87,14 +85,13 @@ class Api:
 
     def endpoints(self) -> list[Endpoint]:
         """Return all that can be asked."""
-        filters = openapi.FILTER_PARAMETERS
         return [
             Endpoint("/api/search", self._search, _SEARCH),
             Endpoint("/api/specs/{id:path}", self._spec, _SPEC),
             Endpoint("/api/binaries/{hash}", self._binary, _BINARY),
             Endpoint("/api/suggest", self._suggest, _SUGGEST),
             Endpoint("/api/tags", self._tags, _TAGS),
-            Endpoint("/api/diff", self._diff, _difference_operation(filters)),
+            Endpoint("/api/diff", self._diff, _DIFF),
         ]
 
     async def _search(self, request: Request) -> Response:
@@ -106,7 +103,7 @@ class Api:
 
         return await self._told(answered)
 
-    def ask(self, asked: SearchParameters) -> Any:
+    def ask(self, asked: SearchParameters) -> Answer:
         """Answer a search."""
         return self.searcher.ask(asked.question, asked.cursor)
 
@@ -202,18 +199,17 @@ class Api:
         """Answer with what a piece of work comes to."""
 
         def answered() -> Response:
-            body, media_type, told = work()
-            return compressed(validated(Response(body, media_type=media_type), told, request), request)
+            body, told = work()
+            return compressed(validated(Response(body, media_type=JSON), told, request), request)
 
         return await (admission or self.searches).run(answered)
 
-    async def _told(self, answered: Callable[[], Any]) -> Response:
+    async def _told(self, answered: Callable[[], Awaitable[Response]]) -> Response:
         """Answer, or say what is wrong."""
         try:
-            found: Response = await answered()
+            return await answered()
         except CachesyncError as error:
             return self.refused(error)
-        return found
 
     def refused(self, error: CachesyncError) -> Response:
         """Return the answer that says what is wrong."""
@@ -267,12 +263,12 @@ def pairs_of(request: Request) -> Pairs:
 
 
 def _of_answer(shown: dict[str, Any]) -> Answered:
-    return Answered(as_json(shown), JSON, as_json({**shown, "took_ms": None}))
+    return Answered(as_json(shown), as_json({**shown, "took_ms": None}))
 
 
 def _of_value(value: Any) -> Answered:
     body = as_json(value)
-    return Answered(body, JSON, body)
+    return Answered(body, body)
 
 
 _SEARCH: Final = operation(
@@ -314,16 +310,14 @@ _SUGGEST: Final = operation(
 )
 _TAGS: Final = operation("The tags, the newest first", content(openapi.TAGS), errors=_COMMON, conditional=True)
 
-
-def _difference_operation(filters: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return operation(
-        "What two tags don't have in common",
-        content(openapi.DIFFERENCE),
-        parameters=[
-            openapi.parameter("from", openapi.TEXT, "A tag.", required=True),
-            openapi.parameter("to", openapi.TEXT, "Another one.", required=True),
-            *filters,
-        ],
-        errors=("404", *_COMMON),
-        conditional=True,
-    )
+_DIFF: Final = operation(
+    "What two tags don't have in common",
+    content(openapi.DIFFERENCE),
+    parameters=[
+        openapi.parameter("from", openapi.TEXT, "A tag.", required=True),
+        openapi.parameter("to", openapi.TEXT, "Another one.", required=True),
+        *openapi.FILTER_PARAMETERS,
+    ],
+    errors=("404", *_COMMON),
+    conditional=True,
+)

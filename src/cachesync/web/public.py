@@ -1,5 +1,6 @@
 """What `cachesync serve` tells of the index. Anybody may ask, so nothing of what is behind is told."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -32,25 +33,23 @@ class PublicStatus:
         return [alive(), Endpoint("/readyz", self._ready, READY), Endpoint("/api/status", self._status, STATUS)]
 
     async def _ready(self, _request: Request) -> Response:
-        found = await self._state()
-        if found is None:
-            return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
-        return json_answer({"ready": True, "reason": None, "degraded": self._degraded(found)})
+        return await self._answered(self._readiness)
 
     async def _status(self, _request: Request) -> Response:
-        found = await self._state()
-        if found is None:
-            return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
-        return json_answer(self._told(found))
+        return await self._answered(self._whole)
 
-    async def _state(self) -> Overview | None:
-        """Return how the index is; None: it doesn't answer."""
+    async def _answered(self, told: Callable[[Overview], dict[str, Any]]) -> Response:
+        """Answer with what is told of the index, or that it doesn't answer."""
         try:
-            return await self._admission.run(self._searcher.overview)
+            found = await self._admission.run(self._searcher.overview)
         except CachesyncError:
-            return None
+            return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_answer(told(found))
 
-    def _told(self, state: Overview) -> dict[str, Any]:
+    def _readiness(self, state: Overview) -> dict[str, Any]:
+        return {"ready": True, "reason": None, "degraded": self._degraded(state)}
+
+    def _whole(self, state: Overview) -> dict[str, Any]:
         fresh = state.freshness
         now = datetime.now(UTC)
         return {

@@ -57,7 +57,8 @@ class WebServer:
 
     def __init__(self, host: str, port: int, app: ASGIApp, base_path: str = "", keys: Keys = _KEYS) -> None:
         self._host = host
-        self._port = port
+        self.port = port
+        """Where it listens: the port that it really has, once it has started."""
         self.answer_with(app, base_path)
         self._keys = keys
         self._server: _Server | None = None
@@ -74,8 +75,8 @@ class WebServer:
         Raises:
             UsageError: host or port can't be used: a PortTakenError if another process has it now.
         """
-        listening = _listen(self._host, self._port, self._keys)
-        self._port = listening.getsockname()[1]
+        listening = _listen(self._host, self.port, self._keys)
+        self.port = listening.getsockname()[1]
         self._server = _Server(self._answer)
         self._thread = threading.Thread(target=self._server.serve_on, args=(listening,), name="http", daemon=True)
         self._thread.start()
@@ -93,7 +94,7 @@ class WebServer:
     def url(self) -> str:
         """Where it serves: with the port that it really has, once it has started."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}{self._base_path}"
+        return f"http://{host}:{self.port}{self._base_path}"
 
     def stop(self) -> None:
         """End within two seconds, whatever clients do."""
