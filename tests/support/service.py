@@ -83,18 +83,20 @@ class _Log:
 class Service:
     """A running `cachesync run`."""
 
+    _command = "run"
     _listens_at_once = True
 
-    def __init__(self, sandbox: Sandbox, *prefix: str, **environment: str) -> None:
-        """Start it by the program in ``prefix``, if one is given."""
+    def __init__(self, sandbox: Sandbox, *prefix: str, **environment: str | None) -> None:
+        """Start it by the program in ``prefix``, if one is given; None: without this variable."""
         self.sandbox = sandbox
         self._killed = False
+        variables = {**os.environ, "CACHESYNC_HTTP__PORT": "0", "CACHESYNC_LOG__FORMAT": "json", **environment}
         self._process = subprocess.Popen(
-            [*prefix, *sandbox.command("run")],
+            [*prefix, *sandbox.command(self._command)],
             bufsize=0,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "CACHESYNC_HTTP__PORT": "0", "CACHESYNC_LOG__FORMAT": "json", **environment},
+            env={name: value for name, value in variables.items() if value is not None},
             cwd=sandbox.folder,
         )
         assert self._process.stderr
@@ -229,6 +231,12 @@ class ServiceInWaiting(Service):
     """A `cachesync run` on the port of another: it can't be asked before :meth:`listens`."""
 
     _listens_at_once = False
+
+
+class Serve(Service):
+    """A running `cachesync serve`."""
+
+    _command = "serve"
 
 
 class Watchdog:

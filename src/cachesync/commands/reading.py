@@ -46,13 +46,7 @@ class Site:
         systemd.reloading()
         try:
             wiring = self._wiring.again()
-            before, now = self._wiring.config.http, wiring.config.http
-            if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._made(wiring))
-            else:
-                self._server.answer_with(self._app(wiring), now.base_path)
-            if before.metrics != now.metrics:
-                self._operators = _instead_of(self._operators, self._made_for_operators(wiring))
+            self._take(wiring)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
         else:
@@ -60,6 +54,23 @@ class Site:
             self._wiring = wiring
             _log.info("the configuration was read again")
         systemd.ready()
+
+    def _take(self, wiring: Wiring) -> None:
+        """Serve as another configuration says. What can't be done leaves all as it was."""
+        before, now = self._wiring.config.http, wiring.config.http
+        operators = self._operators
+        if before.metrics != now.metrics:
+            operators = _instead_of(self._operators, self._made_for_operators(wiring))
+        try:
+            if (before.host, before.port) != (now.host, now.port):
+                self._server = moved(self._server, self._made(wiring))
+            else:
+                self._server.answer_with(self._app(wiring), now.base_path)
+        except CachesyncError:
+            if operators is not self._operators:
+                _instead_of(operators, self._operators)
+            raise
+        self._operators = operators
 
     def stop(self) -> None:
         """End within two seconds each."""

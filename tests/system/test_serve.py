@@ -1,0 +1,151 @@
+"""`cachesync serve`, as it begins, follows an index that others write, is given another configuration, and ends."""
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.support.pages import entry, page, put
+from tests.support.sandbox import Sandbox
+from tests.support.service import Serve, Service, until
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
+
+
+def free_ports(number: int) -> list[int]:
+    """Return ports on which nobody listens."""
+    with ExitStack() as stack:
+        return [stack.enter_context(taken_port()) for _ in range(number)]
+
+
+def configure(sandbox: Sandbox, **http: Any) -> None:
+    """Let `http` have these keys, and no others."""
+    keys = json.loads(sandbox.config.read_text())
+    sandbox.config.write_text(json.dumps({**keys, "http": http}))
+
+
+def text(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        found: str = answer.read().decode()
+        return found
+
+
+def specs(service: Serve) -> int:
+    status, answer = service.get("/api/search?limit=0")
+    return int(answer["total"]) if status == 200 else -1
+
+
+def has_specs(service: Serve, number: int) -> bool:
+    return specs(service) == number
+
+
+def reloaded(service: Serve, *, refused: bool = False) -> None:
+    """Let it read its configuration again, and see whether it takes it."""
+    outcome = "stays in force" if refused else "read again"
+    before = len(service.said(outcome))
+    service.send(signal.SIGHUP)
+    until(lambda: len(service.said(outcome)) > before, lambda: service.lines[-3:])
+
+
+def test_it_serves_an_index_that_comes_later_and_follows_it(sandbox: Sandbox) -> None:
+    with Serve(sandbox) as serve:
+        assert serve.get("/healthz")[0] == 200
+        assert serve.get("/readyz")[0] == 503
+        assert serve.get("/api/search")[0] == 503
+        put(sandbox.root, page(entry("1")))
+        sandbox.run("sync")
+        until(serve.is_ready, "an index")
+        until(lambda: specs(serve) == 1, "the spec")
+        put(sandbox.root, page(entry("1"), entry("2")))
+        sandbox.run("sync")
+        until(lambda: specs(serve) == 2, "another spec")
+        sandbox.run("reindex")
+        put(sandbox.root, page(entry("1"), entry("2"), entry("3")))
+        sandbox.run("sync")
+        until(lambda: specs(serve) == 3, "a spec in another generation")
+        assert "<title>" in serve.get("/")[1]
+
+
+def test_it_writes_nothing(sandbox: Sandbox) -> None:
+    put(sandbox.root, page(entry("1")))
+    sandbox.run("sync")
+    before = sandbox.state()
+    with Serve(sandbox) as serve:
+        until(lambda: specs(serve) == 1, "the spec")
+        assert serve.get("/api/status")[0] == 200
+    assert sandbox.state() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it(sandbox: Sandbox, number: signal.Signals) -> None:
+    with Serve(sandbox) as serve:
+        assert serve.stop(number) == 0
+        assert serve.said("stopped")
+
+
+def test_its_metrics_are_only_where_the_configuration_says(sandbox: Sandbox) -> None:
+    (port,) = free_ports(1)
+    with Serve(sandbox, CACHESYNC_HTTP__METRICS=f"127.0.0.1:{port}") as serve:
+        until(lambda: len(serve.said("listening")) == 2, "both listeners")
+        assert serve.get("/metrics")[0] == 404
+        assert "cachesync_http_requests" in text(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_a_port_that_is_taken_is_told(sandbox: Sandbox) -> None:
+    with taken_port() as port:
+        done = sandbox.run("serve", expect=2, CACHESYNC_HTTP__PORT=str(port))
+        assert f"http.port: {port} is taken" in done.stderr
+        done = sandbox.run("serve", expect=2, CACHESYNC_HTTP__PORT="0", CACHESYNC_HTTP__METRICS=f"127.0.0.1:{port}")
+        assert f"http.metrics: {port} is taken" in done.stderr
+
+
+def test_a_reload_moves_it(sandbox: Sandbox) -> None:
+    first, second, metrics = free_ports(3)
+    put(sandbox.root, page(entry("1")))
+    sandbox.run("sync")
+    configure(sandbox, port=first)
+    with Serve(sandbox, CACHESYNC_HTTP__PORT=None) as serve:
+        assert serve.url.endswith(str(first))
+        configure(sandbox, port=second, metrics=f"127.0.0.1:{metrics}", base_path="/specs")
+        reloaded(serve)
+        assert "<title>" in text(f"http://127.0.0.1:{second}/specs/")
+        assert "cachesync_http" in text(f"http://127.0.0.1:{metrics}/metrics")
+        with pytest.raises(urllib.error.URLError):
+            text(f"http://127.0.0.1:{first}/")
+
+
+def test_a_reload_that_can_be_done_by_half_only_changes_nothing(sandbox: Sandbox) -> None:
+    first, second, metrics = free_ports(3)
+    configure(sandbox, port=first, metrics=f"127.0.0.1:{metrics}")
+    with Serve(sandbox, CACHESYNC_HTTP__PORT=None) as serve, taken_port() as taken:
+        for refused in (
+            {"port": second, "metrics": f"127.0.0.1:{taken}"},
+            {"port": taken, "metrics": f"127.0.0.1:{second}"},
+            {"port": taken},
+        ):
+            configure(sandbox, **refused)
+            reloaded(serve, refused=True)
+            assert serve.get("/healthz")[0] == 200
+            assert "cachesync_http" in text(f"http://127.0.0.1:{metrics}/metrics")
+            with pytest.raises(urllib.error.URLError):
+                text(f"http://127.0.0.1:{second}/")
+
+
+def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> None:
+    put(sandbox.root, page(entry("1")))
+    with Service(sandbox) as service, Serve(sandbox) as one, Serve(sandbox) as other:
+        service.caught_up()
+        put(sandbox.root, page(entry("2")), "later")
+        for each in (one, other):
+            until(partial(has_specs, each, 2), "what the service wrote")
