@@ -1,6 +1,7 @@
 """The web server: what it answers, and that no client can hold it up."""
 
 import asyncio
+import contextlib
 import gc
 import http.client
 import json
@@ -236,6 +237,26 @@ def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
     assert has_ended()
     connection.close()
     assert ask(start(port=address(server)[1]), "/healthz")[0] == 200
+
+
+def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start) -> None:
+    """On a connection that is kept, the second packet would wait for 40 ms: until the client acknowledges the first."""
+    server = start()
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(12) == b"HTTP/1.1 200"
+        assert other_end(client).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def other_end(client: socket.socket) -> socket.socket:
+    """Return the server's socket of a connection within this process."""
+    ends = client.getpeername(), client.getsockname()
+    for each in gc.get_objects():
+        if type(each) is socket.socket:
+            with contextlib.suppress(OSError):  # it is closed, or only listens
+                if (each.getsockname(), each.getpeername()) == ends:
+                    return each
+    raise AssertionError("the server has no such connection")
 
 
 def test_stopping_what_never_started_is_nothing() -> None:
