@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cachesync.index.base import Index, Reader
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term
-from cachesync.search.request import Facet, Filter, Request, SortKey, parse_order
+from cachesync.search.request import BINARIES, Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree
 from tests.contract.conftest import Filled, OpenIndex
 from tests.support import brute
@@ -288,3 +288,30 @@ def test_a_facet_with_more_values_than_engines_like_is_exact(index: Index, open_
     found = open_again().reader().search(Request(facets=(Facet("hash", 3),), limit=1))
     assert found.total == count
     assert found.facets["hash"] == [("h000000", 1), ("h000001", 1), ("h000002", 1)]
+
+
+def test_facets_with_more_values_together_than_engines_like_are_exact(index: Index) -> None:
+    """Each has fewer than 65,000, which is what one aggregation may have. A facet leaves out the filter on its field."""
+    count = 7_000
+    unique = {name: f"{name}{{}}" for name in ("compiler", "os", "platform", "target")}
+    entries = (
+        entry(
+            f"h{n:04d}",
+            versions=[f"1.{n:04d}"],
+            variants=[f"v={n:04d}"],
+            stacks=[f"s{n:04d}"],
+            **{name: form.format(f"{n:04d}") for name, form in unique.items()},
+        )
+        for n in range(count)
+    )
+    fill(index, {path_of(): page(*entries)})
+    fields = ("hash", "binary", "version", "version_key", "variants", "variant_values", "stacks", *unique)
+    facets = tuple(Facet(field, 2) for field in fields)
+    found = index.reader().search(Request(facets=facets, limit=1, binaries=True))
+    assert (found.total, len(found.facets), found.approximate) == (count, len(fields), (BINARIES,))
+    assert found.binaries == pytest.approx(count, rel=0.05)
+    assert all([each.documents for each in counts] == [1, 1] for counts in found.facets.values())
+    assert found.facets["variants"] == [("v=0000", 1), ("v=0001", 1)]
+    narrowed = index.reader().search(Request(filters=(Filter("os", ("os0003",)),), facets=facets, limit=1))
+    assert (narrowed.total, narrowed.facets["hash"]) == (1, [("h0003", 1)])
+    assert narrowed.facets["os"] == [("os0000", 1), ("os0001", 1)]

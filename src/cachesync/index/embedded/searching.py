@@ -85,13 +85,23 @@ class Search:
         if binaries and BINARY_NUMBER in self._fields:
             asked[BINARIES] = {"cardinality": {"field": BINARY_NUMBER}}
         asked[_TOTAL] = {"value_count": {"field": layout.ID}}
-        found = self._searcher.aggregate(self._specs(query), asked)
+        try:
+            found = self._searcher.aggregate(self._specs(query), asked)
+        except ValueError:  # perhaps for more values, all in all, than tantivy counts in one go
+            if len(fields) < 2:
+                raise
+            return self._counted_by_parts(query, facets, binaries=binaries)
         counts: dict[str, list[FacetCount]] = {facet.field: [] for facet in facets}
         for field in fields:
             values = _pairs(found[field])
             is_whole = len(values) < _MOST_VALUES and not found[field]["sum_other_doc_count"]
             counts[field] = _in_order(values if is_whole else self.values(field, query))
         return _Counted(round(found[_TOTAL]["value"]), round(found.get(BINARIES, {"value": 0})["value"]), counts)
+
+    def _counted_by_parts(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Counted:
+        """Count the values of one field after the other."""
+        first, *others = (self._counted(query, [each], binaries=binaries and each is facets[0]) for each in facets)
+        return first._replace(facets={field: each.facets[field] for each in (first, *others) for field in each.facets})
 
     def _binaries(self, matching: Query) -> int:
         """Count the binaries of few documents one by one."""
