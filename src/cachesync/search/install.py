@@ -12,7 +12,8 @@ MIRROR_URL: Final = "https://binaries.spack.io/{tag}/{stack}"
 _WHOLE_TAG: Final = "root"
 """What pages call the mirror that holds all stacks of a tag."""
 
-_HARMLESS: Final = re.compile(r"[A-Za-z0-9._+][A-Za-z0-9._+-]*")
+_HARMLESS: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._+][A-Za-z0-9._+-]*")
+"""Fit for a shell and for a part of a URL: dots alone lead out of a folder, whatever they are encoded as."""
 
 
 class Install(NamedTuple):
