@@ -280,6 +280,15 @@ def test_the_latest_tag_is_the_newest_with_a_date(reader: Reader) -> None:
     assert {hit["tag"] for hit in answered(reader, tag="develop").found.hits} == {"develop"}
 
 
+@pytest.mark.parametrize("tag", [LATEST, "develop"])
+def test_a_tag_that_is_chosen_leaves_the_counts_of_the_others(reader: Reader, tag: str) -> None:
+    counts = answered(reader, facets=(Facet("tag"), Facet("package"))).found.facets["tag"]
+    chosen = answered(reader, tag=tag, facets=(Facet("tag"), Facet("package"))).found
+    assert len(counts) > 1
+    assert chosen.facets["tag"] == counts
+    assert sum(each.documents for each in chosen.facets["package"]) == chosen.total
+
+
 @pytest.mark.parametrize("target", ["zen2", "zen3", "zen4", "x86_64_v3", "x86_64", "haswell", "neoverse_v1", "neoverse_v2", "aarch64", "power9le"])  # fmt: skip
 def test_what_a_machine_runs_is_what_archspec_says(reader: Reader, target: str) -> None:
     runs = {target, *(each.name for each in cpu.TARGETS[target].ancestors)}

@@ -113,11 +113,12 @@ def read_question(question: Question, index: Index, vocabulary: Vocabulary) -> R
         QueryError: the text can't be read, or asks for what documents don't tell.
     """
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
-    beside = tuple(_beside(question, index, vocabulary))
-    filters = tuple(Piece(_written(each), 0, each.query()) for each in question.filters)
+    beside = tuple(_beside(question))
+    narrowing = (*_tag(question, index, vocabulary), *question.filters)
+    filters = tuple(Piece(_written(each), 0, each.query()) for each in narrowing)
     within = And(tuple(each.query for each in (*beside, *filters)))
     reading = read(question.text, question.mode, index, vocabulary, within)
-    request = _request(question, reading, beside)._replace(binaries=BINARY_NUMBER in index.fields)
+    request = _request(question, reading, beside, narrowing)._replace(binaries=BINARY_NUMBER in index.fields)
     return ReadQuestion(question, reading, (*beside, *filters), request)
 
 
@@ -185,15 +186,18 @@ def _found(index: Index, request: Request, after: Place | None, *, count: bool =
     return found, cut(index, request, found.hits)
 
 
-def _beside(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Piece]:
+def _beside(question: Question) -> Iterator[Piece]:
     """Yield what is asked for beside the text and the filters."""
     machine = question.machine
     if machine:
         yield Piece(f"platform={machine.platform}", 0, Term("platform", machine.platform))
         yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
+
+
+def _tag(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Filter]:
+    """Yield the filter that the tag is, so that a facet of tags counts the others, too."""
     if question.tag:
-        tag = _latest(index, vocabulary) if question.tag == LATEST else question.tag
-        yield Piece(f"tag={tag}", 0, Term("tag", tag))
+        yield Filter("tag", (_latest(index, vocabulary) if question.tag == LATEST else question.tag,))
 
 
 def _latest(index: Index, vocabulary: Vocabulary) -> str:
@@ -208,7 +212,7 @@ def _latest(index: Index, vocabulary: Vocabulary) -> str:
     raise UsageError(f"no tag has a date, so none is the {LATEST}")
 
 
-def _request(question: Question, reading: Reading, beside: Sequence[Piece]) -> Request:
+def _request(question: Question, reading: Reading, beside: Sequence[Piece], filters: tuple[Filter, ...]) -> Request:
     ranks: tuple[Query, ...] = () if question.order else reading.ranks
     if question.machine and not question.order:
         same = Term("os", question.machine.os)
@@ -217,7 +221,7 @@ def _request(question: Question, reading: Reading, beside: Sequence[Piece]) -> R
     return Request(
         query=And((reading.query, *(each.query for each in beside))),
         ranks=ranks,
-        filters=question.filters,
+        filters=filters,
         facets=question.facets,
         order=question.order or DEFAULT_ORDER,
         limit=question.limit,

@@ -200,7 +200,7 @@ class Pages:
         query = answer.question.text
         narrowing = list(chips(said))
         facets = list(facet_views(said, answer))
-        latest = answer.found.facets.get("tag", ())
+        tags = (each.values[0] for each in answer.asked.request.filters if each.field == "tag")
         return {
             **self._frame(said, state, list(_kept(said))),
             "title": query or "Everything",
@@ -213,7 +213,7 @@ class Pages:
             "took_ms": answer.took_ms,
             "notes": answer.notes,
             "chips": narrowing,
-            "latest": latest[0].value if said.one("tag") == LATEST and len(latest) == 1 else None,
+            "latest": next(tags, None) if said.one("tag") == LATEST else None,
             "clear_url": Address(self._base, ()).replacing("q", said.one("q")).url,
             "facets": facets,
             "chosen": len(narrowing),
