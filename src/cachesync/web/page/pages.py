@@ -10,12 +10,11 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cachesync import __version__
-from cachesync.log import printable
 from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import Difference
 from cachesync.search.display import one_variant_apart
 from cachesync.search.request import BINARIES, LATEST, Hit
-from cachesync.web.page import assets
+from cachesync.web.page import assets, markup
 from cachesync.web.page.address import Address, facet_sizes
 from cachesync.web.page.facets import chips, facet_views, label
 from cachesync.web.page.freshness import IndexState, freshness, warnings
@@ -23,8 +22,12 @@ from cachesync.web.page.hits import row, rows, siblings
 from cachesync.web.page.instead import instead
 from cachesync.web.parameters import FILTERS, Pairs
 
-_EXAMPLES: Final = ("hdf5@1.14: +mpi %gcc", "py-torch target=:zen4", "mkl")
-"""What can be typed: a spec, a spec with what a machine runs, and a part of a name."""
+_EXAMPLES: Final = (
+    ("hdf5@1.14: +mpi %gcc", "a spec: version, variant and compiler"),
+    ("py-torch target=:zen4", "what an AMD Zen 4 machine can run"),
+    ("mkl", "part of a name"),
+)
+"""What can be typed, and what it asks for."""
 
 _ORDERS: Final = {
     "version:desc": "Version, newest first",
@@ -90,15 +93,20 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._environment.filters["visible"] = lambda value: printable(str(value))
+        self._environment.filters["visible"] = markup.visible
         self._environment.globals.update(
             base=self._base,
             stylesheet=f"{self._base}/{stylesheet.name}",
             script=f"{self._base}/{script.name}",
             icon=f"{self._base}/{icon.name}",
             program_version=__version__,
-            examples=[(text, Address(self._base, (("q", text),)).url) for text in _EXAMPLES],
+            examples=[(text, meaning, Address(self._base, (("q", text),)).url) for text, meaning in _EXAMPLES],
             label=label,
+            v=markup.v,
+            variant=markup.variant,
+            variants=markup.variants,
+            count=markup.count,
+            command=markup.command,
         )
         for name in self._environment.list_templates():
             self._environment.get_template(name)
@@ -204,6 +212,9 @@ class Pages:
         return {
             **self._frame(said, state, list(_kept(said))),
             "title": query or "Everything",
+            "is_start": not said.pairs,
+            "is_latest": said.one("tag") == LATEST,
+            "orders": list(_orders(said)),
             "query": query,
             "mode": answer.reading.mode,
             "canonical": answer.reading.canonical,
@@ -232,8 +243,6 @@ class Pages:
         return {
             "q": said.one("q"),
             "arch": said.one("arch"),
-            "is_latest": said.one("tag") == LATEST,
-            "orders": list(_orders(said)),
             "kept": kept,
             "freshness": freshness(state, self._now()) if state else None,
             "warnings": list(warnings(state)) if state else [],
@@ -262,10 +271,11 @@ def _kept(said: Address) -> Iterator[tuple[str, str]]:
 
 
 def _elsewhere(said: Address) -> Iterator[tuple[str, str]]:
-    """Yield what the form sends along on a page that has no facets."""
+    """Yield what the form sends along on a page that has no facets, and no order to choose."""
+    yield from (("sort", value) for value in said.all("sort")[:1])
     yield from _kept(said)
     for name in facet_sizes(said):
-        yield from ((name, value) for value in said.all(name) if name in FILTERS and value != LATEST)
+        yield from ((name, value) for value in said.all(name) if name in FILTERS)
 
 
 def _line(text: str, said: Address) -> Line:

@@ -1,0 +1,237 @@
+"""What the server renders of an answer, without a browser: what stands there, and what doesn't."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from html.parser import HTMLParser
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+
+from cachesync.index.opening import open_index
+from cachesync.index.server import Layout, Server
+from cachesync.search.aliases import load_aliases
+from cachesync.search.answer import show_binary
+from cachesync.search.install import MIRROR_URL
+from cachesync.search.siblings import beside
+from cachesync.web.page import IndexState, Pages, asked_by_page, markup
+from cachesync.web.parameters import read_search
+from cachesync.web.searcher import Searcher
+from tests.support.filling import documents, fill_with
+from tests.support.pages import entry, page, path_of
+
+NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
+UNKNOWN = IndexState()
+LATEST, EARLIER = "develop-2025-07-13", "develop-2025-07-06"
+STACKS = [f"stack-{number:04}" for number in range(1_000)]
+LONG = "cflags=" + "x" * 200
+
+
+def hash_of(name: str) -> str:
+    return name.ljust(32, "a")
+
+
+def tree() -> Iterator[tuple[str, bytes]]:
+    builds = (
+        entry(hash_of("mpi"), variants=["+mpi", "~szip"], target="zen4", os="rhel8"),
+        entry(hash_of("szip"), variants=["+mpi", "+szip"]),
+    )
+    yield path_of("hdf5", LATEST), page(*builds, title="hdf5", tag=LATEST)
+    yield path_of("hdf5", EARLIER), page(entry(hash_of("old")), title="hdf5", tag=EARLIER)
+    yield (
+        path_of("long", LATEST),
+        page(entry(hash_of("long"), variants=[LONG], stacks=STACKS), title="long", tag=LATEST),
+    )
+    yield path_of("sized", LATEST), page(entry(hash_of("sized"), size="2048"), title="sized", tag=LATEST)
+    yield path_of("nowhere", LATEST), page(entry(hash_of("no"), stacks=["root"]), title="nowhere", tag=LATEST)
+    yield path_of("arabic", LATEST), page(entry(hash_of("rtl"), os="لينكس"), title="arabic", tag=LATEST)
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    folder = tmp_path_factory.mktemp("index")
+    index = open_index(Server((f"embedded:{folder}",)), "specs", Layout(), lambda path: path)
+    fill_with(index, documents(dict(tree())))
+    return Searcher(index, load_aliases(), MIRROR_URL)
+
+
+Render = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def search(searcher: Searcher) -> Render:
+    """Renders the page of a search, of an index in this state."""
+
+    def rendered(*pairs: tuple[str, str], state: IndexState = UNKNOWN) -> str:
+        asked = read_search(asked_by_page(pairs))
+        answer = searcher.ask(asked.question, asked.cursor)
+        return Pages("/base", lambda: NOW).search(pairs, answer, None, state)
+
+    return rendered
+
+
+@pytest.fixture(scope="module")
+def binary(searcher: Searcher) -> Render:
+    """Renders the page of the binary whose hash begins so."""
+
+    def rendered(start: str) -> str:
+        found = searcher.look(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
+        others = searcher.look(lambda opened: beside(found.newest, opened.reader))
+        return Pages("/base", lambda: NOW).binary(found, others, IndexState())
+
+    return rendered
+
+
+class Text(HTMLParser):
+    """The text of a page, and the ids in it."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.ids: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, _tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def text_of(page: str) -> str:
+    return " ".join("".join(Text(page).texts).split())
+
+
+def facet(page: str, field: str) -> dict[str, int]:
+    (found,) = re.findall(f'data-facet="{field}".*?</details>', page, re.DOTALL)
+    return {unescape(value): int(count) for value, count in re.findall(r'value="([^"]*)".*?data-count>(\d+)<', found)}
+
+
+def test_the_start_says_what_this_is_and_what_can_be_asked(search: Render) -> None:
+    start = search()
+    assert "Spack packages that are built already" in text_of(start)
+    examples = re.findall('<li><a href="/base/([^"]*)"><code>([^<]*)</code>', start)
+    assert len(examples) == 3
+    assert all(address.startswith("?q=") for address, _ in examples)
+    for pairs in ([("q", "hdf5")], [("target", "zen4")], [("arch", "linux-rhel8-zen4")]):
+        assert "built already" not in search(*pairs)
+
+
+def test_no_column_is_empty(search: Render) -> None:
+    assert not re.search('class="size"|>Size<', search(("q", "hdf5")))
+    with_size = search()
+    assert ">Size</th>" in with_size
+    assert len(re.findall('<td role="cell" class="size"', with_size)) == len(re.findall("<tr .*?data-id", with_size))
+    assert "2.0 KiB" in with_size
+
+
+def test_hits_show_the_variants_in_which_they_differ(search: Render) -> None:
+    page = search(("package", "hdf5"), ("tag", LATEST))
+    shown = [re.findall('<code class="variant[^>]*>([^<]*)<', cell.partition("<details")[0]) for cell in page.split('class="variants"')[2:]]  # fmt: skip
+    assert sorted(shown) == [["+szip"], ["~szip"]]
+
+
+def test_the_latest_tag_is_named_and_the_others_are_counted(search: Render) -> None:
+    page = search(("tag", "latest"), ("package", "hdf5"))
+    assert facet(page, "tag") == {LATEST: 2, EARLIER: 1}
+    assert f"the latest ({LATEST})" in text_of(page)
+    assert re.search('id="latest"[^>]* checked', page)
+    assert not re.search(f'value="{LATEST}"[^>]* checked', page)
+
+
+def test_a_command_is_broken_between_words_alone_and_stays_what_it_is(binary: Render) -> None:
+    page = binary("mpi")
+    commands = re.findall("<li><code>(.*?)</code>", page)
+    assert [text_of(each) for each in commands] == [
+        f"spack mirror add {LATEST}-e4s https://binaries.spack.io/{LATEST}/e4s",
+        "spack buildcache keys --install --trust",
+        f"spack install --cache-only /{hash_of('mpi')}",
+    ]
+    unbroken = [word for each in commands for word in re.sub("<span>.*?</span>", "", each).split() if "-" in word]
+    assert unbroken == []
+
+
+def test_where_no_commands_are_known_that_is_said(binary: Render) -> None:
+    assert "How to install it isn't known" in text_of(binary("no"))
+    assert "How to install it isn't known" not in text_of(binary("mpi"))
+
+
+def test_siblings_lead_to_their_page(binary: Render) -> None:
+    page = binary("mpi")
+    assert f'href="/base/binary/{hash_of("szip")}"' in page
+    assert 'data-label="has"><code class="variant">+szip</code>' in page
+
+
+@pytest.mark.parametrize("place", ["hits", "binary"])
+def test_a_thousand_stacks_stand_behind_a_disclosure(search: Render, binary: Render, place: str) -> None:
+    page = search(("package", "long")) if place == "hits" else binary("long")
+    before, _, behind = page.partition("more stacks")
+    assert before.count('<span class="item">stack-') in (2, 20)
+    assert STACKS[999] in behind
+    assert LONG in page
+
+
+def test_what_has_two_directions_is_kept_apart_and_what_hides_is_spelled_out() -> None:
+    assert markup.v("لينكس") == "<bdi>لينكس</bdi>"
+    assert markup.v("a\u202eb") == "<bdi>a\\u202eb</bdi>"
+    assert markup.v("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
+    assert markup.variant("~<b>") == '<code class="variant off">~&lt;b&gt;</code>'
+    assert markup.variants(["+a", "~b"], ["+a"]) == (
+        '<code class="variant telling">+a</code> <code class="variant off">~b</code>'
+    )
+    assert markup.command("a --b <c-d>") == "a <span>--b</span> <span>&lt;c-d&gt;</span>"
+
+
+def test_values_from_right_to_left_stay_in_their_own_direction(search: Render) -> None:
+    assert "<bdi>لينكس</bdi>" in search(("package", "arabic"))
+
+
+@pytest.mark.parametrize(
+    ("state", "says", "warns"),
+    [
+        (IndexState(), "", ""),
+        (IndexState(NOW - timedelta(minutes=5), 0, True), "Index updated 5 min ago, in step with the pages", ""),
+        (IndexState(NOW, 120, False), "Index updated just now, 2 min behind the pages", ""),
+        (IndexState(NOW, 1200, False), "20 min behind the pages", "The index is 20 min behind the pages."),
+        (IndexState(NOW - timedelta(hours=3), 10_800, True, is_followed=False), "Index updated 3 h ago", ""),
+        (
+            IndexState(NOW - timedelta(days=3), 259_200, True, is_followed=False),
+            "Index updated 3 days ago",
+            "The index was brought up to date 3 days ago; what has changed since isn't found.",
+        ),
+        (IndexState(degraded=("held",)), "", "Many pages have vanished at once."),
+        (IndexState(outdated=True), "", "Another version of cachesync made this index"),
+    ],
+)
+def test_how_fresh_the_index_is(search: Render, state: IndexState, says: str, warns: str) -> None:
+    page = search(state=state)
+    fresh = re.search('<p id="freshness">(.*?)</p>', page)
+    assert fresh
+    assert text_of(fresh[1]).endswith(says) if "behind" in says else text_of(fresh[1]) == says
+    warned = re.search('<div id="warnings">(.*?)</div>', page, re.DOTALL)
+    assert warned
+    assert text_of(warned[1]).startswith(warns) if warns else not text_of(warned[1])
+
+
+def test_no_id_is_there_twice(search: Render, binary: Render) -> None:
+    for rendered in (search(), search(("q", "hdf5"), ("arch", "linux-rhel8-zen4")), binary("mpi")):
+        ids = Text(rendered).ids
+        assert len(ids) == len(set(ids))
+
+
+def test_whoever_is_refused_keeps_what_was_chosen() -> None:
+    pairs = [("q", "hdf5@"), ("sort", "size"), ("tag", "latest"), ("target", "zen4"), ("arch", "linux-rhel8-zen4")]
+    page = Pages("/base").error(HTTPStatus.BAD_REQUEST, "character 5: no", 5, pairs, None)
+    fields = re.findall('<input [^>]*name="([^"]*)" value="([^"]*)"', page)
+    assert sorted(fields) == sorted(pairs)
+
+
+def test_filters_are_only_opened_for_good_where_they_can_be_seen() -> None:
+    """Their summary is hidden only by browsers that show what is behind it even while it is closed."""
+    style = (Path(markup.__file__).parents[1] / "static" / "cachesync.css").read_text(encoding="utf-8")
+    (hiding,) = re.finditer(r"#filters > summary \{ display: none", style)
+    assert style.rfind("@supports selector(::details-content)", 0, hiding.start()) > style.rfind(
+        "@media", 0, hiding.start()
+    )
