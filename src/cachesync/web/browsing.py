@@ -126,8 +126,12 @@ def _as_shown(overview: Overview) -> IndexState:
     if fresh is None:
         return IndexState(outdated=overview.outdated)
     now = datetime.now(UTC)
-    stopped = () if fresh.is_followed(now) or fresh.writer == "command" else ("stopped",)
-    return IndexState(fresh.written, fresh.lag(now), fresh.in_sync, (*fresh.degraded, *stopped), overview.outdated)
+    is_by_command = fresh.writer == "command"
+    degraded = fresh.degraded if is_by_command or fresh.is_followed(now) else (*fresh.degraded, "stopped")
+    is_waiting = not fresh.in_sync or fresh.lag_seconds > 0
+    return IndexState(
+        fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, is_waiting or not is_by_command
+    )
 
 
 def _page(text: str, request: Request, status: HTTPStatus) -> Response:

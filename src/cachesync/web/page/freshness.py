@@ -18,6 +18,8 @@ class IndexState(NamedTuple):
     """What somebody should look after: keys of :data:`DEGRADED`."""
     outdated: bool = False
     """Another version made it."""
+    is_followed: bool = True
+    """What has changed of pages is known. Otherwise a command has brought the index up to date and ended."""
 
 
 DEGRADED: Final = {
@@ -45,6 +47,9 @@ _LATE_SECONDS: Final = 600.0
 _TOLD_SECONDS: Final = 60.0
 """A shorter lag isn't told."""
 
+_OLD_SECONDS: Final = 30.0 * 60 * 60
+"""So long it may be since a command brought the index up to date that runs once a day."""
+
 
 class Freshness(NamedTuple):
     """What is said of an index's age."""
@@ -59,8 +64,8 @@ class Freshness(NamedTuple):
 def freshness(state: IndexState, now: datetime) -> Freshness:
     """Say how old an index is."""
     lag = state.lag_seconds or 0.0
-    behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS else ""
-    rest = behind or ("in step with the pages" if state.in_sync else "")
+    behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS and state.is_followed else ""
+    rest = behind or ("in step with the pages" if state.in_sync and state.is_followed else "")
     if state.written is None:
         return Freshness(None, "", rest)
     seconds = max(0.0, (now - state.written).total_seconds())
@@ -72,8 +77,11 @@ def warnings(state: IndexState) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with an index."""
     if state.outdated:
         yield _OUTDATED
-    if state.lag_seconds is not None and state.lag_seconds >= _LATE_SECONDS:
-        yield f"The index is {duration(state.lag_seconds)} behind the pages."
+    lag = state.lag_seconds or 0.0
+    if lag >= _LATE_SECONDS and state.is_followed:
+        yield f"The index is {duration(lag)} behind the pages."
+    elif lag >= _OLD_SECONDS:
+        yield f"The index was brought up to date {duration(lag)} ago; what has changed since isn't found."
     told = (DEGRADED.get(code, _ELSE) for code in state.degraded if code not in _UNTOLD)
     yield from dict.fromkeys(told)
 
