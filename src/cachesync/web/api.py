@@ -271,6 +271,7 @@ def _of_value(value: Any) -> Answered:
     return Answered(body, body)
 
 
+_HASH: Final = {**openapi.TEXT, "minLength": _SHORTEST_HASH}
 _SEARCH: Final = operation(
     "Find binaries",
     {
@@ -294,7 +295,7 @@ _SPEC: Final = operation(
 _BINARY: Final = operation(
     "One binary whole: in all its tags, and how to install it",
     content(openapi.BINARY),
-    parameters=[openapi.parameter("hash", openapi.TEXT, "Its hash, or the beginning.", required=True, place="path")],
+    parameters=[openapi.parameter("hash", _HASH, "Its hash, or the beginning.", required=True, place="path")],
     errors=("404", "409", *_COMMON),
     conditional=True,
 )
@@ -308,14 +309,18 @@ _SUGGEST: Final = operation(
     errors=_COMMON,
     conditional=True,
 )
-_TAGS: Final = operation("The tags, the newest first", content(openapi.TAGS), errors=_COMMON, conditional=True)
-
+_TAGS: Final = operation(
+    "The tags, the newest first",
+    content(openapi.TAGS),
+    errors=_COMMON,
+    conditional=True,
+)
 _DIFF: Final = operation(
     "What two tags don't have in common",
     content(openapi.DIFFERENCE),
     parameters=[
-        openapi.parameter("from", openapi.TEXT, "A tag.", required=True),
-        openapi.parameter("to", openapi.TEXT, "Another one.", required=True),
+        openapi.parameter("from", openapi.NAME, "A tag.", required=True),
+        openapi.parameter("to", openapi.NAME, "Another one.", required=True),
         *openapi.FILTER_PARAMETERS,
     ],
     errors=("404", *_COMMON),

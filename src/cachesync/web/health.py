@@ -10,13 +10,20 @@ from cachesync.web.endpoint import Endpoint, Operation, json_answer
 from cachesync.web.openapi import HEALTH, content, described, operation
 
 _ANY: Final = content({"type": "object"})
-_UNREADY: Final = {"503": {"description": "They can't; `reason` says why.", "content": content(HEALTH)}}
+_UNREADY: Final = {
+    "503": {
+        "description": "Nobody can rely on it, or it can't be asked; `reason` says why.",
+        "content": content(HEALTH),
+    }
+}
 _RELIABLE: Final = operation(
     "Can searches rely on the index? `degraded` says what somebody should look after", content(HEALTH)
 )
 
+_KNOWN: Final = operation("What the index holds, and how fresh it is", _ANY)
+
 READY: Final[Operation] = {**_RELIABLE, "responses": {**_RELIABLE["responses"], **_UNREADY}}
-STATUS: Final = operation("What the index holds, and how fresh it is", _ANY)
+STATUS: Final[Operation] = {**_KNOWN, "responses": {**_KNOWN["responses"], **_UNREADY}}
 _ALIVE: Final = operation("Is the process alive?", _ANY)
 _ITSELF: Final = operation("This description, in OpenAPI 3.1", _ANY)
 

@@ -1,6 +1,6 @@
 """The description of what is asked and answered over HTTP, made of the endpoints themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from cachesync import __version__
@@ -14,6 +14,9 @@ Schema = Mapping[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
+
+
+NAME: Final[Schema] = {**TEXT, "minLength": 1}
 
 
 def optional(schema: Schema) -> Schema:
@@ -117,17 +120,34 @@ def a_number(least: int, most: int, default: int) -> Schema:
 
 def _of_filter(name: str) -> Schema:
     latest = f" `{LATEST}`, alone, is the newest tag with a date." if name == "tag" else ""
-    return parameter(name, TEXTS, f"{ABOUT[name].meaning}; one of these.{latest}")
+    return parameter(
+        name, a_list(_VALUES.get(FIELDS[name].kind, TEXT)), f"{ABOUT[name].meaning}; one of these.{latest}"
+    )
 
+
+def _named(fields: Iterable[str], behind: str) -> Schema:
+    """Return the schema of a list of fields, each with something behind it or nothing, or of empty texts."""
+    return a_list({**TEXT, "pattern": f"^(({'|'.join(fields)}){behind})?$"})
+
+
+_VALUES: Final[Mapping[str, Schema]] = {
+    "long": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    "date": {**TEXT, "format": "date"},
+}
+_COUNTED: Final = _named((name for name in FILTERS if FIELDS[name].kind != "long"), "(:([1-9][0-9]{0,3}|10000))?")
+_MACHINE: Final = {**TEXT, "pattern": r"^([^\s-]+-\S+-[^\s-]+)?$"}
+_SORTED: Final = _named((name for name in FILTERS if not FIELDS[name].many), "(:(asc|desc)?)?")
 
 FILTER_PARAMETERS: Final = tuple(map(_of_filter, FILTERS))
 SEARCH_PARAMETERS: Final = (
     parameter("q", {**TEXT, "maxLength": 1_000}, "A spec in Spack's language, words, or both; empty is everything."),
     parameter("mode", {"enum": ["auto", "spec", "text"], "default": "auto"}, "How `q` is read."),
     *FILTER_PARAMETERS,
-    parameter("arch", TEXT, "Only what runs on a machine, given as `spack arch` prints it."),
-    parameter("facet", TEXTS, f"`FIELD` or `FIELD:N`: count the N (20; at most {MAX_FACET_SIZE:,}) commonest values."),
-    parameter("sort", TEXTS, "`FIELD`, `FIELD:asc` or `FIELD:desc`; what is equal is sorted by the next."),
+    parameter("arch", _MACHINE, "Only what runs on a machine, given as `spack arch` prints it."),
+    parameter(
+        "facet", _COUNTED, f"`FIELD` or `FIELD:N`: count the N (20; at most {MAX_FACET_SIZE:,}) commonest values."
+    ),
+    parameter("sort", _SORTED, "`FIELD`, `FIELD:asc` or `FIELD:desc`; what is equal is sorted by the next."),
     parameter("limit", a_number(0, MAX_LIMIT, 20), "How many hits. Tables and lines have all unless it is given."),
     parameter("distinct", {"enum": ["true", "false"], "default": "false"}, "Each binary once, with all its tags."),
     parameter("cursor", TEXT, "Go on where an answer ended: what it has as `next`, with the other parameters as then."),
@@ -149,6 +169,13 @@ _ERRORS: Final = {
 }
 
 
+_ETAG: Final = {
+    "schema": TEXT,
+    "description": "Sent back as `If-None-Match`, it is answered by 304 until something changes.",
+}
+_RETRY_AFTER: Final = {"schema": COUNT, "description": "Seconds.", "required": True}
+
+
 def operation(
     summary: str,
     answers: Mapping[str, Any],
@@ -168,15 +195,24 @@ def operation(
     """
     responses: dict[str, Any] = {"200": {"description": "As asked for.", "content": dict(answers)}}
     if conditional:
-        responses["304"] = {"description": "Nothing has changed since the answer with this `ETag`."}
+        responses["200"]["headers"] = {"ETag": _ETAG}
+        responses["304"] = {
+            "description": "Nothing has changed since the answer with this `ETag`.",
+            "headers": {"ETag": {**_ETAG, "required": True}},
+        }
     for status in errors:
-        responses[status] = {"description": _ERRORS[status], "content": content(ERROR)}
+        headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status == "503" else {}
+        responses[status] = {"description": _ERRORS[status], **headers, "content": content(ERROR)}
     return {"summary": summary, "parameters": list(parameters), "responses": responses}
 
 
 def described(base_path: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """Return the description of endpoints, in OpenAPI 3.1."""
-    paths = {each.path.replace(":path", ""): {"get": dict(each.operation)} for each in endpoints if each.operation}
+    paths = {
+        each.path.replace(":path", ""): {"get": {"operationId": _id_of(each.path), **each.operation}}
+        for each in endpoints
+        if each.operation
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -187,3 +223,8 @@ def described(base_path: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "servers": [{"url": base_path or "/"}],
         "paths": paths,
     }
+
+
+def _id_of(path: str) -> str:
+    """Return what programs call an operation."""
+    return path.removeprefix("/api").strip("/").partition("/")[0].removesuffix(".json")
