@@ -162,7 +162,8 @@ def try_examples(place: Clean, root: Path) -> None:
     names = [line.split()[0] for line in place.run("example").splitlines()]
     check(len(names) > 8, names)
     printed = {place.run("example", name) for name in names}
-    there = {file.read_text() for file in (*PROJECT.glob("deploy/*/*.*"), *PROJECT.glob("co*/*.yml"), CONSTRAINTS)}
+    files = (*PROJECT.glob("deploy/*/*.*"), PROJECT / "deploy/caddy/Caddyfile", *PROJECT.glob("co*/*.yml"), CONSTRAINTS)
+    there = {file.read_text() for file in files}
     check(printed <= there, "an example is no file of the repository")
     configuration = place.home / "cachesync.yml"
     configuration.write_text(place.run("example", "configuration"))

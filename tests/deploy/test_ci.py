@@ -78,7 +78,7 @@ class Script:
             each.mkdir(parents=True)
         for name in (".ci/run", "Makefile"):
             shutil.copy(PROJECT / name, checkout / name)
-        for name in ("make", "chromium", "mvn", "promtool", "systemd-analyze"):
+        for name in ("make", "chromium", "mvn", "promtool", "systemd-analyze", "nginx", "caddy"):
             program = folder / "bin" / name
             program.write_text(_MAKE.replace("{python}", sys.executable).replace("{log}", str(self._log)))
             program.chmod(0o755)
@@ -125,7 +125,7 @@ def test_everything_is_made_and_the_tests_run_alone_first(script: Script) -> Non
         ["test-es8"],
         ["package"],
     ]
-    needed = ["CACHESYNC_TEST_NEEDS_BROWSER", "CACHESYNC_TEST_NEEDS_ELASTICSEARCH"]
+    needed = [f"CACHESYNC_TEST_NEEDS_{each}" for each in ("BROWSER", "ELASTICSEARCH", "PROXIES")]
     assert [each["needs"] for each in seen] == [needed] * len(seen)
     alone, around = seen[1:3]
     assert (alone["is a clone"], alone["beside it"], alone["at home"]) == (True, ["cachesync"], [])

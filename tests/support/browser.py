@@ -163,10 +163,11 @@ class Chromium:
         scheme: Literal["light", "dark"] = "light",
         moves: bool = True,
         scripts: bool = True,
+        trusts: bool = False,
     ) -> Iterator[Tab]:
         """Lend a tab whose addresses are relative to ``site``, for as long as the block lasts.
 
-        ``moves``: its user hasn't asked for less motion. The test fails at the end of the block if there are faults;
+        ``moves``: its user hasn't asked for less motion; ``trusts``: whatever certificate a site has will do. The test fails at the end of the block if there are faults;
         whatever it fails of, they are noted, with the browser's version and the address.
         """
         context = self._browser.new_context(
@@ -175,6 +176,7 @@ class Chromium:
             color_scheme=scheme,
             reduced_motion="no-preference" if moves else "reduce",
             java_script_enabled=scripts,
+            ignore_https_errors=trusts,
             permissions=["clipboard-read", "clipboard-write"],
             locale="en-GB",
             timezone_id="UTC",

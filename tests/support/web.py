@@ -44,11 +44,15 @@ class Web:
         """Where the page is."""
         return f"http://{self.host}:{self.port}{self.base_path}/"
 
+    def connection(self) -> http.client.HTTPConnection:
+        """Return a connection of its own."""
+        return http.client.HTTPConnection(self.host, self.port, timeout=60)
+
     def get(
         self, path: str, parameters: Any = (), headers: Mapping[str, str] | None = None, method: str = "GET"
     ) -> Got:
         """Ask at a path that is written out, with parameters that aren't."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = self.connection()
         query = urlencode(list(parameters.items() if isinstance(parameters, dict) else parameters), doseq=True)
         try:
             connection.request(

@@ -20,6 +20,8 @@ _EXAMPLES: Final = {
     "constraints": _Example("constraints.txt", "for pip: the versions of libraries that are tested together"),
     "systemd-unit": _Example("deploy/systemd/cachesync.service", "the service as a unit of systemd, hardened"),
     "systemd-configuration": _Example("deploy/systemd/cachesync.yml", "the configuration that the unit uses"),
+    "nginx": _Example("deploy/nginx/cachesync.conf", "for nginx: `cachesync serve` before the public"),
+    "caddy": _Example("deploy/caddy/Caddyfile", "for Caddy: the same"),
     "elasticsearch-key": _Example(
         "deploy/elasticsearch/cachesync-key.json", "for Elasticsearch: the rights of cachesync's API key"
     ),
