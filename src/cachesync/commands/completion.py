@@ -112,8 +112,8 @@ def query(context: click.Context, _parameter: click.Parameter, typed: str) -> li
 
 
 def _values(context: click.Context, field: str, start: str) -> list[str]:
-    """Return the values of a field that begin so, if an index is at hand."""
-    if field not in FIELDS or (field in _MANY and len(start) < _LEAST_OF_MANY):
+    """Return the values of a field that begin so, if an index is at hand. A server isn't asked while somebody types."""
+    if field not in FIELDS or (field in _MANY and len(start) < _LEAST_OF_MANY) or context.params.get("server"):
         return []
     file: Path | None = context.find_root().params.get("config_file")
     try:

@@ -3,23 +3,30 @@
 import click
 
 from cachesync.commands import completion, hits
-from cachesync.commands.options import filters_option
+from cachesync.commands.options import filters_option, server_at, server_option
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.search.difference import Difference, as_object, difference
-from cachesync.search.request import parse_filters
+from cachesync.search.request import check_text, parse_filters
 
 
 @click.command(short_help="Compare two tags: which binaries came, and which are gone.")
 @click.argument("before", metavar="TAG", shell_complete=completion.tags)
 @click.argument("after", metavar="TAG", shell_complete=completion.tags)
 @filters_option
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], as_json: bool) -> int:
+def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool) -> int:
     """Tell which binaries the second TAG has that the first hasn't, and the other way round."""
-    found = difference(wiring.reader(), before, after, parse_filters(filters))
+    for tag in (before, after):
+        check_text("TAG", tag)
+    chosen = parse_filters(filters)
+    if server is None:
+        found = difference(wiring.reader(), before, after, chosen)
+    else:
+        found = server_at(server).diff(before, after, chosen)
     if as_json:
         print_json(as_object(found))
     else:
@@ -36,4 +43,4 @@ def _print(found: Difference) -> None:
         click.echo()
         for line in hits.aligned(("package", "added", "gone"), rows, right=("added", "gone")):
             click.echo(line)
-    click.echo(f"{len(found.added):,} added, {len(found.gone):,} gone from {found.before} to {found.after}")
+    click.echo(printable(f"{len(found.added):,} added, {len(found.gone):,} gone from {found.before} to {found.after}"))

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from cachesync.commands.output import print_json
+from cachesync.commands.output import print_json, uncontrolled
 from cachesync.documents import SHORT_HASH
 from cachesync.log import printable
 from cachesync.search.display import Common, common_variants, differing
@@ -93,7 +93,7 @@ def block(hit: Hit) -> Iterator[str]:
             yield printable(f"  {name:9} {value}")
     if install := hit.get("install"):
         yield "  install"
-        yield from (f"    {command}" for command in install["commands"])
+        yield from (printable(f"    {command}") for command in install["commands"])
 
 
 def _place(hit: Hit) -> str:
@@ -123,26 +123,28 @@ def _whole_cell(hit: Hit, column: str) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def print_oneline(hits: Sequence[Hit]) -> None:
+def print_oneline(hits: Iterable[Hit]) -> None:
     """Print the spec of each hit, with its hash and tag."""
     for hit in hits:
         hash = f" /{hit['hash']}" if "hash" in hit else ""
         click.echo(printable(f"{hit['spec']}{hash}"))
 
 
-def print_hashes(hits: Sequence[Hit]) -> None:
+def print_hashes(hits: Iterable[Hit]) -> None:
     """Print the hash of each hit that has one, as Spack takes it."""
     for hit in hits:
         if "hash" in hit:
             click.echo(printable(f"/{hit['hash']}"))
 
 
-def print_csv(hits: Sequence[Hit], columns: Sequence[str]) -> None:
-    """Print hits as a table for programs that work out what looks like a formula."""
-    click.echo(csv_rows([columns]) + csv_hits(hits, columns), nl=False)
+def print_csv(hits: Iterable[Hit], columns: Sequence[str]) -> None:
+    """Print hits as a table for programs that work out what looks like a formula, a row as each hit comes."""
+    click.echo(csv_rows([columns]), nl=False)
+    for hit in hits:
+        click.echo(uncontrolled(csv_hits([hit], columns)), nl=False)
 
 
-def print_ndjson(hits: Sequence[Hit]) -> None:
+def print_ndjson(hits: Iterable[Hit]) -> None:
     """Print each hit as a line of JSON."""
     for hit in hits:
         print_json(hit)

@@ -1,5 +1,6 @@
 """What commands print: results to stdout, progress and problems to stderr."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,21 @@ Tell = Callable[[int, int], None]
 _LINE_EVERY_SECONDS: Final = 5.0
 
 
+_CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+"""What a terminal may take for a command; tables for programs have ends of lines and tabs, too."""
+
+_CONTROLS_IN_JSON: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]")
+"""Those that JSON in UTF-8 may have as they are."""
+
+
 def print_json(value: Any) -> None:
-    """Print one JSON object, in UTF-8 whatever the locale says."""
-    click.echo(as_json(value))
+    """Print one JSON object, in UTF-8 whatever the locale says. Nothing in it plays with the terminal."""
+    click.echo(_CONTROLS_IN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), as_json(value)))
+
+
+def uncontrolled(text: str) -> str:
+    """Spell out what a terminal may take for a command."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plural(count: int, noun: str) -> str:

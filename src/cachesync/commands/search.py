@@ -1,28 +1,43 @@
 """``cachesync search``: ask the index."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from cachesync.commands import completion, hits
-from cachesync.commands.options import filters_option
+from cachesync.commands.options import filters_option, server_at, server_option
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
-from cachesync.search.answer import Answer, as_object
+from cachesync.search.answer import as_object
 from cachesync.search.question import Question
 from cachesync.search.reading import Mode
-from cachesync.search.request import BINARIES, DEFAULT_LIMIT, LATEST, Hit, parse_facet, parse_filters, parse_order
+from cachesync.search.request import (
+    BINARIES,
+    DEFAULT_LIMIT,
+    LATEST,
+    Hit,
+    check_text,
+    parse_facet,
+    parse_filters,
+    parse_order,
+    without_latest,
+)
 from cachesync.search.table import COLUMNS
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
+_LINE_BY_LINE: Final = frozenset({"csv", "ndjson", "oneline", "hash"})
+"""What is printed of a hit needs none of the others."""
+
+Found = Mapping[str, Any]
+"""An answer as the object that JSON shows. Hits that are printed line by line may be an iterator."""
 
 
 class _Search(click.Command):
@@ -115,6 +130,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
     shell_complete=completion.columns(COLUMNS),
 )
 @click.option("--json", "form", flag_value="json", help="The same as --format json: one JSON object.")
+@server_option
 @click.pass_obj
 def search(
     wiring: Wiring,
@@ -130,6 +146,7 @@ def search(
     distinct: bool | None,
     form: str,
     columns: str | None,
+    server: str | None,
 ) -> int:
     """Find binaries. Without a QUERY everything is found; no hit is no error.
 
@@ -141,23 +158,28 @@ def search(
     variant_values, size, page.
     """
     shown = _columns(columns)
+    narrowing, latest = without_latest(parse_filters([*_filters_of(tag), *filters]))
     question = Question(
         text=" ".join(query),
         mode=mode or "auto",
-        filters=parse_filters(filters),
-        tag=tag,
+        filters=narrowing,
+        tag=latest,
         machine=_machine(arch, here=here),
         facets=tuple(parse_facet(facet) for facet in facets),
         order=tuple(chain.from_iterable(map(parse_order, sort_keys))),
         limit=limit,
         distinct=form not in _FOR_PROGRAMS if distinct is None else distinct,
     )
-    answer = wiring.ask(question)
+    if server is None:
+        found: Found = as_object(wiring.ask(question))
+    else:
+        found = server_at(server).search(question, as_they_come=form in _LINE_BY_LINE)
     if form == "json":
-        print_json(as_object(answer))
+        print_json(found)
         return 0
-    _print_notes(answer)
-    _print_hits(answer, form, shown)
+    for note in found["query"]["notes"]:
+        click.echo(printable(f"note: {note}"), err=True)
+    _print_hits(found, question, form, shown)
     return 0
 
 
@@ -174,36 +196,59 @@ def _columns(text: str | None) -> tuple[str, ...] | None:
     return columns
 
 
+def _filters_of(tag: str | None) -> Sequence[str]:
+    """Return a tag as a filter."""
+    if tag is None:
+        return ()
+    check_text("--tag", tag)
+    if not tag:
+        raise UsageError(f"--tag: expected a tag, or {LATEST}")
+    return (f"tag={tag}",)
+
+
 def _machine(arch: str | None, *, here: bool) -> targets.Machine | None:
     if here and arch is not None:
         raise UsageError("--here and --arch: expected one of them")
     if here:
         return targets.this_machine()
-    return targets.parse_machine(arch) if arch is not None else None
+    if arch is None:
+        return None
+    check_text("--arch", arch)
+    return targets.parse_machine(arch)
 
 
-def _print_notes(answer: Answer) -> None:
-    for note in answer.notes:
-        click.echo(printable(f"note: {note}"), err=True)
-
-
-def _print_hits(answer: Answer, form: str, columns: tuple[str, ...] | None) -> None:
-    found = answer.found.hits
-    printers: dict[str, Callable[[Sequence[Hit]], None]] = {
-        "long": hits.print_blocks,
+def _print_hits(found: Found, question: Question, form: str, columns: tuple[str, ...] | None) -> None:
+    printers: dict[str, Callable[[Iterable[Hit]], None]] = {
         "oneline": hits.print_oneline,
         "hash": hits.print_hashes,
         "csv": partial(hits.print_csv, columns=columns or COLUMNS),
         "ndjson": hits.print_ndjson,
     }
     if form in printers:
-        printers[form](found)
-    elif found:
-        _print_readably(found, columns, answer.question.machine)
-    if form in ("table", "long"):
-        _print_rest(answer)
-    elif len(found) < _all(answer):
-        click.echo(f"note: {len(found):,} of {_all(answer):,} are printed: --limit says how many.", err=True)
+        counted = _Counted(found["hits"])
+        printers[form](counted)
+        if counted.number < _all(found, question):
+            click.echo(
+                f"note: {counted.number:,} of {_all(found, question):,} are printed: --limit says how many.", err=True
+            )
+        return
+    if form == "long":
+        hits.print_blocks(found["hits"])
+    elif found["hits"]:
+        _print_readably(found["hits"], columns, question.machine)
+    _print_rest(found, question)
+
+
+class _Counted:
+    """Hits, and how many of them were taken."""
+
+    def __init__(self, found: Iterable[Hit]) -> None:
+        self.number = 0
+        self._found = found
+
+    def __iter__(self) -> Iterator[Hit]:
+        for self.number, hit in enumerate(self._found, start=1):  # noqa: B020  it counts as it goes
+            yield hit
 
 
 def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:
@@ -216,33 +261,32 @@ def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machi
         click.echo("`cachesync show /HASH` tells all of one, and how to install it")
 
 
-def _print_rest(answer: Answer) -> None:
+def _print_rest(found: Found, question: Question) -> None:
     """Print facets, how many there are, and where there are none, what is near."""
-    found = answer.found
-    for number, (field, counts) in enumerate(found.facets.items()):
-        if number or found.hits:
+    for number, (field, counts) in enumerate(found["facets"].items()):
+        if number or found["hits"]:
             click.echo()
-        hits.print_counts(field, counts)
-    for near in answer.near:
-        change = f"if {near.without} is left out" if near.without else f"if {near.package} is asked for instead"
-        click.echo(printable(f"{plural(near.total, 'spec')} {change}"))
-    click.echo(_summary(answer))
+        hits.print_counts(field, [(each["value"], each["count"]) for each in counts])
+    for near in found.get("near", []):
+        without = near.get("without")
+        change = f"if {without} is left out" if without else f"if {near.get('package')} is asked for instead"
+        click.echo(printable(f"{plural(near['total'], 'spec')} {change}"))
+    click.echo(_summary(found, question))
 
 
-def _summary(answer: Answer) -> str:
-    found = answer.found
-    number = len(found.hits)
-    shown = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(answer) else ""
-    about = "about " if BINARIES in found.approximate else ""
-    binaries = "" if found.binaries in (None, found.total) else f", {about}{_binaries(found.binaries or 0)}"
-    return f"{plural(found.total, 'spec')} found{binaries}{shown}"
+def _summary(found: Found, question: Question) -> str:
+    number, total, binaries = len(found["hits"]), found["total"], found["binaries"]
+    first = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(found, question) else ""
+    about = "about " if BINARIES in found.get("approximate", ()) else ""
+    told = "" if binaries in (None, total) else f", {about}{_binaries(binaries)}"
+    return f"{plural(total, 'spec')} found{told}{first}"
 
 
 def _binaries(count: int) -> str:
     return f"{count:,} {'binary' if count == 1 else 'binaries'}"
 
 
-def _all(answer: Answer) -> int:
+def _all(found: Found, question: Question) -> int:
     """How many hits there are to be shown."""
-    binaries = answer.found.binaries
-    return binaries if answer.question.distinct and binaries is not None else answer.found.total
+    number: int = found["total"] if found["binaries"] is None or not question.distinct else found["binaries"]
+    return number

@@ -3,6 +3,7 @@
 import click
 
 from cachesync.commands import completion, hits
+from cachesync.commands.options import server_at, server_option
 from cachesync.commands.output import print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.search.answer import binary_as_object, show_binary
@@ -10,14 +11,18 @@ from cachesync.search.answer import binary_as_object, show_binary
 
 @click.command(short_help="Show one binary whole: its fields, tags and stacks, and how to install it.")
 @click.argument("name", metavar="ID|/HASH", shell_complete=completion.hashes)
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def show(wiring: Wiring, name: str, as_json: bool) -> int:
+def show(wiring: Wiring, name: str, server: str | None, as_json: bool) -> int:
     """Show the binary of a document's ID, or that whose hash begins with HASH.
 
     Exit codes: 2 there is none, or the beginning of a hash fits several, which are listed.
     """
-    binary = show_binary(name, wiring.reader(), wiring.config.search.mirror_url)
+    if server is None:
+        binary = show_binary(name, wiring.reader(), wiring.config.search.mirror_url)
+    else:
+        binary = server_at(server).show(name)
     if as_json:
         print_json(binary_as_object(binary))
         return 0

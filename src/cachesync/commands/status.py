@@ -7,6 +7,7 @@ from typing import Any
 import click
 import msgspec
 
+from cachesync.commands.options import server_at, server_option
 from cachesync.commands.output import plural, print_json
 from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
@@ -22,10 +23,34 @@ from cachesync.sync.scan import PathWarning, by_path, scan
 
 
 @click.command(short_help="Tell what the index holds, and whether it is up to date.")
+@server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def status(wiring: Wiring, as_json: bool) -> int:
-    """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now."""
+def status(wiring: Wiring, server: str | None, as_json: bool) -> int:
+    """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now.
+
+    With --server it is told what the server there knows: `cachesync run` tells all, `cachesync serve` what is for
+    everybody. It looks at no page for that.
+    """
+    if server is not None:
+        asked = server_at(server)
+        told, known = asked.status()
+        if as_json:
+            print_json(told)
+        else:
+            values = msgspec.to_builtins(known, builtin_types=(datetime,))
+            _print({**values, "server": asked.url}, _told_in_sync(known.in_sync, known.lag_seconds))
+        return 0
+    found, in_sync = _looked_up(wiring)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, in_sync)
+    return 0
+
+
+def _looked_up(wiring: Wiring) -> tuple[dict[str, Any], str]:
+    """Return how index and pages are, and in words whether they are equal."""
     reader = wiring.reader()
     whole = wiring.index.status()
     specs, pages = reader.size()
@@ -74,32 +99,32 @@ def status(wiring: Wiring, as_json: bool) -> int:
         "rollback": _rollback(wiring.index, whole.kept),
         "reindex_needed": reader.outdated,
     }
-    if as_json:
-        print_json(found)
-    else:
-        _print(found, _in_sync(waiting, reason, found["lag_seconds"]))
-    return 0
+    return found, _in_sync(waiting, reason, found["lag_seconds"])
 
 
 def _print(found: dict[str, Any], in_sync: str) -> None:
+    """Print what is known; a server tells less to some, and other things besides."""
     lines = {
-        "index": f"{found['url']} ({found['generation']})",
+        "server": found.get("server"),
+        "index": found["url"] and f"{found['url']} ({found['generation']})",
         "holds": f"{plural(found['specs'], 'spec')} of {plural(found['pages'], 'page')}",
         "written": found["last_written"] or "never",
         "in sync": in_sync,
+        "not ready": found.get("reason"),
+        "degraded": "; ".join(found.get("degraded", ())),
         "writer": found["holder"] and f"{found['holder']}{', a service' if found['service'] else ''}",
         "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
         "rollback": _goes_back(found["rollback"]),
         "held back": _held_back(**found["held_deletes"]),
         "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
-        "problems": str(len(found["problems"])),
+        "problems": found["problems"] is not None and str(len(found["problems"])),
         "warnings": found["warnings"] and str(len(found["warnings"])),
     }
     for name, value in lines.items():
         if value:
-            click.echo(f"{name:10}{value}")
-    for each in found["problems"]:
+            click.echo(printable(f"{name:10}{value}"))
+    for each in found["problems"] or ():
         click.echo(f"  {printable(str(Problem(**each)))}")
     for each in found["warnings"]:
         click.echo(f"  {printable(str(PathWarning(**each)))}")
@@ -136,6 +161,13 @@ def _in_sync(waiting: list[Todo] | None, reason: str | None, lag: float | None) 
         return "yes"
     oldest = "" if lag is None else f", for up to {plural(round(lag), 'second')}"
     return f"no: {plural(len(waiting), 'page')} to look at{oldest}, such as {printable(waiting[0].page)}"
+
+
+def _told_in_sync(known: bool | None, lag: float | None) -> str:
+    """Say what a server knows of whether its index equals the pages."""
+    if known is None:
+        return "unknown"
+    return "yes" if known else f"no, for up to {plural(round(lag), 'second')}" if lag else "no"
 
 
 def _lag(waiting: list[Todo]) -> float | None:

@@ -344,19 +344,14 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
         AmbiguousError: there are several.
         UsageError: it is a package's name, or none at all.
     """
-    require_text(name)
-    if not name.strip("/ "):
-        raise UsageError("expected the id of a document, or the beginning of a hash, as in /wjxrfri")
+    require_name(name)
     if index.count([Term("package", name)]) != [0]:
-        raise UsageError(
-            f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
-            f"written /{name:.80}"
-        )
+        raise that_is_a_package(name)
     query = _of_binary(name, index)
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
     documents = [completed(hit, None, mirror_url) for hit in found.hits]
     if not documents:
-        raise NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
+        raise no_such_binary(name)
     binaries = {each["binary"]: each["spec"] for each in documents}
     if len(binaries) > 1:
         listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_LISTED)]
@@ -368,6 +363,30 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
     stacks = dict.fromkeys(stack for each in documents for stack in each["stacks"])
     asked = {"text": name, "mode": "spec", "canonical": f"/{documents[0]['binary']}", "notes": []}
     return Binary(documents, list(dict.fromkeys(tags)), list(stacks), asked)
+
+
+def require_name(name: str) -> None:
+    """Make sure that a text can be what a binary is asked for by.
+
+    Raises:
+        UsageError: it can't.
+    """
+    require_text(name)
+    if not name.strip("/ "):
+        raise UsageError("expected the id of a document, or the beginning of a hash, as in /wjxrfri")
+
+
+def that_is_a_package(name: str) -> UsageError:
+    """Say that what should be a binary is a package."""
+    return UsageError(
+        f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
+        f"written /{name:.80}"
+    )
+
+
+def no_such_binary(name: str) -> NotThereError:
+    """Say that nothing has this id or hash."""
+    return NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
 
 
 def _of_binary(name: str, index: Index) -> Query:

@@ -133,10 +133,11 @@ def check_text(what: str, text: str) -> None:
 def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filter, ...]:
     """Read ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
 
-    ``option`` is what stands before each, for its mistakes.
+    They come in the order of the fields, however they are given, so what is asked twice is one question. ``option`` is
+    what stands before each, for its mistakes.
 
     Raises:
-        UsageError: no ``=``, no such field, or a value that the field can't have.
+        UsageError: no ``=``, no such field, no value, or one that the field can't have.
     """
     values: dict[str, list[str | int]] = {}
     for text in texts:
@@ -145,11 +146,27 @@ def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filt
         if not equals:
             raise UsageError(f"{option}{text:.80}: expected FIELD=VALUE")
         field = _filterable(name, option, text)
+        if not value:
+            raise UsageError(f"{option}{text:.80}: expected a value behind the =")
         try:
             values.setdefault(name, []).append(value_of(field, value))
         except ValueError as error:
             raise UsageError(f"{option}{text:.80}: {error}") from None
-    return tuple(Filter(name, tuple(alternatives)) for name, alternatives in values.items())
+    return tuple(Filter(name, tuple(values[name])) for name in FIELDS if name in values)
+
+
+def without_latest(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str | None]:
+    """Return filters without that for the newest tag, and :data:`LATEST` if there was one.
+
+    Raises:
+        UsageError: other tags are asked for beside it.
+    """
+    tags = next((each.values for each in filters if each.field == "tag"), ())
+    if LATEST not in tags:
+        return filters, None
+    if set(tags) != {LATEST}:
+        raise UsageError(f"tag={LATEST}: expected it alone, without other tags")
+    return tuple(each for each in filters if each.field != "tag"), LATEST
 
 
 def parse_facet(text: str, option: str = "--facet ") -> Facet:

@@ -1,0 +1,1 @@
+"""Another cachesync, asked over HTTP: the answers of an index without the index."""
