@@ -11,7 +11,7 @@ _SECONDS: Final = 60
 """So long may one run take."""
 
 _RUN: Final = """
-import json, os, resource, signal, sys
+import json, os, signal, sys
 import urllib3
 from cachesync import cli
 from cachesync.commands import diff, search, show, status
@@ -30,9 +30,9 @@ for line in sys.stdin:
         code = cli.run()
         sys.stdout.flush()
         os._exit(code)
-    status = os.waitpid(child, 0)[1]
+    _, status, used = os.wait4(child, 0)
     told = [os.pread(file, os.fstat(file).st_size, 0).decode() for file in names]
-    print(json.dumps([os.waitstatus_to_exitcode(status), *told]), flush=True)
+    print(json.dumps([os.waitstatus_to_exitcode(status), *told, used.ru_maxrss * 1024]), flush=True)
     for file in names:
         os.close(file)
 """
@@ -44,6 +44,8 @@ class Ran(NamedTuple):
     code: int
     stdout: str
     stderr: str
+    memory: int = 0
+    """So many bytes it had at most, those of the process that it was forked from among them."""
 
 
 def run_each(

@@ -29,11 +29,12 @@ HEAVY = frozenset(
 """What a search of a folder does without."""
 
 
-def loaded(sandbox: Sandbox, *arguments: str) -> set[str]:
+def loaded(sandbox: Sandbox, *arguments: str, expect: int = 0) -> set[str]:
     environment = {"CACHESYNC_CONFIG": str(sandbox.config)}
     done = subprocess.run(
-        [sys.executable, "-c", TELL, *arguments], check=True, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", TELL, *arguments], check=False, env=environment, capture_output=True, text=True
     )
+    assert done.returncode == expect, done.stderr
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
@@ -58,6 +59,14 @@ def test_a_search_of_a_folder_loads_what_it_needs(filled: Sandbox, arguments: li
     found = loaded(filled, *arguments)
     assert found & {*HEAVY, "csv", "difflib", "lzma", "shutil"} == set()
     assert "tantivy" in found
+
+
+def test_a_search_of_a_server_loads_nothing_of_an_index(filled: Sandbox) -> None:
+    command = ("search", "zlib", "--server", "http://127.0.0.1:1")
+    found = loaded(filled, *command, expect=3)
+    index = {"cachesync.index.embedded", "cachesync.index.elastic", "elasticsearch", "tantivy", "rapidfuzz", "archspec"}
+    assert found & {*index, "starlette", "rich", "uvicorn", "structlog"} == set()
+    assert "urllib3" in found
 
 
 @pytest.mark.parametrize(

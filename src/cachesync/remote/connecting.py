@@ -101,7 +101,7 @@ def unreachable(url: str, error: HTTPError) -> CachesyncError:
 
 def silent(url: str) -> IndexUnavailableError:
     """Say that a server takes too long."""
-    return IndexUnavailableError(f"{url} didn't answer within {ANSWER_SECONDS:g} s: try again, or ask for less")
+    return IndexUnavailableError(f"{url} didn't answer in time: try again later, or ask for less")
 
 
 def _reason(error: BaseException) -> str:

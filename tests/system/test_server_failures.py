@@ -1,0 +1,354 @@
+"""``--server`` where the server isn't what it should be: a sentence, an exit code, and nothing that harms."""
+
+import itertools
+import json
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.support.impostor import Answer, Asked, Impostor, answer, gzipped, impostor, in_chunks, packed, told
+from tests.support.many import run_each
+
+SECRET = "s3cret"
+EVIL = "\x1b]0;owned\x07\x9b31m\u202e"
+
+HIT: dict[str, Any] = {
+    "_id": "v1/zlib/aaaa",
+    "package": "zlib",
+    "version": "1.3",
+    "variants": ["+pic"],
+    "stacks": ["e4s"],
+    "spec": "zlib@1.3+pic",
+    "page": "_cache/v1/zlib/specs.md",
+    "hash": "aaaa",
+    "binary": "aaaa",
+    "tag": "v1",
+}
+GOOD: dict[str, Any] = {
+    "total": 1,
+    "binaries": 1,
+    "hits": [HIT],
+    "facets": {},
+    "query": {"text": "", "mode": "text", "canonical": "", "notes": []},
+    "took_ms": 1.0,
+    "next": None,
+}
+WITHOUT_VERSION = {name: value for name, value in HIT.items() if name != "version"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Impostor]:
+    with impostor() as lent:
+        yield lent
+
+
+def page_of(hits: list[dict[str, Any]], next: str | None, total: int = 1_000_000) -> bytes:
+    return told({**GOOD, "hits": hits, "next": next, "total": total})
+
+
+def lines(count: int, hit: dict[str, Any] = HIT) -> Iterable[bytes]:
+    return itertools.repeat(json.dumps(hit).encode() + b"\n", count)
+
+
+SEARCH = ("search", "zlib")
+EXPORT = ("search", "zlib", "--format", "ndjson", "--limit", "5000")
+WALK = ("search", "zlib", "--json", "--limit", "1500")
+SHOW = ("show", "/aaaa")
+DIFF = ("diff", "v1", "v2")
+STATUS = ("status",)
+
+
+def redirected(location: str) -> bytes:
+    return answer("", "302 Found", "text/plain", *([f"Location: {location}"] if location else []))
+
+
+def exported(stream: Answer) -> Answer:
+    """A search that has more hits than one answer takes, and what its export is answered with."""
+    many = page_of([HIT] * 1_000, "more", 5_000)
+    return lambda asked: stream(asked) if asked.parameter("format") == "ndjson" else many
+
+
+def walked(further: Answer) -> Answer:
+    first = page_of([HIT] * 1_000, "more")
+    return lambda asked: further(asked) if asked.parameter("cursor") else first
+
+
+CASES: dict[str, tuple[tuple[str, ...], Answer, int, str]] = {
+    "html": (SEARCH, lambda _: answer("<!doctype html><p>Welcome", content_type="text/html"), 2, "is no cachesync, but says '<!doctype"),
+    "text": (SEARCH, lambda _: answer(EVIL, content_type="text/plain"), 2, r"is no cachesync, but says"),
+    "nothing-there": (SEARCH, lambda _: answer("<h1>404", "404 Not Found", "text/html"), 2, "there is no cachesync at"),
+    "no-such-path": (SEARCH, lambda _: told({"error": "Not Found", "at": None}, "404 Not Found"), 2, "there is no cachesync at"),
+    "no-such-method": (SEARCH, lambda _: answer("", "405 Method Not Allowed", "text/html"), 2, "there is no cachesync at"),
+    "who": (SEARCH, lambda _: answer("", "401 Unauthorized", "text/html"), 3, "https://USER:PASSWORD@HOST"),
+    "forbidden": (SEARCH, lambda _: answer("", "403 Forbidden", "text/html"), 3, "doesn't let everybody in (403 Forbidden)"),
+    "teapot": (SEARCH, lambda _: answer("", "418 I'm a teapot", "text/html"), 2, "answers what no cachesync does (418"),
+    "odd-status": (SEARCH, lambda _: answer("", "299 Fine", "text/html"), 2, "answers what no cachesync does (299)"),
+    "too-long": (SEARCH, lambda _: answer("", "414 URI Too Long", "text/html"), 2, "takes no query as long as this one"),
+    "broken": (SEARCH, lambda _: answer("", "500 Internal Server Error", "text/html"), 3, "something went wrong at"),
+    "gateway": (SEARCH, lambda _: answer("", "502 Bad Gateway", "text/html"), 3, "can't answer now (502 Bad Gateway)"),
+    "away": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html"), 3, "can't answer now (503"),
+    "away-for-long": (SEARCH, lambda _: told({"error": "not just now"}, "503 Service Unavailable", "Retry-After: 600"), 3, ": not just now"),
+    "away-for-ever": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: " + "9" * 400), 3, "can't answer now"),
+    "away-until": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: Mon, 30 Nov 2026 10:00:00 GMT"), 3, "can't answer now"),
+    "late": (SEARCH, lambda _: told({"error": "it takes longer than 5 s; ask for less", "at": None}, "504 Gateway Timeout"), 3, ": it takes longer than 5 s; ask for less"),
+    "refused-query": (SEARCH, lambda _: told({"error": "character 3 of the query: no", "at": 3}, "400 Bad Request"), 2, "cachesync: character 3 of the query: no\n"),
+    "refused-with-escapes": (SEARCH, lambda _: told({"error": EVIL, "at": 3}, "400 Bad Request"), 2, r"cachesync: \x1b]0;owned\x07\x9b31m\u202e"),
+    "refused-at-length": (SEARCH, lambda _: told({"error": "long " * 10_000 + "end", "at": 3}, "400 Bad Request"), 2, "long long"),
+    "refused-in-lines": (SEARCH, lambda _: told({"error": "line\n" * 300 + "end", "at": 3}, "400 Bad Request"), 2, "line\n"),
+    "refused-by-a-number": (SEARCH, lambda _: told({"error": 3}, "400 Bad Request"), 2, "answers what no cachesync does (400"),
+    "refused-endlessly": (SEARCH, lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 2_000)), 2, "is no cachesync"),
+    "several": (SHOW, lambda _: told({"error": "/aaaa fits 2 binaries: type more of it\n/aaaab x\n/aaaac y", "at": None}, "409 Conflict"), 2, "fits 2 binaries: type more of it\ncachesync: /aaaab x\ncachesync: /aaaac y\n"),
+    "elsewhere": (SEARCH, lambda _: redirected("https://u:s3cret@example.org/login?x"), 2, "leads elsewhere, to https://example.org/login?x: if that is right, give it as --server"),
+    "elsewhere-by-port": (SEARCH, lambda _: redirected("http://127.0.0.1:1/"), 2, "leads elsewhere, to http://127.0.0.1:1/"),
+    "elsewhere-by-escapes": (SEARCH, lambda _: redirected("http://example.org/\x9b"), 2, "leads elsewhere"),
+    "in-circles": (SEARCH, lambda asked: redirected(asked.target), 2, "leads elsewhere"),
+    "nowhere": (SEARCH, lambda _: redirected(""), 2, "leads elsewhere"),
+    "cut-off": (SEARCH, lambda _: told(GOOD)[:-10], 3, "broke the connection off"),
+    "cut-chunks": (SEARCH, lambda _: in_chunks([json.dumps(GOOD).encode()], "application/json", whole=False), 3, "broke the connection off"),
+    "bad-chunks": (SEARCH, lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnope\r\n", 3, "broke the connection off"),
+    "no-gzip": (SEARCH, lambda _: packed(b"{}"), 3, "it can't be unpacked"),
+    "cut-gzip": (SEARCH, lambda _: packed(gzipped(GOOD)[:-20]), 3, "its end is missing"),
+    "bomb": (SEARCH, lambda _: packed(gzipped("0" * 70_000_000)), 3, "it has more than 67,108,864 bytes"),
+    "other-packing": (SEARCH, lambda _: packed(b"{}", "br"), 3, "it is packed by 'br'"),
+    "no-json": (SEARCH, lambda _: answer("{"), 3, "isn't as expected: Input data was truncated"),
+    "no-object": (SEARCH, lambda _: told([GOOD]), 3, "isn't as expected: Expected `object`, got `array`"),
+    "no-text": (SEARCH, lambda _: answer(b'{"total": "\xff"}'), 3, "isn't as expected"),
+    "too-deep": (SEARCH, lambda _: answer('{"total":' + "[" * 1_000_000), 3, "isn't as expected: it is nested too deep"),
+    "empty": (SEARCH, lambda _: told({}), 3, "isn't as expected: Object missing required field `total`"),
+    "no-version": (SEARCH, lambda _: told({**GOOD, "hits": [WITHOUT_VERSION]}), 3, "Object missing required field `version` - at `$.hits[0]`"),
+    "not-a-number": (SEARCH, lambda _: told({**GOOD, "total": "many"}), 3, "Expected `int`, got `str` - at `$.total`"),
+    "too-many": (SEARCH, lambda _: told({**GOOD, "hits": [HIT] * 21}), 3, "it has 21 hits, and 20 were asked for"),
+    "no-facet": (SEARCH, lambda _: told({**GOOD, "facets": {"os": [{"value": "x"}]}}), 3, "missing required field `count`"),
+    "silent": (SEARCH, lambda _: b"", 3, "broke the connection off"),
+    "ssh": (SEARCH, lambda _: b"SSH-2.0-OpenSSH_9.9\r\n", 3, "broke the connection off"),
+    "long-header": (SEARCH, lambda _: answer("", "200 OK", "a/b", "X: " + "x" * 100_000), 3, "broke the connection off"),
+    "many-headers": (SEARCH, lambda _: answer("", "200 OK", "a/b", *["X: x"] * 1_000), 3, "broke the connection off"),
+    "export-html": (EXPORT, exported(lambda _: answer("<p>", content_type="text/html")), 2, "is no cachesync"),
+    "export-busy": (EXPORT, exported(lambda _: told({"error": "too much is asked at once"}, "503 Service Unavailable", "Retry-After: 60")), 3, ": too much is asked at once"),
+    "export-broken": (EXPORT, exported(lambda _: in_chunks(lines(1_200), whole=False)), 3, "broke the connection off"),
+    "export-cut": (EXPORT, exported(lambda _: in_chunks([*lines(5), b'{"_id"'])), 3, "its last line is cut off"),
+    "export-long-line": (EXPORT, exported(lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 1_000))), 3, "a line of it has more than 16,777,216 bytes"),
+    "export-no-hit": (EXPORT, exported(lambda _: in_chunks([b"{}\n"])), 3, "missing required field `package`"),
+    "walk-empty": (WALK, walked(lambda _: page_of([], "more")), 3, "it says that there are more hits, and has none"),
+    "walk-refused": (WALK, walked(lambda _: told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")), 2, "cachesync: cursor: begin anew\n"),
+    "show-empty": (SHOW, lambda _: told({"documents": [], "tags": [], "stacks": [], "query": {}}), 3, "it has no documents"),
+    "show-without": (SHOW, lambda _: told({"tags": [], "stacks": [], "query": {}}), 3, "missing required field `documents`"),
+    "diff-without": (DIFF, lambda _: told({"from": "v1", "to": "v2", "added": [{}]}), 3, "missing required field `package` - at `$.added[0]`"),
+    "diff-nowhere": (DIFF, lambda _: told({"error": "no page has the tag 'v1'", "at": None}, "404 Not Found"), 2, "cachesync: no page has the tag 'v1'\n"),
+    "status-unready": (STATUS, lambda _: told({"ready": False, "reason": "not ready", "degraded": []}, "503 Service Unavailable"), 3, "isn't ready: not ready"),
+    "status-without": (STATUS, lambda _: told({"status": "alive"}), 3, "missing required field `specs`"),
+    "status-of-another": (STATUS, lambda _: told({"specs": 1, "pages": 1, "last_written": "yesterday"}), 3, "Invalid RFC3339 encoded datetime - at `$.last_written`"),
+}  # fmt: skip
+
+
+COME_IN_PART = {"export-broken", "export-cut"}
+
+
+def with_user(url: str) -> str:
+    return url.replace("://", f"://user:{SECRET}@")
+
+
+def test_what_a_server_can_do_wrong_is_told_in_a_sentence(server: Impostor, tmp_path: Path) -> None:
+    server.answers |= {name: case[1] for name, case in CASES.items()}
+    commands = [(*case[0], "--server", f"{with_user(server.url)}/{name}/") for name, case in CASES.items()]
+    for (name, (_, _, code, sentence)), ran in zip(CASES.items(), run_each(commands, tmp_path), strict=True):
+        assert (ran.code, sentence in ran.stderr) == (code, True), (name, ran)
+        assert bool(ran.stdout) == (name in COME_IN_PART), name
+        assert SECRET not in ran.stderr, name
+        assert len(ran.stderr) < 4_000, name
+        assert ran.stderr.count("\n") <= 21, name
+        assert all(each.isprintable() for each in ran.stderr.replace("\n", "")), (name, ran.stderr)
+    assert {each.headers["authorization"] for each in server.asked} == {"Basic dXNlcjpzM2NyZXQ="}
+
+
+def test_of_an_export_that_breaks_off_what_came_is_printed(server: Impostor, tmp_path: Path) -> None:
+    server.answers["breaks"] = CASES["export-broken"][1]
+    (ran,) = run_each([(*EXPORT, "--server", f"{server.url}/breaks")], tmp_path)
+    assert ran.code == 3
+    assert list(map(json.loads, ran.stdout.splitlines())) == [HIT] * 1_200
+
+
+def test_an_export_takes_no_more_memory_for_more_hits(server: Impostor, tmp_path: Path) -> None:
+    long = {**HIT, "variants": ["+" + "x" * 1_000]}
+    server.answers["endless"] = exported(lambda _: in_chunks(iter(lambda: b"".join(lines(20, long)), None)))
+    commands = [
+        ("search", "--format", "csv", "--limit", limit, "--server", f"{server.url}/endless")
+        for limit in ("2000", "30000")
+    ]
+    few, many = run_each(commands, tmp_path)
+    assert [each.stdout.count("\r\n") for each in (few, many)] == [2_001, 30_001]
+    assert many.memory - few.memory < 20_000_000, (few.memory, many.memory)
+
+
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp_path: Path) -> None:
+    def busy_first(asked: Asked) -> bytes:
+        busy = told({"error": "too much is asked at once"}, "503 Service Unavailable", "Retry-After: 0")
+        return busy if asked.before < 3 else told(GOOD)
+
+    server.answers["busy"] = busy_first
+    server.answers["idle"] = lambda asked: told(GOOD) if asked.before else b""
+    for ran in run_each([(*SEARCH, "--server", f"{server.url}/{name}") for name in ("busy", "idle")], tmp_path):
+        assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_a_walk_begins_anew_where_the_server_has_other_packages(server: Impostor, tmp_path: Path) -> None:
+    refused = told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")
+    server.answers["anew"] = walked(lambda asked: page_of([HIT] * 500, None) if asked.before else refused)
+    (ran,) = run_each([(*WALK, "--server", f"{server.url}/anew")], tmp_path)
+    assert (ran.code, len(json.loads(ran.stdout)["hits"])) == (0, 1_500)
+
+
+def test_redirects_are_followed_on_the_same_server(server: Impostor, tmp_path: Path) -> None:
+    server.answers["old"] = lambda asked: redirected(asked.target.replace("/old/", "/new/"))
+    server.answers["new"] = lambda _: told(GOOD)
+    (ran,) = run_each([(*SEARCH, "--server", f"{with_user(server.url)}/old")], tmp_path)
+    assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: Path) -> None:
+    hit: dict[str, Any] = {name: [EVIL] if isinstance(value, list) else EVIL for name, value in HIT.items()}
+    hit |= {"tags": [EVIL], "runs": EVIL, "os": EVIL, "install": {"mirror": EVIL, "commands": [EVIL]}}
+    found = {**GOOD, "hits": [hit] * 2, "query": {**GOOD["query"], "notes": [EVIL]}}
+    nothing = {**found, "total": 0, "hits": [], "near": [{"total": 1, "without": EVIL}, {"total": 1, "package": EVIL}]}
+    server.answers |= {
+        "evil": lambda _: told({**found, "facets": {EVIL: [{"value": EVIL, "count": 1}]}}),
+        "evil-near": lambda _: told(nothing),
+        "evil-show": lambda _: told({"documents": [hit], "tags": [EVIL], "stacks": [EVIL], "query": {}}),
+        "evil-diff": lambda _: told({"from": "a", "to": "b", "added": [hit], "gone": [hit], "packages": [{"package": EVIL, "added": 1, "gone": 1}]}),
+        "evil-status": lambda _: told({"specs": 1, "pages": 1, "url": EVIL, "generation": EVIL, "holder": EVIL, "reason": EVIL, "degraded": [EVIL], "problems": [{"page": EVIL, "message": EVIL}], "warnings": [{"path": EVIL, "message": EVIL}]}),
+    }  # fmt: skip
+    forms = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
+    commands = [
+        *(("search", "--format", form, "--server", f"{server.url}/evil") for form in forms),
+        ("search", "--server", f"{server.url}/evil-near"),
+        *((*command, *more, "--server", f"{server.url}/evil-{command[0]}") for command in (SHOW, DIFF, STATUS) for more in ((), ("--json",))),
+    ]  # fmt: skip
+    for command, ran in zip(commands, run_each(commands, tmp_path), strict=True):
+        assert ran.code == 0, (command, ran)
+        assert not {"\x1b", "\x07", "\x9b"} & set(ran.stdout + ran.stderr), command
+        assert "owned" in ran.stdout, command
+        is_for_programs = "--json" in command or command[2:3] in [("csv",), ("ndjson",), ("json",)]
+        assert ("\u202e" in ran.stdout) == is_for_programs, command
+
+
+def test_all_that_a_service_tells_of_itself_is_printed(server: Impostor, tmp_path: Path) -> None:
+    status = {
+        "url": "http://es:9200",
+        "generation": "spack-specs-3",
+        "specs": 2_000,
+        "pages": 10,
+        "in_sync": False,
+        "lag_seconds": 3.2,
+        "last_written": "2026-11-30T09:00:00Z",
+        "holder": "host:1",
+        "service": True,
+        "problems": [{"page": "a/specs.md", "message": "no", "line": 3}],
+        "warnings": [{"path": "b", "message": "odd"}],
+        "held_deletes": {"pages": 1, "specs": 7},
+        "next_reindex": "2026-12-01T03:00:00Z",
+        "reindex_needed": True,
+        "degraded": ["one", "another"],
+    }
+    server.answers["run"] = lambda _: told(status)
+    (ran,) = run_each([("status", "--server", f"{with_user(server.url)}/run")], tmp_path)
+    printed = ran.stdout.splitlines()
+    assert printed[:6] == [
+        f"server    {server.url}/run",
+        "index     http://es:9200 (spack-specs-3)",
+        "holds     2,000 specs of 10 pages",
+        "written   2026-11-30 09:00:00+00:00",
+        "in sync   no, for up to 3 seconds",
+        "degraded  one; another",
+    ]
+    assert printed[6:8] == ["writer    host:1, a service", "reindex   next 2026-12-01 03:00 UTC"]
+    assert printed[-4:] == ["problems  1", "warnings  1", "  a/specs.md:3: no", "  b: warning: odd"]
+
+
+BAD_URLS = {
+    "": "expected where its page is, as in https://HOST",
+    "example.org": "expected where its page is",
+    "localhost:8080": "expected where its page is",
+    "ftp://example.org": "expected where its page is",
+    "http://": "expected where its page is",
+    "http:///path": "expected where its page is",
+    "http://host:99999": "Port out of range 0-65535",
+    "http://host:0": "expected where its page is",
+    "http://host:http": "Port could not be cast",
+    "http://[::1": "Invalid IPv6 URL",
+    "http://host/?q=zlib": "without what stands behind ? or #",
+    "http://host/#top": "without what stands behind ? or #",
+    "http://ho st": "without blanks and control characters",
+    "http://host\x1b[0m": "without blanks and control characters",
+    f"http://user:{SECRET}/more@host": "has to be percent-encoded",
+    f"http://user:{SECRET}@host:bad": "has to be percent-encoded",
+    f"user:{SECRET}@host": "expected where its page is",
+    f"http://user:{SECRET}@": "expected where its page is",
+}  # fmt: skip
+
+
+def test_what_is_no_url_of_a_server_is_refused(tmp_path: Path) -> None:
+    for (url, sentence), ran in zip(
+        BAD_URLS.items(), run_each([("search", "--server", url) for url in BAD_URLS], tmp_path), strict=True
+    ):
+        assert (ran.code, ran.stdout, sentence in ran.stderr) == (2, "", True), (url, ran)
+        assert SECRET not in ran.stderr
+        assert "\x1b" not in ran.stderr
+    (ran,) = run_each([("search", "--server", b"http://\xff")], tmp_path)
+    assert ran.code == 2
+
+
+def test_who_cannot_be_reached_is_told(server: Impostor, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        urls = {
+            f"http://user:{SECRET}@127.0.0.1:{taken.getsockname()[1]}": "Is `cachesync serve` running there?",
+            "http://nobody.invalid": "Is the name right, and is there a network?",
+            f"http://{'x' * 70}.invalid": "cachesync: ",
+            server.url.replace("http:", "https:"): "no trusted connection to",
+        }
+        for (url, sentence), ran in zip(
+            urls.items(), run_each([("search", "--server", url) for url in urls], tmp_path), strict=True
+        ):
+            assert (ran.code in (2, 3), ran.stdout, sentence in ran.stderr) == (True, "", True), (url, ran)
+            assert SECRET not in ran.stderr
+
+
+def test_authorities_are_those_of_the_system_or_of_ssl_cert_file(tmp_path: Path) -> None:
+    ours = trustme.CA()
+    ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.issue_cert("127.0.0.1").configure_cert(context)
+    with impostor(context) as secure:
+        secure.answers["good"] = lambda _: told(GOOD)
+        here = f"{secure.url}/good"
+        commands = [("search", "--server", here), ("search", "--server", here.replace("127.0.0.1", "localhost"))]
+        untrusted = run_each(commands[:1], tmp_path)[0]
+        trusted, misnamed = run_each(commands, tmp_path, {"SSL_CERT_FILE": str(tmp_path / "ca.pem")})
+    assert (untrusted.code, "SSL_CERT_FILE" in untrusted.stderr) == (3, True), untrusted
+    assert (trusted.code, trusted.stderr) == (0, "")
+    assert (misnamed.code, "its certificate is for another name" in misnamed.stderr) == (3, True), misnamed
+
+
+def test_proxies_are_those_of_the_environment(server: Impostor, tmp_path: Path) -> None:
+    server.answers["proxied"] = lambda _: told(GOOD)
+    command = ("search", "--server", "http://behind.invalid/proxied")
+    here = ("search", "--server", f"{server.url}/proxied")
+    proxy = with_user(server.url)
+    proxied, lower = (run_each([command], tmp_path, {name: proxy})[0] for name in ("HTTP_PROXY", "all_proxy"))
+    assert (proxied.code, proxied.stderr) == (lower.code, lower.stderr) == (0, "")
+    asked = [each for each in server.asked if each.target.startswith("http://behind.invalid/")]
+    assert {each.headers["proxy-authorization"] for each in asked} == {"Basic dXNlcjpzM2NyZXQ="}
+    dead = f"http://user:{SECRET}@127.0.0.1:1"
+    (bypassed,) = run_each([here], tmp_path, {"HTTP_PROXY": dead, "NO_PROXY": "127.0.0.1"})
+    assert bypassed.code == 0
+    failed, of_another_kind = (run_each([here], tmp_path, {"HTTP_PROXY": each})[0] for each in (dead, "socks5://x:1"))
+    assert (failed.code, "the proxy http://127.0.0.1:1, which the environment names" in failed.stderr) == (3, True), (
+        failed
+    )
+    assert SECRET not in failed.stderr
+    assert (of_another_kind.code, "expected one of http:// or https://" in of_another_kind.stderr) == (2, True)
