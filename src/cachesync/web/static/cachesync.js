@@ -5,7 +5,9 @@
   const TYPING_MS = 150; // a pause in typing, after which what is typed is searched for
   const WRITING_MS = 500; // a longer one, after which it stands in the URL: Safari allows three changes a second
   const BUSY_MS = 200; // what takes longer is shown to be under way
-  const REST_MS = 250; // so long nothing may change before it is announced
+  const REST_MS = matchMedia("(pointer: coarse)").matches ? 700 : 250; // nothing may change so long before it is told
+  const UNFINISHED_MS = 3000; // so long may what is typed be unfinished before it is called a mistake
+  const AGAIN = 2; // so often what a busy server turned away is asked for again
   const TOLD_MS = 5000; // so long a message stays that was seen to be shown
   const PARTS = ["kept", "problem", "warnings", "chosen", "answer", "freshness"];
 
@@ -13,7 +15,7 @@
   const form = byId("search");
   const { q: box, arch, sort } = form.elements;
   const latest = byId("latest");
-  const results = byId("results"); // only the page of a search has them
+  const results = byId("results"); // only the page of a search has them, and what is chosen beside facets
   const status = byId("status");
   const home = new URL(form.action).pathname;
 
@@ -54,7 +56,28 @@
     return made;
   }
 
+  const typingHint = byId("typing");
+  const usualHint = [...typingHint.childNodes];
+  let doubting;
+
+  // What is being typed can seldom be read before it is whole: that is said in a line that is there anyway.
+  function doubt(...paragraphs) {
+    if (byId("problem").firstElementChild) return trouble(...paragraphs);
+    const said = paragraphs.findLast((each) => each.matches("p")).textContent;
+    const wanted = /\bexpected (.*)/s.exec(said);
+    typingHint.textContent = wanted ? `Expected ${wanted[1]}` : said;
+    typingHint.className = "hint unfinished";
+    doubting = setTimeout(trouble, UNFINISHED_MS, ...paragraphs);
+  }
+
+  function endDoubt() {
+    clearTimeout(doubting);
+    typingHint.replaceChildren(...usualHint);
+    typingHint.className = "hint";
+  }
+
   function trouble(...paragraphs) {
+    endDoubt();
     const made = document.createElement("div");
     made.className = "problem";
     made.append(...paragraphs, paragraph("What is shown below is the last answer.", "hint"));
@@ -106,7 +129,7 @@
   }
 
   // `how`: "type", "enter" (typed text is committed), "choose" (something else is), or "pop" (history has it already).
-  async function show(search, how) {
+  async function show(search, how, again = AGAIN) {
     const mine = ++last;
     clearTimeout(typing);
     fetching.abort();
@@ -124,10 +147,17 @@
       if (mine === last) results.removeAttribute("aria-busy");
     }
     if (mine !== last) return;
+    const wait = response.status === 503 && again > 0 && response.headers.get("Retry-After");
+    if (wait) {
+      results.setAttribute("aria-busy", "true");
+      typing = setTimeout(show, wait * 1000, search, how, again - 1);
+      return;
+    }
     const parts = new DOMParser().parseFromString(text, "text/html");
     if (!response.ok || !parts.getElementById("answer")) {
       const said = parts.querySelectorAll("#problem .problem > *");
-      if (said.length) trouble(...said);
+      if (said.length && how === "type" && response.status === 400) doubt(...said);
+      else if (said.length) trouble(...said);
       else trouble(paragraph(`The server answered ${response.status}. Try again in a moment.`));
       return;
     }
@@ -149,10 +179,12 @@
     last++;
     fetching.abort();
     results.removeAttribute("aria-busy");
+    endDoubt();
     byId("problem").replaceChildren();
   }
 
   function update(parts) {
+    endDoubt();
     document.title = parts.getElementById("answer").dataset.title;
     const focused = document.activeElement;
     for (const id of PARTS) byId(id).replaceWith(parts.getElementById(id));
@@ -332,6 +364,7 @@
 
   function typedOn() {
     clearTimeout(typing);
+    clearTimeout(doubting);
     activate(0);
     typing = setTimeout(() => {
       suggest();
