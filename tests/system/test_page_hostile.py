@@ -48,6 +48,7 @@ PLAIN: Final = (
     "/abcdefg",
     "^mpi",
     "hdf5@1:",
+    "spec+mpi",
     "",
 )
 """Strings that do no harm anywhere, and between them have the page show all that it can be made of."""

@@ -215,6 +215,16 @@ def test_a_facet_ends_with_a_whole_line(tab: Tab) -> None:
     assert hidden > 0
 
 
+@pytest.mark.parametrize("address", ["", "?limit=4", "?q=hdf5", "?q=hdf5&target=zen4"])
+def test_headings_stand_over_what_they_are_of(tab: Tab, address: str) -> None:
+    tab.page.goto(address)
+    places = tab.page.evaluate("""
+        () => [document.querySelector(".hits thead tr"), document.querySelector(".hits tbody tr")].map(row =>
+            [...row.children].slice(0, 5).map(cell => Math.round(cell.getBoundingClientRect().left)))
+    """)
+    assert places[0] == places[1]
+
+
 def test_paper_has_hashes_and_no_controls(tab: Tab) -> None:
     page = tab.page
     page.goto("?q=hdf5")

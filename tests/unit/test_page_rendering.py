@@ -184,6 +184,12 @@ def test_what_has_two_directions_is_kept_apart_and_what_hides_is_spelled_out() -
     assert markup.command("a --b <c-d>") == "a <span>--b</span> <span>&lt;c-d&gt;</span>"
 
 
+def test_a_spec_is_broken_before_variants() -> None:
+    assert markup.spec("x@1+a~b c=d +e") == "x@1<wbr>+a<wbr>~b c=d <wbr>+e"
+    assert markup.spec("x@1+<b>~b") == "x@1+&lt;b&gt;<wbr>~b"
+    assert markup.spec("x@1+لينكس") == "<bdi>x@1+لينكس</bdi>"
+
+
 def test_values_from_right_to_left_stay_in_their_own_direction(search: Render) -> None:
     assert "<bdi>لينكس</bdi>" in search(("package", "arabic"))
 

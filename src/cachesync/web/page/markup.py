@@ -1,5 +1,6 @@
 """Values as HTML. A page of a thousand hits has tens of thousands, of which few differ: these are remembered."""
 
+import re
 from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Final
@@ -11,6 +12,9 @@ from cachesync.log import printable
 _REMEMBERED: Final = 4_096
 _LONGEST_REMEMBERED: Final = 100
 """Characters: whoever asks for long values takes no memory by it."""
+
+_VARIANTS: Final = re.compile("(?=[+~][A-Za-z])")
+"""Where one begins in a spec."""
 
 _OFF: Final = ("~", "-")
 """What variants begin with that are off."""
@@ -56,6 +60,13 @@ def variants(values: Iterable[str], telling: Collection[str] = ()) -> Markup:
 def count(number: int) -> str:
     """Return a number as people read it."""
     return f"{number:,}"
+
+
+def spec(text: str) -> Markup:
+    """Return a spec that is broken before a variant rather than in it, where it doesn't fit in a line."""
+    if not text.isascii():  # <bdi> holds it together
+        return v(text)
+    return Markup("<wbr>").join(filter(None, _VARIANTS.split(printable(text))))
 
 
 def command(text: str) -> Markup:

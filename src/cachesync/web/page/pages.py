@@ -107,6 +107,7 @@ class Pages:
             variants=markup.variants,
             count=markup.count,
             command=markup.command,
+            spec=markup.spec,
         )
         for name in self._environment.list_templates():
             self._environment.get_template(name)
