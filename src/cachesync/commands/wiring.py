@@ -125,7 +125,7 @@ class Wiring:
         from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
 
         settings = self.config.http
-        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url)
+        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url, tells=is_public)
         return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
 
     def index_with(self, vitals: Vitals | None) -> Index:

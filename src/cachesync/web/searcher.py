@@ -4,11 +4,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple, TypeVar
 
-from cachesync.errors import IndexUnavailableError, IndexUnusableError
+from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Index, Reader
 from cachesync.index.freshness import Freshness, read_freshness
+from cachesync.log import Once, get_logger
 from cachesync.search.aliases import Aliases
 from cachesync.search.answer import Answer, ReadQuestion, answer, completed, next_hits, read_question
 from cachesync.search.cursor import Cursor, place_in, request_digest
@@ -16,6 +18,8 @@ from cachesync.search.question import Question
 from cachesync.search.request import Hit
 from cachesync.search.tags import Tag, newest_first, tags
 from cachesync.search.vocabulary import Vocabulary
+
+_log = get_logger()
 
 _LOOK_SECONDS: Final = 2.0
 """For so long nobody looks whether the index has changed."""
@@ -51,11 +55,14 @@ class Overview(NamedTuple):
 class Searcher:
     """Answers questions. Any thread may ask."""
 
-    def __init__(self, index: Index, aliases: Aliases, mirror_url: str) -> None:
-        """Touch nothing before something is asked."""
+    def __init__(self, index: Index, aliases: Aliases, mirror_url: str, *, tells: bool = False) -> None:
+        """Touch nothing before something is asked. ``tells``: log why the index can't be, which nobody else does."""
         self._index = index
         self._aliases = aliases
         self.mirror_url = mirror_url
+        self._tells = tells
+        self._told = Once()
+        """Why the index can't be asked."""
         self._lock = threading.Lock()
         self._opened: Opened | None = None
         self._looked_at = float("-inf")
@@ -135,7 +142,9 @@ class Searcher:
 
         def looked_over(opened: Opened) -> Overview:
             specs, pages = opened.reader.size()
-            return Overview(specs, pages, opened.reader.outdated, read_freshness(self._index.notes()))
+            with _no_fault_of_the_asker():
+                fresh = read_freshness(self._index.notes())
+            return Overview(specs, pages, opened.reader.outdated, fresh)
 
         with self._overview_lock:
             if self._overview is None or time.monotonic() - self._overview[0] > _LOOK_SECONDS:
@@ -184,11 +193,17 @@ class Searcher:
         if self._failed and time.monotonic() - self._failed[0] < _FAILED_SECONDS:
             raise self._failed[1]
         try:
-            reader = self._index.reader()
+            with _no_fault_of_the_asker():
+                reader = self._index.reader()
             state = reader.state()
         except IndexUnavailableError as error:
             self._failed = time.monotonic(), error
+            if self._tells and self._told.is_news(str(error)):
+                _log.warning("the index can't be searched for now", reason=str(error))
             raise
+        if self._failed and self._tells:
+            _log.info("the index can be searched again")
+        self._told.over()
         self._failed = None
         if self._opened and self._opened.state == state:
             return self._opened
@@ -199,6 +214,18 @@ class Searcher:
             self._remembered[request_digest(read.request)] = read
             while len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
+
+
+@contextmanager
+def _no_fault_of_the_asker() -> Iterator[None]:
+    """Turn what is wrong with the configuration into an index that can't be asked: whoever asks has none.
+
+    So it is with something foreign where the index should be.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise IndexUnavailableError(str(error)) from error
 
 
 def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:
