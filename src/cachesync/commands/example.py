@@ -20,6 +20,10 @@ _EXAMPLES: Final = {
     "constraints": _Example("constraints.txt", "for pip: the versions of libraries that are tested together"),
     "systemd-unit": _Example("deploy/systemd/cachesync.service", "the service as a unit of systemd, hardened"),
     "systemd-configuration": _Example("deploy/systemd/cachesync.yml", "the configuration that the unit uses"),
+    "systemd-serve-unit": _Example(
+        "deploy/systemd/cachesync-serve@.service", "`cachesync serve` as a unit of systemd, hardened"
+    ),
+    "systemd-serve-configuration": _Example("deploy/systemd/serve.yml", "the configuration that this unit uses"),
     "nginx": _Example("deploy/nginx/cachesync.conf", "for nginx: `cachesync serve` before the public"),
     "caddy": _Example("deploy/caddy/Caddyfile", "for Caddy: the same"),
     "elasticsearch-key": _Example(
