@@ -1,6 +1,6 @@
 # `make` alone lists the commands.
 .DEFAULT_GOAL := help
-.PHONY: help run check test test-es8 hostile mutants soak lint format bench bench-search bench-web package clean
+.PHONY: help run check test test-es8 hostile mutants soak lint format bench bench-search bench-web pictures package clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,6 +52,9 @@ bench-search: $(BIN)/.run ## measure how often what people type finds the packag
 
 bench-web: $(BIN)/.run ## measure page and API under load, and what the sync notices of it (WEB="--tags 4 --seconds 10" for a short run)
 	$(BIN)/python -m benchmarks.web $(WEB)
+
+pictures: $(BIN)/.test ## draw the pictures of README and docs from the running product, by chromium (PICTURES="search" for some)
+	$(BIN)/python -m docs.pictures $(PICTURES)
 
 package: $(BIN)/.test ## build wheel and sdist, install each where nothing else is, and try it
 	$(BIN)/python -m tests.package

@@ -29,7 +29,8 @@ from examples.pages import write_tree
 PROJECT: Final = Path(__file__).parents[1]
 CONSTRAINTS: Final = PROJECT / "constraints.txt"
 VERSION: Final = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
-LEFT_OUT: Final = (".ci/", ".gitignore")
+PICTURES: Final = "docs/pictures/"
+LEFT_OUT: Final = (".ci/", ".gitignore", PICTURES)
 """What is in the repository and of no use to who has the sdist."""
 
 EXAMPLES: Final = "cachesync/examples/"
@@ -117,6 +118,7 @@ def check_sdist(sdist: Path) -> None:
     if tracked.returncode == 0:
         wanted = {name for name in tracked.stdout.split() if not name.startswith(LEFT_OUT)}
         check(not wanted - found, f"the sdist lacks {sorted(wanted - found)}")
+        check(not any(name.startswith(PICTURES) for name in found), "the sdist has pictures")
         more = {name for name in found - wanted if not (PROJECT / name).is_file()} - {"PKG-INFO"}
         check(not more, f"the sdist has {sorted(more)}")
     some = {"LICENSE", "tests/package.py", "docker-compose.yml", "docs/service.md", "examples/packages.txt"}

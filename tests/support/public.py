@@ -63,7 +63,7 @@ ENGINES: Final = ("elastic", "embedded", "tantivy", "lucene")
 _EXCEPTION: Final = re.compile(r"Traceback|\b[A-Z]\w*(?:Error|Exception|Warning)\b|[a-z]+(?:_[a-z]+)+_exception")
 
 
-class Served(Service):
+class Serve(Service):
     """A running `cachesync serve`."""
 
     _command = "serve"

@@ -18,7 +18,7 @@ from tests.support import elasticsearch
 from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of, put
 from tests.support.proxy import Answer, Cut, Deed, Proxy, Request
-from tests.support.public import Served, asked, faults_of, secrets_of, told, told_in_short
+from tests.support.public import Serve, asked, faults_of, secrets_of, told, told_in_short
 from tests.support.sandbox import Sandbox, unreadable
 from tests.support.secured import HOST, NOBODY, READER, WRITER, Secured
 from tests.support.service import index_of, until
@@ -63,12 +63,12 @@ def tells_nothing(
 
     ``secrets``: what else mustn't be told; ``searched``: the statuses that searches may have.
     """
-    with Served(sandbox) as served:
+    with Serve(sandbox) as served:
         is_untold(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
 
 
 def is_untold(
-    served: Served, hidden: set[str], *, is_ready: bool = False, searched: set[int] | None = None, some: bool = True
+    served: Serve, hidden: set[str], *, is_ready: bool = False, searched: set[int] | None = None, some: bool = True
 ) -> None:
     """Do the same with a process that serves already."""
     found = {each.asked: each for each in (told_in_short if some else told)(served.url)}
@@ -193,7 +193,7 @@ def test_a_folder_that_an_older_version_has_filled(embedded: Sandbox) -> None:
 
 def test_a_folder_that_is_damaged_meanwhile(embedded: Sandbox) -> None:
     """What is gone is noticed by the next look. Whoever runs it is told what those who ask aren't, and once."""
-    with Served(embedded) as served:
+    with Serve(embedded) as served:
         assert asked(served.url, "/api/search").status == 200
         foreign_file(embedded.index / embedded.name)
         until(lambda: asked(served.url, "/api/search").status == 503, "the damage to be noticed")
@@ -301,7 +301,7 @@ TOLD_BY_ANSWERS = {"es-", "max_buckets", "9300"}
 class Behind(NamedTuple):
     """A proxy between a process that serves and its server, which is to do something to requests."""
 
-    served: Served
+    served: Serve
     proxy: Proxy
     hidden: set[str]
 
@@ -319,7 +319,7 @@ def behind(elasticsearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         lent.callback(elasticsearch.remove, elasticsearch_url, name)
         proxy = lent.enter_context(Proxy(elasticsearch_url, lambda _request: None).running())
         sandbox = filled(Sandbox(tmp_path_factory.mktemp("behind"), proxy.url, name))
-        served = lent.enter_context(Served(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT="500ms"))
+        served = lent.enter_context(Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT="500ms"))
         yield Behind(served, proxy, {*secrets_of(sandbox), *TOLD_BY_ANSWERS, urlsplit(elasticsearch_url).netloc})
 
 
