@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.support.sandbox import Sandbox
-from tests.support.service import Service
 
 PATHS: Final = (
     "/",
@@ -61,12 +60,6 @@ _SOME: Final = (
 
 ENGINES: Final = ("elastic", "embedded", "tantivy", "lucene")
 _EXCEPTION: Final = re.compile(r"Traceback|\b[A-Z]\w*(?:Error|Exception|Warning)\b|[a-z]+(?:_[a-z]+)+_exception")
-
-
-class Serve(Service):
-    """A running `cachesync serve`."""
-
-    _command = "serve"
 
 
 class Told(NamedTuple):

@@ -85,7 +85,6 @@ class Service:
 
     _command = "run"
     _listens_at_once = True
-    _command = "run"
 
     def __init__(self, sandbox: Sandbox, *prefix: str, **environment: str | None) -> None:
         """Start it by the program in ``prefix``, if one is given; None: without this variable."""

@@ -11,7 +11,7 @@ import pytest
 from examples.pages import write_tree
 from tests.support.pages import entry, page, put
 from tests.support.sandbox import Sandbox
-from tests.support.service import Service, Site, until
+from tests.support.service import Serve, Service, until
 
 ASKED = (
     "/api/search?q=hdf5&facet=os",
@@ -30,12 +30,12 @@ def filled(sandbox: Sandbox) -> Sandbox:
 
 
 @contextlib.contextmanager
-def asked_all_the_while(sites: list[Site]) -> Iterator[list[tuple[str, int, Any]]]:
+def asked_all_the_while(sites: list[Serve]) -> Iterator[list[tuple[str, int, Any]]]:
     """Ask each without a pause, and lend what was asked and answered."""
     answered: list[tuple[str, int, Any]] = []
     is_over = threading.Event()
 
-    def ask(site: Site) -> None:
+    def ask(site: Serve) -> None:
         while not is_over.is_set():
             for path in ASKED:
                 answered.append((path, *site.get(path)))  # noqa: PERF401  others look at it meanwhile
@@ -53,7 +53,7 @@ def asked_all_the_while(sites: list[Site]) -> Iterator[list[tuple[str, int, Any]
 def test_generations_are_followed_without_an_error(filled: Sandbox) -> None:
     with Service(filled) as service, contextlib.ExitStack() as running:
         service.caught_up()
-        sites = [running.enter_context(Site(filled)) for _ in range(2)]
+        sites = [running.enter_context(Serve(filled)) for _ in range(2)]
         total = len(filled.rendered())
         with asked_all_the_while(sites) as answered:
             for number in range(2):
@@ -69,11 +69,11 @@ def test_generations_are_followed_without_an_error(filled: Sandbox) -> None:
         assert max(totals) == total + 2
 
 
-def all_know(sites: list[Site], tag: str) -> None:
+def all_know(sites: list[Serve], tag: str) -> None:
     until(lambda: all(knows(site, tag) for site in sites), f"{tag} to be known everywhere")
 
 
-def knows(site: Site, tag: str) -> bool:
+def knows(site: Serve, tag: str) -> bool:
     """Whether a tag is listed, searched and chosen as the newest."""
     listed = site.get("/api/tags")[1]["tags"]
     latest = site.get("/api/search?tag=latest")[1]
@@ -82,7 +82,7 @@ def knows(site: Site, tag: str) -> bool:
 
 def test_a_walk_goes_on_at_another_one_while_a_generation_takes_over(filled: Sandbox) -> None:
     filled.run("sync")
-    with Site(filled) as one, Site(filled) as other:
+    with Serve(filled) as one, Serve(filled) as other:
         wanted = sorted(filled.rendered())
         found: list[str] = []
         more, turn = "", 0

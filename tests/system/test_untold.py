@@ -18,10 +18,10 @@ from tests.support import elasticsearch
 from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of, put
 from tests.support.proxy import Answer, Cut, Deed, Proxy, Request
-from tests.support.public import Serve, asked, faults_of, secrets_of, told, told_in_short
+from tests.support.public import asked, faults_of, secrets_of, told, told_in_short
 from tests.support.sandbox import Sandbox, unreadable
 from tests.support.secured import HOST, NOBODY, READER, WRITER, Secured
-from tests.support.service import index_of, until
+from tests.support.service import Serve, index_of, until
 from tests.support.slowness import silent_server
 
 EMBEDDED = "the-hidden-name"
