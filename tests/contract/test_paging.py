@@ -2,14 +2,24 @@
 
 import random
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 
 from cachesync.documents import FIELDS
 from cachesync.index.base import Index, Reader
-from cachesync.search.paging import Page, Place, cut, is_place, page_after
+from cachesync.index.elastic import reader as elastic_reader
+from cachesync.index.embedded import searching as embedded_searching
+from cachesync.index.embedded import walking as embedded_walking
+from cachesync.search.aliases import load_aliases
+from cachesync.search.answer import answer, read_question
+from cachesync.search.install import MIRROR_URL
+from cachesync.search.paging import Page, Place, cut, is_place, page_after, place_at, place_of
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
-from cachesync.search.request import Filter, Request, parse_order
+from cachesync.search.question import Question
+from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
+from cachesync.search.vocabulary import Vocabulary
+from cachesync.search.walking import Walk
 from examples.pages import tree
 from tests.contract.conftest import Filled
 from tests.support.filling import change_for, deletion_of, fill, write
@@ -116,3 +126,59 @@ def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index:
     assert len(set(met)) == len(met)
     missing = {name if not distinct else name.rpartition("/")[2] for name in wanted} - set(met)
     assert not missing
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_walk_through_everything_finds_it_in_the_order_of_one_long_answer(
+    corpus: Reader, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In small steps, and as if values were many: each in its way, embedded indices divide by values or by order."""
+    monkeypatch.setattr(embedded_walking, "_CELL", 11)
+    monkeypatch.setattr(embedded_searching, "_MOST_VALUES", 65_000 if seed % 2 else 3)
+    monkeypatch.setattr(elastic_reader, "_PART_SIZE", 11)
+    monkeypatch.setattr(elastic_reader, "_WALK_SIZE", 50)
+    random_ = random.Random(seed)
+    names = sorted(corpus.packages())
+    ranks: tuple[Query, ...] = tuple(
+        In("package", tuple(random_.sample(names, 3))) for _ in range(random_.randint(0, 3))
+    )
+    keys = ["size", *random_.sample(SORTED, 1)] if seed < 4 else random_.sample(SORTED, random_.randint(1, 2))
+    request = Request(
+        query=random_.choice((All(), Exists("os"), Not(Prefix("variants", "+m")))),
+        ranks=ranks,
+        filters=(Filter("stacks", ("root",)),) if seed % 3 == 0 else (),
+        order=tuple(key for name in keys for key in parse_order(f"{name}:{random_.choice(('asc', 'desc'))}")),
+    )
+    if seed == 5:
+        request = request._replace(order=DEFAULT_ORDER)
+    parts = list(corpus.walk(request))
+    found = whole(corpus, request)
+    assert len(found) > 100
+    assert [hit["_id"] for part in parts for hit in part.hits] == found
+    for part in parts[:: len(parts) // 3]:
+        assert place_at(part.rank, request, part.hits[-1]) == place_of(corpus, request, part.hits[-1])
+
+
+def test_a_walk_through_nothing(corpus: Reader) -> None:
+    assert list(corpus.walk(Request(In("package", ("nonesuch",))))) == []
+
+
+@pytest.mark.parametrize("order", ["", "os:desc", "tag"])
+def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
+    corpus: Reader, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each binary is met once, with all its tags, as if there had been one index."""
+    monkeypatch.setattr(embedded_walking, "_CELL", 40)
+    monkeypatch.setattr(elastic_reader, "_PART_SIZE", 40)
+    question = Question(distinct=True, order=parse_order(order) if order else (), limit=10_000)
+    vocabulary = Vocabulary(corpus, load_aliases())
+    asked = read_question(question, corpus, vocabulary)
+    walk = Walk(asked, MIRROR_URL)
+    found: list[Hit] = []
+    for _ in range(3):
+        for hits in islice(walk.hits(corpus), 4):
+            found += hits
+    found += [hit for hits in walk.hits(corpus) for hit in hits]
+    assert found == answer(asked, corpus, vocabulary, MIRROR_URL).found.hits
+    middle = place_of(corpus, asked.request, found[200])
+    assert [hit for hits in Walk(asked, MIRROR_URL, middle).hits(corpus) for hit in hits] == found[201:]

@@ -15,7 +15,7 @@ import msgspec
 
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.query import Query
-from cachesync.search.request import Answer, Hit, Request
+from cachesync.search.request import Answer, Hit, Part, Request
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +128,13 @@ class Reader(Protocol):
 
     def search(self, request: Request) -> Answer:
         """Answer a search."""
+
+    def walk(self, request: Request) -> Iterator[Part]:
+        """Yield all documents of a request in its order, as they are now, some at a time.
+
+        Its limit doesn't count, facets and binaries aren't counted, and each document is a hit. It costs as much as
+        there are documents, and takes no more memory however many they are.
+        """
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries, which are a few dozen at most."""

@@ -139,7 +139,7 @@ def answer(
     """
     begun = time.perf_counter()
     _, reading, beside, request = asked
-    _require_fields(request, index)
+    require_fields(request, index)
     found, page = _found(index, request, after)
     lacking = _lacking(index)
     if lacking and not found.total:
@@ -161,7 +161,7 @@ def next_hits(asked: ReadQuestion, index: Index, mirror_url: str, after: Place |
         OutdatedIndexError: the index was made by a version that didn't have what is asked for.
     """
     request = asked.request._replace(facets=(), binaries=False)
-    _require_fields(request, index)
+    require_fields(request, index)
     _, page = _found(index, request, after, count=False)
     return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
 
@@ -169,7 +169,7 @@ def next_hits(asked: ReadQuestion, index: Index, mirror_url: str, after: Place |
 def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Index, mirror_url: str) -> list[Hit]:
     found = [completed(hit, asked.question.machine, mirror_url) for hit in hits]
     if asked.question.distinct:
-        _add_tags(found, asked.request, index)
+        add_tags(found, asked.request, index)
     return found
 
 
@@ -229,7 +229,7 @@ def _request(question: Question, reading: Reading, beside: Sequence[Piece], filt
     )
 
 
-def _require_fields(request: Request, index: Index) -> None:
+def require_fields(request: Request, index: Index) -> None:
     """Make sure that the index can be asked for all this.
 
     Raises:
@@ -261,7 +261,7 @@ def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
     return whole
 
 
-def _add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
+def add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
     """Add to each binary all tags in which it matches, the newest first, those without a date last."""
     binaries = tuple(hit["binary"] for hit in hits)
     tags: dict[str, dict[str, None]] = {binary: {} for binary in binaries}

@@ -1,6 +1,7 @@
 """The commands that install a binary. They are pasted into shells, and pages may have been written by anybody."""
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +12,9 @@ MIRROR_URL: Final = "https://binaries.spack.io/{tag}/{stack}"
 
 _WHOLE_TAG: Final = "root"
 """What pages call the mirror that holds all stacks of a tag."""
+
+_MOST_MIRRORS: Final = 1_000
+"""Of so many mirrors the URL is remembered: hits are many, mirrors are few."""
 
 _HARMLESS: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._+][A-Za-z0-9._+-]*")
 """Fit for a shell and for a part of a URL: dots alone lead out of a folder, whatever they are encoded as."""
@@ -35,16 +39,21 @@ def install(hit: Hit, mirror_url: str) -> Install | None:
 
     ``mirror_url`` has ``{tag}`` and ``{stack}`` in it; where it is empty nothing is known.
     """
-    stack = next(iter(stacks_of(hit)), None)
-    tag, package, hash = (str(hit.get(name, "")) for name in ("tag", "package", "hash"))
-    if not (mirror_url and stack and all(map(_HARMLESS.fullmatch, (tag, stack, package, hash)))):
+    stack = next((stack for stack in hit.get("stacks", ()) if stack != _WHOLE_TAG), None)
+    package, hash = str(hit.get("package", "")), str(hit.get("hash", ""))
+    if not (mirror_url and stack and _HARMLESS.fullmatch(package) and _HARMLESS.fullmatch(hash)):
+        return None
+    found = _mirror(mirror_url, str(hit.get("tag", "")), stack)
+    if found is None:
+        return None
+    mirror, adding = found
+    return Install(mirror, (adding, "spack buildcache keys --install --trust", f"spack install --cache-only /{hash}"))
+
+
+@lru_cache(maxsize=_MOST_MIRRORS)
+def _mirror(mirror_url: str, tag: str, stack: str) -> tuple[str, str] | None:
+    """Return the URL of a mirror, and the command that adds it; None where a name isn't fit for a shell."""
+    if not (_HARMLESS.fullmatch(tag) and _HARMLESS.fullmatch(stack)):
         return None
     mirror = mirror_url.replace("{tag}", quote(tag, safe="")).replace("{stack}", quote(stack, safe=""))
-    return Install(
-        mirror,
-        (
-            f"spack mirror add {tag}-{stack} {mirror}",
-            "spack buildcache keys --install --trust",
-            f"spack install --cache-only /{hash}",
-        ),
-    )
+    return mirror, f"spack mirror add {tag}-{stack} {mirror}"

@@ -56,13 +56,13 @@ def page_after(index: Index, request: Request, place: Place) -> Page:
     number = wanted
     at: Place | None = place
     while at and len(hits) < wanted:
-        behind = _behind(request, at)
+        after = behind(request, at)
         found = index.search(
             request._replace(
-                query=And((request.matching(), behind)), filters=(), facets=(), binaries=False, limit=number
+                query=And((request.matching(), after)), filters=(), facets=(), binaries=False, limit=number
             )
         ).hits
-        hits += _without_earlier(index, request, behind, found) if request.distinct else found
+        hits += without_earlier(index, request, after, found) if request.distinct else found
         at = place_of(index, request, found[-1]) if len(found) == number else None
         number = min(number * _MORE, max(wanted, _MOST))
     return cut(index, request, hits)
@@ -79,6 +79,11 @@ def place_of(index: Index, request: Request, hit: Hit) -> Place:
     of_hit = And(tuple(Term(key.field, hit[key.field]) for key in TIEBREAK))
     counts = index.count([And((of_hit, rank)) for rank in request.ranks])
     rank = next((place for place, count in enumerate(counts) if count), len(counts))
+    return place_at(rank, request, hit)
+
+
+def place_at(rank: int, request: Request, hit: Hit) -> Place:
+    """Return where a hit of a rank stands."""
     return Place(rank, tuple(_value(key, hit) for key in _keys(request)))
 
 
@@ -109,7 +114,7 @@ def _keys(request: Request) -> tuple[SortKey, ...]:
     return (*request.order, *TIEBREAK)
 
 
-def _without_earlier(index: Index, request: Request, behind: Query, hits: Sequence[Hit]) -> list[Hit]:
+def without_earlier(index: Index, request: Request, behind: Query, hits: Sequence[Hit]) -> list[Hit]:
     """Leave out hits of binaries that have a document that isn't behind a place."""
     binaries = In("binary", tuple(hit["binary"] for hit in hits))
     before = And((request.matching(), Not(behind), binaries))
@@ -118,7 +123,7 @@ def _without_earlier(index: Index, request: Request, behind: Query, hits: Sequen
     return [hit for hit in hits if hit["binary"] not in earlier]
 
 
-def _behind(request: Request, place: Place) -> Query:
+def behind(request: Request, place: Place) -> Query:
     """Return what comes behind a place: in the same rank by the order, or in a later one."""
     ranks = request.ranks
     later = _later(_keys(request), place.values)
@@ -136,10 +141,10 @@ def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query
         return Or(())
     key, value = keys[0], values[0]
     same = Not(Exists(key.field)) if value is None else Term(key.field, value)
-    return Or((*_beyond(key, value), And((same, _later(keys[1:], values[1:])))))
+    return Or((*beyond(key, value), And((same, _later(keys[1:], values[1:])))))
 
 
-def _beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:
+def beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:
     """Return what has a later value of a key. Documents without one come last, in both directions."""
     if value is None:
         return ()

@@ -98,6 +98,15 @@ EXACT_BINARIES: Final = 3_000
 """Of how many documents binaries are counted one by one; of more their number is an estimate."""
 
 
+class Part(NamedTuple):
+    """Some of all documents that a request asks for, one after another."""
+
+    hits: list[Hit]
+    """At least one."""
+    rank: int
+    """The first of the request's ranks that the last one matches; their number: it matches none."""
+
+
 class FacetCount(NamedTuple):
     """A value of a facet and how many documents have it."""
 

@@ -25,7 +25,7 @@ from cachesync.search.difference import as_object as difference_as_object
 from cachesync.web import openapi
 from cachesync.web.admission import Admission, BusyError, LateError
 from cachesync.web.endpoint import JSON, Endpoint, compressed, error_answer, takes_gzip, validated
-from cachesync.web.export import AT_ONCE, MEDIA_TYPES, Export, gzipped, lines
+from cachesync.web.export import MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
 from cachesync.web.parameters import FILTERS, Pairs, SearchParameters, number, read, read_filters, read_search
 from cachesync.web.searcher import Searcher
@@ -108,9 +108,7 @@ class Api:
         return self.searcher.ask(asked.question, asked.cursor)
 
     def _export(self, asked: SearchParameters, request: Request) -> Response:
-        hits = self.searcher.export(asked.question, asked.cursor, AT_ONCE)
-        most = asked.question.limit if "limit" in request.query_params else None
-        parts = lines(hits, asked.format, most)
+        parts = lines(self.searcher.export(asked.question, asked.cursor, asked.most), asked.format)
         headers = {"Content-Type": f"{MEDIA_TYPES[asked.format]}; charset=utf-8", "Cache-Control": "no-cache"}
         if asked.format == "csv":
             headers["Content-Disposition"] = 'attachment; filename="specs.csv"'

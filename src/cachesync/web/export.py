@@ -18,9 +18,6 @@ from cachesync.web.parameters import Format
 
 _log = get_logger()
 
-AT_ONCE: Final = 2_000
-"""So many hits are looked for at once."""
-
 MEDIA_TYPES: Final[Mapping[Format, str]] = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
 _CHUNK: Final = 65_536
@@ -28,25 +25,14 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 _GZIP_LEVEL: Final = 5
 
 
-def lines(batches: Iterable[list[Hit]], form: Format, most: int | None) -> Iterator[bytes]:
-    """Yield hits as a table with its header, or as a line of JSON each.
-
-    Args:
-        batches: the hits.
-        form: ``csv`` or ``ndjson``.
-        most: after so many there are no more; None: all.
-    """
+def lines(batches: Iterable[list[Hit]], form: Format) -> Iterator[bytes]:
+    """Yield hits as a table with its header (``csv``), or as a line of JSON each (``ndjson``)."""
     header = csv_rows([COLUMNS]).encode() if form == "csv" else b""
-    left = most
     for hits in batches:
-        chosen = hits if left is None else hits[:left]
-        rows = csv_hits(chosen, COLUMNS).encode() if form == "csv" else _ndjson(chosen)
-        yield header + rows
+        yield header + (csv_hits(hits, COLUMNS).encode() if form == "csv" else _ndjson(hits))
         header = b""
-        if left is not None:
-            left -= len(chosen)
-            if not left:
-                return
+    if header:
+        yield header
 
 
 def _ndjson(hits: Iterable[Hit]) -> bytes:

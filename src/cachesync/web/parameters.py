@@ -36,6 +36,8 @@ class SearchParameters(NamedTuple):
     cursor: Cursor | None
     """Where to go on; None: at the beginning."""
     format: Format
+    most: int | None
+    """So many hits an export has; None: all."""
 
 
 def read_search(pairs: Pairs) -> SearchParameters:
@@ -61,7 +63,8 @@ def read_search(pairs: Pairs) -> SearchParameters:
         distinct=choice("distinct", one, ("true", "false"), "false") == "true",
     )
     cursor = decoded(one["cursor"], question) if "cursor" in one else None
-    return SearchParameters(question, cursor, choice("format", one, get_args(Format), "json"))
+    most = question.limit if "limit" in one else None
+    return SearchParameters(question, cursor, choice("format", one, get_args(Format), "json"), most)
 
 
 def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -> dict[str, list[str]]:

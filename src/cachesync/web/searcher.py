@@ -18,6 +18,7 @@ from cachesync.search.question import Question
 from cachesync.search.request import Hit
 from cachesync.search.tags import Tag, newest_first, tags
 from cachesync.search.vocabulary import Vocabulary
+from cachesync.search.walking import Walk
 
 _log = get_logger()
 
@@ -93,8 +94,8 @@ class Searcher:
 
         return self.look(asked)
 
-    def export(self, question: Question, cursor: Cursor | None, at_once: int) -> Iterator[list[Hit]]:
-        """Yield all hits of a question, so many at once; the next are looked for when they are wanted.
+    def export(self, question: Question, cursor: Cursor | None, most: int | None) -> Iterator[list[Hit]]:
+        """Yield all hits of a question, or some thousand at ``most``; the next are looked for when they are wanted.
 
         It goes on in another generation where one takes the place of the live one.
 
@@ -102,12 +103,23 @@ class Searcher:
             UsageError: it can't be answered, or the cursor is of no answer to it.
             IndexUnavailableError: the index can't be asked.
         """
-        read = self.look(lambda opened: self._read(question._replace(limit=at_once), opened, cursor))
+        read = self.look(lambda opened: self._read(question, opened, cursor))
         place = place_in(cursor, read.request) if cursor else None
+        if most is not None:
+            yield self.look(lambda opened: next_hits(read, opened.reader, self.mirror_url, place)).hits
+            return
+        walk = Walk(read, self.mirror_url, place)
+        is_gone = False
         while True:
-            page = self.look(lambda opened, place=place: next_hits(read, opened.reader, self.mirror_url, place))  # type: ignore[misc]  # mypy knows no type of the default
-            yield page.hits
-            if (place := page.next) is None:
+            try:
+                for hits in walk.hits(self._current(anew=is_gone).reader):
+                    is_gone = False
+                    yield hits
+            except IndexUnusableError:
+                if is_gone:
+                    raise
+                is_gone = True
+            else:
                 return
 
     def hit(self, id: str) -> Hit | None:

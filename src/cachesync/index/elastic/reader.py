@@ -18,9 +18,15 @@ from cachesync.index.elastic.connection import Connection, unreadable
 from cachesync.index.elastic.limits import EXPENSIVE, LimitError, Limits
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Or, Prefix, Query, Term
-from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer, FacetCount, Hit, Request
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer, FacetCount, Hit, Part, Request
 
 _WALK_SIZE: Final = 5_000
+_PART_SIZE: Final = 2_000
+"""So many documents of a walk are handed over at once."""
+
+_NOT_WALKED: Final = ("aggs", "collapse", "track_total_hits")
+"""What of a search no walk asks for."""
+
 _COUNT_SIZE: Final = 20_000
 _BUCKETS: Final = "buckets"
 _ENUM_SIZE: Final = 10_000
@@ -194,6 +200,21 @@ class ElasticReader:
             tuple(approximate),
         )
 
+    def walk(self, request: Request) -> Iterator[Part]:
+        """Yield all documents of a request in its order, as they are now; see :meth:`_walk`."""
+        by_values = self._values_of(self.names.specs, _MAX_VALUES)
+
+        def body(limits: Limits) -> dict[str, Any]:
+            return {name: value for name, value in wanted(limits).items() if name not in _NOT_WALKED}
+
+        def wanted(limits: Limits) -> dict[str, Any]:
+            return searching.body(request, by_values(limits))
+
+        found = self._walk(self.names.specs, body, wanted(self._connection.limits)["sort"])
+        while some := list(islice(found, _PART_SIZE)):
+            rank = len(request.ranks) - round(some[-1]["sort"][0]) if request.ranks else 0
+            yield Part([_hit(each) for each in some], rank)
+
     def _binaries(self, request: Request, found: dict[str, Any], total: int) -> tuple[int, bool]:
         """Count the binaries of an answer: those of few documents one by one. Tell whether that is an estimate."""
         if total <= EXACT_BINARIES:
@@ -263,10 +284,9 @@ class ElasticReader:
 
     def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:
         """Yield hits however many they are; distinct ones are told apart here, since no server collapses a walk."""
-        left_out = ("aggs", "collapse", "track_total_hits")
 
         def wanted(limits: Limits) -> dict[str, Any]:
-            return {name: value for name, value in body(limits).items() if name not in left_out}
+            return {name: value for name, value in body(limits).items() if name not in _NOT_WALKED}
 
         seen: set[str] = set()
         for hit in self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"]):

@@ -18,9 +18,10 @@ from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searching import Search
+from cachesync.index.embedded.walking import walk
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Exists, Or, Prefix, Query, Term
-from cachesync.search.request import Answer, Hit, Request
+from cachesync.search.request import Answer, Hit, Part, Request
 
 COMMIT_BYTES: Final = 32_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
@@ -155,6 +156,16 @@ class EmbeddedGeneration:
         """Answer a search."""
         with tantivy_errors(self._folder):
             return self._search.answer(request)
+
+    def walk(self, request: Request) -> Iterator[Part]:
+        """Yield all documents of a request in its order, as they are now: nothing that is written meanwhile is seen."""
+        parts = walk(self._search, request)
+        while True:
+            with tantivy_errors(self._folder):
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""

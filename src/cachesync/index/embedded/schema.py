@@ -25,6 +25,9 @@ _UNSPLIT: Final = "words"
 _LOWER: Final = "lower"
 """Takes a value whole, in lower case."""
 
+_IS_MANY: Final = [(field.name, field.many) for field in FIELDS.values()]
+"""Read for every document that is found: a field's own attributes cost more than all the rest."""
+
 _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
@@ -76,11 +79,11 @@ def hit(document: tantivy.Document) -> Hit:
     """Return a spec document as it was given, with its ``_id``."""
     stored: dict[str, list[Any]] = document.to_dict()
     fields: Hit = {ID: stored[ID][0]}
-    for field in FIELDS.values():
-        if field.many:
-            fields[field.name] = stored.get(field.name, [])
-        elif field.name in stored:
-            fields[field.name] = stored[field.name][0]
+    for name, many in _IS_MANY:
+        if many:
+            fields[name] = stored.get(name, [])
+        elif name in stored:
+            fields[name] = stored[name][0]
     return fields
 
 

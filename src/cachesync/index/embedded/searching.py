@@ -115,12 +115,32 @@ class Search:
         found: int | None = self._searcher.search(self._specs(query), limit=1, count=True).count  # type: ignore[attr-defined]
         return found or 0
 
+    def keys(self, request: Request) -> tuple[SortKey, ...]:
+        """Return all that a request sorts by, last what no two documents have in common."""
+        return tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
+
+    def documents(self, query: Query, number: int) -> list[Hit]:
+        """Return all documents that match, whose number is known, in no order."""
+        found = self._searcher.search(self._specs(query), max(1, number), count=False)
+        return [self._hit(address) for _, address in found.hits]
+
+    def first_values(self, query: Query, key: SortKey, number: int) -> list[str | int]:
+        """Return the first values of a field that documents have that match, for each document its own."""
+        order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
+        present = self._specs(And((query, Exists(key.field))))
+        found = self._searcher.search(present, number, count=False, order_by_field=key.field, order=order).hits
+        return [value for value, _ in found]
+
+    def has_many_values(self, field: str, query: Query) -> bool:
+        """Tell whether the documents that match have so many values of a field that they aren't to be listed."""
+        return FIELDS[field].kind == "long" or self._searcher.cardinality(self._specs(query), field) > _MOST_VALUES
+
     def _hits(self, matching: Query, request: Request, total: int) -> list[Hit]:
         """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out.
 
         Each search costs as much as its words are many, so none is made that can't find anything.
         """
-        keys = tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
+        keys = self.keys(request)
         chosen = _Chosen(request)
         earlier: tuple[Query, ...] = ()
         passed = 0
@@ -142,7 +162,7 @@ class Search:
         number = seen = 0
         while number < whole and not chosen.is_full:
             number = min(whole, number * _MORE or chosen.wanted)
-            for hit in _sorted(self._first(query, keys, number, whole), keys)[seen:]:
+            for hit in sorted_by(self._first(query, keys, number, whole), keys)[seen:]:
                 chosen.add(hit)
             seen = number
 
@@ -296,7 +316,8 @@ def _folded(field: str, value: Any) -> Any:
     return value.lower() if is_folded else value
 
 
-def _sorted(hits: list[Hit], keys: tuple[SortKey, ...]) -> list[Hit]:
+def sorted_by(hits: list[Hit], keys: tuple[SortKey, ...]) -> list[Hit]:
+    """Sort documents by several keys."""
     for key in reversed(keys):
         with_value = [hit for hit in hits if key.field in hit]
         without = [hit for hit in hits if key.field not in hit]
