@@ -22,6 +22,7 @@ from cachesync.errors import UsageError
 from cachesync.service.endpoints import operators_endpoints
 from cachesync.service.state import Health
 from cachesync.web import app as web_app
+from cachesync.web import connection
 from cachesync.web import server as web_server
 from cachesync.web.app import build_app
 from cachesync.web.endpoint import Endpoint
@@ -33,6 +34,14 @@ LARGE = 50_000_000
 """Bytes, more than all buffers between us and a client take."""
 
 Start = Callable[..., WebServer]
+
+
+@pytest.fixture(autouse=True)
+def logged_in_json() -> Iterator[None]:
+    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    log.setup("info", "json")
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -118,14 +127,10 @@ def test_errors_are_json(method: str, path: str, status: int, start: Start) -> N
 
 
 def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
-    log.setup("info", "json")
-    try:
-        server = start(status=lambda: {"x": 1 // 0})
-        status, headers, body = ask(server, "/api/status")
-        assert ask(server, "/healthz")[0] == 200
-        server.stop()
-    finally:
-        structlog.reset_defaults()
+    server = start(status=lambda: {"x": 1 // 0})
+    status, headers, body = ask(server, "/api/status")
+    assert ask(server, "/healthz")[0] == 200
+    server.stop()
     assert (status, headers["x-content-type-options"]) == (500, "nosniff")
     assert b"Zero" not in body
     assert json.loads(body)["error"]
@@ -136,11 +141,39 @@ def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pyt
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nowhere", "/openapi.json"])
 def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start) -> None:
     _, headers, _ = ask(start(), path)
-    assert headers["date"].endswith("GMT")
     assert headers["cache-control"] == "no-store"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert "frame-ancestors 'none'" in headers["content-security-policy"]
-    assert "server" not in headers
+    is_guarded(headers)
+
+
+@pytest.mark.parametrize(
+    ("request_text", "status"),
+    [
+        (b"no HTTP\r\n\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
+        (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n", 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"DELETE /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+        (b"GET /panics HTTP/1.1\r\nHost: x\r\n\r\n", 500),
+    ],
+)
+def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
+    """Whether the application, what is around it, or the server itself answers."""
+
+    async def panics(_request: Request) -> Response:
+        raise Panic
+
+    server = start(status=lambda: {"x": 1 // 0}, others=[Endpoint("/panics", panics)])
+    found, headers, body = sent(server, request_text)
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert json.loads(body)["error"]
+    assert b"Traceback" not in body
+    is_guarded(headers)
+
+
+class Panic(BaseException):
+    """As Rust's come to Python."""
 
 
 def test_the_base_path_is_before_everything(start: Start) -> None:
@@ -286,7 +319,7 @@ def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> Non
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
 def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server, "_PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(sent)
@@ -341,7 +374,7 @@ def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
 def test_a_client_that_takes_something_now_and_then_is_not_put_out(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(web_server, "_PATIENCE", 0.2)
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
     slow = threading.Event()
 
     async def late(_request: Request) -> Response:
@@ -352,15 +385,40 @@ def test_a_client_that_takes_something_now_and_then_is_not_put_out(
     assert ask(server, "/late")[2] == b"late", "it is we who took so long"
 
 
-@pytest.mark.parametrize("request_text", ["GET /{} HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nX: {}\r\n\r\n"])
-def test_a_request_is_bounded(request_text: str, start: Start) -> None:
-    with socket.create_connection(address(start()), timeout=20) as client:
-        client.sendall(request_text.format("x" * 200_000).encode())
-        try:
-            answer = client.recv(12)
-        except ConnectionResetError:
-            return
-    assert answer == b"HTTP/1.1 400"
+@pytest.mark.parametrize("size", [70_000, 200_000, 5_000_000])
+@pytest.mark.parametrize(
+    ("request_text", "statuses"),
+    [("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", {414}), ("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", {404, 431})],
+    ids=["URL", "header"],
+)
+def test_what_is_too_long_is_told(request_text: str, statuses: set[int], size: int, start: Start) -> None:
+    """A header that comes at once may be taken; a URL is too long however it comes. Nobody's connection is reset."""
+    status, headers, body = sent(start(), request_text.format("x" * size).encode())
+    assert status in statuses
+    assert json.loads(body)["error"]
+    assert (status == 404) != (headers.get("connection") == "close" or status == 414)
+    is_guarded(headers)
+
+
+def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send a request as it is written, and return its answer."""
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(request)
+        with http.client.HTTPResponse(client) as answer:
+            answer.begin()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+
+def is_guarded(headers: Mapping[str, str]) -> None:
+    """All that answers have whoever gives them."""
+    assert headers["date"].endswith("GMT")
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "server" not in headers
+    policy = dict(each.strip().partition(" ")[::2] for each in headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    assert policy["form-action"] in ("'none'", "'self'")
+    assert "unsafe" not in headers["content-security-policy"]
 
 
 POST = b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -382,12 +440,12 @@ def test_what_is_no_http_is_refused_and_forgotten(
     """Forgotten at once: nothing of it waits until garbage is collected."""
     gone = threading.Event()
 
-    class Watched(web_server._Connection):
+    class Watched(connection.Connection):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             weakref.finalize(self, gone.set)
 
-    monkeypatch.setattr(web_server, "_Connection", Watched)
+    monkeypatch.setattr(web_server, "Connection", Watched)
     server = start()
     gc.collect()
     gc.disable()

@@ -1,10 +1,11 @@
 """The application that a web server serves: endpoints below a base path, with the headers that all answers have."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cachesync.log import get_logger
 from cachesync.web.endpoint import Endpoint, error_answer
+from cachesync.web.headers import HEADERS
 
 _log = get_logger()
 
@@ -24,12 +26,8 @@ _REQUESTS: Final = 64
 
 _RETRY_SECONDS: Final = 1
 
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_LONGEST_URL: Final = 65_536
+"""Bytes of path and query."""
 
 Answered = Callable[[int, float], None]
 """Is told the status of an answer, and how many seconds it took."""
@@ -68,13 +66,12 @@ def build_app(
         answer.headers.update(error.headers or {})
         return answer
 
-    app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: _failed})
+    async def fail(request: Request, _error: Exception) -> Response:
+        return await refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+
+    app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
     app.router.redirect_slashes = False
     return _Around(app, frozenset(allow_origins), answered)
-
-
-async def _failed(_request: Request, _error: Exception) -> Response:
-    return error_answer("something in the service went wrong; its log says what", HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 class _Around:
@@ -91,27 +88,38 @@ class _Around:
 
         begun = time.perf_counter()
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+        has_begun = False
 
         async def headed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
                 self._add_headers(MutableHeaders(scope=message), origin)
             await send(message)
 
-        app: Any = self._app if self._requests < _REQUESTS else _too_many
         self._requests += 1
         try:
-            await app(scope, receive, headed)
-        except Exception:  # noqa: BLE001  who asked has been answered, and the library would log it in its own words
+            await self._chosen(scope)(scope, receive, headed)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # noqa: BLE001  panics in Rust are none else, and the server would log and answer in its own words
             _log.exception("a defect of cachesync: please report it")
+            if not has_begun:
+                await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
         finally:
             self._requests -= 1
             self._answered(status, time.perf_counter() - begun)
 
+    def _chosen(self, scope: Scope) -> ASGIApp:
+        """Return what answers a request."""
+        if self._requests > _REQUESTS:
+            return _too_many
+        is_too_long = len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_URL
+        return _too_long if is_too_long else self._app
+
     def _add_headers(self, headers: MutableHeaders, origin: str) -> None:
         headers["Date"] = formatdate(usegmt=True)
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             headers.setdefault(name, value)
         if self._allow_origins:
             headers.add_vary_header("Origin")
@@ -119,6 +127,10 @@ class _Around:
                 headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allow_origins else origin
 
 
+_FAILED: Final = "something in the service went wrong; its log says what"
 _too_many: Final = error_answer(
     "too much is asked at once; try again in a second", HTTPStatus.SERVICE_UNAVAILABLE, retry_after=_RETRY_SECONDS
+)
+_too_long: Final = error_answer(
+    f"the URL is too long: expected at most {_LONGEST_URL:,} bytes", HTTPStatus.REQUEST_URI_TOO_LONG
 )

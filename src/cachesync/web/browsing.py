@@ -30,6 +30,10 @@ _FOR_A_DAY: Final = "public, max-age=86400"
 _BY_CONTENT: Final = "static/"
 """Files below it have names that change with their content."""
 
+_API: Final = "/api/"
+_BINARY: Final = "/binary/"
+_PAGES: Final = ("/", "/parts", "/diff")
+
 _ROBOTS: Final = "User-agent: *\nAllow: {base}/$\nAllow: {base}/static/\nDisallow: {base}/\n"
 """Searches are without number, and each binary is in some; so crawlers get no further than the first page."""
 
@@ -58,8 +62,10 @@ class Browsing:
         ]
 
     async def refused(self, request: Request, status: HTTPStatus, message: str) -> Response:
-        """Answer what has no endpoint: with a page, if a browser asks for one."""
-        if _HTML not in request.headers.get("accept", ""):
+        """Answer what has no endpoint, or what fails: with a page if one was asked for."""
+        path = request.url.path.removeprefix(self._base_path)
+        is_page = path in _PAGES or path.startswith(_BINARY)
+        if not is_page and (path.startswith(_API) or _HTML not in request.headers.get("accept", "")):
             return error_answer(message, status)
         return _page(self._pages.error(status, message, None, (), None), request, status)
 

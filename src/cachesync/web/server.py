@@ -8,28 +8,17 @@ import asyncio
 import contextlib
 import errno
 import socket
-import struct
-import sys
 import threading
-import weakref
-from functools import partial
 from typing import Final
 
-import h11
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cachesync.errors import PortTakenError, UsageError
 from cachesync.log import get_logger, relay
+from cachesync.web.connection import CONNECTIONS, Connection
 
 _log = get_logger()
-
-_CONNECTIONS: Final = 256
-"""How many connections there may be; others are closed."""
-
-_PATIENCE: Final = 30.0
-"""For so many seconds a client may neither send a whole request nor take anything of an answer."""
 
 _GRACE: Final = 1.0
 """Seconds that requests under way have when the server is to end."""
@@ -106,85 +95,6 @@ class WebServer:
             self._server = self._thread = None
 
 
-class _Connection(H11Protocol):
-    """A connection that lasts only while its client does something, or we do."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        super().connection_made(transport)
-        self._sent = self._taken = 0
-        self._limit = self.loop.call_later(_PATIENCE, self._look)
-        self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # no cycle: what ends is forgotten at once
-        if len(self.connections) > _CONNECTIONS:
-            transport.abort()
-
-    def _look(self) -> None:
-        """Put out who sends no request and takes no answer. While the answer is being worked out, it is we who wait."""
-        waiting = self.transport.get_write_buffer_size()
-        cycle: RequestResponseCycle | None = self.cycle
-        is_asked = cycle is not None and not cycle.more_body and not cycle.response_complete
-        taken = self._sent - waiting
-        if taken <= self._taken and (waiting or not is_asked):
-            self.transport.abort()
-            return
-        self._taken = taken
-        self._limit = self.loop.call_later(_PATIENCE, self._look)
-
-    def sent(self, size: int) -> None:
-        """Take note of so many bytes of an answer that were handed over to be sent."""
-        self._sent += size
-
-    def break_off(self) -> None:
-        """Break an answer that has begun and won't be whole, so that nobody takes it for that.
-
-        To clients of HTTP/1.0, some proxies among them, the end of a connection is the end of the answer: it is reset.
-        """
-        if self.cycle.response_started and not self.cycle.response_complete and not self.cycle.disconnected:
-            self.cycle.disconnected = True
-            resets = struct.pack("ii", True, 0)
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, resets)
-            self.transport.abort()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP. A request whose body it was in gets no other answer, and none where one has begun."""
-        error = sys.exception()
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-        try:
-            super().send_400_response(msg)
-        except h11.LocalProtocolError:  # an answer has begun, or it may have no body, as one to HEAD
-            self.transport.close()
-        finally:
-            if error:
-                # h11's errors and their frames hold each other, and so all that was received, until they are collected.
-                error.__traceback__ = None
-
-    def on_response_complete(self) -> None:
-        self._limit.cancel()
-        self._limit = self.loop.call_later(_PATIENCE, self._look)
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._limit.cancel()
-        super().connection_lost(exc)
-
-
-async def _serve(
-    connection: "weakref.ref[_Connection]", app: ASGIApp, scope: Scope, receive: Receive, send: Send
-) -> None:
-    """Let an application answer a connection's request."""
-
-    async def counted(message: Message) -> None:
-        if found := connection():
-            found.sent(len(message.get("body", b"")))
-        await send(message)
-
-    try:
-        await app(scope, receive, counted)
-    finally:
-        if found := connection():
-            found.break_off()
-
-
 class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp) -> None:
         relay("uvicorn.error")
@@ -194,7 +104,7 @@ class _Server(uvicorn.Server):
                 app,
                 interface="asgi3",
                 loop="asyncio",
-                http=_Connection,
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -254,7 +164,7 @@ def _listen(host: str, port: int, keys: Keys) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         # An address of every kind is wanted where a host is all of them.
         both = host == "::" and socket.has_dualstack_ipv6()
-        listening = socket.create_server(address[:2], family=family, backlog=_CONNECTIONS, dualstack_ipv6=both)
+        listening = socket.create_server(address[:2], family=family, backlog=CONNECTIONS, dualstack_ipv6=both)
     except UnicodeError:
         raise UsageError(f"{keys[0]}: {host} is no host: expected an address, such as 127.0.0.1") from None
     except OSError as error:
