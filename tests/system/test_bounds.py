@@ -1,0 +1,286 @@
+"""What anybody may ask is bounded: in time, in number, in length, and in how long a client may take."""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pytest
+import structlog
+
+from cachesync import log
+from cachesync.index.base import Index
+from cachesync.index.opening import open_index
+from cachesync.index.server import Layout, Server
+from cachesync.web import connection
+from cachesync.web.api import Bounds
+from cachesync.web.page import Pages
+from tests.support.filling import fill
+from tests.support.pages import entry, page, path_of
+from tests.support.service import until
+from tests.support.stalling import Gate, Stalling, asking, rest_of
+from tests.support.web import Got, Web, serving
+
+HTML = {"Accept": "text/html"}
+SPECS = 400
+LARGE = ["x" * 500 + f"={number}" for number in range(60)]
+"""Variants that make a document of 30 KB: all of them are more than what buffers take between us and a client."""
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    made = open_index(Server((f"embedded:{tmp_path_factory.mktemp('index')}",)), "specs", Layout(), lambda path: path)
+    fill(made, {path_of(): page(*(entry(f"h{number:03d}", variants=LARGE) for number in range(SPECS)))})
+    return made
+
+
+@pytest.fixture
+def stalling(index: Index) -> Stalling:
+    return Stalling(index)
+
+
+@pytest.fixture(autouse=True)
+def logged_in_json() -> Iterator[None]:
+    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    log.setup("info", "json")
+    yield
+    structlog.reset_defaults()
+
+
+@contextlib.contextmanager
+def served(stalling: Stalling, seconds: float = 60, searches: int = 8) -> Iterator[Web]:
+    with serving(cast("Index", stalling), Bounds(seconds, searches), "/base") as web:
+        assert web.search(limit=0)["total"] == SPECS
+        yield web
+
+
+# --- time and number --------------------------------------------------------------------------------------------------
+
+
+def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
+    """Its turn ends when its thread does, so no client can have more threads than there are turns."""
+    with served(stalling, seconds=0.3, searches=1) as web:
+        gate = stalling.before = Gate()
+        late = web.get("/api/search")
+        assert (late.status, late.json["at"]) == (504, None)
+        assert "takes longer than 0.3 s" in late.json["error"]
+        assert web.get("/api/search").status == 503, "the one before goes on"
+        gate.open()
+        until(lambda: web.get("/api/search").status == 200, "the thread to end")
+        gate = stalling.before = Gate()
+        shown = web.get("/", headers=HTML)
+        assert (shown.status, shown.headers["content-type"]) == (504, "text/html; charset=utf-8")
+        gate.open()
+
+
+def test_more_searches_than_may_run_at_once_are_told_to_wait(stalling: Stalling) -> None:
+    with served(stalling, searches=2) as web, contextlib.ExitStack() as clients:
+        gate = stalling.before = Gate()
+        held = [clients.enter_context(asking(web, "/api/search")) for _ in range(2)]
+        gate.wait_for(2)
+        for path in ("/api/search", "/", "/parts", "/api/tags", "/api/specs/develop/zlib/h000"):
+            got = web.get(path)
+            assert (got.status, int(got.headers["retry-after"]) > 0) == (503, True), path
+        assert web.get("/healthz").status == 200
+        assert web.get("/readyz").status == 200, "who asks that has a bound of his own"
+        assert web.get("/api/suggest", {"q": "zl"}).json["suggestions"], "and so have suggestions"
+        gate.open()
+        assert all(client.recv(15) == b"HTTP/1.1 200 OK" for client in held)
+        assert web.get("/api/search").status == 200
+
+
+def test_a_client_that_goes_away_gives_up_no_turn_of_others(stalling: Stalling) -> None:
+    with served(stalling, searches=1) as web:
+        gate = stalling.before = Gate()
+        with asking(web, "/api/search"):
+            gate.wait_for(1)
+        gate.open()
+        until(lambda: web.get("/api/search").status == 200, "the turn to be free")
+
+
+# --- length -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "at"),
+    [
+        ({"q": "x" * 1_001}, 1_001),
+        ({"q": " ".join(["x"] * 65)}, 129),
+        ({"q": " ".join(f"+v{number}" for number in range(65))}, None),
+        ({"q": "zlib@" + ",".join(map(str, range(300)))}, None),
+        ([("os", str(number)) for number in range(257)], None),
+        ([("facet", "os")] * 257, None),
+        ({"limit": "1001"}, None),
+        ({"facet": "os:10001"}, None),
+        ({"cursor": "A" * 60_000}, None),
+        *(({name: "1000000"}, None) for name in ("offset", "from", "page_number", "start", "skip")),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_too_much_is_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
+    """Nothing of it is searched for. There is no way to the depth of an answer but by its cursors.
+
+    The page takes its own facets, and no more values than there may be.
+    """
+    with served(stalling) as web:
+        stalling.before = cast("Any", not_at_all)
+        is_cut_by_page = "facet" in dict(parameters)
+        for path in ("/api/search",) if is_cut_by_page else ("/api/search", "/", "/parts"):
+            got = web.get(path, parameters, HTML)
+            assert got.status == 400
+            if path == "/api/search":
+                assert got.json["error"]
+                assert at is None or got.json["at"] == at
+
+
+def not_at_all() -> NoReturn:
+    raise AssertionError("it was searched for")
+
+
+def test_cursors_lead_to_the_end_at_the_cost_of_a_page_each(stalling: Stalling) -> None:
+    found: list[str] = []
+    with served(stalling) as web:
+        parameters: dict[str, Any] = {"limit": 50, "sort": "hash:desc"}
+        pages = 0
+        while True:
+            answer = web.search(**parameters)
+            found += [hit["hash"] for hit in answer["hits"]]
+            pages += 1
+            if answer["next"] is None:
+                break
+            parameters["cursor"] = answer["next"]
+    assert (pages, found) == (SPECS // 50, sorted({f"h{number:03d}" for number in range(SPECS)}, reverse=True))
+
+
+def test_a_url_that_is_too_long_is_told_wherever_it_leads(stalling: Stalling) -> None:
+    with served(stalling) as web:
+        for path in ("/api/search", "/", "/nowhere"):
+            got = web.get(path, {"q": "x" * 70_000}, HTML)
+            assert (got.status, "too long" in got.json["error"]) == (414, True)
+
+
+# --- slow clients -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 0.3)
+
+
+EXPORT = "/api/search?format=ndjson"
+
+
+def test_exports_that_nobody_takes_have_their_turns_and_others_wait(stalling: Stalling) -> None:
+    with served(stalling) as web, contextlib.ExitStack() as clients:
+        for _ in range(2):
+            client = clients.enter_context(asking(web, EXPORT, buffer=4_096))
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+        got = web.get("/api/search", {"format": "ndjson"})
+        assert (got.status, int(got.headers["retry-after"]) > 0) == (503, True)
+        assert web.get("/api/search").status == 200, "searches don't wait for exports"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> None:
+    """What came doesn't look whole, and others have its turn."""
+    with served(stalling) as web, contextlib.ExitStack() as clients:
+        stuck = [clients.enter_context(asking(web, EXPORT, buffer=4_096)) for _ in range(2)]
+        for client in stuck:
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+        until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a turn")
+        for client in stuck:
+            assert not rest_of(client).endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_export_that_is_taken_slowly_is_whole(stalling: Stalling) -> None:
+    """However long it takes all in all."""
+    with served(stalling) as web, asking(web, EXPORT, buffer=65_536) as client:
+        pace = threading.Event()
+        with http.client.HTTPResponse(client) as answer:
+            answer.begin()
+            lines = 0
+            while part := answer.read(1_000_000):
+                lines += part.count(b"\n")
+                pace.wait(0.1)
+    assert lines == SPECS
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("sent", [b"", b"GET ", b"GET / HTTP/1.1\r\nHost: x\r\nX: "], ids=["nothing", "word", "header"])
+def test_a_request_that_never_ends_is_given_up(stalling: Stalling, sent: bytes) -> None:
+    with served(stalling) as web, socket.create_connection((web.host, web.port), timeout=60) as client:
+        client.sendall(sent)
+        assert rest_of(client) == b""
+        assert web.get("/healthz").status == 200
+
+
+def test_connections_are_bounded(stalling: Stalling, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One too many is closed at once, and those that are there are answered."""
+    with served(stalling) as web:
+        monkeypatch.setattr(connection, "CONNECTIONS", 2)
+        with contextlib.ExitStack() as clients:
+            there = [clients.enter_context(socket.create_connection((web.host, web.port), 60)) for _ in range(2)]
+            with socket.create_connection((web.host, web.port), timeout=60) as one_more:
+                assert rest_of(one_more) == b""
+            for client in there:
+                client.sendall(b"GET /base/healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(15) == b"HTTP/1.1 200 OK"
+        until(lambda: not is_reset(web), "the connections to end")
+
+
+def is_reset(web: Web) -> bool:
+    try:
+        return web.get("/healthz").status != 200
+    except (ConnectionError, http.client.HTTPException):
+        return True
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+def fail() -> NoReturn:
+    raise RuntimeError("the secret place")
+
+
+def test_a_defect_is_told_as_what_was_asked_for_and_without_its_reason(stalling: Stalling) -> None:
+    with served(stalling) as web:
+        stalling.before = fail
+        for path in ("/api/search", "/api/search?format=csv", "/api/diff?from=develop&to=develop"):
+            for accept in ("text/html", "*/*"):
+                got = asked(web, path, accept)
+                assert (got.status, bool(got.json["error"])) == (500, True)
+                is_untold(got)
+        for path in ("/", "/parts", "/?q=zlib", "/binary/h000"):
+            for accept in ("text/html", "*/*"):
+                got = asked(web, path, accept)
+                assert (got.status, got.headers["content-type"]) == (500, "text/html; charset=utf-8")
+                assert b"</html>" in got.body
+                is_untold(got)
+
+
+def test_a_defect_of_the_page_of_errors_itself_has_an_answer(
+    stalling: Stalling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(stalling) as web:
+        stalling.before = fail
+        monkeypatch.setattr(Pages, "error", lambda *_: fail())
+        got = web.get("/", headers=HTML)
+        assert (got.status, bool(got.json["error"])) == (500, True)
+        is_untold(got)
+
+
+def asked(web: Web, target: str, accept: str) -> Got:
+    path, _, query = target.partition("?")
+    return web.get(path, [tuple(each.split("=")) for each in query.split("&") if each], {"Accept": accept})
+
+
+def is_untold(got: Got) -> None:
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'none'" in got.headers["content-security-policy"]
+    whole = json.dumps(got.headers) + got.body.decode()
+    assert not [each for each in ("secret", "Traceback", "RuntimeError", str(Path.cwd())) if each in whole]
