@@ -164,6 +164,7 @@ _ERRORS: Final = {
     "400": "It can't be read, or can't be answered: `error` says why, and `at` at which character of the query.",
     "404": "There is none.",
     "409": "There are several; `error` lists some.",
+    "414": "The URL is longer than 64 KB.",
     "503": "The index can't be asked now, or too much is asked at once: try again after `Retry-After` seconds.",
     "504": "It takes too long: ask for less.",
 }
@@ -174,6 +175,7 @@ _ETAG: Final = {
     "description": "Sent back as `If-None-Match`, it is answered by 304 until something changes.",
 }
 _RETRY_AFTER: Final = {"schema": COUNT, "description": "Seconds.", "required": True}
+_ANYWHERE: Final = ("414",)
 
 
 def operation(
@@ -200,7 +202,7 @@ def operation(
             "description": "Nothing has changed since the answer with this `ETag`.",
             "headers": {"ETag": {**_ETAG, "required": True}},
         }
-    for status in errors:
+    for status in (*errors, *_ANYWHERE):
         headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status == "503" else {}
         responses[status] = {"description": _ERRORS[status], **headers, "content": content(ERROR)}
     return {"summary": summary, "parameters": list(parameters), "responses": responses}
