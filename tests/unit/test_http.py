@@ -172,6 +172,27 @@ def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, stat
     is_guarded(headers)
 
 
+@pytest.mark.parametrize(
+    ("allowed", "asking", "told"),
+    [
+        ((), "https://a.example", None),
+        (("https://a.example",), "https://a.example", "https://a.example"),
+        (("https://a.example",), "https://a.example.evil.example", None),
+        (("https://a.example",), "null", None),
+        (("https://a.example", "https://b.example"), "https://b.example", "https://b.example"),
+        (("*",), "https://a.example", "*"),
+    ],
+)
+def test_pages_of_other_sites_read_answers_only_where_they_are_named(
+    allowed: tuple[str, ...], asking: str, told: str | None, start: Start
+) -> None:
+    server = start(allow_origins=allowed)
+    _, headers, _ = sent(server, f"GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: {asking}\r\n\r\n".encode())
+    assert headers.get("access-control-allow-origin") == told
+    assert "access-control-allow-credentials" not in headers
+    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "what is kept for one site isn't another's"
+
+
 class Panic(BaseException):
     """As Rust's come to Python."""
 
