@@ -31,7 +31,7 @@ for line in sys.stdin:
         sys.stdout.flush()
         os._exit(code)
     _, status, used = os.wait4(child, 0)
-    told = [os.pread(file, os.fstat(file).st_size, 0).decode() for file in names]
+    told = [os.pread(file, os.fstat(file).st_size, 0).decode(errors="backslashreplace") for file in names]
     print(json.dumps([os.waitstatus_to_exitcode(status), *told, used.ru_maxrss * 1024]), flush=True)
     for file in names:
         os.close(file)

@@ -4,21 +4,41 @@ import pytest
 
 from cachesync.errors import UsageError
 from cachesync.search.query import All, And, Or, Term
-from cachesync.search.request import Facet, Filter, Request, SortKey, parse_facet, parse_filters, parse_order
+from cachesync.search.request import (
+    Facet,
+    Filter,
+    Request,
+    SortKey,
+    parse_facet,
+    parse_filters,
+    parse_order,
+    without_latest,
+)
 
 
 def test_filters_of_one_field_are_alternatives_and_split_at_the_first_equals_sign() -> None:
     assert parse_filters(("os=a", "variants=build_system=cmake", "os=b", "size=7", "tag_date=2025-03-23")) == (
+        Filter("tag_date", ("2025-03-23",)),
         Filter("os", ("a", "b")),
         Filter("variants", ("build_system=cmake",)),
         Filter("size", (7,)),
-        Filter("tag_date", ("2025-03-23",)),
     )
+
+
+def test_filters_are_the_same_question_in_whatever_order_they_are_given() -> None:
+    assert parse_filters(("size=7", "os=a")) == parse_filters(("os=a", "size=7"))
+
+
+def test_the_newest_tag_is_asked_for_alone() -> None:
+    assert without_latest(parse_filters(("os=a", "tag=t"))) == (parse_filters(("os=a", "tag=t")), None)
+    assert without_latest(parse_filters(("tag=latest", "os=a", "tag=latest"))) == (parse_filters(("os=a",)), "latest")
+    with pytest.raises(UsageError, match=r"^tag=latest: expected it alone"):
+        without_latest(parse_filters(("tag=latest", "tag=t")))
 
 
 def test_a_facet_is_not_narrowed_by_its_own_filters() -> None:
     request = Request(filters=parse_filters(("os=a", "tag=t")))
-    assert request.matching() == And((All(), Or((Term("os", "a"),)), Or((Term("tag", "t"),))))
+    assert request.matching() == And((All(), Or((Term("tag", "t"),)), Or((Term("os", "a"),))))
     assert request.matching(without="os") == And((All(), Or((Term("tag", "t"),))))
 
 
@@ -31,7 +51,7 @@ def test_facets_and_orders() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["os", "nope=1", "spec=zlib", "size=big", "size=99999999999999999999", "tag_date=soon", "=x"]
+    "text", ["os", "os=", "nope=1", "spec=zlib", "size=big", "size=99999999999999999999", "tag_date=soon", "=x"]
 )
 def test_a_wrong_filter_is_told(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--filter "):
