@@ -51,6 +51,7 @@ def filled(sandbox: Sandbox) -> Sandbox:
         (["search", "--filter=os=u"], ["os=ubuntu22.04"]),
         (["search", "--filter", "compiler=gcc@"], ["compiler=gcc@11.4.0"]),
         (["search", "--filter", "nope="], []),
+        (["search", "--server", "http://127.0.0.1:1", "--filter", "os="], []),
         (["search", "hd"], ["hdf-eos2", "hdf5"]),
         (["search", "HDF5"], ["hdf5"]),
         (["search", "hdf5", "+m"], ["+mpi", "+mpi_io"]),

@@ -236,6 +236,16 @@ def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: P
         assert ("\u202e" in ran.stdout) == is_for_programs, command
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "ndjson"])
+def test_values_of_fields_that_nothing_relies_on_may_be_anything(server: Impostor, tmp_path: Path, form: str) -> None:
+    odd = {**HIT, "version_key": [1, None, {}], "git_ref": {"a": 1}, "variant_names": 3.5, "later": [[]]}
+    server.answers["odd"] = lambda _: told({**GOOD, "hits": [odd] * 2, "more": {}})
+    columns = ("--columns", "version_key,git_ref,variant_names")
+    (ran,) = run_each([("search", "--format", form, *columns, "--server", f"{server.url}/odd")], tmp_path)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert "3.5" in ran.stdout
+
+
 def test_all_that_a_service_tells_of_itself_is_printed(server: Impostor, tmp_path: Path) -> None:
     status = {
         "url": "http://es:9200",

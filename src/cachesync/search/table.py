@@ -29,5 +29,5 @@ def csv_hits(hits: Iterable[Hit], columns: Sequence[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = f"[{' '.join(value)}]" if isinstance(value, list) else "" if value is None else str(value)
+    text = f"[{' '.join(map(str, value))}]" if isinstance(value, list) else "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
