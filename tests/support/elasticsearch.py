@@ -168,10 +168,12 @@ def _started(folder: Path) -> str:
     return one.url
 
 
-def request(url: str, method: str = "GET", body: Any = None, security: Security | None = None) -> Any:
-    """Ask a server directly, past every client; one with ``security`` as somebody who may do anything."""
+def request(
+    url: str, method: str = "GET", body: Any = None, security: Security | None = None, user: str = ADMIN
+) -> Any:
+    """Ask a server directly, past every client; one with ``security`` as a user, by default one who may do anything."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Content-Type": "application/json"} | ({"Authorization": basic(ADMIN)} if security else {})
+    headers = {"Content-Type": "application/json"} | ({"Authorization": basic(user)} if security else {})
     asked = urllib.request.Request(url, data, headers, method=method)
     with urllib.request.urlopen(asked, timeout=30, context=security.context() if security else None) as answer:
         text = answer.read()

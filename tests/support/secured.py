@@ -17,12 +17,16 @@ import trustme
 from cachesync.index.server import Server
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/elasticsearch.md"
+SERVE_KEY: Final = Path(__file__).parents[2] / "deploy/elasticsearch/serve-key.json"
 HOST: Final = "127.0.0.1"
 ADMIN: Final = "admin"
 """May do anything, for what tests do behind the back of the program."""
 
 WRITER: Final = "cachesync"
 READER: Final = "cachesync-reader"
+SERVER: Final = "cachesync-serve"
+"""May do what the key of ``cachesync serve`` may."""
+
 NOBODY: Final = "nobody"
 """Known, and allowed nothing."""
 
@@ -108,11 +112,21 @@ def documented(user: str) -> dict[str, Any]:
     return rights
 
 
+def of_serve_key() -> dict[str, Any]:
+    """Return the rights of the key of ``cachesync serve``, for the indices of tests."""
+    (rights,) = json.loads(SERVE_KEY.read_text())["role_descriptors"].values()
+    return {**rights, "indices": [{**each, "names": list(NAMES)} for each in rights["indices"]]}
+
+
 def roles() -> dict[str, dict[str, Any]]:
-    """Return a role for each user: the documented ones, and those that lack one thing of what a writer needs."""
+    """Return a role for each user: the documented ones, and those that lack one thing of what a writer or server needs."""
     full = documented(WRITER)
     (indices,) = full["indices"]
-    found = {user: documented(user) for user in (WRITER, READER)}
+    found = {user: documented(user) for user in (WRITER, READER)} | {SERVER: of_serve_key()}
+    (served,) = found[SERVER]["indices"]
+    for right in served["privileges"]:
+        fewer = [each for each in served["privileges"] if each != right]
+        found[without(right, SERVER)] = {"cluster": [], "indices": [{**served, "privileges": fewer}]}
     for right in full["cluster"]:
         found[without(right)] = {**full, "cluster": [each for each in full["cluster"] if each != right]}
     for right in indices["privileges"]:
@@ -123,9 +137,10 @@ def roles() -> dict[str, dict[str, Any]]:
     return found | {NOBODY: {"cluster": []}}
 
 
-def without(right: str) -> str:
+def without(right: str, user: str = WRITER) -> str:
     """Return the user who has all rights but one; ``NAME`` and ``NAME-*`` stand for all of them on some indices."""
-    return f"without-{right}".replace("NAME-*", "indices").replace("NAME", "alias")
+    name = f"without-{right}".replace("NAME-*", "indices").replace("NAME", "alias")
+    return name if user == WRITER else f"{user}-{name}"
 
 
 def basic(user: str, password: str = PASSWORD) -> str:

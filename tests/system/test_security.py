@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from cachesync.index.freshness import Freshness, read_freshness
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout
 from examples.pages import write_tree
+from tests.support import elasticsearch
 from tests.support.pages import entry, page, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
 from tests.support.sandbox import Sandbox
-from tests.support.secured import DOCUMENT, NOBODY, PASSWORD, READER, WRITER, Secured, documented, without
-from tests.support.service import Service, until
+from tests.support.secured import DOCUMENT, NOBODY, PASSWORD, READER, SERVER, WRITER, Secured, documented, without
+from tests.support.service import Service, Site, until
 
 JSON = [("Content-Type", "application/json")]
 RIGHTS = [*rights.CLUSTER, *rights.WRITING, "NAME", "NAME-*"]
@@ -116,6 +118,62 @@ def test_who_only_searches_knows_how_fresh_the_index_is(guarded: Sandbox, secure
     assert found.in_sync
     assert found == known(WRITER)
     assert known(NOBODY) is None
+
+
+SERVED = ("/api/status", "/api/search?q=n1", "/api/tags", "/api/suggest?q=hd", "/api/binaries/n1n1", "/")
+
+
+def test_who_only_serves_needs_least(guarded: Sandbox, secured: Secured) -> None:
+    """It follows changes and another generation."""
+    put(guarded.root, page(entry("n1n1")), "new", "develop")
+    guarded.run("sync")
+    guarded.configure(**secured.security.keys(SERVER))
+    refused = guarded.run("sync", "--allow-mass-delete", expect=3).stderr
+    assert "monitor on the cluster; delete, index, manage on" in refused
+    with Site(guarded) as site:
+        until(site.is_ready, "the index")
+        assert [site.get(path)[0] for path in SERVED] == [200] * len(SERVED)
+        generation = guarded.json("status")["generation"]
+        guarded.configure(**secured.security.keys(WRITER))
+        put(guarded.root, page(entry("n1n1"), entry("n2n2")), "new", "develop")
+        guarded.run("reindex")
+        assert guarded.json("status")["generation"] != generation
+        until(lambda: site.get("/api/binaries/n2n2")[0] == 200, "the new spec")
+        assert [site.get(path)[0] for path in SERVED] == [200] * len(SERVED)
+        assert site.status()["last_written"]
+        assert len(site.get("/api/search?format=csv")[1].splitlines()) == len(guarded.rendered()) + 1
+
+
+def test_who_only_serves_cant_write(guarded: Sandbox, secured: Secured) -> None:
+    guarded.run("sync")
+    url, name, security = secured.url, guarded.name, secured.security
+    (concrete,) = elasticsearch.request(f"{url}/{name}/_alias", security=security, user=SERVER)
+    moved = {"actions": [{"remove": {"index": concrete, "alias": name}}]}
+    for method, path, body in (
+        ("POST", f"/{name}/_doc", {}),
+        ("DELETE", f"/{name}-state/_doc/lease", None),
+        ("POST", f"/{name}/_update/x", {"doc": {}}),
+        ("POST", "/_aliases", moved),
+        ("DELETE", f"/{concrete}", None),
+        ("PUT", f"/{name}-new", {}),
+        ("PUT", f"/{name}/_settings", {"index.refresh_interval": "1h"}),
+        ("POST", f"/{name}/_close", None),
+        ("POST", f"/{name}/_refresh", None),
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            elasticsearch.request(f"{url}{path}", method, body, security, SERVER)
+        with refused.value as answer:
+            assert (answer.code, path, b"security_exception" in answer.read()) == (403, path, True)
+    assert guarded.documents() == guarded.rendered()
+
+
+@pytest.mark.parametrize("right", ["read", "view_index_metadata"])
+def test_without_one_of_them_nothing_is_served(guarded: Sandbox, secured: Secured, right: str) -> None:
+    guarded.run("sync")
+    guarded.configure(**secured.security.keys(without(right, SERVER)))
+    with Site(guarded) as site:
+        assert [site.get(path)[0] for path in SERVED] == [503] * len(SERVED)
+        assert "unauthorized" not in str(site.get("/api/search"))
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ _EXAMPLES: Final = {
     "elasticsearch-key": _Example(
         "deploy/elasticsearch/cachesync-key.json", "for Elasticsearch: the rights of cachesync's API key"
     ),
+    "elasticsearch-serve-key": _Example(
+        "deploy/elasticsearch/serve-key.json", "for Elasticsearch: the rights of the API key of `cachesync serve`"
+    ),
     "kibana-key": _Example(
         "deploy/elasticsearch/kibana-key.json", "for Elasticsearch: the rights of the API key that fills Kibana"
     ),
