@@ -23,7 +23,7 @@ from tests.support.browser import started as chromium_started
 from tests.support.front import BASE_PATH, CLIENT, PROXIES, Front, front, version
 from tests.support.sandbox import Sandbox
 from tests.support.service import Serve, until
-from tests.support.web import Got
+from tests.support.web import Got, Web
 
 ENVIRONMENT: Final = {"CACHESYNC_HTTP__BASE_PATH": BASE_PATH}
 NEVER_WHOLE_SINCE: Final = (2, 8)
@@ -82,7 +82,9 @@ def overheard_all(proxy: str) -> Iterator[Overheard]:
                 while True:
                     connection, _ = server.accept()
                     with connection:
-                        requests.append(connection.recv(65_536))
+                        request = connection.recv(65_536)
+                        if b"/healthz" not in request.partition(b"\r\n")[0]:  # Caddy's own
+                            requests.append(request)
                         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 
         thread = threading.Thread(target=answer)
@@ -193,8 +195,11 @@ def test_what_may_be_kept_is_what_serve_says(web: Front) -> None:
     assert "nginx/" not in html.headers.get("server", "")
 
 
-def test_what_hasnt_changed_isnt_sent_again(web: Front) -> None:
+def test_what_hasnt_changed_isnt_sent_again(web: Front, sites: tuple[Serve, Serve]) -> None:
     got = web.get("/api/search", {"q": "hdf5"})
+    for site in sites:
+        host, _, port = address(site).partition(":")
+        assert Web(host, int(port), BASE_PATH).get("/api/search", {"q": "hdf5"}).headers["etag"] == got.headers["etag"]
     assert got.headers["cache-control"] == "no-cache"
     again = web.get("/api/search", {"q": "hdf5"}, {"If-None-Match": got.headers["etag"]})
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", got.headers["etag"])
@@ -279,6 +284,31 @@ def test_what_tells_who_somebody_is_isnt_handed_on(overheard: Overheard) -> None
     names = {line.partition(b":")[0].strip().lower() for line in request.splitlines()}
     assert b"x-own" in names
     assert not names & {b"authorization", b"cookie", b"content-length", b"transfer-encoding"}
+
+
+def test_a_body_is_refused_or_left_out(web: Front) -> None:
+    """Neither that nor a body that never comes keeps others out."""
+    for size, statuses in ((5, {200, 413}), (5_000, {413})):
+        connection = web.connection()
+        with contextlib.closing(connection):
+            connection.request("GET", f"{BASE_PATH}/", b"x" * size)
+            assert connection.getresponse().status in statuses
+    chunked = f"GET {BASE_PATH}/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for body in (f"1388\r\n{'x' * 5_000}\r\n0\r\n\r\n", "xyz\r\n", "5\r\nab"):
+        for _ in range(4):
+            with web.socket() as bare:
+                bare.sendall(f"{chunked}{body}".encode())
+        assert whole(web, "/api/search").status == 200
+
+
+@pytest.mark.parametrize(("needed", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)])
+def test_without_a_proxy_tests_are_skipped_or_fail_where_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, needed: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CACHESYNC_TEST_NEEDS_PROXIES", needed)
+    with pytest.raises(outcome, match="there is no nginx"), front("nginx", []):
+        pass
 
 
 # --- what is too much, and what can be read in two ways -----------------------------------------------------------------

@@ -20,7 +20,7 @@ from tests.support.pages import entry, page, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
 from tests.support.sandbox import Sandbox
 from tests.support.secured import DOCUMENT, NOBODY, PASSWORD, READER, SERVER, WRITER, Secured, documented, without
-from tests.support.service import Service, Site, until
+from tests.support.service import Service, Serve, until
 
 JSON = [("Content-Type", "application/json")]
 RIGHTS = [*rights.CLUSTER, *rights.WRITING, "NAME", "NAME-*"]
@@ -130,7 +130,7 @@ def test_who_only_serves_needs_least(guarded: Sandbox, secured: Secured) -> None
     guarded.configure(**secured.security.keys(SERVER))
     refused = guarded.run("sync", "--allow-mass-delete", expect=3).stderr
     assert "monitor on the cluster; delete, index, manage on" in refused
-    with Site(guarded) as site:
+    with Serve(guarded) as site:
         until(site.is_ready, "the index")
         assert [site.get(path)[0] for path in SERVED] == [200] * len(SERVED)
         generation = guarded.json("status")["generation"]
@@ -171,7 +171,7 @@ def test_who_only_serves_cant_write(guarded: Sandbox, secured: Secured) -> None:
 def test_without_one_of_them_nothing_is_served(guarded: Sandbox, secured: Secured, right: str) -> None:
     guarded.run("sync")
     guarded.configure(**secured.security.keys(without(right, SERVER)))
-    with Site(guarded) as site:
+    with Serve(guarded) as site:
         assert [site.get(path)[0] for path in SERVED] == [503] * len(SERVED)
         assert "unauthorized" not in str(site.get("/api/search"))
 
