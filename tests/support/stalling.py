@@ -11,7 +11,7 @@ from tests.support.web import Web
 
 
 class Stalling:
-    """An index that does something before each search of its readers."""
+    """An index that does something before each search or walk of its readers."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -32,6 +32,10 @@ class _Reader:
     def search(self, request: Any) -> Any:
         self._of.before()
         return self._reader.search(request)
+
+    def walk(self, request: Any) -> Any:
+        self._of.before()
+        return self._reader.walk(request)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
