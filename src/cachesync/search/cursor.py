@@ -12,7 +12,8 @@ from cachesync.search.question import Question
 from cachesync.search.request import Request
 
 _VERSION: Final = 1
-_MOST_CHARACTERS: Final = 8_000
+_MOST_CHARACTERS: Final = 32_000
+"""More than values of all fields take, unless they are very long; a URL has room for twice as much."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):

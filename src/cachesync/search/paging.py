@@ -19,6 +19,10 @@ _MOST: Final = 1_000
 """At most so many hits are looked at in one request."""
 
 
+_LARGEST: Final = 2**63 - 1
+"""No engine takes a larger number."""
+
+
 class Place(NamedTuple):
     """Where a hit stands."""
 
@@ -102,7 +106,9 @@ def _may_have(field: str, value: str | int | None) -> bool:
         return is_optional(field)
     if FIELDS[field].kind == "date":
         return isinstance(value, str) and date_of(value) == value
-    return isinstance(value, int if FIELDS[field].kind == "long" else str)
+    if FIELDS[field].kind == "long":
+        return isinstance(value, int) and abs(value) <= _LARGEST
+    return isinstance(value, str)
 
 
 def _value(key: SortKey, hit: Hit) -> str | int | None:
@@ -136,12 +142,16 @@ def behind(request: Request, place: Place) -> Query:
 
 
 def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query:
-    """Return what has a later value of the first key; or the same one, and later ones of the others."""
-    if not keys:
-        return Or(())
-    key, value = keys[0], values[0]
-    same = Not(Exists(key.field)) if value is None else Term(key.field, value)
-    return Or((*beyond(key, value), And((same, _later(keys[1:], values[1:])))))
+    """Return what has a later value of the first key; or the same one, and a later one of the second; and so on.
+
+    The alternatives stand side by side: Elasticsearch bounds how deep a query may be.
+    """
+    same: tuple[Query, ...] = ()
+    later: list[Query] = []
+    for key, value in zip(keys, values, strict=True):
+        later += [And((*same, each)) for each in beyond(key, value)]
+        same += (Not(Exists(key.field)) if value is None else Term(key.field, value),)
+    return Or(tuple(later))
 
 
 def beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:

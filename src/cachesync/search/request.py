@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from cachesync.documents import FIELDS, Field, todays_name
+from cachesync.documents import FIELDS, MAX_KEYWORD_BYTES, Field, todays_name
 from cachesync.errors import UsageError
 from cachesync.search.query import All, And, Or, Query, Term
 
@@ -234,6 +234,8 @@ def value_of(field: Field, value: str) -> str | int:
             return dt.date.fromisoformat(value).isoformat()
         except ValueError:
             raise ValueError("expected a date like 2025-03-23") from None
+    if len(value.encode()) > MAX_KEYWORD_BYTES:  # Elasticsearch refuses to look for such
+        raise ValueError(f"expected at most {MAX_KEYWORD_BYTES:,} bytes")
     return as_stored(field.name, value)
 
 

@@ -27,7 +27,16 @@ from cachesync.web.admission import Admission, BusyError, LateError
 from cachesync.web.endpoint import JSON, Endpoint, compressed, error_answer, takes_gzip, validated
 from cachesync.web.export import MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
-from cachesync.web.parameters import FILTERS, Pairs, SearchParameters, number, read, read_filters, read_search
+from cachesync.web.parameters import (
+    FILTERS,
+    Pairs,
+    SearchParameters,
+    number,
+    read,
+    read_filters,
+    read_pairs,
+    read_search,
+)
 from cachesync.web.searcher import Searcher
 
 _SUGGESTIONS_AT_ONCE: Final = 4
@@ -256,8 +265,12 @@ _EXCESSIVE: Final = "that is more than can be counted at once: ask for fewer val
 
 
 def pairs_of(request: Request) -> Pairs:
-    """Return the parameters of a request, in their order."""
-    return request.query_params.multi_items()
+    """Return the parameters of a request, in their order.
+
+    Raises:
+        UsageError: they aren't UTF-8, or too many.
+    """
+    return read_pairs(request.scope["query_string"])
 
 
 def _of_answer(shown: dict[str, Any]) -> Answered:

@@ -103,12 +103,13 @@ class Browsing:
 
     async def _rendered(self, request: Request, render: Callable[[Pairs], str]) -> Response:
         """Answer with a page, or with one that says why there is none."""
-        pairs = pairs_of(request)
+        pairs: Pairs = ()
 
         def answered() -> Response:
             return _page(render(pairs), request, HTTPStatus.OK)
 
         try:
+            pairs = pairs_of(request)
             return await self._api.searches.run(answered)
         except CachesyncError as error:
             return self._refusal(request, pairs, self._api.explained(error))

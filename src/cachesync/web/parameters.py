@@ -1,16 +1,17 @@
 """The parameters of a URL → what is asked. The page has those of ``/api/search``, so each of its states is a URL."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeVar, get_args
+from urllib.parse import parse_qsl
 
 from cachesync.documents import FIELDS
 from cachesync.errors import UsageError
 from cachesync.search.cursor import Cursor, decoded
 from cachesync.search.question import Question
 from cachesync.search.reading import Mode
-from cachesync.search.request import DEFAULT_LIMIT, LATEST, Filter, parse_facet, parse_filters, parse_order
+from cachesync.search.request import DEFAULT_LIMIT, LATEST, Filter, SortKey, parse_facet, parse_filters, parse_order
 from cachesync.search.targets import parse_machine
 
 MAX_LIMIT: Final = 1_000
@@ -22,6 +23,9 @@ Format = Literal["json", "ndjson", "csv"]
 FILTERS: Final = tuple(field.name for field in FIELDS.values() if field.is_asked_for)
 _ONCE: Final = ("q", "mode", "arch", "limit", "distinct", "cursor", "format")
 _OFTEN: Final = ("facet", "sort", *FILTERS)
+
+_MOST_PAIRS: Final = 10_000
+"""Of more it isn't even looked which there are."""
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -38,6 +42,21 @@ class SearchParameters(NamedTuple):
     format: Format
     most: int | None
     """So many hits an export has; None: all."""
+
+
+def read_pairs(query: bytes) -> Pairs:
+    """Read the query of a URL.
+
+    Raises:
+        UsageError: it isn't UTF-8, or has too many parameters.
+    """
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PAIRS)
+    except UnicodeDecodeError:
+        raise UsageError("the parameters are not UTF-8") from None
+    except ValueError:
+        raise UsageError(f"more than {_MOST_PAIRS:,} parameters: expected at most {MAX_VALUES}") from None
+    return pairs
 
 
 def read_search(pairs: Pairs) -> SearchParameters:
@@ -58,13 +77,21 @@ def read_search(pairs: Pairs) -> SearchParameters:
         tag=LATEST if is_latest else None,
         machine=parse_machine(one["arch"]) if "arch" in one else None,
         facets=tuple(parse_facet(each, "facet=") for each in given.get("facet", ())),
-        order=tuple(chain.from_iterable(parse_order(each, "sort=") for each in given.get("sort", ()))),
+        order=_order(given.get("sort", ())),
         limit=number("limit", one, 0, MAX_LIMIT, DEFAULT_LIMIT),
         distinct=choice("distinct", one, ("true", "false"), "false") == "true",
     )
     cursor = decoded(one["cursor"], question) if "cursor" in one else None
     most = question.limit if "limit" in one else None
     return SearchParameters(question, cursor, choice("format", one, get_args(Format), "json"), most)
+
+
+def _order(texts: Iterable[str]) -> tuple[SortKey, ...]:
+    """Read what to sort by. A field that was named before sorts nothing any more, so it is left out."""
+    by_field: dict[str, SortKey] = {}
+    for key in chain.from_iterable(parse_order(each, "sort=") for each in texts):
+        by_field.setdefault(key.field, key)
+    return tuple(by_field.values())
 
 
 def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -> dict[str, list[str]]:
