@@ -20,7 +20,7 @@ from tests.support.pages import entry, page, put
 from tests.support.proxy import Answer, Proxy, Request, refusal
 from tests.support.sandbox import Sandbox
 from tests.support.secured import DOCUMENT, NOBODY, PASSWORD, READER, SERVER, WRITER, Secured, documented, without
-from tests.support.service import Service, Serve, until
+from tests.support.service import Serve, Service, until
 
 JSON = [("Content-Type", "application/json")]
 RIGHTS = [*rights.CLUSTER, *rights.WRITING, "NAME", "NAME-*"]
