@@ -6,15 +6,17 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from cachesync.index.freshness import Freshness, note_freshness
 from tests.support.pages import entry, page, put
 from tests.support.sandbox import Sandbox
-from tests.support.service import Serve, Service, until
+from tests.support.service import Serve, Service, index_of, until
 
 
 @contextmanager
@@ -149,3 +151,21 @@ def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> 
         put(sandbox.root, page(entry("2")), "later")
         for each in (one, other):
             until(partial(has_specs, each, 2), "what the service wrote")
+
+
+@pytest.mark.parametrize("writer", ["command", "service"])
+def test_nobody_is_called_behind_whom_a_command_brought_up_to_date(
+    sandbox: Sandbox, writer: Literal["command", "service"]
+) -> None:
+    """Of an old note of a service, that can't be known: it should have noted something since."""
+    put(sandbox.root, page(entry("1")))
+    sandbox.run("sync")
+    with closing(index_of(sandbox)) as index:
+        long_ago = datetime.now(UTC) - timedelta(days=1)
+        note_freshness(index.notes(), Freshness(noted=long_ago, due=long_ago, writer=writer, in_sync=True))
+    is_behind = writer == "service"
+    with Serve(sandbox) as serve:
+        until(serve.is_ready, "an index")
+        assert serve.get("/readyz")[1]["degraded"] == (["behind"] if is_behind else [])
+        assert serve.status()["in_sync"] is (False if is_behind else None)
+        assert ("behind the pages" in serve.get("/")[1]) is is_behind

@@ -48,6 +48,11 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
     degraded: tuple[str, ...] = ()
     """Each is a :data:`Shortcoming`, unless a later version noted it."""
 
+    @property
+    def is_finished(self) -> bool:
+        """A command brought the index up to date and ended: nothing waits, and nobody knows of later changes."""
+        return self.writer == "command" and self.in_sync and not self.lag_seconds
+
     def is_followed(self, now: datetime) -> bool:
         """Tell whether a service follows the pages still.
 

@@ -133,12 +133,9 @@ def _as_shown(overview: Overview) -> IndexState:
     if fresh is None:
         return IndexState(outdated=overview.outdated)
     now = datetime.now(UTC)
-    is_by_command = fresh.writer == "command"
-    degraded = fresh.degraded if is_by_command or fresh.is_followed(now) else (*fresh.degraded, "stopped")
-    is_waiting = not fresh.in_sync or fresh.lag_seconds > 0
-    return IndexState(
-        fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, is_waiting or not is_by_command
-    )
+    has_stopped = fresh.writer == "service" and not fresh.is_followed(now)
+    degraded = (*fresh.degraded, "stopped") if has_stopped else fresh.degraded
+    return IndexState(fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, not fresh.is_finished)
 
 
 def _page(text: str, request: Request, status: HTTPStatus) -> Response:

@@ -55,7 +55,7 @@ class PublicStatus:
         return {
             "specs": state.specs,
             "pages": state.pages,
-            "in_sync": fresh.in_sync and not fresh.lag(now) if fresh else None,
+            "in_sync": fresh.in_sync and not fresh.lag(now) if fresh and not fresh.is_finished else None,
             "lag_seconds": round(fresh.lag(now), 3) if fresh else None,
             "last_written": fresh.written if fresh else None,
             "service": fresh.is_followed(now) if fresh else None,
@@ -67,8 +67,8 @@ class PublicStatus:
     def _degraded(self, state: Overview) -> list[str]:
         """Return what somebody should look after, in words that stay as they are."""
         fresh = state.freshness
-        behind = fresh is not None and fresh.lag(datetime.now(UTC)) > self._max_lag
-        found = [*(fresh.degraded if fresh else ()), *(["behind"] if behind else [])]
+        is_behind = fresh and not fresh.is_finished and fresh.lag(datetime.now(UTC)) > self._max_lag
+        found = [*(fresh.degraded if fresh else ()), *(["behind"] if is_behind else [])]
         return [*found, *(["outdated"] if state.outdated else [])]
 
 
