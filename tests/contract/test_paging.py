@@ -163,14 +163,15 @@ def test_a_walk_through_nothing(corpus: Reader) -> None:
     assert list(corpus.walk(Request(In("package", ("nonesuch",))))) == []
 
 
+@pytest.mark.parametrize("distinct", [False, True])
 @pytest.mark.parametrize("order", ["", "os:desc", "tag"])
 def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
-    corpus: Reader, order: str, monkeypatch: pytest.MonkeyPatch
+    corpus: Reader, order: str, distinct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each binary is met once, with all its tags, as if there had been one index."""
+    """Each hit is met once, a binary with all its tags, as if there had been one index."""
     monkeypatch.setattr(embedded_walking, "_CELL", 40)
     monkeypatch.setattr(elastic_reader, "_PART_SIZE", 40)
-    question = Question(distinct=True, order=parse_order(order) if order else (), limit=10_000)
+    question = Question(distinct=distinct, order=parse_order(order) if order else (), limit=10_000)
     vocabulary = Vocabulary(corpus, load_aliases())
     asked = read_question(question, corpus, vocabulary)
     walk = Walk(asked, MIRROR_URL)
