@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from cachesync.index.base import Index
+from cachesync.index.elastic import reader as elastic_reader
+from cachesync.index.embedded import walking as embedded_walking
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
 from cachesync.search.aliases import load_aliases
@@ -19,6 +21,7 @@ from cachesync.search.install import MIRROR_URL
 from cachesync.search.request import Request
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.web.parameters import read_search
+from cachesync.web.searcher import Searcher
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.support import elasticsearch
@@ -253,3 +256,21 @@ def seen(web: Web, text: str, total: int) -> None:
         return got.status == 200 and got.json["total"] == total
 
     until(is_so, f"{total} of {text}", 20)
+
+
+@pytest.mark.parametrize("asked", [[], [("distinct", "true"), ("sort", "tag")]])
+def test_an_export_goes_on_where_its_generation_is_removed(
+    index: Index, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in ((embedded_walking, "_CELL"), (elastic_reader, "_PART_SIZE"), (elastic_reader, "_WALK_SIZE")):
+        monkeypatch.setattr(module, name, 40)
+    fill(index, PAGES)
+    searcher = Searcher(index, load_aliases(), MIRROR_URL)
+    question = read_search(asked).question
+    wanted = searcher.ask(question._replace(limit=10_000)).found.hits
+    parts = searcher.export(question, None, None)
+    found = next(parts)
+    for _ in range(3):
+        fill(index, PAGES)
+    found += [hit for hits in parts for hit in hits]
+    assert found == wanted
