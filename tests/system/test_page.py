@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
@@ -418,6 +419,35 @@ def test_the_latest_tag_stands_alone(tab: Tab, web: Web) -> None:
     assert ticked(page) == []
     page.get_by_label("Only the latest tag").uncheck()
     expect_total(page, web.search(q="hdf5")["total"])
+
+
+def orders(page: Page) -> list[str]:
+    """What the form sends along to sort by."""
+    found: list[str] = page.evaluate("new FormData(document.getElementById('search')).getAll('sort').filter(Boolean)")
+    return found
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_further_orders_keep_their_places_until_another_one_is_chosen(
+    chromium: Chromium, web: Web, scripts: bool
+) -> None:
+    both = ["compiler:desc", "version"]
+    with chromium.tab(web.url, scripts=scripts) as tab:
+        page = tab.page
+        page.goto("?q=hdf5&sort=compiler:desc&sort=version&limit=20")
+        hits = every_id(web, q="hdf5", sort=both)
+        assert ids(page) == hits[:20]
+        turn(page, "Next page")
+        assert ids(page) == hits[20:40]
+        turn(page, "Back to the beginning")
+        if not scripts:
+            return
+        option(page, "target", TARGETS[0]).check()
+        expect_total(page, web.search(q="hdf5", target=TARGETS[0])["total"])
+        assert parse_qs(urlsplit(page.url).query)["sort"] == orders(page) == both
+        page.get_by_label("Sort by").select_option("size")
+        page.wait_for_url("**sort=size*")
+        assert orders(page) == ["size"]
 
 
 def test_the_order_can_be_chosen(tab: Tab, web: Web) -> None:

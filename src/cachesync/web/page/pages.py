@@ -216,6 +216,7 @@ class Pages:
             "is_start": not said.pairs,
             "is_latest": said.one("tag") == LATEST,
             "orders": list(_orders(said)),
+            "further_orders": said.all("sort")[1:],
             "query": query,
             "mode": answer.reading.mode,
             "canonical": answer.reading.canonical,
@@ -265,7 +266,6 @@ def _orders(said: Address) -> Iterator[tuple[str, str, bool]]:
 def _kept(said: Address) -> Iterator[tuple[str, str]]:
     """Yield what the form sends along without showing it: what no field of it and no facet has."""
     shown = facet_sizes(said)
-    yield from (("sort", value) for value in said.all("sort")[1:])
     for name, value in said.pairs:
         if name in ("mode", "limit", "distinct", "facet") or (name in FILTERS and name not in shown):
             yield name, value
@@ -273,7 +273,7 @@ def _kept(said: Address) -> Iterator[tuple[str, str]]:
 
 def _elsewhere(said: Address) -> Iterator[tuple[str, str]]:
     """Yield what the form sends along on a page that has no facets, and no order to choose."""
-    yield from (("sort", value) for value in said.all("sort")[:1])
+    yield from (("sort", value) for value in said.all("sort"))
     yield from _kept(said)
     for name in facet_sizes(said):
         yield from ((name, value) for value in said.all(name) if name in FILTERS)

@@ -9,11 +9,12 @@
   const UNFINISHED_MS = 3000; // so long may what is typed be unfinished before it is called a mistake
   const AGAIN = 2; // so often what a busy server turned away is asked for again
   const TOLD_MS = 5000; // so long a message stays that was seen to be shown
-  const PARTS = ["kept", "problem", "warnings", "chosen", "answer", "freshness"];
+  const PARTS = ["kept", "orders", "problem", "warnings", "chosen", "answer", "freshness"];
 
   const byId = (id) => document.getElementById(id);
   const form = byId("search");
-  const { q: box, arch, sort } = form.elements;
+  const { q: box, arch } = form.elements;
+  const sort = byId("sort");
   const latest = byId("latest");
   const results = byId("results"); // only the page of a search has them, and what is chosen beside facets
   const status = byId("status");
@@ -259,6 +260,7 @@
         for (const other of form.elements)
           if (other.name === "tag" && (other === latest) !== (target === latest)) other.checked = false;
       }
+      if (target === sort) byId("orders").replaceChildren(); // who chooses an order wants no other beside it
       choose();
     });
     window.addEventListener("popstate", () => {
