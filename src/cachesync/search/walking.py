@@ -60,6 +60,8 @@ class Walk:
             whole = [completed(hit, question.machine, self._mirror_url) for hit in found]
             if question.distinct:
                 self._add_tags(whole, part.hits, index)
+            if question.distinct:  # not before: where the index is gone by now, these are looked for in another one
+                self._seen.update(map(_digest, part.hits))
             self._place = place_at(part.rank, self._request, part.hits[-1])
             yield whole
 
@@ -72,10 +74,11 @@ class Walk:
     def _each_once(self, documents: Sequence[Hit], index: Index) -> list[Hit]:
         """Leave out the documents of binaries that have an earlier one."""
         found: list[Hit] = []
+        here: set[int] = set()
         for each in documents:
-            digest = xxhash.xxh3_64_intdigest(each["binary"].encode())
-            if digest not in self._seen:
-                self._seen.add(digest)
+            digest = _digest(each)
+            if digest not in self._seen and digest not in here:
+                here.add(digest)
                 found.append(each)
         if self._start is None:
             return found
@@ -96,6 +99,10 @@ class Walk:
             if hit["binary"] in whole:
                 hit["tags"] = _newest_first(tags[hit["binary"]])
         add_tags([hit for hit in hits if hit["binary"] not in whole], self._request, index)
+
+
+def _digest(hit: Hit) -> int:
+    return xxhash.xxh3_64_intdigest(hit["binary"].encode())
 
 
 def _newest_first(documents: Sequence[Hit]) -> list[str]:
