@@ -348,8 +348,17 @@ def test_one_has_one_export_at_a_time(nginx: Front) -> None:
         assert bare.recv(20).startswith(b"HTTP/1.1 200 ")
         refused = nginx.get("/api/search", {"format": "csv"}, of_client("192.0.2.3"))
         assert (refused.status, refused.json["at"]) == (429, None)
-        assert nginx.get("/api/search", {"limit": "1"}, of_client("192.0.2.3")).status == 200
+        for written in ("format=%63sv", "%66orm%61t=ndjson", "q=hdf5&format=&format=csv", "format=json&format=csv"):
+            assert status_of(nginx, f"/api/search?{written}", "192.0.2.3") == 429, written
+        assert nginx.get("/api/search", {"limit": "1", "format": "json"}, of_client("192.0.2.3")).status == 200
         assert nginx.get("/api/search", {"format": "csv", "limit": "1"}, of_client("192.0.2.4")).status == 200
+
+
+def status_of(nginx: Front, target: str, client: str) -> int:
+    """Ask for a target that is written out with its query."""
+    with contextlib.closing(nginx.connection()) as connection:
+        connection.request("GET", f"{BASE_PATH}{target}", headers=of_client(client))
+        return connection.getresponse().status
 
 
 def begun_export(client: str) -> bytes:

@@ -71,14 +71,17 @@ def build_app(
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
     app.router.redirect_slashes = False
-    return _Around(app, frozenset(allow_origins), answered)
+    free = frozenset(f"{base_path}{each.path}" for each in endpoints if each.is_free)
+    return _Around(app, free, frozenset(allow_origins), answered)
 
 
 class _Around:
     """Bounds how many requests are answered at a time, and gives each answer its date and the headers that it lacks."""
 
-    def __init__(self, app: ASGIApp, allow_origins: frozenset[str], answered: Answered) -> None:
+    def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], answered: Answered) -> None:
+        """``free``: paths that are answered however many requests there are."""
         self._app = app
+        self._free = free
         self._answered = answered
         self._allow_origins = allow_origins
         self._requests = 0
@@ -112,7 +115,7 @@ class _Around:
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """Return what answers a request."""
-        if self._requests > _REQUESTS:
+        if self._requests > _REQUESTS and scope["path"] not in self._free:
             return _too_many
         is_too_long = len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_URL
         return _too_long if is_too_long else self._app

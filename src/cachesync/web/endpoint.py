@@ -31,6 +31,8 @@ class Endpoint(NamedTuple):
     """It runs on the server's own thread, so it must not wait for anything but by ``await``."""
     operation: Operation | None = None
     """None: it isn't described, since it is no part of the API."""
+    is_free: bool = False
+    """It costs next to nothing, so it is answered however much is asked at once."""
 
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:

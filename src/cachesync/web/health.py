@@ -34,7 +34,7 @@ async def _alive(_request: Request) -> Response:
 
 def alive() -> Endpoint:
     """Return where it is asked whether the process is alive."""
-    return Endpoint("/healthz", _alive, _ALIVE)
+    return Endpoint("/healthz", _alive, _ALIVE, is_free=True)
 
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
