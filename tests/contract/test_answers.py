@@ -7,7 +7,7 @@ import pytest
 from archspec import cpu  # type: ignore[import-untyped]
 
 from cachesync.errors import IndexUnavailableError, UsageError
-from cachesync.index.base import Reader
+from cachesync.index.base import Index, Reader
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import Answer, as_object, ask, show_binary
 from cachesync.search.difference import as_object as difference_as_object
@@ -19,6 +19,7 @@ from cachesync.search.request import LATEST, Facet, Filter, parse_order
 from cachesync.search.targets import Machine
 from cachesync.search.vocabulary import Vocabulary
 from tests.contract.conftest import Filled
+from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of
 
 OLD, NEW = "develop-2025-06-29", "develop-2025-07-06"
@@ -353,6 +354,23 @@ def test_a_binary_that_is_none_or_several_is_told(reader: Reader) -> None:
         show_binary("hdf", reader, MIRROR_URL)
     with pytest.raises(UsageError, match=r"hdf5 is a package: `cachesync search hdf5` finds .* is written /hdf5"):
         show_binary("hdf5", reader, MIRROR_URL)
+
+
+@pytest.mark.parametrize(("os", "is_told"), [("ubuntu22.04", False), ("nosuch1", True)])
+def test_where_nothing_is_built_for_a_machines_system_that_is_told(reader: Reader, os: str, is_told: bool) -> None:
+    answer = answered(reader, "hdf5", machine=Machine("linux", os, "zen4"))
+    assert answer.found.total
+    told = f"nothing of this is built for {os}; binaries of other systems may need a newer C library"
+    assert (told in answer.notes) is is_told
+    assert told not in answered(reader, "nosuchpackage", machine=Machine("linux", os, "zen4")).notes
+
+
+@pytest.mark.parametrize("name", ["ABCD1234", "/ABCD", "abcd1234", "abcd12345", "ABCE"])
+def test_a_hash_is_found_as_it_is_written_and_in_lower_case_too(index: Index, name: str) -> None:
+    """One that is whole is meant, though others begin with it."""
+    fill(index, {path_of(): page(*(entry(hash) for hash in ("ABCD1234", "abcd1234", "abcd12345", "abce1")))})
+    binary = show_binary(name, index.reader(), MIRROR_URL)
+    assert binary.documents[0]["hash"] == {"/ABCD": "ABCD1234", "ABCE": "abce1"}.get(name, name)
 
 
 def test_two_tags_are_compared(reader: Reader) -> None:

@@ -282,6 +282,17 @@ def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
     shown = re.findall(r"<li><code>(spack [^\n]*?)</code>", page_of_all)
     assert len(shown) > len(_COMMANDS)
     assert not [command for command in shown if not any(pattern.fullmatch(command) for pattern in _COMMANDS)]
+    copied = set(re.findall(r"<code class=\"short\">([^<]*)</code> <button[^>]*class=\"copy\"", page_of_all))
+    assert copied
+    assert not [text for text in copied if not re.fullmatch("/[A-Za-z0-9._+~@%^=:,/ -]*", text)]
+
+
+@pytest.mark.parametrize("package", ["hdf5", "$(touch x)", "a;touch x", "`x`", "a&b", "a>b", "*", "'", "é", "a\\"])
+def test_a_spec_is_only_offered_to_be_copied_if_a_shell_leaves_it_as_it_is(serve: Serve, package: str) -> None:
+    web = serve([{**next(made_of(["a" * 32])), "package": package, "spec": f"{package}@1.0+x"}])
+    (hit,) = web.search()["hits"]
+    page = web.get(f"/binary/{hit['binary']}").body.decode()
+    assert ("Copy the spec" in page) is (package == "hdf5")
 
 
 def open_all(page: Page) -> None:

@@ -151,6 +151,7 @@ def answer(
         pieces = (*reading.pieces, *beside)
         instead = tuple(near(pieces, reading.name, index, vocabulary))
         notes += why_nothing(pieces, instead, index, vocabulary)
+    notes += _of_system(asked, found.total, index)
     return Answer(asked, found._replace(hits=hits), tuple(notes), instead, _milliseconds_since(begun), page.next)
 
 
@@ -171,6 +172,15 @@ def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Index, mirro
     if asked.question.distinct:
         add_tags(found, asked.request, index)
     return found
+
+
+def _of_system(asked: ReadQuestion, total: int, index: Index) -> Iterator[str]:
+    """Yield a note where something is found for a machine, and nothing of it is built for its system."""
+    machine = asked.question.machine
+    if machine and total:
+        like_it = In("os", (machine.os, *rebuilds_of(machine.os)))
+        if index.count([And((asked.request.matching(), like_it))]) == [0]:
+            yield f"nothing of this is built for {machine.os}; binaries of other systems may need a newer C library"
 
 
 def _milliseconds_since(begun: float) -> float:
@@ -349,7 +359,8 @@ def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
         raise that_is_a_package(name)
     query = _of_binary(name, index)
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
-    documents = [completed(hit, None, mirror_url) for hit in found.hits]
+    whole = [hit for hit in found.hits if hit["binary"] == name.removeprefix("/")]
+    documents = [completed(hit, None, mirror_url) for hit in whole or found.hits]
     if not documents:
         raise no_such_binary(name)
     binaries = {each["binary"]: each["spec"] for each in documents}
@@ -392,7 +403,8 @@ def no_such_binary(name: str) -> NotThereError:
 def _of_binary(name: str, index: Index) -> Query:
     start = name.removeprefix("/")
     if "/" not in start:
-        return Prefix("binary", start.lower())
+        written, lower = Prefix("binary", start), Prefix("binary", start.lower())
+        return lower if index.count([written]) == [0] else written
     page, _, binary = start.rpartition("/")
     found = index.search(Request(Term("binary", binary), limit=_ALL, fields=("binary", "page")))
     ids = {hit[ID] for hit in found.hits}

@@ -19,6 +19,9 @@ _MOST_MIRRORS: Final = 1_000
 _HARMLESS: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._+][A-Za-z0-9._+-]*")
 """Fit for a shell and for a part of a URL: dots alone lead out of a folder, whatever they are encoded as."""
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9._+~@%^=:,/ -]*")
+"""The characters of most specs, none of which does anything in a shell where it stands in one."""
+
 
 class Install(NamedTuple):
     """How to install a binary."""
@@ -32,6 +35,11 @@ class Install(NamedTuple):
 def stacks_of(hit: Hit) -> list[str]:
     """Return the stacks that a document's binary is in, without the mirror of the whole tag."""
     return [stack for stack in hit.get("stacks", []) if stack != _WHOLE_TAG]
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a spec or a hash means in a shell what it says, so that it may be copied there."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 def install(hit: Hit, mirror_url: str) -> Install | None:

@@ -65,7 +65,8 @@ def freshness(state: IndexState, now: datetime) -> Freshness:
     """Say how old an index is."""
     lag = state.lag_seconds or 0.0
     behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS and state.is_followed else ""
-    rest = behind or ("in step with the pages" if state.in_sync and state.is_followed else "")
+    is_in_step = state.in_sync and state.is_followed and not lag
+    rest = behind or ("in step with the pages" if is_in_step else "")
     if state.written is None:
         return Freshness(None, "", rest)
     seconds = max(0.0, (now - state.written).total_seconds())

@@ -13,6 +13,7 @@ from cachesync import __version__
 from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import Difference
 from cachesync.search.display import one_variant_apart
+from cachesync.search.install import is_plain
 from cachesync.search.request import BINARIES, LATEST, Hit
 from cachesync.web.page import assets, markup
 from cachesync.web.page.address import Address, facet_sizes
@@ -94,6 +95,7 @@ class Pages:
             auto_reload=False,
         )
         self._environment.filters["visible"] = markup.visible
+        self._environment.tests["plain"] = is_plain
         self._environment.globals.update(
             base=self._base,
             stylesheet=f"{self._base}/{stylesheet.name}",
