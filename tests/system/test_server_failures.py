@@ -67,6 +67,10 @@ def redirected(location: str) -> bytes:
     return answer("", "302 Found", "text/plain", *([f"Location: {location}"] if location else []))
 
 
+def always(made: bytes) -> Answer:
+    return lambda _: made
+
+
 def exported(stream: Answer) -> Answer:
     """A search that has more hits than one answer takes, and what its export is answered with."""
     many = page_of([HIT] * 1_000, "more", 5_000)
@@ -208,6 +212,29 @@ def test_redirects_are_followed_on_the_same_server(server: Impostor, tmp_path: P
     server.answers["new"] = lambda _: told(GOOD)
     (ran,) = run_each([(*SEARCH, "--server", f"{with_user(server.url)}/old")], tmp_path)
     assert (ran.code, ran.stderr) == (0, "")
+
+
+def test_a_password_goes_to_no_other_server(server: Impostor, tmp_path: Path) -> None:
+    with impostor() as other:
+        same, foreign = (each.url.removeprefix("http://") for each in (server, other))
+        leading = [
+            f"http://{foreign}\\@{same}/x",
+            f"//{foreign}\\@{same}/x",
+            f"http://{foreign}/\\@{same}/x",
+            f"http:\\\\{foreign}/x",
+            f"\\\\{foreign}/x",
+            f"http://{same}@{foreign}/x",
+            f"http://{same}:x@{foreign}/x",
+            f"http://{foreign}\t@{same}/x",
+            f"http://{foreign}?@{same}/x",
+            f"http://{foreign}#@{same}/x",
+        ]
+        server.answers |= {f"leads-{number}": always(redirected(to)) for number, to in enumerate(leading)}
+        server.answers["x"] = lambda _: told(GOOD)
+        urls = [f"{with_user(server.url)}/leads-{number}" for number in range(len(leading))]
+        for to, ran in zip(leading, run_each([(*SEARCH, "--server", url) for url in urls], tmp_path), strict=True):
+            assert not other.asked, to
+            assert (ran.code, ran.stdout, "leads elsewhere" in ran.stderr) == (2, "", True), (to, ran)
 
 
 def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: Path) -> None:

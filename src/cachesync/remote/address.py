@@ -2,13 +2,13 @@
 
 from base64 import b64encode
 from typing import Final, NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cachesync.errors import UsageError
 
 OPTION: Final = "--server"
 _EXPECTED: Final = "expected where its page is, as in https://HOST or http://HOST:8080/BASE/PATH"
-_PORTS: Final = {"http": 80, "https": 443}
+_SCHEMES: Final = frozenset({"http", "https"})
 _MOST_TOLD: Final = 200
 
 
@@ -32,7 +32,7 @@ def parse_address(text: str) -> Address:
         raise UsageError(f"{told}: {_EXPECTED}, without blanks and control characters")
     try:
         parts = urlsplit(text)
-        is_one = parts.scheme in _PORTS and parts.hostname and parts.port != 0
+        is_one = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
     except ValueError as error:
         raise UsageError(f"{told}: {_EXPECTED}; {_reason(error, text)}") from None
     if not is_one:
@@ -48,15 +48,6 @@ def harmless(url: str) -> str:
     before, at, after = url[: 10 * _MOST_TOLD].rpartition("@")
     scheme, slashes, _ = before.partition("://")
     return f"{scheme}{slashes}{after}"[:_MOST_TOLD] if at and slashes else after[:_MOST_TOLD]
-
-
-def same_origin(one: str, other: str) -> bool:
-    """Tell whether two URLs are of one server."""
-    return _origin(urlsplit(one)) == _origin(urlsplit(other))
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _basic(user: str) -> str:

@@ -13,9 +13,17 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from cachesync.context import current
 from cachesync.errors import CachesyncError, IndexUnavailableError
 from cachesync.remote import refusal
-from cachesync.remote.address import Address, same_origin
+from cachesync.remote.address import Address
 from cachesync.remote.body import BrokenBodyError, beginning, lines, unpacked, whole
-from cachesync.remote.connecting import ANSWER_SECONDS, CONNECT_SECONDS, pool, silent, unreachable
+from cachesync.remote.connecting import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    is_reference,
+    pool,
+    same_origin,
+    silent,
+    unreachable,
+)
 
 Pairs = Sequence[tuple[str, str]]
 """Names and values of parameters."""
@@ -108,8 +116,11 @@ class Client:
             if answer.status not in refusal.REDIRECTS:
                 return answer
             answer.close()
-            elsewhere = urljoin(url, answer.headers.get("Location", ""))
-            if not elsewhere.isprintable() or not same_origin(url, elsewhere):
+            location = answer.headers.get("Location", "")
+            if not is_reference(location):
+                raise refusal.leads_nowhere(self.url)
+            elsewhere = urljoin(url, location)
+            if not same_origin(url, elsewhere):
                 raise refusal.leads_elsewhere(self.url, elsewhere)
             url = elsewhere
         raise refusal.leads_elsewhere(self.url, url)

@@ -17,7 +17,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 from urllib3.exceptions import TimeoutError as NoAnswerError
-from urllib3.util import make_headers
+from urllib3.util import make_headers, parse_url
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
 from cachesync.remote.address import OPTION, harmless
@@ -36,6 +36,10 @@ _MEANINGS: Final = {
     "name a file with its certificate in SSL_CERT_FILE",
 }
 """What OpenSSL says, in part, and what that means to a person. The first one that fits counts."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
+"""The characters of URLs, by RFC 3986. Of what has others, parsers disagree on where the host ends."""
 
 
 def pool(url: str) -> PoolManager:
@@ -57,6 +61,21 @@ def pool(url: str) -> PoolManager:
     user, at, _ = parts.netloc.rpartition("@")
     headers = make_headers(proxy_basic_auth=unquote(user)) if at else None
     return ProxyManager(harmless(proxy), proxy_headers=headers, retries=False, ssl_context=trusted)
+
+
+def is_reference(location: str) -> bool:
+    """Tell whether a text has no characters but those of URLs."""
+    return _REFERENCE.fullmatch(location) is not None
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Tell whether requests for two URLs go to one server. What sends them parses them, so nothing else decides it."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str | None, str | None, int | None]:
+    parts = parse_url(url)
+    return parts.scheme, parts.host, parts.port or _PORTS.get(parts.scheme or "")
 
 
 def _proxy(url: str) -> str | None:

@@ -74,6 +74,13 @@ def leads_elsewhere(url: str, location: str) -> UsageError:
     return UsageError(f"{url} leads elsewhere, to {harmless(location)}: if that is right, give it as {OPTION}")
 
 
+def leads_nowhere(url: str) -> UsageError:
+    """Say that a server wants to be asked at what is no URL, which isn't told: it may be made to look like another."""
+    return UsageError(
+        f"{url} leads elsewhere, by a Location that is no URL: check {OPTION}, and proxies before that server"
+    )
+
+
 def no_cachesync(url: str, body: bytes) -> UsageError:
     """Say that what answers is something else."""
     text = " ".join(body[:_MOST_TOLD].decode(errors="replace").split())
