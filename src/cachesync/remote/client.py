@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse, Timeout
 from urllib3.exceptions import HTTPError, ProtocolError
@@ -18,8 +18,8 @@ from cachesync.remote.body import BrokenBodyError, beginning, lines, unpacked, w
 from cachesync.remote.connecting import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
-    is_reference,
     pool,
+    resolved,
     same_origin,
     silent,
     unreachable,
@@ -116,11 +116,12 @@ class Client:
             if answer.status not in refusal.REDIRECTS:
                 return answer
             answer.close()
-            location = answer.headers.get("Location", "")
-            if not is_reference(location):
-                raise refusal.leads_nowhere(self.url)
-            elsewhere = urljoin(url, location)
-            if not same_origin(url, elsewhere):
+            try:
+                elsewhere = resolved(url, answer.headers.get("Location", ""))
+                stays = same_origin(url, elsewhere)
+            except ValueError:
+                raise refusal.leads_nowhere(self.url) from None
+            if not stays:
                 raise refusal.leads_elsewhere(self.url, elsewhere)
             url = elsewhere
         raise refusal.leads_elsewhere(self.url, url)
@@ -130,7 +131,9 @@ class Client:
 
         def send() -> BaseHTTPResponse:
             headers = {**self._headers, "Accept": media_type}
-            return self._pool.request("GET", url, headers=headers, timeout=self._timeout, preload_content=False)
+            return self._pool.request(
+                "GET", url, headers=headers, timeout=self._timeout, preload_content=False, redirect=False
+            )
 
         try:
             return self._awaited(send)

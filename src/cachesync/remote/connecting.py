@@ -3,7 +3,7 @@
 import re
 import ssl
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from urllib3 import PoolManager, ProxyManager
@@ -63,13 +63,23 @@ def pool(url: str) -> PoolManager:
     return ProxyManager(harmless(proxy), proxy_headers=headers, retries=False, ssl_context=trusted)
 
 
-def is_reference(location: str) -> bool:
-    """Tell whether a text has no characters but those of URLs."""
-    return _REFERENCE.fullmatch(location) is not None
+def resolved(url: str, location: str) -> str:
+    """Return the URL that a ``Location`` is, seen from another one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _REFERENCE.fullmatch(location):
+        raise ValueError("it has characters that no URL has")
+    return urljoin(url, location)
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Tell whether requests for two URLs go to one server. What sends them parses them, so nothing else decides it."""
+    """Tell whether requests for two URLs go to one server. What sends them parses them, so nothing else decides it.
+
+    Raises:
+        ValueError: one of them can't be parsed.
+    """
     return _origin(one) == _origin(other)
 
 
