@@ -206,6 +206,18 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp
         assert (ran.code, ran.stderr) == (0, "")
 
 
+def test_a_server_that_stays_busy_is_asked_a_few_times(server: Impostor, tmp_path: Path) -> None:
+    statuses = {"always-busy": "503 Service Unavailable", "always-too-much": "429 Too Many Requests"}
+    for name, status in statuses.items():
+        server.answers[name] = always(told({"error": "too much is asked at once"}, status, "Retry-After: 0"))
+    done = run_each([(*SEARCH, "--server", f"{server.url}/{name}") for name in statuses], tmp_path)
+    for name, ran in zip(statuses, done, strict=True):
+        assert (ran.code, ran.stdout) == (3, ""), ran
+        assert ran.stderr == f"cachesync: {server.url}/{name}: too much is asked at once\n"
+        asked = sum(each.path.startswith(f"/{name}/") for each in server.asked)
+        assert 4 <= asked <= 20, name
+
+
 def test_a_walk_begins_anew_where_the_server_has_other_packages(server: Impostor, tmp_path: Path) -> None:
     refused = told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")
     server.answers["anew"] = walked(lambda asked: page_of([HIT] * 500, None) if asked.before else refused)

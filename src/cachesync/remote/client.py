@@ -31,6 +31,9 @@ Pairs = Sequence[tuple[str, str]]
 _PATIENCE_SECONDS: Final = 10.0
 """So long a server may say "not now", all in all."""
 
+_MOST_TRIES: Final = 12
+"""So often it may say so."""
+
 _ANSWER_SECONDS: Final = 300.0
 """So long an answer may take to come, however little of it comes at a time. An export may take longer."""
 
@@ -98,9 +101,9 @@ class Client:
             answer.close()  # one that was read to its end has given its connection back by now
 
     def _asked(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Ask until the answer is more than "not now"."""
+        """Ask until the answer is more than "not now", or it was so for too long or too often."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
+        for _ in range(_MOST_TRIES - 1):
             answer = self._led(url, media_type)
             wait = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
             if wait is None or time.monotonic() + wait > deadline:
@@ -108,6 +111,7 @@ class Client:
             answer.close()
             with current().awaiting(self.url):
                 current().wait(wait)
+        return self._led(url, media_type)
 
     def _led(self, url: str, media_type: str) -> BaseHTTPResponse:
         """Ask, and go where the answer leads, as long as that is the same server."""

@@ -16,14 +16,19 @@ _FOR_SOME: Final = frozenset({401, 403, 407})
 _TOO_LONG: Final = frozenset({413, 414, 431})
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
 
+_LEAST_WAIT_SECONDS: Final = 0.5
+"""A server that says "at once" is asked no faster, lest it gets all the more to do."""
+
 _MOST_TOLD: Final = 2_000
 _LONGEST_QUOTE: Final = 100
 _MOST_LINES: Final = 20
 
 
 def seconds_to_wait(status: int, retry_after: str) -> float | None:
-    """Return after how long a server that says "not now" wants to be asked again; None: it doesn't say so."""
-    return float(retry_after) if status in _NOT_NOW and retry_after.isdecimal() and len(retry_after) < 5 else None
+    """Return after how long a server that says "not now" is to be asked again; None: it doesn't say so."""
+    if status in _NOT_NOW and retry_after.isdecimal() and len(retry_after) < 5:
+        return max(float(retry_after), _LEAST_WAIT_SECONDS)
+    return None
 
 
 def explained(url: str, status: int, body: bytes) -> CachesyncError:
@@ -40,7 +45,7 @@ def explained(url: str, status: int, body: bytes) -> CachesyncError:
             return NotThereError(error)
         case HTTPStatus.CONFLICT:
             return AmbiguousError(error)
-        case _ if status >= 500:
+        case _ if status >= 500 or status in _NOT_NOW:
             return IndexUnavailableError(f"{url}: {error}")
     return UsageError(f"{url}: {error}")
 
