@@ -169,10 +169,18 @@ def test_a_wrong_configuration_ends_with_2_and_names_file_and_line(embedded: San
     assert "pages.root: cannot list" in embedded.run("sync", expect=2).stderr
 
 
-@pytest.mark.parametrize("command", ["search", "status"])
-def test_without_an_index_there_is_a_hint_and_3(sandbox: Sandbox, command: str) -> None:
-    assert "no index " in (told := sandbox.run(command, expect=3).stderr)
+@pytest.mark.parametrize("command", ["search", "status", "show /aaaa", "diff v1 v2"])
+def test_without_an_index_there_are_hints_and_3(sandbox: Sandbox, command: str) -> None:
+    index, server = sandbox.run(*command.split(), expect=3).stderr.splitlines()
+    assert "no index " in index
+    assert "`cachesync sync` makes one" in index
+    assert server == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` asks a cachesync over HTTP instead"
+
+
+def test_without_an_index_no_command_is_told_of_an_option_that_it_lacks(embedded: Sandbox) -> None:
+    told = embedded.run("verify", expect=3).stderr
     assert "`cachesync sync` makes one" in told
+    assert "--server" not in told
 
 
 def test_something_foreign_in_the_indexs_place_ends_with_2(embedded: Sandbox) -> None:
