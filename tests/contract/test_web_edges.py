@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import random
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Final
@@ -17,6 +18,8 @@ from cachesync.documents import FIELDS
 from cachesync.index.base import Index
 from cachesync.index.opening import open_index
 from cachesync.index.server import Layout, Server
+from cachesync.web.admission import Admission, BusyError
+from cachesync.web.page import Pages
 from cachesync.web.parameters import FILTERS
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
@@ -196,7 +199,45 @@ def test_values_that_no_parameter_takes(web: Web, query: str) -> None:
 def test_odd_values_are_answered_or_told(web: Web, query: str) -> None:
     for path in ("/api/search", "/api/suggest", "/"):
         status, told = raw(web, f"{path}?{query}")
-        assert status in (200, 400), (path, told)
+        assert status in (200, 400) or (path == "/" and len(query) > 8_192 and status == 414), (path, told)
+
+
+@pytest.mark.parametrize("number", [257, 2_000, 7_000])
+@pytest.mark.parametrize("path", ["/", "/parts", "/diff", "/binary/abcd"])
+def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str, number: int) -> None:
+    """A chip for each, with a link to all the others, would take minutes."""
+    is_too_long = number > 257
+    status, told = raw(web, f"{path}?" + "&".join(f"os={each}" for each in range(number)))
+    assert status == (414 if is_too_long else 400)
+    assert ("expected at most 8,192" if is_too_long else "expected at most 256") in told.decode()
+    assert b"os=" not in told
+    assert len(told) < 20_000
+
+
+def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is rendered on a thread of its own, unless it has no chips, which make it expensive."""
+    rendered: list[tuple[bool, bool]] = []
+    whole = Pages.error
+
+    def noted(*told: Any, has_chips: bool = True) -> str:
+        rendered.append((threading.current_thread().name.startswith("search"), has_chips))
+        return whole(*told, has_chips=has_chips)
+
+    monkeypatch.setattr(Pages, "error", noted)
+    assert b"os=x" in web.get("/", [("os", "x"), ("os", "y"), ("q", "@@")]).body
+    assert web.get("/diff", [("os", "x"), ("nonesuch", "1")]).status == 400
+    assert rendered == [(True, True)] * 2
+
+
+def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def none(*_: object) -> None:
+        raise BusyError("too much is asked at once")
+
+    monkeypatch.setattr(Admission, "run", none)
+    got = web.get("/", [("q", "zlib"), *(("os", str(each)) for each in range(200))])
+    assert (got.status, got.headers["retry-after"]) == (503, "1")
+    assert b'value="zlib"' in got.body
+    assert got.body.count(b"<a ") < 20
 
 
 def test_errors_of_several_lines_break_no_header(web: Web) -> None:

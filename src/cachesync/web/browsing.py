@@ -30,6 +30,10 @@ _FOR_A_DAY: Final = "public, max-age=86400"
 _BY_CONTENT: Final = "static/"
 """Files below it have names that change with their content."""
 
+_LONGEST_URL: Final = 8_192
+"""Bytes of path and query. A page has links to states that differ from its own by little, so it is as long as its URL
+times what narrows it."""
+
 _API: Final = "/api/"
 _BINARY: Final = "/binary/"
 _PAGES: Final = ("/", "/parts", "/diff")
@@ -102,22 +106,36 @@ class Browsing:
         return await self._rendered(request, compared)
 
     async def _rendered(self, request: Request, render: Callable[[Pairs], str]) -> Response:
-        """Answer with a page, or with one that says why there is none."""
+        """Answer with a page, or with one that says why there is none.
+
+        Both are rendered on a thread, where they keep nobody waiting. Only who gets no turn, or whose turn has passed,
+        is told so from the server's own thread: that page has no chips, so it costs next to nothing.
+        """
         pairs: Pairs = ()
 
         def answered() -> Response:
-            return _page(render(pairs), request, HTTPStatus.OK)
+            try:
+                return _page(render(pairs), request, HTTPStatus.OK)
+            except CachesyncError as error:
+                return self._refusal(request, pairs, self._api.explained(error))
 
         try:
+            if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > _LONGEST_URL:
+                return self._refusal(request, (), _TOO_LONG)
             pairs = pairs_of(request)
             return await self._api.searches.run(answered)
         except CachesyncError as error:
-            return self._refusal(request, pairs, self._api.explained(error))
+            return self._refusal(request, pairs, self._api.explained(error), has_chips=False)
 
-    def _refusal(self, request: Request, pairs: Pairs, refusal: Refusal) -> Response:
+    def _refusal(self, request: Request, pairs: Pairs, refusal: Refusal, *, has_chips: bool = True) -> Response:
         state = self._api.searcher.last_overview
         shown = self._pages.error(
-            refusal.status, refusal.message, refusal.at, pairs, _as_shown(state) if state else None
+            refusal.status,
+            refusal.message,
+            refusal.at,
+            pairs,
+            _as_shown(state) if state else None,
+            has_chips=has_chips,
         )
         answer = _page(shown, request, refusal.status)
         if refusal.retry_after is not None:
@@ -126,6 +144,11 @@ class Browsing:
 
     def _state(self) -> IndexState:
         return _as_shown(self._api.searcher.overview())
+
+
+_TOO_LONG: Final = Refusal(
+    HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL is too long: expected at most {_LONGEST_URL:,} bytes for a page"
+)
 
 
 def _as_shown(overview: Overview) -> IndexState:

@@ -24,9 +24,6 @@ FILTERS: Final = tuple(field.name for field in FIELDS.values() if field.is_asked
 _ONCE: Final = ("q", "mode", "arch", "limit", "distinct", "cursor", "format")
 _OFTEN: Final = ("facet", "sort", *FILTERS)
 
-_MOST_PAIRS: Final = 10_000
-"""Of more it isn't even looked which there are."""
-
 _Choice = TypeVar("_Choice", bound=str)
 
 Pairs = Sequence[tuple[str, str]]
@@ -51,11 +48,11 @@ def read_pairs(query: bytes) -> Pairs:
         UsageError: it isn't UTF-8, or has too many parameters.
     """
     try:
-        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PAIRS)
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_VALUES)
     except UnicodeDecodeError:
         raise UsageError("the parameters are not UTF-8") from None
     except ValueError:
-        raise UsageError(f"more than {_MOST_PAIRS:,} parameters: expected at most {MAX_VALUES}") from None
+        raise UsageError(f"too many parameters: expected at most {MAX_VALUES}") from None
     return pairs
 
 

@@ -180,7 +180,16 @@ class Pages:
     def _difference_url(self, pairs: Pairs) -> str:
         return f"{self._base}/diff?{urlencode(pairs)}"
 
-    def error(self, status: HTTPStatus, message: str, at: int | None, pairs: Pairs, state: IndexState | None) -> str:
+    def error(
+        self,
+        status: HTTPStatus,
+        message: str,
+        at: int | None,
+        pairs: Pairs,
+        state: IndexState | None,
+        *,
+        has_chips: bool = True,
+    ) -> str:
         """Render why there is no answer, with what was typed still in the form.
 
         Args:
@@ -189,6 +198,7 @@ class Pages:
             at: the character of the query that can't be read, counted from 1.
             pairs: the parameters of the URL.
             state: what is known of the index; None: nothing.
+            has_chips: it shows what narrows the search. That takes time, since each chip leads to all the others.
         """
         said = Address.of(self._base, pairs)
         query = said.one("q")
@@ -198,7 +208,7 @@ class Pages:
             "message": first,
             "lines": [_line(text, said) for text in lines],
             "marked": None if at is None else Marked(query[: at - 1], query[at - 1 : at], query[at:]),
-            "chips": list(chips(said, also=("limit", "sort", "facet"))),
+            "chips": list(chips(said, also=("limit", "sort", "facet"))) if has_chips else [],
             "again_url": said.without("cursor").url if said.one("cursor") else None,
             "is_passing": status >= HTTPStatus.INTERNAL_SERVER_ERROR,
             "url": said.url,
