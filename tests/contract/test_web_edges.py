@@ -240,6 +240,12 @@ def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pyte
     assert got.body.count(b"<a ") < 20
 
 
+def test_what_is_too_long_to_be_searched_for_is_not_suggested_for_either(web: Web) -> None:
+    status, told = raw(web, "/api/suggest?q=" + "ab+cd0+" * 200)
+    assert (status, told["at"], "1,000 characters" in told["error"]) == (400, 1_001, True)
+    assert raw(web, "/api/suggest?q=" + "x" * 1_000)[0] == 200
+
+
 def test_errors_of_several_lines_break_no_header(web: Web) -> None:
     binaries = sorted({hit["binary"] for hit in web.search(limit=1_000)["hits"]})
     short = next((one[:4] for one, other in pairwise(binaries) if one[:4] == other[:4]), "l0l0")

@@ -22,6 +22,7 @@ from cachesync.log import as_json
 from cachesync.search.answer import Answer, Binary, as_object, binary_as_object, show_binary
 from cachesync.search.difference import Difference, difference
 from cachesync.search.difference import as_object as difference_as_object
+from cachesync.search.lexer import MAX_CHARACTERS, require_text
 from cachesync.web import openapi
 from cachesync.web.admission import Admission, BusyError, LateError
 from cachesync.web.endpoint import JSON, Endpoint, compressed, error_answer, takes_gzip, validated
@@ -161,9 +162,11 @@ class Api:
             given = read(pairs_of(request), once=("q", "limit"))
             one = {name: values[0] for name, values in given.items()}
             limit = number("limit", one, 0, _MOST_SUGGESTED, 10)
+            text = one.get("q", "")
+            require_text(text)
 
             def suggested() -> Answered:
-                found = self.searcher.look(lambda opened: opened.vocabulary.names.suggest(one.get("q", ""), limit))
+                found = self.searcher.look(lambda opened: opened.vocabulary.names.suggest(text, limit))
                 return _of_value({"suggestions": [each._asdict() for each in found]})
 
             return await self._worked(suggested, request, self._suggestions)
@@ -314,7 +317,7 @@ _SUGGEST: Final = operation(
     "Packages that may be meant by what is typed so far",
     content(openapi.SUGGESTIONS),
     parameters=[
-        openapi.parameter("q", openapi.TEXT, "What is typed."),
+        openapi.parameter("q", {**openapi.TEXT, "maxLength": MAX_CHARACTERS}, "What is typed."),
         openapi.parameter("limit", openapi.a_number(0, _MOST_SUGGESTED, 10), "How many."),
     ],
     errors=_COMMON,
