@@ -1,13 +1,15 @@
 """The HTTP API over every engine: the answer of the command line, in bounds."""
 
+import base64
 import csv
 import io
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 from cachesync.index.base import Index
@@ -20,6 +22,7 @@ from cachesync.search.answer import as_object, ask
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.request import Request
 from cachesync.search.vocabulary import Vocabulary
+from cachesync.web import searcher as searcher_module
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
 from examples.pages import tree
@@ -34,6 +37,7 @@ PAGES = dict(tree(tag_count=4, package_count=40, seed=11))
 PAGES |= {
     path_of("twin", tag): page(entry("t" * 32), title="twin", tag=tag) for tag in ("develop", "develop-2025-01-05")
 }
+OS = ("ubuntu22.04", "ubuntu20.04", "rhel8", "rhel9")
 PAGES |= {path_of("odd é"): page(entry("o" * 32, compiler="none", variants=["+x", "=y", "@z"]), title="odd é")}
 
 
@@ -274,3 +278,38 @@ def test_an_export_goes_on_where_its_generation_is_removed(
         fill(index, PAGES)
     found += [hit for hits in parts for hit in hits]
     assert found == wanted
+
+
+def asked_of(searcher: Searcher, pairs: Mapping[str, str], cursor: str | None = None) -> Any:
+    parameters = read_search([*pairs.items(), *([("cursor", cursor)] if cursor else [])])
+    return as_object(searcher.ask(parameters.question, parameters.cursor))
+
+
+def add(index: Index, pages: Mapping[str, bytes]) -> None:
+    with index.writer(5) as writer:
+        live = writer.live()
+        assert live
+        write(live, [change_for(path, data) for path, data in pages.items()])
+
+
+def test_a_walk_that_is_under_way_is_remembered_before_others(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(searcher_module, "_MOST_REMEMBERED", 2)
+    walk = {"q": "spa", "limit": "1"}
+    fill(index, {path_of("spark"): page(*(entry(f"s{n}", os=os) for n, os in enumerate(OS * 2)), title="spark")})
+    searcher = Searcher(index, load_aliases(), MIRROR_URL)
+    answer = asked_of(searcher, walk)
+    add(index, {path_of("spades"): page(entry("n"), title="spades")})
+    until(lambda: asked_of(searcher, walk)["total"] == 9, "another reading", 20)
+    for os in OS:
+        answer = asked_of(searcher, walk, answer["next"])
+        assert answer["total"] == 8
+        asked_of(searcher, {"package": "spark", "os": os, "limit": "1"})
+
+
+def test_a_cursor_that_names_the_request_of_another_search_shows_nothing_of_it(web: Web) -> None:
+    mine, other = web.search(q="hdf5", limit=1)["next"], web.search(tag="develop", limit=1)["next"]
+    packed, others = (msgspec.msgpack.decode(base64.urlsafe_b64decode(each + "===")) for each in (mine, other))
+    forged = base64.urlsafe_b64encode(msgspec.msgpack.encode([*packed[:2], *others[2:]])).rstrip(b"=").decode()
+    assert web.get("/api/search", {"tag": "develop", "cursor": other}).status == 200
+    assert web.get("/api/search", {"q": "hdf5", "cursor": forged}).status == 400

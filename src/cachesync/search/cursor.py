@@ -19,8 +19,8 @@ _MOST_CHARACTERS: Final = 32_000
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A place in the answer to a question.
 
-    It holds nothing but values to be compared with those of documents, so whoever makes one up only sees another part
-    of the same answer.
+    It holds nothing but values to be compared with those of documents, and is good for its own question alone. So
+    whoever makes one up only sees another part of the same answer.
     """
 
     version: int
@@ -36,7 +36,7 @@ _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 def encoded(place: Place, question: Question, request: Request) -> str:
     """Return a place as text that goes into a URL as it is."""
-    packed = msgspec.msgpack.encode(Cursor(_VERSION, _of_question(question), request_digest(request), place))
+    packed = msgspec.msgpack.encode(Cursor(_VERSION, question_digest(question), request_digest(request), place))
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
@@ -51,9 +51,15 @@ def decoded(text: str, question: Question) -> Cursor:
         cursor = _decode(packed)
     except (ValueError, msgspec.MsgspecError):  # as binascii.Error is one
         raise UsageError("cursor: expected what an answer has as next") from None
-    if cursor.version != _VERSION or cursor.question != _of_question(question):
+    if cursor.version != _VERSION or cursor.question != question_digest(question):
         raise UsageError("cursor: it is of another search; expected the next of an answer to this one")
     return cursor
+
+
+def question_digest(question: Question) -> str:
+    """Return what tells questions apart whose hits may be others, or come in another order."""
+    narrowing = (question.text, question.mode, question.filters, question.tag, question.machine)
+    return _digest((narrowing, question.order, question.distinct))
 
 
 def request_digest(request: Request) -> str:
@@ -70,11 +76,6 @@ def place_in(cursor: Cursor, request: Request) -> Place:
     if cursor.request != request_digest(request) or not is_place(cursor.place, request):
         raise UsageError("cursor: the index has other packages or tags since, so this search has to begin anew")
     return cursor.place
-
-
-def _of_question(question: Question) -> str:
-    narrowing = (question.text, question.mode, question.filters, question.tag, question.machine)
-    return _digest((narrowing, question.order, question.distinct))
 
 
 def _digest(value: Any) -> str:

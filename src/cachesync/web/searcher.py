@@ -13,7 +13,7 @@ from cachesync.index.freshness import Freshness, read_freshness
 from cachesync.log import Once, get_logger
 from cachesync.search.aliases import Aliases
 from cachesync.search.answer import Answer, ReadQuestion, answer, completed, next_hits, read_question
-from cachesync.search.cursor import Cursor, place_in, request_digest
+from cachesync.search.cursor import Cursor, place_in, question_digest, request_digest
 from cachesync.search.question import Question
 from cachesync.search.request import Hit
 from cachesync.search.tags import Tag, newest_first, tags
@@ -29,7 +29,7 @@ _FAILED_SECONDS: Final = 1.0
 """For so long nobody tries again to open an index that can't be opened."""
 
 _MOST_REMEMBERED: Final = 1_000
-"""Of so many questions it is remembered how they were read."""
+"""Of so many questions it is remembered how they were read: those that were asked about last."""
 
 _Result = TypeVar("_Result")
 
@@ -71,7 +71,8 @@ class Searcher:
         self._overview_lock = threading.Lock()
         self._overview: tuple[float, Overview] | None = None
         self._tags: tuple[str, list[Tag]] | None = None
-        self._remembered: OrderedDict[str, ReadQuestion] = OrderedDict()
+        self._remembered: OrderedDict[tuple[str, str], ReadQuestion] = OrderedDict()
+        """How questions were read, by their digests and those of the requests that they became; the last asked last."""
 
     def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
         """Answer a question from the beginning, or from where an earlier answer ended.
@@ -178,7 +179,7 @@ class Searcher:
 
     def _read(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
         """Read a question, or remember how it was read when the cursor was made."""
-        known = self._remembered.get(cursor.request) if cursor else None
+        known = self._recall(cursor) if cursor else None
         return _asking_for(question, known) if known else read_question(question, opened.reader, opened.vocabulary)
 
     def look(self, up: Callable[[Opened], _Result]) -> _Result:
@@ -222,10 +223,19 @@ class Searcher:
         return Opened(reader, Vocabulary(reader, self._aliases), state)
 
     def _remember(self, read: ReadQuestion) -> None:
+        key = question_digest(read.question), request_digest(read.request)
         with self._lock:
-            self._remembered[request_digest(read.request)] = read
+            self._remembered[key] = read
+            self._remembered.move_to_end(key)
             while len(self._remembered) > _MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
+
+    def _recall(self, cursor: Cursor) -> ReadQuestion | None:
+        key = cursor.question, cursor.request
+        with self._lock:
+            if key in self._remembered:
+                self._remembered.move_to_end(key)
+            return self._remembered.get(key)
 
 
 @contextmanager
