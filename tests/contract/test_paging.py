@@ -12,12 +12,14 @@ from cachesync.index.elastic import reader as elastic_reader
 from cachesync.index.embedded import searching as embedded_searching
 from cachesync.index.embedded import walking as embedded_walking
 from cachesync.search.aliases import load_aliases
-from cachesync.search.answer import answer, read_question
+from cachesync.search.answer import answer, onwards, read_question
+from cachesync.search.cursor import beginning
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.paging import Page, Place, cut, is_place, page_after, place_at, place_of
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
+from cachesync.search.since import noted, since
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.walking import Walk
 from examples.pages import tree
@@ -181,5 +183,15 @@ def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
             found += hits
     found += [hit for hits in walk.hits(corpus) for hit in hits]
     assert found == answer(asked, corpus, vocabulary, MIRROR_URL).found.hits
-    middle = place_of(corpus, asked.request, found[200])
-    assert [hit for hits in Walk(asked, MIRROR_URL, middle).hits(corpus) for hit in hits] == found[201:]
+    middle = beginning(place_of(corpus, asked.request, found[200]), question, asked.request, vocabulary.values("tag"))
+    behind = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
+    assert [hit for hits in behind.hits(corpus) for hit in hits] == found[201:]
+
+
+def test_tags_that_came_since_are_told_in_few_bytes() -> None:
+    tags = [f"develop-{number}" for number in range(1_000)]
+    note = noted(tags)
+    assert len(note) <= 3_000
+    assert since(note, [*tags, "new"]) == ("new",)
+    assert noted([*tags, "one too many"]) == b""
+    assert since(b"", tags) == ()

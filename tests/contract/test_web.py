@@ -307,9 +307,52 @@ def test_a_walk_that_is_under_way_is_remembered_before_others(index: Index, monk
         asked_of(searcher, {"package": "spark", "os": os, "limit": "1"})
 
 
+def unpacked(cursor: str) -> list[Any]:
+    found: list[Any] = msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor + "==="))
+    return found
+
+
+def packed(values: list[Any]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(values)).rstrip(b"=").decode()
+
+
 def test_a_cursor_that_names_the_request_of_another_search_shows_nothing_of_it(web: Web) -> None:
     mine, other = web.search(q="hdf5", limit=1)["next"], web.search(tag="develop", limit=1)["next"]
-    packed, others = (msgspec.msgpack.decode(base64.urlsafe_b64decode(each + "===")) for each in (mine, other))
-    forged = base64.urlsafe_b64encode(msgspec.msgpack.encode([*packed[:2], *others[2:]])).rstrip(b"=").decode()
+    forged = packed([*unpacked(mine)[:2], *unpacked(other)[2:]])
     assert web.get("/api/search", {"tag": "develop", "cursor": other}).status == 200
     assert web.get("/api/search", {"q": "hdf5", "cursor": forged}).status == 400
+
+
+def of_tag(tag: str, *hashes: str) -> dict[str, bytes]:
+    return {path_of(tag=tag): page(*map(entry, hashes), tag=tag)}
+
+
+@pytest.mark.parametrize("asked", [{"tag": "latest"}, {"q": "zlib develop"}, {"q": "zlib", "distinct": "true"}])
+def test_a_walk_that_began_before_a_tag_came_goes_on_at_any_server(
+    index: Index, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It began at one that knew the old tags alone; others have never been asked before."""
+    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2024-12-29", "a"))
+    searcher = Searcher(index, load_aliases(), MIRROR_URL)
+    wanted = asked_of(searcher, asked)
+    answer = asked_of(searcher, {**asked, "limit": "2"})
+    met = answer["hits"]
+    add(index, of_tag("develop-2025-01-12", *"dz"))
+    until(lambda: asked_of(searcher, {"tag": "develop-2025-01-12"})["total"] == 2, "a new tag", 20)
+    while answer["next"]:
+        is_of_others = len(met) == 2
+        other = Searcher(index, load_aliases(), MIRROR_URL)
+        answer = asked_of(other if is_of_others else searcher, {**asked, "limit": "2"}, answer["next"])
+        assert answer["total"] == wanted["total"]
+        met += answer["hits"]
+    assert met == wanted["hits"]
+
+
+@pytest.mark.parametrize("tags", [b"", b"x", b"xyz", bytes(range(250)) * 50])
+def test_a_cursor_that_names_other_tags_shows_no_other_hits(web: Web, tags: bytes) -> None:
+    whole = {hit["_id"] for hit in web.search(q="hdf5", limit=1_000)["hits"]}
+    version, question, request, _, place = unpacked(web.search(q="hdf5", limit=1)["next"])
+    got = web.get("/api/search", {"q": "hdf5", "cursor": packed([version, question, request, tags, place])})
+    assert got.status == 200
+    assert {hit["_id"] for hit in got.json["hits"]} <= whole

@@ -24,16 +24,19 @@ STAYING: Final = 60
 SPECS: Final = 40
 """Of each package there are so many."""
 
+NEW: Final = "develop-2025-01-12"
+"""A tag that comes while the service runs."""
+
 FILLING: Final = "x" * 900
 """Makes documents so large that the end of an export isn't on its way before its beginning is read."""
 
 
-def of_package(title: str, version: str = "1.0", specs: int = SPECS) -> bytes:
+def of_package(title: str, version: str = "1.0", specs: int = SPECS, tag: str = "develop") -> bytes:
     entries = (
         entry(f"{title}{number}".ljust(32, "a"), versions=[version], os=f"os{number % 3}", variants=[f"+{FILLING}"])
         for number in range(specs)
     )
-    return page(*entries, title=title)
+    return page(*entries, title=title, tag=tag)
 
 
 @pytest.fixture
@@ -111,6 +114,27 @@ def test_a_walk_meets_all_that_stays_once(service: Service, asked: dict[str, str
             cursor = {"cursor": answer["next"]}
             if len(met) in range(600, 660):
                 until(lambda: is_swapped() and turns() > 5, "another index")
+    is_whole(met)
+
+
+def test_a_walk_meets_all_that_stays_once_though_a_new_tag_has_it_too(service: Service) -> None:
+    """The new tag is the newest, so its documents come before those that the walk has come to."""
+    total = service.get("/api/search?limit=0")[1]["total"]
+    met: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        parameters = urlencode({"distinct": "true", **cursor, "limit": 300})
+        status, answer = service.get(f"/api/search?{parameters}")
+        assert (status, answer["total"]) == (200, total), answer
+        met += [hit["_id"] for hit in answer["hits"]]
+        if answer["next"] is None:
+            break
+        cursor = {"cursor": answer["next"]}
+        if len(met) == 300:
+            for number in range(STAYING):
+                title = f"stay{number:02}"
+                put(service.sandbox.root, of_package(title, tag=NEW), title, NEW)
+            until(lambda: service.get("/api/tags")[1]["tags"][0]["specs"] == STAYING * SPECS, "a new tag", 60)
     is_whole(met)
 
 

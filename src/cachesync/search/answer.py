@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
 from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, UsageError
 from cachesync.search.conditions import Piece
-from cachesync.search.cursor import encoded
+from cachesync.search.cursor import Cursor, beginning, encoded, moved, require_same
 from cachesync.search.install import install
 from cachesync.search.lexer import require_text
 from cachesync.search.near import Near, near, why_nothing
@@ -21,6 +21,7 @@ from cachesync.search.question import Question
 from cachesync.search.reading import Reading, read
 from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Hit, Request, SortKey
 from cachesync.search.request import Answer as Found
+from cachesync.search.since import Before, Countable, since, without
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -64,6 +65,8 @@ class ReadQuestion(NamedTuple):
     beside: tuple[Piece, ...]
     """What is asked for beside the text."""
     request: Request
+    cursor: Cursor | None = None
+    """Where it is to go on; the request leaves out the tags that came since."""
 
 
 class Answer(NamedTuple):
@@ -74,8 +77,20 @@ class Answer(NamedTuple):
     notes: tuple[str, ...]
     near: tuple[Near, ...]
     took_ms: float
+    vocabulary: Vocabulary
     next: Place | None = None
     """Where the hits behind these begin; None: there are no more."""
+
+    @property
+    def cursor(self) -> str | None:
+        """What leads to the hits behind these."""
+        if self.next is None:
+            return None
+        if self.asked.cursor:
+            return encoded(moved(self.asked.cursor, self.next))
+        shown = (hit["tag"] for hit in self.found.hits if "tag" in hit)  # perhaps newer than the vocabulary
+        tags = (*self.vocabulary.values("tag"), *shown)
+        return encoded(beginning(self.next, self.question, self.asked.request, tags))
 
     @property
     def question(self) -> Question:
@@ -106,7 +121,7 @@ def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: st
     return found._replace(took_ms=_milliseconds_since(begun))
 
 
-def read_question(question: Question, index: Index, vocabulary: Vocabulary) -> ReadQuestion:
+def read_question(question: Question, index: Countable, vocabulary: Vocabulary) -> ReadQuestion:
     """Turn a question into a request.
 
     Raises:
@@ -122,25 +137,45 @@ def read_question(question: Question, index: Index, vocabulary: Vocabulary) -> R
     return ReadQuestion(question, reading, (*beside, *filters), request)
 
 
-def answer(
-    asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url: str, after: Place | None = None
-) -> Answer:
+def read_onwards(question: Question, index: Countable, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
+    """Read a question as it was read when the walk of a cursor began, whatever tags have come since.
+
+    Raises:
+        QueryError: as :func:`read_question`.
+    """
+    tags = since(cursor.tags, vocabulary.values("tag"))
+    return read_question(question, Before(index, tags), vocabulary.without(tags))
+
+
+def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
+    """Go on from a cursor with a question as it was read when the walk began, in the tags that there were then.
+
+    Raises:
+        UsageError: the cursor isn't of this request.
+    """
+    require_same(cursor, asked.request)
+    query = without(since(cursor.tags, vocabulary.values("tag")), asked.request.query)
+    return asked._replace(request=asked.request._replace(query=query), cursor=cursor)
+
+
+def answer(asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
+
+    Only hits behind its cursor are shown. Totals and facets stay.
 
     Args:
         asked: what is asked.
         index: what it is about.
         vocabulary: what its documents have.
         mirror_url: see :func:`cachesync.search.install.install`.
-        after: what an earlier answer has as ``next``: only hits behind it are shown. Totals and facets stay.
 
     Raises:
         OutdatedIndexError: the index was made by a version that didn't have what is asked for.
     """
     begun = time.perf_counter()
-    _, reading, beside, request = asked
+    _, reading, beside, request, cursor = asked
     require_fields(request, index)
-    found, page = _found(index, request, after)
+    found, page = _found(index, request, cursor.place if cursor else None)
     lacking = _lacking(index)
     if lacking and not found.total:
         raise OutdatedIndexError(_of_age(lacking))
@@ -152,10 +187,11 @@ def answer(
         instead = tuple(near(pieces, reading.name, index, vocabulary))
         notes += why_nothing(pieces, instead, index, vocabulary)
     notes += _of_system(asked, found.total, index)
-    return Answer(asked, found._replace(hits=hits), tuple(notes), instead, _milliseconds_since(begun), page.next)
+    whole = found._replace(hits=hits)
+    return Answer(asked, whole, tuple(notes), instead, _milliseconds_since(begun), vocabulary, page.next)
 
 
-def next_hits(asked: ReadQuestion, index: Index, mirror_url: str, after: Place | None = None) -> Page:
+def next_hits(asked: ReadQuestion, index: Index, mirror_url: str) -> Page:
     """Return no more of an answer than its hits, from the beginning or from where an earlier answer ended.
 
     Raises:
@@ -163,7 +199,7 @@ def next_hits(asked: ReadQuestion, index: Index, mirror_url: str, after: Place |
     """
     request = asked.request._replace(facets=(), binaries=False)
     require_fields(request, index)
-    _, page = _found(index, request, after, count=False)
+    _, page = _found(index, request, asked.cursor.place if asked.cursor else None, count=False)
     return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
 
 
@@ -204,13 +240,13 @@ def _beside(question: Question) -> Iterator[Piece]:
         yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
 
 
-def _tag(question: Question, index: Index, vocabulary: Vocabulary) -> Iterator[Filter]:
+def _tag(question: Question, index: Countable, vocabulary: Vocabulary) -> Iterator[Filter]:
     """Yield the filter that the tag is, so that a facet of tags counts the others, too."""
     if question.tag:
         yield Filter("tag", (_latest(index, vocabulary) if question.tag == LATEST else question.tag,))
 
 
-def _latest(index: Index, vocabulary: Vocabulary) -> str:
+def _latest(index: Countable, vocabulary: Vocabulary) -> str:
     """Return the newest tag with a date.
 
     Raises:
@@ -308,7 +344,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
             "notes": list(answer.notes),
         },
         "took_ms": answer.took_ms,
-        "next": encoded(answer.next, answer.question, answer.asked.request) if answer.next else None,
+        "next": answer.cursor,
     }
     if found.approximate:
         shown["approximate"] = list(found.approximate)

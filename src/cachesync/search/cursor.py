@@ -1,6 +1,7 @@
 """Cursors: where a walk goes on, and of which question and request it is, as text for a URL."""
 
 import base64
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -10,8 +11,9 @@ from cachesync.errors import UsageError
 from cachesync.search.paging import Place, is_place
 from cachesync.search.question import Question
 from cachesync.search.request import Request
+from cachesync.search.since import noted
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _MOST_CHARACTERS: Final = 32_000
 """More than values of all fields take, unless they are very long; a URL has room for twice as much."""
 
@@ -19,8 +21,8 @@ _MOST_CHARACTERS: Final = 32_000
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A place in the answer to a question.
 
-    It holds nothing but values to be compared with those of documents, and is good for its own question alone. So
-    whoever makes one up only sees another part of the same answer.
+    It holds nothing but values to be compared with those of documents and tags, and is good for its own question
+    alone. So whoever makes one up only sees another part of the same answer.
     """
 
     version: int
@@ -28,16 +30,27 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A digest of what was asked."""
     request: str
     """A digest of what that was read as. The same question is read otherwise when the index has other packages."""
+    tags: bytes
+    """Those that there were when the walk began, see :func:`cachesync.search.since.noted`."""
     place: Place
 
 
 _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 
-def encoded(place: Place, question: Question, request: Request) -> str:
-    """Return a place as text that goes into a URL as it is."""
-    packed = msgspec.msgpack.encode(Cursor(_VERSION, question_digest(question), request_digest(request), place))
-    return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+def beginning(place: Place, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
+    """Return where a walk goes on that begins with the hits up to a place. ``tags``: those that there are."""
+    return Cursor(_VERSION, question_digest(question), request_digest(request), noted(tags), place)
+
+
+def moved(cursor: Cursor, place: Place) -> Cursor:
+    """Return where a walk goes on that has come from a cursor to a place."""
+    return msgspec.structs.replace(cursor, place=place)
+
+
+def encoded(cursor: Cursor) -> str:
+    """Return a cursor as text that goes into a URL as it is."""
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).rstrip(b"=").decode()
 
 
 def decoded(text: str, question: Question) -> Cursor:
@@ -67,15 +80,14 @@ def request_digest(request: Request) -> str:
     return _digest((request.query, request.ranks, request.filters, request.order, request.distinct))
 
 
-def place_in(cursor: Cursor, request: Request) -> Place:
-    """Return where a cursor is in the answer to its request.
+def require_same(cursor: Cursor, request: Request) -> None:
+    """Make sure that a cursor is of a request.
 
     Raises:
-        UsageError: it isn't of this request.
+        UsageError: it isn't.
     """
     if cursor.request != request_digest(request) or not is_place(cursor.place, request):
         raise UsageError("cursor: the index has other packages or tags since, so this search has to begin anew")
-    return cursor.place
 
 
 def _digest(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What an index's documents have, looked up once: the values of fields that are few, and the names of packages."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
@@ -40,6 +41,15 @@ class Vocabulary:
         missing = [field for field in fields if field not in self._values]
         if missing:
             self._values.update(self._source.vocabularies(missing))
+
+    def without(self, tags: Collection[str]) -> "Vocabulary":
+        """Return the same vocabulary as if some tags weren't there."""
+        if not tags:
+            return self
+        left = [tag for tag in self.values("tag") if tag not in tags]
+        other = copy.copy(self)
+        other._values = {**self._values, "tag": left}  # noqa: SLF001  it is of this class
+        return other
 
     def once(self, make: Callable[["Vocabulary"], _Made]) -> _Made:
         """Return what a function makes of the vocabulary, which it is asked for but once."""

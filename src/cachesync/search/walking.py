@@ -38,12 +38,12 @@ class Walk:
     In each it knows how far it has come, so it meets no document twice, and misses none that was there all the while.
     """
 
-    def __init__(self, asked: ReadQuestion, mirror_url: str, start: Place | None = None) -> None:
-        """Begin behind a place, or at the beginning."""
+    def __init__(self, asked: ReadQuestion, mirror_url: str) -> None:
+        """Begin behind the cursor, or at the beginning."""
         self._asked = asked
         self._request = asked.request._replace(facets=(), binaries=False, distinct=False)
         self._mirror_url = mirror_url
-        self._start = self._place = start
+        self._start = self._place = asked.cursor.place if asked.cursor else None
         self._seen: set[int] = set()
         """Digests of the binaries that were met, where each is a hit but once."""
 

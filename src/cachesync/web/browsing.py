@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.search.cursor import encoded
 from cachesync.search.siblings import beside
 from cachesync.web.api import Api, Refusal, pairs_of
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
@@ -81,8 +80,7 @@ class Browsing:
 
     def _found(self, render: Callable[..., str], pairs: Pairs) -> str:
         answer = self._api.ask(read_search(asked_by_page(pairs)))
-        cursor = encoded(answer.next, answer.question, answer.asked.request) if answer.next else None
-        return render(pairs, answer, cursor, self._state())
+        return render(pairs, answer, answer.cursor, self._state())
 
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]

@@ -12,8 +12,17 @@ from cachesync.index.base import Index, Reader
 from cachesync.index.freshness import Freshness, read_freshness
 from cachesync.log import Once, get_logger
 from cachesync.search.aliases import Aliases
-from cachesync.search.answer import Answer, ReadQuestion, answer, completed, next_hits, read_question
-from cachesync.search.cursor import Cursor, place_in, question_digest, request_digest
+from cachesync.search.answer import (
+    Answer,
+    ReadQuestion,
+    answer,
+    completed,
+    next_hits,
+    onwards,
+    read_onwards,
+    read_question,
+)
+from cachesync.search.cursor import Cursor, question_digest, request_digest
 from cachesync.search.question import Question
 from cachesync.search.request import Hit
 from cachesync.search.tags import Tag, newest_first, tags
@@ -77,7 +86,8 @@ class Searcher:
     def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
         """Answer a question from the beginning, or from where an earlier answer ended.
 
-        A walk from answer to answer goes on with how the question was read first, whatever packages have come since.
+        A walk from answer to answer goes on with how the question was read first, whatever packages and tags have come
+        since. What tags are new is told from the cursor, so that goes in every process; packages are remembered.
 
         Raises:
             UsageError: it can't be answered, or the cursor is of no answer to it.
@@ -86,10 +96,10 @@ class Searcher:
 
         def asked(opened: Opened) -> Answer:
             reader, vocabulary, _ = opened
+            vocabulary.look_up(("tag",))  # before hits are looked for: none is of a tag that comes later unnoticed
             read = self._read(question, opened, cursor)
-            place = place_in(cursor, read.request) if cursor else None
-            found = answer(read, reader, vocabulary, self.mirror_url, place)
-            if found.next:
+            found = answer(read, reader, vocabulary, self.mirror_url)
+            if found.next and not cursor:
                 self._remember(read)
             return found
 
@@ -105,11 +115,10 @@ class Searcher:
             IndexUnavailableError: the index can't be asked.
         """
         read = self.look(lambda opened: self._read(question, opened, cursor))
-        place = place_in(cursor, read.request) if cursor else None
         if most is not None:
-            yield self.look(lambda opened: next_hits(read, opened.reader, self.mirror_url, place)).hits
+            yield self.look(lambda opened: next_hits(read, opened.reader, self.mirror_url)).hits
             return
-        walk = Walk(read, self.mirror_url, place)
+        walk = Walk(read, self.mirror_url)
         is_gone = False
         while True:
             try:
@@ -178,9 +187,19 @@ class Searcher:
         return self.look(lambda opened: newest_first(opened.vocabulary.values("tag")))
 
     def _read(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
-        """Read a question, or remember how it was read when the cursor was made."""
-        known = self._recall(cursor) if cursor else None
-        return _asking_for(question, known) if known else read_question(question, opened.reader, opened.vocabulary)
+        """Read a question, as it was read when the walk of a cursor began.
+
+        Raises:
+            UsageError: it is read otherwise now, and isn't remembered.
+        """
+        reader, vocabulary, _ = opened
+        if cursor is None:
+            return read_question(question, reader, vocabulary)
+        known = self._recall(cursor)
+        read = _asking_for(question, known) if known else read_onwards(question, reader, vocabulary, cursor)
+        found = onwards(read, vocabulary, cursor)
+        self._remember(read)
+        return found
 
     def look(self, up: Callable[[Opened], _Result]) -> _Result:
         """Look something up in the index; if another generation takes the place of the live one just then, in that.
@@ -233,8 +252,6 @@ class Searcher:
     def _recall(self, cursor: Cursor) -> ReadQuestion | None:
         key = cursor.question, cursor.request
         with self._lock:
-            if key in self._remembered:
-                self._remembered.move_to_end(key)
             return self._remembered.get(key)
 
 
