@@ -29,17 +29,19 @@ class Admission:
     def __init__(self, name: str, at_once: int, seconds: float) -> None:
         """Take what the threads are called, how many there are, and how long one piece of work may take."""
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
-        self._free = asyncio.Semaphore(at_once)
+        self._at_once = at_once
         self._seconds = seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._free = asyncio.Semaphore(at_once)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
         """Run a piece of work when it is its turn, see :meth:`turn` and :meth:`step`.
 
         The turn of one that is given up ends when its thread does.
         """
-        await self._take_turn()
+        free = await self._take_turn()
         done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
-        done.add_done_callback(lambda _: self._free.release())
+        done.add_done_callback(lambda _: free.release())
         return await self._waited(done)
 
     @asynccontextmanager
@@ -49,11 +51,11 @@ class Admission:
         Raises:
             BusyError: it isn't one's turn within a second.
         """
-        await self._take_turn()
+        free = await self._take_turn()
         try:
             yield
         finally:
-            self._free.release()
+            free.release()
 
     async def step(self, work: Callable[[], _Result]) -> _Result:
         """Run a piece of work on a thread; the caller has its turn.
@@ -63,11 +65,20 @@ class Admission:
         """
         return await self._waited(asyncio.get_running_loop().run_in_executor(self._threads, self._within, work))
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self) -> asyncio.Semaphore:
+        """Wait for one's turn, and return what is to be released when it is over.
+
+        A server that is stopped and started again has another event loop, in which turns of the former are of no use.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._free = loop, asyncio.Semaphore(self._at_once)
+        free = self._free
         try:
-            await asyncio.wait_for(self._free.acquire(), _WAIT_SECONDS)
+            await asyncio.wait_for(free.acquire(), _WAIT_SECONDS)
         except TimeoutError:
             raise BusyError("too much is asked at once; try again in a second") from None
+        return free
 
     async def _waited(self, done: "asyncio.Future[_Result]") -> _Result:
         try:
