@@ -356,3 +356,28 @@ def test_a_cursor_that_names_other_tags_shows_no_other_hits(web: Web, tags: byte
     got = web.get("/api/search", {"q": "hdf5", "cursor": packed([version, question, request, tags, place])})
     assert got.status == 200
     assert {hit["_id"] for hit in got.json["hits"]} <= whole
+
+
+@pytest.mark.parametrize(("distinct", "missed"), [("false", set()), ("true", {"d"})])
+def test_a_binary_that_comes_earlier_in_a_tag_that_was_there_is_missed_by_distinct_walks_alone(
+    index: Index, distinct: str, missed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit that `docs/web.md` tells of: nothing tells its new document from one that was met."""
+    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2025-01-12", "a"))
+    searcher = Searcher(index, load_aliases(), MIRROR_URL)
+    asked = {"q": "zlib", "distinct": distinct, "limit": "3"}
+    answer = asked_of(searcher, asked)
+    met = {hit["binary"] for hit in answer["hits"]}
+    before = of_tag("develop-2025-01-12", "a")
+    with index.writer(5) as writer:
+        live = writer.live()
+        assert live
+        write(
+            live, [change_for(path, data, before[path]) for path, data in of_tag("develop-2025-01-12", *"ad").items()]
+        )
+    until(lambda: asked_of(searcher, {"tag": "latest"})["total"] == 2, "another document", 20)
+    while answer["next"]:
+        answer = asked_of(searcher, asked, answer["next"])
+        met |= {hit["binary"] for hit in answer["hits"]}
+    assert set("abcde") - met == missed
