@@ -174,7 +174,10 @@ def test_without_an_index_there_are_hints_and_3(sandbox: Sandbox, command: str) 
     index, server = sandbox.run(*command.split(), expect=3).stderr.splitlines()
     assert "no index " in index
     assert "`cachesync sync` makes one" in index
-    assert server == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` asks a cachesync over HTTP instead"
+    assert (
+        server
+        == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` asks a cachesync over HTTP instead"
+    )
 
 
 def test_without_an_index_no_command_is_told_of_an_option_that_it_lacks(embedded: Sandbox) -> None:
