@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -142,6 +143,23 @@ def test_a_reload_that_can_be_done_by_half_only_changes_nothing(sandbox: Sandbox
             assert "cachesync_http" in text(f"http://127.0.0.1:{metrics}/metrics")
             with pytest.raises(urllib.error.URLError):
                 text(f"http://127.0.0.1:{second}/")
+
+
+def test_a_reload_leaves_no_threads_behind(sandbox: Sandbox) -> None:
+    put(sandbox.root, page(entry("1")))
+    sandbox.run("sync")
+    with Serve(sandbox) as serve:
+
+        def threads() -> int:
+            for path in ("/api/search", "/api/suggest?q=z", "/api/search?format=csv"):
+                text(f"{serve.url}{path}")
+            return len(list(Path(f"/proc/{serve.pid}/task").iterdir()))
+
+        before = threads()
+        for _ in range(6):
+            reloaded(serve)
+            threads()
+        until(lambda: threads() < before + 6, threads)
 
 
 def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> None:

@@ -1,5 +1,7 @@
 """What `cachesync serve` runs: a web server over an index that it only reads."""
 
+import gc
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -52,6 +54,9 @@ class Site:
         else:
             wiring.set_up_log()
             self._wiring = wiring
+            # What answered before is held together by itself, threads and index included. It ends here, but for requests
+            # under way, which may take as long as an export does: closing it would break them.
+            gc.collect()
             _log.info("the configuration was read again")
         systemd.ready()
 
