@@ -422,6 +422,25 @@ def test_what_is_too_long_is_told(request_text: str, statuses: set[int], size: i
     is_guarded(headers)
 
 
+@pytest.mark.parametrize(
+    ("target", "wanted"),
+    [
+        ("http://example.org/odd%20path?a=/b", "/odd path ? a=/b"),
+        ("HTTPS://[::1]:8080/http://x/", "/http://x/ ? "),
+        ("http://example.org", "/ ? "),
+        ("http://example.org?a=b", "/ ? a=b"),
+        ("/http://x/", "/http://x/ ? "),
+    ],
+)
+def test_a_request_may_name_the_whole_url(target: str, wanted: str, start: Start) -> None:
+    async def told(request: Request) -> Response:
+        return PlainTextResponse(f"{request.scope['path']} ? {request.url.query}")
+
+    server = start(others=[Endpoint("/{path:path}", told)])
+    status, _, body = sent(server, f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert (status, body.decode()) == (200, wanted)
+
+
 def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send a request as it is written, and return its answer."""
     with socket.create_connection(address(server), timeout=20) as client:

@@ -1,6 +1,7 @@
 """A connection of the web server: bounded in what it takes and how long it waits, and what it refuses has an answer."""
 
 import asyncio
+import re
 import socket
 import struct
 import sys
@@ -9,6 +10,7 @@ from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 import h11
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +27,8 @@ PATIENCE: Final = 30.0
 
 _LINGERING: Final = 2.0
 """For so many seconds whatever follows a refused request is taken and thrown away."""
+
+_ORIGIN: Final = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
@@ -142,7 +146,16 @@ async def _serve(
         await send(message)
 
     try:
-        await app(scope, receive, counted)
+        await app(_in_origin_form(scope), receive, counted)
     finally:
         if found := connection():
             found.break_off()
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Let a request be for a path, also where it names the whole URL, as for a proxy (RFC 9112, 3.2.2)."""
+    whole = _ORIGIN.match(scope["raw_path"])
+    if not whole:
+        return scope
+    path: bytes = scope["raw_path"][whole.end() :] or b"/"
+    return {**scope, "raw_path": path, "path": unquote(path.decode("ascii"))}
