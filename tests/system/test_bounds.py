@@ -193,8 +193,8 @@ def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> 
         for client in stuck:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
         until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a turn")
-        for client in stuck:
-            assert not rest_of(client).endswith(b"0\r\n\r\n")
+        # The other one may not have been given up yet, and is read to its end by this.
+        assert not all(rest_of(client).endswith(b"0\r\n\r\n") for client in stuck)
 
 
 @pytest.mark.usefixtures("impatient")
