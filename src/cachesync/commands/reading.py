@@ -54,8 +54,8 @@ class Site:
         else:
             wiring.set_up_log()
             self._wiring = wiring
-            # What answered before is held together by itself, threads and index included. It ends here, but for requests
-            # under way, which may take as long as an export does: closing it would break them.
+            # What answered before is held together by itself, threads and index included. It ends here, but for
+            # requests under way, which may take as long as an export does: closing it would break them.
             gc.collect()
             _log.info("the configuration was read again")
         systemd.ready()
