@@ -150,15 +150,18 @@ def test_a_reload_leaves_no_threads_behind(sandbox: Sandbox) -> None:
     sandbox.run("sync")
     with Serve(sandbox) as serve:
 
-        def threads() -> int:
+        def ask() -> None:
             for path in ("/api/search", "/api/suggest?q=z", "/api/search?format=csv"):
                 text(f"{serve.url}{path}")
+
+        def threads() -> int:
             return len(list(Path(f"/proc/{serve.pid}/task").iterdir()))
 
+        ask()
         before = threads()
         for _ in range(6):
             reloaded(serve)
-            threads()
+            ask()
         until(lambda: threads() < before + 6, threads)
 
 
