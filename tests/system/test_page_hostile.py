@@ -306,23 +306,35 @@ def visit(tab: Tab, address: str) -> None:
     before = len(tab.faults)
     answer = tab.page.goto(address)
     assert answer
-    assert answer.status in (200, 400, 404, 409)
+    assert answer.status in (200, 400, 404, 409) or (answer.status == 414 and len(address) > _LONGEST_OF_PAGES)
     tab.settle()
     refusal = f"the server responded with a status of {answer.status} "
     tab.faults[before:] = [each for each in tab.faults[before:] if refusal not in each]
     assert tab.page.locator("form[role=search]").count() == 1
 
 
+def together(strings: Iterable[str]) -> Iterator[str]:
+    """Yield strings in texts of which three fit into the URL of a page."""
+    text = ""
+    for string in strings:
+        more = f"{text} {string}".strip()
+        if len(in_path(more)) > _LONGEST_OF_PAGES / 3 - 200:
+            yield text
+            more = string
+        text = more
+    yield text
+
+
 def addresses(web: Web) -> Iterator[str]:
     """Yield where there are strings of each group: in a binary, a comparison, errors and what is asked for."""
     documents = {each["os"]: each for each in made_of(HOSTILE)}
     for strings in GROUPS.values():
-        text = " ".join(string for string in strings if len(string) < 200)[:4_000]
         first, last = documents[strings[0]], documents[strings[-1]]
-        yield "?" + urlencode({"tag": first["tag"], "os": text, "variants": text, "limit": "0"})
-        yield "?" + urlencode({"q": text, "sort": text, "tag": text})
+        for text in together(string for string in strings if len(string) < 200):
+            yield "?" + urlencode({"tag": first["tag"], "os": text, "variants": text, "limit": "0"})
+            yield "?" + urlencode({"q": text, "sort": text, "tag": text})
+            yield f"binary/{in_path(text)}"
         yield "diff?" + urlencode({"from": first["tag"], "to": last["tag"]})
-        yield f"binary/{in_path(text)}"
         paths = (f"binary/{in_path(documents[each]['hash'])}" for each in strings)
         yield from [path for path in paths if web.get(f"/{path}").status == 200][:1]
 
