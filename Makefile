@@ -26,7 +26,8 @@ test-es8: $(ES8)/.test ## run the contract suite with the client and the server 
 	  tests/contract tests/system/test_security.py tests/unit/test_tls.py -k 'not embedded'
 
 hostile: $(BIN)/.test ## try for about half an hour to break each promise (docs/promises.md)
-	CACHESYNC_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 8 --dist worksteal tests/hostile
+	CACHESYNC_TEST_THOROUGH=1 $(BIN)/python -m pytest -n 8 --dist worksteal tests/hostile \
+	  tests/system/test_openapi.py tests/system/test_page_hostile.py
 
 mutants: $(BIN)/.test ## plant defects in a copy one by one, and see that the tests catch each (DEFECTS="lease 429" for some)
 	$(BIN)/python -m tests.hostile.mutants $(DEFECTS)

@@ -9,6 +9,8 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from examples.pages import tree
+from tests.contract.conftest import ENGINES
+from tests.hostile.effort import effort
 from tests.support.filling import documents
 from tests.support.pages import entry, page, path_of
 from tests.support.web import Web
@@ -37,6 +39,7 @@ def web(serve: Serve) -> Web:
     return serve(documents(PAGES))
 
 
+@pytest.mark.parametrize("serve", effort(["embedded"], ENGINES), indirect=True, scope="module")
 def test_what_is_described_is_what_is_answered(web: Web, tmp_path: Path) -> None:
     """No status, media type, header or body that isn't described, nothing refused that is, and all else refused."""
     (tmp_path / "settings.toml").write_text(SETTINGS)
