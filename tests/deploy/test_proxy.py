@@ -406,7 +406,9 @@ def test_what_can_be_read_in_two_ways_doesnt_go_through(
         head, _, body = request.partition(b"\r\n\r\n")
         assert head.startswith(f"GET {BASE_PATH}/ ".encode())
         lengths = re.findall(rb"(?im)^(?:content-length|transfer-encoding)\s*:\s*(.*?)\s*$", head)
-        assert (lengths, body) in (([], b""), ([b"chunked"], b"0\r\n\r\n"))
+        chunks = b"0\r\n\r\n" if lengths == [b"chunked"] else b""  # perhaps not all of them have come yet
+        assert lengths in ([], [b"chunked"])
+        assert chunks.startswith(body)
 
 
 # --- what breaks ------------------------------------------------------------------------------------------------------
@@ -416,17 +418,17 @@ import os, signal, sys
 
 if sys.orig_argv[-1] == "serve":
     from cachesync.errors import IndexUnavailableError
-    from cachesync.web import searcher
+    from cachesync.search.walking import Walk
 
-    real, calls = searcher.next_hits, []
+    real = Walk.hits
 
-    def next_hits(*arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            {}
-        return real(*arguments)
+    def hits(walk, index):
+        for number, part in enumerate(real(walk, index)):
+            if number == 2:
+                {}
+            yield part
 
-    searcher.next_hits = next_hits
+    Walk.hits = hits
 """
 BREAKS: Final = {
     "the index is away": 'raise IndexUnavailableError("planted")',
