@@ -39,7 +39,7 @@ HEAP: Final = "1g"
 _ARTIFACT: Final = "org.elasticsearch.distribution.integ-test-zip:elasticsearch"
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
 _NOBODY: Final = 65534
-_START_SECONDS: Final = 120.0
+_START_SECONDS: Final = 300.0
 _STARTED: Final = ("sh", "-c", 'echo $$ >"$0.new" && mv "$0.new" "$0" && exec "$@"')
 """Starts a program once its process id is known in a file, so that nobody can miss one that runs."""
 _SETTINGS: Final = {

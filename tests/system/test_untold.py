@@ -63,7 +63,8 @@ def tells_nothing(
 
     ``secrets``: what else mustn't be told; ``searched``: the statuses that searches may have.
     """
-    with Serve(sandbox) as served:
+    patience = "60s" if is_ready else "5s"  # a server that is well may still be slow
+    with Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT=patience) as served:
         is_untold(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
 
 

@@ -59,7 +59,7 @@ def changing(service: Service) -> Iterator[Callable[[], int]]:
     def change() -> None:
         nonlocal turns
         root = service.sandbox.root
-        while not is_over.wait(0.05):
+        while not is_over.wait(0.2):
             title = f"stay{turns * 7 % STAYING // 3 * 3:02}x"
             file = put(root, of_package(title, f"2.{turns}", specs=turns % 5 + 1), title)
             if turns % 4 == 3:
