@@ -247,7 +247,8 @@ class _Counted:
         self._found = found
 
     def __iter__(self) -> Iterator[Hit]:
-        for self.number, hit in enumerate(self._found, start=1):  # noqa: B020  it counts as it goes
+        for hit in self._found:
+            self.number += 1
             yield hit
 
 

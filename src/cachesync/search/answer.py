@@ -186,7 +186,7 @@ def answer(asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url
         pieces = (*reading.pieces, *beside)
         instead = tuple(near(pieces, reading.name, index, vocabulary))
         notes += why_nothing(pieces, instead, index, vocabulary)
-    notes += _of_system(asked, found.total, index)
+    notes += _of_system(asked, found.total, hits, index)
     whole = found._replace(hits=hits)
     return Answer(asked, whole, tuple(notes), instead, _milliseconds_since(begun), vocabulary, page.next)
 
@@ -210,12 +210,14 @@ def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Index, mirro
     return found
 
 
-def _of_system(asked: ReadQuestion, total: int, index: Index) -> Iterator[str]:
+def _of_system(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Index) -> Iterator[str]:
     """Yield a note where something is found for a machine, and nothing of it is built for its system."""
     machine = asked.question.machine
     if machine and total:
-        like_it = In("os", (machine.os, *rebuilds_of(machine.os)))
-        if index.count([And((asked.request.matching(), like_it))]) == [0]:
+        systems = (machine.os, *rebuilds_of(machine.os))
+        if any(hit.get("os") in systems for hit in hits):
+            return  # as is usual, and then nothing has to be counted
+        if index.count([And((asked.request.matching(), In("os", systems)))]) == [0]:
             yield f"nothing of this is built for {machine.os}; binaries of other systems may need a newer C library"
 
 
@@ -440,7 +442,7 @@ def _of_binary(name: str, index: Index) -> Query:
     start = name.removeprefix("/")
     if "/" not in start:
         written, lower = Prefix("binary", start), Prefix("binary", start.lower())
-        return lower if index.count([written]) == [0] else written
+        return lower if written == lower or index.count([written]) == [0] else written
     page, _, binary = start.rpartition("/")
     found = index.search(Request(Term("binary", binary), limit=_ALL, fields=("binary", "page")))
     ids = {hit[ID] for hit in found.hits}

@@ -1,32 +1,20 @@
 """All hits of a question, however many they are, in no more memory than a few thousand of them take."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import xxhash
 
+from cachesync.search.answer import Index as Answering
 from cachesync.search.answer import ReadQuestion, add_tags, completed, require_fields
 from cachesync.search.paging import Place, behind, place_at, without_earlier
-from cachesync.search.query import And, In, Query
-from cachesync.search.request import Answer, Facet, Hit, Part, Request
+from cachesync.search.query import And, In
+from cachesync.search.request import Facet, Hit, Part, Request
+from cachesync.search.tags import newest_first
 
 
-class Index(Protocol):
+class Index(Answering, Protocol):
     """What is walked through: an index's reader."""
-
-    @property
-    def outdated(self) -> bool:
-        """It was made by a version with other fields or documents."""
-
-    @property
-    def fields(self) -> Collection[str]:
-        """The fields that its documents may have."""
-
-    def search(self, request: Request) -> Answer:
-        """Answer a search."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
 
     def walk(self, request: Request) -> Iterator[Part]:
         """Yield all documents of a request in its order, as they are now."""
@@ -54,13 +42,13 @@ class Walk:
             OutdatedIndexError: the index was made by a version that didn't have what is asked for.
         """
         require_fields(self._request, index)
+        question = self._asked.question
         for part in index.walk(self._behind(self._place)):
-            question = self._asked.question
             found = self._each_once(part.hits, index) if question.distinct else part.hits
             whole = [completed(hit, question.machine, self._mirror_url) for hit in found]
             if question.distinct:
                 self._add_tags(whole, part.hits, index)
-            if question.distinct:  # not before: where the index is gone by now, these are looked for in another one
+                # Not before: where the index is gone by now, these are looked for in another one.
                 self._seen.update(map(_digest, part.hits))
             self._place = place_at(part.rank, self._request, part.hits[-1])
             yield whole
@@ -86,7 +74,7 @@ class Walk:
 
     def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Index) -> None:
         """Add to each binary its tags: they are known already where all its documents are among these."""
-        tags: dict[str, list[dict[str, str]]] = {hit["binary"]: [] for hit in hits}
+        tags: dict[str, list[Hit]] = {hit["binary"]: [] for hit in hits}
         for each in documents:
             if each["binary"] in tags:
                 tags[each["binary"]].append(each)
@@ -97,15 +85,9 @@ class Walk:
         whole = {each.value for each in counted if each.documents == len(tags[each.value])}
         for hit in hits:
             if hit["binary"] in whole:
-                hit["tags"] = _newest_first(tags[hit["binary"]])
+                hit["tags"] = newest_first({each["tag"] for each in tags[hit["binary"]] if "tag" in each})
         add_tags([hit for hit in hits if hit["binary"] not in whole], self._request, index)
 
 
 def _digest(hit: Hit) -> int:
     return xxhash.xxh3_64_intdigest(hit["binary"].encode())
-
-
-def _newest_first(documents: Sequence[Hit]) -> list[str]:
-    """Return the tags of documents by their dates, the newest first, those without a date last."""
-    dated = {each["tag"]: each.get("tag_date", "") for each in documents if "tag" in each}
-    return sorted(sorted(dated), key=lambda tag: dated[tag], reverse=True)

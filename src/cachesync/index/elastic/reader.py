@@ -204,13 +204,7 @@ class ElasticReader:
         """Yield all documents of a request in its order, as they are now; see :meth:`_walk`."""
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
-        def body(limits: Limits) -> dict[str, Any]:
-            return {name: value for name, value in wanted(limits).items() if name not in _NOT_WALKED}
-
-        def wanted(limits: Limits) -> dict[str, Any]:
-            return searching.body(request, by_values(limits))
-
-        found = self._walk(self.names.specs, body, wanted(self._connection.limits)["sort"])
+        found = self._walk_specs(lambda limits: searching.body(request, by_values(limits)))
         while some := list(islice(found, _PART_SIZE)):
             rank = len(request.ranks) - round(some[-1]["sort"][0]) if request.ranks else 0
             yield Part([_hit(each) for each in some], rank)
@@ -284,16 +278,20 @@ class ElasticReader:
 
     def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:
         """Yield hits however many they are; distinct ones are told apart here, since no server collapses a walk."""
-
-        def wanted(limits: Limits) -> dict[str, Any]:
-            return {name: value for name, value in body(limits).items() if name not in _NOT_WALKED}
-
         seen: set[str] = set()
-        for hit in self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"]):
+        for hit in self._walk_specs(body):
             binary = hit["_source"]["binary"] if request.distinct else hit["_id"]
             if binary not in seen:
                 seen.add(binary)
                 yield hit
+
+    def _walk_specs(self, body: Body) -> Iterator[dict[str, Any]]:
+        """Yield all hits of a search for specs, in its order, see :meth:`_walk`."""
+
+        def wanted(limits: Limits) -> dict[str, Any]:
+            return {name: value for name, value in body(limits).items() if name not in _NOT_WALKED}
+
+        return self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"])
 
     def _walk(self, index: str, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Yield all hits, as they are now, however many they are.
