@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from cachesync.web import admission
-from cachesync.web.admission import Admission, BusyError
+from cachesync.web.admission import Admission, BusyError, LateError
 
 
 def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +35,23 @@ def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.Monkey
     asyncio.run(one_too_many(is_last=False))
     asyncio.run(one_too_many(is_last=True))
     admitted.close()
+
+
+def test_a_turn_lasts_as_long_as_its_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else threads that nobody waits for any more would be more and more, and those that have a turn would wait."""
+    monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
+    released = threading.Event()
+
+    async def late() -> None:
+        admitted = Admission("export", 1, 0.05)
+        with pytest.raises(LateError):
+            async with admitted.turn() as turn:
+                await turn.step(lambda: released.wait(60))
+        with pytest.raises(BusyError):
+            await admitted.run(lambda: None)
+        released.set()
+        monkeypatch.setattr(admission, "_WAIT_SECONDS", 60)
+        assert await admitted.run(lambda: "done") == "done"
+        admitted.close()
+
+    asyncio.run(late())

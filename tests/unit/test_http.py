@@ -5,6 +5,7 @@ import contextlib
 import gc
 import http.client
 import json
+import select
 import signal
 import socket
 import threading
@@ -391,6 +392,38 @@ def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
         client.sendall(b"GET /fails HTTP/1.0\r\n\r\n")
         with pytest.raises(ConnectionResetError):
             all(iter(lambda: client.recv(65_536), b""))
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: str, breaks: bool) -> None:
+    """And sees that it is broken off: to a client of HTTP/1.0 the end of the connection is the end of the answer."""
+    goes_on = threading.Event()
+
+    async def answers(_request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"first"
+            await asyncio.to_thread(goes_on.wait, 60)
+            if breaks:
+                raise OSError("gone")
+            yield b"last"
+
+        return StreamingResponse(parts())
+
+    server = start(others=[Endpoint("/answers", answers)])
+    with socket.create_connection(address(server), timeout=20) as client:
+        client.sendall(f"GET /answers HTTP/{version}\r\nHost: x\r\n\r\n".encode())
+        received = b""
+        while b"first" not in received:
+            received += client.recv(65_536)
+        client.shutdown(socket.SHUT_WR)
+        assert not select.select([client], [], [], 0.2)[0], "neither more of the answer nor its end"
+        goes_on.set()
+        if breaks:
+            with pytest.raises(ConnectionResetError):
+                all(iter(lambda: client.recv(65_536), b""))
+        else:
+            assert b"last" in b"".join(iter(lambda: client.recv(65_536), b""))
 
 
 def test_a_client_that_takes_something_now_and_then_is_not_put_out(

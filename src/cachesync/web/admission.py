@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from cachesync.context import within
 from cachesync.errors import CachesyncError
@@ -23,6 +23,41 @@ class LateError(CachesyncError):
     """It takes too long."""
 
 
+class Turn:
+    """The right to run pieces of work on a thread, one after the other."""
+
+    def __init__(self, threads: ThreadPoolExecutor, seconds: float) -> None:
+        """``seconds`` is how long one piece of work may take."""
+        self._threads = threads
+        self._seconds = seconds
+        self._under_way: asyncio.Future[Any] | None = None
+
+    async def step(self, work: Callable[[], _Result]) -> _Result:
+        """Run a piece of work.
+
+        Raises:
+            LateError: it takes too long, and is given up.
+        """
+        done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
+        self._under_way = done
+        try:
+            return await asyncio.wait_for(asyncio.shield(done), self._seconds)
+        except TimeoutError:
+            done.add_done_callback(_forget)
+            raise LateError(f"it takes longer than {self._seconds:g} s; ask for less") from None
+
+    def _within(self, work: Callable[[], _Result]) -> _Result:
+        with within(self._seconds):
+            return work()
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call somebody when the thread has ended its work, also work that was given up."""
+        if self._under_way is None or self._under_way.done():
+            then()
+        else:
+            self._under_way.add_done_callback(lambda _: then())
+
+
 class Admission:
     """Lets so many pieces of work run at a time. Its methods are for the server's own thread."""
 
@@ -35,37 +70,30 @@ class Admission:
         self._free = asyncio.Semaphore(at_once)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """Run a piece of work when it is its turn, see :meth:`turn` and :meth:`step`.
+        """Run a single piece of work.
 
-        The turn of one that is given up ends when its thread does.
+        Raises:
+            BusyError: it isn't its turn within a second.
+            LateError: it takes too long, and is given up.
         """
-        free = await self._take_turn()
-        done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
-        done.add_done_callback(lambda _: free.release())
-        return await self._waited(done)
+        async with self.turn() as turn:
+            return await turn.step(work)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Have one's turn for as long as a ``with`` block lasts, which makes steps.
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Have one's turn for as long as a ``with`` block lasts, and longer where a thread is still at work then.
 
         Raises:
             BusyError: it isn't one's turn within a second.
         """
-        free = await self._take_turn()
+        free = await self._free_one()
+        turn = Turn(self._threads, self._seconds)
         try:
-            yield
+            yield turn
         finally:
-            free.release()
+            turn.when_idle(free.release)
 
-    async def step(self, work: Callable[[], _Result]) -> _Result:
-        """Run a piece of work on a thread; the caller has its turn.
-
-        Raises:
-            LateError: it takes too long, and is given up.
-        """
-        return await self._waited(asyncio.get_running_loop().run_in_executor(self._threads, self._within, work))
-
-    async def _take_turn(self) -> asyncio.Semaphore:
+    async def _free_one(self) -> asyncio.Semaphore:
         """Wait for one's turn, and return what is to be released when it is over.
 
         A server that is stopped and started again has another event loop, in which turns of the former are of no use.
@@ -79,17 +107,6 @@ class Admission:
         except TimeoutError:
             raise BusyError("too much is asked at once; try again in a second") from None
         return free
-
-    async def _waited(self, done: "asyncio.Future[_Result]") -> _Result:
-        try:
-            return await asyncio.wait_for(asyncio.shield(done), self._seconds)
-        except TimeoutError:
-            done.add_done_callback(_forget)
-            raise LateError(f"it takes longer than {self._seconds:g} s; ask for less") from None
-
-    def _within(self, work: Callable[[], _Result]) -> _Result:
-        with within(self._seconds):
-            return work()
 
     def close(self) -> None:
         """Let no more work begin."""

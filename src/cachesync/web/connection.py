@@ -40,7 +40,7 @@ class Connection(H11Protocol):
         """Begin, unless there are too many."""
         super().connection_made(transport)
         self._sent = self._taken = 0
-        self._is_refused = False
+        self._is_refused = self._is_half_closed = False
         self._limit = self.loop.call_later(PATIENCE, self._look)
         self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # no cycle: what ends is forgotten at once
         if len(self.connections) > CONNECTIONS:
@@ -77,6 +77,16 @@ class Connection(H11Protocol):
         """Take what the client sends, or throw it away."""
         if not self._is_refused:
             super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's returns nothing, which closes the connection
+        """Let who sends no more have the answer to what was asked; to end it now would make a broken one look whole."""
+        self._is_half_closed = True
+        return self._is_answering
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP. A request whose body it was in gets no other answer, and none where one has begun."""
@@ -115,10 +125,12 @@ class Connection(H11Protocol):
         self._limit = self.loop.call_later(_LINGERING, self.transport.abort)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, if there can be one."""
         self._limit.cancel()
         self._limit = self.loop.call_later(PATIENCE, self._look)
         super().on_response_complete()
+        if self._is_half_closed and not self._is_answering:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
