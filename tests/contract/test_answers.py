@@ -147,7 +147,7 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 +mpii", "No package has a variant mpii; did you mean mpi?"),
         ("hdf5 targt=zen4", "No package has a variant targt; did you mean target?"),
         ("hdf5==1.14.6", "hdf5==1.14.6 is read as hdf5@1.14.6."),
-        ("gcc", "9 specs of other packages have gcc, too: search for %gcc."),
+        ("gcc", "9 specs of other packages have gcc in other fields: search for %gcc to see those."),
         ("hdf5 gcc@12", "gcc@12 beside a package is read as %gcc@12."),
         ("gcc@12 hdf5", "gcc@12 beside a package is read as %gcc@12."),
         ("hdf5 tag=developp", "No document has tag=developp; did you mean develop?"),
@@ -238,7 +238,7 @@ def test_a_word_is_first_what_it_most_likely_means(filled: Filled, word: str, ve
 
 def test_what_others_have_is_counted_within_what_is_asked_for(reader: Reader) -> None:
     (note,) = answered(reader, "gcc", tag=NEW, filters=(Filter("os", ("rhel8",)),)).notes[:1]
-    assert note == "1 spec of another package has gcc, too: search for %gcc."
+    assert note == "1 spec of another package has gcc in other fields: search for %gcc to see those."
 
 
 def test_spacks_language_alone_knows_no_other_names(reader: Reader) -> None:

@@ -44,6 +44,12 @@ from cachesync.search.typed import SIGIL, read
         ("hdf5-1.14.6-gcc-11.4.0-wjxrfri", "hdf5@1.14.6%gcc@11.4.0/wjxrfri", []),
         ("openmpi/5.0.7-gcc-11.4.0", "openmpi@5.0.7%gcc@11.4.0", []),
         ("builtin.hdf5+mpi", "hdf5+mpi", []),
+        ("hdf5 with mpi for zen4", "hdf5      mpi     zen4", []),
+        ("HDF5 built With gcc", "HDF5            gcc", []),
+        ("hdf5 +mpi on zen4", "hdf5 +mpi    zen4", []),
+        ("on", "on", []),
+        ("on the", "on the", []),
+        ("py-for-x with", "py-for-x", []),
     ],
 )
 def test_typography_is_dropped_and_habits_are_put_into_grammar(text: str, kept: str, words: list[str]) -> None:
@@ -60,6 +66,27 @@ def test_what_is_read_otherwise_is_told() -> None:
     )
     assert read('"hdf5, +mpi"').notes == ("Quotes, commas and stars around words are left out.",)
     assert read("hdf5 +mpi languages='c,c++'").notes == ()
+    assert read("the hdf5 with mpi with gcc").notes == ("the, with: left out, since every word is asked for anyway.",)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "expected"),
+    [
+        ("hdf5 1.14 or newer", 11, "hdf5@1.14:"),
+        ("hdf5@1.14  or  later +mpi", 12, "hdf5@1.14:"),
+        ("hdf5 1.14 Or Older", 11, "hdf5@:1.14"),
+        ("hdf5 without mpi", 6, "hdf5~mpi"),
+    ],
+)
+def test_what_spack_has_a_sign_for_is_not_asked_for_in_english(text: str, at: int, expected: str) -> None:
+    with pytest.raises(QueryError, match=f"such as {expected}$") as caught:
+        read(text)
+    assert caught.value.at == at
+
+
+@pytest.mark.parametrize("text", ["py-without-x", "or newer2", "without", "minor later"])
+def test_what_only_looks_like_english_is_a_name(text: str) -> None:
+    assert read(text).text == text
 
 
 def test_words_stay_where_they_were() -> None:

@@ -388,7 +388,7 @@ class _Ways:
             return way
         asked = " or ".join(dict.fromkeys(each.text for each in meanings))
         specs = "1 spec of another package has" if count == 1 else f"{count:,} specs of other packages have"
-        note = f"{specs} {word}, too: search for {asked}."
+        note = f"{specs} {word} in other fields: search for {asked} to see those."
         return way._replace(notes=(*way.notes, note))
 
     def _at(self, text: str) -> int:

@@ -34,6 +34,16 @@ _COMMAND: Final = re.compile(
     r"(?:conda|mamba|brew|apt|apt-get|dnf|yum)\s+install|module\s+(?:load|add|avail|spider))"
     r"(?:\s+(?:-[A-Za-z]|--[a-z-]+))*)\s+(?=\S)"
 )
+_JOINING: Final = frozenset(("and", "built", "by", "compiled", "for", "in", "of", "on", "the", "using", "with"))
+"""Words of English that only join others, as in ``hdf5 with mpi for zen4``."""
+
+_IN_ENGLISH: Final = re.compile(
+    r"(?<!\S)(?:(?P<since>or\s+(?:newer|later|higher|above|greater|more))|(?P<until>or\s+(?:older|earlier|lower|below|less))"
+    r"|(?P<without>without))(?!\S)",
+    re.IGNORECASE,
+)
+"""What people say for what Spack has a sign for."""
+
 _NAMESPACE: Final = "builtin."
 _WITHOUT_TYPOGRAPHY: Final = "Quotes, commas and stars around words are left out."
 _NO_HASH: Final = re.compile("[^a-z2-7]")
@@ -69,9 +79,13 @@ def read(text: str) -> Typed:
         begin = command.end()
         characters[:begin] = " " * begin
         notes.append(f"{' '.join(command[1].split())} is left out: what stands behind it is asked for.")
+    _require_signs(text)
+    joining = _joining(text, begin)
     for match in _CHUNK.finditer(text, begin):
         start, bare = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
         characters[match.start() : match.end()] = " " * len(match[0])
+        if bare in joining:
+            continue
         if _ID.fullmatch(bare):
             raise QueryError(start + 1, f"{bare:.120} names one binary: `cachesync show` shows it")
         if _PLUSES.fullmatch(bare):
@@ -84,7 +98,28 @@ def read(text: str) -> Typed:
         elif bare != match[0] and _WITHOUT_TYPOGRAPHY not in notes:
             notes.append(_WITHOUT_TYPOGRAPHY)
         characters[start : start + len(chunk)] = chunk
+    if joining:
+        notes.append(f"{', '.join(joining)}: left out, since every word is asked for anyway.")
     return Typed("".join(characters), tuple(words), tuple(notes))
+
+
+def _joining(text: str, begin: int) -> list[str]:
+    """Return the words that only join others, unless there are no others."""
+    chunks = [match[0] for match in _CHUNK.finditer(text, begin)]
+    joining = [chunk for chunk in dict.fromkeys(chunks) if chunk.lower() in _JOINING]
+    return joining if len(chunks) > sum(chunk in joining for chunk in chunks) else []
+
+
+def _require_signs(text: str) -> None:
+    """Make sure that nothing is said in English for which Spack has a sign."""
+    for match in _IN_ENGLISH.finditer(text, 1):
+        said = " ".join(match[0].split())
+        expected = {
+            "since": "a version with a colon behind it, such as hdf5@1.14:",
+            "until": "a version with a colon before it, such as hdf5@:1.14",
+            "without": "a variant that is off, such as hdf5~mpi",
+        }[match.lastgroup or ""]
+        raise QueryError(match.start() + 1, f"{said!r} is no part of a query; expected {expected}")
 
 
 def require_no_comparison(text: str, start: int = 0) -> None:
