@@ -6,6 +6,7 @@ python -m examples.live DIR PROGRAM [ARGUMENT…]
 import argparse
 import contextlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from examples.packages import packages
 from examples.pages import page, shape_of, spec
 
 _EVERY_SECONDS: Final = 3.0
+_NUMBER_OF_SPECS: Final = re.compile(rb'"num_specs": (\d+)')
 
 
 def change(root: Path, random_: random.Random) -> None:
@@ -34,8 +36,15 @@ def change(root: Path, random_: random.Random) -> None:
     file = root / "_cache" / tag / package / "specs.md"
     file.parent.mkdir(exist_ok=True)
     fresh = file.with_name(".specs.md")
-    fresh.write_bytes(page(package, tag, [spec(random_, shape, package) for _ in range(random_.randint(1, 9))], shape))
+    size = max(1, _size(old) + random_.randint(-1, 1))
+    fresh.write_bytes(page(package, tag, [spec(random_, shape, package) for _ in range(size)], shape))
     fresh.replace(file)
+
+
+def _size(file: Path) -> int:
+    """Return how many specs a page says that it has, so that pages stay as large as they are, all in all."""
+    said = _NUMBER_OF_SPECS.search(file.read_bytes())
+    return int(said[1]) if said else 1
 
 
 def main() -> int:

@@ -63,6 +63,7 @@ def reloaded(service: Serve, *, refused: bool = False) -> None:
 
 def test_it_serves_an_index_that_comes_later_and_follows_it(sandbox: Sandbox) -> None:
     with Serve(sandbox) as serve:
+        until(lambda: serve.said("the index can't be searched for now"), "the log to say why before anybody asks")
         assert serve.get("/healthz")[0] == 200
         assert serve.get("/readyz")[0] == 503
         assert serve.get("/api/search")[0] == 503
@@ -90,6 +91,7 @@ def test_it_writes_nothing(sandbox: Sandbox) -> None:
     assert sandbox.state() == before
 
 
+@pytest.mark.surroundings
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it(sandbox: Sandbox, number: signal.Signals) -> None:
     with Serve(sandbox) as serve:

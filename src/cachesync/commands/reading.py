@@ -1,6 +1,8 @@
 """What `cachesync serve` runs: a web server over an index that it only reads."""
 
+import contextlib
 import gc
+import threading
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,6 +17,7 @@ from cachesync.web.app import build_app
 from cachesync.web.endpoint import Endpoint
 from cachesync.web.metrics import CONTENT_TYPE, ServerMetrics
 from cachesync.web.public import PublicStatus
+from cachesync.web.searcher import Searcher
 from cachesync.web.server import WebServer
 from cachesync.web.site import build_site
 
@@ -39,6 +42,7 @@ class Site:
         for server in self._servers():
             listen(server)
         systemd.ready()
+        threading.Thread(target=_look_at, args=(self._searcher,), name="first look", daemon=True).start()
 
     def _servers(self) -> list[WebServer]:
         return [each for each in (self._server, self._operators) if each]
@@ -91,6 +95,7 @@ class Site:
     def _app(self, wiring: Wiring) -> ASGIApp:
         config = wiring.config.http
         api = wiring.api(is_public=True)
+        self._searcher = api.searcher
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
         return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
 
@@ -106,6 +111,12 @@ class Site:
 
         app = build_app("", [Endpoint("/metrics", measured)])
         return WebServer(host.strip("[]"), int(port), app, keys=("http.metrics", "http.metrics"))
+
+
+def _look_at(searcher: Searcher) -> None:
+    """Look whether there is an index before anybody asks: the log says why not."""
+    with contextlib.suppress(CachesyncError):
+        searcher.overview()
 
 
 def _instead_of(before: WebServer | None, now: WebServer | None) -> WebServer | None:

@@ -112,7 +112,7 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "in sync": in_sync,
         "not ready": found.get("reason"),
         "degraded": "; ".join(found.get("degraded", ())),
-        "writer": found["holder"] and f"{found['holder']}{', a service' if found['service'] else ''}",
+        "writer": _writer(**found),
         "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
         "rollback": _goes_back(found["rollback"]),
         "held back": _held_back(**found["held_deletes"]),
@@ -128,6 +128,13 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         click.echo(f"  {printable(str(Problem(**each)))}")
     for each in found["warnings"]:
         click.echo(f"  {printable(str(PathWarning(**each)))}")
+
+
+def _writer(holder: str | None, service: bool, **others: Any) -> str | None:
+    """Say who writes to the index; nothing where a server doesn't tell that."""
+    if holder:
+        return f"{holder}{', a service' if service else ''}"
+    return None if "server" in others else "none: no `cachesync run` keeps the index up to date"
 
 
 def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:

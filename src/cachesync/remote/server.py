@@ -26,7 +26,7 @@ _WALKS: Final = 3
 """So often a walk from answer to answer begins anew, where the server has other packages meanwhile."""
 
 _MOST_BYTES: Final = 1 << 26
-_MOST_BYTES_OF_ALL: Final = 1 << 29
+_MOST_BYTES_OF_ALL: Final = 1 << 28
 """Of a comparison of tags, which comes whole."""
 
 _LINES: Final = "application/x-ndjson"
