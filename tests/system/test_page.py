@@ -346,6 +346,24 @@ def test_a_binary_is_told_whole_and_leads_back_to_searches(chromium: Chromium, w
         page.locator("main").get_by_role("link", name=hit["os"], exact=True).click()
         expect_total(page, web.search(package="hdf5", os=hit["os"])["total"])
         assert {f"os={hit['os']}", "package=hdf5"} <= set(ticked(page))
+        page.go_back()
+        stack = next(each for each in hit["stacks"] if each != "root")
+        page.locator("main").get_by_role("link", name=stack, exact=True).first.click()
+        expect_total(page, web.search(package="hdf5", stacks=stack)["total"])
+
+
+def test_a_binary_leads_back_to_the_results_that_led_to_it(tab: Tab, web: Web) -> None:
+    page = tab.page
+    page.goto("")
+    total = search(page, web, "hdf5 +mpi")
+    results = page.url
+    page.locator("a.hit").first.click()
+    page.get_by_role("link", name="Back to the results").click()
+    expect(page).to_have_url(results)
+    expect_total(page, total)
+    page.goto("binary/" + web.search(q="hdf5")["hits"][0]["hash"])
+    expect(page.locator("article[data-id]")).to_be_visible()
+    expect(page.get_by_role("link", name="Back to the results")).to_have_count(0)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -448,6 +466,14 @@ def test_further_orders_keep_their_places_until_another_one_is_chosen(
         page.get_by_label("Sort by").select_option("size")
         page.wait_for_url("**sort=size*")
         assert orders(page) == ["size"]
+
+
+def test_the_usual_order_is_named_after_what_it_is(tab: Tab, web: Web) -> None:
+    usual = tab.page.locator("#sort option").first
+    tab.page.goto("")
+    expect(usual).to_have_text("Package and version")
+    search(tab.page, web, "hdf5")
+    expect(usual).to_have_text("Best match")
 
 
 def test_the_order_can_be_chosen(tab: Tab, web: Web) -> None:

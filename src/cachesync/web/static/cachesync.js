@@ -190,6 +190,7 @@
     const focused = document.activeElement;
     for (const id of PARTS) byId(id).replaceWith(parts.getElementById(id));
     updateFacets(byId("facets"), parts.getElementById("facets"));
+    sort.options[0].textContent = byId("orders").dataset.usual;
     if (!focused.isConnected) results.focus({ preventScroll: true });
   }
 
@@ -450,6 +451,16 @@
       arch.focus();
       choose();
     });
+  }
+
+  const from = document.referrer && new URL(document.referrer);
+  if (!results && from && from.origin === location.origin && from.pathname === home && from.search) {
+    const link = document.createElement("a");
+    const back = paragraph("", "back");
+    link.href = from.href;
+    link.textContent = "Back to the results";
+    back.append(link);
+    byId("main").prepend(back);
   }
 
   document.documentElement.classList.add("scripted");
