@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -372,10 +373,17 @@ def test_what_a_query_may_have_goes_through_and_what_is_larger_is_refused(web: F
     assert (longest.status, longest.json["total"]) == (200, 0)
     longer = web.get("/api/search", {"q": "x" * 1_001})
     assert (longer.status, longer.json["at"]) == (400, 1_001)
-    assert web.get("/api/search", {"q": "x" * 40_000}).status in {414, 431}
-    assert web.get("/", (), {"X-Much": "x" * 40_000}).status in {400, 431}
-    many = {f"X-Many-{number}": "x" * 900 for number in range(90)}
-    assert web.get("/", (), many).status in {400, 431}
+    assert refused(web, "/api/search", {"q": "x" * 40_000})
+    assert refused(web, "/", (), {"X-Much": "x" * 40_000})
+    assert refused(web, "/", (), {f"X-Many-{number}": "x" * 900 for number in range(90)})
+
+
+def refused(web: Front, path: str, parameters: Any, headers: dict[str, str] | None = None) -> bool:
+    """Tell whether a request is refused: by an answer, or by an end of the connection before all of it was sent."""
+    try:
+        return web.get(path, parameters, headers).status in {400, 414, 431}
+    except (ssl.SSLEOFError, ConnectionError):
+        return True
 
 
 SMUGGLED: Final = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"

@@ -16,7 +16,7 @@ from cachesync.errors import CachesyncError
 from tests.contract.conftest import ENGINES
 from tests.hostile import calls, judge
 from tests.hostile.crash import Victim, VictimOfCalls, VictimOfRequests
-from tests.hostile.effort import THOROUGH
+from tests.hostile.effort import THOROUGH, effort
 from tests.hostile.tally import TALLY
 from tests.support.pages import entry, page, put
 from tests.support.proxy import Proxy
@@ -143,8 +143,11 @@ def asked(world: World, command: str, at: int | None, *, follower: bool) -> list
     return steps
 
 
-@pytest.mark.parametrize("follower", [False, True], ids=["alone", "followed"])
-@pytest.mark.parametrize("command", ["rollback", "reindex"])
+@pytest.mark.parametrize(
+    ("command", "follower"),
+    [("rollback", True), ("reindex", False), *effort((), (("rollback", False), ("reindex", True)))],
+    ids=lambda value: {True: "followed", False: "alone"}.get(value, value),
+)
 @pytest.mark.parametrize("world", ENGINES, indirect=True)
 def test_what_a_killed_service_was_asked_for_is_done_once(world: World, command: str, follower: bool) -> None:
     for at in chosen(asked(world, command, None, follower=False), command):

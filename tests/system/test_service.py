@@ -314,7 +314,8 @@ def test_a_tree_that_goes_tag_by_tag_is_stopped_like_one_that_goes_at_once(sandb
     for tag in range(5):
         for number in range(4):
             put(sandbox.root, content(10 * tag + number), f"package-{number}", f"tag-{tag}")
-    with Service(sandbox, CACHESYNC_WATCH__DEBOUNCE_MAX="60s", CACHESYNC_WATCH__RESCAN_INTERVAL="1h") as service:
+    watch = {"DEBOUNCE": "1s", "DEBOUNCE_MAX": "60s", "RESCAN_INTERVAL": "1h"}
+    with Service(sandbox, **{f"CACHESYNC_WATCH__{key}": value for key, value in watch.items()}) as service:
         service.caught_up()
         before = len(documents(sandbox))
         with without_a_quiet_moment(sandbox.root / "_cache/tag-4/package-0/specs.md"):

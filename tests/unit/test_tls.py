@@ -169,7 +169,7 @@ def test_a_server_without_tls_is_told(elasticsearch_url: str) -> None:
 
 
 def test_a_server_with_tls_is_told(secured: Secured) -> None:
-    assert "does it want https://?" in str(refusal(Server((secured.url.replace("https:", "http:"),))))
+    assert "does it want https://?" in str(refusal(Server((secured.url.replace("https:", "http:"),)), patience=3))
 
 
 def test_one_bad_certificate_of_several_nodes_is_a_node_that_is_away(secured: Secured, serving: Serving) -> None:
