@@ -18,14 +18,14 @@ from typing import Any, Final
 
 from benchmarks import measuring
 from cachesync.index.base import Reader
-from cachesync.index.elastic import searching
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.elastic import query_dsl
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import ask
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.question import Question
-from cachesync.search.request import LATEST, Answer, Facet, Filter, Request, SortKey
+from cachesync.search.request import LATEST, Facet, Filter, Found, Request, SortKey
 from cachesync.search.targets import parse_machine
 from cachesync.search.vocabulary import Vocabulary
 
@@ -60,7 +60,7 @@ QUESTIONS: Final = (
 def measure(root: Path, url: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Fill an index from the pages below ``root``, and ask it all questions."""
     cost, _ = measuring.cachesync("sync", root, url=url, name=NAME)
-    index = open_index(Server((url,)), NAME, Layout(), folder.joinpath)
+    index = open_index(IndexServer((url,)), NAME, Layout(), folder.joinpath)
     reader = index.reader()
     engine = _Engine(reader) if url.startswith("embedded") else _Elastic(reader, url)
     vocabulary = Vocabulary(reader, load_aliases())
@@ -107,7 +107,7 @@ class _Engine:
         self.calls += name == "count"
         return getattr(self.reader, name)
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         self.calls += 1
         start = time.perf_counter()
         found = self.reader.search(request)
@@ -133,7 +133,7 @@ class _Elastic(_Engine):
 
     def alone(self) -> float:
         request = self.requests[self.main_request()]
-        body = json.dumps({**searching.body(request), "size": request.limit}).encode()
+        body = json.dumps({**query_dsl.body(request), "size": request.limit}).encode()
         start = time.perf_counter()
         headers = {"Content-Type": "application/json"}
         self._connection.request("POST", f"/{NAME}/_search", body, headers)

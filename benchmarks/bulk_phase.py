@@ -17,12 +17,12 @@ from benchmarks.measuring import now
 from cachesync.index.base import PageChange
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.elastic.generation import ElasticGeneration
-from cachesync.index.server import Layout, Server
+from cachesync.index.server import IndexServer, Layout
 
 
 def load(url: str, name: str, changes: list[PageChange]) -> dict[str, Any]:
     """Write ready changes into a new generation, which is removed, and return what that took."""
-    with ElasticIndex(Server((url,)), name, Layout()).writer(5) as writer:
+    with ElasticIndex(IndexServer((url,)), name, Layout()).writer(5) as writer:
         generation = writer.build()
         assert isinstance(generation, ElasticGeneration)
         try:

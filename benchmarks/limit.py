@@ -23,7 +23,7 @@ from cachesync.index.base import PageChange
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.cluster import LOADING
 from cachesync.index.elastic.pace import START_BYTES
-from cachesync.index.elastic.reader import Names
+from cachesync.index.elastic.reader import IndexNames
 from tests.support import elasticsearch
 
 CONNECTIONS: Final = 2
@@ -62,7 +62,7 @@ def requests(changes: Iterable[PageChange]) -> list[Request]:
 
 def load(url: str, name: str, ready: list[Request]) -> tuple[Cost, float]:
     """Send all requests into a new generation, and return what that took and the seconds of the refresh after it."""
-    names = Names(name, 1)
+    names = IndexNames(name, 1)
     _create(f"{url}/{names.specs}", mapping.specs_mapping(name))
     _create(f"{url}/{names.pages}", mapping.pages_mapping(name))
     queue: SimpleQueue[Request] = SimpleQueue()

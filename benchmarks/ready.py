@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from cachesync.config import Pages
+from cachesync.config import PagesConfig
 from cachesync.index.base import PageChange
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.apply import Apply
@@ -11,7 +11,7 @@ from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
 from cachesync.sync.scan import Source, scan
 
-_DEFAULTS: Final = Pages()
+_DEFAULTS: Final = PagesConfig()
 
 
 def changes(root: Path) -> list[PageChange]:

@@ -25,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from benchmarks import answers
 from cachesync.search.aliases import load_aliases
-from cachesync.search.names import Names, Split, split
+from cachesync.search.names import PackageNames, Split, split
 from examples import pages
 from examples.pages import write_tree
 from tests.support import elasticsearch
@@ -144,7 +144,7 @@ def _examples(file: Path) -> list[Typed]:
 def _by_names(packages: Iterable[str]) -> Find:
     """Find by names alone."""
     random_ = random.Random(16)
-    names = Names({package: random_.choice((1, 3, 7, 20, 300)) for package in packages}, load_aliases())
+    names = PackageNames({package: random_.choice((1, 3, 7, 20, 300)) for package in packages}, load_aliases())
     values = _values()
 
     def find(text: str) -> list[str]:

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 
 DEBOUNCE: Final = 0.3
 RESCAN: Final = 300.0
@@ -255,5 +255,5 @@ def _looking(url: str, folder: Path) -> Iterator[Callable[[str], bool]]:
         yield ask
         connection.close()
         return
-    index = open_index(Server((url,)), NAME, Layout(), lambda path: folder / path)
+    index = open_index(IndexServer((url,)), NAME, Layout(), lambda path: folder / path)
     yield lambda wanted: index.reader().get(wanted) is not None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from docs.aggregating import Document, answer
+from docs.aggregations import Document, answer
 from tests.support import lens
 
 SavedObject = Mapping[str, Any]

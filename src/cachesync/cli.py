@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TextIO
 import click
 
 from cachesync import log
-from cachesync.commands.awaiting import say_what_is_awaited
+from cachesync.commands.wait_notices import say_what_is_awaited
 from cachesync.context import Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
 from cachesync.log import get_logger, printable
@@ -36,7 +36,7 @@ class _OutputClosedError(_OutputError):
     exit_code = 128 + signal.SIGPIPE
 
 
-class _Output(io.FileIO):
+class _Stdout(io.FileIO):
     """Standard output. Its errors are told from those of other files."""
 
     def write(self, data: Any) -> int:
@@ -107,9 +107,9 @@ class _Commands(click.Group):
 @click.pass_context
 def cachesync(context: click.Context, config_file: Path | None) -> None:
     """Keep a search index equal to a tree of Spack build-cache pages."""
-    from cachesync.commands.wiring import Wiring  # noqa: PLC0415  it takes a while to load, and --version does without
+    from cachesync.commands.components import Components  # noqa: PLC0415  it takes a while to load, and --version does without
 
-    context.obj = Wiring(config_file)
+    context.obj = Components(config_file)
 
 
 def run() -> int:
@@ -177,7 +177,7 @@ def _standard_output() -> TextIO:
     """Return an output that spells out what its encoding hasn't; one that was closed refuses what is written."""
     before = sys.stdout
     file = before.fileno() if before else os.open(os.devnull, os.O_RDONLY)
-    buffer = io.BufferedWriter(_Output(file, "w", closefd=False))
+    buffer = io.BufferedWriter(_Stdout(file, "w", closefd=False))
     encoding, is_terminal = (before.encoding, before.isatty()) if before else ("utf-8", False)
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=is_terminal)
 

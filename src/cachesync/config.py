@@ -157,7 +157,7 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True):
         return {key: hint.__metadata__[0] for key, hint in cls.__annotations__.items()}
 
 
-class Pages(_Section, frozen=True, kw_only=True):
+class PagesConfig(_Section, frozen=True, kw_only=True):
     """Where pages are."""
 
     root: Annotated[Path, values.path] = Path("pages")
@@ -175,7 +175,7 @@ class Pages(_Section, frozen=True, kw_only=True):
     max_bytes: Annotated[int, values.integer(1)] = 64_000_000
 
 
-class Watch(_Section, frozen=True, kw_only=True):
+class WatchConfig(_Section, frozen=True, kw_only=True):
     """How changes are noticed."""
 
     mode: Annotated[WatchMode, values.choice(*get_args(WatchMode))] = "auto"
@@ -184,7 +184,7 @@ class Watch(_Section, frozen=True, kw_only=True):
     rescan_interval: Annotated[float, values.duration(1)] = 300.0
 
 
-class Index(_Section, frozen=True, kw_only=True):
+class IndexConfig(_Section, frozen=True, kw_only=True):
     """Where documents go."""
 
     url: Annotated[tuple[str, ...], _index_urls] = ("embedded:var/index",)
@@ -205,27 +205,27 @@ class Index(_Section, frozen=True, kw_only=True):
     auto_reindex: Annotated[bool, values.truth] = True
 
 
-class Search(_Section, frozen=True, kw_only=True):
+class SearchConfig(_Section, frozen=True, kw_only=True):
     """What answers say beyond what documents do."""
 
     mirror_url: Annotated[str, values.text] = MIRROR_URL
     aliases: Location = None
 
 
-class Schedule(_Section, frozen=True, kw_only=True):
+class ScheduleConfig(_Section, frozen=True, kw_only=True):
     """When the index is rebuilt."""
 
     reindex: Annotated[str | None, values.schedule] = None
     timezone: Annotated[str, values.timezone] = "UTC"
 
 
-class Safety(_Section, frozen=True, kw_only=True):
+class SafetyConfig(_Section, frozen=True, kw_only=True):
     """What a pass may not do without consent."""
 
     max_delete_fraction: Annotated[float, values.fraction] = 0.5
 
 
-class Http(_Section, frozen=True, kw_only=True):
+class HttpConfig(_Section, frozen=True, kw_only=True):
     """The web server of the service, and of `cachesync serve`."""
 
     host: Annotated[str, _host] = "127.0.0.1"
@@ -238,14 +238,14 @@ class Http(_Section, frozen=True, kw_only=True):
     allow_origins: Annotated[tuple[str, ...], _origins] = ()
 
 
-class Log(_Section, frozen=True, kw_only=True):
+class LogConfig(_Section, frozen=True, kw_only=True):
     """What is told on stderr."""
 
     level: Annotated[LogLevel, values.choice(*get_args(LogLevel))] = "info"
     format: Annotated[LogFormat, values.choice(*get_args(LogFormat))] = "auto"
 
 
-class Kibana(_Section, frozen=True, kw_only=True):
+class KibanaConfig(_Section, frozen=True, kw_only=True):
     """Where saved objects go."""
 
     url: Annotated[str | None, _kibana_url] = None
@@ -259,15 +259,15 @@ class Kibana(_Section, frozen=True, kw_only=True):
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything, with its defaults."""
 
-    pages: Pages = Pages()
-    watch: Watch = Watch()
-    index: Index = Index()
-    schedule: Schedule = Schedule()
-    search: Search = Search()
-    safety: Safety = Safety()
-    http: Http = Http()
-    log: Log = Log()
-    kibana: Kibana = Kibana()
+    pages: PagesConfig = PagesConfig()
+    watch: WatchConfig = WatchConfig()
+    index: IndexConfig = IndexConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    search: SearchConfig = SearchConfig()
+    safety: SafetyConfig = SafetyConfig()
+    http: HttpConfig = HttpConfig()
+    log: LogConfig = LogConfig()
+    kibana: KibanaConfig = KibanaConfig()
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return all keys and values, as YAML has them, without secrets."""

@@ -25,14 +25,14 @@ _NAMES: Final = {
 """The names in ECS of what calls name for themselves. All else is ours alone, and goes below ``cachesync``."""
 
 
-class _Chosen(NamedTuple):
+class _LogOptions(NamedTuple):
     """How to log."""
 
     level: int
     console: bool
 
 
-_chosen: _Chosen | None = None
+_chosen: _LogOptions | None = None
 
 
 class _Logger:
@@ -51,7 +51,7 @@ def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Send log lines to stderr. ``auto`` is console on a terminal and JSON elsewhere."""
     global _chosen  # noqa: PLW0603  how a process logs is one thing
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    _chosen = _Chosen(logging.getLevelNamesMapping()[level.upper()], console)
+    _chosen = _LogOptions(logging.getLevelNamesMapping()[level.upper()], console)
     if "structlog" in sys.modules:
         _configure(_chosen)
 
@@ -66,7 +66,7 @@ def _loaded() -> Any:
     return structlog
 
 
-def _configure(chosen: _Chosen) -> None:
+def _configure(chosen: _LogOptions) -> None:
     import structlog  # noqa: PLC0415  see above
 
     structlog.configure(
@@ -76,7 +76,7 @@ def _configure(chosen: _Chosen) -> None:
             _console_line if chosen.console else _json_line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(chosen.level),
-        logger_factory=lambda *_: _Output(sys.stderr),
+        logger_factory=lambda *_: _LineWriter(sys.stderr),
     )
 
 
@@ -120,7 +120,7 @@ class _Relay(logging.Handler):
         )
 
 
-class _Output:
+class _LineWriter:
     """Writes lines whole. One that can't be written is lost: a full disk or a closed pipe ends no service."""
 
     _lock: Final = threading.Lock()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cachesync.index.base import Index, Reader
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from tests.support import elasticsearch
 from tests.support.filling import fill
 from tests.support.secured import WRITER
@@ -28,9 +28,9 @@ WAYS = [*ENGINES, "secured"]
 def open_again(request: pytest.FixtureRequest, tmp_path: Path, index_name: str) -> OpenIndex:
     match request.param:
         case "embedded":
-            server = Server((f"embedded:{tmp_path / 'index'}",))
+            server = IndexServer((f"embedded:{tmp_path / 'index'}",))
         case "elasticsearch":
-            server = Server((request.getfixturevalue("elasticsearch_index"),))
+            server = IndexServer((request.getfixturevalue("elasticsearch_index"),))
         case _:
             server = request.getfixturevalue("secured_index").server(WRITER)
     return lambda: open_index(server, index_name, Layout(), lambda path: path)
@@ -52,7 +52,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     def make(pages: Mapping[str, bytes]) -> Reader:
         made.append(f"{name}-{len(made)}")
         folder = tmp_path_factory.mktemp("index")
-        server = secured.server(WRITER) if secured else Server((url or f"embedded:{folder}",))
+        server = secured.server(WRITER) if secured else IndexServer((url or f"embedded:{folder}",))
         index = open_index(server, made[-1], Layout(), lambda path: path)
         fill(index, dict(pages))
         return index.reader()

@@ -13,8 +13,8 @@ from cachesync.search.answer import Answer, as_object, ask, show_binary
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.difference import difference
 from cachesync.search.install import MIRROR_URL
+from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
-from cachesync.search.reading import Mode
 from cachesync.search.request import LATEST, Facet, Filter, parse_order
 from cachesync.search.targets import Machine
 from cachesync.search.vocabulary import Vocabulary

@@ -9,19 +9,19 @@ import pytest
 from cachesync.documents import FIELDS
 from cachesync.index.base import Index, Reader
 from cachesync.index.elastic import reader as elastic_reader
-from cachesync.index.embedded import searching as embedded_searching
-from cachesync.index.embedded import walking as embedded_walking
+from cachesync.index.embedded import queries as embedded_searching
+from cachesync.index.embedded import walk as embedded_walking
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question
 from cachesync.search.cursor import beginning
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.paging import Page, Place, cut, is_place, page_after, place_at, place_of
+from cachesync.search.pagination import Position, ResultPage, cut, is_place, page_after, place_at, place_of
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
 from cachesync.search.since import noted, since
 from cachesync.search.vocabulary import Vocabulary
-from cachesync.search.walking import Walk
+from cachesync.search.walk import Walk
 from examples.pages import tree
 from tests.contract.conftest import Filled
 from tests.support.filling import change_for, deletion_of, fill, write
@@ -42,7 +42,7 @@ def corpus(filled: Filled) -> Reader:
     return filled(CORPUS)
 
 
-def pages_of(reader: Reader, request: Request) -> Iterator[Page]:
+def pages_of(reader: Reader, request: Request) -> Iterator[ResultPage]:
     first = cut(reader, request, reader.search(request._replace(limit=request.limit + 1)).hits)
     yield first
     place = first.next
@@ -103,7 +103,7 @@ def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index:
     wanted = whole(index.reader(), request)
     met: list[str] = []
     there: dict[str, bytes] = {}
-    place: Place | None = None
+    place: Position | None = None
     for turn in range(1_000):
         reader = index.reader(fresh=True)
         if place is None:

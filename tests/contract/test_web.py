@@ -14,9 +14,9 @@ import pytest
 
 from cachesync.index.base import Index
 from cachesync.index.elastic import reader as elastic_reader
-from cachesync.index.embedded import walking as embedded_walking
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.embedded import walk as embedded_walking
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import as_object, ask
 from cachesync.search.install import MIRROR_URL
@@ -49,7 +49,7 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         f"embedded:{tmp_path_factory.mktemp('index')}" if is_embedded else request.getfixturevalue("elasticsearch_url")
     )
     name = f"web-{random.Random().randrange(10**12)}"
-    index = open_index(Server((url,)), name, Layout(), lambda path: path)
+    index = open_index(IndexServer((url,)), name, Layout(), lambda path: path)
     fill(index, PAGES)
     yield index
     if not is_embedded:

@@ -16,10 +16,10 @@ import pytest
 
 from cachesync.documents import FIELDS
 from cachesync.index.base import Index
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.web.admission import Admission, BusyError
-from cachesync.web.page import Pages
+from cachesync.web.page import PageRenderer
 from cachesync.web.parameters import FILTERS
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
@@ -53,7 +53,7 @@ def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         f"embedded:{tmp_path_factory.mktemp('index')}" if is_embedded else request.getfixturevalue("elasticsearch_url")
     )
     name = f"edges-{random.Random().randrange(10**12)}"
-    index: Index = open_index(Server((url,)), name, Layout(), lambda path: path)
+    index: Index = open_index(IndexServer((url,)), name, Layout(), lambda path: path)
     fill(index, PAGES)
     with serving(index) as web:
         yield web
@@ -217,13 +217,13 @@ def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str,
 def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is rendered on a thread of its own, unless it has no chips, which make it expensive."""
     rendered: list[tuple[bool, bool]] = []
-    whole = Pages.error
+    whole = PageRenderer.error
 
     def noted(*told: Any, has_chips: bool = True) -> str:
         rendered.append((threading.current_thread().name.startswith("search"), has_chips))
         return whole(*told, has_chips=has_chips)
 
-    monkeypatch.setattr(Pages, "error", noted)
+    monkeypatch.setattr(PageRenderer, "error", noted)
     assert b"os=x" in web.get("/", [("os", "x"), ("os", "y"), ("q", "@@")]).body
     assert web.get("/diff", [("os", "x"), ("nonesuch", "1")]).status == 400
     assert rendered == [(True, True)] * 2

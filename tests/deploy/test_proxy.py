@@ -426,7 +426,7 @@ import os, signal, sys
 
 if sys.orig_argv[-1] == "serve":
     from cachesync.errors import IndexUnavailableError
-    from cachesync.search.walking import Walk
+    from cachesync.search.walk import Walk
 
     real = Walk.hits
 

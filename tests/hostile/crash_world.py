@@ -10,10 +10,10 @@ from typing import Any, Final, NoReturn
 import pytest
 
 from cachesync.index.base import Index, Status
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
-from cachesync.sync import apply, turn
+from cachesync.sync import apply, full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import Source
 from cachesync.sync.verify import verify
@@ -112,7 +112,7 @@ class World:
     def index(self) -> Iterator[Index]:
         """Open the index as another process would."""
         url = f"embedded:{self.sandbox.index}" if self.sandbox.is_embedded else self.sandbox.url
-        index = open_index(Server((url,)), self.sandbox.name, Layout(keep_generations=self._kept), Path)
+        index = open_index(IndexServer((url,)), self.sandbox.name, Layout(keep_generations=self._kept), Path)
         with contextlib.closing(index):
             yield index
 
@@ -212,7 +212,7 @@ class World:
         with self.index() as index:
             with self._monkeypatch.context() as patch, index.writer(5) as writer:
                 patch.setattr(apply, "read", _read_nothing)
-                turn.sync(source, writer, Guard(0.5), lambda _done, _total: None)
+                full_sync.sync(source, writer, Guard(0.5), lambda _done, _total: None)
             assert self.sandbox.state() == state
             verdict = verify(source, index.reader(fresh=True), lambda _done, _pages: None)
         assert not verdict.differing, verdict

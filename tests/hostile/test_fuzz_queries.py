@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from cachesync.documents import FIELDS
 from cachesync.errors import UsageError
 from cachesync.index.base import Reader
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
-from cachesync.search.request import Answer, Request, parse_facet, parse_filters, parse_order
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
+from cachesync.search.request import Found, Request, parse_facet, parse_filters, parse_order
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.hostile.fuzz import fuzzed, within
@@ -137,7 +137,7 @@ def of_engine(engine: str, folder: Path, request: pytest.FixtureRequest) -> tupl
 @pytest.fixture(scope="module", params=ENGINES)
 def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     url, name = of_engine(request.param, tmp_path_factory.mktemp("index"), request)
-    index = open_index(Server((url,)), name, Layout(), Path)
+    index = open_index(IndexServer((url,)), name, Layout(), Path)
     fill(index, CORPUS)
     yield index.reader()
     index.close()
@@ -153,7 +153,7 @@ def told(error: UsageError, *names: str) -> None:
     assert len(message) <= MAX_MESSAGE, f"{len(message)} characters"
 
 
-def same(found: Answer, request: Request) -> None:
+def same(found: Found, request: Request) -> None:
     total, ids, counts = brute.answer(DOCUMENTS, request)
     assert found.total == total
     assert [hit["_id"] for hit in found.hits] == ids

@@ -12,14 +12,14 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from cachesync.index.base import Reader
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.search.answer import ask
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.query import All
 from cachesync.search.question import Question
 from cachesync.search.request import Facet, Filter, Request
-from cachesync.search.spec import Spec
+from cachesync.search.spec import SpecQuery
 from cachesync.search.vocabulary import Vocabulary
 from tests.contract.conftest import ENGINES
 from tests.hostile.fuzz import fuzzed, within
@@ -76,7 +76,7 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     is_remote = request.param == "elasticsearch"
     folder = tmp_path_factory.mktemp("index")
     url = request.getfixturevalue("elasticsearch_url") if is_remote else f"embedded:{folder}"
-    index = open_index(Server((url,)), name, Layout(), Path)
+    index = open_index(IndexServer((url,)), name, Layout(), Path)
     fill_with(index, DOCUMENTS)
     yield index.reader()
     index.close()
@@ -93,7 +93,7 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     targets=st.lists(st.sampled_from(["zen3", "x86_64_v3", "neoverse_n1"]), max_size=2, unique=True),
 )
 def test_the_whole_answer_is_that_of_spacks_rules(
-    reader: Reader, spec: Spec, seed: int, distinct: bool, systems: list[str], targets: list[str]
+    reader: Reader, spec: SpecQuery, seed: int, distinct: bool, systems: list[str], targets: list[str]
 ) -> None:
     chosen = {"os": systems, "target": targets}
     filters = tuple(Filter(field, tuple(values)) for field, values in chosen.items() if values)
@@ -114,11 +114,11 @@ def test_the_whole_answer_is_that_of_spacks_rules(
     event("something" if total else "nothing")
 
 
-def _with_less(spec: Spec, choose: random.Random) -> Spec:
+def _with_less(spec: SpecQuery, choose: random.Random) -> SpecQuery:
     """Keep some of the conditions: by all of them hardly anything is found."""
     asked = {name: value for name, value in spec._asdict().items() if value}
     kept = choose.sample(sorted(asked), min(len(asked), choose.choice([1, 2, 2, 3])))
-    return Spec(**{name: asked[name] for name in kept})
+    return SpecQuery(**{name: asked[name] for name in kept})
 
 
 def _tags(right: list[dict[str, Any]], filters: tuple[Filter, ...], id: str) -> list[str]:

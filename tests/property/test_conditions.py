@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cachesync.pages.version import version_key, version_range
 from cachesync.search.conditions import conditions
 from cachesync.search.parser import parse
-from cachesync.search.spec import Between, Compiler, Exactly, GitRef, Spec, Variant, Versions, Word, canonical
+from cachesync.search.spec import Between, Compiler, Exactly, GitRef, SpecQuery, Variant, Versions, Word, canonical
 from cachesync.search.targets import expand
 from tests.support import brute, spack
 from tests.support.spack import Binary, document, read_version, satisfies, version_after
@@ -132,7 +132,7 @@ def asked_targets(draw: st.DrawFn) -> Word:
 
 
 @st.composite
-def specs(draw: st.DrawFn) -> Spec:
+def specs(draw: st.DrawFn) -> SpecQuery:
     """A spec that documents can answer, without places."""
     switches = draw(st.dictionaries(switch_names, st.tuples(st.booleans(), st.booleans()), max_size=2))
     variants = [Variant(name, value, 0, propagated=all_over) for name, (value, all_over) in switches.items()]
@@ -145,7 +145,7 @@ def specs(draw: st.DrawFn) -> Spec:
             max_size=1,
         )
     )
-    return Spec(
+    return SpecQuery(
         name=draw(st.none() | st.sampled_from(NAMES).map(lambda name: Word(name, 0))),
         versions=draw(root_versions),
         variants=tuple(variants),
@@ -157,7 +157,7 @@ def specs(draw: st.DrawFn) -> Spec:
     )
 
 
-def typed(spec: Spec, choose: random.Random) -> str:
+def typed(spec: SpecQuery, choose: random.Random) -> str:
     """Write a spec in one of the ways in which people do: in any order, glued or not, in old names and other quotes."""
     text = choose.choice(["*", "", ""]) if spec.name is None else spec.name.text
     for piece in _in_any_order(spec, choose):
@@ -168,7 +168,7 @@ def typed(spec: Spec, choose: random.Random) -> str:
     return text
 
 
-def _in_any_order(spec: Spec, choose: random.Random) -> list[str]:
+def _in_any_order(spec: SpecQuery, choose: random.Random) -> list[str]:
     pieces = [_typed_variant(variant, choose) for variant in spec.variants]
     if spec.platform and spec.os and len(spec.targets) == 1 and choose.random() < 0.5:
         pieces.append(f"{choose.choice(['arch', 'architecture'])}={spec.platform}-{spec.os}-{spec.targets[0]}")
@@ -212,15 +212,15 @@ def _typed_variant(variant: Variant, choose: random.Random) -> str:
     return f"{variant.name}{':' if variant.exact else ''}{equals}{text}"
 
 
-def each_alone(spec: Spec) -> list[Spec]:
+def each_alone(spec: SpecQuery) -> list[SpecQuery]:
     """The spec, and each of its conditions without the others, which leave little to be found."""
-    alone = [Spec(**{name: value}) for name, value in spec._asdict().items() if value and name != "variants"]
-    return [spec, *alone, *(Spec(variants=(variant,)) for variant in spec.variants)]
+    alone = [SpecQuery(**{name: value}) for name, value in spec._asdict().items() if value and name != "variants"]
+    return [spec, *alone, *(SpecQuery(variants=(variant,)) for variant in spec.variants)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(spec=specs(), seed=st.integers(0, 2**32))
-def test_a_spec_finds_what_satisfies_it_however_it_is_typed(spec: Spec, seed: int) -> None:
+def test_a_spec_finds_what_satisfies_it_however_it_is_typed(spec: SpecQuery, seed: int) -> None:
     choose = random.Random(seed)
     there = [binary(choose) for _ in range(30)]
     for asked in each_alone(spec):
@@ -232,7 +232,7 @@ def test_a_spec_finds_what_satisfies_it_however_it_is_typed(spec: Spec, seed: in
 
 @settings(max_examples=100, deadline=None)
 @given(spec=specs(), seed=st.integers(0, 2**16))
-def test_the_canonical_spec_has_the_same_conditions(spec: Spec, seed: int) -> None:
+def test_the_canonical_spec_has_the_same_conditions(spec: SpecQuery, seed: int) -> None:
     read = parse(typed(spec, random.Random(seed)))
     again = parse(canonical(read))
     assert canonical(again) == canonical(read)

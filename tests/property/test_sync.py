@@ -16,11 +16,11 @@ from cachesync.documents import document_id, render
 from cachesync.index.base import Index, Reader
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.embedded import EmbeddedIndex
-from cachesync.index.server import Layout, Server
+from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.page import Page, parse
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.passes import partial_pass
 from cachesync.sync.report import PageCounts, Report, SpecCounts
@@ -113,7 +113,7 @@ class Tree(RuleBasedStateMachine):
     @rule()
     def reindex(self) -> None:
         with self.index.writer(5) as writer:
-            turn.reindex(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
+            full_sync.reindex(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
         self.dirty = set()
         self.expect()
 
@@ -152,7 +152,7 @@ class Tree(RuleBasedStateMachine):
     def sync(self) -> Report:
         self.dirty = set()
         with self.index.writer(5) as writer:
-            return turn.sync(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
+            return full_sync.sync(self.source(), writer, Guard(0.5, lambda: True), lambda _done, _total: None)
 
     @rule()
     def sync_and_compare(self) -> None:
@@ -206,7 +206,7 @@ def test_tree_in_elasticsearch(elasticsearch_url: str) -> None:
     class InElasticsearch(Tree):
         def open_index(self) -> Index:
             self.name = f"test-{uuid.uuid4().hex[:12]}"
-            return ElasticIndex(Server((elasticsearch_url,)), self.name, Layout())
+            return ElasticIndex(IndexServer((elasticsearch_url,)), self.name, Layout())
 
         def remove_index(self) -> None:
             elasticsearch.remove(elasticsearch_url, self.name)

@@ -2,7 +2,7 @@
 
 from cachesync.index.base import Reader
 from cachesync.search.aliases import load_aliases
-from cachesync.search.reading import read
+from cachesync.search.interpretation import read
 from cachesync.search.request import Request
 from cachesync.search.vocabulary import Vocabulary
 

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cachesync.pages.page import Problem
 from cachesync.service.metrics import Metrics
-from cachesync.service.state import Health, State
+from cachesync.service.state import Health, ServiceState
 from tests.support.watching import watching
 
 Series = Mapping[str, Mapping[str, set[str]]]
@@ -22,7 +22,7 @@ _CLOSED = {"kind", "outcome", "what"}
 def real_series() -> Series:
     """Every series of a service that has met everything, as Prometheus stores it; and ``up``."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    state = State(
+    state = ServiceState(
         role="serving",
         problems={"a": Problem("a", "bad")},
         watching=watching(),

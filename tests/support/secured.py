@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import trustme
 
-from cachesync.index.server import Server
+from cachesync.index.server import IndexServer
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/elasticsearch.md"
 SERVE_KEY: Final = Path(__file__).parents[2] / "deploy/elasticsearch/serve-key.json"
@@ -97,9 +97,9 @@ class Secured(NamedTuple):
     url: str
     security: Security
 
-    def server(self, user: str) -> Server:
+    def server(self, user: str) -> IndexServer:
         """Return how a user is let in."""
-        return Server((self.url,), None, user, PASSWORD, self.security.ca, self.security.cert, self.security.key)
+        return IndexServer((self.url,), None, user, PASSWORD, self.security.ca, self.security.cert, self.security.key)
 
 
 def documented(user: str) -> dict[str, Any]:

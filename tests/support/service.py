@@ -18,8 +18,8 @@ from typing import Any, Self
 from cachesync.documents import document_id, render
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Index
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.search.query import All
 from cachesync.search.request import Request
@@ -297,7 +297,7 @@ def expected_documents(root: Path) -> dict[str, Any]:
 def index_of(sandbox: Sandbox) -> Index:
     """The index, as another process would open it."""
     url = f"embedded:{sandbox.index}" if sandbox.is_embedded else sandbox.url
-    return open_index(Server((url,)), sandbox.name, Layout(), Path)
+    return open_index(IndexServer((url,)), sandbox.name, Layout(), Path)
 
 
 def documents(sandbox: Sandbox) -> dict[str, Any]:

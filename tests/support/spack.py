@@ -11,7 +11,7 @@ from typing import Any
 from archspec.cpu import TARGETS  # type: ignore[import-untyped]
 
 from cachesync.pages.version import version_key
-from cachesync.search.spec import Between, Compiler, Exactly, GitRef, Spec, Variant, Versions
+from cachesync.search.spec import Between, Compiler, Exactly, GitRef, SpecQuery, Variant, Versions
 
 INFINITE = ["stable", "nightly", "trunk", "head", "master", "main", "develop", "infinity"]
 BEFORE_FINAL = ["alpha", "beta", "rc", "final"]
@@ -88,7 +88,7 @@ def _letters_after(text: str) -> str:
     return text[:-1] + alphabet[alphabet.index(text[-1]) + 1]
 
 
-def satisfies(binary: Binary, spec: Spec) -> bool:
+def satisfies(binary: Binary, spec: SpecQuery) -> bool:
     """Tell whether a binary is one that a spec asks for, as far as a document could tell."""
     return (
         (spec.name is None or binary.package == spec.name.text)

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from cachesync.watch.watcher import Watching
+from cachesync.watch.watcher import WatcherState
 
 
-def watching(**changes: Any) -> Watching:
+def watching(**changes: Any) -> WatcherState:
     """Three folders, watched natively, but for the changes."""
-    return msgspec.structs.replace(Watching(mode="native", watching=True, folders=3), **changes)
+    return msgspec.structs.replace(WatcherState(mode="native", watching=True, folders=3), **changes)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from tests.contract.conftest import ENGINES
 from tests.support import browser, elasticsearch
 from tests.support.brute import Document
@@ -62,7 +62,7 @@ def serve(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
         def make(documents: Iterable[Document]) -> Web:
             made.append(f"{name}-{len(made)}")
-            server = Server((url or f"embedded:{tmp_path_factory.mktemp('index')}",))
+            server = IndexServer((url or f"embedded:{tmp_path_factory.mktemp('index')}",))
             index = open_index(server, made[-1], Layout(), lambda path: path)
             fill_with(index, documents)
             return lent.enter_context(serving(index, base_path=BASE_PATH))

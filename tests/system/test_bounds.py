@@ -14,11 +14,11 @@ import structlog
 
 from cachesync import log
 from cachesync.index.base import Index
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.web import connection
 from cachesync.web.api import Bounds
-from cachesync.web.page import Pages
+from cachesync.web.page import PageRenderer
 from tests.support.filling import fill
 from tests.support.pages import entry, page, path_of
 from tests.support.service import until
@@ -33,7 +33,9 @@ LARGE = ["x" * 500 + f"={number}" for number in range(60)]
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    made = open_index(Server((f"embedded:{tmp_path_factory.mktemp('index')}",)), "specs", Layout(), lambda path: path)
+    made = open_index(
+        IndexServer((f"embedded:{tmp_path_factory.mktemp('index')}",)), "specs", Layout(), lambda path: path
+    )
     fill(made, {path_of(): page(*(entry(f"h{number:03d}", variants=LARGE) for number in range(SPECS)))})
     return made
 
@@ -269,7 +271,7 @@ def test_a_defect_of_the_page_of_errors_itself_has_an_answer(
 ) -> None:
     with served(stalling) as web:
         stalling.before = fail
-        monkeypatch.setattr(Pages, "error", lambda *_: fail())
+        monkeypatch.setattr(PageRenderer, "error", lambda *_: fail())
         got = web.get("/", headers=HTML)
         assert (got.status, bool(got.json["error"])) == (500, True)
         is_untold(got)

@@ -52,7 +52,7 @@ def only_defect(lines: list[dict[str, Any]]) -> dict[str, Any]:
     [
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'writer')"),
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'notes')"),
-        ("from cachesync.service.serving import Serving", "plant(Serving, '_due')"),
+        ("from cachesync.service.loop import Serving", "plant(Serving, '_due')"),
         ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_dirty')"),
         ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_change')"),
         ("from cachesync.watch import watcher", "plant(watcher, '_start')"),
@@ -73,8 +73,8 @@ def test_a_service_goes_on(embedded: Sandbox, fault: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        ("from cachesync.commands.running import Service", "plant(Service, 'tend')"),
-        ("from cachesync.commands.running import Service", "plant(Service, 'start')"),
+        ("from cachesync.commands.supervisor import Service", "plant(Service, 'tend')"),
+        ("from cachesync.commands.supervisor import Service", "plant(Service, 'start')"),
         ("from cachesync.watch.watcher import Watcher", "plant(Watcher, 'start')"),
         ("from cachesync.sync import turn", "plant(turn, 'sync')"),
     ],

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 import trustme
 
-from cachesync.commands.wiring import Wiring
+from cachesync.commands.components import Components
 from cachesync.errors import KibanaError, UsageError
 from cachesync.kibana.content import ndjson, saved_objects
 from cachesync.kibana.install import install
@@ -436,7 +436,7 @@ def test_a_key_that_is_none_is_told_without_saying_it(tmp_path: Path, key: str) 
     config = tmp_path / "cachesync.yml"
     config.write_text(f"kibana: {{url: 'http://127.0.0.1:1', api_key_file: {tmp_path}/key}}")
     with pytest.raises(UsageError, match=r"kibana\.api_key_file: expected one line of base64") as caught:
-        _ = Wiring(config, quiet=True).kibana
+        _ = Components(config, quiet=True).kibana
     assert "can" not in str(caught.value)
 
 

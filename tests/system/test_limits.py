@@ -8,7 +8,7 @@ import pytest
 
 from cachesync.errors import UsageError
 from cachesync.index.elastic import ElasticIndex, reader
-from cachesync.index.server import Layout, Server
+from cachesync.index.server import IndexServer, Layout
 from cachesync.search.query import All, And, Not, Or, Prefix, Range
 from cachesync.search.request import Request
 from examples.pages import write_tree
@@ -51,7 +51,7 @@ def sandbox(strict: str, tmp_path: Path, index_name: str) -> Sandbox:
 
 @pytest.fixture
 def index(strict: str, index_name: str) -> ElasticIndex:
-    return ElasticIndex(Server((strict,)), index_name, Layout())
+    return ElasticIndex(IndexServer((strict,)), index_name, Layout())
 
 
 def test_all_commands_work_as_ever(sandbox: Sandbox) -> None:
@@ -68,7 +68,7 @@ def test_all_commands_work_as_ever(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_whatever_is_typed_finds_the_same(strict: str, index_name: str, shards: int) -> None:
-    index = ElasticIndex(Server((strict,)), index_name, Layout(shards=shards))
+    index = ElasticIndex(IndexServer((strict,)), index_name, Layout(shards=shards))
     fill(index, CORPUS)
     reader = index.reader()
     for typed in ("mkl", "py-p", "hdf", "hdf5 gcc", "e4s cmake", "develop-2025", "py", "/a", "/zzz", "~mpi zen4"):

@@ -7,8 +7,8 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from examples.pages import tree
 from tests.support.browser import Chromium, Tab
 from tests.support.filling import documents, fill_with
@@ -40,7 +40,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
         path_of("long"): page(LONG, title="long"),
         path_of("twins"): page(*TWINS, title="twins"),
     }
-    index = open_index(Server((f"embedded:{tmp_path_factory.mktemp('index')}",)), "specs", Layout(), lambda path: path)
+    index = open_index(
+        IndexServer((f"embedded:{tmp_path_factory.mktemp('index')}",)), "specs", Layout(), lambda path: path
+    )
     fill_with(index, documents(pages))
     with serving(index, base_path="/base") as web:
         yield web

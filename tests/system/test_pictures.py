@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from PIL import Image, ImageDraw
 
-from docs import aggregating, pictures
+from docs import aggregations, pictures
 from examples.pages import write_tree
 from tests.support import elasticsearch, lens
 from tests.support.browser import Chromium
@@ -186,7 +186,7 @@ def test_panels_show_of_documents_what_elasticsearch_finds(filled: Sandbox) -> N
         for title, panel in lens.panels(dashboard).items():
             asked = panel.request()
             found = panel.rows(elasticsearch.request(f"{filled.url}/{alias}/_search", "POST", asked))
-            assert plain(panel.rows(aggregating.answer(asked, known))) == plain(found), title
+            assert plain(panel.rows(aggregations.answer(asked, known))) == plain(found), title
             compared += 1
     assert compared == 18
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from cachesync.index.base import Index, PageChange, Put, Reader, Remembered
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import Source
 from examples.pages import write_tree
@@ -27,7 +27,7 @@ from tests.support.sandbox import Sandbox
 
 def index_of(sandbox: Sandbox) -> Index:
     url = f"embedded:{sandbox.index}" if sandbox.is_embedded else sandbox.url
-    return open_index(Server((url,)), sandbox.name, Layout(), Path)
+    return open_index(IndexServer((url,)), sandbox.name, Layout(), Path)
 
 
 def generations(sandbox: Sandbox) -> list[str]:
@@ -326,7 +326,7 @@ def test_pages_that_cannot_be_looked_at_keep_their_documents(sandbox: Sandbox, m
     source = Source(sandbox.root, Pattern(("_cache/**/specs.md",)), 1_000_000)
     for _ in range(2):
         with index_of(sandbox).writer(5) as writer:
-            report = turn.reindex(source, writer, Guard(0.5), lambda _done, _total: None)
+            report = full_sync.reindex(source, writer, Guard(0.5), lambda _done, _total: None)
         assert [each.page for each in report.problems] == ["_cache/a"]
         assert report.lost == 0
         assert sandbox.documents() == whole

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from cachesync.cli import cachesync
 from cachesync.errors import UsageError
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.support import elasticsearch
@@ -163,7 +163,7 @@ def ways(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     name = f"test-{uuid.uuid4().hex[:12]}"
     is_embedded = request.param == "embedded"
     url = f"embedded:{folder / 'index'}" if is_embedded else request.getfixturevalue("elasticsearch_url")
-    index = open_index(Server((url,)), name, Layout(), lambda path: path)
+    index = open_index(IndexServer((url,)), name, Layout(), lambda path: path)
     fill(index, PAGES)
     config = folder / "cachesync.yml"
     config.write_text(json.dumps({"pages": {"root": str(folder)}, "index": {"url": url, "name": name}}))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cachesync.index.elastic import rights
+from cachesync.index.engines import open_index
 from cachesync.index.freshness import Freshness, read_freshness
-from cachesync.index.opening import open_index
 from cachesync.index.server import Layout
 from examples.pages import write_tree
 from tests.support import elasticsearch

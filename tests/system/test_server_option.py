@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.support import elasticsearch
@@ -58,7 +58,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if request.param == "elasticsearch":
             url = request.getfixturevalue("elasticsearch_url")
             lent.callback(elasticsearch.remove, url, name)
-        index = open_index(Server((url,)), name, Layout(), lambda path: path)
+        index = open_index(IndexServer((url,)), name, Layout(), lambda path: path)
         fill(index, {**dict(tree(4, 60)), **OTHERS})
         config = folder / "cachesync.yml"
         config.write_text(json.dumps({"index": {"url": url, "name": name}}))

@@ -18,7 +18,7 @@ import pytest
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Source, scan
 from cachesync.watch.messages import Mode
-from cachesync.watch.watcher import Watcher, Watching
+from cachesync.watch.watcher import Watcher, WatcherState
 from tests.support.pages import entry, page, path_of, put
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
@@ -35,7 +35,7 @@ class Seen:
         pattern = Pattern(("_cache/**/specs.md", "fence/*"), ("private/", "_cache/secret/*"), ("@eaDir", "tmp-*"))
         self.source = Source(root, pattern, 10_000_000)
         self.dirty: list[str] = []
-        self.states: list[Watching] = []
+        self.states: list[WatcherState] = []
         self.order: list[str] = []
         self.fences: set[str] = set()
         self.news = threading.Condition()
@@ -49,7 +49,7 @@ class Seen:
             self.order.append("dirty")
             self.news.notify_all()
 
-    def _on_change(self, state: Watching) -> None:
+    def _on_change(self, state: WatcherState) -> None:
         with self.news:
             self.states.append(state)
             self.order.append("watching" if state.watching else "not watching")
@@ -148,7 +148,7 @@ hold = pytest.mark.parametrize("hold", [False, True], ids=["read at once", "read
 def test_first_everything_is_dirty_and_then_it_is_watching(root: Path) -> None:
     with watching(root) as seen:
         assert seen.order[:2] == ["dirty", "watching"]
-        assert seen.watcher.state == Watching("native", True, None, folders=2 + 3 + 9 + 1)
+        assert seen.watcher.state == WatcherState("native", True, None, folders=2 + 3 + 9 + 1)
     assert seen.watcher.pid is None
     seen.watcher.stop()
 
@@ -551,7 +551,7 @@ def test_a_watcher_ends_with_its_parent(root: Path) -> None:
 
 def test_polling_sees_the_same(root: Path) -> None:
     with watching(root, "polling") as seen:
-        assert seen.watcher.state == Watching("polling", True)
+        assert seen.watcher.state == WatcherState("polling", True)
         (seen.root / path_of("zlib")).write_bytes(b"edited")
         (seen.root / path_of("hdf5")).unlink()
         shutil.rmtree(seen.root / "_cache/third")

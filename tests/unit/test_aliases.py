@@ -7,7 +7,7 @@ import pytest
 from benchmarks.search import package_names
 from cachesync.errors import UsageError
 from cachesync.search.aliases import load_aliases, read_aliases
-from cachesync.search.spelling import plain
+from cachesync.search.typos import plain
 
 NAMES = package_names()
 

@@ -11,7 +11,7 @@ from cachesync.index.base import Remembered
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.passes import partial_pass
@@ -57,7 +57,7 @@ def specs(numbers: range) -> bytes:
 
 def sync(source: Source, index: EmbeddedIndex, guard: Guard) -> Report:
     with index.writer(1) as writer:
-        return turn.sync(source, writer, guard, lambda _done, _total: None)
+        return full_sync.sync(source, writer, guard, lambda _done, _total: None)
 
 
 def held(index: EmbeddedIndex) -> int:
@@ -95,7 +95,7 @@ def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, 
 
     guard = MeddlingGuard(back)
     with index.writer(1) as writer:
-        report = turn.one_turn(source, writer, guard, lambda _done, _total: None)
+        report = full_sync.one_turn(source, writer, guard, lambda _done, _total: None)
     assert (report.specs.deleted, report.again) == (1, True)
     assert report.lost == 1
 

@@ -4,34 +4,34 @@ from pathlib import Path
 
 import pytest
 
+from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.embedded import EmbeddedIndex
-from cachesync.index.vitals import Vitals
 from cachesync.pages.pattern import Pattern
-from cachesync.service.daemon import Daemon, Watch
+from cachesync.service.daemon import Daemon, WatchOptions
+from cachesync.service.loop import LoopSettings
 from cachesync.service.metrics import Metrics
 from cachesync.service.schedule import Schedule
-from cachesync.service.serving import Settings
-from cachesync.service.state import Health, State
+from cachesync.service.state import Health, ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import EVERYTHING, Source
-from cachesync.watch.watcher import Watching
+from cachesync.watch.watcher import WatcherState
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
-    settings = Settings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True)
-    state = State()
+    settings = LoopSettings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True)
+    state = ServiceState()
     metrics = Metrics(state, lambda: Health(ready=True, reason=None, degraded=[]), {})
     index = EmbeddedIndex(tmp_path / "index", "specs")
-    return Daemon(settings, Watch("native", 0.3, 5), index, state, metrics, Vitals())
+    return Daemon(settings, WatchOptions("native", 0.3, 5), index, state, metrics, ConnectionHealth())
 
 
 def test_everything_is_looked_at_whenever_watching_stops(daemon: Daemon) -> None:
-    daemon._on_change(Watching("native", watching=True, folders=3))
+    daemon._on_change(WatcherState("native", watching=True, folders=3))
     assert daemon._dirty.take_all() == []
     for reason in ("no root", "it ended"):
-        daemon._on_change(Watching("native", watching=False, reason=reason))
+        daemon._on_change(WatcherState("native", watching=False, reason=reason))
         assert daemon._state.queue == 1
         assert daemon._dirty.take_all() == [EVERYTHING]
         daemon._dirty.done()

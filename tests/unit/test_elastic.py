@@ -23,10 +23,10 @@ from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
-from cachesync.index.server import Layout, Server
+from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request as Search
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source
@@ -41,7 +41,7 @@ EVERYTHING = Search(limit=8_000)
 
 @pytest.fixture
 def index(elasticsearch_index: str, index_name: str) -> ElasticIndex:
-    return ElasticIndex(Server((elasticsearch_index,)), index_name, Layout())
+    return ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout())
 
 
 # --- what a server may answer -------------------------------------------------------------------------------------------
@@ -55,7 +55,7 @@ def answering() -> Iterator[Callable[[Answer], Connection]]:
 
         def connect(answer: Answer) -> Connection:
             given.append(answer)
-            return Connection(Server((proxy.url,)), patience=0.2)
+            return Connection(IndexServer((proxy.url,)), patience=0.2)
 
         yield connect
 
@@ -135,14 +135,14 @@ def test_a_right_that_is_missing_is_told_from_other_refusals(
 
 
 def test_a_server_that_is_not_there_is_named() -> None:
-    connection = Connection(Server(("http://127.0.0.1:9", "http://127.0.0.1:10")), patience=0.2)
+    connection = Connection(IndexServer(("http://127.0.0.1:9", "http://127.0.0.1:10")), patience=0.2)
     with pytest.raises(IndexUnavailableError, match=r"cannot reach Elasticsearch at http://127\.0\.0\.1:9,http"):
         connection.call(lambda client: client.cluster.health())
 
 
 def test_a_certificate_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"index\.ca_certs: cannot read .*none\.pem"):
-        Connection(Server(("https://127.0.0.1:9",), ca_certs=tmp_path / "none.pem"), patience=0)
+        Connection(IndexServer(("https://127.0.0.1:9",), ca_certs=tmp_path / "none.pem"), patience=0)
 
 
 def test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others(index: ElasticIndex) -> None:
@@ -226,12 +226,12 @@ def test_a_reason_that_stands_only_at_the_cause_is_told(answering: Callable[[Ans
     ],
 )
 def test_a_url_without_a_port_has_that_of_its_protocol(url: str, node: str) -> None:
-    assert Server((url,)).nodes == (node,)
-    Connection(Server((url,)), patience=0).close()
+    assert IndexServer((url,)).nodes == (node,)
+    Connection(IndexServer((url,)), patience=0).close()
 
 
 def test_where_nobody_answers_at_the_port_of_the_protocol_the_usual_one_is_named() -> None:
-    connection = Connection(Server(("http://127.0.0.2",)), patience=0.1)
+    connection = Connection(IndexServer(("http://127.0.0.2",)), patience=0.1)
     with pytest.raises(IndexUnavailableError, match=r"without a port .*9200"):
         connection.call(lambda client: client.cluster.health())
 
@@ -258,7 +258,7 @@ def test_requests_are_as_small_as_a_proxy_wants_them(index: ElasticIndex, tmp_pa
         put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
     refused: list[int] = []
     with Proxy(index.url, small(limit, refused)).running() as proxy:
-        through = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        through = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         assert sync(through, tmp_path).specs.added == 3600
         assert len(refused) <= 24, "what was too large once isn't tried again and again"
         refused.clear()
@@ -274,7 +274,7 @@ def test_what_is_too_large_by_itself_says_so(index: ElasticIndex, tmp_path: Path
     put(tmp_path, page(entry("1"), entry("2", variants=["+v" * 2500]), entry("3"), title="a"), "a")
     put(tmp_path, page(entry("1"), title="b"), "b")
     with Proxy(index.url, small(5_000, [])).running() as proxy:
-        report = sync(ElasticIndex(Server((proxy.url,)), index._name, Layout()), tmp_path)
+        report = sync(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()), tmp_path)
     (problem,) = report.problems
     assert problem.page == A
     assert "http.max_content_length" in problem.message
@@ -290,7 +290,7 @@ def test_what_names_many_pages_or_folders_is_asked_in_parts(index: ElasticIndex)
     fill(index, {path: page(entry("1"), title="a") for path in paths})
     refused: list[int] = []
     with Proxy(index.url, small(20_000, refused)).running() as proxy:
-        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader(fresh=True)
+        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader(fresh=True)
         assert sorted(reader.remembered(paths)) == sorted(paths)
         folders = [path.removesuffix("specs.md") for path in paths]
         found = [record.page for record in reader.records([*folders, "_cache/", "_cache/develop/"])]
@@ -342,7 +342,7 @@ def test_a_walk_that_the_server_forgets_goes_on(
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:
-        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader()
+        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
         monkeypatch.setattr(reader._connection, "limits", reader._connection.limits._replace(window=5))  # type: ignore[attr-defined]
         ids = [f"develop/{name}/{n}" for name in "abcdef" for n in range(4)]
         proxy.deed = forgetful(proxy, times.__contains__)
@@ -356,7 +356,7 @@ def test_a_walk_that_the_server_forgets_goes_on(
 def test_a_server_that_keeps_nothing_is_no_damage(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with Proxy(index.url, lambda _request: None).running() as proxy:
-        reader = ElasticIndex(Server((proxy.url,)), index._name, Layout()).reader()
+        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
         proxy.deed = forgetful(proxy, lambda _number: True)
         with pytest.raises(IndexUnavailableError, match="forgets at once") as caught:
             list(reader.records())
@@ -416,7 +416,7 @@ def test_each_shard_of_a_new_generation_needs_one_node(
 ) -> None:
     fill(index, {A: page(*(entry(f"{n}") for n in range(20)), title="a")})
     with Proxy(index.url, nodes(**rooms)).running() as proxy:
-        through = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        through = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         with through.writer(1) as writer:
             if fits:
                 writer.build()
@@ -486,7 +486,7 @@ def test_an_alias_that_is_not_as_it_was_asked_for_is_named(alias: dict[str, Any]
 def sync(index: ElasticIndex, root: Path, *suspects: str) -> Report:
     source = Source(root, Pattern(("_cache/**/specs.md",)), 1_000_000)
     with index.writer(5) as writer:
-        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
+        return full_sync.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
 
 
 def test_documents_that_are_refused_are_their_pages_problem(
@@ -690,7 +690,7 @@ def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIn
         return refusal(400) if done else None
 
     with Proxy(index.url, cut).running() as proxy:
-        broken = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        broken = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         with broken.writer(1) as writer:
             live = writer.live()
             assert live
@@ -722,7 +722,7 @@ def test_whatever_is_refused_at_first_is_sent_again(index: ElasticIndex, tmp_pat
     put(tmp_path, page(entry("1", os="new"), entry("3"), title="a"), "a")
     (tmp_path / path_of("gone")).unlink()
     with Proxy(index.url, refuse).running() as proxy:
-        sync(ElasticIndex(Server((proxy.url,)), index._name, Layout()), tmp_path)
+        sync(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()), tmp_path)
     assert len(refused) > 3
     reader = index.reader(fresh=True)
     assert [each.id for each in reader.documents()] == [
@@ -754,7 +754,7 @@ def test_a_repair_that_was_interrupted_is_gone_on_with(index: ElasticIndex, tmp_
         return refusal(403, "security_exception") if f"/{index._name}-1-writing/_bulk" in request.path else None
 
     with Proxy(index.url, cut).running() as proxy:
-        broken = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        broken = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         with pytest.raises(IndexUnavailableError):
             sync(broken, tmp_path, A)
     assert any(b"damaged" in each.source for each in index.reader(fresh=True).documents())
@@ -805,7 +805,7 @@ def test_a_signal_is_no_writer_that_came_in_between(index: ElasticIndex) -> None
 
 def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: str, index_name: str) -> None:
     """An older version knows of one name alone."""
-    index = ElasticIndex(Server((elasticsearch_index,)), index_name, Layout(keep_generations=2))
+    index = ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout(keep_generations=2))
     for _ in range(3):
         fill(index, {})
     for number in (2, 1):
@@ -858,7 +858,7 @@ def test_a_lease_that_cannot_be_renewed_is_told_once(index: ElasticIndex, monkey
         return None
 
     with Proxy(index.url, refuse).running() as proxy, capture_logs() as logged:
-        holding = lease_of(ElasticIndex(Server((proxy.url,)), index._name, Layout()))
+        holding = lease_of(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()))
         holding.wait()
         holding.claim()
         away.set()
@@ -899,7 +899,7 @@ def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypat
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
-        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
     ):
         assert writer.live()
         proxy.deed = lambda _request: refusal(503)
@@ -914,7 +914,7 @@ def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypat
 def test_what_was_written_at_leisure_is_found_when_the_server_gets_to_it(
     elasticsearch_index: str, index_name: str
 ) -> None:
-    index = ElasticIndex(Server((elasticsearch_index,)), index_name, Layout(refresh_interval=3600))
+    index = ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout(refresh_interval=3600))
     before, after = page(entry("1"), title="a"), page(entry("1"), entry("2"), title="a")
     fill(index, {A: before})
     with index.writer(1) as writer:
@@ -953,7 +953,7 @@ def test_what_is_on_its_way_when_a_write_is_cut_short_is_carried_out_whole(
 
     with (
         Proxy(index.url, hold_up).running() as proxy,
-        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
     ):
         live = writer.live()
         assert live
@@ -990,13 +990,13 @@ def test_no_request_takes_longer_than_there_is_patience() -> None:
             within(seconds),
             pytest.raises((IndexUnavailableError, StoppedError)),
         ):
-            Connection(Server((url,)), patience).call(never_answered)
+            Connection(IndexServer((url,)), patience).call(never_answered)
         assert given
         assert given == sorted(given, reverse=True), "less and less is left"
         assert given[0] <= most
     given.clear()
     with running(Context(stop)), within(8), pytest.raises(StoppedError):
-        Connection(Server((url, "http://127.0.0.1:10")), 60).call(never_answered)
+        Connection(IndexServer((url, "http://127.0.0.1:10")), 60).call(never_answered)
     assert 5 < given[0] <= 5.5, "there is time to ask the other"
 
 
@@ -1007,7 +1007,7 @@ def test_an_unanswered_question_is_no_reason_to_remove_the_state(index: ElasticI
         return refusal(500, "oops", "no verdict") if "_cluster/health" in request.path else None
 
     with Proxy(index.url, leave_unanswered).running() as proxy:
-        other = ElasticIndex(Server((proxy.url,)), index._name, Layout())
+        other = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         with pytest.raises(IndexUnavailableError, match="no verdict"):
             other.notes().put("a", b"1")
     state = f"{index._name}-state"
@@ -1021,7 +1021,7 @@ def test_an_outage_is_not_taken_for_harm(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
-        ElasticIndex(Server((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
     ):
         assert writer.live()
         proxy.deed = lambda _request: refusal(500, "oops", "away")

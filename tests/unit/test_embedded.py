@@ -28,7 +28,7 @@ from cachesync.errors import (
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, folder, generation
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
-from cachesync.index.embedded.searching import Search
+from cachesync.index.embedded.queries import QueryRunner
 from cachesync.pages.page import identity
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
@@ -249,7 +249,7 @@ def test_cut_segments_are_given_up_and_filled_again(index: EmbeddedIndex, tmp_pa
 
 def test_pages_that_do_not_add_up_are_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the list of pages is damaged, each page that is still in it may look whole."""
-    monkeypatch.setattr(Search, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
+    monkeypatch.setattr(QueryRunner, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
     with pytest.raises(IndexUnusableError, match="add up"):
         index.reader().counts()
 

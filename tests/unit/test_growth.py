@@ -9,12 +9,12 @@ from typing import cast
 
 import pytest
 
-from cachesync.index.base import PageChange, Refusal, Written
+from cachesync.index.base import PageChange, RejectedDocument, Written
 from cachesync.index.elastic.generation import _done
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
-from cachesync.service.telling import tell_problems
+from cachesync.service.pass_log import tell_problems
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
@@ -49,7 +49,7 @@ def apply(folder: Path, pages: int, records: list[PageRecord] | None = None) -> 
 
 def refusals(changes: list[PageChange]) -> list[Written]:
     """What an index answers that takes none of the documents."""
-    return [Written(each.page, [Refusal(put.id, "full") for put in each.puts]) for each in changes]
+    return [Written(each.page, [RejectedDocument(put.id, "full") for put in each.puts]) for each in changes]
 
 
 def test_refused_pages(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_refused_page_counts_as_a_problem_and_nothing_else(tmp_path: Path) -> 
 
 def test_documents_that_are_refused_among_many_pages() -> None:
     """Those of one page are found by their ids."""
-    refused = {f"develop/p{number}/a": Refusal(f"develop/p{number}/a", "full") for number in range(1_000)}
+    refused = {f"develop/p{number}/a": RejectedDocument(f"develop/p{number}/a", "full") for number in range(1_000)}
     change = PageChange(path_of("p7"), [], [], None, record(path_of("p7"), specs=2), {"a": b"1", "b": b"2"})
     few = dict(list(refused.items())[:10])
     assert steps(lambda: _done(change, 1, refused)) == steps(lambda: _done(change, 1, few))

@@ -514,7 +514,7 @@ def test_what_is_no_http_is_refused_and_forgotten(
     """Forgotten at once: nothing of it waits until garbage is collected."""
     gone = threading.Event()
 
-    class Watched(connection.Connection):
+    class Watched(connection.HttpConnection):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             weakref.finalize(self, gone.set)

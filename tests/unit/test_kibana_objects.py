@@ -13,7 +13,7 @@ import pytest
 from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
 from cachesync.kibana.content import ndjson, saved_objects
 from cachesync.kibana.lens import Visualization, count, top
-from cachesync.kibana.objects import Control, Dashboard, DataView, Search
+from cachesync.kibana.objects import Control, Dashboard, DataView, SavedSearch
 from tests.support import lens
 
 NAMES = ["spack-specs", "other_1.x"]
@@ -260,7 +260,7 @@ def test_a_field_that_is_not_there_is_noticed_when_objects_are_made() -> None:
         with pytest.raises(KeyError):
             DataView("v", "a", "n", {"package": "keyword"}, **more).saved()
     with pytest.raises(KeyError):
-        Search("s", "", "", view, ("nope",), ()).saved()
+        SavedSearch("s", "", "", view, ("nope",), ()).saved()
     with pytest.raises(KeyError):
         Visualization("", view, "bars", (top("x", "nope", 1, number), number)).attributes()
     with pytest.raises(KeyError):

@@ -12,15 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from cachesync import __version__
 from cachesync.pages.page import Problem
 from cachesync.service.metrics import Metrics
-from cachesync.service.state import Health, State
+from cachesync.service.state import Health, ServiceState
 from tests.support.watching import watching
 
 DOCUMENTED = Path(__file__).parents[2] / "docs/metrics.md"
 WELL = Health(ready=True, reason=None, degraded=[])
 
 
-def busy() -> State:
-    return State(
+def busy() -> ServiceState:
+    return ServiceState(
         role="serving",
         caught_up=True,
         pages=1,
@@ -50,7 +50,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_is_so_is_read_when_it_is_asked_for() -> None:
-    state = State()
+    state = ServiceState()
     retries: Counter[str] = Counter()
     health = WELL
     metrics = Metrics(state, lambda: health, retries)
@@ -94,12 +94,16 @@ def test_what_is_so_is_read_when_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("state", "health", "expected"),
     [
-        (State(role="serving", caught_up=True), WELL, 1),
-        (State(role="serving", caught_up=True), Health(ready=False, reason="the index doesn't answer", degraded=[]), 0),
-        (State(role="serving", caught_up=True, waiting_since=1.0), WELL, 0),
+        (ServiceState(role="serving", caught_up=True), WELL, 1),
+        (
+            ServiceState(role="serving", caught_up=True),
+            Health(ready=False, reason="the index doesn't answer", degraded=[]),
+            0,
+        ),
+        (ServiceState(role="serving", caught_up=True, waiting_since=1.0), WELL, 0),
     ],
 )
-def test_when_the_index_is_up_to_date(state: State, health: Health, expected: float) -> None:
+def test_when_the_index_is_up_to_date(state: ServiceState, health: Health, expected: float) -> None:
     assert values(Metrics(state, lambda: health, {}))["cachesync_up_to_date"] == expected
 
 
@@ -109,11 +113,11 @@ def test_a_watcher_that_doesnt_watch_is_0() -> None:
 
 
 def test_who_stands_by_doesnt_serve() -> None:
-    assert values(Metrics(State(role="standing by"), lambda: WELL, {}))["cachesync_serving"] == 0
+    assert values(Metrics(ServiceState(role="standing by"), lambda: WELL, {}))["cachesync_serving"] == 0
 
 
 def test_what_happens_is_counted() -> None:
-    metrics = Metrics(State(), lambda: WELL, {})
+    metrics = Metrics(ServiceState(), lambda: WELL, {})
     assert values(metrics)["cachesync_passes_total{kind=reindex,outcome=failed}"] == 0
     assert values(metrics)["cachesync_specs_written_total{what=deleted}"] == 0
     metrics.acknowledged(0.3)
@@ -143,13 +147,13 @@ def test_what_happens_is_counted() -> None:
 
 
 def test_two_services_in_one_process_dont_share_metrics() -> None:
-    first, second = (Metrics(State(), lambda: WELL, {}) for _ in range(2))
+    first, second = (Metrics(ServiceState(), lambda: WELL, {}) for _ in range(2))
     first.bulk(1)
     assert values(second)["cachesync_bulk_seconds_count"] == 0
 
 
 def test_the_process_is_told_of() -> None:
-    assert b"process_resident_memory_bytes" in Metrics(State(), lambda: WELL, {}).text()
+    assert b"process_resident_memory_bytes" in Metrics(ServiceState(), lambda: WELL, {}).text()
 
 
 def test_every_metric_is_documented_as_it_is() -> None:

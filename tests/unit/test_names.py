@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from benchmarks.search import package_names
 from cachesync.search.aliases import load_aliases, read_aliases
-from cachesync.search.names import MAX_GROUPS, Names, Split, grouped, split
-from cachesync.search.spelling import plain
+from cachesync.search.names import MAX_GROUPS, PackageNames, Split, grouped, split
+from cachesync.search.typos import plain
 
 PACKAGES = package_names()
 ALIASES = load_aliases()
-REAL = Names(dict.fromkeys(PACKAGES, 1), ALIASES)
+REAL = PackageNames(dict.fromkeys(PACKAGES, 1), ALIASES)
 
 
 def found(typed: str, *packages: str, aliases: str = "") -> list[str]:
     """Return what is found among a few packages."""
-    names = Names(dict.fromkeys(packages, 1), read_aliases(aliases.splitlines(), "test"))
+    names = PackageNames(dict.fromkeys(packages, 1), read_aliases(aliases.splitlines(), "test"))
     return [match.package for match in names.find(typed.split())]
 
 
@@ -66,11 +66,11 @@ def test_no_more_is_taken_off_than_necessary() -> None:
 def test_what_needs_several_decorations_is_less_than_a_part() -> None:
     assert found("foo2", "x-foo2-y", "py-foo", "foo") == ["foo", "x-foo2-y", "py-foo"]
     assert found("foo2", "x-foo2-y", "py-foo") == ["x-foo2-y", "py-foo"]
-    assert not Names({"py-pyfoo": 1}, {}).is_name(["foo"])
+    assert not PackageNames({"py-pyfoo": 1}, {}).is_name(["foo"])
 
 
 def test_decorations_have_their_hyphens() -> None:
-    assert [match.why for match in Names({"mpc": 1, "mp-c": 1}, {}).find(["mp"])] == ["alias", "prefix"]
+    assert [match.why for match in PackageNames({"mpc": 1, "mp-c": 1}, {}).find(["mp"])] == ["alias", "prefix"]
 
 
 def test_a_decorated_beginning_is_found_where_nothing_else_is() -> None:
@@ -174,7 +174,7 @@ def test_no_typo_is_as_long_as_a_word() -> None:
 
 
 def test_clearly_more_specs_tell_names_apart_that_are_covered_alike() -> None:
-    names = Names({"py-numba": 3, "py-numpy": 900, "py-number": 5000, "py-numhy": 1000}, {})
+    names = PackageNames({"py-numba": 3, "py-numpy": 900, "py-number": 5000, "py-numhy": 1000}, {})
     matches = names.find(["py-num"])
     assert [(match.package, match.fit) for match in matches] == [
         ("py-numhy", 0),
@@ -187,7 +187,7 @@ def test_clearly_more_specs_tell_names_apart_that_are_covered_alike() -> None:
 
 def test_no_more_groups_than_engines_can_rank_by() -> None:
     packages = [f"a{'b' * length}" for length in range(100)]
-    matches = Names(dict.fromkeys(packages, 1), {}).find(["a"])
+    matches = PackageNames(dict.fromkeys(packages, 1), {}).find(["a"])
     assert [match.package for match in matches] == packages
     groups = grouped(matches)
     assert len(groups) == MAX_GROUPS
@@ -195,7 +195,7 @@ def test_no_more_groups_than_engines_can_rank_by() -> None:
 
 
 def test_suggestions_tell_how_many_specs_there_are_and_why() -> None:
-    names = Names({"py-numpy": 900, "py-numba": 800, "numactl": 5, "other": 1}, {})
+    names = PackageNames({"py-numpy": 900, "py-numba": 800, "numactl": 5, "other": 1}, {})
     assert names.suggest("num", 2) == [("numactl", 5, "prefix"), ("py-numpy", 900, "prefix")]
     assert names.suggest("numpy") == [("py-numpy", 900, "alias")]
     assert names.suggest("e4s numactl zen4") == [("numactl", 5, "name")]
@@ -309,4 +309,6 @@ def test_any_text_can_be_looked_for(text: str) -> None:
 )
 def test_the_order_of_the_packages_makes_no_difference(packages: list[str], typed: str) -> None:
     counts = {package: len(package) for package in packages}
-    assert Names(counts, ALIASES).find([typed]) == Names(dict(sorted(counts.items())), ALIASES).find([typed])
+    assert PackageNames(counts, ALIASES).find([typed]) == PackageNames(dict(sorted(counts.items())), ALIASES).find(
+        [typed]
+    )

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.index.opening import open_index
-from cachesync.index.server import Layout, Server
+from cachesync.index.engines import open_index
+from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import show_binary
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.siblings import beside
-from cachesync.web.page import IndexState, Pages, asked_by_page, markup
+from cachesync.web.page import IndexState, PageRenderer, asked_by_page, markup
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
 from tests.support.filling import documents, fill_with
@@ -52,7 +52,7 @@ def tree() -> Iterator[tuple[str, bytes]]:
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
     folder = tmp_path_factory.mktemp("index")
-    index = open_index(Server((f"embedded:{folder}",)), "specs", Layout(), lambda path: path)
+    index = open_index(IndexServer((f"embedded:{folder}",)), "specs", Layout(), lambda path: path)
     fill_with(index, documents(dict(tree())))
     return Searcher(index, load_aliases(), MIRROR_URL)
 
@@ -67,7 +67,7 @@ def search(searcher: Searcher) -> Render:
     def rendered(*pairs: tuple[str, str], state: IndexState = UNKNOWN) -> str:
         asked = read_search(asked_by_page(pairs))
         answer = searcher.ask(asked.question, asked.cursor)
-        return Pages("/base", lambda: NOW).search(pairs, answer, None, state)
+        return PageRenderer("/base", lambda: NOW).search(pairs, answer, None, state)
 
     return rendered
 
@@ -79,7 +79,7 @@ def binary(searcher: Searcher) -> Render:
     def rendered(start: str) -> str:
         found = searcher.look(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
         others = searcher.look(lambda opened: beside(found.newest, opened.reader))
-        return Pages("/base", lambda: NOW).binary(found, others, IndexState())
+        return PageRenderer("/base", lambda: NOW).binary(found, others, IndexState())
 
     return rendered
 
@@ -229,7 +229,7 @@ def test_no_id_is_there_twice(search: Render, binary: Render) -> None:
 
 def test_whoever_is_refused_keeps_what_was_chosen() -> None:
     pairs = [("q", "hdf5@"), ("sort", "size"), ("tag", "latest"), ("target", "zen4"), ("arch", "linux-rhel8-zen4")]
-    page = Pages("/base").error(HTTPStatus.BAD_REQUEST, "character 5: no", 5, pairs, None)
+    page = PageRenderer("/base").error(HTTPStatus.BAD_REQUEST, "character 5: no", 5, pairs, None)
     fields = re.findall('<input [^>]*name="([^"]*)" value="([^"]*)"', page)
     assert sorted(fields) == sorted(pairs)
 

@@ -4,7 +4,7 @@ import pytest
 
 from cachesync.errors import QueryError
 from cachesync.search.parser import parse
-from cachesync.search.spec import Between, Compiler, Dependency, Exactly, Flags, GitRef, Spec, Variant, Word
+from cachesync.search.spec import Between, Compiler, Dependency, Exactly, Flags, GitRef, SpecQuery, Variant, Word
 
 COMMIT = "0123456789abcdefABCD" * 2
 
@@ -16,7 +16,7 @@ def same(one: object, other: object) -> bool:
 
 def test_every_piece_knows_where_it_stands() -> None:
     text = "hdf5@1.12:1.14,=2 +mpi languages='c, c++' arch=linux-rhel8-:zen3,m1 /ab %gcc@11"
-    expected = Spec(
+    expected = SpecQuery(
         name=Word("hdf5", 1),
         versions=(Between("1.12", "1.14", 6), Exactly("2", 16)),
         variants=(Variant("mpi", True, 19), Variant("languages", ("c", "c++"), 24)),
@@ -50,7 +50,7 @@ def test_glued_and_blank_separated_forms_are_the_same(glued: str, apart: str) ->
 
 @pytest.mark.parametrize("text", ["", "  ", "*"])
 def test_nothing_has_no_conditions(text: str) -> None:
-    assert same(parse(text), Spec())
+    assert same(parse(text), SpecQuery())
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_nothing_has_no_conditions(text: str) -> None:
     ],
 )
 def test_versions(text: str, versions: tuple[Between | Exactly | GitRef, ...]) -> None:
-    assert same(parse(text), Spec(versions=versions))
+    assert same(parse(text), SpecQuery(versions=versions))
 
 
 @pytest.mark.parametrize(
@@ -106,29 +106,29 @@ def test_versions(text: str, versions: tuple[Between | Exactly | GitRef, ...]) -
     ],
 )
 def test_variants(text: str, variant: Variant) -> None:
-    assert same(parse(text), Spec(variants=(variant,)))
+    assert same(parse(text), SpecQuery(variants=(variant,)))
 
 
 @pytest.mark.parametrize(
     ("text", "spec"),
     [
-        ("platform=linux", Spec(platform=Word("linux", 10))),
-        ("platform=*", Spec(platform=Word("*", 10))),
-        ("os=rhel8", Spec(os=Word("rhel8", 4))),
-        ("operating_system='rhel8'", Spec(os=Word("rhel8", 19))),
-        ("target=zen3", Spec(targets=(Word("zen3", 8),))),
-        ("target=:zen3,m1:,a:b", Spec(targets=(Word(":zen3", 8), Word("m1:", 14), Word("a:b", 18)))),
-        ("target:=*", Spec(targets=(Word("*", 9),))),
-        ("arch=zen3", Spec(targets=(Word("zen3", 6),))),
-        ("architecture=linux-a-b", Spec(platform=Word("linux", 14), os=Word("a", 20), targets=(Word("b", 22),))),
-        ("arch=linux-None-b", Spec(platform=Word("linux", 6), targets=(Word("b", 17),))),
-        ("namespace=builtin", Spec(namespace=Word("builtin", 11))),
-        ("builtin.mock.zlib", Spec(name=Word("zlib", 14), namespace=Word("builtin.mock", 1))),
-        ("cflags='-O3 -g'", Spec(flags=(Flags("cflags", "-O3 -g", 1),))),
-        ("ldlibs==-lm", Spec(flags=(Flags("ldlibs", "-lm", 1, propagated=True),))),
+        ("platform=linux", SpecQuery(platform=Word("linux", 10))),
+        ("platform=*", SpecQuery(platform=Word("*", 10))),
+        ("os=rhel8", SpecQuery(os=Word("rhel8", 4))),
+        ("operating_system='rhel8'", SpecQuery(os=Word("rhel8", 19))),
+        ("target=zen3", SpecQuery(targets=(Word("zen3", 8),))),
+        ("target=:zen3,m1:,a:b", SpecQuery(targets=(Word(":zen3", 8), Word("m1:", 14), Word("a:b", 18)))),
+        ("target:=*", SpecQuery(targets=(Word("*", 9),))),
+        ("arch=zen3", SpecQuery(targets=(Word("zen3", 6),))),
+        ("architecture=linux-a-b", SpecQuery(platform=Word("linux", 14), os=Word("a", 20), targets=(Word("b", 22),))),
+        ("arch=linux-None-b", SpecQuery(platform=Word("linux", 6), targets=(Word("b", 17),))),
+        ("namespace=builtin", SpecQuery(namespace=Word("builtin", 11))),
+        ("builtin.mock.zlib", SpecQuery(name=Word("zlib", 14), namespace=Word("builtin.mock", 1))),
+        ("cflags='-O3 -g'", SpecQuery(flags=(Flags("cflags", "-O3 -g", 1),))),
+        ("ldlibs==-lm", SpecQuery(flags=(Flags("ldlibs", "-lm", 1, propagated=True),))),
     ],
 )
-def test_reserved_keys_are_no_variants(text: str, spec: Spec) -> None:
+def test_reserved_keys_are_no_variants(text: str, spec: SpecQuery) -> None:
     assert same(parse(text), spec)
 
 
@@ -152,7 +152,7 @@ def test_reserved_keys_are_no_variants(text: str, spec: Spec) -> None:
     ],
 )
 def test_compilers_have_the_names_of_today(text: str, compiler: Compiler) -> None:
-    assert same(parse(text), Spec(compilers=(compiler,)))
+    assert same(parse(text), SpecQuery(compilers=(compiler,)))
 
 
 def test_what_stands_behind_a_compiler_is_the_packages() -> None:
@@ -165,18 +165,18 @@ def test_what_stands_behind_a_compiler_is_the_packages() -> None:
 
 def test_a_dependency_ends_the_root() -> None:
     spec = parse("hdf5 ^zlib@1.2 +pic %gcc ~x ^mpi=openmpi ^[deptypes=link] +y %clang")
-    assert same(spec._replace(dependencies=()), Spec(name=Word("hdf5", 1)))
-    zlib = Spec(
+    assert same(spec._replace(dependencies=()), SpecQuery(name=Word("hdf5", 1)))
+    zlib = SpecQuery(
         name=Word("zlib", 7),
         versions=(Between("1.2", "1.2", 12),),
         variants=(Variant("pic", True, 16), Variant("x", False, 26)),
         compilers=(Compiler(Word("gcc", 22), 21),),
         tail=(Word("~x", 26),),
     )
-    last = Spec(variants=(Variant("y", True, 59),), compilers=(Compiler(Word("llvm", 63), 62),))
+    last = SpecQuery(variants=(Variant("y", True, 59),), compilers=(Compiler(Word("llvm", 63), 62),))
     dependencies = (
         Dependency(zlib, 6),
-        Dependency(Spec(name=Word("openmpi", 34)), 29, ("mpi",)),
+        Dependency(SpecQuery(name=Word("openmpi", 34)), 29, ("mpi",)),
         Dependency(last, 42, (), (Word("deptypes=link", 44),)),
     )
     assert same(spec.dependencies, dependencies)

@@ -2,11 +2,11 @@
 
 import pytest
 
-from cachesync.config import Pages
+from cachesync.config import PagesConfig
 from cachesync.pages.pattern import Pattern
 
 DEFAULT = ("_cache/**/specs.md",)
-IGNORED = Pages().ignore
+IGNORED = PagesConfig().ignore
 
 
 def leads(folder: str, include: tuple[str, ...] = DEFAULT, exclude: tuple[str, ...] = ()) -> bool:

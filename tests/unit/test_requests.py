@@ -23,8 +23,8 @@ from cachesync.index.base import Notes, Writer
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.page import Problem
 from cachesync.service import requests as module
-from cachesync.service.guarding import Held
-from cachesync.service.requests import SILENT_SECONDS, Request, Requests, Response, ask
+from cachesync.service.loss_guard import Held
+from cachesync.service.requests import SILENT_SECONDS, CommandRequest, Requests, Response, ask
 from cachesync.sync.report import Report
 
 
@@ -74,15 +74,15 @@ def notes(index: SignalledIndex, writer: Writer) -> Notes:  # noqa: ARG001  whos
     return index.notes()
 
 
-ROLLBACK = Request(command="rollback", id="r")
+ROLLBACK = CommandRequest(command="rollback", id="r")
 
 
-def leave(notes: Notes, request: Request, sign: int = 1) -> None:
+def leave(notes: Notes, request: CommandRequest, sign: int = 1) -> None:
     notes.put(f"request-{request.id}", msgspec.json.encode(request))
     notes.put(f"sign-{request.id}", str(sign).encode())
 
 
-def looked(requests: Requests) -> list[Request]:
+def looked(requests: Requests) -> list[CommandRequest]:
     return list(requests.look())
 
 
@@ -102,7 +102,7 @@ def test_without_a_service_nothing_is_asked_for(index: SignalledIndex) -> None:
     assert index.notes().list_keys() == []
 
 
-def serve(index: SignalledIndex, requests: Requests, respond: Callable[[Request], Response]) -> None:
+def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandRequest], Response]) -> None:
     """Let the service look, by the command's own thread, whenever the command polls."""
 
     def look() -> None:
@@ -129,14 +129,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requests: Requests, notes: Notes) -> None:
-    asked: list[Request] = []
+    asked: list[CommandRequest] = []
 
-    def respond(request: Request) -> Response:
+    def respond(request: CommandRequest) -> Response:
         asked.append(request)
         return Response.live("specs-1")
 
     serve(index, requests, respond)
-    request = Request(command="sync", consent=True, suspects=["é"])
+    request = CommandRequest(command="sync", consent=True, suspects=["é"])
     assert ask(index, request, no_progress) == Response.live("specs-1")
     assert asked == [request]
     assert notes.list_keys() == []
@@ -188,7 +188,7 @@ def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch
     monkeypatch.setattr(module, "_TELL_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
-    def respond(request: Request) -> Response:
+    def respond(request: CommandRequest) -> Response:
         requests.progress(request.id, 3, 7)
         return Response.live("specs-1") if told else Response()
 
@@ -309,7 +309,7 @@ def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, 
 
 
 def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: Notes, clock: Clock) -> None:
-    leave(notes, Request(command="sync", consent=True, id="a", asked_at="2026-01-01"))
+    leave(notes, CommandRequest(command="sync", consent=True, id="a", asked_at="2026-01-01"))
     with capture_logs() as logged:
         for _ in range(30):
             assert looked(requests) == []
@@ -337,7 +337,10 @@ def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Reques
 
 def test_none_overtakes_another(requests: Requests, notes: Notes, clock: Clock) -> None:
     """Though the second gives its sign first; but for one that has ended it waits no longer than is needed."""
-    first, second = Request(command="reindex", id="b", asked_at="1"), Request(command="rollback", id="a", asked_at="2")
+    first, second = (
+        CommandRequest(command="reindex", id="b", asked_at="1"),
+        CommandRequest(command="rollback", id="a", asked_at="2"),
+    )
     for request in (first, second):
         leave(notes, request)
     looked(requests)
@@ -369,7 +372,10 @@ def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes,
 def test_a_request_whose_command_ends_while_another_is_carried_out(
     requests: Requests, notes: Notes, clock: Clock, withdrawn: bool
 ) -> None:
-    first, second = Request(command="sync", id="a", asked_at="1"), Request(command="rollback", id="b", asked_at="2")
+    first, second = (
+        CommandRequest(command="sync", id="a", asked_at="1"),
+        CommandRequest(command="rollback", id="b", asked_at="2"),
+    )
     for sign in (1, 2):
         for request in (first, second):
             leave(notes, request, sign)
@@ -385,7 +391,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
 
 
 def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> None:
-    made = [Request(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
+    made = [CommandRequest(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
     for sign in (1, 2):
         for request in reversed(made):
             leave(notes, request, sign)
@@ -465,7 +471,7 @@ def test_a_response_that_cant_be_written_keeps_no_other_waiting(
     requests: Requests, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy takes no request of its size, perhaps."""
-    other = Request(command="sync", id="b")
+    other = CommandRequest(command="sync", id="b")
     for sign in (1, 2):
         for request in (ROLLBACK, other):
             leave(notes, request, sign)
@@ -551,6 +557,6 @@ def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | No
 
 def test_of_two_commands_of_one_second_it_is_known_which_came_first() -> None:
     """A rollback that waits for a reindex goes back from that one."""
-    made = [Request(command="sync").asked_at for _ in range(100)]
+    made = [CommandRequest(command="sync").asked_at for _ in range(100)]
     assert made == sorted(made)
     assert len(set(made)) > 90

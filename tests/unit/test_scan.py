@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.config import Pages
+from cachesync.config import PagesConfig
 from cachesync.errors import RefusedError, UsageError
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Scan, Source, root_of, scan, scan_at
@@ -17,7 +17,7 @@ from tests.support.pages import entry, page, path_of, put
 
 
 def source(root: Path, include: tuple[str, ...] = ("_cache/**/specs.md",), exclude: tuple[str, ...] = ()) -> Source:
-    return Source(root, Pattern(include, exclude, Pages().ignore), max_bytes=10_000)
+    return Source(root, Pattern(include, exclude, PagesConfig().ignore), max_bytes=10_000)
 
 
 def faults(root: Path) -> dict[str, str | None]:

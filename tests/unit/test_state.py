@@ -10,15 +10,15 @@ import pytest
 
 from cachesync.context import Awaited
 from cachesync.pages.page import Problem
-from cachesync.service.state import Health, LastPass, State, health, in_sync, lag, status
+from cachesync.service.state import Health, LastPass, ServiceState, health, in_sync, lag, status
 from tests.support.watching import watching
 
 NOW = 1000.0
 MAX_LAG = 600.0
 
 
-def serving(**changes: Any) -> State:
-    return replace(State(role="serving", caught_up=True, watching=watching()), **changes)
+def serving(**changes: Any) -> ServiceState:
+    return replace(ServiceState(role="serving", caught_up=True, watching=watching()), **changes)
 
 
 def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
@@ -29,8 +29,8 @@ def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("state", "index_trouble", "reason"),
     [
-        (State(), None, "the first catch-up isn't done"),
-        (State(trouble="/srv is missing"), None, "the first catch-up isn't done: /srv is missing"),
+        (ServiceState(), None, "the first catch-up isn't done"),
+        (ServiceState(trouble="/srv is missing"), None, "the first catch-up isn't done: /srv is missing"),
         (serving(role="standing by", holder="host:12"), None, "standing by: host:12 writes"),
         (serving(role="standing by"), None, "standing by: another process writes"),
         (serving(role="stopping"), None, "the service is stopping"),
@@ -43,7 +43,7 @@ def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
         ),
     ],
 )
-def test_why_it_isnt_ready(state: State, index_trouble: str | None, reason: str) -> None:
+def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reason: str) -> None:
     found = health(state, index_trouble, MAX_LAG, NOW)
     assert (found.ready, found.reason) == (False, reason)
     assert not in_sync(replace(state, role="serving", caught_up=False), index_trouble)
@@ -171,8 +171,8 @@ def test_status_is_one_json_object() -> None:
 
 
 def test_a_snapshot_never_shows_half_a_change() -> None:
-    state = State()
-    seen: list[State] = []
+    state = ServiceState()
+    seen: list[ServiceState] = []
     reader = threading.Thread(target=lambda: seen.append(state.snapshot()))
     with state.changing():
         state.specs = 1
@@ -184,7 +184,7 @@ def test_a_snapshot_never_shows_half_a_change() -> None:
 
 
 def test_what_has_not_answered_for_a_second_is_told() -> None:
-    state = State(role="serving", caught_up=True)
+    state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert status(state, None, 60, 100.5, awaited)["waiting_for"] is None
     assert status(state, None, 60, 101.5, awaited)["waiting_for"] == {"what": awaited.what, "seconds": 1.5}
@@ -193,7 +193,7 @@ def test_what_has_not_answered_for_a_second_is_told() -> None:
 
 def test_what_does_not_answer_for_long_is_lag_and_degrades() -> None:
     """Nobody knows what has changed meanwhile."""
-    state = State(role="serving", caught_up=True)
+    state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])
     late = health(state, None, 60, 120, awaited)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.tls import trusting
-from cachesync.index.server import Server
+from cachesync.index.server import IndexServer
 from tests.support.secured import Secured
 
 
@@ -41,7 +41,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return Files(tmp_path_factory.mktemp("certificates"))
 
 
-def refusal(server: Server, patience: float = 0.2) -> CachesyncError:
+def refusal(server: IndexServer, patience: float = 0.2) -> CachesyncError:
     """What a person is told."""
     with pytest.raises(CachesyncError) as caught:
         Connection(server, patience).call(lambda client: client.cluster.health())
@@ -78,7 +78,7 @@ URL = ("https://127.0.0.1:9",)
     ],
 )
 def test_what_is_wrong_with_our_own_is_told_at_once(files: Files, names: dict[str, str], says: str) -> None:
-    server = Server(URL, **{key: getattr(files, name) for key, name in names.items()})
+    server = IndexServer(URL, **{key: getattr(files, name) for key, name in names.items()})
     error = refusal(server)
     assert isinstance(error, UsageError)
     assert str(error) == says.format(**vars(files))
@@ -87,14 +87,14 @@ def test_what_is_wrong_with_our_own_is_told_at_once(files: Files, names: dict[st
 def test_a_key_that_belongs_to_another_certificate_is_told(files: Files, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     files.authority.issue_cert("other.test").private_key_pem.write_to_path(other)
-    error = refusal(Server(URL, client_cert=files.cert, client_key=other))
+    error = refusal(IndexServer(URL, client_cert=files.cert, client_key=other))
     assert str(error) == f"index.client_key: {other} is not the key of {files.cert}"
 
 
 def test_so_is_a_key_of_another_kind(files: Files, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     files.authority.issue_cert("other.test", key_type=trustme.KeyType.RSA).private_key_pem.write_to_path(other)
-    error = refusal(Server(URL, client_cert=files.cert, client_key=other))
+    error = refusal(IndexServer(URL, client_cert=files.cert, client_key=other))
     assert str(error) == f"index.client_key: {other} is not the key of {files.cert}"
 
 
@@ -104,7 +104,7 @@ def test_an_authority_of_an_older_kind_is_trusted(files: Files) -> None:
 
 
 def test_certificates_for_a_server_without_tls_are_no_comfort(files: Files) -> None:
-    error = refusal(Server(("http://127.0.0.1:9",), ca_certs=files.ca))
+    error = refusal(IndexServer(("http://127.0.0.1:9",), ca_certs=files.ca))
     assert isinstance(error, UsageError)
     assert "nothing would be encrypted" in str(error)
 
@@ -153,23 +153,23 @@ class Serving:
 
 def test_an_expired_certificate_is_told(serving: Serving, files: Files) -> None:
     url = serving.url(not_after=dt.datetime(2020, 2, 1, tzinfo=dt.UTC))
-    error = refusal(Server((url,), ca_certs=files.ca))
+    error = refusal(IndexServer((url,), ca_certs=files.ca))
     assert isinstance(error, IndexUnavailableError)
     assert f"no trusted connection to {url}: its certificate has expired: it must be renewed there" in str(error)
 
 
 def test_a_certificate_for_another_name_is_told(serving: Serving, files: Files) -> None:
-    error = refusal(Server((serving.url("elasticsearch.test"),), ca_certs=files.ca))
+    error = refusal(IndexServer((serving.url("elasticsearch.test"),), ca_certs=files.ca))
     assert "its certificate is for another name: index.url must be a name that stands in it" in str(error)
 
 
 def test_a_server_without_tls_is_told(elasticsearch_url: str) -> None:
-    error = refusal(Server((elasticsearch_url.replace("http:", "https:"),)))
+    error = refusal(IndexServer((elasticsearch_url.replace("http:", "https:"),)))
     assert "it answers without TLS: expected http:// in index.url" in str(error)
 
 
 def test_a_server_with_tls_is_told(secured: Secured) -> None:
-    assert "does it want https://?" in str(refusal(Server((secured.url.replace("https:", "http:"),)), patience=3))
+    assert "does it want https://?" in str(refusal(IndexServer((secured.url.replace("https:", "http:"),)), patience=3))
 
 
 def test_one_bad_certificate_of_several_nodes_is_a_node_that_is_away(secured: Secured, serving: Serving) -> None:

@@ -8,7 +8,7 @@ import pytest
 from cachesync.index.base import PageChange, Put, Reader, Stored
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.pattern import Pattern
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
@@ -37,7 +37,7 @@ def index(tmp_path: Path, source: Source) -> EmbeddedIndex:
 
 def repair(source: Source, index: EmbeddedIndex, *suspects: str) -> Report:
     with index.writer(1) as writer:
-        return turn.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
+        return full_sync.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
 
 
 def alter(index: EmbeddedIndex) -> None:

@@ -13,7 +13,7 @@ from cachesync.sync.scan import Source, scan
 from cachesync.watch import inotify, limits, mounts
 from cachesync.watch.folders import Folders
 from cachesync.watch.messages import tellable
-from cachesync.watch.polling import _timed_scan, difference, pause_after
+from cachesync.watch.poller import _timed_scan, difference, pause_after
 from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from cachesync.commands.components import Components
 from cachesync.commands.output import plural, print_json, progress
 from cachesync.commands.paths import named_pages
-from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import Problem
 from cachesync.sync.scan import PathWarning
@@ -17,7 +17,7 @@ from cachesync.sync.scan import PathWarning
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def check(wiring: Wiring, paths: tuple[Path, ...], as_json: bool) -> int:
+def check(wiring: Components, paths: tuple[Path, ...], as_json: bool) -> int:
     """Parse the pages at PATHS and index nothing. A folder stands for all pages in it.
 
     Prints a line for each problem: path:line: message. A line for a link that isn't followed is path: warning: message.

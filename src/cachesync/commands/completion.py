@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from cachesync.commands.wiring import Wiring
+from cachesync.commands.components import Components
 from cachesync.context import within
 from cachesync.documents import FIELDS
 from cachesync.errors import CachesyncError
@@ -118,7 +118,7 @@ def _values(context: click.Context, field: str, start: str) -> list[str]:
     file: Path | None = context.find_root().params.get("config_file")
     try:
         with within(_SECONDS):
-            return _beginning(Wiring(file, quiet=True).reader(), field, start)
+            return _beginning(Components(file, quiet=True).reader(), field, start)
     except (CachesyncError, OSError):
         return []
 

@@ -3,13 +3,13 @@
 import click
 import yaml
 
-from cachesync.commands.wiring import Wiring
+from cachesync.commands.components import Components
 from cachesync.errors import UsageError
 
 
 @click.command(short_help="Print the configuration in force, without secrets.")
 @click.pass_obj
-def config(wiring: Wiring) -> int:
+def config(wiring: Components) -> int:
     """Print the effective configuration: file, environment and defaults together. Secrets are redacted.
 
     Exit codes: 0 commands can use it, 2 they can't: each mistake is told, also in secrets and certificates.

@@ -3,11 +3,11 @@
 import click
 
 from cachesync.commands import completion, hits
+from cachesync.commands.components import Components
 from cachesync.commands.options import filters_option, server_at, server_option
 from cachesync.commands.output import print_json
-from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
-from cachesync.search.difference import Difference, as_object, difference
+from cachesync.search.difference import TagDifference, as_object, difference
 from cachesync.search.request import check_text, parse_filters
 
 
@@ -18,7 +18,9 @@ from cachesync.search.request import check_text, parse_filters
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool) -> int:
+def diff(
+    wiring: Components, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool
+) -> int:
     """Tell which binaries the second TAG has that the first hasn't, and the other way round."""
     for tag in (before, after):
         check_text("TAG", tag)
@@ -34,7 +36,7 @@ def diff(wiring: Wiring, before: str, after: str, filters: tuple[str, ...], serv
     return 0
 
 
-def _print(found: Difference) -> None:
+def _print(found: TagDifference) -> None:
     for sign, binaries in (("+", found.added), ("-", found.gone)):
         for each in binaries:
             click.echo(printable(f"{sign} {each.spec}{f' /{each.hash}' if each.hash else ''}"))

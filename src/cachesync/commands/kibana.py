@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
+from cachesync.commands.components import Components
 from cachesync.commands.output import print_json
-from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 
 _WAIT_SECONDS = 120.0
@@ -19,7 +19,7 @@ def kibana() -> None:
 
 @kibana.command()
 @click.pass_obj
-def export(wiring: Wiring) -> int:
+def export(wiring: Components) -> int:
     """Print the saved objects as NDJSON: the file that Kibana imports.
 
     They are for the index called index.name.
@@ -39,7 +39,7 @@ def export(wiring: Wiring) -> int:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def install(wiring: Wiring, wait: float, as_json: bool) -> int:
+def install(wiring: Components, wait: float, as_json: bool) -> int:
     """Put the saved objects into the Kibana at kibana.url, over those that were put there before.
 
     Exit codes: 0 all are there, 2 the configuration is wrong, 3 Kibana can't be reached, or refuses.
@@ -58,7 +58,7 @@ def install(wiring: Wiring, wait: float, as_json: bool) -> int:
     return 0
 
 
-def _file(wiring: Wiring) -> bytes:
+def _file(wiring: Components) -> bytes:
     from cachesync.kibana.content import ndjson, saved_objects  # noqa: PLC0415  as above
 
     return ndjson(saved_objects(wiring.config.index.name))

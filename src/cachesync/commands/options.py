@@ -10,7 +10,7 @@ from cachesync.commands import completion
 from cachesync.errors import NoIndexError
 
 if TYPE_CHECKING:  # what is connected with takes a while to load, and an index at hand does without
-    from cachesync.remote.server import Server
+    from cachesync.remote.server import RemoteServer
 
 filters_option = click.option(
     "--filter",
@@ -42,12 +42,12 @@ def server_option(command: Callable[..., int]) -> Callable[..., int]:
     return asked
 
 
-def server_at(url: str) -> "Server":
+def server_at(url: str) -> "RemoteServer":
     """Return the server that answers instead of an index.
 
     Raises:
         UsageError: the URL can't be one of a server.
     """
-    from cachesync.remote.server import Server  # noqa: PLC0415  see above
+    from cachesync.remote.server import RemoteServer  # noqa: PLC0415  see above
 
-    return Server(url)
+    return RemoteServer(url)

@@ -23,7 +23,7 @@ class Named(NamedTuple):
     """A problem and a warning name the file as the user would."""
 
 
-class _Place(NamedTuple):
+class _PathTarget(NamedTuple):
     """What is at a path of the command line."""
 
     path: Path
@@ -67,7 +67,7 @@ def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> 
             progress(done, pages)
 
 
-def _look(path: Path, source: Source) -> _Place:
+def _look(path: Path, source: Source) -> _PathTarget:
     """Look at what is at a path.
 
     Raises:
@@ -82,7 +82,7 @@ def _look(path: Path, source: Source) -> _Place:
         raise UsageError(f"{path}: {error.strerror}") from None
     except OSError as error:
         found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")], [])
-    place = _Place(path, placed, below, is_folder, found)
+    place = _PathTarget(path, placed, below, is_folder, found)
     if not (found.entries or found.problems):
         raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, place.warnings())]))
     return place

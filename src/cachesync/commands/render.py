@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 import msgspec
 
+from cachesync.commands.components import Components
 from cachesync.commands.output import no_progress, progress
 from cachesync.commands.paths import named_pages
-from cachesync.commands.wiring import Wiring
 from cachesync.documents import document_id
 from cachesync.log import printable
 from cachesync.pages.page import Problem
@@ -18,7 +18,7 @@ from cachesync.sync.scan import PathWarning
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.pass_obj
-def render(wiring: Wiring, paths: tuple[Path, ...]) -> int:
+def render(wiring: Components, paths: tuple[Path, ...]) -> int:
     """Print the documents of the pages at PATHS as NDJSON.
 
     Each line is {"_id": …, "_source": {…}}. A folder stands for all pages in it.

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from cachesync.commands.components import Components
 from cachesync.commands.signals import waited_for
-from cachesync.commands.wiring import Wiring
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -25,7 +25,7 @@ _UNLIMITED_WIDTH: Final = 10_000
 
 @click.command(short_help="The service: keep the index equal to the pages.")
 @click.pass_obj
-def run(wiring: Wiring) -> int:
+def run(wiring: Components) -> int:
     """Keep the index equal to the pages: catch up, then watch, until SIGTERM or Ctrl-C.
 
     A second service stands by and takes over when this one ends. SIGHUP reads the configuration again. HTTP serves
@@ -35,14 +35,14 @@ def run(wiring: Wiring) -> int:
     Exit codes: 0 ended by a signal, 2 wrong configuration, a foreign index, or the port is taken by what is no service
     of this index, 3 ended by an error of its own, 130 Ctrl-C twice.
     """
-    from cachesync.commands.running import Service  # noqa: PLC0415  its libraries take a while to load
-    from cachesync.service.arenas import keep_few  # noqa: PLC0415  the same
+    from cachesync.commands.supervisor import Supervisor  # noqa: PLC0415  its libraries take a while to load
+    from cachesync.service.malloc import keep_few  # noqa: PLC0415  the same
     from cachesync.service.orphans import reap  # noqa: PLC0415  the same
 
     keep_few()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with waited_for(_SIGNALS) as caught:
-        service = Service(wiring)
+        service = Supervisor(wiring)
         service.start()
         try:
             with _status_line(service.line) as refresh:

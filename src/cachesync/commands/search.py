@@ -9,15 +9,15 @@ from typing import Any, Final
 import click
 
 from cachesync.commands import completion, hits
+from cachesync.commands.components import Components
 from cachesync.commands.options import filters_option, server_at, server_option
 from cachesync.commands.output import plural, print_json
-from cachesync.commands.wiring import Wiring
 from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
 from cachesync.search.answer import as_object
+from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
-from cachesync.search.reading import Mode
 from cachesync.search.request import (
     BINARIES,
     DEFAULT_LIMIT,
@@ -133,7 +133,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
 @server_option
 @click.pass_obj
 def search(
-    wiring: Wiring,
+    wiring: Components,
     query: tuple[str, ...],
     mode: Mode | None,
     filters: tuple[str, ...],
@@ -225,7 +225,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
         "ndjson": hits.print_ndjson,
     }
     if form in printers:
-        counted = _Counted(found["hits"])
+        counted = _CountedHits(found["hits"])
         printers[form](counted)
         if counted.number < _all(found, question):
             click.echo(
@@ -239,7 +239,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
     _print_rest(found, question)
 
 
-class _Counted:
+class _CountedHits:
     """Hits, and how many of them were taken."""
 
     def __init__(self, found: Iterable[Hit]) -> None:

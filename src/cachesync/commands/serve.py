@@ -5,8 +5,8 @@ from typing import Final
 
 import click
 
+from cachesync.commands.components import Components
 from cachesync.commands.signals import waited_for
-from cachesync.commands.wiring import Wiring
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _SECONDS: Final = 3_600.0
@@ -14,7 +14,7 @@ _SECONDS: Final = 3_600.0
 
 @click.command(short_help="Serve the API and the page over an index that others keep.")
 @click.pass_obj
-def serve(wiring: Wiring) -> int:
+def serve(wiring: Components) -> int:
     """Answer searches over HTTP, by an API and a page, until SIGTERM or Ctrl-C.
 
     It only reads: a key that may only read is enough, and several may serve one index. SIGHUP reads the configuration
@@ -23,10 +23,10 @@ def serve(wiring: Wiring) -> int:
 
     Exit codes: 0 ended by a signal, 2 wrong configuration, or the port is taken.
     """
-    from cachesync.commands.reading import Site  # noqa: PLC0415  its libraries take a while to load
+    from cachesync.commands.web_service import WebService  # noqa: PLC0415  its libraries take a while to load
 
     with waited_for(_SIGNALS) as caught:
-        site = Site(wiring)
+        site = WebService(wiring)
         site.start()
         try:
             while True:

@@ -3,9 +3,9 @@
 import click
 
 from cachesync.commands import completion, hits
+from cachesync.commands.components import Components
 from cachesync.commands.options import server_at, server_option
 from cachesync.commands.output import print_json
-from cachesync.commands.wiring import Wiring
 from cachesync.search.answer import binary_as_object, show_binary
 
 
@@ -14,7 +14,7 @@ from cachesync.search.answer import binary_as_object, show_binary
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def show(wiring: Wiring, name: str, server: str | None, as_json: bool) -> int:
+def show(wiring: Components, name: str, server: str | None, as_json: bool) -> int:
     """Show the binary of a document's ID, or that whose hash begins with HASH.
 
     Exit codes: 2 there is none, or the beginning of a hash fits several, which are listed.

@@ -7,14 +7,14 @@ from typing import Any
 import click
 import msgspec
 
+from cachesync.commands.components import Components
 from cachesync.commands.options import server_at, server_option
 from cachesync.commands.output import plural, print_json
-from cachesync.commands.wiring import Wiring
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Index
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
-from cachesync.service.guarding import HELD, Held
+from cachesync.service.loss_guard import HELD, Held
 from cachesync.service.schedule import Schedule
 from cachesync.service.timetable import noted
 from cachesync.sync.guard import question
@@ -26,7 +26,7 @@ from cachesync.sync.scan import PathWarning, by_path, scan
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def status(wiring: Wiring, server: str | None, as_json: bool) -> int:
+def status(wiring: Components, server: str | None, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now.
 
     With --server it is told what the server there knows: `cachesync run` tells all, `cachesync serve` what is for
@@ -49,7 +49,7 @@ def status(wiring: Wiring, server: str | None, as_json: bool) -> int:
     return 0
 
 
-def _looked_up(wiring: Wiring) -> tuple[dict[str, Any], str]:
+def _looked_up(wiring: Components) -> tuple[dict[str, Any], str]:
     """Return how index and pages are, and in words whether they are equal."""
     reader = wiring.reader()
     whole = wiring.index.status()

@@ -2,14 +2,14 @@
 
 import click
 
-from cachesync.commands import writing
+from cachesync.commands import writer
+from cachesync.commands.components import Components
+from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
-from cachesync.commands.reporting import finish
-from cachesync.commands.wiring import Wiring
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
 from cachesync.log import printable
-from cachesync.sync import turn
+from cachesync.sync import full_sync
 
 
 @click.command()
@@ -17,7 +17,7 @@ from cachesync.sync import turn
 @click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) -> int:
+def sync(wiring: Components, dry_run: bool, allow_mass_delete: bool, as_json: bool) -> int:
     """Make the index equal to the pages, then exit.
 
     Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to, 4 stopped because too much would
@@ -25,16 +25,16 @@ def sync(wiring: Wiring, dry_run: bool, allow_mass_delete: bool, as_json: bool) 
     """
     if dry_run:
         if wiring.index.status().held:
-            raise turn.held_back()
+            raise full_sync.held_back()
         guard = wiring.guard(lambda: allow_mass_delete)
-        report = turn.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
+        report = full_sync.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
     else:
         with progress("sync") as show:
-            report = writing.sync(wiring, show, consent=allow_mass_delete)
+            report = writer.sync(wiring, show, consent=allow_mass_delete)
     return finish(report, wiring, "sync", as_json=as_json, dry_run=dry_run)
 
 
-def _reader(wiring: Wiring) -> Reader | None:
+def _reader(wiring: Components) -> Reader | None:
     """Return the index as it is; without one, or with one to be built anew, everything is still to be added."""
     if not wiring.index.exists():
         return None

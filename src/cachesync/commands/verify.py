@@ -5,10 +5,10 @@ from typing import Final
 
 import click
 
-from cachesync.commands import writing
+from cachesync.commands import writer
+from cachesync.commands.components import Components
+from cachesync.commands.outcomes import require_all_done
 from cachesync.commands.output import plural, print_json, progress
-from cachesync.commands.reporting import require_all_done
-from cachesync.commands.wiring import Wiring
 from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.scan import by_path
@@ -25,7 +25,7 @@ _BATCH_BYTES: Final = 10_000
 @click.option("--repair", is_flag=True, help="Then write the documents that differ anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
+def verify(wiring: Components, repair: bool, as_json: bool) -> int:
     """Compare index and pages document by document, without believing what the index says of itself.
 
     Names the pages that differ, and of the first of their documents what is wrong with each: it is missing, extra, or
@@ -40,7 +40,7 @@ def verify(wiring: Wiring, repair: bool, as_json: bool) -> int:
     if repair and verdict.differing:
         with progress("repair") as show:
             for suspects in _batches(verdict.differing):
-                report = writing.sync(wiring, show, suspects=suspects)
+                report = writer.sync(wiring, show, suspects=suspects)
                 require_all_done(report, wiring, "sync")
                 steady &= not report.again
     if as_json:

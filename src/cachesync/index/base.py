@@ -15,7 +15,7 @@ import msgspec
 
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.query import Query
-from cachesync.search.request import Answer, Hit, Part, Request
+from cachesync.search.request import Found, Hit, Part, Request
 
 
 class Put(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +42,7 @@ class PageChange(NamedTuple):
     """Of the page's documents afterwards."""
 
 
-class Refusal(NamedTuple):
+class RejectedDocument(NamedTuple):
     """A document that the index won't take, whatever is tried."""
 
     id: str
@@ -53,7 +53,7 @@ class Written(NamedTuple):
     """A page's change is acknowledged: from now on no crash undoes it."""
 
     page: str
-    refused: list[Refusal]
+    refused: list[RejectedDocument]
 
 
 class Remembered(NamedTuple):
@@ -126,7 +126,7 @@ class Reader(Protocol):
     def documents(self, page: str | None = None) -> Iterator[Stored]:
         """Walk the documents of a page, or all of them, page after page in the order of their paths."""
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
 
     def walk(self, request: Request) -> Iterator[Part]:

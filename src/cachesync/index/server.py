@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 
-class Server(NamedTuple):
+class IndexServer(NamedTuple):
     """Where an index is, and who we are there."""
 
     urls: tuple[str, ...]

@@ -7,7 +7,16 @@ import msgspec
 from cachesync.documents import ABOUT, HELPERS, About
 from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
 from cachesync.kibana.lens import Visualization, count, largest, last, top, total, unique, weeks
-from cachesync.kibana.objects import Control, Dashboard, DataView, Place, Placed, SavedObject, Search, types_of
+from cachesync.kibana.objects import (
+    Control,
+    Dashboard,
+    DataView,
+    GridPosition,
+    Placed,
+    SavedObject,
+    SavedSearch,
+    types_of,
+)
 from cachesync.pages.version import version_range
 
 _DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UTC"}}
@@ -88,8 +97,8 @@ def _sentence(about: About) -> str:
     return f"{about.meaning[0].upper()}{about.meaning[1:]}: {about.example}"
 
 
-def _all_binaries(name: str, specs: DataView) -> Search:
-    return Search(
+def _all_binaries(name: str, specs: DataView) -> SavedSearch:
+    return SavedSearch(
         id=f"cachesync-binaries-{name}",
         title=f"All binaries: {name}",
         description="A row for each binary of each tag: by package, newest version first.",
@@ -99,10 +108,10 @@ def _all_binaries(name: str, specs: DataView) -> Search:
     )
 
 
-def _versions(name: str, specs: DataView) -> Search:
+def _versions(name: str, specs: DataView) -> SavedSearch:
     package, oldest, newest = _EXAMPLE
     at_least, below = version_range(oldest, newest)
-    return Search(
+    return SavedSearch(
         id=f"cachesync-versions-{name}",
         title=f"Versions from {oldest} to {newest} of {package}: {name}",
         description="How to ask for a range of versions in Spack's order: by version_key, see docs/fields.md.",
@@ -113,8 +122,8 @@ def _versions(name: str, specs: DataView) -> Search:
     )
 
 
-def _problem_pages(name: str, pages: DataView) -> Search:
-    return Search(
+def _problem_pages(name: str, pages: DataView) -> SavedSearch:
+    return SavedSearch(
         id=f"cachesync-problems-{name}",
         title=f"Problem pages: {name}",
         description="Pages that can't be used as they are. What was read of them before stays searchable.",
@@ -274,4 +283,4 @@ def _mirror_health(name: str, pages: DataView) -> Dashboard:
 
 
 def _placed(x: int, y: int, width: int, height: int, shown: Visualization) -> Placed:
-    return Placed(Place(x, y, width, height), shown.attributes(), bare=shown.shape == "metric")
+    return Placed(GridPosition(x, y, width, height), shown.attributes(), bare=shown.shape == "metric")

@@ -77,7 +77,7 @@ def types_of(mapping: Mapping[str, Any]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Search:
+class SavedSearch:
     """A search in Discover: one document a row."""
 
     id: str
@@ -108,7 +108,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Place:
+class GridPosition:
     """Where a panel is on its dashboard, which is 48 columns wide."""
 
     x: int
@@ -121,7 +121,7 @@ class Place:
 class Placed:
     """A visualization on a dashboard, saved within it."""
 
-    place: Place
+    place: GridPosition
     attributes: Mapping[str, Any]
     """What Lens would save of it."""
     bare: bool = False

@@ -12,7 +12,7 @@ _SCHEMES: Final = frozenset({"http", "https"})
 _MOST_TOLD: Final = 200
 
 
-class Address(NamedTuple):
+class ServerUrl(NamedTuple):
     """Where a server is, and who we are there."""
 
     url: str
@@ -21,7 +21,7 @@ class Address(NamedTuple):
     """The value of that header."""
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> ServerUrl:
     """Read an URL, which may have a user with a password and a base path.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_address(text: str) -> Address:
     if parts.query or parts.fragment:
         raise UsageError(f"{told}: {_EXPECTED}, without what stands behind ? or #")
     user, at, host = parts.netloc.rpartition("@")
-    return Address(f"{parts.scheme}://{host}{parts.path.rstrip('/')}", _basic(user) if at else None)
+    return ServerUrl(f"{parts.scheme}://{host}{parts.path.rstrip('/')}", _basic(user) if at else None)
 
 
 def harmless(url: str) -> str:

@@ -13,9 +13,9 @@ from urllib3.exceptions import HTTPError, ProtocolError
 from cachesync.context import current
 from cachesync.errors import CachesyncError, IndexUnavailableError
 from cachesync.remote import refusal
-from cachesync.remote.address import Address
+from cachesync.remote.address import ServerUrl
 from cachesync.remote.body import BrokenBodyError, beginning, lines, unpacked, whole
-from cachesync.remote.connecting import (
+from cachesync.remote.transport import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     pool,
@@ -50,7 +50,7 @@ _Result = TypeVar("_Result")
 class Client:
     """Asks one server."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: ServerUrl) -> None:
         """Connect when something is asked.
 
         Raises:

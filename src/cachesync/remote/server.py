@@ -8,13 +8,13 @@ from urllib.parse import quote
 import msgspec
 
 from cachesync.errors import IndexUnavailableError, NotThereError, UsageError
-from cachesync.remote import refusal, shapes
+from cachesync.remote import refusal, responses
 from cachesync.remote.address import parse_address
 from cachesync.remote.client import Client
 from cachesync.remote.parameters import Pairs, facets, narrowing, of_filters
 from cachesync.search.answer import Binary, no_such_binary, require_name, that_is_a_package
-from cachesync.search.difference import Binary as Listed
-from cachesync.search.difference import Difference, PackageCount
+from cachesync.search.difference import DiffEntry as Listed
+from cachesync.search.difference import PackageCount, TagDifference
 from cachesync.search.lexer import require_text
 from cachesync.search.question import Question
 from cachesync.search.request import Filter, Hit
@@ -32,7 +32,7 @@ _MOST_BYTES_OF_ALL: Final = 1 << 28
 _LINES: Final = "application/x-ndjson"
 
 
-class Server:
+class RemoteServer:
     """Answers over HTTP, as the index behind it would."""
 
     def __init__(self, url: str) -> None:
@@ -64,7 +64,7 @@ class Server:
 
     def _answer(self, parameters: Pairs, limit: int) -> dict[str, Any]:
         body = self._client.get("/api/search", [*parameters, ("limit", str(limit))], most=_MOST_BYTES)
-        found: dict[str, Any] = self._decoded(body, shapes.Answer)
+        found: dict[str, Any] = self._decoded(body, responses.SearchResponse)
         if len(found["hits"]) > limit:
             raise refusal.unfit(self.url, f"it has {len(found['hits']):,} hits, and {limit:,} were asked for")
         return found
@@ -95,7 +95,7 @@ class Server:
         parameters = [*narrowing(question), ("format", "ndjson")]
         with self._client.lines("/api/search", parameters, _LINES) as lines:
             for line in islice(lines, question.limit):
-                yield self._decoded(line, shapes.Hit)
+                yield self._decoded(line, responses.Hit)
 
     def show(self, name: str) -> Binary:
         """Find a binary, as :func:`cachesync.search.answer.show_binary` does.
@@ -114,7 +114,7 @@ class Server:
         if not _is_segment(hash):
             raise no_such_binary(name)
         try:
-            found = self._got(f"/api/binaries/{quote(hash, safe='')}", (), shapes.Shown)
+            found = self._got(f"/api/binaries/{quote(hash, safe='')}", (), responses.Shown)
         except NotThereError:
             raise no_such_binary(name) from None
         if not found["documents"]:
@@ -129,12 +129,12 @@ class Server:
         if not all(map(_is_segment, id.split("/"))):
             raise no_such_binary(name)
         try:
-            found = self._got(f"/api/specs/{quote(id)}", (), shapes.Document)
+            found = self._got(f"/api/specs/{quote(id)}", (), responses.BinaryDocument)
         except NotThereError:
             raise no_such_binary(name) from None
         return str(found["binary"])
 
-    def diff(self, before: str, after: str, filters: Sequence[Filter]) -> Difference:
+    def diff(self, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
         """Compare two tags, as :func:`cachesync.search.difference.difference` does.
 
         Raises:
@@ -144,12 +144,12 @@ class Server:
         """
         parameters = [("from", before), ("to", after), *of_filters(filters)]
         body = self._client.get("/api/diff", parameters, most=_MOST_BYTES_OF_ALL)
-        found = self._shaped(body, shapes.Difference)
+        found = self._shaped(body, responses.DiffResponse)
         added, gone = ([Listed(each.package, each.hash, each.spec) for each in of] for of in (found.added, found.gone))
         packages = [PackageCount(each.package, each.added, each.gone) for each in found.packages]
-        return Difference(before, after, added, gone, packages)
+        return TagDifference(before, after, added, gone, packages)
 
-    def status(self) -> tuple[dict[str, Any], shapes.Status]:
+    def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
         """Return the object that the server tells of itself, and what of it is known here.
 
         Raises:
@@ -157,7 +157,7 @@ class Server:
             IndexUnavailableError: the server or its index can't be asked.
         """
         body = self._client.get("/api/status", most=_MOST_BYTES)
-        return self._decoded(body, dict[str, Any]), self._shaped(body, shapes.Status)
+        return self._decoded(body, dict[str, Any]), self._shaped(body, responses.StatusResponse)
 
     def _got(self, path: str, parameters: Sequence[tuple[str, str]], shape: type[Any]) -> dict[str, Any]:
         return self._decoded(self._client.get(path, parameters, most=_MOST_BYTES), shape)
@@ -167,15 +167,15 @@ class Server:
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
             msgspec.convert(found, shape)
-        except shapes.MALFORMED as error:
+        except responses.MALFORMED as error:
             raise self._unfit(error) from None
         return found
 
-    def _shaped(self, body: bytes, shape: type[shapes.Shape]) -> shapes.Shape:
+    def _shaped(self, body: bytes, shape: type[responses.Shape]) -> responses.Shape:
         """Return an object in its shape."""
         try:
             return msgspec.json.decode(body, type=shape)
-        except shapes.MALFORMED as error:
+        except responses.MALFORMED as error:
             raise self._unfit(error) from None
 
     def _unfit(self, error: Exception) -> IndexUnavailableError:

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from cachesync.errors import UsageError
-from cachesync.search.spelling import plain
+from cachesync.search.typos import plain
 
 _TABLE: Final = Path(__file__).with_name("aliases.txt")
 _EXPECTED: Final = "expected NAME…: PACKAGE…"
 
 Aliases = Mapping[str, tuple[str, ...]]
-"""The packages that an alias, spelled as by :func:`cachesync.search.spelling.plain`, stands for, the first first."""
+"""The packages that an alias, spelled as by :func:`cachesync.search.typos.plain`, stands for, the first first."""
 
 
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:

@@ -13,14 +13,13 @@ from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, 
 from cachesync.search.conditions import Piece
 from cachesync.search.cursor import Cursor, beginning, encoded, moved, require_same
 from cachesync.search.install import install
+from cachesync.search.interpretation import Interpretation, read
 from cachesync.search.lexer import require_text
 from cachesync.search.near import Near, near, why_nothing
-from cachesync.search.paging import Page, Place, cut, page_after
+from cachesync.search.pagination import Position, ResultPage, cut, page_after
 from cachesync.search.query import All, And, In, Or, Prefix, Query, Term, fields_of
 from cachesync.search.question import Question
-from cachesync.search.reading import Reading, read
-from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Hit, Request, SortKey
-from cachesync.search.request import Answer as Found
+from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Found, Hit, Request, SortKey
 from cachesync.search.since import Before, Countable, since, without
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
@@ -61,7 +60,7 @@ class ReadQuestion(NamedTuple):
     """A question as it was read, which depends on the packages and tags that the index had then."""
 
     question: Question
-    reading: Reading
+    reading: Interpretation
     beside: tuple[Piece, ...]
     """What is asked for beside the text."""
     request: Request
@@ -78,7 +77,7 @@ class Answer(NamedTuple):
     near: tuple[Near, ...]
     took_ms: float
     vocabulary: Vocabulary
-    next: Place | None = None
+    next: Position | None = None
     """Where the hits behind these begin; None: there are no more."""
 
     @property
@@ -98,7 +97,7 @@ class Answer(NamedTuple):
         return self.asked.question
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> Interpretation:
         """How its text was read."""
         return self.asked.reading
 
@@ -191,7 +190,7 @@ def answer(asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url
     return Answer(asked, whole, tuple(notes), instead, _milliseconds_since(begun), vocabulary, page.next)
 
 
-def next_hits(asked: ReadQuestion, index: Index, mirror_url: str) -> Page:
+def next_hits(asked: ReadQuestion, index: Index, mirror_url: str) -> ResultPage:
     """Return no more of an answer than its hits, from the beginning or from where an earlier answer ended.
 
     Raises:
@@ -225,7 +224,7 @@ def _milliseconds_since(begun: float) -> float:
     return round((time.perf_counter() - begun) * 1000, 3)
 
 
-def _found(index: Index, request: Request, after: Place | None, *, count: bool = True) -> tuple[Found, Page]:
+def _found(index: Index, request: Request, after: Position | None, *, count: bool = True) -> tuple[Found, ResultPage]:
     """Ask for one hit more than is shown, which tells whether there are more, or for those behind a place."""
     if after:
         counted = index.search(request._replace(limit=0)) if count else Found(0, [], {})
@@ -260,7 +259,9 @@ def _latest(index: Countable, vocabulary: Vocabulary) -> str:
     raise UsageError(f"no tag has a date, so none is the {LATEST}")
 
 
-def _request(question: Question, reading: Reading, beside: Sequence[Piece], filters: tuple[Filter, ...]) -> Request:
+def _request(
+    question: Question, reading: Interpretation, beside: Sequence[Piece], filters: tuple[Filter, ...]
+) -> Request:
     ranks: tuple[Query, ...] = () if question.order else reading.ranks
     if question.machine and not question.order:
         same = Term("os", question.machine.os)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from cachesync.errors import QueryError, UnanswerableError
 from cachesync.pages.version import version_key, version_range
 from cachesync.search import targets
+from cachesync.search.informal import names_and_versions
 from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.spec import (
@@ -13,14 +14,13 @@ from cachesync.search.spec import (
     Compiler,
     Exactly,
     GitRef,
-    Spec,
+    SpecQuery,
     Variant,
     Versions,
     Word,
     ordered,
     written_versions,
 )
-from cachesync.search.typed import names_and_versions
 
 PATCH_LENGTH: Final = 7
 """How many characters of a patch's digest pages have."""
@@ -71,7 +71,7 @@ class Conditions(NamedTuple):
         return _all_of([each.query for each in self.pieces]) if self.pieces else All()
 
 
-def conditions(spec: Spec, compilers: Collection[str] = COMPILERS) -> Conditions:
+def conditions(spec: SpecQuery, compilers: Collection[str] = COMPILERS) -> Conditions:
     """Translate a spec, in the meaning that Spack 1.1 gives it.
 
     Args:
@@ -89,7 +89,7 @@ def conditions(spec: Spec, compilers: Collection[str] = COMPILERS) -> Conditions
     return Conditions(tuple(_pieces(spec)), tuple(_notes(spec)))
 
 
-def _pieces(spec: Spec) -> Iterator[Piece]:
+def _pieces(spec: SpecQuery) -> Iterator[Piece]:
     if spec.name:
         yield Piece(spec.name.text, spec.name.at, Term("package", spec.name.text))
     if written := written_versions(spec.versions):
@@ -212,7 +212,7 @@ def _all_of(queries: list[Query]) -> Query:
 # What documents don't tell
 
 
-def _refusals(spec: Spec, compilers: Collection[str]) -> Iterator[UnanswerableError]:
+def _refusals(spec: SpecQuery, compilers: Collection[str]) -> Iterator[UnanswerableError]:
     if spec.namespace:
         instead = _without_namespace(spec.namespace, spec.name) if spec.name else ""
         yield _unanswerable(spec.namespace.at, f"the namespace {spec.namespace}", "namespaces", instead)
@@ -289,7 +289,7 @@ def _apart_from_its_use(compiler: Compiler) -> str:
 # What is read otherwise than it might be meant
 
 
-def _notes(spec: Spec) -> Iterator[str]:
+def _notes(spec: SpecQuery) -> Iterator[str]:
     at = {variant.at for variant in spec.variants}
     if tail := [part for part in spec.tail if part.at in at]:
         yield _tail_note(spec, tail)
@@ -299,7 +299,7 @@ def _notes(spec: Spec) -> Iterator[str]:
         yield from _variant_notes(variant)
 
 
-def _tail_note(spec: Spec, variants: Sequence[Word]) -> str:
+def _tail_note(spec: SpecQuery, variants: Sequence[Word]) -> str:
     tail = " ".join(map(str, variants))
     owner = f"{spec.name}'s" if spec.name else "the package's"
     since = "as Spack did up to 0.23: documents have no variants of compilers"

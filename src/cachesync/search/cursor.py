@@ -8,7 +8,7 @@ import msgspec
 import xxhash
 
 from cachesync.errors import UsageError
-from cachesync.search.paging import Place, is_place
+from cachesync.search.pagination import Position, is_place
 from cachesync.search.question import Question
 from cachesync.search.request import Request
 from cachesync.search.since import noted
@@ -32,18 +32,18 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A digest of what that was read as. The same question is read otherwise when the index has other packages."""
     tags: bytes
     """Those that there were when the walk began, see :func:`cachesync.search.since.noted`."""
-    place: Place
+    place: Position
 
 
 _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 
-def beginning(place: Place, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
+def beginning(place: Position, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
     """Return where a walk goes on that begins with the hits up to a place. ``tags``: those that there are."""
     return Cursor(_VERSION, question_digest(question), request_digest(request), noted(tags), place)
 
 
-def moved(cursor: Cursor, place: Place) -> Cursor:
+def moved(cursor: Cursor, place: Position) -> Cursor:
     """Return where a walk goes on that has come from a cursor to a place."""
     return msgspec.structs.replace(cursor, place=place)
 

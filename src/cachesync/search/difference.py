@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, Protocol
 
 from cachesync.errors import NotThereError
 from cachesync.search.query import Term
-from cachesync.search.request import Answer, Filter, Request, SortKey
+from cachesync.search.request import Filter, Found, Request, SortKey
 
 _ALL = 2**40
 
 
-class Binary(NamedTuple):
+class DiffEntry(NamedTuple):
     """One that a tag has and the other hasn't."""
 
     package: str
@@ -28,14 +28,14 @@ class PackageCount(NamedTuple):
     gone: int
 
 
-class Difference(NamedTuple):
+class TagDifference(NamedTuple):
     """All that two tags don't have in common."""
 
     before: str
     after: str
-    added: list[Binary]
+    added: list[DiffEntry]
     """By package, version and hash."""
-    gone: list[Binary]
+    gone: list[DiffEntry]
     packages: list[PackageCount]
     """By name."""
 
@@ -43,11 +43,11 @@ class Difference(NamedTuple):
 class Index(Protocol):
     """What is compared: an index's reader."""
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
 
 
-def difference(index: Index, before: str, after: str, filters: Sequence[Filter]) -> Difference:
+def difference(index: Index, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
     """Compare the binaries of two tags.
 
     Raises:
@@ -58,20 +58,20 @@ def difference(index: Index, before: str, after: str, filters: Sequence[Filter])
     gone = [each for key, each in old.items() if key not in new]
     came, went = (Counter(each.package for each in binaries) for binaries in (added, gone))
     packages = [PackageCount(name, came[name], went[name]) for name in sorted({*came, *went})]
-    return Difference(before, after, added, gone, packages)
+    return TagDifference(before, after, added, gone, packages)
 
 
-def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, Binary]:
+def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, DiffEntry]:
     """Return the binaries of a tag in their order."""
     if not index.search(Request(Term("tag", tag), limit=0)).total:
         raise NotThereError(f"no page has the tag {tag!r:.80}")
     fields = ("binary", "hash", "package", "spec")
     order = (SortKey("package"), SortKey("version_key"), SortKey("binary"))
     found = index.search(Request(Term("tag", tag), filters=filters, order=order, limit=_ALL, fields=fields))
-    return {hit["binary"]: Binary(hit["package"], hit.get("hash"), hit["spec"]) for hit in found.hits}
+    return {hit["binary"]: DiffEntry(hit["package"], hit.get("hash"), hit["spec"]) for hit in found.hits}
 
 
-def as_object(found: Difference) -> dict[str, Any]:
+def as_object(found: TagDifference) -> dict[str, Any]:
     """Return the difference as the object that JSON shows."""
     return {
         "from": found.before,

@@ -10,9 +10,9 @@ from functools import cached_property
 from itertools import accumulate, chain, groupby
 from typing import Final, Literal, NamedTuple
 
+from cachesync.search.affixes import LANGUAGES, Core, cores
 from cachesync.search.aliases import Aliases
-from cachesync.search.decorations import LANGUAGES, Core, cores
-from cachesync.search.spelling import LONG, MIN_LETTERS, mistyped, parts, plain_all
+from cachesync.search.typos import LONG, MIN_LETTERS, mistyped, parts, plain_all
 
 MAX_GROUPS: Final = 32
 """So many fits are told apart: all that come later are one."""
@@ -84,7 +84,7 @@ _NO_NAME: Final = re.compile(r"[\W\d]*|\w")
 """Numbers and single letters begin many names, and none is meant by them among other words."""
 
 
-class Names:
+class PackageNames:
     """The package names of an index."""
 
     def __init__(self, counts: Mapping[str, int], aliases: Aliases) -> None:
@@ -258,13 +258,13 @@ def grouped(matches: Sequence[Match]) -> list[list[str]]:
     return [[each.package for each in group] for _, group in groupby(matches, key=lambda match: match.fit)]
 
 
-def split(words: Sequence[str], names: Names) -> Iterator[Split]:
+def split(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
     """Yield how several words can be read, the likeliest first; each is worked out when it is asked for."""
     yield from by_names(words, names)
     yield from by_parts(words, names)
 
 
-def by_names(words: Sequence[str], names: Names) -> Iterator[Split]:
+def by_names(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
     """Yield how words are read with a package's whole name among them: the longest first, among equals the first."""
     words = tuple(words)
     for start, end in _runs(words):
@@ -272,7 +272,7 @@ def by_names(words: Sequence[str], names: Names) -> Iterator[Split]:
             yield _split(words, start, end, names)
 
 
-def by_parts(words: Sequence[str], names: Names) -> Iterator[Split]:
+def by_parts(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
     """Yield how words are read that have no whole name among them.
 
     Runs that may mean a package in another way come first, then mistyped ones; at the end all words are conditions.
@@ -301,7 +301,7 @@ def _may_be_a_part(words: Sequence[str]) -> bool:
     return not _NO_NAME.fullmatch("".join(words))
 
 
-def _split(words: tuple[str, ...], start: int, end: int, names: Names) -> Split:
+def _split(words: tuple[str, ...], start: int, end: int, names: PackageNames) -> Split:
     name = words[start:end]
     return Split(name, words[:start] + words[end:], tuple(names.find(name)))
 

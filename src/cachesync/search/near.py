@@ -10,7 +10,7 @@ from cachesync.search.conditions import Piece
 from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import And, In, Or, Prefix, Query, Term
 from cachesync.search.request import LATEST
-from cachesync.search.spelling import nearest
+from cachesync.search.typos import nearest
 from cachesync.search.vocabulary import Vocabulary
 
 _MOST: Final = 5

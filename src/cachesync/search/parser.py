@@ -14,7 +14,7 @@ from cachesync.search.spec import (
     Exactly,
     Flags,
     GitRef,
-    Spec,
+    SpecQuery,
     Variant,
     Versions,
     Word,
@@ -39,7 +39,7 @@ _VIRTUAL: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
 
 
-def parse(text: str) -> Spec:
+def parse(text: str) -> SpecQuery:
     """Read one spec, with what it depends on. A text without anything is a spec without conditions.
 
     Compilers get the names of today. What stands behind one belongs to the package, up to the next ``^``.
@@ -68,8 +68,8 @@ class _Parser:
         self._conditions = 0
         self._next = next(self._tokens, None)
 
-    def parse(self) -> Spec:
-        root = self._node(Spec())
+    def parse(self) -> SpecQuery:
+        root = self._node(SpecQuery())
         dependencies = []
         while self._next:
             dependencies.append(self._dependency())
@@ -90,7 +90,7 @@ class _Parser:
 
     # Nodes and what is between them
 
-    def _node(self, node: Spec) -> Spec:
+    def _node(self, node: SpecQuery) -> SpecQuery:
         """Read a node up to ``^`` or the end. Its name may have been read already."""
         if not node.name and self._next and self._next.kind in _NAMES:
             node = self._named(node, Word(self._next.text, self._next.at))
@@ -107,7 +107,7 @@ class _Parser:
                 node = node._replace(tail=(*node.tail, Word(token.text, token.at)))
         return node
 
-    def _named(self, node: Spec, word: Word) -> Spec:
+    def _named(self, node: SpecQuery, word: Word) -> SpecQuery:
         if word.text == "*":
             return node
         self._count(word.at)
@@ -117,7 +117,7 @@ class _Parser:
     def _dependency(self) -> Dependency:
         edge = self._edge()
         began = self._next
-        node = Spec()
+        node = SpecQuery()
         if edge.name:
             node = self._named(node, edge.name)
         node = self._node(node)
@@ -163,7 +163,7 @@ class _Parser:
 
     # Pieces of a node
 
-    def _add(self, node: Spec, token: Token) -> Spec:
+    def _add(self, node: SpecQuery, token: Token) -> SpecQuery:
         match token.kind:
             case Kind.VERSIONS | Kind.GIT_VERSION:
                 return self._add_versions(node, token)
@@ -176,12 +176,12 @@ class _Parser:
             case _:
                 raise QueryError(token.at, _misplaced(node, token))
 
-    def _add_versions(self, node: Spec, token: Token) -> Spec:
+    def _add_versions(self, node: SpecQuery, token: Token) -> SpecQuery:
         if node.versions:
             raise QueryError(token.at, "a second version; expected one @, with a list such as @1.2,1.4 for several")
         return node._replace(versions=self._versions(token))
 
-    def _add_switch(self, node: Spec, token: Token) -> Spec:
+    def _add_switch(self, node: SpecQuery, token: Token) -> SpecQuery:
         propagated = token.kind is Kind.PROPAGATED_SWITCH
         name = token.text[2 if propagated else 1 :].strip()
         if _SYNONYMS.get(name, name) in _PLACES | _FLAGS | {"namespace"}:
@@ -189,7 +189,7 @@ class _Parser:
         self._count(token.at)
         return _with_variant(node, Variant(name, token.text[0] == "+", token.at, propagated=propagated))
 
-    def _add_key(self, node: Spec, token: Token) -> Spec:
+    def _add_key(self, node: SpecQuery, token: Token) -> SpecQuery:
         key, value, propagated = _key_and_value(token)
         name = key.removesuffix(":")
         name = _SYNONYMS.get(name, name)
@@ -206,7 +206,7 @@ class _Parser:
         exact = key.endswith(":") and isinstance(values, tuple) and values != ()
         return _with_variant(node, Variant(name, values, token.at, exact, propagated))
 
-    def _add_hash(self, node: Spec, token: Token) -> Spec:
+    def _add_hash(self, node: SpecQuery, token: Token) -> SpecQuery:
         if node.hash:
             raise QueryError(token.at, "a second hash; expected one")
         start = token.text[1:]
@@ -217,7 +217,7 @@ class _Parser:
 
     # Where it runs
 
-    def _add_place(self, node: Spec, name: str, value: Word) -> Spec:
+    def _add_place(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
         if name != "arch":
             return self._with_place(node, name, value)
         parts = value.text.split("-")
@@ -230,7 +230,7 @@ class _Parser:
             at += len(part) + 1
         return node
 
-    def _with_place(self, node: Spec, name: str, value: Word) -> Spec:
+    def _with_place(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
         if name == "target":
             if node.targets:
                 raise QueryError(value.at, "a second target; expected one target=, with a list such as zen2,zen3")
@@ -284,7 +284,7 @@ class _Parser:
         return tuple(_version(each) for each in items)
 
 
-def _misplaced(node: Spec, token: Token) -> str:
+def _misplaced(node: SpecQuery, token: Token) -> str:
     """Say what is wrong with a token that can't follow."""
     text = f"{token.text:.80}"
     if token.kind is Kind.FILE:
@@ -351,19 +351,19 @@ def _virtuals(value: Word) -> list[str]:
     return [each.text for each in virtuals]
 
 
-def _with_variant(node: Spec, variant: Variant) -> Spec:
+def _with_variant(node: SpecQuery, variant: Variant) -> SpecQuery:
     if any(each.name == variant.name for each in node.variants):
         raise QueryError(variant.at, f"the variant {variant.name:.80} was given before; expected it once")
     return node._replace(variants=(*node.variants, variant))
 
 
-def _with_flags(node: Spec, flags: Flags) -> Spec:
+def _with_flags(node: SpecQuery, flags: Flags) -> SpecQuery:
     if any(each.name == flags.name for each in node.flags):
         raise QueryError(flags.at, f"{flags.name} was given before; expected it once")
     return node._replace(flags=(*node.flags, flags))
 
 
-def _with_namespace(node: Spec, namespace: Word) -> Spec:
+def _with_namespace(node: SpecQuery, namespace: Word) -> SpecQuery:
     if node.namespace:
         raise QueryError(namespace.at, "a second namespace; expected one")
     if not _NAMESPACE.fullmatch(namespace.text):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from cachesync.search.reading import Mode
+from cachesync.search.interpretation import Mode
 from cachesync.search.request import DEFAULT_LIMIT, Facet, Filter, SortKey
 from cachesync.search.targets import Machine
 

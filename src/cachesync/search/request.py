@@ -92,7 +92,7 @@ class Request(NamedTuple):
 
 
 BINARIES: Final = "binaries"
-"""What :attr:`Answer.approximate` calls the number of binaries. No field is called so."""
+"""What :attr:`Found.approximate` calls the number of binaries. No field is called so."""
 
 EXACT_BINARIES: Final = 3_000
 """Of how many documents binaries are counted one by one; of more their number is an estimate."""
@@ -114,7 +114,7 @@ class FacetCount(NamedTuple):
     documents: int
 
 
-class Answer(NamedTuple):
+class Found(NamedTuple):
     """What a search found. Facet values come most frequent first, then by value."""
 
     total: int

@@ -3,7 +3,7 @@
 from typing import Final, Protocol
 
 from cachesync.search.query import And, Not, Term
-from cachesync.search.request import Answer, Hit, Request, SortKey
+from cachesync.search.request import Found, Hit, Request, SortKey
 
 _MOST: Final = 500
 """So many are looked at."""
@@ -14,7 +14,7 @@ _ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
 class Index(Protocol):
     """What has them: an index's reader."""
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
 
 

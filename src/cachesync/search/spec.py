@@ -114,7 +114,7 @@ class Compiler(NamedTuple):
         return ("%%" if self.propagated else "%") + _edge(self.virtuals, self.attributes) + _name(self)
 
 
-class Spec(NamedTuple):
+class SpecQuery(NamedTuple):
     """One node, and what it depends on. A field with nothing in it is no condition."""
 
     name: Word | None = None
@@ -141,7 +141,7 @@ class Spec(NamedTuple):
 class Dependency(NamedTuple):
     """What is behind ``^``."""
 
-    spec: Spec
+    spec: SpecQuery
     at: int
     virtuals: tuple[str, ...] = ()
     attributes: tuple[Word, ...] = ()
@@ -152,7 +152,7 @@ class Dependency(NamedTuple):
         return f"^{_edge(self.virtuals, self.attributes)}{anonymous}{self.spec}"
 
 
-def canonical(spec: Spec) -> str:
+def canonical(spec: SpecQuery) -> str:
     """Return the spec as Spack writes it, compilers last. Read again, it has the same conditions."""
     switches = "".join(str(each) for each in ordered(spec.variants) if isinstance(each.value, bool))
     start = _name(spec) + switches
@@ -165,7 +165,7 @@ def canonical(spec: Spec) -> str:
     return " ".join(filter(None, parts)) or "*"
 
 
-def _blank_separated(spec: Spec) -> Iterator[str]:
+def _blank_separated(spec: SpecQuery) -> Iterator[str]:
     """Write what needs blanks around it, since values run to the next one."""
     yield from (str(each) for each in spec.flags)
     yield from (str(each) for each in ordered(spec.variants) if not isinstance(each.value, bool))
@@ -194,7 +194,7 @@ def written_versions(versions: tuple[Versions, ...]) -> str:
     return "@" + ",".join(f"={each}" if isinstance(each, GitRef) else str(each) for each in versions)
 
 
-def _name(node: Spec | Compiler) -> str:
+def _name(node: SpecQuery | Compiler) -> str:
     namespace = f"{node.namespace}." if node.namespace and node.name else ""
     return f"{namespace}{node.name or ''}{written_versions(node.versions)}"
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 from cachesync.documents import date_of
 from cachesync.search.query import Term
-from cachesync.search.request import MAX_FACET_SIZE, Answer, Facet, Request
+from cachesync.search.request import MAX_FACET_SIZE, Facet, Found, Request
 
 
 class Tag(NamedTuple):
@@ -23,7 +23,7 @@ class Tag(NamedTuple):
 class Index(Protocol):
     """What has them: an index's reader."""
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
 
 

@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any, Protocol, TypeVar
 
 from cachesync.search.aliases import Aliases
-from cachesync.search.names import Names
+from cachesync.search.names import PackageNames
 
 _Made = TypeVar("_Made")
 
 
-class Source(Protocol):
+class VocabularySource(Protocol):
     """Where that is looked up: an index's reader."""
 
     def vocabularies(self, fields: Sequence[str]) -> Mapping[str, list[str]]:
@@ -24,7 +24,7 @@ class Source(Protocol):
 class Vocabulary:
     """What the documents of one state of an index have. Nothing is looked up before it is asked for."""
 
-    def __init__(self, source: Source, aliases: Aliases) -> None:
+    def __init__(self, source: VocabularySource, aliases: Aliases) -> None:
         """``aliases`` are what people call packages."""
         self._source = source
         self._aliases = aliases
@@ -59,6 +59,6 @@ class Vocabulary:
         return made
 
     @cached_property
-    def names(self) -> Names:
+    def names(self) -> PackageNames:
         """The names of packages."""
-        return Names(self._source.packages(), self._aliases)
+        return PackageNames(self._source.packages(), self._aliases)

@@ -11,9 +11,9 @@ from cachesync.documents import SHORT_HASH, todays_name
 from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
+from cachesync.search.informal import names_and_versions
 from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import And, In, Or, Query, Range, Term
-from cachesync.search.typed import names_and_versions
 from cachesync.search.vocabulary import Vocabulary
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")

@@ -9,16 +9,16 @@ from typing import Final, NamedTuple
 from cachesync.context import Awaited, Context, Pulse, StoppedError, running
 from cachesync.errors import CachesyncError, DefectError, OvertakenError, UsageError
 from cachesync.index.base import Index
-from cachesync.index.vitals import SERVICE, Vitals
+from cachesync.index.connection_health import SERVICE, ConnectionHealth
 from cachesync.log import get_logger
 from cachesync.service import systemd
-from cachesync.service.dirty import Dirty
+from cachesync.service.debounce import DirtyPaths
+from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
 from cachesync.service.metrics import Metrics
-from cachesync.service.serving import Serving, Settings, tell_queue
-from cachesync.service.state import State
+from cachesync.service.state import ServiceState
 from cachesync.sync.scan import EVERYTHING
 from cachesync.watch.messages import Mode
-from cachesync.watch.watcher import Watcher, Watching
+from cachesync.watch.watcher import Watcher, WatcherState
 
 _log = get_logger()
 
@@ -27,7 +27,7 @@ _BEAT_SECONDS: Final = 10.0
 """How often the loop wakes up to show that it goes on, where nobody wants to hear it more often."""
 
 
-class Watch(NamedTuple):
+class WatchOptions(NamedTuple):
     """What the configuration says of noticing changes."""
 
     mode: Mode
@@ -39,7 +39,13 @@ class Daemon:
     """One run of the service under one configuration: :meth:`start` it, and :meth:`end` it some day."""
 
     def __init__(
-        self, settings: Settings, watch: Watch, index: Index, state: State, metrics: Metrics, vitals: Vitals
+        self,
+        settings: LoopSettings,
+        watch: WatchOptions,
+        index: Index,
+        state: ServiceState,
+        metrics: Metrics,
+        vitals: ConnectionHealth,
     ) -> None:
         """``vitals`` are those that ``index`` was opened with."""
         self._settings = settings
@@ -47,7 +53,7 @@ class Daemon:
         self._state = state
         self._metrics = metrics
         self._vitals = vitals
-        self._dirty = Dirty(watch.debounce, watch.debounce_max)
+        self._dirty = DirtyPaths(watch.debounce, watch.debounce_max)
         self._wake = threading.Event()
         self._failures = 0
         self._has_served = False
@@ -145,7 +151,7 @@ class Daemon:
                 self._vitals.answered(SERVICE, self._index.url)
                 self._failures = 0
                 self._has_served = True
-                Serving(
+                ServiceLoop(
                     self._settings,
                     self._index,
                     writer,
@@ -204,7 +210,7 @@ class Daemon:
         tell_queue(self._dirty, self._state)
         self._wake.set()
 
-    def _on_change(self, watching: Watching) -> None:
+    def _on_change(self, watching: WatcherState) -> None:
         before = self._state.watching
         self._state.watching = watching
         if watching.watching and not (before and before.watching):

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from cachesync import __version__
-from cachesync.service.state import Health, State, in_sync, lag
+from cachesync.service.state import Health, ServiceState, in_sync, lag
 from cachesync.web.metrics import WebMetrics
 
 _ACKNOWLEDGED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -37,7 +37,7 @@ class Metrics:
         retries: how often a request to the index had to be repeated, by reason; read as ``state`` is.
     """
 
-    def __init__(self, state: State, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
+    def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         self._registry = CollectorRegistry()
         self._registry.register(_Now(state, health, retries))
@@ -102,7 +102,7 @@ class Metrics:
 class _Now(Collector):
     """What is so at the moment it is asked for."""
 
-    def __init__(self, state: State, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
+    def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
         self._state = state
         self._health = health
         self._retries = retries
@@ -146,7 +146,7 @@ class _Now(Collector):
         yield build
 
     @staticmethod
-    def _of_the_watcher(state: State) -> Iterator[Metric]:
+    def _of_the_watcher(state: ServiceState) -> Iterator[Metric]:
         watching = state.watching
         mode = GaugeMetricFamily("cachesync_watcher", "1 if changes are noticed, and in which mode.", labels=("mode",))
         if watching:

@@ -67,7 +67,7 @@ _EARLIER: Final = ("errand-", "reply-")
 """What versions before 0.1.0 left. Nobody waits for it."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
+class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a command asks for."""
 
     command: Literal["sync", "reindex", "rollback"]
@@ -164,7 +164,7 @@ _KINDS: Final[dict[str, type[CachesyncError]]] = {
 
 def carry_out(
     index: Index,
-    request: Request,
+    request: CommandRequest,
     progress: Progress,
     here: Callable[[Writer, str | None], Response],
     root: Path | None,
@@ -198,7 +198,7 @@ def carry_out(
         return here(writer, response.generation)
 
 
-def ask(index: Index, request: Request, progress: Progress) -> Response:
+def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
     """Ask the running service, and wait for its response. It isn't finished where no service is there to the end.
 
     Raises:
@@ -226,7 +226,7 @@ def _no_progress(_done: int, _pages: int) -> None:
 class _Asking:
     """One request, from its side that waits."""
 
-    def __init__(self, index: Index, request: Request) -> None:
+    def __init__(self, index: Index, request: CommandRequest) -> None:
         self._index = index
         self._notes = index.notes()
         self._request = request
@@ -308,7 +308,7 @@ class _Asking:
 class _Known(msgspec.Struct):
     """A request that the service has found."""
 
-    request: Request | None
+    request: CommandRequest | None
     """None: it can't be read."""
     sign: bytes | None
     signed_at: float
@@ -346,7 +346,7 @@ class Requests:
         self._to_respond: dict[str, Response] = {}
         self._told_at = 0.0
 
-    def look(self) -> Iterator[Request]:
+    def look(self) -> Iterator[CommandRequest]:
         """Yield what is asked for by commands that still wait, those that came first first.
 
         Raises:
@@ -451,7 +451,7 @@ class Requests:
         sign, response = self._notes.get(_SIGN + id), self._notes.get(_RESPONSE + id)
         request = None
         with suppress(msgspec.MsgspecError):
-            request = msgspec.json.decode(text, type=Request)
+            request = msgspec.json.decode(text, type=CommandRequest)
         now = self._clock()
         known = _Known(request, sign, now, now)
         with suppress(msgspec.MsgspecError):
@@ -487,7 +487,7 @@ class Requests:
             self._notes.remove(key + id)
 
     @staticmethod
-    def _tell(known: _Known, request: Request) -> None:
+    def _tell(known: _Known, request: CommandRequest) -> None:
         if not known.is_told:
             known.is_told = True
             _log.info("asked for by a command", command=request.command)

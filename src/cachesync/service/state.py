@@ -19,7 +19,7 @@ from cachesync.sync.scan import WHOLE_ROOT, PathWarning, by_path
 Role = Literal["starting", "standing by", "serving", "stopping"]
 
 
-class Watching(Protocol):
+class WatcherStatus(Protocol):
     """How changes are noticed at the moment."""
 
     @property
@@ -61,7 +61,7 @@ class LastPass(NamedTuple):
 
 
 @dataclass
-class State:
+class ServiceState:
     """What is so now.
 
     Its values are replaced, never changed in place, so any thread may read one. Values that must agree are set within
@@ -93,7 +93,7 @@ class State:
     """A rollback holds the index until a reindex."""
     reindex_needed: bool = False
     """Another version made the generation."""
-    watching: Watching | None = None
+    watching: WatcherStatus | None = None
     blind: bool = False
     """A rescan has found changes that the watcher should have noticed."""
     found_by_rescan: int = 0
@@ -134,7 +134,7 @@ class State:
                 self.trouble_since = now
             self.trouble = reason
 
-    def snapshot(self) -> "State":
+    def snapshot(self) -> "ServiceState":
         """Return all values as they are at one moment."""
         with self._lock:
             return copy.copy(self)
@@ -151,7 +151,7 @@ class Health(NamedTuple):
 
 
 def health(
-    state: State, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
+    state: ServiceState, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
 ) -> Health:
     """Judge whether the service is ready, and what it lacks.
 
@@ -169,7 +169,7 @@ def health(
     return Health(reason is None, reason, [*stalled, *(sentence for _, sentence in _lacks(state))])
 
 
-def shortcomings(state: State) -> tuple[Shortcoming, ...]:
+def shortcomings(state: ServiceState) -> tuple[Shortcoming, ...]:
     """Return what :func:`health` calls degraded in words that tell no reason, which is for operators alone."""
     return tuple(shortcoming for shortcoming, _ in _lacks(state))
 
@@ -178,7 +178,7 @@ _LATE_SECONDS: Final = 10.0
 """An answer that takes so long is told."""
 
 
-def lag(state: State, now: float, late: Awaited | None = None) -> float:
+def lag(state: ServiceState, now: float, late: Awaited | None = None) -> float:
     """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting.
 
     ``late`` is what hasn't answered for so long that it counts as trouble.
@@ -194,14 +194,14 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def in_sync(state: State, index_trouble: str | None) -> bool:
+def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
     """Tell whether the index equals the pages, as far as is known."""
     known = state.role == "serving" and state.caught_up and not state.trouble and not index_trouble
     return known and state.waiting_since is None and not (state.queue or state.held or state.rolled_back)
 
 
 def status(
-    state: State, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
+    state: ServiceState, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
 ) -> dict[str, Any]:
     """Return what ``cachesync status --json`` prints, and what only the service knows.
 
@@ -245,13 +245,15 @@ def _waiting_for(awaited: Awaited | None, now: float) -> dict[str, Any] | None:
     return {"what": awaited.what, "seconds": round(seconds, 1)} if awaited and seconds >= 1 else None
 
 
-def _watcher(watching: Watching, state: State) -> dict[str, Any]:
+def _watcher(watching: WatcherStatus, state: ServiceState) -> dict[str, Any]:
     names = ("mode", "watching", "reason", "folders", "overflows", "restarts")
     found = {name: getattr(watching, name) for name in names}
     return {**found, "blind": state.blind, "found_by_rescan": state.found_by_rescan}
 
 
-def _unready(state: State, index_trouble: str | None, max_lag: float, now: float, late: Awaited | None) -> str | None:
+def _unready(
+    state: ServiceState, index_trouble: str | None, max_lag: float, now: float, late: Awaited | None
+) -> str | None:
     if state.role == "stopping":
         return "the service is stopping"
     if state.role == "standing by":
@@ -266,7 +268,7 @@ def _unready(state: State, index_trouble: str | None, max_lag: float, now: float
     return None
 
 
-def _lacks(state: State) -> Iterator[tuple[Shortcoming, str]]:
+def _lacks(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if state.trouble:
         yield "trouble", f"the service can't go on for now: {_first_line(state.trouble)}"
     if state.held:
@@ -287,7 +289,7 @@ def _lacks(state: State) -> Iterator[tuple[Shortcoming, str]]:
         yield "blind", f"the watcher misses changes: {found}"
 
 
-def _lacking_pages(state: State) -> Iterator[tuple[Shortcoming, str]]:
+def _lacking_pages(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if empty := state.warnings.get(WHOLE_ROOT):
         yield "empty", f"there is nothing to index: {empty.message}"
     if state.problems:

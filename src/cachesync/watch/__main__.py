@@ -16,7 +16,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Source
 from cachesync.watch.emitter import MessageEvent, observer
-from cachesync.watch.messages import Settings
+from cachesync.watch.messages import WatchSettings
 
 FAILED: Final = 70
 
@@ -45,7 +45,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # for the parent, though all of a group get them
         signal.signal(number, signal.SIG_IGN)
     threading.excepthook = _end
-    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=Settings)
+    settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=WatchSettings)
     pattern = Pattern(settings.include, settings.exclude, settings.ignore)
     source = Source(Path(os.fsdecode(settings.root)), pattern, settings.max_bytes)
     observer(source, settings.mode, _Teller()).start()

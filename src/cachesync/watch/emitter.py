@@ -13,7 +13,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.api import BaseObserver, EventEmitter, EventQueue, ObservedWatch
 
 from cachesync.sync.scan import Source
-from cachesync.watch import native, polling
+from cachesync.watch import native, poller
 from cachesync.watch.limits import CannotWatchError
 from cachesync.watch.messages import Message, Mode
 
@@ -29,7 +29,7 @@ def follow(source: Source, mode: Mode) -> Iterator[Message]:
             yield from native.follow(source, only_local=mode == "auto")
         except CannotWatchError as error:
             reason = str(error)
-    yield from polling.follow(source, reason)
+    yield from poller.follow(source, reason)
 
 
 @dataclass(unsafe_hash=True)  # compared by its message too: the queue drops what equals the event before

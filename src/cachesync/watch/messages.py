@@ -8,7 +8,7 @@ Mode = Literal["auto", "native", "polling"]
 """How to watch. ``native``: inotify wherever there is one. ``auto``: inotify where it sees all writes."""
 
 
-class Settings(msgspec.Struct, frozen=True):
+class WatchSettings(msgspec.Struct, frozen=True):
     """What the child is to watch: the first line on its stdin, and the only one."""
 
     root: bytes
@@ -19,7 +19,7 @@ class Settings(msgspec.Struct, frozen=True):
     mode: Mode
 
 
-class State(msgspec.Struct, frozen=True):
+class WatchState(msgspec.Struct, frozen=True):
     """How the child watches."""
 
     mode: Literal["native", "polling"]
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
     dirty: tuple[str, ...] = ()
     """Paths below the root. With a slash at its end: this folder and all in it; empty: everything."""
-    state: State | None = None
+    state: WatchState | None = None
     overflows: int = 0
     """How many queues have overflown since the last message."""
 

@@ -10,9 +10,9 @@ from cachesync.watch import inotify
 from cachesync.watch.folders import Folders, count, is_link
 from cachesync.watch.inotify import Inotify
 from cachesync.watch.limits import no_instance, queue_length, require_local, require_watches
-from cachesync.watch.messages import Message, State, tellable
+from cachesync.watch.messages import Message, WatchState, tellable
 from cachesync.watch.mounts import MountTable
-from cachesync.watch.root import LOOK_SECONDS, Root, await_root, is_at
+from cachesync.watch.root import LOOK_SECONDS, WatchedRoot, await_root, is_at
 
 _GATHER_SECONDS: Final = 0.01
 """How long events gather once there is one: a storm comes in a hundred batches a second, not in a hundred thousand."""
@@ -51,15 +51,17 @@ def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
             continue
         except _OverflowError:
             lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all is looked at anew"
-            yield Message(state=State("native", False, lost), overflows=1)
+            yield Message(state=WatchState("native", False, lost), overflows=1)
             pause = _PAUSE_SECONDS[0] if time.monotonic() - began > 10 * pause else min(2 * pause, _PAUSE_SECONDS[1])
             time.sleep(pause)
         except OSError as error:
-            yield Message(state=State("native", False, f"pages.root: cannot watch {source.root}: {error.strerror}"))
+            yield Message(
+                state=WatchState("native", False, f"pages.root: cannot watch {source.root}: {error.strerror}")
+            )
             time.sleep(LOOK_SECONDS)
 
 
-def _watch(source: Source, root: Root) -> Iterator[Message]:
+def _watch(source: Source, root: WatchedRoot) -> Iterator[Message]:
     try:
         instance = Inotify()
     except OSError as error:
@@ -67,12 +69,12 @@ def _watch(source: Source, root: Root) -> Iterator[Message]:
     with instance, MountTable(source) as mounted:
         watched = _Watched(source, instance)
         folders = watched.begin()
-        yield Message(dirty=("",), state=State("native", True, folders=folders))
+        yield Message(dirty=("",), state=WatchState("native", True, folders=folders))
         look = time.monotonic() + LOOK_SECONDS
         while True:
             watched.await_events(look - time.monotonic())
             dirty = watched.settle()
-            state = State("native", True, folders=len(watched)) if len(watched) != folders else None
+            state = WatchState("native", True, folders=len(watched)) if len(watched) != folders else None
             folders = len(watched)
             if dirty or state:
                 yield Message(dirty=dirty, state=state)

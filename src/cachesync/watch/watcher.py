@@ -15,7 +15,7 @@ import msgspec
 
 from cachesync.log import get_logger
 from cachesync.sync.scan import Source
-from cachesync.watch.messages import Message, Mode, Settings, State
+from cachesync.watch.messages import Message, Mode, WatchSettings, WatchState
 
 _BACK_OFF_SECONDS: Final = (0.1, 5.0)
 _END_SECONDS: Final = 5.0
@@ -23,7 +23,7 @@ _END_SECONDS: Final = 5.0
 _log = get_logger()
 
 
-class Watching(msgspec.Struct, frozen=True):
+class WatcherState(msgspec.Struct, frozen=True):
     """What the watcher says of itself."""
 
     mode: Literal["native", "polling"]
@@ -55,18 +55,18 @@ class Watcher:
         source: Source,
         mode: Mode,
         on_dirty: Callable[[list[str]], None],
-        on_change: Callable[[Watching], None],
+        on_change: Callable[[WatcherState], None],
     ) -> None:
         root = os.fsencode(os.path.abspath(source.root))  # noqa: PTH100  links in it are for the child to follow
         pattern = source.pattern
-        self._settings = Settings(root, pattern.include, pattern.exclude, pattern.ignore, source.max_bytes, mode)
+        self._settings = WatchSettings(root, pattern.include, pattern.exclude, pattern.ignore, source.max_bytes, mode)
         self._on_dirty = on_dirty
         self._on_change = on_change
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
-        self.state = Watching("polling" if mode == "polling" else "native", False, "it is being started")
+        self.state = WatcherState("polling" if mode == "polling" else "native", False, "it is being started")
         """The last thing it said of itself."""
 
     @property
@@ -138,19 +138,21 @@ class Watcher:
         if message.dirty:
             self._on_dirty(list(message.dirty))
         if message.state or message.overflows:
-            said = message.state or State(self.state.mode, self.state.watching, self.state.reason, self.state.folders)
+            said = message.state or WatchState(
+                self.state.mode, self.state.watching, self.state.reason, self.state.folders
+            )
             overflows = self.state.overflows + message.overflows
             counts = {"overflows": overflows, "restarts": self.state.restarts}
-            self._change(Watching(said.mode, said.watching, said.reason, said.folders, **counts))
+            self._change(WatcherState(said.mode, said.watching, said.reason, said.folders, **counts))
 
-    def _change(self, state: Watching) -> None:
+    def _change(self, state: WatcherState) -> None:
         before, self.state = self.state, state
         if (before.mode, before.watching, before.reason) != (state.mode, state.watching, state.reason):
             _tell(state)
         self._on_change(state)
 
 
-def _tell(state: Watching) -> None:
+def _tell(state: WatcherState) -> None:
     if not state.watching:
         _log.warning("pages are not watched", mode=state.mode, reason=state.reason or "not started yet")
     elif state.reason:
@@ -159,7 +161,7 @@ def _tell(state: Watching) -> None:
         _log.info("pages are watched", mode=state.mode, folders=state.folders)
 
 
-def _start(settings: Settings) -> subprocess.Popen[bytes]:
+def _start(settings: WatchSettings) -> subprocess.Popen[bytes]:
     # Not the working directory (-P): what lies there isn't ours to run.
     command = [sys.executable, "-P", "-m", "cachesync.watch"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own module

@@ -20,7 +20,7 @@ from cachesync.errors import (
 )
 from cachesync.log import as_json
 from cachesync.search.answer import Answer, Binary, as_object, binary_as_object, show_binary
-from cachesync.search.difference import Difference, difference
+from cachesync.search.difference import TagDifference, difference
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.lexer import MAX_CHARACTERS, require_text
 from cachesync.web import openapi
@@ -189,7 +189,7 @@ class Api:
 
         return await self._told(answered)
 
-    def difference(self, before: str, after: str, given: dict[str, list[str]]) -> Difference:
+    def difference(self, before: str, after: str, given: dict[str, list[str]]) -> TagDifference:
         """Compare two tags."""
         filters = read_filters(given)
         return self.searcher.look(lambda opened: difference(opened.reader, before, after, filters))
@@ -226,34 +226,34 @@ class Api:
         status, message, at, retry = self.explained(error)
         return error_answer(message, status, at, retry)
 
-    def explained(self, error: CachesyncError) -> "Refusal":
+    def explained(self, error: CachesyncError) -> "ErrorReply":
         """Return what is to be said of an error."""
         message = str(error)
         match error:
             case QueryError():
-                return Refusal(HTTPStatus.BAD_REQUEST, message, error.at)
+                return ErrorReply(HTTPStatus.BAD_REQUEST, message, error.at)
             case NotThereError():
-                return Refusal(HTTPStatus.NOT_FOUND, message)
+                return ErrorReply(HTTPStatus.NOT_FOUND, message)
             case AmbiguousError():
-                return Refusal(HTTPStatus.CONFLICT, message)
+                return ErrorReply(HTTPStatus.CONFLICT, message)
             case ExcessiveError():
-                return Refusal(HTTPStatus.BAD_REQUEST, _EXCESSIVE if self._is_public else message)
+                return ErrorReply(HTTPStatus.BAD_REQUEST, _EXCESSIVE if self._is_public else message)
             case UsageError():
-                return Refusal(HTTPStatus.BAD_REQUEST, message)
+                return ErrorReply(HTTPStatus.BAD_REQUEST, message)
             case BusyError():
-                return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=_BUSY_SECONDS)
+                return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=_BUSY_SECONDS)
             case LateError():
-                return Refusal(HTTPStatus.GATEWAY_TIMEOUT, message)
+                return ErrorReply(HTTPStatus.GATEWAY_TIMEOUT, message)
             case OutdatedIndexError():
-                return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=_RETRY_SECONDS)
+                return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=_RETRY_SECONDS)
             case IndexUnavailableError():
                 hidden = "the index can't be searched just now; try again in a few seconds"
                 told = hidden if self._is_public else message
-                return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, told, retry_after=_RETRY_SECONDS)
+                return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, told, retry_after=_RETRY_SECONDS)
         raise error
 
 
-class Refusal(NamedTuple):
+class ErrorReply(NamedTuple):
     """What is said of what is wrong."""
 
     status: HTTPStatus

@@ -33,7 +33,7 @@ _ORIGIN: Final = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """A connection that lasts only while its client does something, or we do."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -113,7 +113,7 @@ class Connection(H11Protocol):
             "Date": formatdate(usegmt=True),
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "Connection": "close",
+            "HttpConnection": "close",
         }
         response = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase)
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
@@ -148,7 +148,7 @@ def _refusal(error: BaseException | None, received: bytes, otherwise: str) -> tu
 
 
 async def _serve(
-    connection: "weakref.ref[Connection]", app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    connection: "weakref.ref[HttpConnection]", app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Let an application answer a connection's request."""
 

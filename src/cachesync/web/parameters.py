@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl
 from cachesync.documents import FIELDS
 from cachesync.errors import UsageError
 from cachesync.search.cursor import Cursor, decoded
+from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
-from cachesync.search.reading import Mode
 from cachesync.search.request import DEFAULT_LIMIT, LATEST, Filter, SortKey, parse_facet, parse_filters, parse_order
 from cachesync.search.targets import parse_machine
 

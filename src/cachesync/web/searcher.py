@@ -27,7 +27,7 @@ from cachesync.search.question import Question
 from cachesync.search.request import Hit
 from cachesync.search.tags import Tag, newest_first, tags
 from cachesync.search.vocabulary import Vocabulary
-from cachesync.search.walking import Walk
+from cachesync.search.walk import Walk
 
 _log = get_logger()
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cachesync.errors import PortTakenError, UsageError
 from cachesync.log import get_logger, relay
-from cachesync.web.connection import CONNECTIONS, Connection
+from cachesync.web.connection import CONNECTIONS, HttpConnection
 
 _log = get_logger()
 
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
                 app,
                 interface="asgi3",
                 loop="asyncio",
-                http=Connection,
+                http=HttpConnection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -6,9 +6,9 @@ from starlette.types import ASGIApp
 
 from cachesync.web.api import Api
 from cachesync.web.app import Answered, build_app
-from cachesync.web.browsing import Browsing
 from cachesync.web.endpoint import Endpoint
 from cachesync.web.health import with_description
+from cachesync.web.html import HtmlEndpoints
 
 
 def build_site(
@@ -23,6 +23,6 @@ def build_site(
         allow_origins: see :func:`cachesync.web.app.build_app`, as for the next.
         answered: is told of each answer.
     """
-    browsing = Browsing(base_path, api)
+    browsing = HtmlEndpoints(base_path, api)
     endpoints = with_description(base_path, [*own, *api.endpoints(), *browsing.endpoints()])
     return build_app(base_path, endpoints, refused=browsing.refused, allow_origins=allow_origins, answered=answered)

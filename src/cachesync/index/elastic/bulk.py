@@ -12,18 +12,18 @@ from elasticsearch import ApiError, TransportError
 
 from cachesync.context import StoppedError, current, delays
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import Put, Refusal
+from cachesync.index.base import Put, RejectedDocument
+from cachesync.index.connection_health import Tries
 from cachesync.index.elastic.connection import BUSY, CLOSED, Connection, closed, failure, failure_of, reason_of
 from cachesync.index.elastic.limits import is_too_large, too_large
 from cachesync.index.elastic.pace import Pace
-from cachesync.index.vitals import Tries
 
 
 @dataclass(frozen=True)
 class Sent:
     """What came of operations. All that isn't named here is done."""
 
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[RejectedDocument, ...] = ()
     stale: int = 0
     """How many were turned away since something newer was there."""
 
@@ -174,7 +174,7 @@ class Bulk:
             raise self._connection.given_up(tries, error) from error
         tries.answered()
         if len(operations) == 1:
-            return Sent((Refusal(_id(operations[0]), reason_of(error)),))
+            return Sent((RejectedDocument(_id(operations[0]), reason_of(error)),))
         half = len(operations) // 2
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
@@ -182,7 +182,7 @@ class Bulk:
         """Send what was too large for one request in smaller ones, as all requests are from now on."""
         size = sum(map(len, operations))
         if len(operations) == 1:
-            return Sent((Refusal(_id(operations[0]), too_large(f" of {size:,} bytes")),))
+            return Sent((RejectedDocument(_id(operations[0]), too_large(f" of {size:,} bytes")),))
         self._connection.limits = self._connection.limits.after_too_large(size)
         return self.send(alias, operations, size)
 
@@ -241,7 +241,7 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: s
             again.append(operation)
             failed, reason = failure(status, kind), _reason(result)
         elif status != 404:  # a deletion of what wasn't there
-            refused.append(Refusal(_id(operation), _reason(result)))
+            refused.append(RejectedDocument(_id(operation), _reason(result)))
     return _Outcome(Sent(tuple(refused), stale), again, failed, reason)
 
 

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
-from cachesync.index.elastic.reader import Names
+from cachesync.index.elastic.reader import IndexNames
 from cachesync.index.generations import left_by_rollback, to_keep
 
 
 class Found(NamedTuple):
     """A generation, whole or not."""
 
-    names: Names
+    names: IndexNames
     specs: dict[str, Any] | None
     """The mapping of its specs; None: that index is missing."""
     pages: dict[str, Any] | None
@@ -113,7 +113,7 @@ def look(connection: Connection, name: str) -> Catalog:
             aliases[alias].append(index)
         if match and ours:
             number = int(match[2])
-            names = Names(name, number)
+            names = IndexNames(name, number)
             before = generations.get(number, Found(names, None, None, building=False, public=False))
             building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
             part = {"pages" if match[1] else "specs": described["mappings"]}

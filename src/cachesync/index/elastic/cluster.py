@@ -18,15 +18,15 @@ from cachesync.errors import (
     UsageError,
 )
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
+from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.elastic import foreign, mapping, rights, shards, tls
 from cachesync.index.elastic.catalog import Catalog, Found, look
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
-from cachesync.index.elastic.reader import ElasticReader, Names
+from cachesync.index.elastic.reader import ElasticReader, IndexNames
 from cachesync.index.elastic.state import HIDDEN, ElasticNotes, StateIndex
-from cachesync.index.server import Layout, Server
-from cachesync.index.vitals import Vitals
+from cachesync.index.server import IndexServer, Layout
 from cachesync.log import Once, get_logger
 
 _log = get_logger()
@@ -66,12 +66,12 @@ class ElasticIndex:
 
     engine = "elasticsearch"
 
-    def __init__(self, server: Server, name: str, layout: Layout, vitals: Vitals | None = None) -> None:
+    def __init__(self, server: IndexServer, name: str, layout: Layout, vitals: ConnectionHealth | None = None) -> None:
         self.url = server.url
         self._server = server
         self._name = name
         self._layout = layout
-        self._vitals = vitals or Vitals()
+        self._vitals = vitals or ConnectionHealth()
         self._certificates = tls.context(server)
         self._is_allowed = False
 
@@ -181,9 +181,9 @@ class _ElasticWriter:
         self._name = name
         self._layout = layout
         self._lease = lease
-        self._known: Names | None = None
+        self._known: IndexNames | None = None
         """The live generation, when it was last looked at."""
-        self._building: Names | None = None
+        self._building: IndexNames | None = None
         """What must not be removed, though it was never live."""
         self._told = Once()
         """Which index can't be used."""
@@ -280,7 +280,7 @@ class _ElasticWriter:
         self._remove(lambda now: now.building)
         catalog = look(self._connection, self._name)
         self._require_room(catalog)
-        names = Names(self._name, self._lease.next_generation(catalog.highest + 1))
+        names = IndexNames(self._name, self._lease.next_generation(catalog.highest + 1))
         self._building = names
         specs, pages = names.aliases(building=True)
         wanted = mapping.specs_mapping(self._name)
@@ -298,7 +298,7 @@ class _ElasticWriter:
         """Remove a generation that was built, unless it has become the live one."""
         self._discard(_names_of(generation))
 
-    def _discard(self, names: Names) -> None:
+    def _discard(self, names: IndexNames) -> None:
         if self._building == names:
             self._building = None
         with shielded(_TIDY_PATIENCE):
@@ -336,7 +336,7 @@ class _ElasticWriter:
                 self._lease.hold(before.names.specs)
         return before.names.specs
 
-    def _point_to(self, names: Names, catalog: Catalog, *, building: bool) -> None:
+    def _point_to(self, names: IndexNames, catalog: Catalog, *, building: bool) -> None:
         """Swap atomically. It fails as a whole if anything isn't as ``catalog`` says, so a late swap undoes nothing."""
         actions: list[dict[str, Any]] = [
             {"remove": {"index": index, "alias": alias, "must_exist": True}}
@@ -454,7 +454,7 @@ def _delete_index(client: Elasticsearch, index: str) -> Any:
     return client.options(ignore_status=404).indices.delete(index=index)
 
 
-def _names_of(generation: Generation) -> Names:
+def _names_of(generation: Generation) -> IndexNames:
     assert isinstance(generation, ElasticGeneration)
     return generation.names
 

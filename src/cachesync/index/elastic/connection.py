@@ -25,10 +25,10 @@ from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
 from cachesync.context import current, delays
 from cachesync.errors import CachesyncError, ForbiddenError, IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync.index.connection_health import ConnectionHealth, Tries
 from cachesync.index.elastic import tls
 from cachesync.index.elastic.limits import Limits, is_too_large, too_large
-from cachesync.index.server import Server
-from cachesync.index.vitals import Tries, Vitals
+from cachesync.index.server import IndexServer
 
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
 
@@ -89,9 +89,9 @@ class Connection:
 
     def __init__(
         self,
-        server: Server,
+        server: IndexServer,
         patience: float,
-        vitals: Vitals | None = None,
+        vitals: ConnectionHealth | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare a connection; nothing is sent yet.
@@ -109,7 +109,7 @@ class Connection:
         self.patience = patience
         self._named = f"Elasticsearch at {server.url}"
         self._clients: dict[int, Elasticsearch] = {}
-        self.vitals = vitals or Vitals()
+        self.vitals = vitals or ConnectionHealth()
         self.limits = Limits()
         """What requests ask for at most. It is only ever replaced as a whole."""
         options: dict[str, Any] = {}
@@ -283,7 +283,7 @@ class Connection:
         return ""
 
 
-def authorization(server: Server) -> str | None:
+def authorization(server: IndexServer) -> str | None:
     """Return the header that says who we are. The client's own way knows only ASCII."""
     if server.api_key:
         return f"ApiKey {server.api_key}"
@@ -293,7 +293,7 @@ def authorization(server: Server) -> str | None:
 
 
 def failure_of(error: Exception) -> str:
-    """Return the kind of a failure, as :attr:`cachesync.index.vitals.Vitals.retries` counts them."""
+    """Return the kind of a failure, as :attr:`cachesync.index.connection_health.ConnectionHealth.retries` counts them."""
     if isinstance(error, ApiError):
         return failure(error.meta.status, kind_of(error))
     if isinstance(error, elastic_transport.TlsError):

@@ -16,13 +16,13 @@ import msgspec
 from cachesync.context import Context, current, running
 from cachesync.documents import document_id, key_of
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import PageChange, Refusal, Written
+from cachesync.index.base import PageChange, RejectedDocument, Written
 from cachesync.index.elastic import bulk, mapping
 from cachesync.index.elastic.bulk import Bulk
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
-from cachesync.index.elastic.reader import ElasticReader, Names
+from cachesync.index.elastic.reader import ElasticReader, IndexNames
 from cachesync.ledger import Digests, PageRecord, without
 
 _WAIT_SECONDS: Final = 1.0
@@ -79,7 +79,7 @@ class ElasticGeneration(ElasticReader):
     def __init__(
         self,
         connection: Connection,
-        names: Names,
+        names: IndexNames,
         found: dict[str, Any],
         lease: Lease,
         *,
@@ -161,7 +161,7 @@ class ElasticGeneration(ElasticReader):
         for refusal in self._send(sender, alias, operations, sum(map(len, operations))):
             raise IndexUnavailableError(f"Elasticsearch refuses the page document {refusal.id}: {refusal.reason}")
 
-    def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[Refusal]:
+    def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[RejectedDocument]:
         self._lease.check(self._losses)
         sent = sender.send(alias, operations, weight)
         if sent.stale:  # something newer is there: from who has taken over, or else from nobody that we know of
@@ -171,7 +171,7 @@ class ElasticGeneration(ElasticReader):
         return sent.refused
 
 
-def _done(change: PageChange, version: int, refused: Mapping[str, Refusal]) -> tuple[bytes, Written]:
+def _done(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
     """Return how to write that a page is done, and the acknowledgement. ``refused`` are documents, by their ids."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])

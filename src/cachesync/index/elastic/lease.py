@@ -26,7 +26,7 @@ from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenErr
 from cachesync.index.base import OnWait, nobody
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
-from cachesync.index.elastic.state import Place, StateIndex
+from cachesync.index.elastic.state import Revision, StateIndex
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -47,7 +47,7 @@ _VERSION_BITS: Final = 31
 """Of a version that count up under one holder; those above are the epoch, and 63 there are."""
 
 
-class State(msgspec.Struct, omit_defaults=True):
+class LeaseState(msgspec.Struct, omit_defaults=True):
     """The lease as it is stored."""
 
     epoch: int = 0
@@ -77,7 +77,7 @@ class State(msgspec.Struct, omit_defaults=True):
         """Tell whether syncs are held while this generation is live."""
         return generation in (self.held or "").split()
 
-    def is_as(self, other: "State") -> bool:
+    def is_as(self, other: "LeaseState") -> bool:
         """Tell whether nothing is different but the signals."""
         return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
 
@@ -85,8 +85,8 @@ class State(msgspec.Struct, omit_defaults=True):
 class _Seen(msgspec.Struct, frozen=True):
     """The lease as it was read, and where it is."""
 
-    state: State
-    place: Place | None = None
+    state: LeaseState
+    place: Revision | None = None
 
 
 class Lease:
@@ -123,7 +123,7 @@ class Lease:
         self._lock = threading.RLock()
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
-        self._seen = _Seen(State())
+        self._seen = _Seen(LeaseState())
 
     def holds(self, generation: str) -> bool:
         """Tell whether syncs are held while this generation is live, as far as is known."""
@@ -139,7 +139,7 @@ class Lease:
         """How often the holder was asked to look for requests, as far as is known."""
         return self._seen.state.signals
 
-    def read(self) -> State:
+    def read(self) -> LeaseState:
         """Read the lease as it is now."""
         self._seen = self._read()
         return self._seen.state
@@ -275,16 +275,16 @@ class Lease:
     def _read(self) -> _Seen:
         found = self._stored.get(_ID)
         if found is None:
-            return _Seen(State())
+            return _Seen(LeaseState())
         document, place = found
         try:
-            return _Seen(msgspec.convert(document, State), place)
+            return _Seen(msgspec.convert(document, LeaseState), place)
         except msgspec.ValidationError as error:
             raise IndexUnavailableError(
                 f"the lease in {self._stored.name} is damaged ({error}): delete that index"
             ) from None
 
-    def _write(self, state: State, seen: _Seen) -> _Seen:
+    def _write(self, state: LeaseState, seen: _Seen) -> _Seen:
         """Replace the lease as it was seen.
 
         Raises:
@@ -322,7 +322,7 @@ class Lease:
         self._heart.start()
         return True
 
-    def _change(self, change: Callable[[State], State]) -> None:
+    def _change(self, change: Callable[[LeaseState], LeaseState]) -> None:
         """Change the lease, which is ours.
 
         Raises:

@@ -13,12 +13,12 @@ from elasticsearch import ApiError, BadRequestError, Elasticsearch, NotFoundErro
 from cachesync.context import Context, current, running
 from cachesync.errors import ExcessiveError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Remembered, Stored
-from cachesync.index.elastic import mapping, searching
+from cachesync.index.elastic import mapping, query_dsl
 from cachesync.index.elastic.connection import Connection, unreadable
 from cachesync.index.elastic.limits import EXPENSIVE, LimitError, Limits
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Or, Prefix, Query, Term
-from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Answer, FacetCount, Hit, Part, Request
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCount, Found, Hit, Part, Request
 
 _WALK_SIZE: Final = 5_000
 _PART_SIZE: Final = 2_000
@@ -49,7 +49,7 @@ Send = Callable[[Elasticsearch], Any]
 """Sends a request by a client."""
 
 
-class Names(NamedTuple):
+class IndexNames(NamedTuple):
     """What a generation's two indices, and the aliases that they are written through, are called.
 
     A generation is written through aliases of its own, so a late request reaches no other one, whatever the public
@@ -78,7 +78,7 @@ class Names(NamedTuple):
 class ElasticReader:
     """A generation, opened for reading."""
 
-    def __init__(self, connection: Connection, names: Names, found: dict[str, Any]) -> None:
+    def __init__(self, connection: Connection, names: IndexNames, found: dict[str, Any]) -> None:
         """``found`` is the mapping of its specs."""
         self._connection = connection
         self.names = names
@@ -121,7 +121,7 @@ class ElasticReader:
         by_values = self._values_of(self.names.pages, None)
 
         def body(limits: Limits) -> dict[str, Any]:
-            query = searching.query(chosen, by_values(limits))
+            query = query_dsl.query(chosen, by_values(limits))
             return {"_source": {"excludes": [mapping.DIGESTS]}, "query": query}
 
         seen: set[str] = set()
@@ -164,32 +164,32 @@ class ElasticReader:
     def documents(self, page: str | None = None) -> Iterator[Stored]:
         """Walk the documents of a page, or all of them."""
         chosen: Query = All() if page is None else Term("page", page)
-        body = {"query": searching.query(chosen)}
-        for hit in self._walk(self.names.specs, lambda _limits: body, searching.ordered(TIEBREAK)):
+        body = {"query": query_dsl.query(chosen)}
+        for hit in self._walk(self.names.specs, lambda _limits: body, query_dsl.ordered(TIEBREAK)):
             of = hit["sort"][0]
             if of is None:
                 raise self._of_no_page()
             yield Stored(of, hit["_id"], msgspec.json.encode(hit["_source"]))
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
         def body(limits: Limits) -> dict[str, Any]:
             size = request.limit if request.limit <= limits.window else 0
-            return {**searching.body(request, by_values(limits)), "size": size}
+            return {**query_dsl.body(request, by_values(limits)), "size": size}
 
         found = self._search(self.names.specs, body)
         total = found["hits"]["total"]["value"]
         within = request.limit <= self._connection.limits.window
         hits = found["hits"]["hits"] if within else islice(self._all_hits(body, request), request.limit)
-        counts = {facet.field: searching.aggregated(found, facet.field) for facet in request.facets}
+        counts = {facet.field: query_dsl.aggregated(found, facet.field) for facet in request.facets}
         approximate = [field for field, values in counts.items() if values["doc_count_error_upper_bound"]]
         count = None
         if request.binaries:
             count, is_estimate = self._binaries(request, found, total)
             approximate += [BINARIES] if is_estimate else []
-        return Answer(
+        return Found(
             total,
             [_hit(hit) for hit in hits],
             {
@@ -204,7 +204,7 @@ class ElasticReader:
         """Yield all documents of a request in its order, as they are now; see :meth:`_walk`."""
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
-        found = self._walk_specs(lambda limits: searching.body(request, by_values(limits)))
+        found = self._walk_specs(lambda limits: query_dsl.body(request, by_values(limits)))
         while some := list(islice(found, _PART_SIZE)):
             rank = len(request.ranks) - round(some[-1]["sort"][0]) if request.ranks else 0
             yield Part([_hit(each) for each in some], rank)
@@ -215,20 +215,20 @@ class ElasticReader:
             by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
             def body(limits: Limits) -> dict[str, Any]:
-                return searching.binaries(request, limits.buckets, by_values(limits))
+                return query_dsl.binaries(request, limits.buckets, by_values(limits))
 
-            listed = searching.aggregated(self._search(self.names.specs, body), BINARIES)
+            listed = query_dsl.aggregated(self._search(self.names.specs, body), BINARIES)
             if not listed["sum_other_doc_count"]:
                 return len(listed["buckets"]), False
-        return min(total, searching.aggregated(found, BINARIES)["value"]), True
+        return min(total, query_dsl.aggregated(found, BINARIES)["value"]), True
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
         if not queries:
             return []
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
-        found = self._search(self.names.specs, lambda limits: searching.counting(queries, by_values(limits)))
-        return [each["doc_count"] for each in searching.aggregated(found, searching.COUNTS)["buckets"]]
+        found = self._search(self.names.specs, lambda limits: query_dsl.counting(queries, by_values(limits)))
+        return [each["doc_count"] for each in query_dsl.aggregated(found, query_dsl.COUNTS)["buckets"]]
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
         """Return the values of a keyword field that begin so."""
@@ -361,10 +361,10 @@ class ElasticReader:
             else:
                 return answer
 
-    def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], searching.ByValues | None]:
+    def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], query_dsl.ByValues | None]:
         """Return what tells how one search asks for beginnings and ranges, within limits. Values are listed once."""
         starting = cache(partial(self._starting, index, at_most))
-        return lambda limits: None if limits.prefixes else searching.ByValues(starting, limits.terms)
+        return lambda limits: None if limits.prefixes else query_dsl.ByValues(starting, limits.terms)
 
     def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
         """Return the values of a field that start like this.

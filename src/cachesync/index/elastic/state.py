@@ -24,7 +24,7 @@ _JUDGE_SECONDS: Final = 60.0
 _MOST_DOCUMENTS: Final = 10_000
 
 
-class Place(NamedTuple):
+class Revision(NamedTuple):
     """What the server needs to tell whether a document still is as it was."""
 
     seq_no: int
@@ -41,19 +41,19 @@ class StateIndex:
         self.name = f"{name}-state"
         self._alias = f"{name}-state-writing"
 
-    def get(self, id: str) -> tuple[dict[str, Any], Place] | None:
+    def get(self, id: str) -> tuple[dict[str, Any], Revision] | None:
         """Return a document in its last state; None where it, or the index, isn't there."""
         try:
             found = self._connection.call(lambda client: client.get(index=self.name, id=id), (NotFoundError,))
         except NotFoundError:
             return None
-        return found["_source"], Place(found["_seq_no"], found["_primary_term"])
+        return found["_source"], Revision(found["_seq_no"], found["_primary_term"])
 
     def put(self, id: str, document: dict[str, Any]) -> None:
         """Store a document, whatever was there."""
         self._put(id, document, {}, {})
 
-    def replace(self, id: str, document: dict[str, Any], seen: Place | None) -> Place:
+    def replace(self, id: str, document: dict[str, Any], seen: Revision | None) -> Revision:
         """Store a document in place of one that was seen, or None.
 
         Where the index was deleted meanwhile, nothing else can be in that place, and the document is stored in a new
@@ -73,7 +73,7 @@ class StateIndex:
         except NotFoundError:
             return
 
-    def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_made: dict[str, Any]) -> Place:
+    def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_made: dict[str, Any]) -> Revision:
         """Store a document on a condition, which is another one if the index has to be made first."""
 
         def write(client: Elasticsearch) -> Any:
@@ -85,7 +85,7 @@ class StateIndex:
             self._create()
             condition = if_made
             done = self._connection.call(write, (ConflictError,))
-        return Place(done["_seq_no"], done["_primary_term"])
+        return Revision(done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
         """Make the index, unless another process is just doing so. One that can't be used is removed again.

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from cachesync.errors import UsageError
-from cachesync.index.server import Server
+from cachesync.index.server import IndexServer
 
 
-def context(server: Server) -> ssl.SSLContext | None:
+def context(server: IndexServer) -> ssl.SSLContext | None:
     """Return whom to trust and who we are; None for a server without TLS.
 
     Without ``ca_certs`` the authorities that the system trusts are trusted.

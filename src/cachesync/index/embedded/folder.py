@@ -53,7 +53,7 @@ _ROOM: Final = 1.2
 """How much room a new generation needs, in sizes of the live one."""
 
 
-class _Meta(msgspec.Struct):
+class _GenerationMeta(msgspec.Struct):
     """What made a generation."""
 
     fingerprint: str
@@ -281,7 +281,7 @@ def _open(folder: Path) -> EmbeddedGeneration:
         IndexUnusableError: it is damaged, or laid out in another way.
     """
     with tantivy_errors(folder):
-        meta = msgspec.json.decode((folder / _META).read_bytes(), type=_Meta)
+        meta = msgspec.json.decode((folder / _META).read_bytes(), type=_GenerationMeta)
     if meta.layout != LAYOUT:
         raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` builds it anew")
     return EmbeddedGeneration(folder, meta.fields, outdated=meta.fingerprint != fingerprint())
@@ -376,7 +376,7 @@ class _EmbeddedWriter:
             self._building = folder
             folder.mkdir()
             (folder / _BUILDING).touch()
-            (folder / _META).write_bytes(msgspec.json.encode(_Meta(fingerprint(), list(FIELDS), LAYOUT)))
+            (folder / _META).write_bytes(msgspec.json.encode(_GenerationMeta(fingerprint(), list(FIELDS), LAYOUT)))
             tantivy.Index(schema(), str(folder))
         except (OSError, ValueError) as error:
             raise IndexUnavailableError(f"cannot make an index in {self._folder}: {error}") from error

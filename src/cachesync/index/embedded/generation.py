@@ -17,11 +17,11 @@ from cachesync.documents import FIELDS, encoded
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import PageChange, Remembered, Stored, Written
 from cachesync.index.embedded import schema as layout
-from cachesync.index.embedded.searching import Search
-from cachesync.index.embedded.walking import walk
+from cachesync.index.embedded.queries import QueryRunner
+from cachesync.index.embedded.walk import walk
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Exists, Or, Prefix, Query, Term
-from cachesync.search.request import Answer, Hit, Part, Request
+from cachesync.search.request import Found, Hit, Part, Request
 
 COMMIT_BYTES: Final = 32_000_000
 """Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
@@ -152,7 +152,7 @@ class EmbeddedGeneration:
                 id = hit.pop(layout.ID)
                 yield Stored(each, id, encoded(hit))
 
-    def search(self, request: Request) -> Answer:
+    def search(self, request: Request) -> Found:
         """Answer a search."""
         with tantivy_errors(self._folder):
             return self._search.answer(request)
@@ -238,7 +238,7 @@ class EmbeddedGeneration:
             self._commit_digest = xxhash.xxh3_64_hexdigest((self._folder / "meta.json").read_bytes())
             self._index.reload()
             self._searcher = self._index.searcher()
-            self._search = Search(self._index, self._searcher, self._fields)
+            self._search = QueryRunner(self._index, self._searcher, self._fields)
 
     def _writer(self) -> tantivy.IndexWriter:
         writer = self._index.writer(HEAP_BYTES, THREADS)

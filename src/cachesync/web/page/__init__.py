@@ -2,6 +2,6 @@
 
 from cachesync.web.page.address import asked_by_page
 from cachesync.web.page.freshness import IndexState
-from cachesync.web.page.pages import Pages
+from cachesync.web.page.renderer import PageRenderer
 
-__all__ = ["IndexState", "Pages", "asked_by_page"]
+__all__ = ["IndexState", "PageRenderer", "asked_by_page"]

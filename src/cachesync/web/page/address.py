@@ -27,7 +27,7 @@ _DROPPED: Final = frozenset({"format"})
 """Parameters of the API that say nothing to a page."""
 
 
-class Address(NamedTuple):
+class PageUrl(NamedTuple):
     """A state of the page."""
 
     base: str
@@ -35,7 +35,7 @@ class Address(NamedTuple):
     pairs: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, base: str, pairs: Pairs) -> "Address":
+    def of(cls, base: str, pairs: Pairs) -> "PageUrl":
         """Leave out what says nothing, as forms send it, and write values as documents have them.
 
         A form sends the tags that are ticked along with the newest one: that stands alone.
@@ -56,12 +56,12 @@ class Address(NamedTuple):
         """Return the first value of a parameter; it is empty where there is none."""
         return next(iter(self.all(name)), "")
 
-    def without(self, name: str, value: str | None = None) -> "Address":
+    def without(self, name: str, value: str | None = None) -> "PageUrl":
         """Leave out one value of a parameter, or all of it. Another search begins at its first hit."""
         left = (pair for pair in self.pairs if pair[0] != name or value not in (None, pair[1]))
         return self._replace(pairs=tuple(pair for pair in left if pair[0] != "cursor"))
 
-    def replacing(self, name: str, *values: str) -> "Address":
+    def replacing(self, name: str, *values: str) -> "PageUrl":
         """Give a parameter other values; none: leave it out."""
         left = self.without(name)
         return left._replace(pairs=(*left.pairs, *((name, value) for value in values if value)))
@@ -112,24 +112,24 @@ def asked_by_page(pairs: Pairs) -> list[tuple[str, str]]:
 
     These are each binary once, and the counts of :data:`FACETS`. What can't be read stays as it is.
     """
-    said = Address.of("", pairs)
+    said = PageUrl.of("", pairs)
     asked = [pair for pair in _each_once(said) if pair[0] != "facet"]
     return [*asked, *(("facet", _counted(said, field, size)) for field, size in facet_sizes(said).items())]
 
 
-def _each_once(said: Address) -> list[tuple[str, str]]:
+def _each_once(said: PageUrl) -> list[tuple[str, str]]:
     """Return the parameters of a search that shows each binary once, unless it says otherwise."""
     return [*said.pairs, *([] if said.one("distinct") else [("distinct", "true")])]
 
 
-def _counted(said: Address, field: str, size: str) -> str:
+def _counted(said: PageUrl, field: str, size: str) -> str:
     if not _SIZE.fullmatch(size):
         return f"{field}:{size}"
     number = max(int(size) + _SPARE, _WHOLE if said.all(field) else 0)
     return f"{field}:{min(number, MAX_FACET_SIZE)}"
 
 
-def facet_sizes(said: Address) -> dict[str, str]:
+def facet_sizes(said: PageUrl) -> dict[str, str]:
     """Return of each facet that is shown how many values the URL asks for, unread."""
     sizes = dict.fromkeys(FACETS, str(DEFAULT_FACET_SIZE))
     for text in said.all("facet"):

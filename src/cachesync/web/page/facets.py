@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from cachesync.search.answer import Answer
 from cachesync.search.request import LATEST, MAX_FACET_SIZE, FacetCount
-from cachesync.web.page.address import Address, facet_sizes
+from cachesync.web.page.address import PageUrl, facet_sizes
 from cachesync.web.parameters import FILTERS
 
 _LABELS: Final = {
@@ -64,7 +64,7 @@ def label(field: str) -> str:
     return _LABELS.get(field, field.replace("_", " ").capitalize())
 
 
-def facet_views(said: Address, answer: Answer) -> Iterator[FacetView]:
+def facet_views(said: PageUrl, answer: Answer) -> Iterator[FacetView]:
     """Yield the facets that have values, in the order of the page."""
     for field, size in facet_sizes(said).items():
         facet = _facet(said, answer, field, int(size))
@@ -72,7 +72,7 @@ def facet_views(said: Address, answer: Answer) -> Iterator[FacetView]:
             yield facet
 
 
-def _facet(said: Address, answer: Answer, field: str, size: int) -> FacetView:
+def _facet(said: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
     chosen = [value for value in said.all(field) if (field, value) != ("tag", LATEST)]  # which has a box of its own
     hidden = _HIDDEN.get(field)
     found = answer.found.facets.get(field, [])
@@ -107,7 +107,7 @@ def _is_open(field: str, answer: Answer, *, is_chosen: bool) -> bool:
     return field != "version" or is_chosen or len(answer.found.facets.get("package", ())) == 1
 
 
-def _resized(said: Address, field: str, size: int) -> str | None:
+def _resized(said: PageUrl, field: str, size: int) -> str | None:
     """Return where more or less values of a facet are shown; 0: as many as usual."""
     others = [each for each in said.all("facet") if each.partition(":")[0] != field]
     left = said.replacing("facet", *others, *([f"{field}:{size}"] if size else []))
@@ -117,7 +117,7 @@ def _resized(said: Address, field: str, size: int) -> str | None:
 _ALWAYS: Final = ("arch", "mode", "distinct")
 
 
-def chips(said: Address, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
+def chips(said: PageUrl, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
     """Yield what narrows a search beside its text. ``also`` are parameters that aren't told where all is well."""
     for name, value in said.pairs:
         is_told = name in FILTERS or name in (*_ALWAYS, *also)

@@ -51,7 +51,7 @@ _OLD_SECONDS: Final = 30.0 * 60 * 60
 """So long it may be since a command brought the index up to date that runs once a day."""
 
 
-class Freshness(NamedTuple):
+class FreshnessView(NamedTuple):
     """What is said of an index's age."""
 
     written: str | None
@@ -61,17 +61,17 @@ class Freshness(NamedTuple):
     """What else there is to say."""
 
 
-def freshness(state: IndexState, now: datetime) -> Freshness:
+def freshness(state: IndexState, now: datetime) -> FreshnessView:
     """Say how old an index is."""
     lag = state.lag_seconds or 0.0
     behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS and state.is_followed else ""
     is_in_step = state.in_sync and state.is_followed and not lag
     rest = behind or ("in step with the pages" if is_in_step else "")
     if state.written is None:
-        return Freshness(None, "", rest)
+        return FreshnessView(None, "", rest)
     seconds = max(0.0, (now - state.written).total_seconds())
     written = state.written.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Freshness(written, f"{duration(seconds)} ago" if seconds >= _TOLD_SECONDS else "just now", rest)
+    return FreshnessView(written, f"{duration(seconds)} ago" if seconds >= _TOLD_SECONDS else "just now", rest)
 
 
 def warnings(state: IndexState) -> Iterator[str]:

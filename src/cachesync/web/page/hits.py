@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from cachesync.search.display import common_variants, differing, differing_names, of_variant
 from cachesync.search.install import stacks_of
 from cachesync.search.request import ID, Hit
-from cachesync.web.page.address import Address
+from cachesync.web.page.address import PageUrl
 
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -46,14 +46,14 @@ class Sibling(NamedTuple):
     """What the one has that it is compared with."""
 
 
-def rows(hits: Sequence[Hit], said: Address) -> Iterator[Row]:
+def rows(hits: Sequence[Hit], said: PageUrl) -> Iterator[Row]:
     """Yield a row for each hit."""
     common = common_variants(hits)
     for hit in hits:
         yield row(hit, said, tuple(differing(hit, common)))
 
 
-def row(hit: Hit, said: Address, differing: tuple[str, ...] = ()) -> Row:
+def row(hit: Hit, said: PageUrl, differing: tuple[str, ...] = ()) -> Row:
     """Return the row of a hit."""
     size = hit.get("size")
     return Row(
@@ -76,7 +76,7 @@ def row(hit: Hit, said: Address, differing: tuple[str, ...] = ()) -> Row:
     )
 
 
-def siblings(hit: Hit, others: Sequence[Hit], said: Address) -> Iterator[Sibling]:
+def siblings(hit: Hit, others: Sequence[Hit], said: PageUrl) -> Iterator[Sibling]:
     """Yield the binaries among others that differ from one in a single variant, by that."""
     apart = [(name, other) for other in others if len(names := differing_names(hit, other)) == 1 for name in names]
     for name, other in sorted(apart, key=lambda each: each[0]):

@@ -1,0 +1,68 @@
+"""What a pass came to: what is printed of it, and how it ends."""
+
+from typing import Final
+
+import click
+
+from cachesync.commands.components import Components
+from cachesync.commands.output import plural, print_json
+from cachesync.errors import ConsentError
+from cachesync.log import printable
+from cachesync.pages.page import by_page
+from cachesync.sync.guard import question
+from cachesync.sync.report import Report
+from cachesync.sync.scan import WHOLE_ROOT, by_path
+
+_HELD_SHOWN: Final = 3
+
+
+def finish(report: Report, wiring: Components, command: str, *, as_json: bool, dry_run: bool = False) -> int:
+    """Print a report and return the exit code.
+
+    Raises:
+        ConsentError: the guard has held something back.
+    """
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report, dry_run)
+    require_all_done(report, wiring, command)
+    return 1 if report.problems else 0
+
+
+def require_all_done(report: Report, wiring: Components, command: str) -> None:
+    """Make sure that nothing was held back.
+
+    Raises:
+        ConsentError: the guard has held something back.
+    """
+    if report.held:
+        raise ConsentError(
+            f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
+            f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
+            f"{plural(report.held_pages, 'page')} kept as before: {_some(sorted(report.held), report.held_pages)}\n"
+            f"{question(command)}"
+        )
+
+
+def _some(pages: list[str], count: int) -> str:
+    more = f" and {count - _HELD_SHOWN:,} more" if count > _HELD_SHOWN else ""
+    return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
+
+
+def _print(report: Report, dry_run: bool) -> None:
+    pages, specs = report.pages, report.specs
+    click.echo(
+        f"pages  {pages.added:,} added  {pages.updated:,} updated  {pages.deleted:,} deleted  "
+        f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
+    )
+    click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
+    for problem in by_page(report.problems):
+        click.echo(printable(str(problem)), err=True)
+    if (more := pages.problems - len(report.problems)) > 0:
+        click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
+    for warning in by_path(report.warnings):
+        if report.before and warning.path == WHOLE_ROOT:
+            continue  # where there was something, the guard has asked about that
+        click.echo(printable(str(warning)), err=True)
+    click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")

@@ -1,0 +1,115 @@
+"""What only the one writer may do: the running service does it for a command, or the command itself where none runs."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cachesync.commands.components import Components
+from cachesync.context import within
+from cachesync.errors import CachesyncError
+from cachesync.index.base import Index, Writer
+from cachesync.index.freshness import Freshness, Shortcoming, note_freshness, read_freshness
+from cachesync.service.requests import CommandRequest, Response, RootNames, carry_out
+from cachesync.service.schedule import LAST_REINDEX, text_of
+from cachesync.sync import full_sync
+from cachesync.sync.passes import Progress
+from cachesync.sync.reindex import went_live
+from cachesync.sync.report import Report
+
+_NOTE_SECONDS: Final = 5.0
+"""How long it may take to note how fresh the index is."""
+
+_STILL_FRESH: Final = timedelta(minutes=1)
+"""A note that is younger isn't replaced by one that says the same."""
+
+
+def sync(wiring: Components, progress: Progress, *, consent: bool = False, suspects: list[str] | None = None) -> Report:
+    """Make the index equal to the pages, as :func:`cachesync.sync.full_sync.sync` does."""
+    root = RootNames.of(wiring.source.root)
+    request = CommandRequest(command="sync", consent=consent, suspects=suspects or [], root=root)
+
+    def here(writer: Writer, _generation: str | None) -> Response:
+        guard = wiring.guard(lambda: consent)
+        return Response(
+            finished=True, report=full_sync.sync(wiring.source, writer, guard, progress, set(request.suspects))
+        )
+
+    return _report(_carried_out(wiring, request, progress, here, wiring.source.root))
+
+
+def reindex(wiring: Components, progress: Progress, *, consent: bool) -> Report:
+    """Build a new generation and let it go live, as :func:`cachesync.sync.full_sync.reindex` does."""
+
+    def here(writer: Writer, generation: str | None) -> Response:
+        report = went_live(writer, generation)
+        if report is None:
+            report = full_sync.reindex(wiring.source, writer, wiring.guard(lambda: consent), progress)
+        if not report.held:
+            wiring.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
+        return Response(finished=True, report=report)
+
+    request = CommandRequest(command="reindex", consent=consent, root=RootNames.of(wiring.source.root))
+    return _report(_carried_out(wiring, request, progress, here, wiring.source.root))
+
+
+def rollback(wiring: Components) -> str:
+    """Go back to the generation before, and return its name."""
+
+    def here(writer: Writer, generation: str | None) -> Response:
+        return Response.live(writer.rollback(generation))
+
+    response = _carried_out(wiring, CommandRequest(command="rollback"), lambda _done, _pages: None, here, None)
+    assert response.generation
+    return response.generation
+
+
+def _carried_out(
+    wiring: Components,
+    request: CommandRequest,
+    progress: Progress,
+    here: Callable[[Writer, str | None], Response],
+    root: Path | None,
+) -> Response:
+    """Carry out a request as :func:`carry_out` does. If it is done here, how fresh the index is then is noted here."""
+
+    def noted(writer: Writer, generation: str | None) -> Response:
+        response = here(writer, generation)
+        with suppress(CachesyncError), within(_NOTE_SECONDS):  # what was done is done
+            _note(wiring.index, response.report)
+        return response
+
+    return carry_out(wiring.index, request, progress, noted, root)
+
+
+def _note(index: Index, report: Report | None) -> None:
+    """Note how fresh the index is after a command; without a report, after a rollback.
+
+    A command that finds nothing to do needn't be the writer, so a service may have begun meanwhile, which knows better.
+    """
+    status = index.status()
+    if status.service:
+        return
+    notes, now = index.notes(), datetime.now(UTC)
+    before = read_freshness(notes)
+    written = now if report and report.has_written else before.written if before else None
+    lacks: dict[Shortcoming, object] = {
+        "held": report and report.held,
+        "rolled-back": status.held,
+        "problems": report and report.problems,
+    }
+    freshness = Freshness(
+        noted=now,
+        writer="command",
+        in_sync=report is not None and not (report.held or report.again),
+        written=written,
+        degraded=tuple(shortcoming for shortcoming, is_so in lacks.items() if is_so),
+    )
+    if not (before and before.is_as(freshness) and abs(now - before.noted) < _STILL_FRESH):
+        note_freshness(notes, freshness)
+
+
+def _report(response: Response) -> Report:
+    assert response.report
+    return response.report

@@ -1,0 +1,95 @@
+"""All documents of a request in its order, however many they are.
+
+Tantivy sorts by one field, among all that matches. To do so for each part of a walk would cost the square of what is
+walked through. So the documents are divided into cells by their values of the first key, those of a large cell by the
+next, and so on; each cell is found, read and sorted on its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from cachesync.index.embedded.queries import QueryRunner, sorted_by
+from cachesync.search.pagination import beyond
+from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Term
+from cachesync.search.request import Part, Request, SortKey
+
+_CELL: Final = 2_000
+"""So many documents are read and sorted at once."""
+
+
+class _Cell(NamedTuple):
+    """Documents that come between those of the other cells."""
+
+    query: Query
+    size: int
+
+
+def walk(search: QueryRunner, request: Request) -> Iterator[Part]:
+    """Yield all documents of a request in its order, some at a time."""
+    matching, keys = request.matching(), search.keys(request)
+    for rank, query in enumerate((*request.ranks, All())):
+        chosen = And((matching, query, Not(Or(request.ranks[:rank])))) if rank else And((matching, query))
+        whole = _Cell(chosen, search.count(chosen))
+        for cell, rest in _divided(search, whole, keys):
+            yield Part(sorted_by(search.documents(*cell), rest), rank)
+
+
+def _divided(
+    search: QueryRunner, whole: _Cell, keys: tuple[SortKey, ...]
+) -> Iterator[tuple[_Cell, tuple[SortKey, ...]]]:
+    """Yield cells that are small enough, each with the keys to sort its documents by. None is empty."""
+    if whole.size <= _CELL or len(keys) == 1:
+        if whole.size:
+            yield whole, keys
+        return
+    key, *others = keys
+    some: list[_Cell] = []
+    for cell in _cells(search, whole, key):
+        if some and sum(each.size for each in some) + cell.size > _CELL:
+            yield _together(whole.query, key.field, some), keys
+            some = []
+        if cell.size > _CELL:
+            yield from _divided(search, _together(whole.query, key.field, [cell]), tuple(others))
+        else:
+            some.append(cell)
+    if some:
+        yield _together(whole.query, key.field, some), keys
+
+
+def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
+    """Return all documents of some cells; values are asked for in one go, since they are many."""
+    queries = [cell.query for cell in cells]
+    values = tuple(each.value for each in queries if isinstance(each, Term) and isinstance(each.value, str))
+    others = tuple(each for each in queries if not (isinstance(each, Term) and isinstance(each.value, str)))
+    return _Cell(And((within, Or((In(field, values), *others)))), sum(cell.size for cell in cells))
+
+
+def _cells(search: QueryRunner, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
+    """Divide documents by a key, in its order: each cell has one value, or several that aren't in many documents."""
+    find = _by_order if search.has_many_values(key.field, whole.query) else _by_values
+    found = 0
+    for cell in find(search, whole.query, key):
+        found += cell.size
+        yield cell
+    if found < whole.size:
+        yield _Cell(Not(Exists(key.field)), whole.size - found)
+
+
+def _by_values(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Cell]:
+    values = search.values(key.field, within)
+    for value, size in sorted(values, reverse=key.descending):
+        if size:
+            yield _Cell(Term(key.field, value), size)
+
+
+def _by_order(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Cell]:
+    """Look for the first documents again and again: so all values are never in memory."""
+    before: Query = All()
+    while values := search.first_values(And((within, before)), key, _CELL):
+        last = values[-1]
+        behind = Or(beyond(key, last))
+        if others := len(values) - values.count(last):
+            yield _Cell(And((Exists(key.field), before, Not(behind), Not(Term(key.field, last)))), others)
+        same = Term(key.field, last)
+        yield _Cell(same, search.count(And((within, same))))
+        before = And((Exists(key.field), behind))

@@ -1,0 +1,44 @@
+"""``index.url`` → the engine that serves it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cachesync.errors import UsageError
+from cachesync.index.base import Index
+from cachesync.index.connection_health import ConnectionHealth
+from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.server import IndexServer, Layout
+
+EMBEDDED = "embedded"
+
+
+def open_index(
+    server: IndexServer,
+    name: str,
+    layout: Layout,
+    resolve: Callable[[Path], Path],
+    vitals: ConnectionHealth | None = None,
+) -> Index:
+    """Return the index called ``name`` at a server's URLs. Nothing but certificates is touched yet.
+
+    Args:
+        server: where it is.
+        name: how it is called.
+        layout: how it is made.
+        resolve: makes a folder absolute.
+        vitals: are told how the way to a server fares.
+
+    Raises:
+        UsageError: a folder, a certificate or a key can't be used.
+    """
+    engine, _, place = server.urls[0].partition(":")
+    if engine == EMBEDDED:
+        folder = resolve(Path(place))
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"index.url: {folder} is not UTF-8: expected a path that is") from None
+        return EmbeddedIndex(folder, name, layout.keep_generations)
+    from cachesync.index.elastic import ElasticIndex  # noqa: PLC0415  its client takes a while to load
+
+    return ElasticIndex(server, name, layout, vitals)

@@ -1,0 +1,565 @@
+"""The work of the one that writes: catch up, then follow the pages, until it is told to end or loses the index.
+
+One loop in one thread does one job at a time, whichever has been due for longest. Only the long part of a reindex runs
+beside it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NamedTuple
+
+from cachesync.context import StoppedError, current, delays
+from cachesync.errors import (
+    CachesyncError,
+    ConsentError,
+    DefectError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    OvertakenError,
+    RefusedError,
+)
+from cachesync.index.base import Generation, Index, Writer
+from cachesync.index.connection_health import SERVICE, ConnectionHealth
+from cachesync.log import get_logger, passing
+from cachesync.service.background_reindex import BackgroundReindex
+from cachesync.service.debounce import DirtyPaths
+from cachesync.service.first_fill import Filling
+from cachesync.service.freshness_notes import FreshnessNotes
+from cachesync.service.loss_guard import LossGuard
+from cachesync.service.metrics import Metrics
+from cachesync.service.pass_log import Telling, note_warnings, tell_problems
+from cachesync.service.requests import CommandRequest, Requests, Response, RootNames
+from cachesync.service.schedule import Schedule
+from cachesync.service.state import LastPass, ServiceState
+from cachesync.service.timetable import Timetable
+from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
+from cachesync.sync import full_sync
+from cachesync.sync.guard import Consent, Guard, question
+from cachesync.sync.passes import partial_pass
+from cachesync.sync.plan import ids_are_unique
+from cachesync.sync.reindex import went_live
+from cachesync.sync.report import Report
+from cachesync.sync.scan import EVERYTHING, Root, Source, is_at, require_same, root_of
+
+_log = get_logger()
+
+PULSE_SECONDS: Final = 5.0
+"""How often to look whether the index is still there."""
+
+_SCHEDULE_SECONDS: Final = 30.0
+_PARTIAL_PAGES: Final = 2_000
+"""How many dirty paths one partial pass takes at most, so that nothing else waits for long."""
+
+_WATCH_SECONDS: Final = 10.0
+"""How long the first pass waits for the watcher. What changes from then on is told, so one pass is enough."""
+
+_AGAIN_SECONDS: Final = 0.5
+"""How soon to look again at everything where something changed meanwhile."""
+
+_RETRY_SECONDS: Final = (1.0, 5.0)
+"""How long a job that has failed waits, after the first time and at most."""
+
+
+class LoopSettings(NamedTuple):
+    """What the configuration says of the service's work."""
+
+    source: Source
+    guard: Callable[[Consent], Guard]
+    """Makes a guard that asks for consent so."""
+    schedule: Schedule
+    rescan_interval: float
+    auto_reindex: bool
+    """Bring an index that another version has made up to date."""
+
+
+class _Job(NamedTuple):
+    name: str
+    due: Callable[[], float]
+    run: Callable[[], None]
+
+
+class _JobFailure(NamedTuple):
+    delays: Iterator[float]
+    error: CachesyncError
+
+
+_NEVER: Final = float("inf")
+
+
+class ServiceLoop:
+    """The work while the index is ours."""
+
+    def __init__(
+        self,
+        settings: LoopSettings,
+        index: Index,
+        writer: Writer,
+        dirty: DirtyPaths,
+        state: ServiceState,
+        metrics: Metrics,
+        vitals: ConnectionHealth,
+        wake: threading.Event,
+    ) -> None:
+        """``wake`` is set whenever there may be something to do, and when the context is to stop."""
+        self._settings = settings
+        self._index = index
+        self._source = settings.source
+        self._writer = writer
+        self._dirty = dirty
+        self._state = state
+        self._metrics = metrics
+        self._vitals = vitals
+        self._wake = wake
+        self._root: Root | None = None
+        self._live: Generation | None = None
+        self._schedule_at = 0.0
+        self._whole_at = time.monotonic() + _WATCH_SECONDS
+        self._pulse_at = _NEVER
+        self._upgraded = not settings.auto_reindex
+        """The reindex that another version's index needs was begun, or isn't ours to begin."""
+        self._failing: dict[str, _JobFailure] = {}
+        """Each job that can't be done."""
+        self._not_before: dict[str, float] = {}
+        """When to try it again."""
+        self._harmed: str | None = None
+        """What has happened to the index that a look at everything is to mend."""
+        self._has_told_trouble = False
+        self._blindness = WatcherHealth(dirty, state)
+        notes = index.notes()
+        self._filling = Filling(notes)
+        self._noting = FreshnessNotes(notes, state, lambda: vitals.trouble, settings.rescan_interval)
+        self._requests = Requests(writer, notes)
+        self._guarding = LossGuard(settings.guard, notes, state)
+        self._telling = Telling()
+        self._timetable = Timetable(settings.schedule, notes)
+        self._reindexing = BackgroundReindex(settings.source, writer, state, wake.set)
+        self._jobs = [
+            _Job("whole", self._whole_due, self._whole_pass),
+            _Job("partial", self._partial_due, self._partial_pass),
+            _Job("pulse", self._pulse_due, self._pulse),
+            _Job("request", lambda: self._requests.due, self._carry_out_requests),
+            _Job("schedule", lambda: self._schedule_at, self._scheduled),
+            _Job("swap", lambda: 0.0 if self._reindexing.is_filled else _NEVER, self._swap),
+            _Job("blindness", lambda: self._blindness.due, self._look_for_blindness),
+            _Job("freshness", self._noting.due, self._noting.note),
+        ]
+
+    def run(self) -> None:
+        """Work until the context is to stop.
+
+        Raises:
+            OvertakenError: another has become the writer.
+            StoppedError: the context is to stop.
+        """
+        self._state.rolled_back = False  # whoever was the writer until now may have ended that
+        self._guarding.remember()
+        self._noting.begin()
+        try:
+            while True:
+                tell_queue(self._dirty, self._state)
+                job = min(self._jobs, key=self._due)
+                wait = self._due(job) - time.monotonic()
+                if wait > 0:
+                    current().wait(wait, until=self._wake)
+                    self._wake.clear()
+                else:
+                    current().check()
+                    self._do(job)
+        except StoppedError:
+            self._noting.end()
+            raise
+        finally:
+            self._reindexing.cancel()
+
+    def _due(self, job: _Job) -> float:
+        return max(job.due(), self._not_before.get(job.name, 0.0))
+
+    def _do(self, job: _Job) -> None:
+        """Do a job. What keeps it from being done is told once, and it is tried again while others are done."""
+        try:
+            job.run()
+        except (OvertakenError, StoppedError):
+            raise
+        except CachesyncError as error:
+            self._failed(job, error)
+        except Exception as error:  # noqa: BLE001  nobody is there to start it again, and the next look may go better
+            _log.exception("a defect of cachesync: please report it", job=job.name)
+            self._failed(job, DefectError.of(error))
+        else:
+            self._recovered(job.name)
+
+    def _failed(self, job: _Job, error: CachesyncError) -> None:
+        self._dirty.put_back()
+        is_first = not self._failing
+        before = self._failing.get(job.name)
+        waits = before.delays if before else delays(*_RETRY_SECONDS)
+        self._failing[job.name] = _JobFailure(waits, error)
+        self._tell_trouble()
+        if is_first:
+            _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
+        outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
+        if not outage or job.run == self._partial_pass:
+            self._look_at_everything()  # nobody knows how much a partial pass has written until it failed
+        delay = next(waits)
+        if isinstance(error, ConsentError):  # a person has to do something first
+            delay = self._settings.rescan_interval
+        self._not_before[job.name] = time.monotonic() + delay
+
+    def _recovered(self, job: str) -> None:
+        self._not_before.pop(job, None)
+        if self._failing.pop(job, None):
+            self._tell_trouble()
+            if not self._failing:
+                _log.info("going on")
+
+    def _tell_trouble(self) -> None:
+        """Say why the index can't be used, and why there is no going on otherwise, by what fails now."""
+        errors = [failure.error for failure in self._failing.values()]
+        unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
+        unavailable += [self._harmed] if self._harmed else []
+        others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
+        if unavailable:
+            self._vitals.gave_up(SERVICE, "other", unavailable[0])
+        elif self._has_told_trouble:
+            self._vitals.answered(SERVICE, self._state.url)
+        self._has_told_trouble = bool(unavailable)
+        self._state.troubled(others[0] if others else None, time.monotonic())
+
+    def _all_recovered(self) -> None:
+        """A whole pass mends all, and so does a rollback, whoever has asked for it."""
+        self._harmed = None
+        self._tell_trouble()
+        for name in list(self._failing):
+            self._recovered(name)
+
+    def _look_at_everything(self) -> None:
+        """Do nothing more but a whole pass, which is due now."""
+        self._guarding.doubt()
+        self._root = None
+        self._whole_at = 0.0
+
+    def _progress(self, done: int, pages: int) -> None:
+        """Note how far a first fill is: nobody can ask the index. For others it is as fresh as it was."""
+        if self._live is None:
+            self._filling.note(done, pages)
+        self._noting.meanwhile()
+
+    # --- passes -------------------------------------------------------------------------------------------------------
+
+    def _whole_pass(self) -> None:
+        """Compare everything, and make sure that the index is there: whatever happened, this mends it."""
+        if self._writer.held():
+            self._held_back()
+            return
+        guard = self._guarding.for_everything()
+        self._whole(
+            "rescan" if self._state.caught_up else "catch-up",
+            guard,
+            lambda: full_sync.one_turn(
+                self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
+            ),
+        )
+
+    def _whole_due(self) -> float:
+        if self._state.rolled_back:
+            return _NEVER
+        watching = self._state.watching
+        if not self._state.caught_up and watching and (watching.watching or watching.reason):
+            return 0.0
+        return self._whole_at
+
+    def _whole(self, kind: str, guard: Guard, look: Callable[[], Report]) -> Report:
+        self._dirty.take_all()
+        held = self._state.held
+        watching = self._state.watching
+        judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
+        if judged:
+            self._blindness.rescan_begins()
+        with self._passing(kind) as finished:
+            root = root_of(self._source)
+            report = look()
+            require_same(self._source, root)
+            live = self._writer.live()
+            if live is None:
+                raise self._nothing_live(report)
+            specs, pages = live.size()
+            self._guarding.passed(report, guard)
+            self._guarding.hold(report.held, everything=True)
+            finished(report)
+        if live.outdated and not self._state.reindex_needed and self._upgraded:
+            _log.warning(full_sync.OUTDATED)
+        if live.generation != self._state.generation:
+            self._state.kept_generations = self._index.status().kept
+        self._root, self._live = root, live
+        self._filling.over()
+        self._noting.rescanned()
+        problems = self._state.problems
+        with self._state.changing():
+            self._state.caught_up = True
+            self._state.rolled_back = False
+            self._state.generation = live.generation
+            self._state.specs, self._state.pages = specs, pages
+            self._state.problems = {problem.page: problem for problem in report.problems}
+            self._state.reindex_needed = live.outdated
+        tell_problems(problems, self._state.problems)
+        note_warnings(self._state, report, {EVERYTHING})
+        if kind == "catch-up":
+            self._schedule_at = 0.0
+        now = time.monotonic()
+        self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
+        self._pulse_at = now + PULSE_SECONDS
+        if judged:
+            self._blindness.rescan_ended({*report.news} - {*held, *report.held})
+        self._look_again(report)
+        if not len(self._dirty) and not report.again:
+            self._guarding.quiet()
+        self._all_recovered()
+        return report
+
+    def _nothing_live(self, report: Report) -> CachesyncError:
+        """Say why there is no index though everything was looked at."""
+        self._guarding.hold(report.held, everything=True)
+        if report.held:
+            return ConsentError(
+                f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
+                f"{report.before:,}. {question()}"
+            )
+        return IndexUnusableError("the index was taken away while it was brought into line")
+
+    def _partial_due(self) -> float:
+        due = None if self._state.rolled_back or self._root is None else self._dirty.due_at()
+        return _NEVER if due is None else due
+
+    def _partial_pass(self) -> None:
+        """Look at what the watcher says may have changed."""
+        paths = self._dirty.take(time.monotonic(), _PARTIAL_PAGES)
+        if self._live is None or self._root is None or EVERYTHING in paths or not ids_are_unique(self._source.pattern):
+            self._whole_pass()
+            return
+        taken = set(paths)
+        paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
+        with self._passing("partial") as finished:
+            guard = self._guarding.for_a_part()
+            specs = self._state.specs
+            report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root, specs)
+            self._guarding.passed(report, guard)
+            self._note(paths, report)
+            finished(report)
+        self._look_again(report)
+        if not len(self._dirty):
+            self._guarding.quiet()
+            if self._guarding.may_let_go:
+                self._whole_at = 0.0
+
+    def _note(self, paths: list[str], report: Report) -> None:
+        """Note what is so at some paths now."""
+        at = set(paths)
+        state, before = self._state, self._state.problems
+        problems = {page: problem for page, problem in state.problems.items() if not is_at(page, at)}
+        problems |= {problem.page: problem for problem in report.problems}
+        with state.changing():
+            state.problems = problems
+            state.specs += report.specs.added - report.specs.deleted
+            state.pages += report.records
+        tell_problems(before, problems)
+        note_warnings(state, report, at)
+        held = {page: specs for page, specs in state.held.items() if not is_at(page, at)}
+        self._guarding.hold(held | report.held, everything=False)
+
+    def _acknowledged(self, page: str) -> None:
+        since = self._dirty.since(page)
+        if since is not None:
+            self._metrics.acknowledged(time.monotonic() - since)
+
+    def _look_again(self, report: Report) -> None:
+        if report.unsteady:
+            again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
+            self._dirty.mark(again, time.monotonic())
+        elif report.again:
+            self._whole_at = time.monotonic() + _AGAIN_SECONDS
+
+    @contextmanager
+    def _passing(self, kind: str) -> Iterator[Callable[[Report], None]]:
+        """Give a pass its id, its place in the metrics and a log line; what it has taken is done or put back."""
+        started = datetime.now(UTC)
+        start = time.monotonic()
+        with passing(kind):
+            try:
+                outcome: list[Report] = []
+                yield outcome.append
+            except BaseException as error:
+                self._dirty.put_back()
+                if not isinstance(error, StoppedError | OvertakenError):
+                    self._metrics.passed(kind, "failed", 0)
+                raise
+            self._dirty.done()
+            report = outcome[0]
+            seconds = time.monotonic() - start
+            self._metrics.passed(kind, report.outcome, seconds)
+            self._metrics.written(report.specs.added, report.specs.updated, report.specs.deleted)
+            pages, specs = report.pages, report.specs
+            changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
+            self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
+            self._telling.passed(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
+            if report.has_written:
+                self._state.last_written = datetime.now(UTC)
+
+    # --- is everything still there? -----------------------------------------------------------------------------------
+
+    def _pulse_due(self) -> float:
+        """There is something to look at since the first catch-up."""
+        return self._pulse_at if self._state.caught_up else _NEVER
+
+    def _pulse(self) -> None:
+        """Look whether the index is as we left it."""
+        intact = self._writer.intact()
+        self._pulse_at = time.monotonic() + PULSE_SECONDS
+        if not intact and not self._harmed:
+            _log.warning("the index isn't as it was left: looking at everything")
+            self._harmed = "it isn't as it was left, and is being mended"
+            self._tell_trouble()
+            self._state.rolled_back = False
+            self._look_at_everything()
+
+    def _look_for_blindness(self) -> None:
+        if self._blindness.judge():
+            self._whole_at = min(self._whole_at, time.monotonic() + BLIND_SECONDS)
+
+    # --- reindex and requests -----------------------------------------------------------------------------------------
+
+    def _scheduled(self) -> None:
+        """Start a reindex when it is due, or was while nobody ran."""
+        now = datetime.now(UTC)
+        upcoming = self._timetable.look(now)
+        self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
+        with self._state.changing():
+            self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
+        if self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
+            return
+        if self._state.reindex_needed and not self._upgraded:
+            self._upgraded = True
+            _log.info("another version of cachesync made this index: a reindex brings it up to date")
+            self._reindexing.start()
+            return
+        if upcoming is None:
+            return
+        wait = (upcoming - now).total_seconds()
+        if wait > 0:
+            self._schedule_at = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
+        elif time.monotonic() >= self._reindexing.not_before:
+            _log.info("a reindex is due", since=upcoming.isoformat())
+            self._reindexing.start()
+
+    def _swap(self) -> None:
+        """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
+        request = self._reindexing.request
+        consent = partial(self._requests.consents, request) if request and self._reindexing.consent else None
+        now = datetime.now(UTC)
+        guard = self._guarding.for_everything(consent)
+        self._look_at_everything()  # so nothing goes to the generation before any more
+        self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
+        try:
+            report = self._reindexing.finish(guard, partial(self._requests.goes_live, request))
+        except CachesyncError as error:
+            self._reindexing.failed(error)
+            self._metrics.passed("reindex", "failed", 0)
+            if isinstance(error, OvertakenError):  # the next writer does it
+                raise
+            self._requests.settle(request, Response.failed(error))
+            if isinstance(error, RefusedError):
+                self._timetable.pass_over(now)  # a person has to do something first
+            return
+        self._requests.settle(request, Response.done_with(report))
+        self._metrics.passed("reindex", report.outcome, report.seconds)
+        if report.held:
+            _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
+            self._timetable.pass_over(now)
+        else:
+            self._state.rolled_back = False
+            self._state.last_written = datetime.now(UTC)
+            _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
+            self._guarding.passed(report, guard)
+            self._timetable.reindexed(now)
+
+    def _carry_out_requests(self) -> None:
+        """Do what commands ask for, and respond with what came of it."""
+        for request in self._requests.look():
+            if request.id != self._reindexing.request:
+                self._carry_out(request)
+        running = self._reindexing.request
+        if running and not self._requests.is_waited_for(running):
+            self._reindexing.cancel()
+        self._requests.progress(running, self._reindexing.done, self._reindexing.pages)
+        self._requests.respond()
+
+    def _carry_out(self, request: CommandRequest) -> None:
+        if request.command != "sync" and self._reindexing.is_running:
+            return  # after that one
+        try:
+            RootNames.of(self._source.root).require_same(request.root)
+            if request.command == "sync":
+                self._requests.settle(request.id, Response.done_with(self._sync(request)))
+            elif request.command == "rollback":
+                self._roll_back(request)
+            elif (report := went_live(self._writer, request.generation)) is not None:
+                self._requests.settle(request.id, Response.done_with(report))
+                self._timetable.reindexed(datetime.now(UTC))
+            else:
+                self._reindexing.start(request.id, consent=request.consent)
+        except (OvertakenError, StoppedError):  # the next writer does it
+            raise
+        except CachesyncError as error:
+            self._requests.settle(request.id, Response.failed(error))
+        except Exception as error:  # noqa: BLE001  who asked waits for a response, and others behind it
+            _log.exception("a defect of cachesync: please report it", job=request.command)
+            self._requests.settle(request.id, Response.failed(DefectError.of(error)))
+
+    def _sync(self, request: CommandRequest) -> Report:
+        consent = partial(self._requests.consents, request.id) if request.consent else None
+        guard, suspects = self._guarding.for_everything(consent), set(request.suspects)
+
+        def progress(done: int, pages: int) -> None:
+            self._requests.progress(request.id, done, pages)
+            self._noting.meanwhile()
+
+        return self._whole(
+            "sync",
+            guard,
+            lambda: full_sync.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel),
+        )
+
+    def _roll_back(self, request: CommandRequest) -> None:
+        before = request.generation or next(iter(self._index.status().kept), None)
+        if before:
+            self._requests.goes_live(request.id, before)
+        generation = self._writer.rollback(before)
+        self._requests.settle(request.id, Response.live(generation))
+        _log.info("rolled back, until a reindex is asked for", generation=generation)
+        self._held_back()
+
+    def _held_back(self) -> None:
+        """A rollback holds the index as it is: nothing is to be done until a reindex, which looks at everything."""
+        reader = self._index.reader(fresh=True)
+        specs, pages = reader.size()
+        kept = self._index.status().kept
+        self._root = self._live = None
+        self._dirty.take_all()
+        self._dirty.done()
+        with self._state.changing():
+            self._state.rolled_back = self._state.caught_up = True
+            self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
+            self._state.kept_generations = kept
+        self._pulse_at = time.monotonic() + PULSE_SECONDS
+        self._all_recovered()
+
+
+def tell_queue(dirty: DirtyPaths, state: ServiceState) -> None:
+    """Note what waits to be looked at."""
+    with state.changing():
+        state.queue = len(dirty)
+        state.queue_bytes = dirty.bytes
+        state.waiting_since = None if state.rolled_back else dirty.oldest()

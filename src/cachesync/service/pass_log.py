@@ -1,0 +1,79 @@
+"""What the log tells of passes."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from cachesync.log import get_logger
+from cachesync.pages.page import Problem, by_page
+from cachesync.service.state import ServiceState
+from cachesync.sync.report import Report
+from cachesync.sync.scan import WHOLE_ROOT, by_path, is_at
+
+_log = get_logger()
+
+_BURST_SECONDS: Final = 5.0
+"""How often to tell of passes that follow each other without a quiet moment."""
+
+_PROBLEMS_TOLD: Final = 10
+
+
+class Telling:
+    """Tells what passes have done: of each that changed something, or of a burst of them the sum."""
+
+    def __init__(self) -> None:
+        self._done: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._told_at = 0.0
+
+    def passed(self, report: Report, seconds: float, *, more: bool) -> None:
+        """Tell of a pass; where ``more`` are to follow at once, every now and then of all of them together."""
+        for name, counts in (("pages", report.pages), ("specs", report.specs)):
+            for what in ("added", "updated", "deleted"):
+                self._done[f"{name}_{what}"] += getattr(counts, what)
+        if not any(self._done.values()):
+            return
+        self._done["passes"] += 1
+        self._seconds += seconds
+        now = time.monotonic()
+        if more and now - self._told_at < _BURST_SECONDS:
+            return
+        self._told_at = now
+        told = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
+        _log.info("brought into line", **told, seconds=round(self._seconds, 3))
+        self._done.clear()
+        self._seconds = 0.0
+
+
+def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
+    """Tell of pages that can't be used since now, of some of them where there are many."""
+    news = by_page(problem for page, problem in now.items() if problem != before.get(page))
+    for problem in news[:_PROBLEMS_TOLD]:
+        _log.warning(
+            "a page can't be used; its earlier documents stay",
+            page=problem.page,
+            line=problem.line,
+            reason=problem.message,
+        )
+    if len(news) > _PROBLEMS_TOLD:
+        _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
+
+
+def note_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
+    """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
+    before = state.warnings
+    kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
+    now = kept | {warning.path: warning for warning in report.warnings}
+    if state.pages:  # some have come since, or are held
+        now.pop(WHOLE_ROOT, None)
+    state.warnings = now
+    news = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
+    for warning in news[:_PROBLEMS_TOLD]:
+        if warning.path == WHOLE_ROOT:
+            _log.warning("there is nothing to index", reason=warning.message)
+        else:
+            _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
+    if len(news) > _PROBLEMS_TOLD:
+        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(news) - _PROBLEMS_TOLD)

@@ -1,0 +1,149 @@
+"""What commands and the service ask for: an index that equals the pages, whatever was there before."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from cachesync.errors import IndexUnusableError, OvertakenError, RefusedError
+from cachesync.index.base import PageChange, Reader, Writer
+from cachesync.log import get_logger
+from cachesync.pages.page import Problem
+from cachesync.sync.apply import Apply
+from cachesync.sync.guard import Guard
+from cachesync.sync.passes import Progress, look, timed, whole_pass
+from cachesync.sync.reindex import reindex_once
+from cachesync.sync.report import Report
+from cachesync.sync.scan import Source
+
+_log = get_logger()
+
+MAX_TURNS: Final = 3
+"""How often ``sync`` looks again while pages change under its eyes."""
+
+_MAX_TRIES: Final = 5
+"""How often a turn is begun anew because the index was taken away under it."""
+
+
+def sync(
+    source: Source,
+    writer: Writer,
+    guard: Guard,
+    progress: Progress,
+    suspects: Collection[str] = (),
+    before_build: Callable[[], None] = lambda: None,
+) -> Report:
+    """Make the index equal to the pages.
+
+    An index that is missing or damaged is built anew, and goes live when it is whole. Where the guard refuses, what
+    would be lost stays, and ``report.held`` says so; all else is done.
+
+    Args:
+        source: where the pages are.
+        writer: of the index.
+        guard: how much may be lost.
+        progress: is told of each page.
+        suspects: pages whose documents are to be looked at whatever the ledger says.
+        before_build: see :func:`one_turn`.
+
+    Raises:
+        UsageError: the root can't be scanned.
+        RefusedError: a rollback holds the index, the root became another folder while it was scanned, or nothing
+            would take the place of an index that can't be read.
+        IndexUnavailableError: the index can't be written.
+    """
+    report = _mended(lambda: one_turn(source, writer, guard, progress, suspects, before_build))
+    if report.outdated:
+        _log.warning(OUTDATED)
+    for _ in range(MAX_TURNS - 1):
+        if report.again:
+            guard.passed(report)
+            report = report.then(_mended(lambda: one_turn(source, writer, guard, progress, (), before_build)))
+    return _settled(report, source)
+
+
+def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
+    """Build a new generation from the pages beside the live one, and let it take that one's place.
+
+    Raises:
+        As :func:`sync`, but for a rollback, which this ends.
+    """
+    return _settled(_mended(lambda: reindex_once(source, writer, guard, progress)), source)
+
+
+def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[PageChange], None]) -> Report:
+    """Tell what :func:`sync` would do, page by page, and do nothing."""
+    phases: dict[str, float] = {}
+    try:
+        found, todo = look(source, index, phases)
+    except IndexUnusableError:
+        index = None
+        found, todo = look(source, None, phases)
+    apply = Apply(source, index, found, todo, guard, phases)
+    with timed(phases, "apply"):
+        for change in apply.changes():
+            tell(change)
+    return apply.report
+
+
+def _mended(turn: Callable[[], Report]) -> Report:
+    """Take a turn, and take it again where another writer came in between or the index was taken away under it."""
+    for _ in range(_MAX_TRIES - 1):
+        try:
+            return turn()
+        except OvertakenError as error:
+            _log.info("planning anew", reason=str(error))
+        except IndexUnusableError as error:
+            _log.warning("starting anew", reason=str(error))
+    return turn()
+
+
+def _settled(report: Report, source: Source) -> Report:
+    if report.again:
+        message = "pages kept changing while they were read: run sync again"
+        report.problems.append(Problem(str(source.root), message))
+        report.pages.problems += 1
+    return report
+
+
+def one_turn(
+    source: Source,
+    writer: Writer,
+    guard: Guard,
+    progress: Progress,
+    suspects: Collection[str] = (),
+    before_build: Callable[[], None] = lambda: None,
+) -> Report:
+    """Look at all pages once and do what is to be done, as :func:`sync` does as often as is needed.
+
+    ``before_build`` is called before a new generation is begun: the writer can build only one at a time.
+
+    Raises:
+        As :func:`sync`; also OvertakenError or IndexUnusableError, where another writer came in between or the index
+        was taken away meanwhile: then another turn is needed.
+    """
+    if writer.held():
+        raise held_back()
+    live = writer.live()
+    if live is None:
+        before_build()
+        return reindex_once(source, writer, guard, progress)
+    try:
+        report = whole_pass(live, source, guard, progress, suspects).report
+    except IndexUnusableError as error:
+        _log.warning("the index can't be used and is built anew", reason=str(error))
+        before_build()
+        return reindex_once(source, writer, guard, progress)
+    report.outdated = live.outdated
+    return report
+
+
+OUTDATED: Final = (
+    "another version of cachesync made this index: it is kept up as it is, and `cachesync reindex` brings it up to date"
+)
+
+
+def held_back() -> RefusedError:
+    """Say that a rollback holds syncs."""
+    return RefusedError(
+        "stopped: a rollback has gone back to the live generation, which stays as it is.\n"
+        "To go on from the pages as they are now: cachesync reindex"
+    )

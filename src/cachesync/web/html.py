@@ -1,0 +1,173 @@
+"""What browsers ask: the page, its parts, a binary, a comparison of tags, and the files beside them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cachesync.errors import CachesyncError
+from cachesync.search.siblings import beside
+from cachesync.web.api import Api, ErrorReply, pairs_of
+from cachesync.web.endpoint import Endpoint, compressed, error_answer
+from cachesync.web.page import IndexState, PageRenderer, asked_by_page
+from cachesync.web.parameters import FILTERS, Pairs, read, read_search
+from cachesync.web.searcher import Overview
+
+_HTML: Final = "text/html"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Nothing but our own files is loaded or run, whatever pages have in them. The last three don't follow the first."""
+
+_FOR_EVER: Final = "public, max-age=31536000, immutable"
+_FOR_A_DAY: Final = "public, max-age=86400"
+_BY_CONTENT: Final = "static/"
+"""Files below it have names that change with their content."""
+
+_LONGEST_URL: Final = 8_192
+"""Bytes of path and query. A page has links to states that differ from its own by little, so it is as long as its URL
+times what narrows it."""
+
+_API: Final = "/api/"
+_BINARY: Final = "/binary/"
+_PAGES: Final = ("/", "/parts", "/diff")
+
+_ROBOTS: Final = "User-agent: *\nAllow: {base}/$\nAllow: {base}/static/\nDisallow: {base}/\n"
+"""Searches are without number, and each binary is in some; so crawlers get no further than the first page."""
+
+
+class HtmlEndpoints:
+    """Answers browsers, with pages that are rendered here."""
+
+    def __init__(self, base_path: str, api: Api) -> None:
+        """``base_path`` is what all paths start with; ``api`` is asked for what pages show."""
+        self._base_path = base_path
+        self._api = api
+        self._pages = PageRenderer(base_path)
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return where browsers ask."""
+        files = self._pages.static_files
+        robots = partial(_file, _ROBOTS.format(base=self._base_path).encode(), "text/plain", _FOR_A_DAY)
+        return [
+            Endpoint("/", self._search),
+            Endpoint("/parts", self._parts),
+            Endpoint("/binary/{hash}", self._binary),
+            Endpoint("/diff", self._difference),
+            *(Endpoint(f"/{name}", partial(_file, *found, _kept(name))) for name, found in files.items()),
+            Endpoint("/favicon.ico", partial(_file, *files["icon.svg"], _FOR_A_DAY)),
+            Endpoint("/robots.txt", robots),
+        ]
+
+    async def refused(self, request: Request, status: HTTPStatus, message: str) -> Response:
+        """Answer what has no endpoint, or what fails: with a page if one was asked for."""
+        path = request.url.path.removeprefix(self._base_path)
+        is_page = path in _PAGES or path.startswith(_BINARY)
+        if not is_page and (path.startswith(_API) or _HTML not in request.headers.get("accept", "")):
+            return error_answer(message, status)
+        return _page(self._pages.error(status, message, None, (), None), request, status)
+
+    async def _search(self, request: Request) -> Response:
+        return await self._rendered(request, partial(self._found, self._pages.search))
+
+    async def _parts(self, request: Request) -> Response:
+        return await self._rendered(request, partial(self._found, self._pages.search_parts))
+
+    def _found(self, render: Callable[..., str], pairs: Pairs) -> str:
+        answer = self._api.ask(read_search(asked_by_page(pairs)))
+        return render(pairs, answer, answer.cursor, self._state())
+
+    async def _binary(self, request: Request) -> Response:
+        hash = request.path_params["hash"]
+
+        def shown(pairs: Pairs) -> str:
+            read(pairs)
+            binary = self._api.binary(hash)
+            others = self._api.searcher.look(lambda opened: beside(binary.newest, opened.reader))
+            return self._pages.binary(binary, others, self._state())
+
+        return await self._rendered(request, shown)
+
+    async def _difference(self, request: Request) -> Response:
+        def compared(pairs: Pairs) -> str:
+            given = read(pairs, once=("from", "to"), often=FILTERS)
+            tags = self._api.searcher.tag_names()
+            before, after = (given.get(name, [""])[0] for name in ("from", "to"))
+            found = self._api.difference(before, after, given) if before and after else None
+            return self._pages.difference(tags, found, pairs, self._state())
+
+        return await self._rendered(request, compared)
+
+    async def _rendered(self, request: Request, render: Callable[[Pairs], str]) -> Response:
+        """Answer with a page, or with one that says why there is none.
+
+        Both are rendered on a thread, where they keep nobody waiting. Only who gets no turn, or whose turn has passed,
+        is told so from the server's own thread: that page has no chips, so it costs next to nothing.
+        """
+        pairs: Pairs = ()
+
+        def answered() -> Response:
+            try:
+                return _page(render(pairs), request, HTTPStatus.OK)
+            except CachesyncError as error:
+                return self._refusal(request, pairs, self._api.explained(error))
+
+        try:
+            if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > _LONGEST_URL:
+                return self._refusal(request, (), _TOO_LONG)
+            pairs = pairs_of(request)
+            return await self._api.searches.run(answered)
+        except CachesyncError as error:
+            return self._refusal(request, pairs, self._api.explained(error), has_chips=False)
+
+    def _refusal(self, request: Request, pairs: Pairs, refusal: ErrorReply, *, has_chips: bool = True) -> Response:
+        state = self._api.searcher.last_overview
+        shown = self._pages.error(
+            refusal.status,
+            refusal.message,
+            refusal.at,
+            pairs,
+            _as_shown(state) if state else None,
+            has_chips=has_chips,
+        )
+        answer = _page(shown, request, refusal.status)
+        if refusal.retry_after is not None:
+            answer.headers["Retry-After"] = str(refusal.retry_after)
+        return answer
+
+    def _state(self) -> IndexState:
+        return _as_shown(self._api.searcher.overview())
+
+
+_TOO_LONG: Final = ErrorReply(
+    HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL is too long: expected at most {_LONGEST_URL:,} bytes for a page"
+)
+
+
+def _as_shown(overview: Overview) -> IndexState:
+    fresh = overview.freshness
+    if fresh is None:
+        return IndexState(outdated=overview.outdated)
+    now = datetime.now(UTC)
+    has_stopped = fresh.writer == "service" and not fresh.is_followed(now)
+    degraded = (*fresh.degraded, "stopped") if has_stopped else fresh.degraded
+    return IndexState(fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, not fresh.is_finished)
+
+
+def _page(text: str, request: Request, status: HTTPStatus) -> Response:
+    headers = {"Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
+    return compressed(Response(text, status, headers, media_type=_HTML), request)
+
+
+async def _file(content: bytes, media_type: str, cached: str, request: Request) -> Response:
+    return compressed(Response(content, headers={"Cache-Control": cached}, media_type=media_type), request)
+
+
+def _kept(name: str) -> str:
+    """For how long a file may be kept."""
+    return _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY

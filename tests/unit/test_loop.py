@@ -1,0 +1,998 @@
+"""The jobs of the service, done one by one when the test says so, on a real index in a folder."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, NoReturn
+
+import msgspec
+import pytest
+
+from cachesync.context import Context, Pulse, StoppedError, running
+from cachesync.errors import IndexUnavailableError, OvertakenError
+from cachesync.index.connection_health import ConnectionHealth
+from cachesync.index.embedded import EmbeddedIndex, folder
+from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
+from cachesync.pages.pattern import Pattern
+from cachesync.service import freshness_notes, loss_guard, pass_log, requests
+from cachesync.service.debounce import DirtyPaths
+from cachesync.service.first_fill import Filled, filled
+from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
+from cachesync.service.loss_guard import HELD, Held
+from cachesync.service.metrics import Metrics
+from cachesync.service.requests import CommandRequest, Response, RootNames
+from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
+from cachesync.service.state import Health, ServiceState, status
+from cachesync.service.timetable import Counted, Timetable
+from cachesync.sync import full_sync
+from cachesync.sync.guard import Guard
+from cachesync.sync.report import Report
+from cachesync.sync.scan import EVERYTHING, Source
+from tests.support.pages import entry, page, path_of, put
+from tests.support.service import until
+
+TAGS, PACKAGES, SPECS = 4, 5, 3
+ALL = TAGS * PACKAGES * SPECS
+
+
+def content(number: int, specs: int = SPECS) -> bytes:
+    return page(*(entry(f"h{number}x{spec}" + "a" * 24) for spec in range(specs)))
+
+
+class Bench:
+    """A service that has caught up, and whose loop is the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "pages"
+        self.folder = folder / "index"
+        self.index = EmbeddedIndex(self.folder, "specs")
+        self.state = ServiceState()
+        self.dirty = DirtyPaths(0, 0)
+        self.signs = 0
+        self._wake = threading.Event()
+
+    def serve(self) -> Iterator["Bench"]:
+        with self.index.writer(1, serving=True) as self.writer:
+            self.serving = self._serving()
+            try:
+                yield self
+            finally:
+                self.serving._reindexing.cancel()
+
+    def _serving(self) -> ServiceLoop:
+        source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
+        settings = LoopSettings(
+            source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True
+        )
+        self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
+        self.vitals = ConnectionHealth()
+        return ServiceLoop(
+            settings,
+            self.index,
+            self.writer,
+            self.dirty,
+            self.state,
+            self.metrics,
+            self.vitals,
+            self._wake,
+        )
+
+    def do(self, name: str) -> float:
+        """Do a job, and return in how many seconds it is to be done again."""
+        job = next(each for each in self.serving._jobs if each.name == name)
+        self.serving._do(job)
+        return self.serving._due(job) - time.monotonic()
+
+    def passes(self, kind: str, outcome: str) -> float:
+        """How many passes have ended so, by the metrics."""
+        counted = f'cachesync_passes_total{{kind="{kind}",outcome="{outcome}"}} '
+        return float(self.metrics.text().decode().partition(counted)[2].partition("\n")[0])
+
+    def changed(self, *paths: str) -> None:
+        """Look at what the watcher says of these paths."""
+        self.dirty.mark(paths, 0)
+        self.do("partial")
+
+    def changed_in_a_burst(self, *paths: str) -> None:
+        """Look at what the watcher says of these paths, while another is about to be told: there is no quiet moment."""
+        self.dirty.mark(paths, 0)
+        self.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
+        self.do("partial")
+
+    def calm(self) -> None:
+        """Nothing more is to be told."""
+        self.dirty.take_all()
+        self.dirty.done()
+
+    def ask(self, request: CommandRequest) -> str:
+        """Ask for something as a command does that goes on waiting, let the service look for it, and return the id."""
+        self.index.notes().put(f"request-{request.id}", msgspec.json.encode(request))
+        self.sign(request.id)
+        self.do("request")
+        self.sign(request.id)
+        self.do("request")
+        return request.id
+
+    def ask_and_wait(self, request: CommandRequest) -> None:
+        """The same, and show that the command waits until it is done."""
+        with self.signing(request.id):
+            self.ask(request)
+
+    def sign(self, id: str) -> None:
+        """Show that a command still waits."""
+        self.signs += 1
+        self.index.notes().put(f"sign-{id}", str(self.signs).encode())
+
+    @contextmanager
+    def signing(self, id: str) -> Iterator[None]:
+        """Show it again and again."""
+        ended = threading.Event()
+
+        def sign() -> None:
+            while not ended.wait(0.01):
+                self.sign(id)
+
+        thread = threading.Thread(target=sign)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def response(self, id: str) -> Response:
+        """What has come of it."""
+        return msgspec.json.decode(self.index.notes().get(f"response-{id}") or b"{}", type=Response)
+
+    def restart(self) -> None:
+        """Serve anew, and know nothing of before."""
+        self.state = ServiceState()
+        self.serving = self._serving()
+        self.serving._guarding.remember()
+
+    def settle(self) -> None:
+        """Do what is due until nothing is, without the pauses after what failed."""
+        for _ in range(100):
+            job = min(self.serving._jobs, key=lambda each: each.due())
+            if job.due() > time.monotonic():
+                return
+            self.serving._do(job)
+        pytest.fail(f"{job.name} is due again and again")
+
+    def reindex(self) -> None:
+        """Let a reindex be filled."""
+        self._wake.clear()
+        self.serving._reindexing.start()
+        assert self._wake.wait(10)
+
+    def troubles(self) -> tuple[str | None, str | None]:
+        """What is told of the pages, or of a defect, and of the index."""
+        return self.state.trouble, self.vitals.trouble
+
+    def size(self) -> tuple[int, int]:
+        """How many specs and pages are found."""
+        return self.index.reader(fresh=True).size()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    for tag in range(TAGS):
+        for number in range(PACKAGES):
+            put(bench.root, content(100 * tag + number), f"p{number}", f"t{tag}")
+    for each in bench.serve():
+        each.do("whole")
+        assert each.size() == (ALL, TAGS * PACKAGES)
+        yield each
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise IndexUnavailableError("away")
+
+
+# --- passes -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [EVERYTHING, "_cache/t0/", path_of("new", "t0")])
+def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    put(bench.root, content(1000), "new", "t0")
+    with monkeypatch.context() as away:
+        for method in ("held", "live"):
+            away.setattr(bench.writer, method, fail)
+        away.setattr(bench.serving._live, "write", fail)
+        bench.changed(path)
+    assert bench.size() == (ALL, 20)
+    assert (len(bench.dirty), bench.dirty.oldest()) == (1, 0)
+    bench.settle()
+    assert bench.size() == (ALL + 3, 21)
+    assert len(bench.dirty) == 0
+    assert bench.passes("partial", "failed") == (path != EVERYTHING), "that one is no pass yet when it fails"
+
+
+def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
+    """A path that isn't in it isn't gone."""
+    bench.root.rename(bench.root.with_name("away"))
+    (bench.root / "_cache").mkdir(parents=True)
+    bench.changed("_cache/t0/")
+    assert bench.size() == (ALL, 20)
+    assert "was replaced" in str(bench.state.trouble)
+    bench.settle()
+    assert bench.size() == (ALL, 20)
+    assert (len(bench.state.held), bench.state.trouble) == (20, None)
+
+
+def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
+    shutil.rmtree(bench.root / "_cache")
+    bench.changed(EVERYTHING)
+    for tag in range(TAGS):
+        bench.changed(f"_cache/t{tag}/")
+    assert bench.size() == (ALL, 20)
+    assert (len(bench.state.held), bench.state.lost) == (20, ALL)
+
+
+def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench: Bench) -> None:
+    """Half may be lost, and the third quarter is half of what is left then."""
+    later = time.monotonic() + 1_000_000
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.dirty.mark([f"_cache/t{tag}/"], 0)
+        bench.dirty.mark([path_of("p0", "t3")], later)  # so there is no quiet moment
+        bench.do("partial")
+    for _ in range(2):
+        assert bench.size() == (ALL // 2, 10)
+        assert len(bench.state.held) == 5
+        bench.do("whole")
+    assert bench.size() == (ALL // 2, 10)
+
+
+def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as a rescan, or one after an overflow, while a tree is being removed."""
+    look = full_sync.one_turn
+
+    def look_while_more_happens(*arguments: Any, **options: Any) -> Report:
+        report = look(*arguments, **options)
+        bench.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
+        return report
+
+    monkeypatch.setattr(full_sync, "one_turn", look_while_more_happens)
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+        bench.do("whole")
+    assert bench.size() == (ALL // 2, 10)
+    assert len(bench.state.held) == 5
+
+
+def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed(f"_cache/t{tag}/")
+        bench.do("whole")
+        put(bench.root, content(1000 + tag, ALL), "new", f"n{tag}")
+        bench.changed(path_of("new", f"n{tag}"))
+    assert not bench.state.held
+
+
+def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss_guard, "_WINDOW_SECONDS", -1)
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    assert bench.size() == (ALL // 4, 5)
+
+
+def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> None:
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+    bench.changed_in_a_burst(EVERYTHING)
+    assert len(bench.state.held) == 15
+    bench.ask_and_wait(CommandRequest(command="sync", consent=True))
+    assert bench.size() == (ALL // 4, 5)
+    (bench.root / path_of("p0", "t3")).unlink()
+    bench.changed_in_a_burst(path_of("p0", "t3"))
+    assert bench.size() == (ALL // 4 - SPECS, 4)
+
+
+def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) -> None:
+    paths = [path_of(f"p{number}", f"t{tag}") for tag in range(TAGS) for number in range(PACKAGES)]
+    for number, path in enumerate(paths):
+        (bench.root / path).write_bytes(content(9000 + number))
+    bench.changed_in_a_burst(*paths)
+    shutil.rmtree(bench.root / "_cache")
+    bench.changed_in_a_burst(*paths)
+    assert bench.size() == (ALL, 20)
+    assert len(bench.state.held) == 20
+
+
+def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is started again goes on holding it back."""
+    for tag in range(2):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    (bench.root / path_of("p0", "t2")).unlink()
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._guarding._notes, "put", fail)
+        bench.changed_in_a_burst(path_of("p0", "t2"))
+    bench.do("whole")
+    assert Held.decoded(bench.index.notes().get(HELD)) == Held(1, SPECS, ALL // 2)
+    bench.restart()
+    bench.do("whole")
+    assert bench.size() == (ALL // 2, 10)
+
+
+def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
+    shutil.rmtree(bench.root / "_cache")
+    bench.changed(EVERYTHING)
+    bench.index.notes().remove(HELD)
+    bench.serving._look_at_everything()
+    bench.do("whole")
+    assert Held.decoded(bench.index.notes().get(HELD)).pages == 20
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restarted: bool) -> None:
+    """Though the service began without any page, so that it held everything at once."""
+    (bench.root / "_cache").rename(bench.root / "away")
+    bench.restart()
+    bench.do("whole")
+    assert len(bench.state.held) == 20
+    put(bench.root, content(1000), "new", "t9")
+    bench.changed(path_of("new", "t9"))
+    (bench.root / "away").rename(bench.root / "back")
+    shutil.copytree(bench.root / "back", bench.root / "_cache", dirs_exist_ok=True)
+    (bench.root / path_of("p0", "t0")).unlink()
+    if restarted:
+        bench.restart()
+    bench.do("whole")
+    assert bench.size() == (ALL, 20)
+    assert not bench.state.held
+
+
+def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Bench) -> None:
+    """At the next quiet moment, whatever else happens until then."""
+    for tag in range(3):
+        (bench.root / f"_cache/t{tag}").rename(bench.root / f"away{tag}")
+    bench.changed(EVERYTHING)
+    assert len(bench.state.held) == 15
+    for tag in range(2):
+        (bench.root / f"away{tag}").rename(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    put(bench.root, content(1000), "new", "t3")
+    bench.calm()
+    bench.changed(path_of("new", "t3"))
+    bench.settle()
+    assert not bench.state.held
+    assert bench.size() == (ALL * 3 // 4 + SPECS, 16)
+
+
+def test_a_root_that_is_missing_doesnt_hide_that_the_index_is_gone(bench: Bench) -> None:
+    bench.root.rename(bench.root.with_name("away"))
+    bench.do("whole")
+    pages, index = bench.troubles()
+    assert "cannot list" in str(pages)
+    assert index is None
+    next(bench.folder.rglob("live")).unlink()
+    bench.do("pulse")
+    assert "being mended" in str(bench.troubles()[1])
+    bench.root.with_name("away").rename(bench.root)
+    bench.settle()
+    assert bench.troubles() == (None, None)
+
+
+def test_only_what_still_fails_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.root.rename(bench.root.with_name("away"))
+    bench.do("whole")
+    with monkeypatch.context() as away:
+        away.setattr(bench.writer, "signals", fail)
+        bench.do("request")
+        assert bench.troubles()[1] == "away"
+    bench.do("request")
+    assert bench.troubles()[1] is None
+    bench.root.with_name("away").rename(bench.root)
+    with monkeypatch.context() as away:
+        away.setattr(bench.writer, "held", fail)
+        bench.do("whole")
+        assert bench.troubles() == (None, "away")
+
+
+def half_is_gone_and_no_generation_is_live(bench: Bench) -> None:
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+    next(bench.folder.rglob("live")).unlink()
+
+
+def all_is_gone_and_the_index_cant_be_read(bench: Bench) -> None:
+    shutil.rmtree(bench.root / "_cache")
+    for meta in bench.folder.rglob("meta.json"):
+        meta.write_text("{")
+    bench.index.close()
+
+
+@pytest.mark.parametrize("harm", [half_is_gone_and_no_generation_is_live, all_is_gone_and_the_index_cant_be_read])
+def test_what_a_person_has_to_consent_to_isnt_tried_all_the_time(bench: Bench, harm: Callable[[Bench], None]) -> None:
+    harm(bench)
+    assert bench.do("whole") > 3000
+    assert "allow-mass-delete" in str(bench.state.trouble)
+
+
+def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Filled | None] = []
+    progress = bench.serving._progress
+
+    def listened(done: int, pages: int) -> None:
+        progress(done, pages)
+        told.append(filled(bench.index.notes()))
+
+    monkeypatch.setattr(bench.serving, "_progress", listened)
+    next(bench.folder.rglob("live")).unlink()
+    bench.do("pulse")
+    bench.serving._live = None
+    bench.do("whole")
+    assert told[0] == Filled(1, 20)
+    assert filled(bench.index.notes()) is None
+
+
+def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.serving._filling._notes, "put", fail)
+    monkeypatch.setattr(bench.serving._filling._notes, "remove", fail)
+    bench.serving._live = None
+    put(bench.root, content(1000), "new", "t0")
+    bench.do("whole")
+    assert bench.size() == (ALL + 3, 21)
+
+
+# --- how fresh it is ----------------------------------------------------------------------------------------------------
+
+
+def is_noted(bench: Bench) -> Freshness:
+    """How fresh the index is by the note that is due next."""
+    assert bench.serving._noting.due() < time.monotonic() + 3, "nothing is to be noted"
+    bench.do("freshness")
+    found = read_freshness(bench.index.notes())
+    assert found
+    return found
+
+
+def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_written(bench: Bench) -> None:
+    first = is_noted(bench)
+    assert (first.writer, first.in_sync, first.written) == ("service", True, bench.state.last_written)
+    assert bench.do("freshness") > 4000, "it changes no more"
+    put(bench.root, content(1000), "new", "t0")
+    bench.changed(path_of("new", "t0"))
+    second = is_noted(bench)
+    assert first.written
+    assert second.written
+    assert second.written > first.written
+
+
+def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
+    before = is_noted(bench)
+    bench.do("whole")
+    after = is_noted(bench)
+    assert after.is_as(before)
+    assert after.noted > before.noted
+
+
+def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
+    (bench.root / "_cache").rename(bench.root / "away")
+    bench.changed(EVERYTHING)
+    held = is_noted(bench)
+    assert (held.in_sync, held.degraded, held.lag(held.noted)) == (False, ("held",), 0)
+    (bench.root / "away").rename(bench.root / "_cache")
+    bench.do("whole")
+    assert is_noted(bench).in_sync
+    bench.reindex()
+    bench.do("swap")
+    bench.settle()
+    bench.ask(CommandRequest(command="rollback"))
+    rolled_back = is_noted(bench)
+    assert (rolled_back.in_sync, rolled_back.degraded) == (False, ("rolled-back",))
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by itself", "for a command"])
+def test_how_fresh_it_is_is_noted_during_a_long_pass(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    """An index that isn't in sync would pass for one that is until the pass has ended."""
+    is_noted(bench)
+    monkeypatch.setattr(freshness_notes, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
+    bench.serving._noting._look_at = 0  # it has looked a moment ago
+    told: list[Freshness | None] = []
+    note = bench.serving._noting.meanwhile
+
+    def listened() -> None:
+        note()
+        told.append(read_freshness(bench.index.notes()))
+
+    monkeypatch.setattr(bench.serving._noting, "meanwhile", listened)
+    for number in range(2):
+        put(bench.root, content(1000 + number), f"new{number}", "t0")
+    bench.dirty.mark([EVERYTHING], time.monotonic())
+    tell_queue(bench.dirty, bench.state)
+    if asked:
+        bench.ask_and_wait(CommandRequest(command="sync"))
+    else:
+        bench.do("whole")
+    _, last = told
+    assert last
+    assert not last.in_sync
+    assert last.lag_seconds > 0
+
+
+def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
+    monkeypatch.setattr(bench.serving._noting._notes, "put", fail_of(bench, FRESHNESS))
+    put(bench.root, content(1000), "new", "t0")
+    bench.changed(EVERYTHING)
+    assert bench.do("freshness") > 5, "it is tried again, though not at once"
+    assert bench.troubles() == (None, None)
+    assert bench.size() == (ALL + 3, 21)
+
+
+def fail_of(bench: Bench, refused: str) -> Callable[[str, bytes], None]:
+    """A way to write notes by which one of them can't be written."""
+    puts = bench.index.notes().put
+    return lambda key, text: fail() if key == refused else puts(key, text)
+
+
+@contextmanager
+def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
+    """Let the service's own loop work until the block ends, and see how it ends then. The event is to wake it."""
+    stop, ended = threading.Event(), []
+
+    def work() -> None:
+        try:
+            with running(Context(stop)):
+                bench.serving.run()
+        except (StoppedError, OvertakenError) as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield bench._wake
+    finally:
+        stop.set()
+        bench._wake.set()
+        thread.join(10)
+    assert ended == [ends]
+
+
+def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
+    written = datetime(2026, 1, 1, tzinfo=UTC)
+    note_freshness(bench.index.notes(), Freshness(noted=written, writer="command", in_sync=True, written=written))
+    bench.state.caught_up = False
+    bench.state.last_written = None
+    (bench.root / "_cache").rename(bench.root / "away")
+    with working(bench, StoppedError):
+        until(lambda: note_of(bench).writer == "service", "the first note")
+        begun = note_of(bench)
+        assert (begun.in_sync, begun.written, begun.is_followed(begun.noted)) == (False, written, True)
+    assert not note_of(bench).is_followed(begun.noted)
+
+
+def test_a_service_that_another_has_taken_over_from_notes_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it knows is older than what that one has noted."""
+
+    def overtaken() -> NoReturn:
+        note_freshness(bench.index.notes(), other)
+        raise OvertakenError
+
+    other = Freshness(noted=datetime.now(UTC), writer="command", in_sync=True)
+    monkeypatch.setattr(bench.writer, "signals", overtaken)
+    with working(bench, OvertakenError):
+        until(lambda: note_of(bench) == other, "the other to take over")
+    assert note_of(bench) == other
+
+
+def note_of(bench: Bench) -> Freshness:
+    found = read_freshness(bench.index.notes())
+    assert found
+    return found
+
+
+# --- reindex ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_changes_after_it_was_filled_is_in_a_reindex(bench: Bench) -> None:
+    bench.reindex()
+    put(bench.root, content(1000), "new", "t0")
+    bench.do("swap")
+    assert bench.index.reader().generation == "specs-2"
+    assert bench.size() == (ALL + 3, 21)
+
+
+def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it can't be noted at first when that was."""
+    bench.reindex()
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._timetable._notes, "put", fail)
+        bench.do("swap")
+    put(bench.root, content(1000), "new", "t0")
+    bench.dirty.mark([path_of("new", "t0")], 0)
+    bench.settle()
+    assert bench.state.generation == bench.index.reader().generation == "specs-2"
+    assert bench.size() == (ALL + 3, 21)
+
+
+def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Bench) -> None:
+    bench.reindex()
+    next(bench.folder.rglob("live")).unlink()
+    bench.do("pulse")
+    bench.settle()
+    assert not bench.serving._reindexing.is_running
+    assert bench.size() == (ALL, 20)
+
+
+def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    schedule = Schedule("0 0 1 1 *", "UTC")
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    bench.index.notes().put(SCHEDULED_SINCE, Counted(long_ago, schedule.text).encoded())
+    bench.serving._timetable = Timetable(schedule, bench.index.notes())
+    monkeypatch.setattr(bench.writer, "build", fail)
+    bench._wake.clear()
+    bench.do("schedule")
+    assert bench._wake.wait(10)
+    bench.do("swap")
+    bench.do("schedule")
+    assert (bench.state.reindex_trouble, bench.state.trouble, bench.vitals.trouble) == ("away", None, None)
+    assert not bench.serving._reindexing.is_running, "it is put off"
+    assert bench.passes("reindex", "failed") == 1
+
+
+def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> None:
+    bench.reindex()
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    assert len(bench.state.held) == 5
+    bench.do("swap")
+    assert bench.index.reader().generation == "specs-1"
+    assert bench.size() == (ALL // 2, 10)
+
+
+def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) -> None:
+    bench.reindex()
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+    bench.ask_and_wait(CommandRequest(command="sync", consent=True))
+    bench.do("swap")
+    assert bench.index.reader().generation == "specs-2"
+    assert bench.size() == (ALL // 4, 5)
+
+
+def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
+    signs: list[None] = []
+    with running(Context(pulse=Pulse(lambda: signs.append(None), every=0))):
+        bench.reindex()
+        for number in range(PACKAGES):
+            put(bench.root, content(9000 + number), f"p{number}", "t0")
+        signs.clear()
+        bench.do("swap")
+    assert len(signs) >= PACKAGES
+
+
+def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(bench: Bench) -> None:
+    """Nothing is divided by the number of pages."""
+    shutil.rmtree(bench.root / "_cache")
+    (bench.root / "_cache").mkdir()
+    bench.reindex()
+    assert bench.state.reindexing == 0
+    bench.do("swap")
+    assert (bench.state.trouble, bench.state.reindex_trouble) == (None, None)
+    assert bench.size() == (ALL, 20)
+
+
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_an_index_of_another_version_is_rebuilt_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, by_itself: bool
+) -> None:
+    bench.serving._upgraded = not by_itself
+    with monkeypatch.context() as other:
+        other.setattr(folder, "fingerprint", lambda: "another")
+        bench.do("whole")
+        assert bench.state.reindex_needed
+        bench._wake.clear()
+        bench.do("schedule")
+        assert bench.serving._reindexing.is_running is by_itself
+    if not by_itself:
+        return
+    assert bench._wake.wait(10)
+    bench.do("swap")
+    assert bench.index.reader().generation == "specs-2"
+    bench.state.reindex_needed = True
+    bench.do("schedule")
+    assert not bench.serving._reindexing.is_running, "that is for a person to look at"
+
+
+# --- requests -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench) -> None:
+    """Whatever it had consented to, and whatever is on disk by now."""
+    shutil.rmtree(bench.root / "_cache")
+    notes = bench.index.notes()
+    for command in ("sync", "reindex", "rollback"):
+        request = CommandRequest(command=command, consent=True)
+        notes.put(f"request-{request.id}", msgspec.json.encode(request))
+        bench.sign(request.id)
+    for _ in range(3):
+        bench.do("request")
+    assert not bench.serving._reindexing.is_running
+    assert bench.size() == (ALL, 20)
+    assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
+
+
+@pytest.mark.parametrize("command", ["sync", "reindex"])
+def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
+    """It would be carried out with pages that whoever consents has never thought of."""
+    shutil.rmtree(bench.root / "_cache")
+    other = RootNames.of(bench.root.parent / "other")
+    id = bench.ask(CommandRequest(command=command, consent=True, root=other))
+    failure = bench.response(id).failure
+    assert failure
+    assert (failure.kind, other.configured in failure.message, str(bench.root) in failure.message) == (
+        "usage",
+        True,
+        True,
+    )
+    assert not bench.serving._reindexing.is_running
+    assert bench.size() == (ALL, 20)
+
+
+def test_a_request_may_call_the_same_pages_otherwise(bench: Bench) -> None:
+    link = bench.root.parent / "link"
+    link.symlink_to(bench.root)
+    same = RootNames.of(bench.root)
+    for root in (None, same, RootNames.of(link), msgspec.structs.replace(same, real="/elsewhere")):
+        request = CommandRequest(command="sync", root=root)
+        bench.ask_and_wait(request)
+        assert bench.response(request.id).failure is None
+
+
+def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it had still waited when its sync began."""
+    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    shutil.rmtree(bench.root / "_cache")
+    bench.ask(CommandRequest(command="sync", consent=True))
+    assert bench.size() == (ALL, 20)
+    assert len(bench.state.held) == 20
+
+
+def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is held back could go without anybody being asked, and after consent was refused, too."""
+    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    for tag in range(3):
+        shutil.rmtree(bench.root / f"_cache/t{tag}")
+        bench.changed_in_a_burst(f"_cache/t{tag}/")
+    assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+    bench.ask(CommandRequest(command="sync", consent=True))  # and the command ends
+    for _ in range(2):
+        assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+        bench.do("whole")
+
+
+def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench._wake.clear()
+    id = bench.ask(CommandRequest(command="reindex"))
+    assert bench._wake.wait(10)
+    assert bench.serving._reindexing.is_running
+    now = time.monotonic()
+    for _ in range(30):
+        now += 0.5
+        monkeypatch.setattr(bench.serving._requests, "_clock", lambda now=now: now)
+        bench.do("request")
+    assert not bench.serving._reindexing.is_running
+    assert not any(id in key for key in bench.index.notes().list_keys())
+    assert bench.index.reader().generation == "specs-1"
+
+
+def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fast as a command alone would say it: the way to the index has had all the patience there is."""
+    with monkeypatch.context() as away:
+        away.setattr(bench.writer, "held", fail)
+        id = bench.ask(CommandRequest(command="sync"))
+    response = bench.response(id)
+    assert response.failure
+    assert response.failure.message == "away"
+    with pytest.raises(IndexUnavailableError, match="away"):
+        response.raise_failure()
+
+
+def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_TELL_SECONDS", 0)
+    put(bench.root, content(1000), "new", "t0")
+    request = CommandRequest(command="sync")
+    puts = bench.serving._requests._notes.put
+
+    def fail_with_progress(key: str, text: bytes) -> None:
+        if b'"pages":0' not in text and b"done" in text and b'"finished":true' not in text:
+            fail()
+        puts(key, text)
+
+    monkeypatch.setattr(bench.serving._requests._notes, "put", fail_with_progress)
+    assert bench.response(bench.ask(request)).report
+    assert bench.size() == (ALL + SPECS, 21)
+
+
+def roll_back_twice(bench: Bench) -> None:
+    """Make two generations beside the live one."""
+    bench.writer._keep = 2  # type: ignore[attr-defined]
+    for _ in range(2):
+        bench.reindex()
+        bench.do("swap")
+        bench.settle()
+
+
+def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the swap and the response."""
+    roll_back_twice(bench)
+    request = CommandRequest(command="rollback")
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._requests, "settle", lambda *_: None)
+        bench.ask(request)
+    assert bench.index.reader().generation == "specs-2"
+    bench.restart()
+    bench.ask(request)
+    assert bench.response(request.id) == Response.live("specs-2")
+    assert bench.index.reader().generation == "specs-2"
+    assert bench.state.rolled_back
+
+
+def test_a_reindex_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = CommandRequest(command="reindex")
+    bench._wake.clear()
+    bench.ask(request)
+    assert bench._wake.wait(10)
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._requests, "settle", lambda *_: None)
+        bench.do("swap")
+    bench.restart()
+    bench.ask(request)
+    report = bench.response(request.id).report
+    assert report
+    assert (report.pages.added, report.specs.added) == (20, ALL)
+    assert bench.index.reader().generation == "specs-2"
+
+
+def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    roll_back_twice(bench)
+    puts = bench.serving._requests._notes.put
+    with monkeypatch.context() as away:
+        away.setattr(
+            bench.serving._requests._notes,
+            "put",
+            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
+        )
+        id = bench.ask(CommandRequest(command="rollback"))
+    bench.do("request")
+    assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
+
+
+def test_a_swap_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it might be done twice."""
+    roll_back_twice(bench)
+    with monkeypatch.context() as away:
+        away.setattr(bench.serving._requests._notes, "put", fail)
+        id = bench.ask(CommandRequest(command="rollback"))
+    bench.do("request")
+    assert bench.response(id).failure
+    assert bench.index.reader().generation == "specs-3"
+
+
+def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.reindex()
+    bench.do("swap")
+    bench.settle()
+    bench.ask(CommandRequest(command="rollback"))
+    bench._wake.clear()
+    id = bench.ask(CommandRequest(command="reindex"))
+    assert bench._wake.wait(10)
+    puts = bench.serving._requests._notes.put
+    with monkeypatch.context() as away:
+        away.setattr(
+            bench.serving._requests._notes,
+            "put",
+            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
+        )
+        bench.do("swap")
+        bench.do("request")
+    put(bench.root, content(1000), "new", "t0")
+    bench.dirty.mark([path_of("new", "t0")], 0)
+    bench.settle()
+    assert bench.size() == (ALL + SPECS, 21)
+    bench.do("request")
+    assert bench.response(id).report
+    assert (bench.state.rolled_back, bench.vitals.trouble) == (False, None)
+
+
+def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.reindex()
+    bench.do("swap")
+    bench.settle()
+
+    def break_down(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cachesync.sync.full_sync.sync", break_down)
+    first, second = CommandRequest(command="sync", asked_at="1"), CommandRequest(command="rollback", asked_at="2")
+    bench.index.notes().put(f"request-{first.id}", msgspec.json.encode(first))
+    bench.sign(first.id)
+    bench.do("request")
+    bench.sign(first.id)
+    bench.ask(second)
+    failure = bench.response(first.id).failure
+    assert failure
+    assert failure.kind == "internal"
+    assert bench.response(second.id).generation == "specs-1"
+
+
+def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(bench: Bench) -> None:
+    for tag in ("t0", "t1"):
+        folder = bench.root / "_cache" / tag
+        folder.rename(bench.root.parent / tag)
+        folder.symlink_to(bench.root.parent / tag)
+        bench.changed(f"_cache/{tag}/")
+        assert (bench.state.held, len(bench.dirty), bench.troubles()) == ({}, 0, (None, None))
+        assert f"_cache/{tag}" in bench.state.warnings
+    (bench.root / path_of("p0", "t2")).unlink()
+    bench.changed(path_of("p0", "t2"))
+    assert bench.size() == (ALL // 2 - SPECS, TAGS * PACKAGES // 2 - 1)
+
+
+def warnings(bench: Bench) -> tuple[list[str], list[str]]:
+    """The paths of warnings, as the state has them and as the HTTP interface tells them."""
+    told = status(bench.state, None, 600, time.monotonic())["warnings"]
+    return sorted(bench.state.warnings), [warning["path"] for warning in told]
+
+
+def test_a_warning_stays_until_its_place_is_looked_at_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(
+        pass_log, "_log", SimpleNamespace(warning=lambda _event, **fields: logged.append(fields["path"]))
+    )
+    links = [bench.root / "_cache/one", bench.root / "_cache/t0/two"]
+    for link in links:
+        link.symlink_to(tmp_path)
+        bench.changed(f"{link.relative_to(bench.root)}/")
+    both = ["_cache/one", "_cache/t0/two"]
+    assert warnings(bench) == (both, both)
+    bench.changed(path_of("p0", "t0"), "_cache/t1/")
+    bench.do("whole")
+    assert warnings(bench) == (both, both)
+    assert logged == both, "each is told once"
+    links[0].unlink()
+    bench.changed("_cache/one/")
+    assert warnings(bench) == (both[1:], both[1:])
+    shutil.rmtree(bench.root / "_cache/t0")
+    bench.changed("_cache/t0/")
+    assert warnings(bench) == ([], [])
+
+
+def test_a_folder_that_can_be_read_again_is_no_problem_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def failing(path: str) -> object:
+        if path.endswith("/t0/"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", failing)
+        bench.changed(path_of("p0", "t0"))
+        assert list(bench.state.problems) == ["_cache/t0"]
+    bench.changed("_cache/t0/")
+    assert list(bench.state.problems) == []
