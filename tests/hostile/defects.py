@@ -195,8 +195,8 @@ DEFECTS: Final = (
         "a look at everything lets the guard forget",
         2,
         "service/serving.py",
-        "        if not len(self._dirty) and not report.again:\n            self._guarding.quiet()",
-        "        self._guarding.quiet()",
+        "        if not len(self._dirty) and not report.again:\n            self._loss_guard.quiet()",
+        "        self._loss_guard.quiet()",
         ("unit/test_serving.py::test_a_look_at_everything_goes_on_from_what_was_lost",),
     ),
     Defect(

@@ -23,44 +23,44 @@ A = path_of("a")
 
 
 def test_there_is_trouble_until_whoever_has_it_is_answered() -> None:
-    vitals = ConnectionHealth()
-    with capture_logs() as logged, vitals.trying(URL) as writing:
+    health = ConnectionHealth()
+    with capture_logs() as logged, health.trying(URL) as writing:
         writing.failed("429", "too busy")
-        with vitals.trying(URL) as reading:
+        with health.trying(URL) as reading:
             reading.failed("503", "starting")
             reading.answered()
         writing.failed("429", "too busy")
-        assert vitals.trouble == f"{URL}: too busy", "another answer is none to this request"
+        assert health.trouble == f"{URL}: too busy", "another answer is none to this request"
         writing.answered()
-        assert vitals.trouble is None
+        assert health.trouble is None
         writing.answered()
     assert [(each["log_level"], each["event"][:31]) for each in logged] == [
         ("warning", "Elasticsearch can't be used for"),
         ("info", "Elasticsearch answers again"),
     ]
-    assert vitals.retries == {"429": 2, "503": 1}
+    assert health.retries == {"429": 2, "503": 1}
 
 
 def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
-    vitals = ConnectionHealth()
+    health = ConnectionHealth()
     with capture_logs() as logged:
         for _ in range(2):
-            with vitals.trying(URL) as tries:
+            with health.trying(URL) as tries:
                 tries.failed("timeout", "no answer")
                 tries.gave_up("timeout", "it stays away")
-            assert vitals.trouble == "it stays away"
-        with vitals.trying(URL) as tries:
+            assert health.trouble == "it stays away"
+        with health.trying(URL) as tries:
             tries.answered()
-    assert vitals.trouble is None
+    assert health.trouble is None
     assert len(logged) == 2, "once that it can't be used, once that it can"
-    with vitals.trying(URL) as tries:
+    with health.trying(URL) as tries:
         tries.gave_up("credentials", "no")
         tries.answered()
-    assert vitals.trouble is None
-    before = dict(vitals.retries)
-    vitals.gave_up(SERVICE, "other", "the same, told by the service")
-    assert vitals.trouble == "the same, told by the service"
-    assert vitals.retries == before, "a request is counted once"
+    assert health.trouble is None
+    before = dict(health.retries)
+    health.gave_up(SERVICE, "other", "the same, told by the service")
+    assert health.trouble == "the same, told by the service"
+    assert health.retries == before, "a request is counted once"
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -72,12 +72,12 @@ def once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "delays", lambda: itertools.repeat(math.inf))
 
 
-def asked(answer: Answer | None, vitals: ConnectionHealth) -> Exception | None:
+def asked(answer: Answer | None, health: ConnectionHealth) -> Exception | None:
     """Ask a server that gives this answer; None: a port where none is."""
     with Proxy("http://127.0.0.1:9", lambda _request: answer).running() as proxy:
         url = proxy.url if answer else "http://127.0.0.1:9"
         try:
-            Connection(IndexServer((url,)), 10, vitals).call(lambda client: client.cluster.health())
+            Connection(IndexServer((url,)), 10, health).call(lambda client: client.cluster.health())
         except IndexUnavailableError as error:
             return error
     return None
@@ -100,25 +100,25 @@ GOOD = refusal(200)
 )
 @pytest.mark.usefixtures("once")
 def test_each_failure_has_a_kind_and_is_trouble(answer: Answer | None, kind: str, trouble: str) -> None:
-    vitals = ConnectionHealth()
-    assert asked(answer, vitals)
-    assert vitals.retries == {kind: 1}
-    assert trouble in str(vitals.trouble)
-    assert "\n" not in str(vitals.trouble)
-    assert asked(GOOD, vitals) is None
-    assert vitals.trouble is None
+    health = ConnectionHealth()
+    assert asked(answer, health)
+    assert health.retries == {kind: 1}
+    assert trouble in str(health.trouble)
+    assert "\n" not in str(health.trouble)
+    assert asked(GOOD, health) is None
+    assert health.trouble is None
 
 
 @pytest.mark.usefixtures("once")
 def test_what_is_not_there_is_no_trouble() -> None:
-    vitals = ConnectionHealth()
-    asked(refusal(503), vitals)
-    assert isinstance(asked(refusal(404, "index_not_found_exception"), vitals), IndexUnusableError)
-    assert vitals.trouble is None
+    health = ConnectionHealth()
+    asked(refusal(503), health)
+    assert isinstance(asked(refusal(404, "index_not_found_exception"), health), IndexUnusableError)
+    assert health.trouble is None
 
 
 def test_waiting_for_a_server_ends_at_once() -> None:
-    vitals = ConnectionHealth()
+    health = ConnectionHealth()
     tried, stop = threading.Event(), threading.Event()
 
     def refuse(_request: Request) -> Answer:
@@ -127,7 +127,7 @@ def test_waiting_for_a_server_ends_at_once() -> None:
 
     def ask() -> None:
         with running(Context(stop)), pytest.raises(StoppedError):
-            Connection(IndexServer((proxy.url,)), 3600, vitals).call(lambda client: client.cluster.health())
+            Connection(IndexServer((proxy.url,)), 3600, health).call(lambda client: client.cluster.health())
 
     with Proxy("http://127.0.0.1:9", refuse).running() as proxy:
         thread = threading.Thread(target=ask)
@@ -139,14 +139,14 @@ def test_waiting_for_a_server_ends_at_once() -> None:
         before = len(proxy.requests)
         ask()
         assert len(proxy.requests) == before + 1, "nothing is tried a second time"
-    assert vitals.trouble
+    assert health.trouble
 
 
 def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_name: str) -> None:
     """Its threads know what the writer's thread knows of what it is doing."""
     doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing")
     seen: list[tuple[str, bool]] = []
-    vitals = ConnectionHealth(lambda seconds: seen.append((doing.get("nothing"), seconds > 0)))
+    health = ConnectionHealth(lambda seconds: seen.append((doing.get("nothing"), seconds > 0)))
     refused: set[str] = set()
 
     def refuse_once(request: Request) -> Answer | None:
@@ -156,16 +156,16 @@ def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_nam
         return refusal(429)
 
     with Proxy(elasticsearch_index, refuse_once).running() as proxy:
-        index = ElasticIndex(IndexServer((proxy.url,)), index_name, Layout(), vitals)
+        index = ElasticIndex(IndexServer((proxy.url,)), index_name, Layout(), health)
         doing.set("a pass")
         fill(index, {A: page(entry("1"), title="a")})
-    assert vitals.retries == {"429": 2}
-    assert vitals.trouble is None
+    assert health.retries == {"429": 2}
+    assert health.trouble is None
     assert seen == [("a pass", True)] * 2
 
 
 def test_a_bulk_request_that_waits_ends_at_once(elasticsearch_index: str, index_name: str) -> None:
-    vitals = ConnectionHealth()
+    health = ConnectionHealth()
     stop = threading.Event()
 
     def refuse(request: Request) -> Answer | None:
@@ -175,9 +175,9 @@ def test_a_bulk_request_that_waits_ends_at_once(elasticsearch_index: str, index_
         return refusal(429, "busy", "too busy")
 
     with Proxy(elasticsearch_index, refuse).running() as proxy:
-        index = ElasticIndex(IndexServer((proxy.url,)), index_name, Layout(), vitals)
+        index = ElasticIndex(IndexServer((proxy.url,)), index_name, Layout(), health)
         with running(Context(stop)), index.writer(1) as writer:
             generation = writer.build()
             with pytest.raises(StoppedError):
                 write(generation, [change_for(A, page(entry("1"), title="a"))])
-            assert "too busy" in str(vitals.trouble)
+            assert "too busy" in str(health.trouble)

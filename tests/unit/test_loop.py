@@ -63,7 +63,7 @@ class Bench:
             try:
                 yield self
             finally:
-                self.serving._reindexing.cancel()
+                self.serving._background_reindex.cancel()
 
     def _serving(self) -> ServiceLoop:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
@@ -71,7 +71,7 @@ class Bench:
             source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True
         )
         self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
-        self.vitals = ConnectionHealth()
+        self.health = ConnectionHealth()
         return ServiceLoop(
             settings,
             self.index,
@@ -79,7 +79,7 @@ class Bench:
             self.dirty,
             self.state,
             self.metrics,
-            self.vitals,
+            self.health,
             self._wake,
         )
 
@@ -154,7 +154,7 @@ class Bench:
         """Serve anew, and know nothing of before."""
         self.state = ServiceState()
         self.serving = self._serving()
-        self.serving._guarding.remember()
+        self.serving._loss_guard.remember()
 
     def settle(self) -> None:
         """Do what is due until nothing is, without the pauses after what failed."""
@@ -168,12 +168,12 @@ class Bench:
     def reindex(self) -> None:
         """Let a reindex be filled."""
         self._wake.clear()
-        self.serving._reindexing.start()
+        self.serving._background_reindex.start()
         assert self._wake.wait(10)
 
     def troubles(self) -> tuple[str | None, str | None]:
         """What is told of the pages, or of a defect, and of the index."""
-        return self.state.trouble, self.vitals.trouble
+        return self.state.trouble, self.health.trouble
 
     def size(self) -> tuple[int, int]:
         """How many specs and pages are found."""
@@ -319,7 +319,7 @@ def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatc
         bench.changed_in_a_burst(f"_cache/t{tag}/")
     (bench.root / path_of("p0", "t2")).unlink()
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._guarding._notes, "put", fail)
+        away.setattr(bench.serving._loss_guard._notes, "put", fail)
         bench.changed_in_a_burst(path_of("p0", "t2"))
     bench.do("whole")
     assert Held.decoded(bench.index.notes().get(HELD)) == Held(1, SPECS, ALL // 2)
@@ -441,8 +441,8 @@ def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monke
 
 
 def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.serving._filling._notes, "put", fail)
-    monkeypatch.setattr(bench.serving._filling._notes, "remove", fail)
+    monkeypatch.setattr(bench.serving._first_fill._notes, "put", fail)
+    monkeypatch.setattr(bench.serving._first_fill._notes, "remove", fail)
     bench.serving._live = None
     put(bench.root, content(1000), "new", "t0")
     bench.do("whole")
@@ -454,7 +454,7 @@ def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monke
 
 def is_noted(bench: Bench) -> Freshness:
     """How fresh the index is by the note that is due next."""
-    assert bench.serving._noting.due() < time.monotonic() + 3, "nothing is to be noted"
+    assert bench.serving._freshness_notes.due() < time.monotonic() + 3, "nothing is to be noted"
     bench.do("freshness")
     found = read_freshness(bench.index.notes())
     assert found
@@ -505,15 +505,15 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "_LOOK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
-    bench.serving._noting._look_at = 0  # it has looked a moment ago
+    bench.serving._freshness_notes._look_at = 0  # it has looked a moment ago
     told: list[Freshness | None] = []
-    note = bench.serving._noting.meanwhile
+    note = bench.serving._freshness_notes.meanwhile
 
     def listened() -> None:
         note()
         told.append(read_freshness(bench.index.notes()))
 
-    monkeypatch.setattr(bench.serving._noting, "meanwhile", listened)
+    monkeypatch.setattr(bench.serving._freshness_notes, "meanwhile", listened)
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
@@ -530,7 +530,7 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
 
 def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
-    monkeypatch.setattr(bench.serving._noting._notes, "put", fail_of(bench, FRESHNESS))
+    monkeypatch.setattr(bench.serving._freshness_notes._notes, "put", fail_of(bench, FRESHNESS))
     put(bench.root, content(1000), "new", "t0")
     bench.changed(EVERYTHING)
     assert bench.do("freshness") > 5, "it is tried again, though not at once"
@@ -631,7 +631,7 @@ def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Ben
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
     bench.settle()
-    assert not bench.serving._reindexing.is_running
+    assert not bench.serving._background_reindex.is_running
     assert bench.size() == (ALL, 20)
 
 
@@ -646,8 +646,8 @@ def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: p
     assert bench._wake.wait(10)
     bench.do("swap")
     bench.do("schedule")
-    assert (bench.state.reindex_trouble, bench.state.trouble, bench.vitals.trouble) == ("away", None, None)
-    assert not bench.serving._reindexing.is_running, "it is put off"
+    assert (bench.state.reindex_trouble, bench.state.trouble, bench.health.trouble) == ("away", None, None)
+    assert not bench.serving._background_reindex.is_running, "it is put off"
     assert bench.passes("reindex", "failed") == 1
 
 
@@ -705,7 +705,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
         assert bench.state.reindex_needed
         bench._wake.clear()
         bench.do("schedule")
-        assert bench.serving._reindexing.is_running is by_itself
+        assert bench.serving._background_reindex.is_running is by_itself
     if not by_itself:
         return
     assert bench._wake.wait(10)
@@ -713,7 +713,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
     assert bench.index.reader().generation == "specs-2"
     bench.state.reindex_needed = True
     bench.do("schedule")
-    assert not bench.serving._reindexing.is_running, "that is for a person to look at"
+    assert not bench.serving._background_reindex.is_running, "that is for a person to look at"
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -729,7 +729,7 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
         bench.sign(request.id)
     for _ in range(3):
         bench.do("request")
-    assert not bench.serving._reindexing.is_running
+    assert not bench.serving._background_reindex.is_running
     assert bench.size() == (ALL, 20)
     assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
 
@@ -747,7 +747,7 @@ def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Lite
         True,
         True,
     )
-    assert not bench.serving._reindexing.is_running
+    assert not bench.serving._background_reindex.is_running
     assert bench.size() == (ALL, 20)
 
 
@@ -787,13 +787,13 @@ def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeyp
     bench._wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
     assert bench._wake.wait(10)
-    assert bench.serving._reindexing.is_running
+    assert bench.serving._background_reindex.is_running
     now = time.monotonic()
     for _ in range(30):
         now += 0.5
         monkeypatch.setattr(bench.serving._requests, "_clock", lambda now=now: now)
         bench.do("request")
-    assert not bench.serving._reindexing.is_running
+    assert not bench.serving._background_reindex.is_running
     assert not any(id in key for key in bench.index.notes().list_keys())
     assert bench.index.reader().generation == "specs-1"
 
@@ -914,7 +914,7 @@ def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatc
     assert bench.size() == (ALL + SPECS, 21)
     bench.do("request")
     assert bench.response(id).report
-    assert (bench.state.rolled_back, bench.vitals.trouble) == (False, None)
+    assert (bench.state.rolled_back, bench.health.trouble) == (False, None)
 
 
 def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from cachesync.sync.scan import PathWarning
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def check(wiring: Components, paths: tuple[Path, ...], as_json: bool) -> int:
+def check(components: Components, paths: tuple[Path, ...], as_json: bool) -> int:
     """Parse the pages at PATHS and index nothing. A folder stands for all pages in it.
 
     Prints a line for each problem: path:line: message. A line for a link that isn't followed is path: warning: message.
@@ -28,7 +28,7 @@ def check(wiring: Components, paths: tuple[Path, ...], as_json: bool) -> int:
     problems: list[Problem] = []
     warnings: list[PathWarning] = []
     with progress("check") as show:
-        for _, documents in named_pages(paths, wiring.source, show):
+        for _, documents in named_pages(paths, components.source, show):
             match documents:
                 case PathWarning():
                     warnings.append(documents)

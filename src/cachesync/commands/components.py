@@ -70,7 +70,7 @@ class Components:
         return Source(self.loaded.path(pages.root), pattern, pages.max_bytes)
 
     def again(self) -> "Components":
-        """Return the wiring of the configuration as it is now. It may be refused, so the log stays as it is."""
+        """Return the components of the configuration as it is now. It may be refused, so the log stays as it is."""
         return Components(self._config_file, quiet=True)
 
     @cached_property
@@ -128,20 +128,20 @@ class Components:
         searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url, tells=is_public)
         return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
 
-    def index_with(self, vitals: ConnectionHealth | None) -> Index:
-        """Return where documents go, and let ``vitals`` know how the way to it fares."""
-        return self._opened(IndexServer(self.config.index.url) if self._is_embedded else self._cluster(), vitals)
+    def index_with(self, health: ConnectionHealth | None) -> Index:
+        """Return where documents go, and let ``health`` know how the way to it fares."""
+        return self._opened(IndexServer(self.config.index.url) if self._is_embedded else self._cluster(), health)
 
     @property
     def _is_embedded(self) -> bool:
         return self.config.index.url[0].startswith(config.EMBEDDED)
 
-    def _opened(self, server: IndexServer, vitals: ConnectionHealth | None = None) -> Index:
+    def _opened(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
         from cachesync.index.engines import open_index  # noqa: PLC0415  not even every command has an index
 
         settings = self.config.index
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
-        return open_index(server, settings.name, layout, self.loaded.path, vitals)
+        return open_index(server, settings.name, layout, self.loaded.path, health)
 
     def _cluster(self) -> IndexServer:
         """Where a cluster is, and who we are there."""

@@ -9,14 +9,14 @@ from cachesync.errors import UsageError
 
 @click.command(short_help="Print the configuration in force, without secrets.")
 @click.pass_obj
-def config(wiring: Components) -> int:
+def config(components: Components) -> int:
     """Print the effective configuration: file, environment and defaults together. Secrets are redacted.
 
     Exit codes: 0 commands can use it, 2 they can't: each mistake is told, also in secrets and certificates.
     """
-    loaded = wiring.loaded
+    loaded = components.loaded
     click.echo(f"# from {loaded.file or 'defaults'} and the environment")
     click.echo(yaml.safe_dump(loaded.config.shown(), sort_keys=False), nl=False)
-    if mistakes := wiring.mistakes():
+    if mistakes := components.mistakes():
         raise UsageError("\n".join(mistakes))
     return 0

@@ -19,14 +19,14 @@ from cachesync.search.request import check_text, parse_filters
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def diff(
-    wiring: Components, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool
+    components: Components, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool
 ) -> int:
     """Tell which binaries the second TAG has that the first hasn't, and the other way round."""
     for tag in (before, after):
         check_text("TAG", tag)
     chosen = parse_filters(filters)
     if server is None:
-        found = difference(wiring.reader(), before, after, chosen)
+        found = difference(components.reader(), before, after, chosen)
     else:
         found = server_at(server).diff(before, after, chosen)
     if as_json:

@@ -19,12 +19,12 @@ def kibana() -> None:
 
 @kibana.command()
 @click.pass_obj
-def export(wiring: Components) -> int:
+def export(components: Components) -> int:
     """Print the saved objects as NDJSON: the file that Kibana imports.
 
     They are for the index called index.name.
     """
-    sys.stdout.buffer.write(_file(wiring))
+    sys.stdout.buffer.write(_file(components))
     return 0
 
 
@@ -39,15 +39,15 @@ def export(wiring: Components) -> int:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def install(wiring: Components, wait: float, as_json: bool) -> int:
+def install(components: Components, wait: float, as_json: bool) -> int:
     """Put the saved objects into the Kibana at kibana.url, over those that were put there before.
 
     Exit codes: 0 all are there, 2 the configuration is wrong, 3 Kibana can't be reached, or refuses.
     """
     from cachesync.kibana.install import install  # noqa: PLC0415  HTTP and Elasticsearch's client take a while to load
 
-    place = wiring.kibana
-    installed = install(place, _file(wiring), wait)
+    place = components.kibana
+    installed = install(place, _file(components), wait)
     if as_json:
         found: dict[str, Any] = {"url": place.url, "space": place.space}
         print_json({**found, "objects": [each._asdict() for each in installed]})
@@ -58,7 +58,7 @@ def install(wiring: Components, wait: float, as_json: bool) -> int:
     return 0
 
 
-def _file(wiring: Components) -> bytes:
+def _file(components: Components) -> bytes:
     from cachesync.kibana.content import ndjson, saved_objects  # noqa: PLC0415  as above
 
-    return ndjson(saved_objects(wiring.config.index.name))
+    return ndjson(saved_objects(components.config.index.name))

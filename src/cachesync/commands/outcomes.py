@@ -16,7 +16,7 @@ from cachesync.sync.scan import WHOLE_ROOT, by_path
 _HELD_SHOWN: Final = 3
 
 
-def finish(report: Report, wiring: Components, command: str, *, as_json: bool, dry_run: bool = False) -> int:
+def finish(report: Report, components: Components, command: str, *, as_json: bool, dry_run: bool = False) -> int:
     """Print a report and return the exit code.
 
     Raises:
@@ -26,11 +26,11 @@ def finish(report: Report, wiring: Components, command: str, *, as_json: bool, d
         print_json(report.to_json())
     else:
         _print(report, dry_run)
-    require_all_done(report, wiring, command)
+    require_all_done(report, components, command)
     return 1 if report.problems else 0
 
 
-def require_all_done(report: Report, wiring: Components, command: str) -> None:
+def require_all_done(report: Report, components: Components, command: str) -> None:
     """Make sure that nothing was held back.
 
     Raises:
@@ -39,7 +39,7 @@ def require_all_done(report: Report, wiring: Components, command: str) -> None:
     if report.held:
         raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
-            f"({wiring.config.safety.max_delete_fraction:g}) of all.\n"
+            f"({components.config.safety.max_delete_fraction:g}) of all.\n"
             f"{plural(report.held_pages, 'page')} kept as before: {_some(sorted(report.held), report.held_pages)}\n"
             f"{question(command)}"
         )

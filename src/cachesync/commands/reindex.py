@@ -12,7 +12,7 @@ from cachesync.commands.output import progress
 @click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def reindex(wiring: Components, allow_mass_delete: bool, as_json: bool) -> int:
+def reindex(components: Components, allow_mass_delete: bool, as_json: bool) -> int:
     """Build the index anew from all pages, and swap it in when it is whole.
 
     Who searches meanwhile finds the index as it was, and in one step the new one. The one before is kept for
@@ -22,5 +22,5 @@ def reindex(wiring: Components, allow_mass_delete: bool, as_json: bool) -> int:
     much would be lost.
     """
     with progress("reindex") as show:
-        report = writer.reindex(wiring, show, consent=allow_mass_delete)
-    return finish(report, wiring, "reindex", as_json=as_json)
+        report = writer.reindex(components, show, consent=allow_mass_delete)
+    return finish(report, components, "reindex", as_json=as_json)

@@ -18,7 +18,7 @@ from cachesync.sync.scan import PathWarning
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(readable=False, path_type=Path))
 @click.pass_obj
-def render(wiring: Components, paths: tuple[Path, ...]) -> int:
+def render(components: Components, paths: tuple[Path, ...]) -> int:
     """Print the documents of the pages at PATHS as NDJSON.
 
     Each line is {"_id": …, "_source": {…}}. A folder stands for all pages in it.
@@ -28,7 +28,7 @@ def render(wiring: Components, paths: tuple[Path, ...]) -> int:
     told: list[Problem | PathWarning] = []
     out = sys.stdout.buffer
     with no_progress() if sys.stdout.isatty() else progress("render") as show:
-        for page, documents in named_pages(paths, wiring.source, show):
+        for page, documents in named_pages(paths, components.source, show):
             if isinstance(documents, Problem | PathWarning):
                 told.append(documents)
                 continue

@@ -25,7 +25,7 @@ _UNLIMITED_WIDTH: Final = 10_000
 
 @click.command(short_help="The service: keep the index equal to the pages.")
 @click.pass_obj
-def run(wiring: Components) -> int:
+def run(components: Components) -> int:
     """Keep the index equal to the pages: catch up, then watch, until SIGTERM or Ctrl-C.
 
     A second service stands by and takes over when this one ends. SIGHUP reads the configuration again. HTTP serves
@@ -42,7 +42,7 @@ def run(wiring: Components) -> int:
     keep_few()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with waited_for(_SIGNALS) as caught:
-        service = Supervisor(wiring)
+        service = Supervisor(components)
         service.start()
         try:
             with _status_line(service.line) as refresh:

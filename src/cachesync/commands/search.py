@@ -133,7 +133,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
 @server_option
 @click.pass_obj
 def search(
-    wiring: Components,
+    components: Components,
     query: tuple[str, ...],
     mode: Mode | None,
     filters: tuple[str, ...],
@@ -171,7 +171,7 @@ def search(
         distinct=form not in _FOR_PROGRAMS if distinct is None else distinct,
     )
     if server is None:
-        found: Found = as_object(wiring.ask(question))
+        found: Found = as_object(components.ask(question))
     else:
         found = server_at(server).search(question, as_they_come=form in _LINE_BY_LINE)
     if form == "json":

@@ -14,7 +14,7 @@ _SECONDS: Final = 3_600.0
 
 @click.command(short_help="Serve the API and the page over an index that others keep.")
 @click.pass_obj
-def serve(wiring: Components) -> int:
+def serve(components: Components) -> int:
     """Answer searches over HTTP, by an API and a page, until SIGTERM or Ctrl-C.
 
     It only reads: a key that may only read is enough, and several may serve one index. SIGHUP reads the configuration
@@ -26,7 +26,7 @@ def serve(wiring: Components) -> int:
     from cachesync.commands.web_service import WebService  # noqa: PLC0415  its libraries take a while to load
 
     with waited_for(_SIGNALS) as caught:
-        site = WebService(wiring)
+        site = WebService(components)
         site.start()
         try:
             while True:

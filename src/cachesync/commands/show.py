@@ -14,13 +14,13 @@ from cachesync.search.answer import binary_as_object, show_binary
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def show(wiring: Components, name: str, server: str | None, as_json: bool) -> int:
+def show(components: Components, name: str, server: str | None, as_json: bool) -> int:
     """Show the binary of a document's ID, or that whose hash begins with HASH.
 
     Exit codes: 2 there is none, or the beginning of a hash fits several, which are listed.
     """
     if server is None:
-        binary = show_binary(name, wiring.reader(), wiring.config.search.mirror_url)
+        binary = show_binary(name, components.reader(), components.config.search.mirror_url)
     else:
         binary = server_at(server).show(name)
     if as_json:

@@ -26,7 +26,7 @@ from cachesync.sync.scan import PathWarning, by_path, scan
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def status(wiring: Components, server: str | None, as_json: bool) -> int:
+def status(components: Components, server: str | None, as_json: bool) -> int:
     """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now.
 
     With --server it is told what the server there knows: `cachesync run` tells all, `cachesync serve` what is for
@@ -41,7 +41,7 @@ def status(wiring: Components, server: str | None, as_json: bool) -> int:
             values = msgspec.to_builtins(known, builtin_types=(datetime,))
             _print({**values, "server": asked.url}, _told_in_sync(known.in_sync, known.lag_seconds))
         return 0
-    found, in_sync = _looked_up(wiring)
+    found, in_sync = _looked_up(components)
     if as_json:
         print_json(found)
     else:
@@ -49,10 +49,10 @@ def status(wiring: Components, server: str | None, as_json: bool) -> int:
     return 0
 
 
-def _looked_up(wiring: Components) -> tuple[dict[str, Any], str]:
+def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
     """Return how index and pages are, and in words whether they are equal."""
-    reader = wiring.reader()
-    whole = wiring.index.status()
+    reader = components.reader()
+    whole = components.index.status()
     specs, pages = reader.size()
     problems: list[Problem] = []
     warnings: list[PathWarning] = []
@@ -64,7 +64,7 @@ def _looked_up(wiring: Components) -> tuple[dict[str, Any], str]:
     waiting: list[Todo] | None = None
     reason = None
     try:
-        on_disk = scan(wiring.source)
+        on_disk = scan(components.source)
     except CachesyncError as error:
         reason = str(error).splitlines()[0]
     else:
@@ -74,13 +74,13 @@ def _looked_up(wiring: Components) -> tuple[dict[str, Any], str]:
         warnings = by_path(on_disk.warnings)
         if on_disk.unread:
             reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
-    notes = wiring.index.notes()
+    notes = components.index.notes()
     held = Held.decoded(notes.get(HELD)) if whole.service else Held()
-    schedule = Schedule(wiring.config.schedule.reindex, wiring.config.schedule.timezone)
+    schedule = Schedule(components.config.schedule.reindex, components.config.schedule.timezone)
     last_reindex, next_reindex = noted(schedule, notes)
     found: dict[str, Any] = {
-        "engine": wiring.index.engine,
-        "url": wiring.index.url,
+        "engine": components.index.engine,
+        "url": components.index.url,
         "generation": reader.generation,
         "specs": specs,
         "pages": pages,
@@ -96,7 +96,7 @@ def _looked_up(wiring: Components) -> tuple[dict[str, Any], str]:
         "next_reindex": next_reindex,
         "held_after_rollback": whole.held,
         "kept_generations": whole.kept,
-        "rollback": _rollback(wiring.index, whole.kept),
+        "rollback": _rollback(components.index, whole.kept),
         "reindex_needed": reader.outdated,
     }
     return found, _in_sync(waiting, reason, found["lag_seconds"])

@@ -42,14 +42,14 @@ _PORT_TRIES: Final = 4
 class Supervisor:
     """What runs under one configuration after the other, and what stays meanwhile."""
 
-    def __init__(self, wiring: Components) -> None:
-        self._wiring = wiring
+    def __init__(self, components: Components) -> None:
+        self._components = components
         self._state = ServiceState()
         self._retries: Counter[str] = Counter()
         self._metrics = Metrics(self._state, self._health, self._retries)
-        self._daemon = self._made(wiring)
+        self._daemon = self._made(components)
         self._next: Daemon | None = None
-        self._http = self._web(wiring)
+        self._http = self._web(components)
         self._listen_first()
 
     @property
@@ -95,15 +95,15 @@ class Supervisor:
         """Read the configuration again. One that is refused changes nothing; else the one before begins to end."""
         systemd.reloading()
         try:
-            wiring = self._wiring.again()
-            daemon = self._made(wiring)
-            self._http = self._moved(wiring)
+            components = self._components.again()
+            daemon = self._made(components)
+            self._http = self._moved(components)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
             systemd.ready()
         else:
-            wiring.set_up_log()
-            self._wiring = wiring
+            components.set_up_log()
+            self._components = components
             self._next = daemon
             self._daemon.end()
 
@@ -146,26 +146,26 @@ class Supervisor:
             parts.append(plural(len(state.warnings), "warning"))
         return _fitting(" · ".join(parts), self._http.url if self._http.is_started else "no HTTP", width)
 
-    def _made(self, wiring: Components) -> Daemon:
+    def _made(self, components: Components) -> Daemon:
         """Make a daemon of a configuration. It touches nothing before it is started."""
-        config = wiring.config
+        config = components.config
         settings = LoopSettings(
-            source=wiring.source,
-            guard=wiring.guard,
+            source=components.source,
+            guard=components.guard,
             schedule=Schedule(config.schedule.reindex, config.schedule.timezone),
             rescan_interval=config.watch.rescan_interval,
             auto_reindex=config.index.auto_reindex,
         )
         watch = WatchOptions(config.watch.mode, config.watch.debounce, config.watch.debounce_max)
-        vitals = ConnectionHealth(self._metrics.bulk, retries=self._retries)
-        return Daemon(settings, watch, wiring.index_with(vitals), self._state, self._metrics, vitals)
+        health = ConnectionHealth(self._metrics.bulk, retries=self._retries)
+        return Daemon(settings, watch, components.index_with(health), self._state, self._metrics, health)
 
-    def _moved(self, wiring: Components) -> WebServer:
+    def _moved(self, components: Components) -> WebServer:
         """Answer by a new configuration, and listen where it says. What can't be done leaves all as it was."""
-        before, now = self._wiring.config.http, wiring.config.http
+        before, now = self._components.config.http, components.config.http
         if (before.host, before.port) != (now.host, now.port):
-            return moved(self._http, self._web(wiring))
-        self._http.answer_with(self._site(wiring), now.base_path)
+            return moved(self._http, self._web(components))
+        self._http.answer_with(self._site(components), now.base_path)
         return self._http
 
     def _listen_first(self) -> None:
@@ -191,33 +191,33 @@ class Supervisor:
     def _is_served(self, taken: PortTakenError) -> bool:
         """Tell whether a service has the index."""
         try:
-            return self._wiring.index.status().service
+            return self._components.index.status().service
         except IndexUnavailableError as error:
             raise IndexUnavailableError(f"{taken}\nwhether by a service of this index can't be told: {error}") from None
         finally:
-            self._wiring.index.close()
+            self._components.index.close()
 
-    def _web(self, wiring: Components) -> WebServer:
+    def _web(self, components: Components) -> WebServer:
         """Make a web server of a configuration."""
-        config = wiring.config.http
-        return WebServer(config.host, config.port, self._site(wiring), config.base_path)
+        config = components.config.http
+        return WebServer(config.host, config.port, self._site(components), config.base_path)
 
-    def _site(self, wiring: Components) -> ASGIApp:
+    def _site(self, components: Components) -> ASGIApp:
         """Return what answers over HTTP. It has an index of its own, so that no search is in the service's way."""
-        config = wiring.config.http
+        config = components.config.http
         own = operators_endpoints(self._health, self._status, lambda: (self._metrics.text(), CONTENT_TYPE))
         return build_site(
-            config.base_path, own, wiring.api(is_public=False), config.allow_origins, self._metrics.web.answered
+            config.base_path, own, components.api(is_public=False), config.allow_origins, self._metrics.web.answered
         )
 
     def _health(self) -> Health:
         daemon = self._daemon
-        max_lag = self._wiring.config.http.max_lag
+        max_lag = self._components.config.http.max_lag
         return health(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)
 
     def _status(self) -> dict[str, Any]:
         daemon = self._daemon
-        max_lag = self._wiring.config.http.max_lag
+        max_lag = self._components.config.http.max_lag
         return status(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)
 
 

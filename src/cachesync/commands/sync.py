@@ -17,29 +17,31 @@ from cachesync.sync import full_sync
 @click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def sync(wiring: Components, dry_run: bool, allow_mass_delete: bool, as_json: bool) -> int:
+def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json: bool) -> int:
     """Make the index equal to the pages, then exit.
 
     Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to, 4 stopped because too much would
     be lost.
     """
     if dry_run:
-        if wiring.index.status().held:
+        if components.index.status().held:
             raise full_sync.held_back()
-        guard = wiring.guard(lambda: allow_mass_delete)
-        report = full_sync.dry_run(wiring.source, _reader(wiring), guard, _tell_nothing if as_json else _print_change)
+        guard = components.guard(lambda: allow_mass_delete)
+        report = full_sync.dry_run(
+            components.source, _reader(components), guard, _tell_nothing if as_json else _print_change
+        )
     else:
         with progress("sync") as show:
-            report = writer.sync(wiring, show, consent=allow_mass_delete)
-    return finish(report, wiring, "sync", as_json=as_json, dry_run=dry_run)
+            report = writer.sync(components, show, consent=allow_mass_delete)
+    return finish(report, components, "sync", as_json=as_json, dry_run=dry_run)
 
 
-def _reader(wiring: Components) -> Reader | None:
+def _reader(components: Components) -> Reader | None:
     """Return the index as it is; without one, or with one to be built anew, everything is still to be added."""
-    if not wiring.index.exists():
+    if not components.index.exists():
         return None
     try:
-        return wiring.index.reader()
+        return components.index.reader()
     except IndexUnusableError:
         return None
 

@@ -25,7 +25,7 @@ _BATCH_BYTES: Final = 10_000
 @click.option("--repair", is_flag=True, help="Then write the documents that differ anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def verify(wiring: Components, repair: bool, as_json: bool) -> int:
+def verify(components: Components, repair: bool, as_json: bool) -> int:
     """Compare index and pages document by document, without believing what the index says of itself.
 
     Names the pages that differ, and of the first of their documents what is wrong with each: it is missing, extra, or
@@ -35,13 +35,13 @@ def verify(wiring: Components, repair: bool, as_json: bool) -> int:
     4 repairing would lose too much.
     """
     with progress("verify") as show:
-        verdict = compare(wiring.source, wiring.reader(fresh=True), show)
+        verdict = compare(components.source, components.reader(fresh=True), show)
     steady = True
     if repair and verdict.differing:
         with progress("repair") as show:
             for suspects in _batches(verdict.differing):
-                report = writer.sync(wiring, show, suspects=suspects)
-                require_all_done(report, wiring, "sync")
+                report = writer.sync(components, show, suspects=suspects)
+                require_all_done(report, components, "sync")
                 steady &= not report.again
     if as_json:
         print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing) and steady})

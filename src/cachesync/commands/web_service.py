@@ -27,11 +27,11 @@ _log = get_logger()
 class WebService:
     """The web server, and what answers there."""
 
-    def __init__(self, wiring: Components) -> None:
-        self._wiring = wiring
+    def __init__(self, components: Components) -> None:
+        self._components = components
         self._metrics = ServerMetrics()
-        self._server = self._made(wiring)
-        self._operators = self._made_for_operators(wiring)
+        self._server = self._made(components)
+        self._operators = self._made_for_operators(components)
 
     def start(self) -> None:
         """Serve from now on.
@@ -51,30 +51,30 @@ class WebService:
         """Read the configuration again. One that is refused changes nothing."""
         systemd.reloading()
         try:
-            wiring = self._wiring.again()
-            self._take(wiring)
+            components = self._components.again()
+            self._take(components)
         except CachesyncError as error:
             _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
         else:
-            wiring.set_up_log()
-            self._wiring = wiring
+            components.set_up_log()
+            self._components = components
             # What answered before is held together by itself, threads and index included. It ends here, but for
             # requests under way, which may take as long as an export does: closing it would break them.
             gc.collect()
             _log.info("the configuration was read again")
         systemd.ready()
 
-    def _take(self, wiring: Components) -> None:
+    def _take(self, components: Components) -> None:
         """Serve as another configuration says. What can't be done leaves all as it was."""
-        before, now = self._wiring.config.http, wiring.config.http
+        before, now = self._components.config.http, components.config.http
         operators = self._operators
         if before.metrics != now.metrics:
-            operators = _instead_of(self._operators, self._made_for_operators(wiring))
+            operators = _instead_of(self._operators, self._made_for_operators(components))
         try:
             if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._made(wiring))
+                self._server = moved(self._server, self._made(components))
             else:
-                self._server.answer_with(self._app(wiring), now.base_path)
+                self._server.answer_with(self._app(components), now.base_path)
         except CachesyncError:
             if operators is not self._operators:
                 _instead_of(operators, self._operators)
@@ -88,20 +88,20 @@ class WebService:
             server.stop()
         _log.info("stopped")
 
-    def _made(self, wiring: Components) -> WebServer:
-        config = wiring.config.http
-        return WebServer(config.host, config.port, self._app(wiring), config.base_path)
+    def _made(self, components: Components) -> WebServer:
+        config = components.config.http
+        return WebServer(config.host, config.port, self._app(components), config.base_path)
 
-    def _app(self, wiring: Components) -> ASGIApp:
-        config = wiring.config.http
-        api = wiring.api(is_public=True)
+    def _app(self, components: Components) -> ASGIApp:
+        config = components.config.http
+        api = components.api(is_public=True)
         self._searcher = api.searcher
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
         return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
 
-    def _made_for_operators(self, wiring: Components) -> WebServer | None:
+    def _made_for_operators(self, components: Components) -> WebServer | None:
         """Make what serves metrics, where the configuration says."""
-        address = wiring.config.http.metrics
+        address = components.config.http.metrics
         if address is None:
             return None
         host, _, port = address.rpartition(":")

@@ -25,48 +25,50 @@ _STILL_FRESH: Final = timedelta(minutes=1)
 """A note that is younger isn't replaced by one that says the same."""
 
 
-def sync(wiring: Components, progress: Progress, *, consent: bool = False, suspects: list[str] | None = None) -> Report:
+def sync(
+    components: Components, progress: Progress, *, consent: bool = False, suspects: list[str] | None = None
+) -> Report:
     """Make the index equal to the pages, as :func:`cachesync.sync.full_sync.sync` does."""
-    root = RootNames.of(wiring.source.root)
+    root = RootNames.of(components.source.root)
     request = CommandRequest(command="sync", consent=consent, suspects=suspects or [], root=root)
 
     def here(writer: Writer, _generation: str | None) -> Response:
-        guard = wiring.guard(lambda: consent)
+        guard = components.guard(lambda: consent)
         return Response(
-            finished=True, report=full_sync.sync(wiring.source, writer, guard, progress, set(request.suspects))
+            finished=True, report=full_sync.sync(components.source, writer, guard, progress, set(request.suspects))
         )
 
-    return _report(_carried_out(wiring, request, progress, here, wiring.source.root))
+    return _report(_carried_out(components, request, progress, here, components.source.root))
 
 
-def reindex(wiring: Components, progress: Progress, *, consent: bool) -> Report:
+def reindex(components: Components, progress: Progress, *, consent: bool) -> Report:
     """Build a new generation and let it go live, as :func:`cachesync.sync.full_sync.reindex` does."""
 
     def here(writer: Writer, generation: str | None) -> Response:
         report = went_live(writer, generation)
         if report is None:
-            report = full_sync.reindex(wiring.source, writer, wiring.guard(lambda: consent), progress)
+            report = full_sync.reindex(components.source, writer, components.guard(lambda: consent), progress)
         if not report.held:
-            wiring.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
+            components.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
         return Response(finished=True, report=report)
 
-    request = CommandRequest(command="reindex", consent=consent, root=RootNames.of(wiring.source.root))
-    return _report(_carried_out(wiring, request, progress, here, wiring.source.root))
+    request = CommandRequest(command="reindex", consent=consent, root=RootNames.of(components.source.root))
+    return _report(_carried_out(components, request, progress, here, components.source.root))
 
 
-def rollback(wiring: Components) -> str:
+def rollback(components: Components) -> str:
     """Go back to the generation before, and return its name."""
 
     def here(writer: Writer, generation: str | None) -> Response:
         return Response.live(writer.rollback(generation))
 
-    response = _carried_out(wiring, CommandRequest(command="rollback"), lambda _done, _pages: None, here, None)
+    response = _carried_out(components, CommandRequest(command="rollback"), lambda _done, _pages: None, here, None)
     assert response.generation
     return response.generation
 
 
 def _carried_out(
-    wiring: Components,
+    components: Components,
     request: CommandRequest,
     progress: Progress,
     here: Callable[[Writer, str | None], Response],
@@ -77,10 +79,10 @@ def _carried_out(
     def noted(writer: Writer, generation: str | None) -> Response:
         response = here(writer, generation)
         with suppress(CachesyncError), within(_NOTE_SECONDS):  # what was done is done
-            _note(wiring.index, response.report)
+            _note(components.index, response.report)
         return response
 
-    return carry_out(wiring.index, request, progress, noted, root)
+    return carry_out(components.index, request, progress, noted, root)
 
 
 def _note(index: Index, report: Report | None) -> None:

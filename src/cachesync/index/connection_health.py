@@ -96,18 +96,18 @@ class ConnectionHealth:
 class Tries:
     """The tries of one request."""
 
-    def __init__(self, vitals: ConnectionHealth, url: str) -> None:
-        self._vitals = vitals
+    def __init__(self, health: ConnectionHealth, url: str) -> None:
+        self._health = health
         self._url = url
 
     def failed(self, kind: str, reason: str) -> None:
         """It failed, and is going to be tried again."""
-        self._vitals.failed(self, kind, reason, self._url)
+        self._health.failed(self, kind, reason, self._url)
 
     def gave_up(self, kind: str, why: str) -> None:
         """It failed for good."""
-        self._vitals.gave_up(self, kind, why)
+        self._health.gave_up(self, kind, why)
 
     def answered(self) -> None:
         """The server answered."""
-        self._vitals.answered(self, self._url)
+        self._health.answered(self, self._url)

@@ -17,7 +17,7 @@ def open_index(
     name: str,
     layout: Layout,
     resolve: Callable[[Path], Path],
-    vitals: ConnectionHealth | None = None,
+    health: ConnectionHealth | None = None,
 ) -> Index:
     """Return the index called ``name`` at a server's URLs. Nothing but certificates is touched yet.
 
@@ -26,7 +26,7 @@ def open_index(
         name: how it is called.
         layout: how it is made.
         resolve: makes a folder absolute.
-        vitals: are told how the way to a server fares.
+        health: are told how the way to a server fares.
 
     Raises:
         UsageError: a folder, a certificate or a key can't be used.
@@ -41,4 +41,4 @@ def open_index(
         return EmbeddedIndex(folder, name, layout.keep_generations)
     from cachesync.index.elastic import ElasticIndex  # noqa: PLC0415  its client takes a while to load
 
-    return ElasticIndex(server, name, layout, vitals)
+    return ElasticIndex(server, name, layout, health)

@@ -4,9 +4,9 @@ Everything that asks (command line, HTTP, page) gets it from here, and differs o
 """
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
 from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, UsageError
@@ -19,8 +19,19 @@ from cachesync.search.near import Near, near, why_nothing
 from cachesync.search.pagination import Position, ResultPage, cut, page_after
 from cachesync.search.query import All, And, In, Or, Prefix, Query, Term, fields_of
 from cachesync.search.question import Question
-from cachesync.search.request import DEFAULT_ORDER, ID, LATEST, Filter, Found, Hit, Request, SortKey
-from cachesync.search.since import Before, Countable, since, without
+from cachesync.search.request import (
+    DEFAULT_ORDER,
+    ID,
+    LATEST,
+    Countable,
+    Filter,
+    Found,
+    Hit,
+    Request,
+    Searchable,
+    SortKey,
+)
+from cachesync.search.since import Before, since, without
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -36,24 +47,6 @@ _MOST_LISTED: Final = 5
 
 _ALL: Final = 10_000
 """More documents than so many binaries have."""
-
-
-class Index(Protocol):
-    """What answers are made from: an index's reader."""
-
-    @property
-    def outdated(self) -> bool:
-        """It was made by a version with other fields or documents."""
-
-    @property
-    def fields(self) -> Collection[str]:
-        """The fields that its documents may have."""
-
-    def search(self, request: Request) -> Found:
-        """Answer a search."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
 
 
 class ReadQuestion(NamedTuple):
@@ -102,7 +95,7 @@ class Answer(NamedTuple):
         return self.asked.reading
 
 
-def ask(question: Question, index: Index, vocabulary: Vocabulary, mirror_url: str) -> Answer:
+def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Read a question and answer it.
 
     Args:
@@ -157,7 +150,7 @@ def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> Read
     return asked._replace(request=asked.request._replace(query=query), cursor=cursor)
 
 
-def answer(asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url: str) -> Answer:
+def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
 
     Only hits behind its cursor are shown. Totals and facets stay.
@@ -190,7 +183,7 @@ def answer(asked: ReadQuestion, index: Index, vocabulary: Vocabulary, mirror_url
     return Answer(asked, whole, tuple(notes), instead, _milliseconds_since(begun), vocabulary, page.next)
 
 
-def next_hits(asked: ReadQuestion, index: Index, mirror_url: str) -> ResultPage:
+def next_hits(asked: ReadQuestion, index: Searchable, mirror_url: str) -> ResultPage:
     """Return no more of an answer than its hits, from the beginning or from where an earlier answer ended.
 
     Raises:
@@ -202,14 +195,14 @@ def next_hits(asked: ReadQuestion, index: Index, mirror_url: str) -> ResultPage:
     return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
 
 
-def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Index, mirror_url: str) -> list[Hit]:
+def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Searchable, mirror_url: str) -> list[Hit]:
     found = [completed(hit, asked.question.machine, mirror_url) for hit in hits]
     if asked.question.distinct:
         add_tags(found, asked.request, index)
     return found
 
 
-def _of_system(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Index) -> Iterator[str]:
+def _of_system(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Searchable) -> Iterator[str]:
     """Yield a note where something is found for a machine, and nothing of it is built for its system."""
     machine = asked.question.machine
     if machine and total:
@@ -224,7 +217,9 @@ def _milliseconds_since(begun: float) -> float:
     return round((time.perf_counter() - begun) * 1000, 3)
 
 
-def _found(index: Index, request: Request, after: Position | None, *, count: bool = True) -> tuple[Found, ResultPage]:
+def _found(
+    index: Searchable, request: Request, after: Position | None, *, count: bool = True
+) -> tuple[Found, ResultPage]:
     """Ask for one hit more than is shown, which tells whether there are more, or for those behind a place."""
     if after:
         counted = index.search(request._replace(limit=0)) if count else Found(0, [], {})
@@ -278,7 +273,7 @@ def _request(
     )
 
 
-def require_fields(request: Request, index: Index) -> None:
+def require_fields(request: Request, index: Searchable) -> None:
     """Make sure that the index can be asked for all this.
 
     Raises:
@@ -289,7 +284,7 @@ def require_fields(request: Request, index: Index) -> None:
         raise OutdatedIndexError(_of_age(missing))
 
 
-def _lacking(index: Index) -> frozenset[str]:
+def _lacking(index: Searchable) -> frozenset[str]:
     return frozenset(FIELDS) - frozenset(index.fields)
 
 
@@ -310,7 +305,7 @@ def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
     return whole
 
 
-def add_tags(hits: Sequence[Hit], request: Request, index: Index) -> None:
+def add_tags(hits: Sequence[Hit], request: Request, index: Searchable) -> None:
     """Add to each binary all tags in which it matches, the newest first, those without a date last."""
     binaries = tuple(hit["binary"] for hit in hits)
     tags: dict[str, dict[str, None]] = {binary: {} for binary in binaries}
@@ -385,7 +380,7 @@ def binary_as_object(binary: Binary) -> dict[str, Any]:
     }
 
 
-def show_binary(name: str, index: Index, mirror_url: str) -> Binary:
+def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
     """Find the binary of a document's id, or that whose hash begins so, with a slash before it or not.
 
     Raises:
@@ -439,7 +434,7 @@ def no_such_binary(name: str) -> NotThereError:
     return NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
 
 
-def _of_binary(name: str, index: Index) -> Query:
+def _of_binary(name: str, index: Searchable) -> Query:
     start = name.removeprefix("/")
     if "/" not in start:
         written, lower = Prefix("binary", start), Prefix("binary", start.lower())

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from cachesync.errors import NotThereError
 from cachesync.search.query import Term
-from cachesync.search.request import Filter, Found, Request, SortKey
+from cachesync.search.request import Filter, Request, Searchable, SortKey
 
 _ALL = 2**40
 
@@ -40,14 +40,7 @@ class TagDifference(NamedTuple):
     """By name."""
 
 
-class Index(Protocol):
-    """What is compared: an index's reader."""
-
-    def search(self, request: Request) -> Found:
-        """Answer a search."""
-
-
-def difference(index: Index, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
+def difference(index: Searchable, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
     """Compare the binaries of two tags.
 
     Raises:
@@ -61,7 +54,7 @@ def difference(index: Index, before: str, after: str, filters: Sequence[Filter])
     return TagDifference(before, after, added, gone, packages)
 
 
-def _binaries(index: Index, tag: str, filters: tuple[Filter, ...]) -> dict[str, DiffEntry]:
+def _binaries(index: Searchable, tag: str, filters: tuple[Filter, ...]) -> dict[str, DiffEntry]:
     """Return the binaries of a tag in their order."""
     if not index.search(Request(Term("tag", tag), limit=0)).total:
         raise NotThereError(f"no page has the tag {tag!r:.80}")

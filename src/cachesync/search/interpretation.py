@@ -8,7 +8,7 @@ query is read as a person means it: what has a sigil of Spack's is a condition, 
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple
 
 from cachesync.documents import FIELDS, Field, todays_name
 from cachesync.errors import QueryError
@@ -18,7 +18,7 @@ from cachesync.search.lexer import Kind, require_text, tokens
 from cachesync.search.names import Match, Split, by_names, by_parts, grouped
 from cachesync.search.parser import MAX_CONDITIONS, parse
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query
-from cachesync.search.request import Filter, value_of
+from cachesync.search.request import Countable, Filter, value_of
 from cachesync.search.spec import SpecQuery, Variant, Word, canonical
 from cachesync.search.typos import nearest, parts, plain
 from cachesync.search.vocabulary import Vocabulary
@@ -36,13 +36,6 @@ _EVERYTHING: Final = All()
 
 _MOST_NAMED: Final = 3
 """So many packages are named in a note."""
-
-
-class Index(Protocol):
-    """What a query is about."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
 
 
 class Interpretation(NamedTuple):
@@ -75,7 +68,9 @@ class Interpretation(NamedTuple):
         return " ".join(filter(None, parts)) or "*"
 
 
-def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary, beside: Query = _EVERYTHING) -> Interpretation:
+def read(
+    text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, beside: Query = _EVERYTHING
+) -> Interpretation:
     """Read a query.
 
     Args:
@@ -104,7 +99,12 @@ def read(text: str, mode: Mode, index: Index, vocabulary: Vocabulary, beside: Qu
 
 
 def _of_words(
-    reading: Interpretation, words: Sequence[Word], index: Index, vocabulary: Vocabulary, beside: Query, rest: str = ""
+    reading: Interpretation,
+    words: Sequence[Word],
+    index: Countable,
+    vocabulary: Vocabulary,
+    beside: Query,
+    rest: str = "",
 ) -> Interpretation:
     """Ask for words, and for the rest of a spec.
 
@@ -242,7 +242,7 @@ def _unknown(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: boo
 def _with_words(
     reading: Interpretation,
     words: Sequence[Word],
-    index: Index,
+    index: Countable,
     vocabulary: Vocabulary,
     beside: Query,
     owner: Word | None,
@@ -285,7 +285,7 @@ class _Ways:
     def __init__(
         self,
         words: Sequence[Word],
-        index: Index,
+        index: Countable,
         vocabulary: Vocabulary,
         conditions: Query,
         beside: Query,

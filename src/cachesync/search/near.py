@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cachesync.errors import UsageError
 from cachesync.search import targets
 from cachesync.search.conditions import Piece
 from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import And, In, Or, Prefix, Query, Term
-from cachesync.search.request import LATEST
+from cachesync.search.request import LATEST, Countable
 from cachesync.search.typos import nearest
 from cachesync.search.vocabulary import Vocabulary
 
@@ -39,14 +39,7 @@ class Near(NamedTuple):
     """The package that is asked for instead."""
 
 
-class Index(Protocol):
-    """What is asked."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
-
-
-def near(pieces: Sequence[Piece], name: Piece | None, index: Index, vocabulary: Vocabulary) -> Iterator[Near]:
+def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabulary: Vocabulary) -> Iterator[Near]:
     """Yield what there would be without each single condition, and for packages whose names are near.
 
     Args:
@@ -70,7 +63,9 @@ def near(pieces: Sequence[Piece], name: Piece | None, index: Index, vocabulary: 
             yield Near(total, package=package)
 
 
-def why_nothing(pieces: Sequence[Piece], found: Sequence[Near], index: Index, vocabulary: Vocabulary) -> Iterator[str]:
+def why_nothing(
+    pieces: Sequence[Piece], found: Sequence[Near], index: Countable, vocabulary: Vocabulary
+) -> Iterator[str]:
     """Say of each condition that no document can meet what may have been meant.
 
     Args:
@@ -117,7 +112,7 @@ def _is_unknown(query: Query, vocabulary: Vocabulary) -> bool:
     return False
 
 
-def _instead(piece: Piece, others: Query, index: Index, vocabulary: Vocabulary) -> str:
+def _instead(piece: Piece, others: Query, index: Countable, vocabulary: Vocabulary) -> str:
     """Return the end of the sentence: what may have been meant."""
     match piece.query:
         case In("target", (value,)) | Term("target", str(value)) | Or((Term("target", str(value)),)):
@@ -138,7 +133,7 @@ def _nearest(value: str, values: Iterable[str]) -> str:
     return f"; did you mean {meant}?" if meant else "."
 
 
-def _runs_there(target: str, others: Query, index: Index) -> str | None:
+def _runs_there(target: str, others: Query, index: Countable) -> str | None:
     """Say how many run on a target, though none is built for it; None: it is no target that is known."""
     try:
         runs = targets.runs_on(target)
@@ -159,7 +154,7 @@ def _another_value(written: str, vocabulary: Vocabulary) -> str:
     return _nearest(written, of_name)
 
 
-def _another_sense(word: str, others: Query, index: Index) -> str:
+def _another_sense(word: str, others: Query, index: Countable) -> str:
     """Return how to ask for a word that is met by nothing: as a hash, a target or a machine."""
     if runs := _runs_there(word, others, index):
         return runs

@@ -6,11 +6,11 @@ the while.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cachesync.documents import FIELDS, date_of, is_optional
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Range, Term
-from cachesync.search.request import TIEBREAK, Found, Hit, Request, SortKey
+from cachesync.search.request import TIEBREAK, Hit, Request, Searchable, SortKey
 
 _MORE: Final = 4
 """How many times more hits to look at where too many were of binaries that came before."""
@@ -40,17 +40,7 @@ class ResultPage(NamedTuple):
     """Where to go on; None: there are no more."""
 
 
-class Index(Protocol):
-    """What is walked."""
-
-    def search(self, request: Request) -> Found:
-        """Answer a search."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
-
-
-def page_after(index: Index, request: Request, place: Position) -> ResultPage:
+def page_after(index: Searchable, request: Request, place: Position) -> ResultPage:
     """Return the hits behind a place, as many as the request's limit.
 
     Of a binary that has a document before, none is a hit where the request is distinct.
@@ -72,13 +62,13 @@ def page_after(index: Index, request: Request, place: Position) -> ResultPage:
     return cut(index, request, hits)
 
 
-def cut(index: Index, request: Request, hits: list[Hit]) -> ResultPage:
+def cut(index: Searchable, request: Request, hits: list[Hit]) -> ResultPage:
     """Return as many hits as the request's limit; that there are more of them tells that there is a next page."""
     shown = hits[: request.limit]
     return ResultPage(shown, place_of(index, request, shown[-1]) if shown and len(hits) > len(shown) else None)
 
 
-def place_of(index: Index, request: Request, hit: Hit) -> Position:
+def place_of(index: Searchable, request: Request, hit: Hit) -> Position:
     """Return where a hit stands."""
     of_hit = And(tuple(Term(key.field, hit[key.field]) for key in TIEBREAK))
     counts = index.count([And((of_hit, rank)) for rank in request.ranks])
@@ -120,7 +110,7 @@ def _keys(request: Request) -> tuple[SortKey, ...]:
     return (*request.order, *TIEBREAK)
 
 
-def without_earlier(index: Index, request: Request, behind: Query, hits: Sequence[Hit]) -> list[Hit]:
+def without_earlier(index: Searchable, request: Request, behind: Query, hits: Sequence[Hit]) -> list[Hit]:
     """Leave out hits of binaries that have a document that isn't behind a place."""
     binaries = In("binary", tuple(hit["binary"] for hit in hits))
     before = And((request.matching(), Not(behind), binaries))

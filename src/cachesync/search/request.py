@@ -2,8 +2,8 @@
 
 import datetime as dt
 import re
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from cachesync.documents import FIELDS, MAX_KEYWORD_BYTES, Field, todays_name
 from cachesync.errors import UsageError
@@ -126,6 +126,28 @@ class Found(NamedTuple):
     """How many binaries the documents are of, where that was asked for."""
     approximate: tuple[str, ...] = ()
     """What may not be exact: facets, where the index has several shards, and ``binaries`` where they are many."""
+
+
+class Countable(Protocol):
+    """An index's reader, as far as a query is read by it."""
+
+    @property
+    def fields(self) -> Collection[str]:
+        """The fields that its documents may have."""
+
+    def count(self, queries: Sequence[Query]) -> list[int]:
+        """Count the documents that match each of some queries."""
+
+
+class Searchable(Countable, Protocol):
+    """An index's reader, as far as questions are put to it."""
+
+    @property
+    def outdated(self) -> bool:
+        """It was made by a version with other fields or documents."""
+
+    def search(self, request: Request) -> Found:
+        """Answer a search."""
 
 
 def check_text(what: str, text: str) -> None:

@@ -1,9 +1,9 @@
 """Binaries beside another: those of the same package and version in the same tag."""
 
-from typing import Final, Protocol
+from typing import Final
 
 from cachesync.search.query import And, Not, Term
-from cachesync.search.request import Found, Hit, Request, SortKey
+from cachesync.search.request import Hit, Request, Searchable, SortKey
 
 _MOST: Final = 500
 """So many are looked at."""
@@ -11,14 +11,7 @@ _MOST: Final = 500
 _ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
 
 
-class Index(Protocol):
-    """What has them: an index's reader."""
-
-    def search(self, request: Request) -> Found:
-        """Answer a search."""
-
-
-def beside(hit: Hit, index: Index) -> list[Hit]:
+def beside(hit: Hit, index: Searchable) -> list[Hit]:
     """Return other binaries of a hit's package, version and tag, at most 500."""
     same = tuple(Term(field, hit[field]) for field in ("package", "version", "tag") if field in hit)
     others = And((*same, Not(Term("binary", hit["binary"]))))

@@ -5,28 +5,18 @@ would mean it, too, and a binary that comes again in it, before where the walk i
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import xxhash
 
 from cachesync.search.query import And, In, Not, Query
+from cachesync.search.request import Countable
 
 _BYTES: Final = 3
 """A tag takes so many in a cursor. Of a hundred thousand new tags one is taken for one of 200 that were there."""
 
 _MOST: Final = 1_000
 """Of more tags none is noted: a cursor has to go into a URL."""
-
-
-class Countable(Protocol):
-    """What a question is about."""
-
-    @property
-    def fields(self) -> Collection[str]:
-        """The fields that its documents may have."""
-
-    def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
 
 
 class Before:

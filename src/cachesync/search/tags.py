@@ -1,11 +1,11 @@
 """The tags of an index."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from cachesync.documents import date_of
 from cachesync.search.query import Term
-from cachesync.search.request import MAX_FACET_SIZE, Facet, Found, Request
+from cachesync.search.request import MAX_FACET_SIZE, Facet, Request, Searchable
 
 
 class Tag(NamedTuple):
@@ -20,14 +20,7 @@ class Tag(NamedTuple):
     """The one with the most documents first."""
 
 
-class Index(Protocol):
-    """What has them: an index's reader."""
-
-    def search(self, request: Request) -> Found:
-        """Answer a search."""
-
-
-def tags(index: Index) -> list[Tag]:
+def tags(index: Searchable) -> list[Tag]:
     """Return all tags, the newest first, those without a date last."""
     counts = index.search(Request(facets=(Facet("tag", MAX_FACET_SIZE),), limit=0)).facets["tag"]
     return [_tag(index, name) for name in newest_first(each.value for each in counts)]
@@ -38,6 +31,6 @@ def newest_first(names: Iterable[str]) -> list[str]:
     return sorted(sorted(names), key=lambda name: date_of(name) or "", reverse=True)
 
 
-def _tag(index: Index, name: str) -> Tag:
+def _tag(index: Searchable, name: str) -> Tag:
     found = index.search(Request(Term("tag", name), facets=(Facet("stacks", MAX_FACET_SIZE),), limit=0))
     return Tag(name, date_of(name), found.total, [each.value for each in found.facets["stacks"]])

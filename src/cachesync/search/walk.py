@@ -5,15 +5,14 @@ from typing import Protocol
 
 import xxhash
 
-from cachesync.search.answer import Index as Answering
 from cachesync.search.answer import ReadQuestion, add_tags, completed, require_fields
 from cachesync.search.pagination import Position, behind, place_at, without_earlier
 from cachesync.search.query import And, In
-from cachesync.search.request import Facet, Hit, Part, Request
+from cachesync.search.request import Facet, Hit, Part, Request, Searchable
 from cachesync.search.tags import newest_first
 
 
-class Index(Answering, Protocol):
+class Walkable(Searchable, Protocol):
     """What is walked through: an index's reader."""
 
     def walk(self, request: Request) -> Iterator[Part]:
@@ -35,7 +34,7 @@ class Walk:
         self._seen: set[int] = set()
         """Digests of the binaries that were met, where each is a hit but once."""
 
-    def hits(self, index: Index) -> Iterator[list[Hit]]:
+    def hits(self, index: Walkable) -> Iterator[list[Hit]]:
         """Yield the hits behind those that were yielded, some at a time.
 
         Raises:
@@ -59,7 +58,7 @@ class Walk:
         matching = And((self._request.matching(), behind(self._request, place)))
         return self._request._replace(query=matching, filters=())
 
-    def _each_once(self, documents: Sequence[Hit], index: Index) -> list[Hit]:
+    def _each_once(self, documents: Sequence[Hit], index: Walkable) -> list[Hit]:
         """Leave out the documents of binaries that have an earlier one."""
         found: list[Hit] = []
         here: set[int] = set()
@@ -72,7 +71,7 @@ class Walk:
             return found
         return without_earlier(index, self._request, behind(self._request, self._start), found)
 
-    def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Index) -> None:
+    def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Walkable) -> None:
         """Add to each binary its tags: they are known already where all its documents are among these."""
         tags: dict[str, list[Hit]] = {hit["binary"]: [] for hit in hits}
         for each in documents:

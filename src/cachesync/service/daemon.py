@@ -45,14 +45,14 @@ class Daemon:
         index: Index,
         state: ServiceState,
         metrics: Metrics,
-        vitals: ConnectionHealth,
+        health: ConnectionHealth,
     ) -> None:
-        """``vitals`` are those that ``index`` was opened with."""
+        """``health`` are those that ``index`` was opened with."""
         self._settings = settings
         self._index = index
         self._state = state
         self._metrics = metrics
-        self._vitals = vitals
+        self._health = health
         self._dirty = DirtyPaths(watch.debounce, watch.debounce_max)
         self._wake = threading.Event()
         self._failures = 0
@@ -148,7 +148,7 @@ class Daemon:
                 self._state.troubled(None, time.monotonic())  # whoever served before had it, and isn't there to end it
                 _log.info("serving the index", url=self._index.url)
                 systemd.status(f"serving {self._index.url}")
-                self._vitals.answered(SERVICE, self._index.url)
+                self._health.answered(SERVICE, self._index.url)
                 self._failures = 0
                 self._has_served = True
                 ServiceLoop(
@@ -158,7 +158,7 @@ class Daemon:
                     self._dirty,
                     self._state,
                     self._metrics,
-                    self._vitals,
+                    self._health,
                     self._wake,
                 ).run()
         except StoppedError:
@@ -186,7 +186,7 @@ class Daemon:
     @property
     def index_trouble(self) -> str | None:
         """Why the index can't be used now."""
-        return self._vitals.trouble
+        return self._health.trouble
 
     def _refused(self, error: UsageError) -> None:
         if self._has_served:
@@ -198,7 +198,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         if self._ended.is_set():
             return
-        self._vitals.gave_up(SERVICE, "other", reason)  # before the log says so: whoever reads that may ask
+        self._health.gave_up(SERVICE, "other", reason)  # before the log says so: whoever reads that may ask
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", reason=reason)
         self._failures += 1

@@ -10,7 +10,7 @@ from cachesync.context import within
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Notes
 
-_FILLING: Final = "filling"
+_KEY: Final = "filling"
 _EVERY_SECONDS: Final = 1.0
 
 
@@ -28,7 +28,7 @@ def filled(notes: Notes) -> Filled | None:
         IndexUnavailableError: the index doesn't answer.
     """
     try:
-        return msgspec.json.decode(notes.get(_FILLING) or b"null", type=Filled | None)
+        return msgspec.json.decode(notes.get(_KEY) or b"null", type=Filled | None)
     except msgspec.MsgspecError:
         return None
 
@@ -46,11 +46,11 @@ class Filling:
         if self._noted_at is None or now - self._noted_at >= _EVERY_SECONDS:
             self._noted_at = now
             with suppress(CachesyncError), within(_EVERY_SECONDS):
-                self._notes.put(_FILLING, msgspec.json.encode(Filled(done, pages)))
+                self._notes.put(_KEY, msgspec.json.encode(Filled(done, pages)))
 
     def over(self) -> None:
         """The index is there."""
         if self._noted_at is not None:
             self._noted_at = None
             with suppress(CachesyncError):
-                self._notes.remove(_FILLING)
+                self._notes.remove(_KEY)

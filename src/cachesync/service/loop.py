@@ -101,7 +101,7 @@ class ServiceLoop:
         dirty: DirtyPaths,
         state: ServiceState,
         metrics: Metrics,
-        vitals: ConnectionHealth,
+        health: ConnectionHealth,
         wake: threading.Event,
     ) -> None:
         """``wake`` is set whenever there may be something to do, and when the context is to stop."""
@@ -112,7 +112,7 @@ class ServiceLoop:
         self._dirty = dirty
         self._state = state
         self._metrics = metrics
-        self._vitals = vitals
+        self._health = health
         self._wake = wake
         self._root: Root | None = None
         self._live: Generation | None = None
@@ -128,24 +128,24 @@ class ServiceLoop:
         self._harmed: str | None = None
         """What has happened to the index that a look at everything is to mend."""
         self._has_told_trouble = False
-        self._blindness = WatcherHealth(dirty, state)
+        self._watcher_health = WatcherHealth(dirty, state)
         notes = index.notes()
-        self._filling = Filling(notes)
-        self._noting = FreshnessNotes(notes, state, lambda: vitals.trouble, settings.rescan_interval)
+        self._first_fill = Filling(notes)
+        self._freshness_notes = FreshnessNotes(notes, state, lambda: health.trouble, settings.rescan_interval)
         self._requests = Requests(writer, notes)
-        self._guarding = LossGuard(settings.guard, notes, state)
+        self._loss_guard = LossGuard(settings.guard, notes, state)
         self._telling = Telling()
         self._timetable = Timetable(settings.schedule, notes)
-        self._reindexing = BackgroundReindex(settings.source, writer, state, wake.set)
+        self._background_reindex = BackgroundReindex(settings.source, writer, state, wake.set)
         self._jobs = [
             _Job("whole", self._whole_due, self._whole_pass),
             _Job("partial", self._partial_due, self._partial_pass),
             _Job("pulse", self._pulse_due, self._pulse),
             _Job("request", lambda: self._requests.due, self._carry_out_requests),
             _Job("schedule", lambda: self._schedule_at, self._scheduled),
-            _Job("swap", lambda: 0.0 if self._reindexing.is_filled else _NEVER, self._swap),
-            _Job("blindness", lambda: self._blindness.due, self._look_for_blindness),
-            _Job("freshness", self._noting.due, self._noting.note),
+            _Job("swap", lambda: 0.0 if self._background_reindex.is_filled else _NEVER, self._swap),
+            _Job("blindness", lambda: self._watcher_health.due, self._look_for_blindness),
+            _Job("freshness", self._freshness_notes.due, self._freshness_notes.note),
         ]
 
     def run(self) -> None:
@@ -156,8 +156,8 @@ class ServiceLoop:
             StoppedError: the context is to stop.
         """
         self._state.rolled_back = False  # whoever was the writer until now may have ended that
-        self._guarding.remember()
-        self._noting.begin()
+        self._loss_guard.remember()
+        self._freshness_notes.begin()
         try:
             while True:
                 tell_queue(self._dirty, self._state)
@@ -170,10 +170,10 @@ class ServiceLoop:
                     current().check()
                     self._do(job)
         except StoppedError:
-            self._noting.end()
+            self._freshness_notes.end()
             raise
         finally:
-            self._reindexing.cancel()
+            self._background_reindex.cancel()
 
     def _due(self, job: _Job) -> float:
         return max(job.due(), self._not_before.get(job.name, 0.0))
@@ -223,9 +223,9 @@ class ServiceLoop:
         unavailable += [self._harmed] if self._harmed else []
         others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
         if unavailable:
-            self._vitals.gave_up(SERVICE, "other", unavailable[0])
+            self._health.gave_up(SERVICE, "other", unavailable[0])
         elif self._has_told_trouble:
-            self._vitals.answered(SERVICE, self._state.url)
+            self._health.answered(SERVICE, self._state.url)
         self._has_told_trouble = bool(unavailable)
         self._state.troubled(others[0] if others else None, time.monotonic())
 
@@ -238,15 +238,15 @@ class ServiceLoop:
 
     def _look_at_everything(self) -> None:
         """Do nothing more but a whole pass, which is due now."""
-        self._guarding.doubt()
+        self._loss_guard.doubt()
         self._root = None
         self._whole_at = 0.0
 
     def _progress(self, done: int, pages: int) -> None:
         """Note how far a first fill is: nobody can ask the index. For others it is as fresh as it was."""
         if self._live is None:
-            self._filling.note(done, pages)
-        self._noting.meanwhile()
+            self._first_fill.note(done, pages)
+        self._freshness_notes.meanwhile()
 
     # --- passes -------------------------------------------------------------------------------------------------------
 
@@ -255,12 +255,12 @@ class ServiceLoop:
         if self._writer.held():
             self._held_back()
             return
-        guard = self._guarding.for_everything()
+        guard = self._loss_guard.for_everything()
         self._whole(
             "rescan" if self._state.caught_up else "catch-up",
             guard,
             lambda: full_sync.one_turn(
-                self._source, self._writer, guard, self._progress, before_build=self._reindexing.cancel
+                self._source, self._writer, guard, self._progress, before_build=self._background_reindex.cancel
             ),
         )
 
@@ -278,7 +278,7 @@ class ServiceLoop:
         watching = self._state.watching
         judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
         if judged:
-            self._blindness.rescan_begins()
+            self._watcher_health.rescan_begins()
         with self._passing(kind) as finished:
             root = root_of(self._source)
             report = look()
@@ -287,16 +287,16 @@ class ServiceLoop:
             if live is None:
                 raise self._nothing_live(report)
             specs, pages = live.size()
-            self._guarding.passed(report, guard)
-            self._guarding.hold(report.held, everything=True)
+            self._loss_guard.passed(report, guard)
+            self._loss_guard.hold(report.held, everything=True)
             finished(report)
         if live.outdated and not self._state.reindex_needed and self._upgraded:
             _log.warning(full_sync.OUTDATED)
         if live.generation != self._state.generation:
             self._state.kept_generations = self._index.status().kept
         self._root, self._live = root, live
-        self._filling.over()
-        self._noting.rescanned()
+        self._first_fill.over()
+        self._freshness_notes.rescanned()
         problems = self._state.problems
         with self._state.changing():
             self._state.caught_up = True
@@ -313,16 +313,16 @@ class ServiceLoop:
         self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
         self._pulse_at = now + PULSE_SECONDS
         if judged:
-            self._blindness.rescan_ended({*report.news} - {*held, *report.held})
+            self._watcher_health.rescan_ended({*report.news} - {*held, *report.held})
         self._look_again(report)
         if not len(self._dirty) and not report.again:
-            self._guarding.quiet()
+            self._loss_guard.quiet()
         self._all_recovered()
         return report
 
     def _nothing_live(self, report: Report) -> CachesyncError:
         """Say why there is no index though everything was looked at."""
-        self._guarding.hold(report.held, everything=True)
+        self._loss_guard.hold(report.held, everything=True)
         if report.held:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
@@ -343,16 +343,16 @@ class ServiceLoop:
         taken = set(paths)
         paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
         with self._passing("partial") as finished:
-            guard = self._guarding.for_a_part()
+            guard = self._loss_guard.for_a_part()
             specs = self._state.specs
             report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root, specs)
-            self._guarding.passed(report, guard)
+            self._loss_guard.passed(report, guard)
             self._note(paths, report)
             finished(report)
         self._look_again(report)
         if not len(self._dirty):
-            self._guarding.quiet()
-            if self._guarding.may_let_go:
+            self._loss_guard.quiet()
+            if self._loss_guard.may_let_go:
                 self._whole_at = 0.0
 
     def _note(self, paths: list[str], report: Report) -> None:
@@ -368,7 +368,7 @@ class ServiceLoop:
         tell_problems(before, problems)
         note_warnings(state, report, at)
         held = {page: specs for page, specs in state.held.items() if not is_at(page, at)}
-        self._guarding.hold(held | report.held, everything=False)
+        self._loss_guard.hold(held | report.held, everything=False)
 
     def _acknowledged(self, page: str) -> None:
         since = self._dirty.since(page)
@@ -426,7 +426,7 @@ class ServiceLoop:
             self._look_at_everything()
 
     def _look_for_blindness(self) -> None:
-        if self._blindness.judge():
+        if self._watcher_health.judge():
             self._whole_at = min(self._whole_at, time.monotonic() + BLIND_SECONDS)
 
     # --- reindex and requests -----------------------------------------------------------------------------------------
@@ -438,34 +438,34 @@ class ServiceLoop:
         self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
-        if self._state.rolled_back or not self._state.caught_up or self._reindexing.is_running:
+        if self._state.rolled_back or not self._state.caught_up or self._background_reindex.is_running:
             return
         if self._state.reindex_needed and not self._upgraded:
             self._upgraded = True
             _log.info("another version of cachesync made this index: a reindex brings it up to date")
-            self._reindexing.start()
+            self._background_reindex.start()
             return
         if upcoming is None:
             return
         wait = (upcoming - now).total_seconds()
         if wait > 0:
             self._schedule_at = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
-        elif time.monotonic() >= self._reindexing.not_before:
+        elif time.monotonic() >= self._background_reindex.not_before:
             _log.info("a reindex is due", since=upcoming.isoformat())
-            self._reindexing.start()
+            self._background_reindex.start()
 
     def _swap(self) -> None:
         """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
-        request = self._reindexing.request
-        consent = partial(self._requests.consents, request) if request and self._reindexing.consent else None
+        request = self._background_reindex.request
+        consent = partial(self._requests.consents, request) if request and self._background_reindex.consent else None
         now = datetime.now(UTC)
-        guard = self._guarding.for_everything(consent)
+        guard = self._loss_guard.for_everything(consent)
         self._look_at_everything()  # so nothing goes to the generation before any more
         self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
         try:
-            report = self._reindexing.finish(guard, partial(self._requests.goes_live, request))
+            report = self._background_reindex.finish(guard, partial(self._requests.goes_live, request))
         except CachesyncError as error:
-            self._reindexing.failed(error)
+            self._background_reindex.failed(error)
             self._metrics.passed("reindex", "failed", 0)
             if isinstance(error, OvertakenError):  # the next writer does it
                 raise
@@ -482,22 +482,22 @@ class ServiceLoop:
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
-            self._guarding.passed(report, guard)
+            self._loss_guard.passed(report, guard)
             self._timetable.reindexed(now)
 
     def _carry_out_requests(self) -> None:
         """Do what commands ask for, and respond with what came of it."""
         for request in self._requests.look():
-            if request.id != self._reindexing.request:
+            if request.id != self._background_reindex.request:
                 self._carry_out(request)
-        running = self._reindexing.request
+        running = self._background_reindex.request
         if running and not self._requests.is_waited_for(running):
-            self._reindexing.cancel()
-        self._requests.progress(running, self._reindexing.done, self._reindexing.pages)
+            self._background_reindex.cancel()
+        self._requests.progress(running, self._background_reindex.done, self._background_reindex.pages)
         self._requests.respond()
 
     def _carry_out(self, request: CommandRequest) -> None:
-        if request.command != "sync" and self._reindexing.is_running:
+        if request.command != "sync" and self._background_reindex.is_running:
             return  # after that one
         try:
             RootNames.of(self._source.root).require_same(request.root)
@@ -509,7 +509,7 @@ class ServiceLoop:
                 self._requests.settle(request.id, Response.done_with(report))
                 self._timetable.reindexed(datetime.now(UTC))
             else:
-                self._reindexing.start(request.id, consent=request.consent)
+                self._background_reindex.start(request.id, consent=request.consent)
         except (OvertakenError, StoppedError):  # the next writer does it
             raise
         except CachesyncError as error:
@@ -520,16 +520,18 @@ class ServiceLoop:
 
     def _sync(self, request: CommandRequest) -> Report:
         consent = partial(self._requests.consents, request.id) if request.consent else None
-        guard, suspects = self._guarding.for_everything(consent), set(request.suspects)
+        guard, suspects = self._loss_guard.for_everything(consent), set(request.suspects)
 
         def progress(done: int, pages: int) -> None:
             self._requests.progress(request.id, done, pages)
-            self._noting.meanwhile()
+            self._freshness_notes.meanwhile()
 
         return self._whole(
             "sync",
             guard,
-            lambda: full_sync.sync(self._source, self._writer, guard, progress, suspects, self._reindexing.cancel),
+            lambda: full_sync.sync(
+                self._source, self._writer, guard, progress, suspects, self._background_reindex.cancel
+            ),
         )
 
     def _roll_back(self, request: CommandRequest) -> None:

@@ -118,7 +118,7 @@ class Bulk:
         return sent
 
     def _part(self, alias: str, operations: Sequence[bytes]) -> Sent:
-        with self._connection.vitals.trying(self._connection.server.url) as tries:
+        with self._connection.health.trying(self._connection.server.url) as tries:
             return self._tried(tries, alias, operations)
 
     def _tried(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
@@ -153,7 +153,7 @@ class Bulk:
         answer = self._connection.bulk(alias, b"".join([*guard, *operations]), seconds)
         seconds = time.monotonic() - start
         self.pace.answered(seconds, answer.get("took", 0) / 1000)
-        self._connection.vitals.on_bulk(seconds)
+        self._connection.health.on_bulk(seconds)
         items = answer.get("items", [])
         if isinstance(items, msgspec.Raw):
             text = bytes(items)

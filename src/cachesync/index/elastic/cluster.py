@@ -66,22 +66,22 @@ class ElasticIndex:
 
     engine = "elasticsearch"
 
-    def __init__(self, server: IndexServer, name: str, layout: Layout, vitals: ConnectionHealth | None = None) -> None:
+    def __init__(self, server: IndexServer, name: str, layout: Layout, health: ConnectionHealth | None = None) -> None:
         self.url = server.url
         self._server = server
         self._name = name
         self._layout = layout
-        self._vitals = vitals or ConnectionHealth()
+        self._health = health or ConnectionHealth()
         self._certificates = tls.context(server)
         self._is_allowed = False
 
     @cached_property
     def _reading(self) -> Connection:
-        return Connection(self._server, READ_PATIENCE, self._vitals, self._certificates)
+        return Connection(self._server, READ_PATIENCE, self._health, self._certificates)
 
     @cached_property
     def _writing(self) -> Connection:
-        return Connection(self._server, WRITE_PATIENCE, self._vitals, self._certificates)
+        return Connection(self._server, WRITE_PATIENCE, self._health, self._certificates)
 
     def exists(self) -> bool:
         """Tell whether there is a live generation."""

@@ -91,7 +91,7 @@ class Connection:
         self,
         server: IndexServer,
         patience: float,
-        vitals: ConnectionHealth | None = None,
+        health: ConnectionHealth | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare a connection; nothing is sent yet.
@@ -99,7 +99,7 @@ class Connection:
         Args:
             server: where to.
             patience: how many seconds a call may take, all its tries together.
-            vitals: are told how it fares.
+            health: are told how it fares.
             certificates: whom to trust and who we are; else they are read.
 
         Raises:
@@ -109,7 +109,7 @@ class Connection:
         self.patience = patience
         self._named = f"Elasticsearch at {server.url}"
         self._clients: dict[int, Elasticsearch] = {}
-        self.vitals = vitals or ConnectionHealth()
+        self.health = health or ConnectionHealth()
         self.limits = Limits()
         """What requests ask for at most. It is only ever replaced as a whole."""
         options: dict[str, Any] = {}
@@ -146,7 +146,7 @@ class Connection:
         context = current()
         deadline = time.monotonic() + min(self.patience, context.left)
         waits = delays()
-        with self.vitals.trying(self.server.url) as tries, context.awaiting(self._named):
+        with self.health.trying(self.server.url) as tries, context.awaiting(self._named):
             while True:
                 try:
                     body = _json(request(self._bounded(deadline - time.monotonic())))
@@ -293,7 +293,7 @@ def authorization(server: IndexServer) -> str | None:
 
 
 def failure_of(error: Exception) -> str:
-    """Return the kind of a failure, as :attr:`cachesync.index.connection_health.ConnectionHealth.retries` counts them."""
+    """Return the kind of a failure, by which :class:`~cachesync.index.connection_health.ConnectionHealth` counts."""
     if isinstance(error, ApiError):
         return failure(error.meta.status, kind_of(error))
     if isinstance(error, elastic_transport.TlsError):
