@@ -85,9 +85,9 @@ class Bench:
 
     def do(self, name: str) -> float:
         """Do a job, and return in how many seconds it is to be done again."""
-        job = next(each for each in self.serving._jobs if each.name == name)
-        self.serving._do(job)
-        return self.serving._due(job) - time.monotonic()
+        scheduler = self.serving.scheduler
+        scheduler.run(scheduler.jobs[name])
+        return scheduler.seconds_until(scheduler.jobs[name])
 
     def passes(self, kind: str, outcome: str) -> float:
         """How many passes have ended so, by the metrics."""
@@ -159,10 +159,10 @@ class Bench:
     def settle(self) -> None:
         """Do what is due until nothing is, without the pauses after what failed."""
         for _ in range(100):
-            job = min(self.serving._jobs, key=lambda each: each.due())
+            job = min(self.serving.scheduler.jobs.values(), key=lambda each: each.due())
             if job.due() > time.monotonic():
                 return
-            self.serving._do(job)
+            self.serving.scheduler.run(job)
         pytest.fail(f"{job.name} is due again and again")
 
     def reindex(self) -> None:

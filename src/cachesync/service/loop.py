@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
 
-from cachesync.context import StoppedError, current, delays
+from cachesync.context import StoppedError, current
 from cachesync.errors import (
     CachesyncError,
     ConsentError,
@@ -34,6 +34,7 @@ from cachesync.service.metrics import Metrics
 from cachesync.service.pass_log import Telling, note_warnings, tell_problems
 from cachesync.service.requests import CommandRequest, Requests, Response, RootNames
 from cachesync.service.schedule import Schedule
+from cachesync.service.scheduler import NEVER, Job, Scheduler
 from cachesync.service.state import LastPass, ServiceState
 from cachesync.service.timetable import Timetable
 from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
@@ -60,9 +61,6 @@ _WATCH_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 0.5
 """How soon to look again at everything where something changed meanwhile."""
 
-_RETRY_SECONDS: Final = (1.0, 5.0)
-"""How long a job that has failed waits, after the first time and at most."""
-
 
 class LoopSettings(NamedTuple):
     """What the configuration says of the service's work."""
@@ -76,18 +74,8 @@ class LoopSettings(NamedTuple):
     """Bring an index that another version has made up to date."""
 
 
-class _Job(NamedTuple):
-    name: str
-    due: Callable[[], float]
-    run: Callable[[], None]
-
-
-class _JobFailure(NamedTuple):
-    delays: Iterator[float]
-    error: CachesyncError
-
-
-_NEVER: Final = float("inf")
+_PARTIAL: Final = "partial"
+"""The name of the job that looks at dirty paths."""
 
 
 class ServiceLoop:
@@ -118,13 +106,9 @@ class ServiceLoop:
         self._live: Generation | None = None
         self._schedule_at = 0.0
         self._whole_at = time.monotonic() + _WATCH_SECONDS
-        self._pulse_at = _NEVER
+        self._pulse_at = NEVER
         self._upgraded = not settings.auto_reindex
         """The reindex that another version's index needs was begun, or isn't ours to begin."""
-        self._failing: dict[str, _JobFailure] = {}
-        """Each job that can't be done."""
-        self._not_before: dict[str, float] = {}
-        """When to try it again."""
         self._harmed: str | None = None
         """What has happened to the index that a look at everything is to mend."""
         self._has_told_trouble = False
@@ -137,16 +121,17 @@ class ServiceLoop:
         self._telling = Telling()
         self._timetable = Timetable(settings.schedule, notes)
         self._background_reindex = BackgroundReindex(settings.source, writer, state, wake.set)
-        self._jobs = [
-            _Job("whole", self._whole_due, self._whole_pass),
-            _Job("partial", self._partial_due, self._partial_pass),
-            _Job("pulse", self._pulse_due, self._pulse),
-            _Job("request", lambda: self._requests.due, self._carry_out_requests),
-            _Job("schedule", lambda: self._schedule_at, self._scheduled),
-            _Job("swap", lambda: 0.0 if self._background_reindex.is_filled else _NEVER, self._swap),
-            _Job("blindness", lambda: self._watcher_health.due, self._look_for_blindness),
-            _Job("freshness", self._freshness_notes.due, self._freshness_notes.note),
+        jobs = [
+            Job("whole", self._whole_due, self._whole_pass),
+            Job(_PARTIAL, self._partial_due, self._partial_pass),
+            Job("pulse", self._pulse_due, self._pulse),
+            Job("request", lambda: self._requests.due, self._carry_out_requests),
+            Job("schedule", lambda: self._schedule_at, self._scheduled),
+            Job("swap", lambda: 0.0 if self._background_reindex.is_filled else NEVER, self._swap),
+            Job("blindness", lambda: self._watcher_health.due, self._look_for_blindness),
+            Job("freshness", self._freshness_notes.due, self._freshness_notes.note),
         ]
+        self.scheduler = Scheduler(jobs, self)
 
     def run(self) -> None:
         """Work until the context is to stop.
@@ -161,64 +146,40 @@ class ServiceLoop:
         try:
             while True:
                 tell_queue(self._dirty, self._state)
-                job = min(self._jobs, key=self._due)
-                wait = self._due(job) - time.monotonic()
+                job, wait = self.scheduler.next()
                 if wait > 0:
                     current().wait(wait, until=self._wake)
                     self._wake.clear()
                 else:
                     current().check()
-                    self._do(job)
+                    self.scheduler.run(job)
         except StoppedError:
             self._freshness_notes.end()
             raise
         finally:
             self._background_reindex.cancel()
 
-    def _due(self, job: _Job) -> float:
-        return max(job.due(), self._not_before.get(job.name, 0.0))
-
-    def _do(self, job: _Job) -> None:
-        """Do a job. What keeps it from being done is told once, and it is tried again while others are done."""
-        try:
-            job.run()
-        except (OvertakenError, StoppedError):
-            raise
-        except CachesyncError as error:
-            self._failed(job, error)
-        except Exception as error:  # noqa: BLE001  nobody is there to start it again, and the next look may go better
-            _log.exception("a defect of cachesync: please report it", job=job.name)
-            self._failed(job, DefectError.of(error))
-        else:
-            self._recovered(job.name)
-
-    def _failed(self, job: _Job, error: CachesyncError) -> None:
+    def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
+        """Put back what the job had taken, and say what is wrong, see :class:`.scheduler.Listener`."""
         self._dirty.put_back()
-        is_first = not self._failing
-        before = self._failing.get(job.name)
-        waits = before.delays if before else delays(*_RETRY_SECONDS)
-        self._failing[job.name] = _JobFailure(waits, error)
         self._tell_trouble()
         if is_first:
-            _log.warning("can't go on for now; trying again", job=job.name, reason=str(error))
+            _log.warning("can't go on for now; trying again", job=job, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
-        if not outage or job.run == self._partial_pass:
+        if not outage or job == _PARTIAL:
             self._look_at_everything()  # nobody knows how much a partial pass has written until it failed
-        delay = next(waits)
-        if isinstance(error, ConsentError):  # a person has to do something first
-            delay = self._settings.rescan_interval
-        self._not_before[job.name] = time.monotonic() + delay
+        # A person has to consent first.
+        return self._settings.rescan_interval if isinstance(error, ConsentError) else None
 
-    def _recovered(self, job: str) -> None:
-        self._not_before.pop(job, None)
-        if self._failing.pop(job, None):
-            self._tell_trouble()
-            if not self._failing:
-                _log.info("going on")
+    def job_recovered(self, job: str) -> None:
+        """Take back what was said of its failure."""
+        self._tell_trouble()
+        if not self.scheduler.errors:
+            _log.info("going on", job=job)
 
     def _tell_trouble(self) -> None:
         """Say why the index can't be used, and why there is no going on otherwise, by what fails now."""
-        errors = [failure.error for failure in self._failing.values()]
+        errors = self.scheduler.errors
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
         unavailable += [self._harmed] if self._harmed else []
         others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
@@ -233,8 +194,7 @@ class ServiceLoop:
         """A whole pass mends all, and so does a rollback, whoever has asked for it."""
         self._harmed = None
         self._tell_trouble()
-        for name in list(self._failing):
-            self._recovered(name)
+        self.scheduler.recover_all()
 
     def _look_at_everything(self) -> None:
         """Do nothing more but a whole pass, which is due now."""
@@ -266,7 +226,7 @@ class ServiceLoop:
 
     def _whole_due(self) -> float:
         if self._state.rolled_back:
-            return _NEVER
+            return NEVER
         watching = self._state.watching
         if not self._state.caught_up and watching and (watching.watching or watching.reason):
             return 0.0
@@ -332,7 +292,7 @@ class ServiceLoop:
 
     def _partial_due(self) -> float:
         due = None if self._state.rolled_back or self._root is None else self._dirty.due_at()
-        return _NEVER if due is None else due
+        return NEVER if due is None else due
 
     def _partial_pass(self) -> None:
         """Look at what the watcher says may have changed."""
@@ -412,7 +372,7 @@ class ServiceLoop:
 
     def _pulse_due(self) -> float:
         """There is something to look at since the first catch-up."""
-        return self._pulse_at if self._state.caught_up else _NEVER
+        return self._pulse_at if self._state.caught_up else NEVER
 
     def _pulse(self) -> None:
         """Look whether the index is as we left it."""
