@@ -222,16 +222,16 @@ def test_a_rollback_goes_back_one_generation_and_holds_it(index: Index, open_aga
     second = index.reader().generation
     assert index.status().kept == [first]
     with index.writer(1) as writer:
-        assert not writer.held()
+        assert not writer.pinned()
         assert writer.rollback() == first
-        assert writer.held()
+        assert writer.pinned()
     assert held(index) == expected(PAGES)
-    assert open_again().status() == Status(holder=None, held=True, kept=[], service=False, sign=None)
+    assert open_again().status() == Status(holder=None, pinned=True, kept=[], service=False, sign=None)
     with open_again().writer(1) as writer, pytest.raises(UsageError):
         writer.rollback()
     fill(index, {B: PAGES[B]})
     assert held(index) == expected({B: PAGES[B]})
-    assert index.status() == Status(holder=None, held=False, kept=[first], service=False, sign=None), (
+    assert index.status() == Status(holder=None, pinned=False, kept=[first], service=False, sign=None), (
         "what was rolled back is gone"
     )
     assert index.reader().generation not in (first, second), "no generation has the name of another"

@@ -187,7 +187,7 @@ class World:
         found = judge.without_keys(held.documents)
         assert found in (before, after), (judge.differences(before, found), judge.differences(after, found))
         is_held = always or found == before
-        assert self.status().held == is_held
+        assert self.status().pinned == is_held
         done = self.killer.run("sync")
         assert done.code == (_HELD if is_held else self.code), done
         now = self.held()

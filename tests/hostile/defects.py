@@ -212,7 +212,7 @@ DEFECTS: Final = (
         2,
         "service/loss_guard.py",
         "        if note != self._noted or not self._is_noted:",
-        "        if held != self._state.held:",
+        "        if withheld != self._state.withheld:",
         ("unit/test_loop.py::test_what_is_held_is_noted_however_often_that_fails",),
     ),
     Defect(

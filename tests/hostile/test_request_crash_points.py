@@ -133,7 +133,7 @@ def asked(world: World, command: str, at: int | None, *, follower: bool) -> list
     after = [world.live(), *index_of(world.sandbox).status().kept]
     if command == "rollback":
         assert after == before[1:], said
-        assert index_of(world.sandbox).status().held, said
+        assert index_of(world.sandbox).status().pinned, said
         world.sandbox.run("reindex")
     else:
         assert after[1:] == before[:GENERATIONS], said

@@ -74,13 +74,13 @@ def test_a_page_that_shrinks_further_is_judged_again(source: Source, index: Embe
 
     report = sync(source, index, MeddlingGuard(empty_all))
     assert held(index) == 40
-    assert len(report.held) == 3
+    assert len(report.withheld) == 3
 
 
 def test_a_page_that_is_back_is_not_deleted(source: Source, index: EmbeddedIndex) -> None:
     (source.root / path_of("a")).unlink()
     report = sync(source, index, MeddlingGuard(lambda: put(source.root, specs(range(10)), "a")))
-    assert (report.specs.deleted, report.held, held(index)) == (0, {}, 40)
+    assert (report.specs.deleted, report.withheld, held(index)) == (0, {}, 40)
 
 
 def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, index: EmbeddedIndex) -> None:
@@ -138,7 +138,7 @@ def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, inde
     anywhere = source._replace(pattern=Pattern(("specs.md",)))
     (source.root / "_cache/develop").rename(source.root / "develop")
     report = sync(anywhere, index, Guard(0.5))
-    assert (held(index), report.held) == (40, {})
+    assert (held(index), report.withheld) == (40, {})
     assert sorted(index.reader().counts()) == [f"develop/{package}/specs.md" for package in "abcd"]
 
 

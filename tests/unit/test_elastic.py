@@ -797,10 +797,10 @@ def test_a_signal_is_no_writer_that_came_in_between(index: ElasticIndex) -> None
     index.signal()
     one.confirm()
     assert one.signals == 2
-    one.hold("specs-1")
+    one.pin("specs-1")
     one.release()
     state = lease_of(index).read()
-    assert (state.signals, state.held, state.holder) == (2, "specs-1", None)
+    assert (state.signals, state.pinned, state.holder) == (2, "specs-1", None)
 
 
 def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: str, index_name: str) -> None:
@@ -811,7 +811,7 @@ def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: 
     for number in (2, 1):
         with index.writer(1) as writer:
             assert writer.rollback() == f"{index_name}-{number}"
-        assert lease_of(index).read().held == f"{index_name}-{number}"
+        assert lease_of(index).read().pinned == f"{index_name}-{number}"
 
 
 def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticIndex) -> None:

@@ -146,7 +146,7 @@ def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path:
     fill(index, PAGES)
     with index.writer(1) as writer:
         assert writer.live()
-        assert not writer.held()
+        assert not writer.pinned()
 
 
 def test_where_nothing_can_be_written_only_a_change_is_refused(

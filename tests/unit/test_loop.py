@@ -24,7 +24,7 @@ from cachesync.service import freshness_notes, loss_guard, pass_log, requests
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import Filled, filled
 from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
-from cachesync.service.loss_guard import HELD, Held
+from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
@@ -224,7 +224,7 @@ def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
     assert "was replaced" in str(bench.state.trouble)
     bench.settle()
     assert bench.size() == (ALL, 20)
-    assert (len(bench.state.held), bench.state.trouble) == (20, None)
+    assert (len(bench.state.withheld), bench.state.trouble) == (20, None)
 
 
 def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
@@ -233,7 +233,7 @@ def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
     for tag in range(TAGS):
         bench.changed(f"_cache/t{tag}/")
     assert bench.size() == (ALL, 20)
-    assert (len(bench.state.held), bench.state.lost) == (20, ALL)
+    assert (len(bench.state.withheld), bench.state.lost) == (20, ALL)
 
 
 def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench: Bench) -> None:
@@ -246,7 +246,7 @@ def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench:
         bench.do("partial")
     for _ in range(2):
         assert bench.size() == (ALL // 2, 10)
-        assert len(bench.state.held) == 5
+        assert len(bench.state.withheld) == 5
         bench.do("whole")
     assert bench.size() == (ALL // 2, 10)
 
@@ -266,7 +266,7 @@ def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypat
         bench.changed_in_a_burst(f"_cache/t{tag}/")
         bench.do("whole")
     assert bench.size() == (ALL // 2, 10)
-    assert len(bench.state.held) == 5
+    assert len(bench.state.withheld) == 5
 
 
 def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
@@ -276,7 +276,7 @@ def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
         bench.do("whole")
         put(bench.root, content(1000 + tag, ALL), "new", f"n{tag}")
         bench.changed(path_of("new", f"n{tag}"))
-    assert not bench.state.held
+    assert not bench.state.withheld
 
 
 def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
@@ -293,7 +293,7 @@ def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> Non
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
     bench.changed_in_a_burst(EVERYTHING)
-    assert len(bench.state.held) == 15
+    assert len(bench.state.withheld) == 15
     bench.ask_and_wait(CommandRequest(command="sync", consent=True))
     assert bench.size() == (ALL // 4, 5)
     (bench.root / path_of("p0", "t3")).unlink()
@@ -309,7 +309,7 @@ def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) 
     shutil.rmtree(bench.root / "_cache")
     bench.changed_in_a_burst(*paths)
     assert bench.size() == (ALL, 20)
-    assert len(bench.state.held) == 20
+    assert len(bench.state.withheld) == 20
 
 
 def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +322,7 @@ def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatc
         away.setattr(bench.serving._loss_guard._notes, "put", fail)
         bench.changed_in_a_burst(path_of("p0", "t2"))
     bench.do("whole")
-    assert Held.decoded(bench.index.notes().get(HELD)) == Held(1, SPECS, ALL // 2)
+    assert Withheld.decoded(bench.index.notes().get(WITHHELD)) == Withheld(1, SPECS, ALL // 2)
     bench.restart()
     bench.do("whole")
     assert bench.size() == (ALL // 2, 10)
@@ -331,10 +331,10 @@ def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatc
 def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
-    bench.index.notes().remove(HELD)
+    bench.index.notes().remove(WITHHELD)
     bench.serving._look_at_everything()
     bench.do("whole")
-    assert Held.decoded(bench.index.notes().get(HELD)).pages == 20
+    assert Withheld.decoded(bench.index.notes().get(WITHHELD)).pages == 20
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -343,7 +343,7 @@ def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restar
     (bench.root / "_cache").rename(bench.root / "away")
     bench.restart()
     bench.do("whole")
-    assert len(bench.state.held) == 20
+    assert len(bench.state.withheld) == 20
     put(bench.root, content(1000), "new", "t9")
     bench.changed(path_of("new", "t9"))
     (bench.root / "away").rename(bench.root / "back")
@@ -353,7 +353,7 @@ def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restar
         bench.restart()
     bench.do("whole")
     assert bench.size() == (ALL, 20)
-    assert not bench.state.held
+    assert not bench.state.withheld
 
 
 def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Bench) -> None:
@@ -361,7 +361,7 @@ def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Be
     for tag in range(3):
         (bench.root / f"_cache/t{tag}").rename(bench.root / f"away{tag}")
     bench.changed(EVERYTHING)
-    assert len(bench.state.held) == 15
+    assert len(bench.state.withheld) == 15
     for tag in range(2):
         (bench.root / f"away{tag}").rename(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -369,7 +369,7 @@ def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Be
     bench.calm()
     bench.changed(path_of("new", "t3"))
     bench.settle()
-    assert not bench.state.held
+    assert not bench.state.withheld
     assert bench.size() == (ALL * 3 // 4 + SPECS, 16)
 
 
@@ -656,7 +656,7 @@ def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> No
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
-    assert len(bench.state.held) == 5
+    assert len(bench.state.withheld) == 5
     bench.do("swap")
     assert bench.index.reader().generation == "specs-1"
     assert bench.size() == (ALL // 2, 10)
@@ -767,7 +767,7 @@ def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: p
     shutil.rmtree(bench.root / "_cache")
     bench.ask(CommandRequest(command="sync", consent=True))
     assert bench.size() == (ALL, 20)
-    assert len(bench.state.held) == 20
+    assert len(bench.state.withheld) == 20
 
 
 def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -776,10 +776,10 @@ def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.M
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
-    assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+    assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
     bench.ask(CommandRequest(command="sync", consent=True))  # and the command ends
     for _ in range(2):
-        assert (bench.size(), len(bench.state.held)) == ((ALL // 2, 10), 5)
+        assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
         bench.do("whole")
 
 
@@ -944,7 +944,7 @@ def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(benc
         folder.rename(bench.root.parent / tag)
         folder.symlink_to(bench.root.parent / tag)
         bench.changed(f"_cache/{tag}/")
-        assert (bench.state.held, len(bench.dirty), bench.troubles()) == ({}, 0, (None, None))
+        assert (bench.state.withheld, len(bench.dirty), bench.troubles()) == ({}, 0, (None, None))
         assert f"_cache/{tag}" in bench.state.warnings
     (bench.root / path_of("p0", "t2")).unlink()
     bench.changed(path_of("p0", "t2"))

@@ -26,7 +26,7 @@ def busy() -> ServiceState:
         pages=1,
         specs=2,
         problems={"a": Problem("a", "bad")},
-        held={"b": 1, "c": 1},
+        withheld={"b": 1, "c": 1},
         queue=6,
         queue_bytes=70,
         waiting_since=0.0,

@@ -23,7 +23,7 @@ from cachesync.index.base import Notes, Writer
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.page import Problem
 from cachesync.service import requests as module
-from cachesync.service.loss_guard import Held
+from cachesync.service.loss_guard import Withheld
 from cachesync.service.requests import SILENT_SECONDS, CommandRequest, Requests, Response, ask
 from cachesync.sync.report import Report
 
@@ -540,19 +540,19 @@ def test_requests_are_looked_at_more_often_while_there_are_some(requests: Reques
 
 def test_a_response_has_a_bounded_size() -> None:
     pages = {f"_cache/develop/p{number}/specs.md": 3 for number in range(50_000)}
-    report = Report(held=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages])
+    report = Report(withheld=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages])
     response = Response.done_with(report)
     assert len(msgspec.json.encode(response)) < 15_000
     assert response.report
-    assert response.report.held_pages == 50_000
+    assert response.report.withheld_pages == 50_000
     assert len(response.report.problems) > 10
     assert Response.done_with(response.report) == response
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b'{"pages": "many"}'])
 def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
-    assert Held.decoded(Held(3, 7, 1).encoded()) == Held(3, 7, 1)
-    assert Held.decoded(text) == Held()
+    assert Withheld.decoded(Withheld(3, 7, 1).encoded()) == Withheld(3, 7, 1)
+    assert Withheld.decoded(text) == Withheld()
 
 
 def test_of_two_commands_of_one_second_it_is_known_which_came_first() -> None:

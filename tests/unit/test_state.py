@@ -143,7 +143,7 @@ def test_status_is_one_json_object() -> None:
         specs=7,
         pages=2,
         problems={"b": Problem("b", "bad", 3), "a": Problem("a", "worse")},
-        held={"c": 4},
+        withheld={"c": 4},
         queue=1,
         queue_bytes=90,
         waiting_since=998.5,

@@ -36,11 +36,11 @@ def require_all_done(report: Report, components: Components, command: str) -> No
     Raises:
         ConsentError: the guard has held something back.
     """
-    if report.held:
+    if report.withheld:
         raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({components.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(report.held_pages, 'page')} kept as before: {_some(sorted(report.held), report.held_pages)}\n"
+            f"{plural(report.withheld_pages, 'page')} kept as before: {_some(sorted(report.withheld), report.withheld_pages)}\n"
             f"{question(command)}"
         )
 

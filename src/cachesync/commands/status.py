@@ -14,7 +14,7 @@ from cachesync.errors import CachesyncError
 from cachesync.index.base import Index
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
-from cachesync.service.loss_guard import HELD, Held
+from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.schedule import Schedule
 from cachesync.service.timetable import noted
 from cachesync.sync.guard import question
@@ -75,7 +75,7 @@ def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
         if on_disk.unread:
             reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
     notes = components.index.notes()
-    held = Held.decoded(notes.get(HELD)) if whole.service else Held()
+    withheld = Withheld.decoded(notes.get(WITHHELD)) if whole.service else Withheld()
     schedule = Schedule(components.config.schedule.reindex, components.config.schedule.timezone)
     last_reindex, next_reindex = noted(schedule, notes)
     found: dict[str, Any] = {
@@ -91,10 +91,10 @@ def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
         "last_written": last_written,
         "holder": whole.holder,
         "service": whole.service,
-        "held_deletes": {"pages": held.pages, "specs": held.specs},
+        "held_deletes": {"pages": withheld.pages, "specs": withheld.specs},
         "last_reindex": last_reindex,
         "next_reindex": next_reindex,
-        "held_after_rollback": whole.held,
+        "held_after_rollback": whole.pinned,
         "kept_generations": whole.kept,
         "rollback": _rollback(components.index, whole.kept),
         "reindex_needed": reader.outdated,

@@ -138,8 +138,8 @@ class Supervisor:
             parts.append(f"{plural(state.queue, 'change')} waiting")
         if state.reindexing is not None:
             parts.append(f"reindex {state.reindexing:.0%}")
-        if state.held:
-            parts.append(f"{plural(len(state.held), 'page')} held back")
+        if state.withheld:
+            parts.append(f"{plural(len(state.withheld), 'page')} held back")
         if state.problems:
             parts.append(plural(len(state.problems), "problem"))
         if state.warnings:

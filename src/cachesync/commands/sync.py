@@ -24,8 +24,8 @@ def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json
     be lost.
     """
     if dry_run:
-        if components.index.status().held:
-            raise full_sync.held_back()
+        if components.index.status().pinned:
+            raise full_sync.pinned_error()
         guard = components.guard(lambda: allow_mass_delete)
         report = full_sync.dry_run(
             components.source, _reader(components), guard, _tell_nothing if as_json else _print_change

@@ -48,7 +48,7 @@ def reindex(components: Components, progress: Progress, *, consent: bool) -> Rep
         report = went_live(writer, generation)
         if report is None:
             report = full_sync.reindex(components.source, writer, components.guard(lambda: consent), progress)
-        if not report.held:
+        if not report.withheld:
             components.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
         return Response(finished=True, report=report)
 
@@ -97,14 +97,14 @@ def _note(index: Index, report: Report | None) -> None:
     before = read_freshness(notes)
     written = now if report and report.has_written else before.written if before else None
     lacks: dict[Shortcoming, object] = {
-        "held": report and report.held,
-        "rolled-back": status.held,
+        "held": report and report.withheld,
+        "rolled-back": status.pinned,
         "problems": report and report.problems,
     }
     freshness = Freshness(
         noted=now,
         writer="command",
-        in_sync=report is not None and not (report.held or report.again),
+        in_sync=report is not None and not (report.withheld or report.again),
         written=written,
         degraded=tuple(shortcoming for shortcoming, is_so in lacks.items() if is_so),
     )

@@ -77,7 +77,7 @@ class Status(NamedTuple):
 
     holder: str | None
     """The process that writes."""
-    held: bool
+    pinned: bool
     """A rollback has gone back to the live generation; syncs are held until a reindex."""
     kept: list[str]
     """Generations that a rollback can go back to, the latest first."""
@@ -216,7 +216,7 @@ class Writer(Protocol):
             IndexUnusableError: there is something, and its ledger can't be read.
         """
 
-    def held(self) -> bool:
+    def pinned(self) -> bool:
         """Tell whether a rollback has gone back to the live generation, which stays as it is until a reindex."""
 
     def build(self) -> Generation:

@@ -117,7 +117,7 @@ class _Rollback(msgspec.Struct):
     made: datetime | None = None
 
 
-class _Held(msgspec.Struct):
+class _WithheldDeletes(msgspec.Struct):
     pages: int = 0
     specs: int = 0
 
@@ -136,7 +136,7 @@ class StatusResponse(msgspec.Struct, kw_only=True):
     service: bool | None = None
     problems: list[Problem] | None = None
     warnings: list[_Warning] = []
-    held_deletes: _Held = msgspec.field(default_factory=_Held)
+    held_deletes: _WithheldDeletes = msgspec.field(default_factory=_WithheldDeletes)
     held_after_rollback: bool = False
     last_reindex: datetime | None = None
     next_reindex: datetime | None = None

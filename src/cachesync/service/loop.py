@@ -212,8 +212,8 @@ class ServiceLoop:
 
     def _whole_pass(self) -> None:
         """Compare everything, and make sure that the index is there: whatever happened, this mends it."""
-        if self._writer.held():
-            self._held_back()
+        if self._writer.pinned():
+            self._stay_pinned()
             return
         guard = self._loss_guard.for_everything()
         self._whole(
@@ -234,7 +234,7 @@ class ServiceLoop:
 
     def _whole(self, kind: str, guard: Guard, look: Callable[[], Report]) -> Report:
         self._dirty.take_all()
-        held = self._state.held
+        withheld = self._state.withheld
         watching = self._state.watching
         judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
         if judged:
@@ -248,7 +248,7 @@ class ServiceLoop:
                 raise self._nothing_live(report)
             specs, pages = live.size()
             self._loss_guard.passed(report, guard)
-            self._loss_guard.hold(report.held, everything=True)
+            self._loss_guard.hold(report.withheld, everything=True)
             finished(report)
         if live.outdated and not self._state.reindex_needed and self._upgraded:
             _log.warning(full_sync.OUTDATED)
@@ -273,7 +273,7 @@ class ServiceLoop:
         self._whole_at = now + (BLIND_SECONDS if self._state.blind else self._settings.rescan_interval)
         self._pulse_at = now + PULSE_SECONDS
         if judged:
-            self._watcher_health.rescan_ended({*report.news} - {*held, *report.held})
+            self._watcher_health.rescan_ended({*report.news} - {*withheld, *report.withheld})
         self._look_again(report)
         if not len(self._dirty) and not report.again:
             self._loss_guard.quiet()
@@ -282,8 +282,8 @@ class ServiceLoop:
 
     def _nothing_live(self, report: Report) -> CachesyncError:
         """Say why there is no index though everything was looked at."""
-        self._loss_guard.hold(report.held, everything=True)
-        if report.held:
+        self._loss_guard.hold(report.withheld, everything=True)
+        if report.withheld:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
                 f"{report.before:,}. {question()}"
@@ -327,8 +327,8 @@ class ServiceLoop:
             state.pages += report.records
         tell_problems(before, problems)
         note_warnings(state, report, at)
-        held = {page: specs for page, specs in state.held.items() if not is_at(page, at)}
-        self._loss_guard.hold(held | report.held, everything=False)
+        withheld = {page: specs for page, specs in state.withheld.items() if not is_at(page, at)}
+        self._loss_guard.hold(withheld | report.withheld, everything=False)
 
     def _acknowledged(self, page: str) -> None:
         since = self._dirty.since(page)
@@ -435,7 +435,7 @@ class ServiceLoop:
             return
         self._requests.settle(request, Response.done_with(report))
         self._metrics.passed("reindex", report.outcome, report.seconds)
-        if report.held:
+        if report.withheld:
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
             self._timetable.pass_over(now)
         else:
@@ -501,9 +501,9 @@ class ServiceLoop:
         generation = self._writer.rollback(before)
         self._requests.settle(request.id, Response.live(generation))
         _log.info("rolled back, until a reindex is asked for", generation=generation)
-        self._held_back()
+        self._stay_pinned()
 
-    def _held_back(self) -> None:
+    def _stay_pinned(self) -> None:
         """A rollback holds the index as it is: nothing is to be done until a reindex, which looks at everything."""
         reader = self._index.reader(fresh=True)
         specs, pages = reader.size()

@@ -14,8 +14,8 @@ from cachesync.sync.report import Report
 
 _log = get_logger()
 
-HELD: Final = "held"
-"""The key of the note with :class:`Held`."""
+WITHHELD: Final = "held"
+"""The key of the note with :class:`Withheld`."""
 
 _NO_LOSS: Final = Guard(0)
 
@@ -23,7 +23,7 @@ _WINDOW_SECONDS: Final = 3600.0
 """For how long losses add up where pages change without end."""
 
 
-class Held(msgspec.Struct, frozen=True):
+class Withheld(msgspec.Struct, frozen=True):
     """What the guard of the running service holds back, for ``status`` to tell."""
 
     pages: int = 0
@@ -37,7 +37,7 @@ class Held(msgspec.Struct, frozen=True):
         return msgspec.json.encode(self)
 
     @classmethod
-    def decoded(cls, text: bytes | None) -> "Held":
+    def decoded(cls, text: bytes | None) -> "Withheld":
         """Read that again; what can't be read says that nothing is held."""
         try:
             return msgspec.json.decode(text, type=cls) if text else cls()
@@ -59,7 +59,7 @@ class LossGuard:
         self._notes = notes
         self._state = state
         self._holding = self._changed = self._told = False
-        self._noted = Held()
+        self._noted = Withheld()
         self._is_noted = True
         """The index has the note, as far as anybody knows."""
         self.begin_anew()
@@ -70,7 +70,7 @@ class LossGuard:
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        self._noted = Held.decoded(self._notes.get(HELD))
+        self._noted = Withheld.decoded(self._notes.get(WITHHELD))
         self._holding = self._noted.pages > 0
         if self._holding:
             self._guard.lost = self._noted.lost
@@ -114,7 +114,7 @@ class LossGuard:
         """What is held back has changed since everything was looked at: perhaps the rest needn't be any more."""
         return self._holding and self._changed
 
-    def hold(self, held: dict[str, int], *, everything: bool) -> None:
+    def hold(self, withheld: dict[str, int], *, everything: bool) -> None:
         """Remember what is held back: pages, and how many specs each would lose. Tell it when that begins and ends.
 
         ``everything``: all pages were looked at.
@@ -122,23 +122,23 @@ class LossGuard:
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        self._changed = not everything and (self._changed or held != self._state.held)
-        self._state.held = held
-        note = Held(len(held), self._state.lost, self._guard.lost) if held else Held()
+        self._changed = not everything and (self._changed or withheld != self._state.withheld)
+        self._state.withheld = withheld
+        note = Withheld(len(withheld), self._state.lost, self._guard.lost) if withheld else Withheld()
         if note != self._noted or not self._is_noted:
-            self._notes.put(HELD, note.encoded())
+            self._notes.put(WITHHELD, note.encoded())
         before, self._noted, self._is_noted = self._noted, note, True
-        self._holding = bool(held)
-        if held and not self._told:
+        self._holding = bool(withheld)
+        if withheld and not self._told:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
                 "those that follow",
                 reason=question(),
                 pages=note.pages,
                 specs=note.specs,
-                first=min(held),
+                first=min(withheld),
             )
-        elif before.pages and not held:
+        elif before.pages and not withheld:
             _log.info("nothing is held back any more", pages=before.pages)
         self._told = self._holding
 

@@ -113,7 +113,7 @@ class _Now(Collector):
         yield _gauge("pages", "Pages that the index knows.", state.pages)
         yield _gauge("specs", "Documents of specs in the index.", state.specs)
         yield _gauge("problems", "Pages that can't be used.", len(state.problems))
-        yield _gauge("held_pages", "Pages whose deletes the guard holds back.", len(state.held))
+        yield _gauge("held_pages", "Pages whose deletes the guard holds back.", len(state.withheld))
         yield _gauge("queue_paths", "Paths that may have changed and wait to be looked at.", state.queue)
         yield _gauge("queue_bytes", "Memory that those paths take.", state.queue_bytes)
         yield _gauge("lag_seconds", "Age of the oldest change that isn't acknowledged.", lag(state, time.monotonic()))

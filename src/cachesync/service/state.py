@@ -87,7 +87,7 @@ class ServiceState:
     """By page."""
     warnings: Mapping[str, PathWarning] = field(default_factory=dict)
     """By path."""
-    held: Mapping[str, int] = field(default_factory=dict)
+    withheld: Mapping[str, int] = field(default_factory=dict)
     """Pages whose deletes the guard holds back, and how many specs each would lose."""
     rolled_back: bool = False
     """A rollback holds the index until a reindex."""
@@ -114,7 +114,7 @@ class ServiceState:
     @property
     def lost(self) -> int:
         """How many specs would be lost if the guard held nothing back."""
-        return sum(self.held.values())
+        return sum(self.withheld.values())
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -197,7 +197,7 @@ def _first_line(text: str) -> str:
 def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
     """Tell whether the index equals the pages, as far as is known."""
     known = state.role == "serving" and state.caught_up and not state.trouble and not index_trouble
-    return known and state.waiting_since is None and not (state.queue or state.held or state.rolled_back)
+    return known and state.waiting_since is None and not (state.queue or state.withheld or state.rolled_back)
 
 
 def status(
@@ -231,7 +231,7 @@ def status(
         "waiting_for": _waiting_for(awaited, now),
         "watcher": state.watching and _watcher(state.watching, state),
         "queue": {"paths": state.queue, "bytes": state.queue_bytes},
-        "held_deletes": {"pages": len(state.held), "specs": state.lost},
+        "held_deletes": {"pages": len(state.withheld), "specs": state.lost},
         "reindexing": state.reindexing,
         "last_reindex": state.last_reindex,
         "next_reindex": state.next_reindex,
@@ -271,8 +271,8 @@ def _unready(
 def _lacks(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if state.trouble:
         yield "trouble", f"the service can't go on for now: {_first_line(state.trouble)}"
-    if state.held:
-        held = f"deletes are held back, of {len(state.held):,} pages with {state.lost:,} specs"
+    if state.withheld:
+        held = f"deletes are held back, of {len(state.withheld):,} pages with {state.lost:,} specs"
         yield "held", f"{held}. {question()}"
     if state.rolled_back:
         yield "rolled-back", "a rollback holds the index as it is: `cachesync reindex` goes on"

@@ -113,7 +113,7 @@ class Apply:
         losing = [*shrinking, *self._plan.gone]
         if self._guard.refuses(self.report.lost, self._plan.specs):
             gone = {todo.page: todo.record.specs for todo in self._plan.gone if todo.record}
-            self.report.held = {todo.page: shrunk.get(todo.page, gone.get(todo.page, 0)) for todo in losing}
+            self.report.withheld = {todo.page: shrunk.get(todo.page, gone.get(todo.page, 0)) for todo in losing}
         else:
             yield from self._let_through(losing, shrunk, loss)
 

@@ -34,7 +34,7 @@ def sync(
     """Make the index equal to the pages.
 
     An index that is missing or damaged is built anew, and goes live when it is whole. Where the guard refuses, what
-    would be lost stays, and ``report.held`` says so; all else is done.
+    would be lost stays, and ``report.withheld`` says so; all else is done.
 
     Args:
         source: where the pages are.
@@ -120,8 +120,8 @@ def one_turn(
         As :func:`sync`; also OvertakenError or IndexUnusableError, where another writer came in between or the index
         was taken away meanwhile: then another turn is needed.
     """
-    if writer.held():
-        raise held_back()
+    if writer.pinned():
+        raise pinned_error()
     live = writer.live()
     if live is None:
         before_build()
@@ -141,7 +141,7 @@ OUTDATED: Final = (
 )
 
 
-def held_back() -> RefusedError:
+def pinned_error() -> RefusedError:
     """Say that a rollback holds syncs."""
     return RefusedError(
         "stopped: a rollback has gone back to the live generation, which stays as it is.\n"

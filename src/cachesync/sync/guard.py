@@ -102,5 +102,5 @@ class Guard:
 
     def passed(self, report: Report) -> None:
         """A pass has done this. What it has lost counts for the next ones."""
-        if not report.held:
+        if not report.withheld:
             self.lost += report.lost

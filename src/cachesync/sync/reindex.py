@@ -73,7 +73,7 @@ class Reindex:
         if self._earlier and _loses_too_much(report, self._earlier, self._generation, filled.written, guard):
             self._writer.discard(self._generation)
             return Report(
-                phases=report.phases, warnings=report.warnings, before=report.before, lost=report.lost, held=report.held
+                phases=report.phases, warnings=report.warnings, before=report.before, lost=report.lost, withheld=report.withheld
             )
         with timed(report.phases, "promote"):
             self._writer.promote(self._generation)
@@ -172,7 +172,7 @@ def _loses_too_much(
         report.lost = loss_between(earlier.records(), generation.records()).total()
     if not guard.refuses(report.lost, report.before):
         return False
-    report.held = ledger
+    report.withheld = ledger
     return True
 
 

@@ -55,9 +55,9 @@ class Report(msgspec.Struct):
     """Specs that the index held before."""
     lost: int = 0
     """Specs that the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
-    held: dict[str, int] = {}
+    withheld: dict[str, int] = {}
     """Pages whose changes were not made, because with them too much would be lost, and how many specs each loses."""
-    held_more: int = 0
+    withheld_more: int = 0
     """How many more pages are held that aren't named, in a report that was shortened."""
     again: bool = False
     """Something changed while it was looked at: another pass is needed."""
@@ -77,7 +77,7 @@ class Report(msgspec.Struct):
     @property
     def outcome(self) -> Literal["done", "held"]:
         """How it ended."""
-        return "held" if self.held else "done"
+        return "held" if self.withheld else "done"
 
     @property
     def seconds(self) -> float:
@@ -85,17 +85,17 @@ class Report(msgspec.Struct):
         return sum(self.phases.values())
 
     @property
-    def held_pages(self) -> int:
+    def withheld_pages(self) -> int:
         """How many pages are held."""
-        return len(self.held) + self.held_more
+        return len(self.withheld) + self.withheld_more
 
     def shortened(self) -> "Report":
         """Return what whoever asked for the pass prints of it, whose size has a bound."""
-        held = dict(_first(self.held.items()))
-        more = self.held_pages - len(held)
+        withheld = dict(_first(self.withheld.items()))
+        more = self.withheld_pages - len(withheld)
         problems, warnings = _first(self.problems), _first(self.warnings)
         return msgspec.structs.replace(
-            self, held=held, held_more=more, problems=problems, warnings=warnings, news=[], unsteady=[]
+            self, withheld=withheld, withheld_more=more, problems=problems, warnings=warnings, news=[], unsteady=[]
         )
 
     def then(self, later: "Report") -> "Report":
@@ -119,5 +119,5 @@ class Report(msgspec.Struct):
             "problems": [msgspec.to_builtins(problem) for problem in by_page(self.problems)],
             "warnings": [msgspec.to_builtins(warning) for warning in by_path(self.warnings)],
             "lost": self.lost,
-            "held": sorted(self.held),
+            "held": sorted(self.withheld),
         }

@@ -126,7 +126,7 @@ class ElasticIndex:
         live = catalog.current
         return Status(
             holder=str(state.holder) if alive else None,
-            held=live is not None and state.holds(live.names.specs),
+            pinned=live is not None and state.pins(live.names.specs),
             kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
             service=alive and state.service,
             sign="{}.{}".format(*state.pulse) if alive else None,
@@ -262,11 +262,11 @@ class _ElasticWriter:
             raise IndexUnusableError(f"of the index {self._name} there is no ledger that can be read")
         return None
 
-    def held(self) -> bool:
+    def pinned(self) -> bool:
         """Tell whether the live generation is one that a rollback has gone back to."""
         catalog = look(self._connection, self._name)
         live = catalog.current
-        if live is None or not self._lease.holds(live.names.specs):
+        if live is None or not self._lease.pins(live.names.specs):
             return False
         self._known = live.names
         return True
@@ -321,19 +321,19 @@ class _ElasticWriter:
         """Point both aliases back to the generation before."""
         self._lease.claim()
         catalog = look(self._connection, self._name)
-        if to and catalog.current and catalog.current.names.specs == to and self._lease.holds(to):
+        if to and catalog.current and catalog.current.names.specs == to and self._lease.pins(to):
             return to
         before = next(iter(catalog.kept(1)), None)
         live = catalog.current
         if before is None or live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
         _read_by(self._connection, before).size()  # it can be searched
-        held = [live.names.specs] if self._lease.holds(live.names.specs) else []  # and stays so if the swap fails
-        self._lease.hold(before.names.specs, *held)  # it takes effect with the swap
+        pinned = [live.names.specs] if self._lease.pins(live.names.specs) else []  # and stays so if the swap fails
+        self._lease.pin(before.names.specs, *pinned)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
-        if held:
+        if pinned:
             with contextlib.suppress(CachesyncError, StoppedError):  # it is done; older versions know of one name alone
-                self._lease.hold(before.names.specs)
+                self._lease.pin(before.names.specs)
         return before.names.specs
 
     def _point_to(self, names: IndexNames, catalog: Catalog, *, building: bool) -> None:

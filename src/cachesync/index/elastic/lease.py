@@ -58,10 +58,10 @@ class LeaseState(msgspec.Struct, omit_defaults=True):
     """How many generations there ever were; the next one's number is one more."""
     holder: Holder | None = None
     since: str = ""
-    held: str | None = None
+    pinned: str | None = msgspec.field(default=None, name="held")
     """The generation that a rollback has gone back to; during a second rollback, after a space, the one before as well.
 
-    While it is live, syncs are held.
+    While it is live, the index is pinned.
     """
     service: bool = False
     """The holder is a service."""
@@ -73,9 +73,9 @@ class LeaseState(msgspec.Struct, omit_defaults=True):
         """What a holder that lives changes, and nobody else does."""
         return self.epoch, self.beat
 
-    def holds(self, generation: str) -> bool:
-        """Tell whether syncs are held while this generation is live."""
-        return generation in (self.held or "").split()
+    def pins(self, generation: str) -> bool:
+        """Tell whether the index is pinned while this generation is live."""
+        return generation in (self.pinned or "").split()
 
     def is_as(self, other: "LeaseState") -> bool:
         """Tell whether nothing is different but the signals."""
@@ -125,9 +125,9 @@ class Lease:
         self._heart: threading.Thread | None = None
         self._seen = _Seen(LeaseState())
 
-    def holds(self, generation: str) -> bool:
-        """Tell whether syncs are held while this generation is live, as far as is known."""
-        return self._seen.state.holds(generation)
+    def pins(self, generation: str) -> bool:
+        """Tell whether the index is pinned while this generation is live, as far as is known."""
+        return self._seen.state.pins(generation)
 
     @property
     def losses(self) -> int:
@@ -252,9 +252,9 @@ class Lease:
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
 
-    def hold(self, *generations: str) -> None:
-        """Hold syncs while one of these generations is the live one."""
-        self._change(lambda state: msgspec.structs.replace(state, held=" ".join(generations)))
+    def pin(self, *generations: str) -> None:
+        """Pin the index while one of these generations is the live one: syncs change nothing."""
+        self._change(lambda state: msgspec.structs.replace(state, pinned=" ".join(generations)))
 
     def release(self) -> None:
         """Let others write. Harmless where the lease isn't ours."""

@@ -3,7 +3,7 @@
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
 A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
 that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone back to,
-and during a second rollback the one before as well: while it is live, syncs are held. ``DIR/NAME/lock`` is locked by
+and during a second rollback the one before as well: while it is live, the index is pinned. ``DIR/NAME/lock`` is locked by
 the one writer, and ``DIR/NAME/service`` too if that is a service. ``DIR/NAME/notes`` is what processes tell each other.
 """
 
@@ -36,7 +36,7 @@ _log = get_logger()
 _META: Final = "cachesync.json"
 _TANTIVY_META: Final = "meta.json"
 _LIVE: Final = "live"
-_HELD: Final = "held"
+_PIN: Final = "held"
 _BUILDING: Final = "building"
 _REMOVED: Final = ".removed"
 _ROOT: Final = 0
@@ -106,7 +106,7 @@ class EmbeddedIndex:
         holder = lock.holder_of(self._folder) or ("another process" if serving else None)  # elsewhere, in a container
         return Status(
             holder=holder,
-            held=live is not None and live.name in _held(self._folder),
+            pinned=live is not None and live.name in _pinned(self._folder),
             kept=kept,
             service=serving,
             sign=None,
@@ -182,10 +182,10 @@ def _called(user: int) -> str:
         return str(user)
 
 
-def _held(folder: Path) -> list[str]:
+def _pinned(folder: Path) -> list[str]:
     """Return the generations that hold syncs while they are live."""
     try:
-        return (folder / _HELD).read_text().split()
+        return (folder / _PIN).read_text().split()
     except OSError:
         return []
 
@@ -218,7 +218,7 @@ def _next_number(folder: Path, live: Path | None) -> int:
     of a generation be in the new one's way.
     """
     names = [entry.name.removesuffix(_REMOVED) for entry in folder.iterdir()]
-    names += _held(folder)
+    names += _pinned(folder)
     names += [live.name] if live else []
     numbers = [_number_in(folder, name) for name in names]
     return max((number for number in numbers if number is not None), default=0) + 1
@@ -309,7 +309,7 @@ class _EmbeddedWriter:
         self._hold = hold
         self._notes = SmallFiles(folder / _NOTES)
         self._fresh_link = folder / f"{_LIVE}.new"
-        self._fresh_held = folder / f"{_HELD}.new"
+        self._new_pin = folder / f"{_PIN}.new"
         self._known: Path | None = None
         """The live generation, when it was last looked at."""
         self._building: Path | None = None
@@ -356,10 +356,10 @@ class _EmbeddedWriter:
         folder = _live(self._folder) or next(iter(_kept(self._folder, 1)), None)
         return EmbeddedGeneration(folder) if folder else None
 
-    def held(self) -> bool:
+    def pinned(self) -> bool:
         """Tell whether the live generation is one that a rollback has gone back to."""
         live = _live(self._folder)
-        if live is None or live.name not in _held(self._folder):
+        if live is None or live.name not in _pinned(self._folder):
             return False
         self._known = live
         return True
@@ -410,10 +410,10 @@ class _EmbeddedWriter:
             _log.warning("older generations are left for the next run to remove", reason=str(error))
 
     def rollback(self, to: str | None = None) -> str:
-        """Point the link back to the generation before. That it is held takes effect with it."""
+        """Point the link back to the generation before. The pin takes effect with it."""
         self._hold.confirm()
         live = _live(self._folder)
-        if live and live.name == to and to in _held(self._folder):
+        if live and live.name == to and to in _pinned(self._folder):
             return to
         before = next(iter(_kept(self._folder, 1)), None)
         if before is None or live is None:
@@ -422,18 +422,18 @@ class _EmbeddedWriter:
             )
         _open(before)
         with _changing(self._folder):
-            held = [live] if live.name in _held(self._folder) else []  # and stays so if the link isn't changed
-            self._hold_syncs(before, *held)
+            pinned = [live] if live.name in _pinned(self._folder) else []  # and stays so if the link isn't changed
+            self._pin(before, *pinned)
             self._point_to(before)
-        if held:
+        if pinned:
             with contextlib.suppress(OSError):  # it is done; versions that know of one name alone need this
-                self._hold_syncs(before)
+                self._pin(before)
         return before.name
 
-    def _hold_syncs(self, *generations: Path) -> None:
+    def _pin(self, *generations: Path) -> None:
         """Hold syncs while one of these is live."""
         names = " ".join(each.name for each in generations)
-        write_whole(self._folder / _HELD, self._fresh_held, names.encode())
+        write_whole(self._folder / _PIN, self._new_pin, names.encode())
 
     def _point_to(self, folder: Path) -> None:
         self._fresh_link.unlink(missing_ok=True)
@@ -465,7 +465,7 @@ class _EmbeddedWriter:
 
     def _tidy(self, live: Path | None) -> None:
         """Remove what interrupted writers have left."""
-        for fresh in (self._fresh_link, self._fresh_held):
+        for fresh in (self._fresh_link, self._new_pin):
             _unlink(fresh)
         if live and live.is_dir():
             _unlink(live / _BUILDING)  # it has gone live, and nobody came to say so
