@@ -1,8 +1,8 @@
 """Interpret queries: find the conditions, the words that name a package, and what users should know about the reading.
 
 In mode ``spec``, a query is exactly Spack's language. In mode ``text`` it is words, and every hit matches each of them:
-at most one run of words names the package; the others match its version, compiler, variants, stacks, tag or place. In
-mode ``auto`` a query is read as a person means it: parts with one of Spack's sigils are conditions, names are words.
+at most one run of words names the package; the others match its version, compiler, variants, tag and so on. In mode
+``auto`` a query is read as a person means it: parts with one of Spack's sigils are conditions, names are words.
 """
 
 import re
