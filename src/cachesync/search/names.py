@@ -174,10 +174,10 @@ class PackageNames:
     def _containing(self, core: Core) -> Iterator[_Hit]:
         """Find names that begin with it or have it as a part, and packages with an alias that begins with it."""
         typed = core.text
-        no_language = core.parts[0] not in LANGUAGES
+        bare = core.parts[0] not in LANGUAGES
         for package, spelled in self._spelled.items():
             if typed in spelled and package.startswith(core.language):
-                fit = _fit_within(package, spelled, typed, no_language=no_language)
+                fit = _fit_within(package, spelled, typed, bare=bare)
                 if fit is not None:
                     yield package, fit
         if len(typed) >= MIN_LETTERS:
@@ -327,12 +327,15 @@ def _tier(core: Core, left_out: int = 0) -> int:
     return _DECORATED if core.cost else _UNDECORATED
 
 
-def _fit_within(package: str, spelled: str, typed: str, *, no_language: bool) -> _Fit | None:
-    """Return how well a name fits text that it contains; None: no part of it begins or ends with the text."""
+def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
+    """Return how well a name fits text that it contains; None: none of its parts begins or ends with the text.
+
+    ``bare``: the text begins with no word for a language, so the name may have such a prefix.
+    """
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0
-    if no_language and any(package.startswith(start) and spelled.startswith(typed, at) for start, at in _PREFIXES.items()):
+    if bare and any(package.startswith(start) and spelled.startswith(typed, at) for start, at in _PREFIXES.items()):
         return _BEGINNING, left, 1
     if len(typed) == 1:
         return None
