@@ -15,7 +15,7 @@ from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question
 from cachesync.search.cursor import beginning
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.pagination import Position, ResultPage, cut, is_place, page_after, place_at, place_of
+from cachesync.search.pagination import Position, ResultPage, cut, is_position, page_after, position_at, position_of
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
@@ -45,12 +45,12 @@ def corpus(filled: Filled) -> Reader:
 def pages_of(reader: Reader, request: Request) -> Iterator[ResultPage]:
     first = cut(reader, request, reader.search(request._replace(limit=request.limit + 1)).hits)
     yield first
-    place = first.next
-    while place:
-        assert is_place(place, request)
-        found = page_after(reader, request, place)
+    position = first.next
+    while position:
+        assert is_position(position, request)
+        found = page_after(reader, request, position)
         yield found
-        place = found.next
+        position = found.next
 
 
 def walked(reader: Reader, request: Request) -> list[str]:
@@ -103,16 +103,16 @@ def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index:
     wanted = whole(index.reader(), request)
     met: list[str] = []
     there: dict[str, bytes] = {}
-    place: Position | None = None
+    position: Position | None = None
     for turn in range(1_000):
         reader = index.reader(fresh=True)
-        if place is None:
+        if position is None:
             found = cut(reader, request, reader.search(request._replace(limit=41)).hits)
         else:
-            found = page_after(reader, request, place)
+            found = page_after(reader, request, position)
         met += [hit["_id" if not distinct else "binary"] for hit in found.hits]
-        place = found.next
-        if place is None:
+        position = found.next
+        if position is None:
             break
         if turn == 3:
             fill(index, {**stays, **there})
@@ -158,7 +158,7 @@ def test_a_walk_through_everything_finds_it_in_the_order_of_one_long_answer(
     assert len(found) > 100
     assert [hit["_id"] for part in parts for hit in part.hits] == found
     for part in parts[:: len(parts) // 3]:
-        assert place_at(part.rank, request, part.hits[-1]) == place_of(corpus, request, part.hits[-1])
+        assert position_at(part.rank, request, part.hits[-1]) == position_of(corpus, request, part.hits[-1])
 
 
 def test_a_walk_through_nothing(corpus: Reader) -> None:
@@ -183,7 +183,8 @@ def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
             found += hits
     found += [hit for hits in walk.hits(corpus) for hit in hits]
     assert found == answer(asked, corpus, vocabulary, MIRROR_URL).found.hits
-    middle = beginning(place_of(corpus, asked.request, found[200]), question, asked.request, vocabulary.values("tag"))
+    position = position_of(corpus, asked.request, found[200])
+    middle = beginning(position, question, asked.request, vocabulary.values("tag"))
     behind = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
     assert [hit for hits in behind.hits(corpus) for hit in hits] == found[201:]
 

@@ -167,7 +167,7 @@ def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirro
     begun = time.perf_counter()
     _, reading, context, request, cursor = asked
     require_fields(request, index)
-    found, page = _search_page(index, request, cursor.place if cursor else None)
+    found, page = _search_page(index, request, cursor.position if cursor else None)
     missing = _missing_fields(index)
     if missing and not found.total:
         raise OutdatedIndexError(_outdated_message(missing))
@@ -191,7 +191,7 @@ def next_hits(asked: ReadQuestion, index: Searchable, mirror_url: str) -> Result
     """
     request = asked.request._replace(facets=(), binaries=False)
     require_fields(request, index)
-    _, page = _search_page(index, request, asked.cursor.place if asked.cursor else None, count=False)
+    _, page = _search_page(index, request, asked.cursor.position if asked.cursor else None, count=False)
     return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
 
 
