@@ -325,7 +325,7 @@ def _written(filter_: Filter) -> str:
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
-    """Return the answer as the object that JSON shows."""
+    """Return the answer as the object that JSON output has."""
     found, reading = answer.found, answer.reading
     shown: dict[str, Any] = {
         "total": found.total,
@@ -369,7 +369,7 @@ class Binary(NamedTuple):
 
 
 def binary_as_object(binary: Binary) -> dict[str, Any]:
-    """Return a binary as the object that JSON shows."""
+    """Return a binary as the object that JSON output has."""
     return {
         "binary": binary.newest["binary"],
         "documents": binary.documents,

@@ -123,7 +123,7 @@ def _require_no_phrase(text: str) -> None:
 
 
 def require_no_comparison(text: str, start: int = 0) -> None:
-    """Make sure that no version is compared with ``>=`` and such; ``start`` is the number of characters before the text.
+    """Make sure that ``text`` compares no version with ``>=`` and such. ``start`` characters come before it.
 
     Raises:
         QueryError: the text has a comparison.
