@@ -37,7 +37,7 @@ class Affix(NamedTuple):
     """How unlikely it is that somebody leaves it out, from 1 on."""
 
     def around(self, core: str) -> str:
-        """Return the whole name, normalised as by :func:`cachesync.search.typos.plain`."""
+        """Return the whole name, normalized as by :func:`cachesync.search.typos.plain`."""
         return f"{self.before}{core}{self.after}".replace("-", "")
 
     def is_around(self, package: str) -> bool:
@@ -75,7 +75,7 @@ class Core(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The core, normalised as by :func:`cachesync.search.typos.plain`."""
+        """The core, normalized as by :func:`cachesync.search.typos.plain`."""
         return "".join(self.parts)
 
     def affixes(self) -> tuple[Affix, ...]:

@@ -1,4 +1,4 @@
-"""Tokenise Spack's query language: text → tokens."""
+"""Tokenize Spack's query language: text → tokens."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Kind(StrEnum):
     DOTTED_NAME = "dotted_name"
     NAME = "name"
     HASH = "hash"
-    BLANK = "blank"
+    WHITESPACE = "whitespace"
 
 
 class Token(NamedTuple):
@@ -75,7 +75,7 @@ _PATTERNS: Final = {
     Kind.DOTTED_NAME: _DOTTED,
     Kind.NAME: rf"{_IDENTIFIER}|\*",
     Kind.HASH: "/[A-Za-z0-9_]+",
-    Kind.BLANK: r"\s+",
+    Kind.WHITESPACE: r"\s+",
 }
 """The first pattern that matches is used [Spack 1.1, ``spack.spec_parser``]."""
 
@@ -106,7 +106,7 @@ def tokens(text: str) -> Iterator[Token]:
     position = 0
     while match := _TOKEN.match(text, position):
         kind = Kind(match.lastgroup or "")
-        if kind is not Kind.BLANK:
+        if kind is not Kind.WHITESPACE:
             yield Token(kind, match[0], position + 1)
         position = match.end()
     if position < len(text):

@@ -328,10 +328,7 @@ def _tier(core: Core, left_out: int = 0) -> int:
 
 
 def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
-    """Return how well a name fits text that it contains; None: none of its parts begins or ends with the text.
-
-    ``bare``: the text begins with no word for a language, so the name may have such a prefix.
-    """
+    """Return how well a name fits text that one of its parts begins or ends with; ``bare``: it may have a prefix."""
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0

@@ -38,7 +38,7 @@ class Before:
 
 
 def noted(tags: Iterable[str]) -> bytes:
-    """Return short digests by which these tags can be recognised; empty if there are too many tags."""
+    """Return short digests by which these tags can be recognized; empty if there are too many tags."""
     digests = {_digest(each) for each in tags}
     return b"".join(sorted(digests)) if len(digests) <= _MAX_TAGS else b""
 

@@ -1,4 +1,4 @@
-"""Normalise typed names, and find names that are one or two typos apart."""
+"""Normalize typed names, and find names that are one or two typos apart."""
 
 import re
 import unicodedata
@@ -34,7 +34,7 @@ def plain_all(names: Sequence[str]) -> list[str]:
 
 
 def parts(text: str) -> list[str]:
-    """Split a name into its parts at all separators, and normalise each part as :func:`plain` does."""
+    """Split a name into its parts at all separators, and normalize each part as :func:`plain` does."""
     return _WORD.findall(_folded(text))
 
 
