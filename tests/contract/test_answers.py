@@ -148,8 +148,8 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 targt=zen4", "No package has a variant targt; did you mean target?"),
         ("hdf5==1.14.6", "hdf5==1.14.6 is read as hdf5@1.14.6."),
         ("gcc", "9 specs of other packages have gcc in other fields: search for %gcc to see those."),
-        ("hdf5 gcc@12", "gcc@12 beside a package is read as %gcc@12."),
-        ("gcc@12 hdf5", "gcc@12 beside a package is read as %gcc@12."),
+        ("hdf5 gcc@12", "gcc@12 next to a package is read as %gcc@12."),
+        ("gcc@12 hdf5", "gcc@12 next to a package is read as %gcc@12."),
         ("hdf5 tag=developp", "No document has tag=developp; did you mean develop?"),
         ("hdf5 tag=develop*", "No document has tag=develop*; did you mean develop?"),
         ("hdf5 tag=latest", "No document has tag=latest; --tag latest is the newest tag with a date."),
@@ -162,10 +162,10 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 zen2", "No document has zen2; 3 run on zen2: ask for target=:zen2."),
         ("hdf5 target=power9le", "No document has target=power9le, and none runs on power9le."),
         ("hdf5 linux-rhel8-zen2", "No document has linux-rhel8-zen2; --arch linux-rhel8-zen2 finds what runs on such"),
-        ("hdf5 %intel", "No document has %intel-oneapi-compilers-classic; Intel's compiler of today is %oneapi."),
-        ("hdfazzz", "No document has hdfazzz; /hdfazzz is a hash that begins so."),
-        ("spack install hdf5 +mpi", "spack install is left out: what stands behind it is asked for."),
-        ("spack find -l hdf5", "spack find -l is left out: what stands behind it is asked for."),
+        ("hdf5 %intel", "No document has %intel-oneapi-compilers-classic; Intel's current compiler is %oneapi."),
+        ("hdfazzz", "No document has hdfazzz; /hdfazzz finds hashes that begin with it."),
+        ("spack install hdf5 +mpi", "spack install is left out: only what follows it is searched for."),
+        ("spack find -l hdf5", "spack find -l is left out: only what follows it is searched for."),
         ("hdf5/1.14.6-gcc-11.4.0", "hdf5/1.14.6-gcc-11.4.0 is read as hdf5@1.14.6%gcc@11.4.0."),
         ("builtin.hdf5", "builtin.hdf5 is read as hdf5."),
         ('"hdf5",', "Quotes, commas and stars around words are left out."),
@@ -179,8 +179,8 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 %nvhpc", "No document has %nvhpc."),
         ("hdf5 build_system=meson", "No document has build_system=meson."),
         ("hdf5 blah", "No document has blah."),
-        ("hash=HDFA", "hash=HDFA asks for a whole hash; /hdfa finds those that begin so."),
-        ("hdf5 %gcc +mpi", "+mpi behind %gcc is taken for the package's, as Spack did up to 0.23: "),
+        ("hash=HDFA", "hash=HDFA asks for a whole hash; /hdfa finds hashes that begin with it."),
+        ("hdf5 %gcc +mpi", "+mpi after %gcc is read as the package's, as Spack did up to 0.23: "),
     ],
 )
 def test_what_may_not_be_meant_is_told(reader: Reader, text: str, note: str) -> None:
@@ -348,11 +348,11 @@ def test_a_binary_is_shown_whole(reader: Reader, name: str) -> None:
 
 
 def test_a_binary_that_is_none_or_several_is_told(reader: Reader) -> None:
-    with pytest.raises(UsageError, match="no binary of the id '/nope', and none whose hash begins so"):
+    with pytest.raises(UsageError, match="no binary has the id '/nope' or a hash that begins with it"):
         show_binary("/nope", reader, MIRROR_URL)
     with pytest.raises(UsageError, match=r"hdf fits 5 binaries: type more of it\n/hdf.*zz? hdf5@"):
         show_binary("hdf", reader, MIRROR_URL)
-    with pytest.raises(UsageError, match=r"hdf5 is a package: `cachesync search hdf5` finds .* is written /hdf5"):
+    with pytest.raises(UsageError, match=r"hdf5 is a package: `cachesync search hdf5` finds .* with it, write /hdf5"):
         show_binary("hdf5", reader, MIRROR_URL)
 
 

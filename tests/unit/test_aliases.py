@@ -30,7 +30,7 @@ def test_a_line_of_another_form_is_named(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["rg: grep", "RG: ripgrep", "fd r-g: fd"])
 def test_an_alias_that_is_given_twice_is_named(line: str) -> None:
-    with pytest.raises(UsageError, match=r"^mine, line 2: rg stands in an earlier line: expected it once$"):
+    with pytest.raises(UsageError, match=r"^mine, line 2: rg is already in an earlier line: expected it once$"):
         read_aliases(["rg: ripgrep", line], "mine")
 
 

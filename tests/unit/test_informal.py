@@ -66,7 +66,7 @@ def test_what_is_read_otherwise_is_told() -> None:
     )
     assert read('"hdf5, +mpi"').notes == ("Quotes, commas and stars around words are left out.",)
     assert read("hdf5 +mpi languages='c,c++'").notes == ()
-    assert read("the hdf5 with mpi with gcc").notes == ("the, with: left out, since every word is asked for anyway.",)
+    assert read("the hdf5 with mpi with gcc").notes == ("the, with: left out, since hits match every word anyway.",)
 
 
 @pytest.mark.parametrize(

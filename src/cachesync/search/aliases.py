@@ -38,7 +38,7 @@ def read_aliases(lines: Iterable[str], source: str) -> dict[str, tuple[str, ...]
     for number, line in enumerate(lines, start=1):
         for alias, packages in _entries(line, f"{source}, line {number}"):
             if alias in table:
-                raise UsageError(f"{source}, line {number}: {alias} stands in an earlier line: expected it once")
+                raise UsageError(f"{source}, line {number}: {alias} is already in an earlier line: expected it once")
             table[alias] = packages
     return table
 

@@ -424,14 +424,14 @@ def require_name(name: str) -> None:
 def that_is_a_package(name: str) -> UsageError:
     """Return the error that a name is of a package, not of a binary."""
     return UsageError(
-        f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
-        f"written /{name:.80}"
+        f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. For a hash that begins "
+        f"with it, write /{name:.80}"
     )
 
 
 def no_such_binary(name: str) -> NotThereError:
     """Return the error that no binary has this id or hash."""
-    return NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
+    return NotThereError(f"no binary has the id {name!r:.80} or a hash that begins with it")
 
 
 def _binary_query(name: str, index: Searchable) -> Query:

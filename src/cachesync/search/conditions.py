@@ -226,7 +226,7 @@ def _refusals(spec: SpecQuery, compilers: Collection[str]) -> Iterator[Unanswera
     for word in (spec.os, *spec.targets):
         if word and (words := _HOST_DEPENDENT.intersection(word.text.split(":"))):
             problem = f"{min(words)} means the machine that asks, which isn't known here; expected its name"
-            yield UnanswerableError(word.at, f"{problem}, as `spack arch` tells it")
+            yield UnanswerableError(word.at, f"{problem}, as `spack arch` prints it")
     for compiler in spec.compilers:
         yield from _compiler_refusals(compiler, compilers)
     yield from _several_compilers(spec.compilers)
@@ -247,7 +247,7 @@ def _without_namespace(namespace: Word, name: Word) -> str:
 def _short_patches(variant: Variant, values: tuple[str, ...]) -> Iterator[UnanswerableError]:
     for value in values:
         if len(value) < PATCH_LENGTH:
-            problem = f"{value!r} may be several patches; expected at least {PATCH_LENGTH} characters of each behind :="
+            problem = f"{value!r} may be several patches; expected at least {PATCH_LENGTH} characters of each after :="
             yield UnanswerableError(variant.at, problem)
 
 
@@ -260,14 +260,14 @@ def _compiler_refusals(compiler: Compiler, compilers: Collection[str]) -> Iterat
         yield _unanswerable(attribute.at, attribute.text, "dependencies")
     for virtual in compiler.virtuals:
         if virtual not in LANGUAGES:
-            yield _unanswerable(compiler.at, str(compiler), "dependencies but the compiler")
+            yield _unanswerable(compiler.at, str(compiler), "dependencies except the compiler")
     if name in LANGUAGES:
         problem = (
-            f"%{name} can't be answered, since documents don't tell what a compiler is used for; expected its name"
+            f"%{name} can't be answered, since documents don't contain what a compiler is used for; expected its name"
         )
         yield UnanswerableError(compiler.at, problem)
     elif name not in compilers:
-        problem = f"%{name:.80} can't be answered, since documents have no direct dependencies but the compiler"
+        problem = f"%{name:.80} can't be answered, since documents have no direct dependencies except the compiler"
         meant = f"%{_BY_COMMAND[name]}" if name in _BY_COMMAND else "one, such as %gcc, %llvm or %oneapi"
         yield UnanswerableError(compiler.name.at, f"{problem}; expected {meant}")
     for version in compiler.versions:
@@ -303,7 +303,7 @@ def _tail_note(spec: SpecQuery, variants: Sequence[Word]) -> str:
     tail = " ".join(map(str, variants))
     owner = f"{spec.name}'s" if spec.name else "the package's"
     since = "as Spack did up to 0.23: documents have no variants of compilers"
-    return f"{tail} behind %{spec.compilers[0].name} is taken for {owner}, {since}."
+    return f"{tail} after %{spec.compilers[0].name} is read as {owner}, {since}."
 
 
 def _compiler_notes(compiler: Compiler) -> Iterator[str]:
@@ -320,4 +320,4 @@ def _variant_notes(variant: Variant) -> Iterator[str]:
     if variant.name == "patches" and any(len(each) > PATCH_LENGTH for each in values):
         yield f"Patches are told apart by their first {PATCH_LENGTH} characters: pages have no more."
     if any("%" in each or "^" in each for each in values):
-        yield f"{variant} is one value up to the next blank; before a compiler or a dependency stands a blank."
+        yield f"{variant} is one value up to the next space; put a space before a compiler or a dependency."

@@ -63,9 +63,9 @@ def decoded(text: str, question: Question) -> Cursor:
         packed = base64.b64decode(text[:_MAX_CHARACTERS] + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         cursor = _decode(packed)
     except (ValueError, msgspec.MsgspecError):  # binascii.Error is a ValueError
-        raise UsageError("cursor: expected what an answer has as next") from None
+        raise UsageError("cursor: expected the value of next in an answer") from None
     if cursor.version != _VERSION or cursor.question != question_digest(question):
-        raise UsageError("cursor: it is of another search; expected the next of an answer to this one")
+        raise UsageError("cursor: it is for another search; expected the next of an answer to this one")
     return cursor
 
 
@@ -87,7 +87,7 @@ def require_same(cursor: Cursor, request: Request) -> None:
         UsageError: it belongs to another request.
     """
     if cursor.request != request_digest(request) or not is_position(cursor.position, request):
-        raise UsageError("cursor: the index has other packages or tags since, so this search has to begin anew")
+        raise UsageError("cursor: the packages or tags of the index have changed, so this search has to begin anew")
 
 
 def _digest(value: Any) -> str:

@@ -78,7 +78,7 @@ def read(text: str) -> Typed:
     if command := _COMMAND.match(text):
         begin = command.end()
         characters[:begin] = " " * begin
-        notes.append(f"{' '.join(command[1].split())} is left out: what stands behind it is asked for.")
+        notes.append(f"{' '.join(command[1].split())} is left out: only what follows it is searched for.")
     _require_no_phrase(text)
     joining = _joining(text, begin)
     for match in _CHUNK.finditer(text, begin):
@@ -99,7 +99,7 @@ def read(text: str) -> Typed:
             notes.append(_WITHOUT_TYPOGRAPHY)
         characters[start : start + len(chunk)] = chunk
     if joining:
-        notes.append(f"{', '.join(joining)}: left out, since every word is asked for anyway.")
+        notes.append(f"{', '.join(joining)}: left out, since hits match every word anyway.")
     return Typed("".join(characters), tuple(words), tuple(notes))
 
 
@@ -115,11 +115,11 @@ def _require_no_phrase(text: str) -> None:
     for match in _PHRASES.finditer(text, 1):
         phrase = " ".join(match[0].split())
         expected = {
-            "since": "a version with a colon behind it, such as hdf5@1.14:",
+            "since": "a version with a colon after it, such as hdf5@1.14:",
             "until": "a version with a colon before it, such as hdf5@:1.14",
             "without": "a variant that is off, such as hdf5~mpi",
         }[match.lastgroup or ""]
-        raise QueryError(match.start() + 1, f"{phrase!r} is no part of a query; expected {expected}")
+        raise QueryError(match.start() + 1, f"{phrase!r} can't be part of a query; expected {expected}")
 
 
 def require_no_comparison(text: str, start: int = 0) -> None:

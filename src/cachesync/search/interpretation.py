@@ -116,7 +116,7 @@ def _interpret_words(
         begin, end = max(0, word.at - 2), word.at - 1 + len(word.text)
         compiler = word.text + rest[end:].split(maxsplit=1)[0]
         rest = f"{rest[:begin]}%{word.text}{rest[end:]}"
-        reading = reading._replace(notes=(*reading.notes, f"{compiler} beside a package is read as %{compiler}."))
+        reading = reading._replace(notes=(*reading.notes, f"{compiler} next to a package is read as %{compiler}."))
     words = [word for word in words if word not in compilers]
     owner = next((word for word in owners if word not in compilers), None)
     spec = parse(rest)
@@ -336,7 +336,7 @@ class _Ways:
     def _other_names_note(self, whole: Sequence[Split]) -> str:
         """Return the note that the hits are not of the package that was named."""
         names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MAX_NAMED]))
-        return f"No {names} has all of it; what is found are packages of other names."
+        return f"No package called {names} matches the whole query; the hits are packages with other names."
 
     def _with_name(self, split: Split) -> _Way:
         """Read some of the words as a package's name, and the others as conditions."""

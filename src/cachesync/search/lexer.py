@@ -110,22 +110,22 @@ def tokens(text: str) -> Iterator[Token]:
             yield Token(kind, match[0], position + 1)
         position = match.end()
     if position < len(text):
-        raise QueryError(position + 1, f"{text[position]!r} begins nothing here; expected {_expected(text, position)}")
+        raise QueryError(position + 1, f"unexpected {text[position]!r}; expected {_expected(text, position)}")
 
 
 _EXPECTED: Final = {
-    "@": "a version behind @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
-    "+": "the name of a variant behind +",
-    "~": "the name of a variant behind ~",
-    "-": "the name of a variant behind -",
-    "/": "the beginning of a hash behind /",
-    ":": "ranges behind @ or target= and without blanks, such as @1.2:1.4",
-    ",": "lists behind @ or =, such as @1.2,1.4 or languages=c,c++",
+    "@": "a version after @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
+    "+": "the name of a variant after +",
+    "~": "the name of a variant after ~",
+    "-": "the name of a variant after -",
+    "/": "the beginning of a hash after /",
+    ":": "ranges after @ or target= and without spaces, such as @1.2:1.4",
+    ",": "lists after @ or =, such as @1.2,1.4 or languages=c,c++",
     "<": "a range of targets as target=:zen3, of versions as @:1.4",
     ">": "a range of targets as target=zen3:, of versions as @1.2:",
-    "[": "[ right behind % or ^",
-    "'": "quotes right behind =",
-    '"': "quotes right behind =",
+    "[": "[ right after % or ^",
+    "'": "quotes right after =",
+    '"': "quotes right after =",
 }
 
 
@@ -133,6 +133,6 @@ def _expected(text: str, position: int) -> str:
     """Return what was expected in place of a character that begins no token."""
     if text[position] == "=":
         if text[position + 1 : position + 2] in ("'", '"'):
-            return f"a closing {text[position + 1]} behind the value"
-        return "KEY=VALUE without blanks"
+            return f"a closing {text[position + 1]} after the value"
+        return "KEY=VALUE without spaces"
     return _EXPECTED.get(text[position], "a name, @version, +variant, ~variant, key=value, %compiler or /hash")

@@ -79,7 +79,7 @@ def why_nothing(
         match piece.query:
             case Term(field, str(value)) | Or((Term(field, str(value)),)) if field in _HASHES:
                 if len(value) < HASH_LENGTH:
-                    yield f"{piece.text} asks for a whole hash; /{value} finds those that begin so."
+                    yield f"{piece.text} asks for a whole hash; /{value} finds hashes that begin with it."
             case Prefix("hash", start) if index.count([piece.query]) == [0]:
                 yield f"No hash begins with {start}."
             case query if piece in unknown and not _is_unknown_variant(query, vocabulary):
@@ -120,7 +120,7 @@ def _instead(piece: Piece, others: Query, index: Countable, vocabulary: Vocabula
         case Term("tag", value) | Or((Term("tag", value),)) if value == LATEST:
             return f"; --tag {LATEST} is the newest tag with a date."
         case Term("compiler_name", "intel-oneapi-compilers-classic"):
-            return "; Intel's compiler of today is %oneapi."
+            return "; Intel's current compiler is %oneapi."
         case Term("variant_values", str(value)) if "=" in value:
             return _another_value(value, vocabulary)
         case Term(field, str(value)) | Or((Term(field, str(value)),)) if field not in _VARIANTS:
@@ -161,7 +161,7 @@ def _another_sense(word: str, others: Query, index: Countable) -> str:
     if _HASH.fullmatch(word):
         (count,) = index.count([And((Prefix("hash", word), others))])
         if count:
-            return f"; /{word} is a hash that begins so."
+            return f"; /{word} finds hashes that begin with it."
     try:
         targets.runs_on(targets.parse_machine(word).target)
     except UsageError:

@@ -79,7 +79,7 @@ class _Parser:
         """Return the next token and advance."""
         token = self._next
         if token is None:
-            raise QueryError(self._end, "the query ends too early; expected ] behind what is said of a dependency")
+            raise QueryError(self._end, "the query ends too early; expected ] after the attributes of a dependency")
         self._next = next(self._tokens, None)
         return token
 
@@ -122,7 +122,7 @@ class _Parser:
             node = self._named(node, edge.name)
         node = self._node(node)
         if began is self._next and not edge.name:
-            raise QueryError(began.at if began else self._end, "expected a package behind ^")
+            raise QueryError(began.at if began else self._end, "expected a package after ^")
         return Dependency(node, edge.at, edge.virtuals, edge.attributes)
 
     def _compiler(self) -> Compiler:
@@ -131,7 +131,7 @@ class _Parser:
         if not word:
             if not self._next or self._next.kind not in _NAMES or self._next.text == "*":
                 at = self._next.at if self._next else self._end
-                raise QueryError(at, f"expected the name of a compiler behind {edge.sigil}, such as %gcc or %gcc@11:")
+                raise QueryError(at, f"expected the name of a compiler after {edge.sigil}, such as %gcc or %gcc@11:")
             token = self._take()
             word = Word(token.text, token.at)
         self._count(word.at)
@@ -185,7 +185,7 @@ class _Parser:
         propagated = token.kind is Kind.PROPAGATED_SWITCH
         name = token.text[2 if propagated else 1 :].strip()
         if _SYNONYMS.get(name, name) in _ARCH_KEYS | _FLAGS | {"namespace"}:
-            raise QueryError(token.at, f"{name} is no switch; expected {name}=VALUE")
+            raise QueryError(token.at, f"{name} is not a switch; expected {name}=VALUE")
         self._count(token.at)
         return _with_variant(node, Variant(name, token.text[0] == "+", token.at, propagated=propagated))
 
@@ -239,7 +239,7 @@ class _Parser:
         if given:
             raise QueryError(value.at, f"a second {name}; expected one")
         if not _PLATFORM_OR_OS.fullmatch(value.text) or value.text == "None":
-            raise QueryError(value.at, f"{value.text!r:.80} is no {name}; expected one name")
+            raise QueryError(value.at, f"{value.text!r:.80} is not a valid {name}; expected one name")
         self._count(value.at)
         return node._replace(platform=value) if name == "platform" else node._replace(os=value)
 
@@ -248,8 +248,8 @@ class _Parser:
         for each in targets:
             self._count(each.at)
             if not each.text or each.text == "None" or not _TARGET.fullmatch(each.text):
-                expected = "a target such as zen3, a range such as :zen3, or platform-os-target behind arch="
-                raise QueryError(each.at, f"{each.text!r:.80} is no target; expected {expected}")
+                expected = "a target such as zen3, a range such as :zen3, or platform-os-target after arch="
+                raise QueryError(each.at, f"{each.text!r:.80} is not a target; expected {expected}")
         return targets
 
     # Values
@@ -290,7 +290,7 @@ def _misplaced(node: SpecQuery, token: Token) -> str:
     if token.kind is Kind.FILE:
         return f"{text} is a file, and none is read here; expected a spec"
     if token.kind is Kind.EDGE_END:
-        return "] closes nothing; expected it behind %[ or ^["
+        return "] closes nothing; expected it after %[ or ^["
     if node.name:
         return f"{text} would be a second package; expected conditions on {node.name.text:.80}"
     return f"expected the package {text} at the beginning"
@@ -332,14 +332,14 @@ def _key_and_value(token: Token) -> tuple[str, Word, bool]:
     if value[0] in ("'", '"'):
         return key, Word(value[1:-1].replace("\\" + value[0], value[0]), at + 1), sign == "=="
     if value[0] == "=":
-        raise QueryError(at + 1, f"expected a value of {key:.80} behind ==")
+        raise QueryError(at + 1, f"expected a value of {key:.80} after ==")
     return key, Word(value, at), sign == "=="
 
 
 def _attribute(token: Token) -> tuple[str, Word]:
     """Split an attribute in square brackets, such as ``virtuals=c,cxx``, into name and value."""
     if token.kind is not Kind.KEY or (name := token.text.partition("=")[0].removesuffix(":")) not in _EDGE_ATTRIBUTES:
-        raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] behind them")
+        raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] after them")
     return name, _key_and_value(token)[1]
 
 
@@ -347,7 +347,7 @@ def _virtuals(value: Word) -> list[str]:
     virtuals = _split_list(value)
     for each in virtuals:
         if not _VIRTUAL.fullmatch(each.text):
-            raise QueryError(each.at, f"{each.text!r:.80} is no virtual package; expected names such as c,cxx")
+            raise QueryError(each.at, f"{each.text!r:.80} is not a virtual package; expected names such as c,cxx")
     return [each.text for each in virtuals]
 
 
@@ -367,7 +367,7 @@ def _with_namespace(node: SpecQuery, namespace: Word) -> SpecQuery:
     if node.namespace:
         raise QueryError(namespace.at, "a second namespace; expected one")
     if not _NAMESPACE.fullmatch(namespace.text):
-        raise QueryError(namespace.at, f"{namespace.text!r:.80} is no namespace; expected a name such as builtin")
+        raise QueryError(namespace.at, f"{namespace.text!r:.80} is not a namespace; expected a name such as builtin")
     return node._replace(namespace=namespace)
 
 
@@ -396,7 +396,7 @@ def _git_version(word: Word) -> GitRef:
 def _between(low: str, high: str, at: int) -> Between:
     for end in (low, high):
         if end.startswith("=") or git_ref(end):
-            raise QueryError(at, f"{end:.80} is no end of a range; expected versions, such as 1.2:1.4")
+            raise QueryError(at, f"{end:.80} can't be the end of a range; expected versions, such as 1.2:1.4")
     try:
         version_range(low or None, high or None)
     except ValueError as error:

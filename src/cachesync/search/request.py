@@ -177,7 +177,7 @@ def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filt
             raise UsageError(f"{option}{text:.80}: expected FIELD=VALUE")
         field = _filterable(name, option, text)
         if not value:
-            raise UsageError(f"{option}{text:.80}: expected a value behind the =")
+            raise UsageError(f"{option}{text:.80}: expected a value after the =")
         try:
             values.setdefault(name, []).append(value_of(field, value))
         except ValueError as error:
@@ -211,7 +211,7 @@ def parse_facet(text: str, option: str = "--facet ") -> Facet:
     if not colon:
         return Facet(name)
     if not re.fullmatch("[1-9][0-9]{0,4}", size) or int(size) > MAX_FACET_SIZE:
-        raise UsageError(f"{option}{text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} after the colon")
     return Facet(name, int(size))
 
 
@@ -228,7 +228,7 @@ def parse_order(text: str, option: str = "--sort ") -> tuple[SortKey, ...]:
     if field.many:
         raise UsageError(f"{option}{text:.80}: a document has several {name}; expected a field with one value")
     if direction not in ("", "asc", "desc"):
-        raise UsageError(f"{option}{text:.80}: expected asc or desc behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected asc or desc after the colon")
     return (SortKey(field.order_by, direction == "desc"),)
 
 

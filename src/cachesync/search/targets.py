@@ -36,7 +36,7 @@ def parse_machine(text: str) -> Machine:
     platform, _, rest = text.strip().partition("-")
     os, _, target = rest.rpartition("-")
     if not (platform and os and target) or any(character.isspace() for character in text.strip()):
-        raise UsageError(f"{text.strip()!r:.80} is no machine: expected {_PLATFORM_OS_TARGET}")
+        raise UsageError(f"{text.strip()!r:.80} is not a machine: expected {_PLATFORM_OS_TARGET}")
     return Machine(platform, os, target)
 
 
@@ -119,7 +119,7 @@ def _runs(target: str) -> frozenset[str]:
         return _ancestors()[target]
     except KeyError:
         raise UnknownTargetError(
-            f"{target!r:.80} is no target that archspec {_version()} knows{_near(target)}"
+            f"{target!r:.80} is not a target that archspec {_version()} knows{_near(target)}"
         ) from None
 
 
