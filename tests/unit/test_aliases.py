@@ -1,4 +1,4 @@
-"""The table of aliases."""
+"""Tables of aliases are read."""
 
 import re
 
@@ -34,16 +34,16 @@ def test_an_alias_that_is_given_twice_is_named(line: str) -> None:
         read_aliases(["rg: ripgrep", line], "mine")
 
 
-def test_a_users_lines_are_added_and_count_more_than_ours() -> None:
+def test_a_users_lines_extend_and_override_the_built_in_table() -> None:
     aliases = load_aliases(["clang: our-clang", "warp-drive: warpx"], "mine")
     assert (aliases["clang"], aliases["warpdrive"], aliases["rg"]) == (("our-clang",), ("warpx",), ("ripgrep",))
 
 
-def test_our_table_has_no_alias_that_is_a_packages_name() -> None:
+def test_no_built_in_alias_is_a_packages_name() -> None:
     assert not {plain(name) for name in NAMES} & load_aliases().keys()
 
 
-def test_our_table_has_names_of_packages() -> None:
+def test_built_in_aliases_have_existing_packages() -> None:
     packages = {package for packages in load_aliases().values() for package in packages}
     assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", package) for package in packages)
     assert packages - {*NAMES} <= {"acfl", "anaconda3", "byacc", "gtkplus", "libuuid", "miniconda", "netcdf-cxx4"}

@@ -1,4 +1,4 @@
-"""Tokens become a spec."""
+"""Specs are parsed from tokens."""
 
 import pytest
 
@@ -10,11 +10,11 @@ COMMIT = "0123456789abcdefABCD" * 2
 
 
 def same(one: object, other: object) -> bool:
-    """Compare trees: tuples are equal whatever they are called."""
+    """Compare trees by repr, since named tuples of different types are equal."""
     return repr(one) == repr(other)
 
 
-def test_every_piece_knows_where_it_stands() -> None:
+def test_every_part_has_its_position() -> None:
     text = "hdf5@1.12:1.14,=2 +mpi languages='c, c++' arch=linux-rhel8-:zen3,m1 /ab %gcc@11"
     expected = SpecQuery(
         name=Word("hdf5", 1),
@@ -44,12 +44,12 @@ def test_every_piece_knows_where_it_stands() -> None:
         ("@1,2:", "@ 1 , 2:"),
     ],
 )
-def test_glued_and_blank_separated_forms_are_the_same(glued: str, apart: str) -> None:
+def test_spaces_between_conditions_are_optional(glued: str, apart: str) -> None:
     assert str(parse(glued)) == str(parse(apart))
 
 
 @pytest.mark.parametrize("text", ["", "  ", "*"])
-def test_nothing_has_no_conditions(text: str) -> None:
+def test_an_empty_query_has_no_conditions(text: str) -> None:
     assert same(parse(text), SpecQuery())
 
 
@@ -128,7 +128,7 @@ def test_variants(text: str, variant: Variant) -> None:
         ("ldlibs==-lm", SpecQuery(flags=(Flags("ldlibs", "-lm", 1, propagated=True),))),
     ],
 )
-def test_reserved_keys_are_no_variants(text: str, spec: SpecQuery) -> None:
+def test_reserved_keys_are_not_variants(text: str, spec: SpecQuery) -> None:
     assert same(parse(text), spec)
 
 
@@ -151,11 +151,11 @@ def test_reserved_keys_are_no_variants(text: str, spec: SpecQuery) -> None:
         ("%apple-clang", Compiler(Word("apple-clang", 2), 1)),
     ],
 )
-def test_compilers_have_the_names_of_today(text: str, compiler: Compiler) -> None:
+def test_compilers_get_their_current_names(text: str, compiler: Compiler) -> None:
     assert same(parse(text), SpecQuery(compilers=(compiler,)))
 
 
-def test_what_stands_behind_a_compiler_is_the_packages() -> None:
+def test_conditions_after_a_compiler_belong_to_the_package() -> None:
     spec = parse("cmake %gcc@11 +ncurses target=x")
     assert spec.variants == (Variant("ncurses", True, 15),)
     assert spec.targets == (Word("x", 31),)
@@ -211,11 +211,11 @@ def test_a_dependency_ends_the_root() -> None:
         ("arch=linux-a-b os=c", 19, "a second os"),
         ("target=a arch=b", 15, "a second target"),
         ("platform=a platform=b", 21, "a second platform"),
-        ("os=a,b", 4, "'a,b' is no os"),
-        ("os=rhel8%gcc", 4, "'rhel8%gcc' is no os"),
+        ("os=a,b", 4, "'a,b' is not a valid os"),
+        ("os=rhel8%gcc", 4, "'rhel8%gcc' is not a valid os"),
         ("target=zen3+mpi", 8, r"'zen3\+mpi' is not a target"),
-        ("os=None", 4, "'None' is no os"),
-        ("platform='a b'", 11, "'a b' is no platform"),
+        ("os=None", 4, "'None' is not a valid os"),
+        ("platform='a b'", 11, "'a b' is not a valid platform"),
         ("target=a,,b", 10, "'' is not a target"),
         ("target=''", 9, "'' is not a target"),
         ("target=a:b:c", 8, "'a:b:c' is not a target"),
@@ -239,9 +239,9 @@ def test_a_dependency_ends_the_root() -> None:
         ("%gcc %gcc@11", 6, "a second %gcc"),
         ("%clang %llvm", 8, "a second %llvm"),
         ("%c=gcc %c,cxx=gcc", 8, "a second %gcc"),
-        ("hdf5 ^", 7, "expected a package behind \\^"),
-        ("hdf5 ^ ^zlib", 8, "expected a package behind \\^"),
-        ("%[virtuals=c", 13, "expected \\] behind"),
+        ("hdf5 ^", 7, "expected a package after \\^"),
+        ("hdf5 ^ ^zlib", 8, "expected a package after \\^"),
+        ("%[virtuals=c", 13, "expected \\] after"),
         ("%[+x] gcc", 3, "expected virtuals="),
         ("%[x=y] gcc", 3, "expected virtuals="),
         ("%[virtuals==c] gcc", 3, "expected virtuals="),
@@ -253,7 +253,7 @@ def test_a_dependency_ends_the_root() -> None:
         ("hdf5 /ab !", 10, "unexpected '!'"),
     ],
 )
-def test_a_mistake_is_told_with_its_character(text: str, at: int, says: str) -> None:
+def test_an_error_names_the_character(text: str, at: int, says: str) -> None:
     with pytest.raises(QueryError, match=f"^character {at} of the query: .*{says}") as caught:
         parse(text)
     assert caught.value.at == at
@@ -270,7 +270,7 @@ def test_a_mistake_is_told_with_its_character(text: str, at: int, says: str) -> 
         (" ".join(f"^v{number:02}" for number in range(65)), 64 * 5 + 2),
     ],
 )
-def test_there_are_64_conditions_at_most(text: str, at: int) -> None:
+def test_more_than_64_conditions_are_refused(text: str, at: int) -> None:
     with pytest.raises(QueryError, match="at most 64 conditions") as caught:
         parse(text)
     assert caught.value.at == at

@@ -260,14 +260,14 @@ def _compiler_refusals(compiler: Compiler, compilers: Collection[str]) -> Iterat
         yield _unanswerable(attribute.at, attribute.text, "dependencies")
     for virtual in compiler.virtuals:
         if virtual not in LANGUAGES:
-            yield _unanswerable(compiler.at, str(compiler), "dependencies except the compiler")
+            yield _unanswerable(compiler.at, str(compiler), "dependencies but the compiler")
     if name in LANGUAGES:
         problem = (
             f"%{name} can't be answered, since documents don't contain what a compiler is used for; expected its name"
         )
         yield UnanswerableError(compiler.at, problem)
     elif name not in compilers:
-        problem = f"%{name:.80} can't be answered, since documents have no direct dependencies except the compiler"
+        problem = f"%{name:.80} can't be answered, since documents have no direct dependencies but the compiler"
         meant = f"%{_BY_COMMAND[name]}" if name in _BY_COMMAND else "one, such as %gcc, %llvm or %oneapi"
         yield UnanswerableError(compiler.name.at, f"{problem}; expected {meant}")
     for version in compiler.versions:
