@@ -19,7 +19,7 @@ from cachesync.search.pagination import Position, ResultPage, cut, is_position, 
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
-from cachesync.search.since import noted, since
+from cachesync.search.since import added_tags, tag_digests
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.walk import Walk
 from examples.pages import tree
@@ -191,8 +191,8 @@ def test_a_walk_continues_in_another_index_if_the_first_is_removed(
 
 def test_new_tags_are_recognized_by_a_few_bytes() -> None:
     tags = [f"develop-{number}" for number in range(1_000)]
-    note = noted(tags)
+    note = tag_digests(tags)
     assert len(note) <= 3_000
-    assert since(note, [*tags, "new"]) == ("new",)
-    assert noted([*tags, "one too many"]) == b""
-    assert since(b"", tags) == ()
+    assert added_tags(note, [*tags, "new"]) == ("new",)
+    assert tag_digests([*tags, "one too many"]) == b""
+    assert added_tags(b"", tags) == ()

@@ -34,7 +34,7 @@ class Affix(NamedTuple):
     before: str
     after: str
     cost: int
-    """How unlikely it is that somebody leaves it out, from 1 on."""
+    """How unlikely it is that somebody leaves it out: 1 or more, and 0 for the prefix of a typed language."""
 
     def around(self, core: str) -> str:
         """Return the whole name, normalized as by :func:`cachesync.search.typos.plain`."""
@@ -115,7 +115,7 @@ def _without_one(core: Core, before: Container[str] = _BEFORE, after: Container[
 
 
 def _without_one_in_one_word(core: Core) -> Iterator[Core]:
-    """Do the same for a single word, whose decorations include those that as separate words would be conditions."""
+    """Yield the same for a single word, where decorations include what would be a condition as a separate word."""
     yield from _without_one(core, _BEFORE_IN_ONE_WORD, _AFTER_IN_ONE_WORD)
     last, front = core.parts[-1], core.parts[:-1]
     if front and last in LANGUAGES and not core.language:

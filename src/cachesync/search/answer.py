@@ -31,7 +31,7 @@ from cachesync.search.request import (
     Searchable,
     SortKey,
 )
-from cachesync.search.since import Before, since, without
+from cachesync.search.since import WithoutTags, added_tags, without_tags
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -106,7 +106,7 @@ def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_ur
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
-        OutdatedIndexError: the index was made by another version, and has not all fields that are asked for.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     begun = time.perf_counter()
     found = answer(read_question(question, index, vocabulary), index, vocabulary, mirror_url)
@@ -135,8 +135,8 @@ def read_onwards(question: Question, index: Countable, vocabulary: Vocabulary, c
     Raises:
         QueryError: as :func:`read_question`.
     """
-    tags = since(cursor.tags, vocabulary.values("tag"))
-    return read_question(question, Before(index, tags), vocabulary.without(tags))
+    tags = added_tags(cursor.tags, vocabulary.values("tag"))
+    return read_question(question, WithoutTags(index, tags), vocabulary.without(tags))
 
 
 def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
@@ -146,7 +146,7 @@ def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> Read
         UsageError: the cursor belongs to another request.
     """
     require_same(cursor, asked.request)
-    query = without(since(cursor.tags, vocabulary.values("tag")), asked.request.query)
+    query = without_tags(added_tags(cursor.tags, vocabulary.values("tag")), asked.request.query)
     return asked._replace(request=asked.request._replace(query=query), cursor=cursor)
 
 
@@ -162,7 +162,7 @@ def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirro
         mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
-        OutdatedIndexError: the index was made by another version, and has not all fields that are asked for.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     begun = time.perf_counter()
     _, reading, context, request, cursor = asked
@@ -187,7 +187,7 @@ def next_hits(asked: ReadQuestion, index: Searchable, mirror_url: str) -> Result
     """Return only the hits of an answer, from the beginning or from where an earlier answer ended.
 
     Raises:
-        OutdatedIndexError: the index was made by another version, and has not all fields that are asked for.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     request = asked.request._replace(facets=(), binaries=False)
     require_fields(request, index)

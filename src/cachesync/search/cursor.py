@@ -11,7 +11,7 @@ from cachesync.errors import UsageError
 from cachesync.search.pagination import Position, is_position
 from cachesync.search.question import Question
 from cachesync.search.request import Request
-from cachesync.search.since import noted
+from cachesync.search.since import tag_digests
 
 _VERSION: Final = 2
 _MAX_CHARACTERS: Final = 32_000
@@ -31,7 +31,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     request: str
     """A digest of the request that it was read as, which changes if the index has other packages or tags."""
     tags: bytes
-    """The tags that existed when the walk began, see :func:`cachesync.search.since.noted`."""
+    """The tags that existed when the walk began, see :func:`cachesync.search.since.tag_digests`."""
     position: Position
 
 
@@ -40,7 +40,7 @@ _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 def beginning(position: Position, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
     """Return the cursor that continues a new walk after a position. ``tags``: all tags that exist now."""
-    return Cursor(_VERSION, question_digest(question), request_digest(request), noted(tags), position)
+    return Cursor(_VERSION, question_digest(question), request_digest(request), tag_digests(tags), position)
 
 
 def moved(cursor: Cursor, position: Position) -> Cursor:

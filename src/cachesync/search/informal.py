@@ -69,7 +69,7 @@ def read(text: str) -> Typed:
     """Translate an informal query; leave out typography, and return words that only look like grammar separately.
 
     Raises:
-        QueryError: it names a binary, which another command shows, or has comparisons or phrases that Spack has not.
+        QueryError: it names a binary, which another command shows, or has a comparison or phrase unknown to Spack.
     """
     characters = list(text)
     words: list[Word] = []

@@ -11,7 +11,7 @@ _MAX_SIBLINGS: Final = 500
 _ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
 
 
-def beside(hit: Hit, index: Searchable) -> list[Hit]:
+def siblings_of(hit: Hit, index: Searchable) -> list[Hit]:
     """Return the other binaries of a hit's package, version and tag, at most 500."""
     same = tuple(Term(field, hit[field]) for field in ("package", "version", "tag") if field in hit)
     others = And((*same, Not(Term("binary", hit["binary"]))))

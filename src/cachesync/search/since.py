@@ -16,10 +16,10 @@ _BYTES: Final = 3
 """The bytes per tag in a cursor. With 200 old tags, one of about 100,000 new tags is mistaken for an old one."""
 
 _MAX_TAGS: Final = 1_000
-"""If there are more tags, none is noted, since a cursor has to fit into a URL."""
+"""If there are more tags, a cursor has none of them, since it has to fit into a URL."""
 
 
-class Before:
+class WithoutTags:
     """A view of an index without some of its tags."""
 
     def __init__(self, index: Countable, tags: tuple[str, ...]) -> None:
@@ -34,22 +34,22 @@ class Before:
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
-        return self._index.count([without(self._tags, each) for each in queries])
+        return self._index.count([without_tags(self._tags, each) for each in queries])
 
 
-def noted(tags: Iterable[str]) -> bytes:
+def tag_digests(tags: Iterable[str]) -> bytes:
     """Return short digests by which these tags can be recognized; empty if there are too many tags."""
     digests = {_digest(each) for each in tags}
     return b"".join(sorted(digests)) if len(digests) <= _MAX_TAGS else b""
 
 
-def since(note: bytes, tags: Iterable[str]) -> tuple[str, ...]:
-    """Return the tags that are not among the noted ones."""
-    known = {note[start : start + _BYTES] for start in range(0, len(note), _BYTES)}
-    return tuple(each for each in tags if _digest(each) not in known) if note else ()
+def added_tags(digests: bytes, tags: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags that have none of these digests; without digests, no tags."""
+    known = {digests[start : start + _BYTES] for start in range(0, len(digests), _BYTES)}
+    return tuple(each for each in tags if _digest(each) not in known) if digests else ()
 
 
-def without(tags: tuple[str, ...], query: Query) -> Query:
+def without_tags(tags: tuple[str, ...], query: Query) -> Query:
     """Exclude the documents of some tags from a query."""
     return And((query, Not(In("tag", tags)))) if tags else query
 

@@ -38,7 +38,7 @@ class Walk:
         """Yield the hits after those already yielded, some at a time.
 
         Raises:
-            OutdatedIndexError: the index was made by another version, and has not all fields that are asked for.
+            OutdatedIndexError: the index was made by another version and lacks a field that is needed.
         """
         require_fields(self._request, index)
         question = self._asked.question
