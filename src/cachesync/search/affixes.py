@@ -51,7 +51,7 @@ _LEFT_OUT: Final = (
     *(Affix("", f"-{each}", 1) for each in ("cc", "cxx", "hip", "js", "lib", "ng", "plus")),
     *(Affix("py-py", "", 3), Affix("lua-lua", "", 3)),
 )
-"""The most likely first."""
+"""Affixes that people leave out, the most likely first."""
 
 _OF_LANGUAGE: Final = {
     language: (

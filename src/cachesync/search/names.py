@@ -78,7 +78,7 @@ _MAX_WORDS: Final = 6
 """The most words that can be a name."""
 
 _MAX_TRIED: Final = 8
-"""The most runs of words that are tried as anything but a whole name, which costs a hundred times as much."""
+"""The most runs of words that are tried as a part of a name or with typos, a hundred times the cost of a whole name."""
 
 _NOT_A_NAME: Final = re.compile(r"[\W\d]*|\w")
 """Numbers and single letters: many names begin with them, but among other words they don't mean a package."""
