@@ -210,7 +210,7 @@ def test_comparison_signs_of_other_tools_are_refused(reader: Reader, text: str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("numpy>=1.24", r"character 6 .*'>=' compares nothing here; .* such as numpy@1.24:$"),
         ("hdf5 <1.12", r"character 6 .*'<' compares nothing here; .* such as @:1.12 \(1.12 itself is in it\)"),
@@ -218,8 +218,8 @@ def test_comparison_signs_of_other_tools_are_refused(reader: Reader, text: str, 
         ("hdf5@>=1.14", r"'>=' .* such as hdf5@1.14:"),
     ],
 )
-def test_errors_show_how_to_write_a_range(reader: Reader, text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_errors_show_how_to_write_a_range(reader: Reader, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         answered(reader, text)
 
 
@@ -260,8 +260,8 @@ def test_searches_without_hits_list_what_is_near(
 ) -> None:
     answer = answered(reader, text)
     assert answer.found.total == 0
-    told = [(each.without, each.package, each.total) for each in answer.near if each.without]
-    assert told == [each for each in near if each[0]]
+    found_near = [(each.without, each.package, each.total) for each in answer.near if each.without]
+    assert found_near == [each for each in near if each[0]]
     assert as_object(answer)["near"][0] == {"total": near[0][2], "without": near[0][0]}
 
 
@@ -358,9 +358,9 @@ def test_no_binary_and_several_binaries_are_errors(reader: Reader) -> None:
 def test_a_note_if_nothing_is_built_for_the_machines_system(reader: Reader, os: str, is_noted: bool) -> None:
     answer = answered(reader, "hdf5", machine=Machine("linux", os, "zen4"))
     assert answer.found.total
-    told = f"nothing of this is built for {os}; binaries of other systems may need a newer C library"
-    assert (told in answer.notes) is is_noted
-    assert told not in answered(reader, "nosuchpackage", machine=Machine("linux", os, "zen4")).notes
+    note = f"nothing of this is built for {os}; binaries of other systems may need a newer C library"
+    assert (note in answer.notes) is is_noted
+    assert note not in answered(reader, "nosuchpackage", machine=Machine("linux", os, "zen4")).notes
 
 
 @pytest.mark.parametrize("name", ["ABCD1234", "/ABCD", "abcd1234", "abcd12345", "ABCE"])

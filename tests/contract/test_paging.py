@@ -185,8 +185,8 @@ def test_a_walk_continues_in_another_index_if_the_first_is_removed(
     assert found == answer(asked, corpus, vocabulary, MIRROR_URL).found.hits
     position = position_of(corpus, asked.request, found[200])
     middle = beginning(position, question, asked.request, vocabulary.values("tag"))
-    behind = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
-    assert [hit for hits in behind.hits(corpus) for hit in hits] == found[201:]
+    rest = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
+    assert [hit for hits in rest.hits(corpus) for hit in hits] == found[201:]
 
 
 def test_new_tags_are_recognized_by_a_few_bytes() -> None:

@@ -134,7 +134,7 @@ def test_usual_readings_have_no_note(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
         ("hdf5 ^zlib@1.2", 6, r"\^zlib@1.2 can't be answered, since documents have no dependencies; leave it out"),
         ("hdf5 ^mpi=openmpi", 6, r"\^mpi=openmpi can't be answered"),
@@ -165,8 +165,8 @@ def test_usual_readings_have_no_note(text: str) -> None:
         ("hdf5 %gcc cflags=a os=fe ^zlib", 11, "cflags"),
     ],
 )
-def test_conditions_that_documents_cannot_answer_are_refused_by_name(text: str, at: int, says: str) -> None:
-    with pytest.raises(UnanswerableError, match=f"^character {at} of the query: .*{says}") as caught:
+def test_conditions_that_documents_cannot_answer_are_refused_by_name(text: str, at: int, message: str) -> None:
+    with pytest.raises(UnanswerableError, match=f"^character {at} of the query: .*{message}") as caught:
         conditions(parse(text))
     assert caught.value.at == at
 
@@ -176,15 +176,15 @@ def test_compilers_of_the_index_are_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
         ("target=zen2,:zne3", 13, "'zne3' is not a target that archspec .* did you mean zen3"),
         ("arch=linux-rhel8-qwertz:", 18, "'qwertz' is not a target"),
         ("target=zen4:zen3", 8, "expected a range from the lower to the higher"),
     ],
 )
-def test_a_range_of_unknown_targets_is_refused(text: str, at: int, says: str) -> None:
-    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{says}"):
+def test_a_range_of_unknown_targets_is_refused(text: str, at: int, message: str) -> None:
+    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{message}"):
         conditions(parse(text))
 
 

@@ -83,7 +83,7 @@ def test_a_token_has_its_position() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
         ("hdf5@", 5, "expected a version after @"),
         ("hdf5 @+mpi", 6, "expected a version after @"),
@@ -107,8 +107,8 @@ def test_a_token_has_its_position() -> None:
         ("x" * 1001, 1001, "at most 1,000 characters, not 1,001"),
     ],
 )
-def test_an_unexpected_character_is_named(text: str, at: int, says: str) -> None:
-    with pytest.raises(QueryError, match=f"character {at} of the query: .*{says}") as caught:
+def test_an_unexpected_character_is_named(text: str, at: int, message: str) -> None:
+    with pytest.raises(QueryError, match=f"character {at} of the query: .*{message}") as caught:
         list(tokens(text))
     assert caught.value.at == at
 

@@ -183,7 +183,7 @@ def test_a_dependency_ends_the_root() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
         ("hdf5 zlib", 6, "zlib would be a second package; expected conditions on hdf5"),
         ("hdf5 *", 6, "a second package"),
@@ -253,8 +253,8 @@ def test_a_dependency_ends_the_root() -> None:
         ("hdf5 /ab !", 10, "unexpected '!'"),
     ],
 )
-def test_an_error_names_the_character(text: str, at: int, says: str) -> None:
-    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{says}") as caught:
+def test_an_error_names_the_character(text: str, at: int, message: str) -> None:
+    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{message}") as caught:
         parse(text)
     assert caught.value.at == at
 
