@@ -1,4 +1,4 @@
-"""What people ask, and the whole answer, on every engine."""
+"""Questions have complete answers, the same on every engine."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ OLD, NEW = "develop-2025-06-29", "develop-2025-07-06"
 
 
 def build(name: str, version: str = "1.14.6", **fields: Any) -> dict[str, Any]:
-    """A binary whose hash is as long as Spack's: the name, and filled up."""
+    """A binary with a hash of Spack's length: the name, padded."""
     return entry(name.ljust(32, "z"), versions=[version], **fields)
 
 
@@ -60,7 +60,7 @@ def answered(reader: Reader, text: str = "", **more: Any) -> Answer:
 
 
 def found(answer: Answer) -> list[str]:
-    """What was found: the package, and of hdf5 which one."""
+    """The hits: their packages, and for hdf5 which binary."""
     return [hit["hash"].rstrip("z") for hit in answer.found.hits]
 
 
@@ -130,9 +130,7 @@ def found(answer: Answer) -> list[str]:
         ("module load hdf5/1.14.6-gcc", "hdfa", "hdf5@1.14.6 %gcc"),
     ],
 )
-def test_what_is_asked_is_found_and_how_it_was_read_is_told(
-    reader: Reader, text: str, hashes: str, canonical: str
-) -> None:
+def test_queries_find_binaries_and_are_shown_as_read(reader: Reader, text: str, hashes: str, canonical: str) -> None:
     answer = answered(reader, text, distinct=True)
     assert sorted(found(answer)) == hashes.split()
     assert answer.reading.canonical == canonical
@@ -148,8 +146,8 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 targt=zen4", "No package has a variant targt; did you mean target?"),
         ("hdf5==1.14.6", "hdf5==1.14.6 is read as hdf5@1.14.6."),
         ("gcc", "9 specs of other packages have gcc in other fields: search for %gcc to see those."),
-        ("hdf5 gcc@12", "gcc@12 beside a package is read as %gcc@12."),
-        ("gcc@12 hdf5", "gcc@12 beside a package is read as %gcc@12."),
+        ("hdf5 gcc@12", "gcc@12 next to a package is read as %gcc@12."),
+        ("gcc@12 hdf5", "gcc@12 next to a package is read as %gcc@12."),
         ("hdf5 tag=developp", "No document has tag=developp; did you mean develop?"),
         ("hdf5 tag=develop*", "No document has tag=develop*; did you mean develop?"),
         ("hdf5 tag=latest", "No document has tag=latest; --tag latest is the newest tag with a date."),
@@ -162,10 +160,10 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 zen2", "No document has zen2; 3 run on zen2: ask for target=:zen2."),
         ("hdf5 target=power9le", "No document has target=power9le, and none runs on power9le."),
         ("hdf5 linux-rhel8-zen2", "No document has linux-rhel8-zen2; --arch linux-rhel8-zen2 finds what runs on such"),
-        ("hdf5 %intel", "No document has %intel-oneapi-compilers-classic; Intel's compiler of today is %oneapi."),
-        ("hdfazzz", "No document has hdfazzz; /hdfazzz is a hash that begins so."),
-        ("spack install hdf5 +mpi", "spack install is left out: what stands behind it is asked for."),
-        ("spack find -l hdf5", "spack find -l is left out: what stands behind it is asked for."),
+        ("hdf5 %intel", "No document has %intel-oneapi-compilers-classic; Intel's current compiler is %oneapi."),
+        ("hdfazzz", "No document has hdfazzz; /hdfazzz finds hashes that begin with it."),
+        ("spack install hdf5 +mpi", "spack install is left out: only what follows it is searched for."),
+        ("spack find -l hdf5", "spack find -l is left out: only what follows it is searched for."),
         ("hdf5/1.14.6-gcc-11.4.0", "hdf5/1.14.6-gcc-11.4.0 is read as hdf5@1.14.6%gcc@11.4.0."),
         ("builtin.hdf5", "builtin.hdf5 is read as hdf5."),
         ('"hdf5",', "Quotes, commas and stars around words are left out."),
@@ -179,24 +177,24 @@ def test_what_is_asked_is_found_and_how_it_was_read_is_told(
         ("hdf5 %nvhpc", "No document has %nvhpc."),
         ("hdf5 build_system=meson", "No document has build_system=meson."),
         ("hdf5 blah", "No document has blah."),
-        ("hash=HDFA", "hash=HDFA asks for a whole hash; /hdfa finds those that begin so."),
-        ("hdf5 %gcc +mpi", "+mpi behind %gcc is taken for the package's, as Spack did up to 0.23: "),
+        ("hash=HDFA", "hash=HDFA asks for a whole hash; /hdfa finds hashes that begin with it."),
+        ("hdf5 %gcc +mpi", "+mpi after %gcc is read as the package's, as Spack did up to 0.23: "),
     ],
 )
-def test_what_may_not_be_meant_is_told(reader: Reader, text: str, note: str) -> None:
+def test_doubtful_readings_are_noted(reader: Reader, text: str, note: str) -> None:
     assert any(each.startswith(note) for each in answered(reader, text).notes), answered(reader, text).notes
 
 
 @pytest.mark.parametrize(
     "text", ["hdf5@1.14", "hdf5+mpi", "hdf5 tag=develop,latest", "stacks=e4s,e5s", "short_hash=HDFAZZZ"]
 )
-def test_where_something_is_found_nothing_is_said_of_values(reader: Reader, text: str) -> None:
+def test_unknown_values_are_not_noted_if_there_are_hits(reader: Reader, text: str) -> None:
     answer = answered(reader, text)
     assert answer.found.total
     assert answer.notes == ()
 
 
-def test_what_is_asked_beside_the_text_may_be_misspelt_too(reader: Reader) -> None:
+def test_misspelt_filters_are_noted_too(reader: Reader) -> None:
     filtered = answered(reader, "hdf5+mpi", filters=(Filter("os", ("ubuntu2204",)),), tag="develpo")
     assert filtered.notes == (
         "No document has tag=develpo; did you mean develop?",
@@ -206,13 +204,13 @@ def test_what_is_asked_beside_the_text_may_be_misspelt_too(reader: Reader) -> No
 
 @pytest.mark.parametrize("mode", ["auto", "text", "spec"])
 @pytest.mark.parametrize("text", ["hdf5<1.12", "hdf5 > 1.14", "hdf5>=1.14", "cmake>3.20", "hdf5 <=1.14"])
-def test_versions_are_not_compared_by_other_signs(reader: Reader, text: str, mode: Mode) -> None:
+def test_comparison_signs_of_other_tools_are_refused(reader: Reader, text: str, mode: Mode) -> None:
     with pytest.raises(UsageError, match="character"):
         answered(reader, text, mode=mode)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("numpy>=1.24", r"character 6 .*'>=' compares nothing here; .* such as numpy@1.24:$"),
         ("hdf5 <1.12", r"character 6 .*'<' compares nothing here; .* such as @:1.12 \(1.12 itself is in it\)"),
@@ -220,13 +218,13 @@ def test_versions_are_not_compared_by_other_signs(reader: Reader, text: str, mod
         ("hdf5@>=1.14", r"'>=' .* such as hdf5@1.14:"),
     ],
 )
-def test_how_a_range_is_written_is_told(reader: Reader, text: str, says: str) -> None:
-    with pytest.raises(UsageError, match=says):
+def test_errors_show_how_to_write_a_range(reader: Reader, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         answered(reader, text)
 
 
 @pytest.mark.parametrize(("word", "versions"), [("12", ["12.0", "13.1"]), ("cuda", ["12.0", "13.1"])])
-def test_a_word_is_first_what_it_most_likely_means(filled: Filled, word: str, versions: list[str]) -> None:
+def test_the_closest_sense_of_a_word_comes_first(filled: Filled, word: str, versions: list[str]) -> None:
     """The version of the package comes before that of the compiler, and a variant before a part of a stack's name."""
     builds = [
         build("a", "13.1", compiler="gcc@12.3.0", variants=["~cuda"], stacks=["ml-cuda"]),
@@ -236,12 +234,12 @@ def test_a_word_is_first_what_it_most_likely_means(filled: Filled, word: str, ve
     assert [hit["version"] for hit in found] == versions
 
 
-def test_what_others_have_is_counted_within_what_is_asked_for(reader: Reader) -> None:
+def test_specs_of_other_packages_are_counted_within_the_filters(reader: Reader) -> None:
     (note,) = answered(reader, "gcc", tag=NEW, filters=(Filter("os", ("rhel8",)),)).notes[:1]
     assert note == "1 spec of another package has gcc in other fields: search for %gcc to see those."
 
 
-def test_spacks_language_alone_knows_no_other_names(reader: Reader) -> None:
+def test_mode_spec_has_no_aliases(reader: Reader) -> None:
     assert found(answered(reader, "mkl", mode="spec")) == []
     assert len(found(answered(reader, "hdf5@1.14:", mode="spec", distinct=True))) == 3
     with pytest.raises(UsageError, match="character 6"):
@@ -257,13 +255,13 @@ def test_spacks_language_alone_knows_no_other_names(reader: Reader) -> None:
         ("hdf5 %gcc@11 +cuda", [("hdf5", None, 1), ("+cuda", None, 4), (None, None, 0)]),
     ],
 )
-def test_where_nothing_is_found_it_is_told_what_is_near(
+def test_searches_without_hits_list_what_is_near(
     reader: Reader, text: str, near: list[tuple[str | None, str | None, int]]
 ) -> None:
     answer = answered(reader, text)
     assert answer.found.total == 0
-    told = [(each.without, each.package, each.total) for each in answer.near if each.without]
-    assert told == [each for each in near if each[0]]
+    found_near = [(each.without, each.package, each.total) for each in answer.near if each.without]
+    assert found_near == [each for each in near if each[0]]
     assert as_object(answer)["near"][0] == {"total": near[0][2], "without": near[0][0]}
 
 
@@ -282,7 +280,7 @@ def test_the_latest_tag_is_the_newest_with_a_date(reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("tag", [LATEST, "develop"])
-def test_a_tag_that_is_chosen_leaves_the_counts_of_the_others(reader: Reader, tag: str) -> None:
+def test_a_chosen_tag_does_not_narrow_the_facet_of_tags(reader: Reader, tag: str) -> None:
     counts = answered(reader, facets=(Facet("tag"), Facet("package"))).found.facets["tag"]
     chosen = answered(reader, tag=tag, facets=(Facet("tag"), Facet("package"))).found
     assert len(counts) > 1
@@ -291,7 +289,7 @@ def test_a_tag_that_is_chosen_leaves_the_counts_of_the_others(reader: Reader, ta
 
 
 @pytest.mark.parametrize("target", ["zen2", "zen3", "zen4", "x86_64_v3", "x86_64", "haswell", "neoverse_v1", "neoverse_v2", "aarch64", "power9le"])  # fmt: skip
-def test_what_a_machine_runs_is_what_archspec_says(reader: Reader, target: str) -> None:
+def test_a_machine_finds_the_targets_that_archspec_lists(reader: Reader, target: str) -> None:
     runs = {target, *(each.name for each in cpu.TARGETS[target].ancestors)}
     everything = answered(reader).found.hits
     answer = answered(reader, machine=Machine("linux", "ubuntu22.04", target))
@@ -304,19 +302,19 @@ def test_what_a_machine_runs_is_what_archspec_says(reader: Reader, target: str) 
 
 
 @pytest.mark.parametrize("os", ["rocky8", "almalinux8", "rhel8", "centos8", "rocky8.10"])
-def test_what_is_built_for_the_same_source_comes_before_other_systems(reader: Reader, os: str) -> None:
+def test_systems_of_the_same_source_come_before_others(reader: Reader, os: str) -> None:
     found = answered(reader, "hdf5", machine=Machine("linux", os, "zen4")).found.hits
     assert [hit["os"] for hit in found] == ["rhel8"] * 2 + ["ubuntu22.04"] * 5
     assert {hit["runs"] for hit in found[:2]} == {"same os" if os == "rhel8" else "other os"}
 
 
-def test_an_order_that_is_asked_for_comes_before_all(reader: Reader) -> None:
+def test_a_requested_order_replaces_all_ranks(reader: Reader) -> None:
     machine = Machine("linux", "rhel8", "zen4")
     answer = answered(reader, "hdf5", machine=machine, order=parse_order("version:desc"), distinct=True)
     assert [hit["version"] for hit in answer.found.hits] == ["develop", "1.14.6", "1.14.5", "1.12.3"]
 
 
-def test_an_answer_says_how_to_install(reader: Reader) -> None:
+def test_an_answer_has_install_commands(reader: Reader) -> None:
     (hit,) = answered(reader, "py-torch").found.hits
     assert hit["install"] == {
         "mirror": f"https://binaries.spack.io/{NEW}/e4s",
@@ -328,7 +326,7 @@ def test_an_answer_says_how_to_install(reader: Reader) -> None:
     }
 
 
-def test_facets_count_what_all_but_their_own_filters_leave(reader: Reader) -> None:
+def test_a_facet_is_narrowed_by_all_filters_but_its_own(reader: Reader) -> None:
     answer = answered(
         reader, "hdf5 +mpi", filters=(Filter("target", ("zen4",)),), facets=(Facet("target"), Facet("os")), limit=0
     )
@@ -339,7 +337,7 @@ def test_facets_count_what_all_but_their_own_filters_leave(reader: Reader) -> No
 
 
 @pytest.mark.parametrize("name", ["/hdfa", "hdfa", f"{NEW}/hdf5/{'hdfa'.ljust(32, 'z')}"])
-def test_a_binary_is_shown_whole(reader: Reader, name: str) -> None:
+def test_a_binary_is_shown_with_all_its_documents(reader: Reader, name: str) -> None:
     binary = show_binary(name, reader, MIRROR_URL)
     assert binary.tags == [NEW, "develop"]
     assert binary.stacks == ["e4s", "root"]
@@ -347,27 +345,27 @@ def test_a_binary_is_shown_whole(reader: Reader, name: str) -> None:
     assert binary.newest["install"]["commands"][0].startswith(f"spack mirror add {NEW}-e4s ")
 
 
-def test_a_binary_that_is_none_or_several_is_told(reader: Reader) -> None:
-    with pytest.raises(UsageError, match="no binary of the id '/nope', and none whose hash begins so"):
+def test_no_binary_and_several_binaries_are_errors(reader: Reader) -> None:
+    with pytest.raises(UsageError, match="no binary has the id '/nope' or a hash that begins with it"):
         show_binary("/nope", reader, MIRROR_URL)
     with pytest.raises(UsageError, match=r"hdf fits 5 binaries: type more of it\n/hdf.*zz? hdf5@"):
         show_binary("hdf", reader, MIRROR_URL)
-    with pytest.raises(UsageError, match=r"hdf5 is a package: `cachesync search hdf5` finds .* is written /hdf5"):
+    with pytest.raises(UsageError, match=r"hdf5 is a package: `cachesync search hdf5` finds .* with it, write /hdf5"):
         show_binary("hdf5", reader, MIRROR_URL)
 
 
-@pytest.mark.parametrize(("os", "is_told"), [("ubuntu22.04", False), ("nosuch1", True)])
-def test_where_nothing_is_built_for_a_machines_system_that_is_told(reader: Reader, os: str, is_told: bool) -> None:
+@pytest.mark.parametrize(("os", "is_noted"), [("ubuntu22.04", False), ("nosuch1", True)])
+def test_a_note_if_nothing_is_built_for_the_machines_system(reader: Reader, os: str, is_noted: bool) -> None:
     answer = answered(reader, "hdf5", machine=Machine("linux", os, "zen4"))
     assert answer.found.total
-    told = f"nothing of this is built for {os}; binaries of other systems may need a newer C library"
-    assert (told in answer.notes) is is_told
-    assert told not in answered(reader, "nosuchpackage", machine=Machine("linux", os, "zen4")).notes
+    note = f"nothing of this is built for {os}; binaries of other systems may need a newer C library"
+    assert (note in answer.notes) is is_noted
+    assert note not in answered(reader, "nosuchpackage", machine=Machine("linux", os, "zen4")).notes
 
 
 @pytest.mark.parametrize("name", ["ABCD1234", "/ABCD", "abcd1234", "abcd12345", "ABCE"])
-def test_a_hash_is_found_as_it_is_written_and_in_lower_case_too(index: Index, name: str) -> None:
-    """One that is whole is meant, though others begin with it."""
+def test_a_hash_is_found_as_written_and_in_lowercase(index: Index, name: str) -> None:
+    """A whole hash means that binary, even if others begin with it."""
     fill(index, {path_of(): page(*(entry(hash) for hash in ("ABCD1234", "abcd1234", "abcd12345", "abce1")))})
     binary = show_binary(name, index.reader(), MIRROR_URL)
     assert binary.documents[0]["hash"] == {"/ABCD": "ABCD1234", "ABCE": "abce1"}.get(name, name)
@@ -384,8 +382,8 @@ def test_two_tags_are_compared(reader: Reader) -> None:
         difference(reader, OLD, "nope", ())
 
 
-def test_an_index_of_another_version_finds_nothing_only_where_there_is_nothing(reader: Reader) -> None:
-    """It says what it lacks."""
+def test_an_index_of_another_version_raises_instead_of_finding_nothing(reader: Reader) -> None:
+    """The error names the missing fields."""
     lacking = {"variant_values", "variant_names", "binary", "binary_number"}
 
     class Older:
@@ -409,7 +407,7 @@ def test_an_index_of_another_version_finds_nothing_only_where_there_is_nothing(r
             asked(text)
 
 
-def test_an_index_whose_documents_another_version_made_says_so(reader: Reader) -> None:
+def test_documents_of_another_version_are_noted(reader: Reader) -> None:
     class Older:
         outdated = True
         fields = reader.fields

@@ -1,4 +1,4 @@
-"""Walks from page to page of an answer, on every engine: each hit once, none left out."""
+"""Walks through the pages of an answer return each hit once and miss none, on every engine."""
 
 import random
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question
 from cachesync.search.cursor import beginning
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.pagination import Position, ResultPage, cut, is_place, page_after, place_at, place_of
+from cachesync.search.pagination import Position, ResultPage, cut, is_position, page_after, position_at, position_of
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
-from cachesync.search.since import noted, since
+from cachesync.search.since import added_tags, tag_digests
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.walk import Walk
 from examples.pages import tree
@@ -45,16 +45,16 @@ def corpus(filled: Filled) -> Reader:
 def pages_of(reader: Reader, request: Request) -> Iterator[ResultPage]:
     first = cut(reader, request, reader.search(request._replace(limit=request.limit + 1)).hits)
     yield first
-    place = first.next
-    while place:
-        assert is_place(place, request)
-        found = page_after(reader, request, place)
+    position = first.next
+    while position:
+        assert is_position(position, request)
+        found = page_after(reader, request, position)
         yield found
-        place = found.next
+        position = found.next
 
 
 def walked(reader: Reader, request: Request) -> list[str]:
-    """The ids of all hits, page after page."""
+    """The ids of all hits, page by page."""
     pages = list(pages_of(reader, request))
     assert all(len(each.hits) == request.limit for each in pages[:-1])
     assert len(pages) == 1 or pages[-1].hits
@@ -66,7 +66,7 @@ def whole(reader: Reader, request: Request) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_a_walk_finds_what_one_long_answer_finds_in_its_order(corpus: Reader, seed: int) -> None:
+def test_a_walk_equals_one_long_answer(corpus: Reader, seed: int) -> None:
     random_ = random.Random(seed)
     names = sorted(corpus.packages())
     ranks: tuple[Query, ...] = tuple(
@@ -93,8 +93,8 @@ def test_a_walk_hit_by_hit(corpus: Reader, distinct: bool) -> None:
 
 
 @pytest.mark.parametrize("distinct", [False, True])
-def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index: Index, distinct: bool) -> None:
-    """Between two pages of the walk some are deleted, some come, and once another generation takes over."""
+def test_unchanged_hits_are_returned_once_while_pages_change(index: Index, distinct: bool) -> None:
+    """Between two steps of the walk pages are deleted and added, and once a new generation is promoted."""
     random_ = random.Random(7)
     stays = dict(list(CORPUS.items())[::2])
     changing = {path: data for path, data in CORPUS.items() if path not in stays}
@@ -103,16 +103,16 @@ def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index:
     wanted = whole(index.reader(), request)
     met: list[str] = []
     there: dict[str, bytes] = {}
-    place: Position | None = None
+    position: Position | None = None
     for turn in range(1_000):
         reader = index.reader(fresh=True)
-        if place is None:
+        if position is None:
             found = cut(reader, request, reader.search(request._replace(limit=41)).hits)
         else:
-            found = page_after(reader, request, place)
+            found = page_after(reader, request, position)
         met += [hit["_id" if not distinct else "binary"] for hit in found.hits]
-        place = found.next
-        if place is None:
+        position = found.next
+        if position is None:
             break
         if turn == 3:
             fill(index, {**stays, **there})
@@ -131,10 +131,10 @@ def test_what_is_there_all_the_while_is_met_once_though_pages_come_and_go(index:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_walk_through_everything_finds_it_in_the_order_of_one_long_answer(
+def test_a_walk_through_all_hits_equals_one_long_answer(
     corpus: Reader, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In small steps, and as if values were many: each in its way, embedded indices divide by values or by order."""
+    """In small steps, with both ways in which embedded indices divide the hits: by values and by order."""
     monkeypatch.setattr(embedded_walking, "_CELL", 11)
     monkeypatch.setattr(embedded_searching, "_MOST_VALUES", 65_000 if seed % 2 else 3)
     monkeypatch.setattr(elastic_reader, "_PART_SIZE", 11)
@@ -158,19 +158,19 @@ def test_a_walk_through_everything_finds_it_in_the_order_of_one_long_answer(
     assert len(found) > 100
     assert [hit["_id"] for part in parts for hit in part.hits] == found
     for part in parts[:: len(parts) // 3]:
-        assert place_at(part.rank, request, part.hits[-1]) == place_of(corpus, request, part.hits[-1])
+        assert position_at(part.rank, request, part.hits[-1]) == position_of(corpus, request, part.hits[-1])
 
 
-def test_a_walk_through_nothing(corpus: Reader) -> None:
+def test_a_walk_without_hits(corpus: Reader) -> None:
     assert list(corpus.walk(Request(In("package", ("nonesuch",))))) == []
 
 
 @pytest.mark.parametrize("distinct", [False, True])
 @pytest.mark.parametrize("order", ["", "os:desc", "tag"])
-def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
+def test_a_walk_continues_in_another_index_if_the_first_is_removed(
     corpus: Reader, order: str, distinct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each hit is met once, a binary with all its tags, as if there had been one index."""
+    """Each hit is returned once, with all tags of its binary, as if there had been only one index."""
     monkeypatch.setattr(embedded_walking, "_CELL", 40)
     monkeypatch.setattr(elastic_reader, "_PART_SIZE", 40)
     question = Question(distinct=distinct, order=parse_order(order) if order else (), limit=10_000)
@@ -183,15 +183,16 @@ def test_a_walk_goes_on_in_another_index_where_the_first_is_gone(
             found += hits
     found += [hit for hits in walk.hits(corpus) for hit in hits]
     assert found == answer(asked, corpus, vocabulary, MIRROR_URL).found.hits
-    middle = beginning(place_of(corpus, asked.request, found[200]), question, asked.request, vocabulary.values("tag"))
-    behind = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
-    assert [hit for hits in behind.hits(corpus) for hit in hits] == found[201:]
+    position = position_of(corpus, asked.request, found[200])
+    middle = beginning(position, question, asked.request, vocabulary.values("tag"))
+    rest = Walk(onwards(asked, vocabulary, middle), MIRROR_URL)
+    assert [hit for hits in rest.hits(corpus) for hit in hits] == found[201:]
 
 
-def test_tags_that_came_since_are_told_in_few_bytes() -> None:
+def test_new_tags_are_recognized_by_a_few_bytes() -> None:
     tags = [f"develop-{number}" for number in range(1_000)]
-    note = noted(tags)
+    note = tag_digests(tags)
     assert len(note) <= 3_000
-    assert since(note, [*tags, "new"]) == ("new",)
-    assert noted([*tags, "one too many"]) == b""
-    assert since(b"", tags) == ()
+    assert added_tags(note, [*tags, "new"]) == ("new",)
+    assert tag_digests([*tags, "one too many"]) == b""
+    assert added_tags(b"", tags) == ()

@@ -1,4 +1,4 @@
-"""What every engine answers. The reference counts document by document."""
+"""Every engine gives the answers of a reference, which counts document by document."""
 
 import random
 
@@ -57,7 +57,7 @@ def _list(value: str | list[str]) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def test_random_filters_and_facets_equal_a_count_over_the_documents(corpus: Reader) -> None:
+def test_random_filters_and_facets_equal_the_reference(corpus: Reader) -> None:
     """12 random combinations of filters, 6 facets each."""
     random_ = random.Random(0)
     narrowed = 0
@@ -77,7 +77,7 @@ def test_random_filters_and_facets_equal_a_count_over_the_documents(corpus: Read
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 100])
 @pytest.mark.parametrize("order", ["package", "tag:desc", "hash", "tag_date"])
-def test_a_binary_comes_once_where_its_first_document_is(corpus: Reader, order: str, limit: int) -> None:
+def test_a_distinct_hit_is_the_first_document_of_its_binary(corpus: Reader, order: str, limit: int) -> None:
     request = Request(order=parse_order(order), limit=limit, distinct=True, binaries=True, facets=(Facet("tag"),))
     twins = request._replace(filters=(Filter("package", ("twin",)),))
     same(corpus, request)
@@ -95,7 +95,7 @@ def test_a_vocabulary_has_all_values_of_a_field(corpus: Reader, field: str) -> N
     )
 
 
-def test_some_queries_are_counted_at_once(corpus: Reader) -> None:
+def test_several_queries_are_counted_together(corpus: Reader) -> None:
     asked = (Term("package", "twin"), All(), Or(()), Not(Term("os", "rhel8")), Range("version_key", "2a3", None))
     assert corpus.count(asked) == [brute.answer(DOCUMENTS, Request(each))[0] for each in asked]
     assert corpus.count([]) == []
@@ -110,7 +110,7 @@ def test_a_range_may_begin_and_end_anywhere(corpus: Reader, field: str, bound: s
     assert corpus.count(asked) == [brute.answer(DOCUMENTS, Request(each))[0] for each in asked]
 
 
-def test_hits_have_the_fields_that_are_asked_for(corpus: Reader) -> None:
+def test_hits_have_the_requested_fields(corpus: Reader) -> None:
     request = Request(fields=("tag", "tag_date"), limit=5)
     found = corpus.search(request._replace(order=parse_order("tag_date")))
     assert [set(hit) for hit in found.hits] == [{"_id", "tag", "tag_date"}] * 5
@@ -126,7 +126,7 @@ def test_hits_have_the_fields_that_are_asked_for(corpus: Reader) -> None:
         *("os version:desc", "size:desc tag", "tag_date:desc os package:desc", "os os:desc"),
     ],
 )
-def test_there_is_one_order_whatever_the_limit(corpus: Reader, order: str, limit: int) -> None:
+def test_the_order_is_the_same_for_any_limit(corpus: Reader, order: str, limit: int) -> None:
     keys = tuple(key for each in order.split() for key in parse_order(each))
     same(corpus, Request(order=keys, limit=limit))
 
@@ -256,7 +256,7 @@ TYPED = {
         ("zlib\u200b", "z1"),
     ],
 )
-def test_what_is_typed_finds_what_is_meant(typed_pages: Reader, typed: str, ids: str) -> None:
+def test_typed_queries_find_the_documents_meant(typed_pages: Reader, typed: str, ids: str) -> None:
     found = typed_pages.search(asked(typed_pages, typed))
     assert sorted(hit["hash"] for hit in found.hits) == ids.split()
 
@@ -269,7 +269,7 @@ def test_names_that_fit_better_come_first(index: Index) -> None:
     assert [hit["package"] for hit in reader.search(asked(reader, "qux")).hits] == names
 
 
-def test_parts_of_a_name_are_looked_for_in_a_row(index: Index) -> None:
+def test_parts_of_a_name_match_in_order(index: Index) -> None:
     fill(index, {path_of(name): page(entry("h"), title=name) for name in ("py-pip", "py-graph", "pip-py", "py-x-p")})
     assert [hit["package"] for hit in index.reader().search(asked(index.reader(), "py-p")).hits] == ["py-pip"]
 
@@ -281,8 +281,8 @@ def test_versions_sort_as_spack_sorts(index: Index) -> None:
     assert [hit["version"] for hit in found.hits] == ["develop", "main", "1.10", "1.9", "1.2", "1.2rc1"]
 
 
-def test_a_facet_with_more_values_than_engines_like_is_exact(index: Index, open_again: OpenIndex) -> None:
-    """Terms aggregations give up, or guess, beyond 65,000 values."""
+def test_a_facet_with_very_many_values_is_exact(index: Index, open_again: OpenIndex) -> None:
+    """Terms aggregations fail or become approximate beyond 65,000 values."""
     count = 66_000
     fill(index, {path_of(): page(*({"hash": f"h{number:06d}", "versions": ["1"]} for number in range(count)))})
     found = open_again().reader().search(Request(facets=(Facet("hash", 3),), limit=1))
@@ -290,8 +290,8 @@ def test_a_facet_with_more_values_than_engines_like_is_exact(index: Index, open_
     assert found.facets["hash"] == [("h000000", 1), ("h000001", 1), ("h000002", 1)]
 
 
-def test_facets_with_more_values_together_than_engines_like_are_exact(index: Index) -> None:
-    """Each has fewer than 65,000, which is what one aggregation may have. A facet leaves out the filter on its field."""
+def test_several_facets_with_many_values_together_are_exact(index: Index) -> None:
+    """Each has fewer than 65,000 values, the limit of one aggregation. A facet leaves out the filter on its field."""
     count = 7_000
     unique = {name: f"{name}{{}}" for name in ("compiler", "os", "platform", "target")}
     entries = (

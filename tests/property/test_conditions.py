@@ -1,4 +1,4 @@
-"""What a spec finds is what satisfies it, however it is typed."""
+"""A spec finds exactly the binaries that satisfy it, however it is typed."""
 
 import random
 import re
@@ -55,7 +55,7 @@ key_names = st.sampled_from(KEYS)
 
 
 def binary(choose: random.Random) -> Binary:
-    """A binary as there might be one, drawn without Hypothesis, which would take most of the time for it."""
+    """A plausible binary, drawn without Hypothesis, which would take most of the test's time."""
     version = choose.choice(FEW_VERSIONS)
     if choose.random() < 0.25:
         ref = choose.choice(REFS)
@@ -133,7 +133,7 @@ def asked_targets(draw: st.DrawFn) -> Word:
 
 @st.composite
 def specs(draw: st.DrawFn) -> SpecQuery:
-    """A spec that documents can answer, without places."""
+    """A spec that documents can answer, without positions."""
     switches = draw(st.dictionaries(switch_names, st.tuples(st.booleans(), st.booleans()), max_size=2))
     variants = [Variant(name, value, 0, propagated=all_over) for name, (value, all_over) in switches.items()]
     variants += [draw(key_variants(name)) for name in draw(st.sets(key_names, max_size=2))]
@@ -158,10 +158,10 @@ def specs(draw: st.DrawFn) -> SpecQuery:
 
 
 def typed(spec: SpecQuery, choose: random.Random) -> str:
-    """Write a spec in one of the ways in which people do: in any order, glued or not, in old names and other quotes."""
+    """Write a spec as people might: in any order, with or without spaces, with old names and other quotes."""
     text = choose.choice(["*", "", ""]) if spec.name is None else spec.name.text
     for piece in _in_any_order(spec, choose):
-        # A value runs to the next blank, and so do a name before a key or a dash, and a git reference before a slash.
+        # A value ends at the next space, as do a name before a key or a dash, and a git reference before a slash.
         runs_on = re.search(r"=[^'\"]*$", text.rpartition(" ")[2]) or "@git." in text.rpartition(" ")[2]
         starts_anew = not re.match("[@+~%/]", piece) or runs_on
         text += (choose.choice([" ", "  "]) if starts_anew and text else choose.choice(["", " "])) + piece
@@ -182,7 +182,7 @@ def _in_any_order(spec: SpecQuery, choose: random.Random) -> list[str]:
         language = choose.choice(["", "", "c=", "c,cxx=", "fortran="])
         pieces.append(f"%{language}{name}{_typed_versions(compiler.versions, choose)}")
     choose.shuffle(pieces)
-    # Behind a compiler a version would be the compiler's.
+    # After a compiler, a version would be the compiler's.
     return [written, *pieces] if (written := _typed_versions(spec.versions, choose)) else pieces
 
 
@@ -213,14 +213,14 @@ def _typed_variant(variant: Variant, choose: random.Random) -> str:
 
 
 def each_alone(spec: SpecQuery) -> list[SpecQuery]:
-    """The spec, and each of its conditions without the others, which leave little to be found."""
+    """The spec, and each of its conditions alone, since few binaries meet all of them."""
     alone = [SpecQuery(**{name: value}) for name, value in spec._asdict().items() if value and name != "variants"]
     return [spec, *alone, *(SpecQuery(variants=(variant,)) for variant in spec.variants)]
 
 
 @settings(max_examples=200, deadline=None)
 @given(spec=specs(), seed=st.integers(0, 2**32))
-def test_a_spec_finds_what_satisfies_it_however_it_is_typed(spec: SpecQuery, seed: int) -> None:
+def test_a_spec_finds_the_binaries_that_satisfy_it(spec: SpecQuery, seed: int) -> None:
     choose = random.Random(seed)
     there = [binary(choose) for _ in range(30)]
     for asked in each_alone(spec):
@@ -249,7 +249,7 @@ def test_keys_sort_as_versions_do(one: str, other: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(low=st.none() | versions, high=st.none() | versions, version=versions)
-def test_the_keys_of_a_range_hold_its_versions(low: str | None, high: str | None, version: str) -> None:
+def test_the_keys_of_a_range_contain_its_versions(low: str | None, high: str | None, version: str) -> None:
     end = version_after(read_version(high)) if high else None
     right = (not low or read_version(low) <= read_version(version)) and (not end or read_version(version) < end)
     try:

@@ -83,7 +83,7 @@ def test_a_query_that_is_not_whole_yet_moves_nothing(chromium: Chromium, web: We
         box.press("End")
         with tab.expected("400"):
             box.press_sequentially("@")
-            expect(hint).to_have_text(re.compile("^Expected a version behind @"))
+            expect(hint).to_have_text(re.compile("^Expected a version after @"))
         assert (ids(page), top_of_hits(page)) == (before, top)
         expect(page.locator("#problem")).to_be_empty()
         assert not tab.axe()

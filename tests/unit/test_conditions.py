@@ -1,4 +1,4 @@
-"""A spec becomes what is asked of documents."""
+"""Specs are translated to queries."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from tests.hostile.effort import SEED
 
 COMMIT = "0123456789abcdefABCD" * 2
 QUERIES = int(os.environ.get("CACHESYNC_TEST_QUERIES", "10000"))
-"""How many query strings the fuzz test makes. A million take some minutes."""
+"""The number of query strings in the fuzz test. A million take some minutes."""
 
 
 def value(token: str) -> Term:
@@ -90,11 +90,11 @@ def value(token: str) -> Term:
         ("%c=gcc %cxx=gcc", Term("compiler_name", "gcc")),
     ],
 )
-def test_each_construct_asks_for_its_fields(text: str, query: Query) -> None:
-    assert repr(conditions(parse(text)).query) == repr(query)  # tuples are equal whatever they are called
+def test_each_construct_becomes_a_query(text: str, query: Query) -> None:
+    assert repr(conditions(parse(text)).query) == repr(query)  # named tuples of different types are equal
 
 
-def test_each_condition_can_be_told_alone() -> None:
+def test_each_condition_is_a_piece() -> None:
     asked = conditions(parse("hdf5@1.2 k=v +mpi platform=linux os=a target=b /abc %clang@1"))
     assert [(piece.text, piece.at) for piece in asked.pieces] == [
         *(("hdf5", 1), ("@1.2", 6), ("+mpi", 14), ("k=v", 10)),
@@ -109,7 +109,7 @@ def test_each_condition_can_be_told_alone() -> None:
     [
         (
             "cmake %gcc@11 +ncurses target=x",
-            "+ncurses behind %gcc is taken for cmake's, as Spack did up to 0.23: documents have no variants of compilers.",
+            "+ncurses after %gcc is read as cmake's, as Spack did up to 0.23: documents have no variants of compilers.",
         ),
         (
             "%fortran=gcc@11",
@@ -117,11 +117,11 @@ def test_each_condition_can_be_told_alone() -> None:
         ),
         ("++mpi", "++mpi finds packages without the variant mpi, too, as in Spack."),
         ("k==v", "k==v finds packages without the variant k, too, as in Spack."),
-        ("k=v%gcc", "k='v%gcc' is one value up to the next blank; before a compiler or a dependency stands a blank."),
+        ("k=v%gcc", "k='v%gcc' is one value up to the next space; put a space before a compiler or a dependency."),
         ("patches=01234567", "Patches are told apart by their first 7 characters: pages have no more."),
     ],
 )
-def test_what_is_read_otherwise_is_noted(text: str, note: str) -> None:
+def test_unexpected_readings_are_noted(text: str, note: str) -> None:
     assert conditions(parse(text)).notes == (note,)
 
 
@@ -129,12 +129,12 @@ def test_what_is_read_otherwise_is_noted(text: str, note: str) -> None:
     "text",
     ["cmake+ncurses %gcc@11", "%clang /ab", "%gcc target=x", "patches=0123456", "patches=*", "%apple-clang", "k:=a"],
 )
-def test_what_is_read_as_it_is_meant_needs_no_note(text: str) -> None:
+def test_usual_readings_have_no_note(text: str) -> None:
     assert conditions(parse(text)).notes == ()
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
         ("hdf5 ^zlib@1.2", 6, r"\^zlib@1.2 can't be answered, since documents have no dependencies; leave it out"),
         ("hdf5 ^mpi=openmpi", 6, r"\^mpi=openmpi can't be answered"),
@@ -154,7 +154,7 @@ def test_what_is_read_as_it_is_meant_needs_no_note(text: str) -> None:
         ("%c,mpi=gcc", 1, "%c,mpi=gcc can't be answered"),
         ("%[deptypes=build] gcc", 3, "deptypes=build can't be answered"),
         ("%[when=+x virtuals=c] gcc".replace("+x", "'+x'"), 3, "when='.x' can't be answered"),
-        ("%cxx", 1, "%cxx can't be answered, since documents don't tell what a compiler is used for"),
+        ("%cxx", 1, "%cxx can't be answered, since documents don't contain what a compiler is used for"),
         ("hdf5 %cmake@3", 7, "%cmake can't be answered, since documents have no direct dependencies but the compiler"),
         ("%c=mine", 4, "%mine can't be answered"),
         ("%gcc@git.main", 6, "git.main can't be answered, since documents have no compilers from git"),
@@ -165,26 +165,26 @@ def test_what_is_read_as_it_is_meant_needs_no_note(text: str) -> None:
         ("hdf5 %gcc cflags=a os=fe ^zlib", 11, "cflags"),
     ],
 )
-def test_what_documents_do_not_tell_is_refused_by_name(text: str, at: int, says: str) -> None:
-    with pytest.raises(UnanswerableError, match=f"^character {at} of the query: .*{says}") as caught:
+def test_conditions_that_documents_cannot_answer_are_refused_by_name(text: str, at: int, message: str) -> None:
+    with pytest.raises(UnanswerableError, match=f"^character {at} of the query: .*{message}") as caught:
         conditions(parse(text))
     assert caught.value.at == at
 
 
-def test_compilers_that_others_know_can_be_asked_for() -> None:
+def test_compilers_of_the_index_are_allowed() -> None:
     assert conditions(parse("%mine"), {"mine"}).query == Term("compiler_name", "mine")
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
-        ("target=zen2,:zne3", 13, "'zne3' is no target that archspec .* did you mean zen3"),
-        ("arch=linux-rhel8-qwertz:", 18, "'qwertz' is no target"),
+        ("target=zen2,:zne3", 13, "'zne3' is not a target that archspec .* did you mean zen3"),
+        ("arch=linux-rhel8-qwertz:", 18, "'qwertz' is not a target"),
         ("target=zen4:zen3", 8, "expected a range from the lower to the higher"),
     ],
 )
-def test_a_range_of_targets_that_nobody_knows_is_refused(text: str, at: int, says: str) -> None:
-    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{says}"):
+def test_a_range_of_unknown_targets_is_refused(text: str, at: int, message: str) -> None:
+    with pytest.raises(QueryError, match=f"^character {at} of the query: .*{message}"):
         conditions(parse(text))
 
 
@@ -242,7 +242,7 @@ FRAGMENTS = [
 
 
 def mutant(choose: random.Random) -> str:
-    """A valid query with some of it removed, doubled, replaced or put elsewhere."""
+    """A valid query with a part of it removed, doubled, replaced or moved."""
     text = choose.choice(VALID)
     for _ in range(choose.randint(1, 6)):
         start = choose.randint(0, len(text))
@@ -261,7 +261,7 @@ def salad(choose: random.Random) -> str:
 
 
 def judge(text: str) -> QueryError | None:
-    """Read a query, and return what is wrong with it; see that its canonical form asks for the same."""
+    """Parse a query and return its error; check that its canonical form has the same conditions."""
     try:
         spec = parse(text)
     except QueryError as error:
@@ -276,7 +276,7 @@ def judge(text: str) -> QueryError | None:
     return None
 
 
-def test_whatever_is_typed_is_a_spec_or_told_to_be_none() -> None:
+def test_any_text_is_a_spec_or_refused() -> None:
     choose = random.Random(SEED)
     makers: list[Callable[[random.Random], str]] = [mutant, mutant, noise, salad]
     answered = 0

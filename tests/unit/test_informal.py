@@ -1,4 +1,4 @@
-"""What people type that isn't Spack's grammar."""
+"""Informal queries are translated to Spack's grammar."""
 
 import pytest
 
@@ -52,21 +52,21 @@ from cachesync.search.informal import SIGIL, read
         ("py-for-x with", "py-for-x", []),
     ],
 )
-def test_typography_is_dropped_and_habits_are_put_into_grammar(text: str, kept: str, words: list[str]) -> None:
+def test_typography_is_removed_and_habits_are_translated(text: str, kept: str, words: list[str]) -> None:
     found = read(text)
     assert len(found.text) == len(text), "so that errors name the right character"
     assert found.text.strip() == kept
     assert [word.text for word in found.words] == words
 
 
-def test_what_is_read_otherwise_is_told() -> None:
+def test_notes_tell_how_informal_parts_were_read() -> None:
     assert read("hdf5==1.14.6 zlib/1.2.13").notes == (
         "hdf5==1.14.6 is read as hdf5@1.14.6.",
         "zlib/1.2.13 is read as zlib@1.2.13.",
     )
     assert read('"hdf5, +mpi"').notes == ("Quotes, commas and stars around words are left out.",)
     assert read("hdf5 +mpi languages='c,c++'").notes == ()
-    assert read("the hdf5 with mpi with gcc").notes == ("the, with: left out, since every word is asked for anyway.",)
+    assert read("the hdf5 with mpi with gcc").notes == ("the, with: left out, since hits match every word anyway.",)
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,18 @@ def test_what_is_read_otherwise_is_told() -> None:
         ("hdf5 without mpi", 6, "hdf5~mpi"),
     ],
 )
-def test_what_spack_has_a_sign_for_is_not_asked_for_in_english(text: str, at: int, expected: str) -> None:
+def test_english_phrases_are_refused_if_spack_has_a_sign(text: str, at: int, expected: str) -> None:
     with pytest.raises(QueryError, match=f"such as {expected}$") as caught:
         read(text)
     assert caught.value.at == at
 
 
 @pytest.mark.parametrize("text", ["py-without-x", "or newer2", "without", "minor later"])
-def test_what_only_looks_like_english_is_a_name(text: str) -> None:
+def test_words_that_only_resemble_phrases_are_kept(text: str) -> None:
     assert read(text).text == text
 
 
-def test_words_stay_where_they_were() -> None:
+def test_words_keep_their_positions() -> None:
     (word,) = read("hdf5 c++").words
     assert word == ("c++", 6)
 
@@ -98,7 +98,7 @@ def test_words_stay_where_they_were() -> None:
     "text",
     ["develop/zlib/aaaabbbbccccddddeeeeffffgggghhhh", "https://binaries.spack.io/develop/x", "see http://example.org"],
 )
-def test_the_name_of_one_binary_is_for_another_command(text: str) -> None:
+def test_the_name_of_one_binary_is_refused(text: str) -> None:
     with pytest.raises(QueryError, match="`cachesync show` shows it"):
         read(text)
 
@@ -111,5 +111,5 @@ def test_a_sigil_makes_a_query_a_spec(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["hdf5", "py-pip", "ubuntu 22.04", "intel mkl", "x86_64_v3", "a -"])
-def test_words_have_none(text: str) -> None:
+def test_words_have_no_sigil(text: str) -> None:
     assert not SIGIL.search(text)

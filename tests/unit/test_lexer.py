@@ -1,4 +1,4 @@
-"""Spack's query language becomes tokens."""
+"""Spack's query language is split into tokens."""
 
 import pytest
 
@@ -69,11 +69,11 @@ def kinds(text: str) -> list[tuple[str, str]]:
         ("hdf5\xa0+mpi", [("name", "hdf5"), ("switch", "+mpi")]),
     ],
 )
-def test_the_first_pattern_that_matches_counts(text: str, expected: list[tuple[str, str]]) -> None:
+def test_the_first_pattern_that_matches_is_used(text: str, expected: list[tuple[str, str]]) -> None:
     assert kinds(text) == expected
 
 
-def test_a_token_knows_where_it_stands() -> None:
+def test_a_token_has_its_position() -> None:
     assert list(tokens("hdf5  @1.2 +mpi")) == [
         (Kind.NAME, "hdf5", 1),
         (Kind.VERSIONS, "@1.2", 7),
@@ -83,35 +83,35 @@ def test_a_token_knows_where_it_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "at", "says"),
+    ("text", "at", "message"),
     [
-        ("hdf5@", 5, "expected a version behind @"),
-        ("hdf5 @+mpi", 6, "expected a version behind @"),
-        ("hdf5 +", 6, r"expected the name of a variant behind \+"),
-        ("hdf5 ~=", 6, "expected the name of a variant behind ~"),
-        ("hdf5 -", 6, "expected the name of a variant behind -"),
-        ("hdf5 /", 6, "expected the beginning of a hash behind /"),
-        ("k=", 2, "expected KEY=VALUE without blanks"),
-        ("k = v", 3, "expected KEY=VALUE without blanks"),
-        ("@git.main==1.2", 10, "expected KEY=VALUE without blanks"),
-        ("k='a b", 2, "expected a closing ' behind the value"),
-        ('k="a b\\"', 2, 'expected a closing " behind the value'),
-        ("@1.2 : 1.4", 6, "expected ranges behind @ or target= and without blanks"),
-        ("a, b", 2, "expected lists behind @ or ="),
+        ("hdf5@", 5, "expected a version after @"),
+        ("hdf5 @+mpi", 6, "expected a version after @"),
+        ("hdf5 +", 6, r"expected the name of a variant after \+"),
+        ("hdf5 ~=", 6, "expected the name of a variant after ~"),
+        ("hdf5 -", 6, "expected the name of a variant after -"),
+        ("hdf5 /", 6, "expected the beginning of a hash after /"),
+        ("k=", 2, "expected KEY=VALUE without spaces"),
+        ("k = v", 3, "expected KEY=VALUE without spaces"),
+        ("@git.main==1.2", 10, "expected KEY=VALUE without spaces"),
+        ("k='a b", 2, "expected a closing ' after the value"),
+        ('k="a b\\"', 2, 'expected a closing " after the value'),
+        ("@1.2 : 1.4", 6, "expected ranges after @ or target= and without spaces"),
+        ("a, b", 2, "expected lists after @ or ="),
         ("target<=zen3", 7, "expected a range of targets as target=:zen3"),
         ("target>=zen3", 7, "expected a range of targets as target=zen3:"),
-        ("% [virtuals=c] gcc", 3, r"expected \[ right behind"),
-        ("'hdf5'", 1, "expected quotes right behind ="),
+        ("% [virtuals=c] gcc", 3, r"expected \[ right after"),
+        ("'hdf5'", 1, "expected quotes right after ="),
         ("hdf5 é", 6, "expected a name, @version"),
         ("k='\udce9'", 4, "UTF-8"),
         ("x" * 1001, 1001, "at most 1,000 characters, not 1,001"),
     ],
 )
-def test_a_character_that_begins_nothing_is_named(text: str, at: int, says: str) -> None:
-    with pytest.raises(QueryError, match=f"character {at} of the query: .*{says}") as caught:
+def test_an_unexpected_character_is_named(text: str, at: int, message: str) -> None:
+    with pytest.raises(QueryError, match=f"character {at} of the query: .*{message}") as caught:
         list(tokens(text))
     assert caught.value.at == at
 
 
-def test_what_comes_before_a_mistake_is_read() -> None:
+def test_tokens_before_an_error_are_yielded() -> None:
     assert next(tokens("hdf5 !")) == (Kind.NAME, "hdf5", 1)

@@ -1,4 +1,4 @@
-"""What people type finds the packages that they mean, the best first."""
+"""Typed names are matched with the packages that they mean, the best first."""
 
 import string
 import subprocess
@@ -19,7 +19,7 @@ REAL = PackageNames(dict.fromkeys(PACKAGES, 1), ALIASES)
 
 
 def found(typed: str, *packages: str, aliases: str = "") -> list[str]:
-    """Return what is found among a few packages."""
+    """Return the matches among a few packages."""
     names = PackageNames(dict.fromkeys(packages, 1), read_aliases(aliases.splitlines(), "test"))
     return [match.package for match in names.find(typed.split())]
 
@@ -54,16 +54,16 @@ def test_capitals_and_separators_make_no_difference(typed: str, package: str) ->
         *[("python-sklearn", "py-scikit-learn"), ("libclang-14-dev", "llvm"), ("libarpack", "arpack-ng")],
     ],
 )
-def test_decorations_may_be_left_out_or_put_in(typed: str, package: str) -> None:
+def test_decorations_may_be_left_out_or_added(typed: str, package: str) -> None:
     assert REAL.find(typed.split())[0].package == package
 
 
-def test_no_more_is_taken_off_than_necessary() -> None:
+def test_as_few_decorations_as_possible_are_removed() -> None:
     assert "hdf" not in [match.package for match in REAL.find(["hdf5"])]
     assert [match.package for match in REAL.find(["hdf5-tools"])] == ["hdf5"]
 
 
-def test_what_needs_several_decorations_is_less_than_a_part() -> None:
+def test_parts_are_better_than_several_decorations() -> None:
     assert found("foo2", "x-foo2-y", "py-foo", "foo") == ["foo", "x-foo2-y", "py-foo"]
     assert found("foo2", "x-foo2-y", "py-foo") == ["x-foo2-y", "py-foo"]
     assert not PackageNames({"py-pyfoo": 1}, {}).is_name(["foo"])
@@ -73,11 +73,11 @@ def test_decorations_have_their_hyphens() -> None:
     assert [match.why for match in PackageNames({"mpc": 1, "mp-c": 1}, {}).find(["mp"])] == ["alias", "prefix"]
 
 
-def test_a_decorated_beginning_is_found_where_nothing_else_is() -> None:
+def test_decorated_beginnings_match_if_nothing_else_does() -> None:
     assert found("python-tensorf", "py-tensorflow", "tensorfish") == ["py-tensorflow"]
 
 
-def test_a_language_that_is_typed_is_that_of_the_package() -> None:
+def test_a_typed_language_has_to_be_the_packages() -> None:
     assert found("python-yaml", "libyaml", "py-pyyaml", "r-yaml") == ["py-pyyaml"]
     assert found("perl-yaml", "libyaml", "r-yaml") == []
 
@@ -89,7 +89,7 @@ def test_a_language_that_is_typed_is_that_of_the_package() -> None:
         *[("rg", "ripgrep"), ("cv2", "opencv"), ("nodejs", "node-js"), ("mkl", "intel-oneapi-mkl"), ("mpi", "openmpi")],
     ],
 )
-def test_aliases_find_what_they_stand_for(typed: str, package: str) -> None:
+def test_aliases_find_their_packages(typed: str, package: str) -> None:
     match = REAL.find([typed])[0]
     assert (match.package, match.why) == (package, "name" if typed == "nodejs" else "alias")
 
@@ -100,7 +100,7 @@ def test_an_alias_finds_its_packages_in_order_and_only_those_of_the_index() -> N
     assert found("tbb", "intel-tbb", "intel-oneapi-tbb", aliases=aliases) == ["intel-oneapi-tbb", "intel-tbb"]
 
 
-def test_a_short_alias_is_typed_in_one_part() -> None:
+def test_a_short_alias_only_matches_in_one_part() -> None:
     assert found("rg", "ripgrep", "r-glue", aliases="rg: ripgrep") == ["ripgrep", "r-glue"]
     assert found("r-g", "ripgrep", "r-glue", aliases="rg: ripgrep") == ["r-glue"]
 
@@ -117,9 +117,7 @@ def test_a_short_alias_is_typed_in_one_part() -> None:
         ("r-la", ["r-lattice", "r-rlang"]),
     ],
 )
-def test_whole_before_alias_before_beginning_before_part_then_by_how_much_is_covered(
-    typed: str, packages: list[str]
-) -> None:
+def test_order_is_name_alias_beginning_part_then_coverage(typed: str, packages: list[str]) -> None:
     aliases = "blas: atlas"
     assert found(typed, *packages, aliases=aliases) == packages
     assert found(typed, *reversed(packages), aliases=aliases) == packages
@@ -150,30 +148,30 @@ def test_parts_find_a_name(typed: str, package: str) -> None:
         *[("qython", "python"), ("tensroflwo", "py-tensorflow"), ("kokkos kernals", "kokkos-kernels")],
     ],
 )
-def test_typos_find_what_is_meant(typed: str, package: str) -> None:
+def test_typos_are_forgiven(typed: str, package: str) -> None:
     match = REAL.find(typed.split())[0]
     assert (match.package, match.why) == (package, "typo")
 
 
-def test_typos_are_for_where_nothing_fits_better() -> None:
+def test_typos_only_count_if_nothing_fits_better() -> None:
     assert found("gcc", "gcc", "gdc") == ["gcc"]
     assert found("blas", "openblas", "bias") == ["openblas"]
     assert found("blas", "bias") == ["bias"]
 
 
-def test_the_fewest_typos_count_then_a_whole_name_then_its_first_letter() -> None:
+def test_typos_rank_by_number_then_whole_name_then_first_letter() -> None:
     assert found("openblaz", "openblas", "openblis") == ["openblas"]
     assert found("nunpy", "py-numpy", "nunpx", "munpy") == ["nunpx", "munpy", "py-numpy"]
     assert found("mesn-python", "meson", "py-meson-python") == ["py-meson-python", "meson"]
     assert found("hwlok", "hwloc", "aaa", aliases="hwlox: aaa") == ["hwloc", "aaa"]
 
 
-def test_no_typo_is_as_long_as_a_word() -> None:
+def test_typos_are_fewer_than_the_letters_of_a_word() -> None:
     for typed in ("hdf5 4", "openblas 12", "cmake g++"):
         assert REAL.find(typed.split()) == []
 
 
-def test_clearly_more_specs_tell_names_apart_that_are_covered_alike() -> None:
+def test_equally_covered_names_rank_by_clearly_more_specs() -> None:
     names = PackageNames({"py-numba": 3, "py-numpy": 900, "py-number": 5000, "py-numhy": 1000}, {})
     matches = names.find(["py-num"])
     assert [(match.package, match.fit) for match in matches] == [
@@ -194,7 +192,7 @@ def test_no_more_groups_than_engines_can_rank_by() -> None:
     assert [len(group) for group in groups[:-1]] == [1] * (MAX_GROUPS - 1)
 
 
-def test_suggestions_tell_how_many_specs_there_are_and_why() -> None:
+def test_suggestions_have_the_number_of_specs_and_the_reason() -> None:
     names = PackageNames({"py-numpy": 900, "py-numba": 800, "numactl": 5, "other": 1}, {})
     assert names.suggest("num", 2) == [("numactl", 5, "prefix"), ("py-numpy", 900, "prefix")]
     assert names.suggest("numpy") == [("py-numpy", 900, "alias")]
@@ -212,7 +210,7 @@ def test_a_name_is_whole_or_an_alias_or_decorated(typed: str) -> None:
 @pytest.mark.parametrize(
     "typed", ["", "-", "openfo", "foam", "gcc 12", "gcc12", "hdf5 mpi", "boost python", "cmkae", "zen4", "a " * 30]
 )
-def test_a_beginning_a_part_a_condition_and_a_typo_are_no_name(typed: str) -> None:
+def test_a_beginning_a_part_a_condition_and_a_typo_are_not_names(typed: str) -> None:
     assert not REAL.is_name(typed.split())
 
 
@@ -240,13 +238,13 @@ def test_the_longest_run_that_is_a_name_is_the_first_reading(typed: str, names: 
     assert splits[-1] == Split((), tuple(typed.split()))
 
 
-def test_a_reading_has_all_words_in_their_order() -> None:
+def test_a_split_has_all_words_in_order() -> None:
     found = next(split(["zen4", "kokkos", "kernels", "4.3"], REAL))
     assert (found.name, found.others) == (("kokkos", "kernels"), ("zen4", "4.3"))
 
 
-def test_what_fits_without_typos_needs_no_matcher_of_typos() -> None:
-    """Importing one costs a search 20 ms."""
+def test_rapidfuzz_is_not_imported_without_typos() -> None:
+    """Importing it costs a search 20 ms."""
     code = """
 import sys
 from cachesync.search.aliases import load_aliases
@@ -294,7 +292,7 @@ def one_edit(draw: st.DrawFn, word: str) -> str:
 
 @settings(deadline=None)
 @given(st.text(max_size=1000))
-def test_any_text_can_be_looked_for(text: str) -> None:
+def test_any_text_can_be_searched(text: str) -> None:
     matches = REAL.find(text.split())
     assert len({match.package for match in matches}) == len(matches)
     assert [match.fit for match in matches] == sorted(match.fit for match in matches)

@@ -15,7 +15,7 @@ from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import show_binary
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.siblings import beside
+from cachesync.search.siblings import siblings_of
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page, markup
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
@@ -78,7 +78,7 @@ def binary(searcher: Searcher) -> Render:
 
     def rendered(start: str) -> str:
         found = searcher.look(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
-        others = searcher.look(lambda opened: beside(found.newest, opened.reader))
+        others = searcher.look(lambda opened: siblings_of(found.newest, opened.reader))
         return PageRenderer("/base", lambda: NOW).binary(found, others, IndexState())
 
     return rendered

@@ -1,4 +1,4 @@
-"""Options of a search."""
+"""Filters, facets and sort keys are parsed."""
 
 import pytest
 
@@ -25,11 +25,11 @@ def test_filters_of_one_field_are_alternatives_and_split_at_the_first_equals_sig
     )
 
 
-def test_filters_are_the_same_question_in_whatever_order_they_are_given() -> None:
+def test_the_order_of_filters_makes_no_difference() -> None:
     assert parse_filters(("size=7", "os=a")) == parse_filters(("os=a", "size=7"))
 
 
-def test_the_newest_tag_is_asked_for_alone() -> None:
+def test_the_latest_tag_excludes_other_tags() -> None:
     assert without_latest(parse_filters(("os=a", "tag=t"))) == (parse_filters(("os=a", "tag=t")), None)
     assert without_latest(parse_filters(("tag=latest", "os=a", "tag=latest"))) == (parse_filters(("os=a",)), "latest")
     with pytest.raises(UsageError, match=r"^tag=latest: expected it alone"):
@@ -53,7 +53,7 @@ def test_facets_and_orders() -> None:
 @pytest.mark.parametrize(
     "text", ["os", "os=", "nope=1", "spec=zlib", "size=big", "size=99999999999999999999", "tag_date=soon", "=x"]
 )
-def test_a_wrong_filter_is_told(text: str) -> None:
+def test_a_wrong_filter_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--filter "):
         parse_filters((text,))
 
@@ -61,12 +61,12 @@ def test_a_wrong_filter_is_told(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["nope", "os:", "os:0", "os:x", "os:-1", "os:10001", "os:" + "9" * 5000, "spec", "size"]
 )
-def test_a_wrong_facet_is_told(text: str) -> None:
+def test_a_wrong_facet_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--facet "):
         parse_facet(text)
 
 
 @pytest.mark.parametrize("text", ["nope", "os:up", "stacks", "spec"])
-def test_a_wrong_order_is_told(text: str) -> None:
+def test_a_wrong_order_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--sort "):
         parse_order(text)

@@ -1,4 +1,4 @@
-"""A spec as Spack writes it."""
+"""Specs are written as Spack writes them."""
 
 import pytest
 
@@ -46,6 +46,6 @@ COMMIT = "0123456789abcdefABCD" * 2
         ("hdf5 ^zlib %gcc +pic ^mpi=openmpi /ab", "hdf5 ^zlib+pic %gcc ^mpi=openmpi/ab"),
     ],
 )
-def test_the_canonical_form_is_read_as_what_was_typed(typed: str, expected: str) -> None:
+def test_the_canonical_form_has_the_same_conditions(typed: str, expected: str) -> None:
     assert canonical(parse(typed)) == expected
     assert canonical(parse(expected)) == expected

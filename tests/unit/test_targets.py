@@ -1,4 +1,4 @@
-"""What targets are, by archspec."""
+"""Targets and machines, by the data of archspec."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ INTEL = "x86_64 x86_64_v2 nocona core2 nehalem westmere sandybridge ivybridge"
         ("power9le", "ppc64le power8le power9le"),
     ],
 )
-def test_a_machine_runs_its_target_and_that_ones_ancestors(machine: str, runs: str) -> None:
+def test_a_machine_runs_its_target_and_the_ancestors(machine: str, runs: str) -> None:
     """Ten machines, looked up by hand in the data of archspec 0.2.7."""
     assert runs_on(machine) == tuple(sorted(runs.split()))
     assert expand(f":{machine}") == runs_on(machine)
@@ -49,7 +49,7 @@ def test_a_machine_runs_its_target_and_that_ones_ancestors(machine: str, runs: s
         ("m1:zen3", ""),
     ],
 )
-def test_a_range_is_what_is_between_its_ends(target: str, names: str) -> None:
+def test_a_range_has_the_targets_between_its_ends(target: str, names: str) -> None:
     assert expand(target) == tuple(names.split())
 
 
@@ -59,13 +59,15 @@ def test_all_that_descend_from_a_target_are_in_its_range() -> None:
 
 
 @pytest.mark.parametrize("target", [":zne3", "zne3:", "zne3:zen4", "x86_64:zne3"])
-def test_a_range_whose_end_nobody_knows_is_named(target: str) -> None:
-    with pytest.raises(UnknownTargetError, match=r"'zne3' is no target that archspec [\d.]+ knows; did you mean zen3"):
+def test_an_unknown_end_of_a_range_is_named(target: str) -> None:
+    with pytest.raises(
+        UnknownTargetError, match=r"'zne3' is not a target that archspec [\d.]+ knows; did you mean zen3"
+    ):
         expand(target)
 
 
-def test_what_an_unknown_machine_runs_is_not_known() -> None:
-    with pytest.raises(UnknownTargetError, match=r"'qwertz' is no target that archspec [\d.]+ knows$"):
+def test_an_unknown_machine_is_refused() -> None:
+    with pytest.raises(UnknownTargetError, match=r"'qwertz' is not a target that archspec [\d.]+ knows$"):
         runs_on("qwertz")
 
 
@@ -89,15 +91,15 @@ def test_a_machine_is_what_spack_arch_prints(text: str, machine: Machine) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "zen3", "linux-zen3", "linux--zen3", "-a-zen3", "linux-a-", "linux-a b-zen3"])
-def test_what_is_no_machine_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match="is no machine: expected PLATFORM-OS-TARGET, as `spack arch` prints it"):
+def test_text_that_is_not_a_machine_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is not a machine: expected PLATFORM-OS-TARGET, as `spack arch` prints it"):
         parse_machine(text)
 
 
 @pytest.mark.parametrize(
     ("query", "loaded"), [("hdf5@1.2: +mpi target=zen3,m1 %gcc", "False"), ("target=:zen3", "True")]
 )
-def test_the_data_of_targets_are_read_when_a_range_is_asked_for(query: str, loaded: str) -> None:
+def test_archspec_is_only_imported_for_ranges(query: str, loaded: str) -> None:
     code = """
 import sys
 from cachesync.search.conditions import conditions

@@ -1,4 +1,4 @@
-"""What of a name counts, and what is mistyped."""
+"""Names are normalized, and names with typos are found."""
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ def test_a_plus_counts_too() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.text("ab-_.\n é", max_size=5), max_size=5))
-def test_many_names_are_spelled_as_each_of_them(names: list[str]) -> None:
+def test_many_names_are_normalized_as_single_ones(names: list[str]) -> None:
     assert plain_all(names) == [plain(name) for name in names]
 
 
@@ -46,7 +46,7 @@ def test_one_typo_or_two_from_eight_letters_on(typed: str, meant: str) -> None:
     ("typed", "other"),
     [("grumasc", "gromacs"), ("gc", "gcc"), ("gcc", "gcc"), ("go", "gos"), ("tenssroflwo", "tensorflow")],
 )
-def test_more_typos_are_another_word(typed: str, other: str) -> None:
+def test_too_many_typos_are_another_word(typed: str, other: str) -> None:
     assert not list(mistyped(typed, [other]))
 
 

@@ -1,1 +1,1 @@
-"""Questions to an index: text → tree → request → answer."""
+"""Search: turn a typed query into a query tree, a request to an index, and an answer."""

@@ -1,4 +1,4 @@
-"""What people put before and behind a package's name, or leave out: ``libcurl``, ``numpy``, ``hdf5-devel``."""
+"""Decorations that people add to a package's name or leave out: ``libcurl``, ``numpy``, ``hdf5-devel``."""
 
 from collections.abc import Container, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -10,39 +10,39 @@ LANGUAGES: Final = {
     "r": "r-", "cran": "r-", "bioc": "r-", "bioconductor": "r-",
     "perl": "perl-", "lua": "lua-", "ruby": "ruby-",
 }  # fmt: skip
-"""Words for a language, and how Spack begins the names of its packages."""
+"""Words for a language, and the prefix that Spack gives to its packages."""
 
 _BEFORE: Final = frozenset(("amd", "apache", "gnu", "google", "lib", "nvidia", "xorg"))
-_BEHIND: Final = frozenset(("compiler", "dev", "devel", "library", "libs", "toolkit"))
-"""Words that say whose a package is, or of which kind, and nothing more."""
+_AFTER: Final = frozenset(("compiler", "dev", "devel", "library", "libs", "toolkit"))
+"""Words that only name a package's origin or kind."""
 
 _BEFORE_IN_ONE_WORD: Final = _BEFORE | {"rocm"}
-_BEHIND_IN_ONE_WORD: Final = _BEHIND | {
+_AFTER_IN_ONE_WORD: Final = _AFTER | {
     "all", "base", "bin", "build", "c", "c++", "cli", "client", "common", "core", "cpp", "cpu", "cxx", "doc", "full",
     "gpu", "headers", "lib", "mpi", "nox", "openmpi", "serial", "server", "tools", "utils",
 }  # fmt: skip
-"""Words by which distributions tell the packages that they make of one: ``hdf5-mpi``, where ``hdf5 mpi`` may ask for a
-variant."""
+"""Suffixes of the several packages into which distributions split one, such as ``hdf5-mpi``; in ``hdf5 mpi`` the word
+may be a variant."""
 
-_MOST: Final = 4
-"""So many decorations may be taken off: ``libfftw3-mpi-dev`` has four."""
+_MAX_REMOVED: Final = 4
+"""The most decorations that are removed: ``libfftw3-mpi-dev`` has four."""
 
 
 class Affix(NamedTuple):
-    """What a package's name may have around its core."""
+    """What may come before and after the core of a package's name."""
 
     before: str
-    behind: str
+    after: str
     cost: int
-    """How unlikely it is that somebody leaves it out: 1, or more."""
+    """How unlikely it is that somebody leaves it out: 1 or more, and 0 for the prefix of a typed language."""
 
     def around(self, core: str) -> str:
-        """Return the whole name, spelled as by :func:`cachesync.search.typos.plain`."""
-        return f"{self.before}{core}{self.behind}".replace("-", "")
+        """Return the whole name, normalized as by :func:`cachesync.search.typos.plain`."""
+        return f"{self.before}{core}{self.after}".replace("-", "")
 
     def is_around(self, package: str) -> bool:
-        """Tell whether a package's name begins and ends so, with the hyphens that belong to it."""
-        return package.startswith(self.before) and package.endswith(self.behind)
+        """Whether a package's name has this prefix and suffix, including their hyphens."""
+        return package.startswith(self.before) and package.endswith(self.after)
 
 
 _LEFT_OUT: Final = (
@@ -51,7 +51,7 @@ _LEFT_OUT: Final = (
     *(Affix("", f"-{each}", 1) for each in ("cc", "cxx", "hip", "js", "lib", "ng", "plus")),
     *(Affix("py-py", "", 3), Affix("lua-lua", "", 3)),
 )
-"""The likeliest first."""
+"""Affixes that people leave out, the most likely first."""
 
 _OF_LANGUAGE: Final = {
     language: (
@@ -67,46 +67,46 @@ class Core(NamedTuple):
 
     parts: tuple[str, ...]
     language: str = ""
-    """How the name of its package begins, if a word for the language was taken off."""
+    """The prefix of the package's name, if a word for a language was removed."""
     cost: int = 0
-    """How much was taken off: 1 for what says nothing, more for what may be a part of the name after all."""
+    """The cost of what was removed: 1 for each word without meaning, more for what may be a part of the name."""
     numberless: bool = False
-    """A number was taken off, which may be a version."""
+    """Whether a number was removed, which may be a version."""
 
     @property
     def text(self) -> str:
-        """Its spelling, as by :func:`cachesync.search.typos.plain`."""
+        """The core, normalized as by :func:`cachesync.search.typos.plain`."""
         return "".join(self.parts)
 
     def affixes(self) -> tuple[Affix, ...]:
-        """Return what the name of its package may have around it, the likeliest first."""
+        """Return the affixes that the package's name may have, the most likely first."""
         return _OF_LANGUAGE[self.language] if self.language else _LEFT_OUT
 
 
 def cores(words: Sequence[str]) -> list[Core]:
-    """Return the words as they are, if there is anything in them, then with ever more decorations taken off.
+    """Return the words unchanged, then with more and more decorations removed; without the empty results.
 
-    Of several words, none is taken off that may be a condition of its own.
+    If there are several words, those that may be conditions of their own are not removed.
     """
     without_one = _without_one_in_one_word if len(words) == 1 else _without_one
     layer = [Core(tuple(part for word in words for part in parts(word)))]
     found: list[Core] = []
-    for _ in range(_MOST + 1):
+    for _ in range(_MAX_REMOVED + 1):
         layer = [core for core in layer if core.parts]
         found += layer
         layer = [less for core in layer for less in without_one(core)]
     return found
 
 
-def _without_one(core: Core, before: Container[str] = _BEFORE, behind: Container[str] = _BEHIND) -> Iterator[Core]:
-    """Yield what is left without one decoration more."""
+def _without_one(core: Core, before: Container[str] = _BEFORE, after: Container[str] = _AFTER) -> Iterator[Core]:
+    """Yield the cores that are left if one more decoration is removed."""
     first, last = core.parts[0], core.parts[-1]
     rest, front, cost = core.parts[1:], core.parts[:-1], core.cost + 1
     if rest and first in LANGUAGES and core.language in ("", LANGUAGES[first]):
         yield core._replace(parts=rest, cost=cost, language=LANGUAGES[first])
     if rest and first in before:
         yield core._replace(parts=rest, cost=cost)
-    if front and last in behind:
+    if front and last in after:
         yield core._replace(parts=front, cost=cost)
     if first.startswith("lib") and len(first) > 4:
         yield core._replace(parts=(first[3:], *rest), cost=cost)
@@ -115,8 +115,8 @@ def _without_one(core: Core, before: Container[str] = _BEFORE, behind: Container
 
 
 def _without_one_in_one_word(core: Core) -> Iterator[Core]:
-    """Yield what is left without one decoration more, of those too that would be conditions as words of their own."""
-    yield from _without_one(core, _BEFORE_IN_ONE_WORD, _BEHIND_IN_ONE_WORD)
+    """Yield the same for a single word, where decorations include what would be a condition as a separate word."""
+    yield from _without_one(core, _BEFORE_IN_ONE_WORD, _AFTER_IN_ONE_WORD)
     last, front = core.parts[-1], core.parts[:-1]
     if front and last in LANGUAGES and not core.language:
         yield core._replace(parts=front, cost=core.cost + 1, language=LANGUAGES[last])
@@ -128,7 +128,7 @@ def _without_one_in_one_word(core: Core) -> Iterator[Core]:
 
 
 def _without_number(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """Leave out a number at the end, such as a version: of ``glib2`` and of ``glib 2 0`` stays ``glib``."""
+    """Remove a number at the end, such as a version: ``glib2`` and ``glib 2 0`` become ``glib``."""
     if not parts[-1].isdigit():
         return (*parts[:-1], parts[-1].rstrip("0123456789"))
     while parts and parts[-1].isdigit():

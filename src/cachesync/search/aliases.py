@@ -1,4 +1,4 @@
-"""The table of aliases: what people call packages that have another name in Spack."""
+"""Read tables of aliases: other names by which people know Spack's packages."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,18 +11,18 @@ _TABLE: Final = Path(__file__).with_name("aliases.txt")
 _EXPECTED: Final = "expected NAME…: PACKAGE…"
 
 Aliases = Mapping[str, tuple[str, ...]]
-"""The packages that an alias, spelled as by :func:`cachesync.search.typos.plain`, stands for, the first first."""
+"""The packages of each alias, the preferred first. Aliases are normalized by :func:`cachesync.search.typos.plain`."""
 
 
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:
-    """Return our own table, and the lines of a user's. Where both have an alias, the user's counts.
+    """Return the built-in table, extended and overridden by the lines of a user's table.
 
     Args:
         more: lines of the form that aliases.txt describes.
-        source: what errors call these.
+        source: the name of the user's table in errors.
 
     Raises:
-        UsageError: a line is none of that form; it names the line.
+        UsageError: a line has another form; the error names the line.
     """
     with _TABLE.open(encoding="utf-8") as lines:
         return read_aliases(lines, _TABLE.name) | read_aliases(more, source)
@@ -32,13 +32,13 @@ def read_aliases(lines: Iterable[str], source: str) -> dict[str, tuple[str, ...]
     """Read a table of aliases.
 
     Raises:
-        UsageError: a line has no alias or no package, or one of its aliases stands in an earlier line.
+        UsageError: a line has no alias or no package, or repeats an alias of an earlier line.
     """
     table: dict[str, tuple[str, ...]] = {}
     for number, line in enumerate(lines, start=1):
         for alias, packages in _entries(line, f"{source}, line {number}"):
             if alias in table:
-                raise UsageError(f"{source}, line {number}: {alias} stands in an earlier line: expected it once")
+                raise UsageError(f"{source}, line {number}: {alias} is already in an earlier line: expected it once")
             table[alias] = packages
     return table
 

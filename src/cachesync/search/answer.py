@@ -1,6 +1,6 @@
-"""A question and its whole answer: hits, facets, how the query was read, how to install, and what is near.
+"""Answer questions: find hits and facets, and add how the query was read, how to install, and near misses.
 
-Everything that asks (command line, HTTP, page) gets it from here, and differs only in how it prints it.
+The command line, the HTTP interface and the page all get their answers from here; only their output differs.
 """
 
 import time
@@ -31,7 +31,7 @@ from cachesync.search.request import (
     Searchable,
     SortKey,
 )
-from cachesync.search.since import Before, since, without
+from cachesync.search.since import WithoutTags, added_tags, without_tags
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -40,29 +40,29 @@ _NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
 """The newest tag first, those without a date last."""
 
 _BINARIES_AT_ONCE: Final = 100
-"""Of so many binaries all tags are looked for in one request."""
+"""The tags of this many binaries are requested together."""
 
-_MOST_LISTED: Final = 5
-"""So many binaries are listed that the beginning of a hash fits."""
+_MAX_LISTED: Final = 5
+"""The most binaries that an error lists for an ambiguous hash."""
 
 _ALL: Final = 10_000
-"""More documents than so many binaries have."""
+"""More documents than :data:`_BINARIES_AT_ONCE` binaries have."""
 
 
 class ReadQuestion(NamedTuple):
-    """A question as it was read, which depends on the packages and tags that the index had then."""
+    """A question and how it was read, which depends on the packages and tags that the index had at that time."""
 
     question: Question
     reading: Interpretation
-    beside: tuple[Piece, ...]
-    """What is asked for beside the text."""
+    context: tuple[Piece, ...]
+    """The conditions given outside of the text: machine, tag and filters."""
     request: Request
     cursor: Cursor | None = None
-    """Where it is to go on; the request leaves out the tags that came since."""
+    """Where to continue; the request excludes tags that were added since the walk began."""
 
 
 class Answer(NamedTuple):
-    """All that is to be said."""
+    """The answer to a question."""
 
     asked: ReadQuestion
     found: Found
@@ -71,11 +71,11 @@ class Answer(NamedTuple):
     took_ms: float
     vocabulary: Vocabulary
     next: Position | None = None
-    """Where the hits behind these begin; None: there are no more."""
+    """Where the next hits begin; None: there are no more."""
 
     @property
     def cursor(self) -> str | None:
-        """What leads to the hits behind these."""
+        """The cursor of the next hits; None: there are no more."""
         if self.next is None:
             return None
         if self.asked.cursor:
@@ -86,12 +86,12 @@ class Answer(NamedTuple):
 
     @property
     def question(self) -> Question:
-        """What was asked."""
+        """The question."""
         return self.asked.question
 
     @property
     def reading(self) -> Interpretation:
-        """How its text was read."""
+        """How the question's text was read."""
         return self.asked.reading
 
 
@@ -99,14 +99,14 @@ def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_ur
     """Read a question and answer it.
 
     Args:
-        question: what is asked.
-        index: what it is about.
-        vocabulary: what its documents have.
+        question: the question.
+        index: the index to search.
+        vocabulary: the index's vocabulary.
         mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
-        QueryError: the text can't be read, or asks for what documents don't tell.
-        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+        QueryError: the text can't be read, or asks for something that documents don't contain.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     begun = time.perf_counter()
     found = answer(read_question(question, index, vocabulary), index, vocabulary, mirror_url)
@@ -117,81 +117,81 @@ def read_question(question: Question, index: Countable, vocabulary: Vocabulary) 
     """Turn a question into a request.
 
     Raises:
-        QueryError: the text can't be read, or asks for what documents don't tell.
+        QueryError: the text can't be read, or asks for something that documents don't contain.
     """
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
-    beside = tuple(_beside(question))
-    narrowing = (*_tag(question, index, vocabulary), *question.filters)
+    on_machine = tuple(_machine_conditions(question))
+    narrowing = (*_tag_filter(question, index, vocabulary), *question.filters)
     filters = tuple(Piece(_written(each), 0, each.query()) for each in narrowing)
-    within = And(tuple(each.query for each in (*beside, *filters)))
+    within = And(tuple(each.query for each in (*on_machine, *filters)))
     reading = read(question.text, question.mode, index, vocabulary, within)
-    request = _request(question, reading, beside, narrowing)._replace(binaries=BINARY_NUMBER in index.fields)
-    return ReadQuestion(question, reading, (*beside, *filters), request)
+    request = _request(question, reading, on_machine, narrowing)._replace(binaries=BINARY_NUMBER in index.fields)
+    return ReadQuestion(question, reading, (*on_machine, *filters), request)
 
 
 def read_onwards(question: Question, index: Countable, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
-    """Read a question as it was read when the walk of a cursor began, whatever tags have come since.
+    """Read a question as it was read when a cursor's walk began, ignoring tags that were added since.
 
     Raises:
         QueryError: as :func:`read_question`.
     """
-    tags = since(cursor.tags, vocabulary.values("tag"))
-    return read_question(question, Before(index, tags), vocabulary.without(tags))
+    tags = added_tags(cursor.tags, vocabulary.values("tag"))
+    return read_question(question, WithoutTags(index, tags), vocabulary.without(tags))
 
 
 def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
-    """Go on from a cursor with a question as it was read when the walk began, in the tags that there were then.
+    """Continue from a cursor, with the question as read when the walk began and only in the tags of that time.
 
     Raises:
-        UsageError: the cursor isn't of this request.
+        UsageError: the cursor belongs to another request.
     """
     require_same(cursor, asked.request)
-    query = without(since(cursor.tags, vocabulary.values("tag")), asked.request.query)
+    query = without_tags(added_tags(cursor.tags, vocabulary.values("tag")), asked.request.query)
     return asked._replace(request=asked.request._replace(query=query), cursor=cursor)
 
 
 def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
 
-    Only hits behind its cursor are shown. Totals and facets stay.
+    With a cursor, only the hits after it are shown; totals and facets still count all hits.
 
     Args:
-        asked: what is asked.
-        index: what it is about.
-        vocabulary: what its documents have.
+        asked: the question.
+        index: the index to search.
+        vocabulary: the index's vocabulary.
         mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
-        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     begun = time.perf_counter()
-    _, reading, beside, request, cursor = asked
+    _, reading, context, request, cursor = asked
     require_fields(request, index)
-    found, page = _found(index, request, cursor.place if cursor else None)
-    lacking = _lacking(index)
-    if lacking and not found.total:
-        raise OutdatedIndexError(_of_age(lacking))
+    found, page = _search_page(index, request, cursor.position if cursor else None)
+    missing = _missing_fields(index)
+    if missing and not found.total:
+        raise OutdatedIndexError(_outdated_message(missing))
     hits = _all_completed(page.hits, asked, index, mirror_url)
-    notes = [*reading.notes, *([_of_age(lacking)] if lacking or index.outdated else [])]
+    notes = [*reading.notes, *([_outdated_message(missing)] if missing or index.outdated else [])]
     instead: tuple[Near, ...] = ()
     if not found.total:
-        pieces = (*reading.pieces, *beside)
+        pieces = (*reading.pieces, *context)
         instead = tuple(near(pieces, reading.name, index, vocabulary))
         notes += why_nothing(pieces, instead, index, vocabulary)
-    notes += _of_system(asked, found.total, hits, index)
+    notes += _system_notes(asked, found.total, hits, index)
     whole = found._replace(hits=hits)
     return Answer(asked, whole, tuple(notes), instead, _milliseconds_since(begun), vocabulary, page.next)
 
 
 def next_hits(asked: ReadQuestion, index: Searchable, mirror_url: str) -> ResultPage:
-    """Return no more of an answer than its hits, from the beginning or from where an earlier answer ended.
+    """Return only the hits of an answer, from the beginning or from where an earlier answer ended.
 
     Raises:
-        OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+        OutdatedIndexError: the index was made by another version and lacks a field that is needed.
     """
     request = asked.request._replace(facets=(), binaries=False)
     require_fields(request, index)
-    _, page = _found(index, request, asked.cursor.place if asked.cursor else None, count=False)
+    _, page = _search_page(index, request, asked.cursor.position if asked.cursor else None, count=False)
     return page._replace(hits=_all_completed(page.hits, asked, index, mirror_url))
 
 
@@ -202,13 +202,13 @@ def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Searchable, 
     return found
 
 
-def _of_system(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Searchable) -> Iterator[str]:
-    """Yield a note where something is found for a machine, and nothing of it is built for its system."""
+def _system_notes(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Searchable) -> Iterator[str]:
+    """Yield a note if binaries that run on the machine are found, but none is built for its operating system."""
     machine = asked.question.machine
     if machine and total:
         systems = (machine.os, *rebuilds_of(machine.os))
         if any(hit.get("os") in systems for hit in hits):
-            return  # as is usual, and then nothing has to be counted
+            return  # the usual case, which saves the count below
         if index.count([And((asked.request.matching(), In("os", systems)))]) == [0]:
             yield f"nothing of this is built for {machine.os}; binaries of other systems may need a newer C library"
 
@@ -217,10 +217,10 @@ def _milliseconds_since(begun: float) -> float:
     return round((time.perf_counter() - begun) * 1000, 3)
 
 
-def _found(
+def _search_page(
     index: Searchable, request: Request, after: Position | None, *, count: bool = True
 ) -> tuple[Found, ResultPage]:
-    """Ask for one hit more than is shown, which tells whether there are more, or for those behind a place."""
+    """Search for the first hits, or for those after a position; one extra hit shows whether there are more."""
     if after:
         counted = index.search(request._replace(limit=0)) if count else Found(0, [], {})
         return counted, page_after(index, request, after)
@@ -228,42 +228,42 @@ def _found(
     return found, cut(index, request, found.hits)
 
 
-def _beside(question: Question) -> Iterator[Piece]:
-    """Yield what is asked for beside the text and the filters."""
+def _machine_conditions(question: Question) -> Iterator[Piece]:
+    """Yield the conditions that binaries meet if they run on the question's machine."""
     machine = question.machine
     if machine:
         yield Piece(f"platform={machine.platform}", 0, Term("platform", machine.platform))
         yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
 
 
-def _tag(question: Question, index: Countable, vocabulary: Vocabulary) -> Iterator[Filter]:
-    """Yield the filter that the tag is, so that a facet of tags counts the others, too."""
+def _tag_filter(question: Question, index: Countable, vocabulary: Vocabulary) -> Iterator[Filter]:
+    """Yield the tag as a filter, so that a facet of tags counts the other tags, too."""
     if question.tag:
-        yield Filter("tag", (_latest(index, vocabulary) if question.tag == LATEST else question.tag,))
+        yield Filter("tag", (_latest_tag(index, vocabulary) if question.tag == LATEST else question.tag,))
 
 
-def _latest(index: Countable, vocabulary: Vocabulary) -> str:
+def _latest_tag(index: Countable, vocabulary: Vocabulary) -> str:
     """Return the newest tag with a date.
 
     Raises:
         UsageError: none has a date.
     """
     for tag in newest_first(filter(date_of, vocabulary.values("tag"))):
-        if index.count([Term("tag", tag)]) != [0]:  # else only documents that are deleted had it
+        if index.count([Term("tag", tag)]) != [0]:  # vocabularies may have values of deleted documents
             return tag
     raise UsageError(f"no tag has a date, so none is the {LATEST}")
 
 
 def _request(
-    question: Question, reading: Interpretation, beside: Sequence[Piece], filters: tuple[Filter, ...]
+    question: Question, reading: Interpretation, on_machine: Sequence[Piece], filters: tuple[Filter, ...]
 ) -> Request:
     ranks: tuple[Query, ...] = () if question.order else reading.ranks
     if question.machine and not question.order:
         same = Term("os", question.machine.os)
-        like_it = (same, In("os", related)) if (related := rebuilds_of(question.machine.os)) else (same,)
-        ranks = tuple(And((rank, each)) for rank in (*ranks, All()) for each in (*like_it, All()))[:-1]
+        same_or_rebuild = (same, In("os", related)) if (related := rebuilds_of(question.machine.os)) else (same,)
+        ranks = tuple(And((rank, each)) for rank in (*ranks, All()) for each in (*same_or_rebuild, All()))[:-1]
     return Request(
-        query=And((reading.query, *(each.query for each in beside))),
+        query=And((reading.query, *(each.query for each in on_machine))),
         ranks=ranks,
         filters=filters,
         facets=question.facets,
@@ -274,29 +274,29 @@ def _request(
 
 
 def require_fields(request: Request, index: Searchable) -> None:
-    """Make sure that the index can be asked for all this.
+    """Make sure that the index has all fields that a request uses.
 
     Raises:
-        OutdatedIndexError: another version made it, without some field.
+        OutdatedIndexError: the index was made by another version, without some of the fields.
     """
     asked = {field.partition(".")[0] for field in fields_of(request.matching())}
-    if missing := asked & _lacking(index):
-        raise OutdatedIndexError(_of_age(missing))
+    if missing := asked & _missing_fields(index):
+        raise OutdatedIndexError(_outdated_message(missing))
 
 
-def _lacking(index: Searchable) -> frozenset[str]:
+def _missing_fields(index: Searchable) -> frozenset[str]:
     return frozenset(FIELDS) - frozenset(index.fields)
 
 
-def _of_age(lacking: Iterable[str]) -> str:
-    """Say what can't be searched in an index that another version made."""
-    fields = ", ".join(sorted(lacking))
+def _outdated_message(missing: Iterable[str]) -> str:
+    """Return the message that an index of another version can't be searched for everything."""
+    fields = ", ".join(sorted(missing))
     limit = f"without {fields}, so it can't be searched for all that is asked" if fields else "so not all may be found"
     return f"another version of cachesync made this index, {limit}: `cachesync reindex` brings it up to date"
 
 
 def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
-    """Add to a hit where it runs and how it is installed."""
+    """Add to a hit whether it is built for the machine's operating system, and how to install it."""
     whole = dict(hit)
     if machine:
         whole["runs"] = "same os" if hit.get("os") == machine.os else "other os"
@@ -325,7 +325,7 @@ def _written(filter_: Filter) -> str:
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
-    """Return the answer as the object that JSON shows."""
+    """Return the answer as the object that JSON output has."""
     found, reading = answer.found, answer.reading
     shown: dict[str, Any] = {
         "total": found.total,
@@ -354,7 +354,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
 
 
 class Binary(NamedTuple):
-    """One binary whole."""
+    """A binary with all its documents."""
 
     documents: list[Hit]
     """The newest tag first."""
@@ -364,12 +364,12 @@ class Binary(NamedTuple):
 
     @property
     def newest(self) -> Hit:
-        """The document of the newest tag that tells how to install it, else of the newest."""
+        """The newest document that has install commands, or else the newest of all."""
         return next((each for each in self.documents if "install" in each), self.documents[0])
 
 
 def binary_as_object(binary: Binary) -> dict[str, Any]:
-    """Return a binary as the object that JSON shows."""
+    """Return a binary as the object that JSON output has."""
     return {
         "binary": binary.newest["binary"],
         "documents": binary.documents,
@@ -381,17 +381,17 @@ def binary_as_object(binary: Binary) -> dict[str, Any]:
 
 
 def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
-    """Find the binary of a document's id, or that whose hash begins so, with a slash before it or not.
+    """Find a binary by the id of a document or by the beginning of its hash, with or without a leading slash.
 
     Raises:
-        NotThereError: there is none.
-        AmbiguousError: there are several.
-        UsageError: it is a package's name, or none at all.
+        NotThereError: no binary matches.
+        AmbiguousError: several binaries match.
+        UsageError: ``name`` is a package's name, or empty.
     """
     require_name(name)
     if index.count([Term("package", name)]) != [0]:
         raise that_is_a_package(name)
-    query = _of_binary(name, index)
+    query = _binary_query(name, index)
     found = index.search(Request(query, order=_NEWEST_FIRST, limit=_ALL))
     whole = [hit for hit in found.hits if hit["binary"] == name.removeprefix("/")]
     documents = [completed(hit, None, mirror_url) for hit in whole or found.hits]
@@ -399,7 +399,7 @@ def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
         raise no_such_binary(name)
     binaries = {each["binary"]: each["spec"] for each in documents}
     if len(binaries) > 1:
-        listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MOST_LISTED)]
+        listed = [f"/{binary} {spec}" for binary, spec in islice(binaries.items(), _MAX_LISTED)]
         more = [f"and {len(binaries) - len(listed):,} others"] if len(binaries) > len(listed) else []
         raise AmbiguousError(
             "\n".join([f"{name:.80} fits {len(binaries):,} binaries: type more of it", *listed, *more])
@@ -411,10 +411,10 @@ def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
 
 
 def require_name(name: str) -> None:
-    """Make sure that a text can be what a binary is asked for by.
+    """Make sure that a string can be a document's id or a hash.
 
     Raises:
-        UsageError: it can't.
+        UsageError: it is empty, too long or not UTF-8.
     """
     require_text(name)
     if not name.strip("/ "):
@@ -422,19 +422,19 @@ def require_name(name: str) -> None:
 
 
 def that_is_a_package(name: str) -> UsageError:
-    """Say that what should be a binary is a package."""
+    """Return the error that a name is of a package, not of a binary."""
     return UsageError(
-        f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. A hash that begins so is "
-        f"written /{name:.80}"
+        f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. For a hash that begins "
+        f"with it, write /{name:.80}"
     )
 
 
 def no_such_binary(name: str) -> NotThereError:
-    """Say that nothing has this id or hash."""
-    return NotThereError(f"there is no binary of the id {name!r:.80}, and none whose hash begins so")
+    """Return the error that no binary has this id or hash."""
+    return NotThereError(f"no binary has the id {name!r:.80} or a hash that begins with it")
 
 
-def _of_binary(name: str, index: Searchable) -> Query:
+def _binary_query(name: str, index: Searchable) -> Query:
     start = name.removeprefix("/")
     if "/" not in start:
         written, lower = Prefix("binary", start), Prefix("binary", start.lower())

@@ -1,4 +1,4 @@
-"""A spec → what is asked of documents, and what can't be asked of them."""
+"""Translate specs into queries for documents, and refuse conditions that documents can't answer."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ from cachesync.search.spec import (
 )
 
 PATCH_LENGTH: Final = 7
-"""How many characters of a patch's digest pages have."""
+"""The number of characters that pages have of a patch's digest."""
 
 LANGUAGES: Final = frozenset({"c", "cxx", "fortran"})
 
@@ -33,9 +33,9 @@ COMPILERS: Final = frozenset(
         *("intel-oneapi-compilers-classic", "llvm", "llvm-amdgpu", "msvc", "nag", "nvhpc", "pgi", "xl", "xl_r"),
     }
 )
-"""What Spack compiles with, by the names of today and those that nothing has taken the place of."""
+"""Spack's compilers, by their current names and by names that were never replaced."""
 
-_OF_COMMAND: Final = {
+_BY_COMMAND: Final = {
     **dict.fromkeys(("icx", "icpx", "ifx"), "oneapi"),
     **dict.fromkeys(("icc", "icpc", "ifort"), "intel"),
     **dict.fromkeys(("cray", "craycc", "crayftn"), "cce"),
@@ -44,44 +44,44 @@ _OF_COMMAND: Final = {
     "flang": "clang",
     "armclang": "arm",
 }
-"""Compilers by the names of their commands."""
+"""Commands, and the compiler that each belongs to."""
 
-_ASKING_HOST: Final = frozenset({"fe", "be", "frontend", "backend", "default_os", "default_target"})
+_HOST_DEPENDENT: Final = frozenset({"fe", "be", "frontend", "backend", "default_os", "default_target"})
 
 
 class Piece(NamedTuple):
     """One condition of a spec."""
 
     text: str
-    """As Spack writes it."""
+    """The condition as Spack writes it."""
     at: int
     query: Query
 
 
 class Conditions(NamedTuple):
-    """What a spec asks of a document: all of it has to be met."""
+    """The conditions of a spec; a document has to meet all of them."""
 
     pieces: tuple[Piece, ...]
     notes: tuple[str, ...]
-    """Sentences about what is read otherwise than it might be meant."""
+    """Sentences about conditions that may be read differently than they were meant."""
 
     @property
     def query(self) -> Query:
-        """All of them together."""
+        """The query for all conditions together."""
         return _all_of([each.query for each in self.pieces]) if self.pieces else All()
 
 
 def conditions(spec: SpecQuery, compilers: Collection[str] = COMPILERS) -> Conditions:
-    """Translate a spec, in the meaning that Spack 1.1 gives it.
+    """Translate a spec, with the meaning that it has in Spack 1.1.
 
     Args:
-        spec: what is asked for.
-        compilers: the names that compilers may have. Behind ``%`` Spack takes any direct dependency; documents tell
-            only the compiler.
+        spec: the spec.
+        compilers: the names that compilers may have. Spack accepts any direct dependency after ``%``; documents only
+            contain the compiler.
 
     Raises:
-        UnanswerableError: it asks for what documents don't tell. The first such part is named.
-        QueryError: it asks for a range of targets in which there is none, or with a bound that nobody knows.
+        UnanswerableError: it asks for something that documents don't contain; the error names the first such part.
+        QueryError: it has a range of targets that is empty or has an unknown bound.
     """
     refusals = sorted(_refusals(spec, compilers), key=lambda refusal: refusal.at)
     if refusals:
@@ -106,7 +106,7 @@ def _pieces(spec: SpecQuery) -> Iterator[Piece]:
         yield Piece(text, spec.targets[0].at, _targets(spec.targets))
     if spec.hash:
         yield Piece(f"/{spec.hash}", spec.hash.at, of_hash(spec.hash.text))
-    for compiler in spec.compilers[:1]:  # others are the same, or were refused
+    for compiler in spec.compilers[:1]:  # any others are equal to it, or they were refused
         yield Piece(str(compiler), compiler.at, _compiler(compiler))
 
 
@@ -183,7 +183,7 @@ def _targets(words: tuple[Word, ...]) -> Query:
 
 
 def of_hash(start: str) -> Query:
-    """Ask for binaries whose hash begins so."""
+    """Return the query for binaries whose hash begins with ``start``."""
     start = start.lower()
     return Term("hash", start) if len(start) == HASH_LENGTH else Prefix("hash", start)
 
@@ -209,7 +209,7 @@ def _all_of(queries: list[Query]) -> Query:
     return queries[0] if len(queries) == 1 else And(tuple(queries))
 
 
-# What documents don't tell
+# What documents don't contain
 
 
 def _refusals(spec: SpecQuery, compilers: Collection[str]) -> Iterator[UnanswerableError]:
@@ -224,9 +224,9 @@ def _refusals(spec: SpecQuery, compilers: Collection[str]) -> Iterator[Unanswera
         if variant.name == "patches" and variant.exact and isinstance(variant.value, tuple):
             yield from _short_patches(variant, variant.value)
     for word in (spec.os, *spec.targets):
-        if word and (words := _ASKING_HOST.intersection(word.text.split(":"))):
+        if word and (words := _HOST_DEPENDENT.intersection(word.text.split(":"))):
             problem = f"{min(words)} means the machine that asks, which isn't known here; expected its name"
-            yield UnanswerableError(word.at, f"{problem}, as `spack arch` tells it")
+            yield UnanswerableError(word.at, f"{problem}, as `spack arch` prints it")
     for compiler in spec.compilers:
         yield from _compiler_refusals(compiler, compilers)
     yield from _several_compilers(spec.compilers)
@@ -239,7 +239,7 @@ def _unanswerable(at: int, part: str, kind: str, instead: str = "") -> Unanswera
 
 
 def _without_namespace(namespace: Word, name: Word) -> str:
-    """Say what is expected instead: the name alone; or, where it can only be a part of a version, a name with that."""
+    """Return what is expected instead: the name alone, or a name with a version if the dot was within a version."""
     ways = list(names_and_versions(f"{namespace.text}.{name.text}")) if name.text[:1].isdigit() else []
     return f"; expected {ways[-1][0]:.80}@{ways[-1][1]:.80}" if ways else f"; expected {name.text:.80} alone"
 
@@ -247,7 +247,7 @@ def _without_namespace(namespace: Word, name: Word) -> str:
 def _short_patches(variant: Variant, values: tuple[str, ...]) -> Iterator[UnanswerableError]:
     for value in values:
         if len(value) < PATCH_LENGTH:
-            problem = f"{value!r} may be several patches; expected at least {PATCH_LENGTH} characters of each behind :="
+            problem = f"{value!r} may be several patches; expected at least {PATCH_LENGTH} characters of each after :="
             yield UnanswerableError(variant.at, problem)
 
 
@@ -263,12 +263,12 @@ def _compiler_refusals(compiler: Compiler, compilers: Collection[str]) -> Iterat
             yield _unanswerable(compiler.at, str(compiler), "dependencies but the compiler")
     if name in LANGUAGES:
         problem = (
-            f"%{name} can't be answered, since documents don't tell what a compiler is used for; expected its name"
+            f"%{name} can't be answered, since documents don't contain what a compiler is used for; expected its name"
         )
         yield UnanswerableError(compiler.at, problem)
     elif name not in compilers:
         problem = f"%{name:.80} can't be answered, since documents have no direct dependencies but the compiler"
-        meant = f"%{_OF_COMMAND[name]}" if name in _OF_COMMAND else "one, such as %gcc, %llvm or %oneapi"
+        meant = f"%{_BY_COMMAND[name]}" if name in _BY_COMMAND else "one, such as %gcc, %llvm or %oneapi"
         yield UnanswerableError(compiler.name.at, f"{problem}; expected {meant}")
     for version in compiler.versions:
         if isinstance(version, GitRef):
@@ -277,16 +277,16 @@ def _compiler_refusals(compiler: Compiler, compilers: Collection[str]) -> Iterat
 
 def _several_compilers(compilers: tuple[Compiler, ...]) -> Iterator[UnanswerableError]:
     for compiler in compilers[1:]:
-        if _apart_from_its_use(compiler) != _apart_from_its_use(compilers[0]):
+        if _without_virtuals(compiler) != _without_virtuals(compilers[0]):
             problem = f"{compilers[0]!s:.80} and {compiler!s:.80} can't be asked for together, since a document has one"
             yield UnanswerableError(compiler.at, f"{problem} compiler; expected one of them")
 
 
-def _apart_from_its_use(compiler: Compiler) -> str:
+def _without_virtuals(compiler: Compiler) -> str:
     return f"%{compiler.name}{written_versions(compiler.versions)}"
 
 
-# What is read otherwise than it might be meant
+# What may be read differently than it was meant
 
 
 def _notes(spec: SpecQuery) -> Iterator[str]:
@@ -303,11 +303,11 @@ def _tail_note(spec: SpecQuery, variants: Sequence[Word]) -> str:
     tail = " ".join(map(str, variants))
     owner = f"{spec.name}'s" if spec.name else "the package's"
     since = "as Spack did up to 0.23: documents have no variants of compilers"
-    return f"{tail} behind %{spec.compilers[0].name} is taken for {owner}, {since}."
+    return f"{tail} after %{spec.compilers[0].name} is read as {owner}, {since}."
 
 
 def _compiler_notes(compiler: Compiler) -> Iterator[str]:
-    alone = _apart_from_its_use(compiler)
+    alone = _without_virtuals(compiler)
     if compiler.virtuals:
         which = "that of C, else of C++, else of Fortran"
         yield f"{compiler} is read as {alone}: documents have one compiler each, {which}."
@@ -320,4 +320,4 @@ def _variant_notes(variant: Variant) -> Iterator[str]:
     if variant.name == "patches" and any(len(each) > PATCH_LENGTH for each in values):
         yield f"Patches are told apart by their first {PATCH_LENGTH} characters: pages have no more."
     if any("%" in each or "^" in each for each in values):
-        yield f"{variant} is one value up to the next blank; before a compiler or a dependency stands a blank."
+        yield f"{variant} is one value up to the next space; put a space before a compiler or a dependency."

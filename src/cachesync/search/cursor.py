@@ -1,4 +1,4 @@
-"""Cursors: where a walk goes on, and of which question and request it is, as text for a URL."""
+"""Cursors: strings for URLs that name where a walk continues, and the question and request that it is for."""
 
 import base64
 from collections.abc import Iterable
@@ -8,86 +8,86 @@ import msgspec
 import xxhash
 
 from cachesync.errors import UsageError
-from cachesync.search.pagination import Position, is_place
+from cachesync.search.pagination import Position, is_position
 from cachesync.search.question import Question
 from cachesync.search.request import Request
-from cachesync.search.since import noted
+from cachesync.search.since import tag_digests
 
 _VERSION: Final = 2
-_MOST_CHARACTERS: Final = 32_000
-"""More than values of all fields take, unless they are very long; a URL has room for twice as much."""
+_MAX_CHARACTERS: Final = 32_000
+"""More than the values of all fields need, unless they are very long; a URL has room for twice as much."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """A place in the answer to a question.
+    """A position in the answer to a question.
 
-    It holds nothing but values to be compared with those of documents and tags, and is good for its own question
-    alone. So whoever makes one up only sees another part of the same answer.
+    It only has values to compare with those of documents and tags, and is valid only for its own question, so a forged
+    cursor shows nothing but another part of the same answer.
     """
 
     version: int
     question: str
-    """A digest of what was asked."""
+    """A digest of the question."""
     request: str
-    """A digest of what that was read as. The same question is read otherwise when the index has other packages."""
+    """A digest of the request that it was read as, which changes if the index has other packages or tags."""
     tags: bytes
-    """Those that there were when the walk began, see :func:`cachesync.search.since.noted`."""
-    place: Position
+    """The tags that existed when the walk began, see :func:`cachesync.search.since.tag_digests`."""
+    position: Position
 
 
 _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 
-def beginning(place: Position, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
-    """Return where a walk goes on that begins with the hits up to a place. ``tags``: those that there are."""
-    return Cursor(_VERSION, question_digest(question), request_digest(request), noted(tags), place)
+def beginning(position: Position, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
+    """Return the cursor that continues a new walk after a position. ``tags``: all tags that exist now."""
+    return Cursor(_VERSION, question_digest(question), request_digest(request), tag_digests(tags), position)
 
 
-def moved(cursor: Cursor, place: Position) -> Cursor:
-    """Return where a walk goes on that has come from a cursor to a place."""
-    return msgspec.structs.replace(cursor, place=place)
+def moved(cursor: Cursor, position: Position) -> Cursor:
+    """Return the cursor that continues the walk of another cursor after a later position."""
+    return msgspec.structs.replace(cursor, position=position)
 
 
 def encoded(cursor: Cursor) -> str:
-    """Return a cursor as text that goes into a URL as it is."""
+    """Encode a cursor as text that needs no escaping in a URL."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).rstrip(b"=").decode()
 
 
 def decoded(text: str, question: Question) -> Cursor:
-    """Read a cursor.
+    """Decode a cursor.
 
     Raises:
-        UsageError: it is none, or of another question.
+        UsageError: the text is not a cursor, or the cursor is for another question.
     """
     try:
-        packed = base64.b64decode(text[:_MOST_CHARACTERS] + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        packed = base64.b64decode(text[:_MAX_CHARACTERS] + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         cursor = _decode(packed)
-    except (ValueError, msgspec.MsgspecError):  # as binascii.Error is one
-        raise UsageError("cursor: expected what an answer has as next") from None
+    except (ValueError, msgspec.MsgspecError):  # binascii.Error is a ValueError
+        raise UsageError("cursor: expected the value of next in an answer") from None
     if cursor.version != _VERSION or cursor.question != question_digest(question):
-        raise UsageError("cursor: it is of another search; expected the next of an answer to this one")
+        raise UsageError("cursor: it is for another search; expected the next of an answer to this one")
     return cursor
 
 
 def question_digest(question: Question) -> str:
-    """Return what tells questions apart whose hits may be others, or come in another order."""
+    """Return a digest that differs for questions whose hits, or the order of hits, may differ."""
     narrowing = (question.text, question.mode, question.filters, question.tag, question.machine)
     return _digest((narrowing, question.order, question.distinct))
 
 
 def request_digest(request: Request) -> str:
-    """Return what tells requests apart whose hits are others, or come in another order."""
+    """Return a digest that differs for requests whose hits, or the order of hits, differ."""
     return _digest((request.query, request.ranks, request.filters, request.order, request.distinct))
 
 
 def require_same(cursor: Cursor, request: Request) -> None:
-    """Make sure that a cursor is of a request.
+    """Make sure that a cursor belongs to a request.
 
     Raises:
-        UsageError: it isn't.
+        UsageError: it belongs to another request.
     """
-    if cursor.request != request_digest(request) or not is_place(cursor.place, request):
-        raise UsageError("cursor: the index has other packages or tags since, so this search has to begin anew")
+    if cursor.request != request_digest(request) or not is_position(cursor.position, request):
+        raise UsageError("cursor: the packages or tags of the index have changed, so this search has to begin anew")
 
 
 def _digest(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What two tags don't have in common."""
+"""Compare the binaries of two tags."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ _ALL = 2**40
 
 
 class DiffEntry(NamedTuple):
-    """One that a tag has and the other hasn't."""
+    """A binary that only one of the tags has."""
 
     package: str
     hash: str | None
-    """None: the page tells none."""
+    """None: the page has no hash."""
     spec: str
 
 
 class PackageCount(NamedTuple):
-    """How many binaries of a package came, and how many are gone."""
+    """How many binaries of a package were added, and how many are gone."""
 
     package: str
     added: int
@@ -29,15 +29,15 @@ class PackageCount(NamedTuple):
 
 
 class TagDifference(NamedTuple):
-    """All that two tags don't have in common."""
+    """The binaries that only one of two tags has."""
 
     before: str
     after: str
     added: list[DiffEntry]
-    """By package, version and hash."""
+    """Sorted by package, version and hash."""
     gone: list[DiffEntry]
     packages: list[PackageCount]
-    """By name."""
+    """Sorted by name."""
 
 
 def difference(index: Searchable, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
@@ -55,7 +55,7 @@ def difference(index: Searchable, before: str, after: str, filters: Sequence[Fil
 
 
 def _binaries(index: Searchable, tag: str, filters: tuple[Filter, ...]) -> dict[str, DiffEntry]:
-    """Return the binaries of a tag in their order."""
+    """Return the binaries of a tag, sorted by package, version and hash."""
     if not index.search(Request(Term("tag", tag), limit=0)).total:
         raise NotThereError(f"no page has the tag {tag!r:.80}")
     fields = ("binary", "hash", "package", "spec")
@@ -65,7 +65,7 @@ def _binaries(index: Searchable, tag: str, filters: tuple[Filter, ...]) -> dict[
 
 
 def as_object(found: TagDifference) -> dict[str, Any]:
-    """Return the difference as the object that JSON shows."""
+    """Return the difference as the object that JSON output has."""
     return {
         "from": found.before,
         "to": found.after,

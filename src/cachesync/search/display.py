@@ -1,4 +1,4 @@
-"""What tells binaries apart that are shown together: their variants."""
+"""Find the variants by which binaries that are shown together differ."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,11 +6,11 @@ from cachesync.pages.variants import variants as variants_of
 from cachesync.search.request import Hit
 
 Common = Mapping[str, frozenset[str]]
-"""Of each package the variants that all of its hits have."""
+"""For each package the variants that all of its hits have."""
 
 
 def common_variants(hits: Iterable[Hit]) -> Common:
-    """Return of each package the variants that all of these hits have."""
+    """Return for each package the variants that all of its hits have."""
     common: dict[str, frozenset[str]] = {}
     for hit in hits:
         variants = frozenset(hit["variants"])
@@ -19,12 +19,12 @@ def common_variants(hits: Iterable[Hit]) -> Common:
 
 
 def differing(hit: Hit, common: Common) -> list[str]:
-    """Return the variants in which a hit differs from another of its package."""
+    """Return the variants of a hit that some other hit of its package doesn't have."""
     return [variant for variant in hit["variants"] if variant not in common[hit["package"]]]
 
 
 def one_variant_apart(hit: Hit, others: Iterable[Hit]) -> list[Hit]:
-    """Return those of other hits that are the same package in the same version, but for the value of one variant."""
+    """Return the other binaries of the same package and version that differ in only one variant."""
     return [
         other
         for other in others
@@ -35,12 +35,12 @@ def one_variant_apart(hit: Hit, others: Iterable[Hit]) -> list[Hit]:
 
 
 def differing_names(one: Hit, other: Hit) -> frozenset[str]:
-    """Return the names of variants that two hits have with other values, or only one of them has at all."""
+    """Return the names of variants that have different values in two hits, or that only one of them has."""
     return frozenset(map(_name, set(one["variants"]) ^ set(other["variants"])))
 
 
 def of_variant(name: str, variants: Iterable[str]) -> str:
-    """Return what some variants say of the one with a name; nothing where it isn't among them."""
+    """Return the variant with the given name and its value; empty if it is not among the variants."""
     return " ".join(variant for variant in variants if _name(variant) == name)
 
 

@@ -1,6 +1,6 @@
-"""Ways to type a query that aren't Spack's grammar, though everybody knows what they mean.
+"""Translate informal queries, which are clear but not in Spack's grammar, such as ``hdf5==1.14`` and quoted words.
 
-What is taken for something else stays at its place, so that errors name the characters that were typed.
+The rest of a query keeps its position, so that errors name the characters that were typed.
 """
 
 import re
@@ -12,12 +12,12 @@ from cachesync.search.spec import Word
 
 _CHUNK: Final = re.compile(r"""(?:="[^"]*"|='[^']*'|\S)+""")
 _QUOTES: Final = "\"'`\u2018\u2019\u201c\u201d"
-_BETWEEN: Final = ",;"
+_SEPARATORS: Final = ",;"
 _PLUSES: Final = re.compile(r"[A-Za-z0-9][\w.-]*\+{1,2}")
-_PINNED: Final = re.compile(
+_VERSIONED: Final = re.compile(
     r"(?P<name>(?:\S*%)?[A-Za-z0-9][\w-]*)(?P<sign>==|/)v?(?P<version>\d[\w.-]*)(?P<rest>[+~%,:].*)?", re.DOTALL
 )
-_VERSION_BEHIND: Final = re.compile(
+_VERSION_SUFFIX: Final = re.compile(
     r"[-_:#@.]?v?(?P<version>\d[\d.]*(?:[-.]?(?:rc|alpha|beta)\d*)?)|_(?P<apart>\d+(?:_\d+)+)", re.ASCII
 )
 _NAME: Final = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
@@ -26,7 +26,7 @@ _MODULE: Final = re.compile(
     r"(?P<compiler>aocc|apple-clang|arm|cce|clang|fj|gcc|intel|intel-oneapi-compilers|llvm|nag|nvhpc|oneapi|rocmcc|xl)"
     r"(?:-(?P<of>\d[\w.]*?))?(?:-(?P<hash>[a-z2-7]{7,32}))?"
 )
-"""How Spack calls modules and the folders of what is installed."""
+"""The names that Spack gives to modules and install folders."""
 
 _COMPARED: Final = re.compile(r"(?P<name>[\w.+-]*?)@?(?P<sign>[<>]=?|[~!]=)(?P<version>\d[\w.]*)?")
 _COMMAND: Final = re.compile(
@@ -35,41 +35,41 @@ _COMMAND: Final = re.compile(
     r"(?:\s+(?:-[A-Za-z]|--[a-z-]+))*)\s+(?=\S)"
 )
 _JOINING: Final = frozenset(("and", "built", "by", "compiled", "for", "in", "of", "on", "the", "using", "with"))
-"""Words of English that only join others, as in ``hdf5 with mpi for zen4``."""
+"""English words that only join others, as in ``hdf5 with mpi for zen4``."""
 
-_IN_ENGLISH: Final = re.compile(
+_PHRASES: Final = re.compile(
     r"(?<!\S)(?:(?P<since>or\s+(?:newer|later|higher|above|greater|more))|(?P<until>or\s+(?:older|earlier|lower|below|less))"
     r"|(?P<without>without))(?!\S)",
     re.IGNORECASE,
 )
-"""What people say for what Spack has a sign for."""
+"""English phrases for which Spack's grammar has a sign."""
 
 _NAMESPACE: Final = "builtin."
 _WITHOUT_TYPOGRAPHY: Final = "Quotes, commas and stars around words are left out."
-_NO_HASH: Final = re.compile("[^a-z2-7]")
+_NOT_IN_HASHES: Final = re.compile("[^a-z2-7]")
 _ID: Final = re.compile(r"https?://\S+|[^/\s=@%]+/[^/\s=@%]+/[a-z2-7]{32}")
 
 SIGIL: Final = re.compile(
     r"[@%^~=/]|^[+~-](?=[A-Za-z0-9_])|(?<=\s)[+~-]\s*(?=[A-Za-z0-9_])|(?<=[\w.])\+(?=[A-Za-z0-9_])"
 )
-"""What makes a query a spec: it stands for nothing else than a part of Spack's grammar."""
+"""The signs that make a query a spec, since they can only be parts of Spack's grammar."""
 
 
 class Typed(NamedTuple):
-    """A query as it is to be read."""
+    """A query that was translated."""
 
     text: str
-    """As long as what was typed, with blanks in the place of what is left out."""
+    """The query in its original length, with spaces in place of what is left out."""
     words: tuple[Word, ...]
-    """Words that are none of Spack's grammar though they look so: ``c++``."""
+    """Words that look like Spack's grammar but aren't, such as ``c++``."""
     notes: tuple[str, ...]
 
 
 def read(text: str) -> Typed:
-    """Take out what is only typography, and the words that aren't what they look like.
+    """Translate an informal query; leave out typography, and return words that only look like grammar separately.
 
     Raises:
-        QueryError: it names a binary, which is shown by another command, or compares versions as others do.
+        QueryError: it names a binary, which another command shows, or has a comparison or phrase unknown to Spack.
     """
     characters = list(text)
     words: list[Word] = []
@@ -78,11 +78,11 @@ def read(text: str) -> Typed:
     if command := _COMMAND.match(text):
         begin = command.end()
         characters[:begin] = " " * begin
-        notes.append(f"{' '.join(command[1].split())} is left out: what stands behind it is asked for.")
-    _require_signs(text)
+        notes.append(f"{' '.join(command[1].split())} is left out: only what follows it is searched for.")
+    _require_no_phrase(text)
     joining = _joining(text, begin)
     for match in _CHUNK.finditer(text, begin):
-        start, bare = _stripped(match.start(), match[0], is_list=_goes_on(text, match))
+        start, bare = _stripped(match.start(), match[0], is_list=_is_in_version_list(text, match))
         characters[match.start() : match.end()] = " " * len(match[0])
         if bare in joining:
             continue
@@ -92,41 +92,41 @@ def read(text: str) -> Typed:
             words.append(Word(bare, start + 1))
             continue
         require_no_comparison(bare, start)
-        chunk = _module(bare) or _pinned(bare) or _compiled(bare) or _without_namespace(bare) or bare
+        chunk = _module(bare) or _versioned(bare) or _compiler(bare) or _without_namespace(bare) or bare
         if chunk != bare:
             notes.append(f"{bare} is read as {chunk.replace(' ', '')}.")
         elif bare != match[0] and _WITHOUT_TYPOGRAPHY not in notes:
             notes.append(_WITHOUT_TYPOGRAPHY)
         characters[start : start + len(chunk)] = chunk
     if joining:
-        notes.append(f"{', '.join(joining)}: left out, since every word is asked for anyway.")
+        notes.append(f"{', '.join(joining)}: left out, since hits match every word anyway.")
     return Typed("".join(characters), tuple(words), tuple(notes))
 
 
 def _joining(text: str, begin: int) -> list[str]:
-    """Return the words that only join others, unless there are no others."""
+    """Return the words that only join others; none if the query has no other words."""
     chunks = [match[0] for match in _CHUNK.finditer(text, begin)]
     joining = [chunk for chunk in dict.fromkeys(chunks) if chunk.lower() in _JOINING]
     return joining if len(chunks) > sum(chunk in joining for chunk in chunks) else []
 
 
-def _require_signs(text: str) -> None:
-    """Make sure that nothing is said in English for which Spack has a sign."""
-    for match in _IN_ENGLISH.finditer(text, 1):
-        said = " ".join(match[0].split())
+def _require_no_phrase(text: str) -> None:
+    """Make sure that the query has no English phrase for which Spack has a sign."""
+    for match in _PHRASES.finditer(text, 1):
+        phrase = " ".join(match[0].split())
         expected = {
-            "since": "a version with a colon behind it, such as hdf5@1.14:",
+            "since": "a version with a colon after it, such as hdf5@1.14:",
             "until": "a version with a colon before it, such as hdf5@:1.14",
             "without": "a variant that is off, such as hdf5~mpi",
         }[match.lastgroup or ""]
-        raise QueryError(match.start() + 1, f"{said!r} is no part of a query; expected {expected}")
+        raise QueryError(match.start() + 1, f"{phrase!r} can't be part of a query; expected {expected}")
 
 
 def require_no_comparison(text: str, start: int = 0) -> None:
-    """Make sure that no version is compared as other tools do. ``start``: how many characters stand before the text.
+    """Make sure that ``text`` compares no version with ``>=`` and such. ``start`` characters come before it.
 
     Raises:
-        QueryError: one is.
+        QueryError: the text has a comparison.
     """
     for match in _COMPARED.finditer(text):
         name, sign, version = match["name"], match["sign"], match["version"] or "1.2"
@@ -138,30 +138,30 @@ def require_no_comparison(text: str, start: int = 0) -> None:
 
 
 def names_and_versions(word: str) -> Iterator[tuple[str, str]]:
-    """Yield how a word can be a name with a version behind it, like ``hdf5-1.14.6`` and ``gcc12``; long names first."""
+    """Yield the ways to split a word such as ``hdf5-1.14.6`` or ``gcc12`` into a name and version, long names first."""
     name = _NAME.match(word)
     for end in range(min(name.end() if name else 0, len(word) - 1), 0, -1):
-        match = _VERSION_BEHIND.fullmatch(word, end)
+        match = _VERSION_SUFFIX.fullmatch(word, end)
         if match and word[end - 1].isalnum() and not (word[end - 1].isdigit() and word[end].isdigit()):
             yield word[:end], match["version"] or match["apart"].replace("_", ".")
 
 
-def _goes_on(text: str, chunk: re.Match[str]) -> bool:
-    """Tell whether a comma at the end of a chunk, or a chunk that is one, is within a list of versions."""
-    before = text[: chunk.end()].rstrip(_BETWEEN + " \t").rpartition(" ")[2]
+def _is_in_version_list(text: str, chunk: re.Match[str]) -> bool:
+    """Whether a comma at the end of a chunk, or a chunk that is only a comma, is within a list of versions."""
+    before = text[: chunk.end()].rstrip(_SEPARATORS + " \t").rpartition(" ")[2]
     return "@" in before and re.match(r"[\s,]*[\d:=]", text[chunk.end() :]) is not None
 
 
 def _stripped(start: int, chunk: str, *, is_list: bool) -> tuple[int, str]:
-    """Drop quotes around a word, commas beside it, and a star that stands for its rest."""
+    """Remove quotes and commas around a word, and a star at its end."""
     if is_list:
         return start, chunk
-    while chunk and chunk[0] in _QUOTES + _BETWEEN:
+    while chunk and chunk[0] in _QUOTES + _SEPARATORS:
         start, chunk = start + 1, chunk[1:]
-    while chunk and (chunk[-1] in _BETWEEN or (chunk[-1] in _QUOTES and chunk.count(chunk[-1]) == 1)):
+    while chunk and (chunk[-1] in _SEPARATORS or (chunk[-1] in _QUOTES and chunk.count(chunk[-1]) == 1)):
         chunk = chunk[:-1]
-    is_free = "=" not in chunk or "==" in chunk
-    if len(chunk) > 1 and chunk.endswith("*") and is_free:
+    may_have_star = "=" not in chunk or "==" in chunk
+    if len(chunk) > 1 and chunk.endswith("*") and may_have_star:
         chunk = chunk.rstrip("*").rstrip("." if "==" in chunk else "")
     if "@" not in chunk and "=" not in chunk:
         chunk = re.sub(r"(?<=[\w.])[,;](?=[+~%])", " ", chunk)
@@ -169,7 +169,7 @@ def _stripped(start: int, chunk: str, *, is_list: bool) -> tuple[int, str]:
 
 
 def _module(chunk: str) -> str | None:
-    """Return what Spack calls a module, such as ``hdf5/1.14.6-gcc-11.4.0``, as a spec, as long as before."""
+    """Return a module name such as ``hdf5/1.14.6-gcc-11.4.0`` as a spec of the same length; None if it is none."""
     match = _MODULE.fullmatch(chunk)
     if not match:
         return None
@@ -178,22 +178,22 @@ def _module(chunk: str) -> str | None:
 
 
 def _without_namespace(chunk: str) -> str | None:
-    """Return a chunk without the namespace that all packages have, as long as before."""
+    """Return a chunk without the namespace ``builtin.``, padded to the same length; None if it has none."""
     name = chunk.removeprefix(_NAMESPACE)
     return f"{' ' * len(_NAMESPACE)}{name}" if name != chunk and name else None
 
 
-def _compiled(chunk: str) -> str | None:
-    """Return ``compiler=gcc@11`` as Spack writes it, as long as before; None: it is something else."""
+def _compiler(chunk: str) -> str | None:
+    """Return ``compiler=gcc@11`` as Spack writes it, padded to the same length; None if it is something else."""
     key, _, compiler = chunk.partition("=")
-    is_one = "@" in compiler or re.fullmatch("(?!none$)[a-z][a-z-]*", compiler)
-    return f"{' ' * len(key)}%{compiler}" if key == "compiler" and is_one else None
+    is_compiler = "@" in compiler or re.fullmatch("(?!none$)[a-z][a-z-]*", compiler)
+    return f"{' ' * len(key)}%{compiler}" if key == "compiler" and is_compiler else None
 
 
-def _pinned(chunk: str) -> str | None:
-    """Return ``NAME==1.2`` and ``NAME/1.2`` as Spack writes it, as long as before; None: it is neither."""
-    match = _PINNED.fullmatch(chunk)
-    if not match or (match["sign"] == "/" and not match["rest"] and not _NO_HASH.search(match["version"])):
+def _versioned(chunk: str) -> str | None:
+    """Return ``NAME==1.2`` or ``NAME/1.2`` as Spack writes it, padded to the same length; None if it is neither."""
+    match = _VERSIONED.fullmatch(chunk)
+    if not match or (match["sign"] == "/" and not match["rest"] and not _NOT_IN_HASHES.search(match["version"])):
         return None
-    behind = chunk[match.start("version") :]
-    return f"{match['name']}@{' ' * (match.start('version') - match.end('name') - 1)}{behind}"
+    suffix = chunk[match.start("version") :]
+    return f"{match['name']}@{' ' * (match.start('version') - match.end('name') - 1)}{suffix}"

@@ -1,8 +1,8 @@
-"""What is typed → what is asked: which words are conditions, which name a package, and what is to be said of that.
+"""Interpret queries: find the conditions, the words that name a package, and what users should know about the reading.
 
-As a *spec*, a query is Spack's language, exactly. As *text* it is words, each of which every hit meets: at most one run
-of them names the package, the others are met by its version, compiler, variants, stacks, tag or place. By itself a
-query is read as a person means it: what has a sigil of Spack's is a condition, and the names beside it are words.
+In mode ``spec``, a query is exactly Spack's language. In mode ``text`` it is words, and every hit matches each of them:
+at most one run of words names the package; the others match its version, compiler, variants, tag and so on. In mode
+``auto`` a query is read as a person means it: parts with one of Spack's sigils are conditions, names are words.
 """
 
 import re
@@ -27,15 +27,15 @@ from cachesync.search.words import WordMeanings
 Mode = Literal["auto", "spec", "text"]
 
 _GRAMMAR: Final = ("platform", "os", "target", "arch")
-"""Keys of Spack's grammar that are no variants."""
+"""Keys of Spack's grammar that are not variants."""
 
 _NAMES: Final = frozenset({Kind.NAME, Kind.DOTTED_NAME})
 _EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_END})
 
 _EVERYTHING: Final = All()
 
-_MOST_NAMED: Final = 3
-"""So many packages are named in a note."""
+_MAX_NAMED: Final = 3
+"""The most packages that a note names."""
 
 
 class Interpretation(NamedTuple):
@@ -43,24 +43,24 @@ class Interpretation(NamedTuple):
 
     mode: Literal["spec", "text"]
     pieces: tuple[Piece, ...] = ()
-    """All of them have to be met."""
+    """The conditions; hits meet all of them."""
     ranks: tuple[Query, ...] = ()
     """The packages whose names fit best, then those that fit less well."""
     spec: SpecQuery = SpecQuery()
     words: tuple[str, ...] = ()
-    """What is asked for beside that, as it is read."""
+    """The conditions that are not in ``spec``, as they were read."""
     name: Piece | None = None
-    """Which of the pieces names the package."""
+    """The piece that names the package."""
     notes: tuple[str, ...] = ()
 
     @property
     def query(self) -> Query:
-        """What hits match."""
+        """The query that hits match."""
         return And(tuple(each.query for each in self.pieces)) if self.pieces else All()
 
     @property
     def canonical(self) -> str:
-        """The query as Spack writes it, compilers last; words that it has no grammar for stand before these."""
+        """The query as Spack writes it, compilers last, after the words that Spack has no grammar for."""
         start = canonical(self.spec._replace(compilers=()))
         last = [word for word in self.words if word.startswith("%")]
         words = [word for word in self.words if word not in last]
@@ -69,71 +69,71 @@ class Interpretation(NamedTuple):
 
 
 def read(
-    text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, beside: Query = _EVERYTHING
+    text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, context: Query = _EVERYTHING
 ) -> Interpretation:
     """Read a query.
 
     Args:
-        text: as typed.
+        text: the query as typed.
         mode: how to read it; ``auto`` is as a person means it.
-        index: what it is about.
-        vocabulary: what the index's documents have.
-        beside: what is asked for beside it, which only notes take into account.
+        index: the index to search.
+        vocabulary: the index's vocabulary.
+        context: the conditions given outside of the text; they only affect notes.
 
     Raises:
-        QueryError: it can't be read, or asks for what documents don't tell.
+        QueryError: the text can't be read, or asks for something that documents don't contain.
     """
     require_text(text)
     if mode == "spec":
         return _with_conditions(Interpretation("spec"), parse(text), vocabulary)
     if mode == "text":
         informal.require_no_comparison(text)
-        return _of_words(Interpretation("text"), _split(text), index, vocabulary, beside)
-    asked = informal.read(text)
-    if not informal.SIGIL.search(asked.text):
-        words = sorted((*_split(asked.text), *asked.words), key=_place)
-        return _of_words(Interpretation("text", notes=asked.notes), words, index, vocabulary, beside)
-    words, rest = _apart(asked.text)
-    words = sorted((*words, *asked.words), key=_place)
-    return _of_words(Interpretation("spec", notes=asked.notes), words, index, vocabulary, beside, rest)
+        return _interpret_words(Interpretation("text"), _split(text), index, vocabulary, context)
+    typed = informal.read(text)
+    if not informal.SIGIL.search(typed.text):
+        words = sorted((*_split(typed.text), *typed.words), key=_position)
+        return _interpret_words(Interpretation("text", notes=typed.notes), words, index, vocabulary, context)
+    words, rest = _extract_names(typed.text)
+    words = sorted((*words, *typed.words), key=_position)
+    return _interpret_words(Interpretation("spec", notes=typed.notes), words, index, vocabulary, context, rest)
 
 
-def _of_words(
+def _interpret_words(
     reading: Interpretation,
     words: Sequence[Word],
     index: Countable,
     vocabulary: Vocabulary,
-    beside: Query,
+    context: Query,
     rest: str = "",
 ) -> Interpretation:
-    """Ask for words, and for the rest of a spec.
+    """Add conditions for words, and for the rest of the spec that they were extracted from.
 
-    A word may have a version: right behind it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
+    A word may have a version: right after it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
     """
     owners = [word for word in words if rest.startswith("@", word.at - 1 + len(word.text))]
-    compilers = [word for word in owners if _is_compiler_beside_a_package(word, words, vocabulary)]
+    compilers = [word for word in owners if _is_compiler_next_to_package(word, words, vocabulary)]
     for word in compilers:
         begin, end = max(0, word.at - 2), word.at - 1 + len(word.text)
         compiler = word.text + rest[end:].split(maxsplit=1)[0]
         rest = f"{rest[:begin]}%{word.text}{rest[end:]}"
-        reading = reading._replace(notes=(*reading.notes, f"{compiler} beside a package is read as %{compiler}."))
+        reading = reading._replace(notes=(*reading.notes, f"{compiler} next to a package is read as %{compiler}."))
     words = [word for word in words if word not in compilers]
     owner = next((word for word in owners if word not in compilers), None)
     spec = parse(rest)
-    pinned = None if spec.versions or not words else _pinned(words, vocabulary)
-    if pinned:
-        at, name, version = pinned
+    versioned = None if spec.versions or not words else _name_with_version(words, vocabulary)
+    if versioned:
+        at, name, version = versioned
         note = f"{words[at].text} is read as {name}@{version}."
         reading = reading._replace(notes=(*reading.notes, note))
         spec = spec._replace(versions=parse(f"@{version}").versions)
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
-    if rest or pinned:
+    if rest or versioned:
         reading = _with_conditions(reading, spec, vocabulary, fields=bool(rest))
-    return _with_words(reading, words, index, vocabulary, beside, owner)
+    return _with_words(reading, words, index, vocabulary, context, owner)
 
 
-def _is_compiler_beside_a_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
-    """Tell whether a word with a version is a compiler: ``hdf5 gcc@11``."""
+def _is_compiler_next_to_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
+    """Whether a word with a version is a compiler, as in ``hdf5 gcc@11``."""
     others = [each for each in words if each is not word and vocabulary.names.is_name([each.text])]
     return bool(others) and _is_compiler(word.text, vocabulary)
 
@@ -142,22 +142,22 @@ def _is_compiler(name: str, vocabulary: Vocabulary) -> bool:
     return todays_name(name.lower()) in _compilers(vocabulary)
 
 
-def _pinned(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, str] | None:
-    """Find a word that is no name as it stands, but one with a version behind it.
+def _name_with_version(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, str] | None:
+    """Find a word that is a package name with a version at its end; return its position, the name and the version.
 
-    Beside another name, that of a compiler is left to be one.
+    If another word is a package name, a compiler with a version stays a compiler.
     """
     names = vocabulary.names
     named = [word for word in words if names.is_name([word.text])]
     for at, word in enumerate(words):
         ways = informal.names_and_versions(word.text) if word not in named else ()
-        pinned = next((each for each in ways if names.is_name([each[0]])), None)
-        if pinned and not (named and _is_compiler(pinned[0], vocabulary)):
-            return at, *pinned
+        versioned = next((each for each in ways if names.is_name([each[0]])), None)
+        if versioned and not (named and _is_compiler(versioned[0], vocabulary)):
+            return at, *versioned
     return None
 
 
-def _place(word: Word) -> int:
+def _position(word: Word) -> int:
     return word.at
 
 
@@ -165,16 +165,16 @@ def _split(text: str) -> list[Word]:
     return [Word(match[0], match.start() + 1) for match in re.finditer(r"\S+", text) if match[0] != "*"]
 
 
-def _apart(text: str) -> tuple[list[Word], str]:
-    """Take names out of a spec that belong to no compiler or dependency; the rest stays where it is."""
+def _extract_names(text: str) -> tuple[list[Word], str]:
+    """Extract the names that belong to no compiler or dependency; the rest of the spec keeps its positions."""
     words: list[Word] = []
     rest = list(text)
-    is_of_an_edge = False
+    is_after_edge = False
     for token in tokens(text):
-        if token.kind in _NAMES and token.text != "*" and not is_of_an_edge:
+        if token.kind in _NAMES and token.text != "*" and not is_after_edge:
             words.append(Word(token.text, token.at))
             rest[token.at - 1 : token.end - 1] = " " * len(token.text)
-        is_of_an_edge = token.kind in _EDGES and "=" not in token.text
+        is_after_edge = token.kind in _EDGES and "=" not in token.text
     return words, "".join(rest)
 
 
@@ -184,23 +184,23 @@ def _apart(text: str) -> tuple[list[Word], str]:
 def _with_conditions(
     reading: Interpretation, spec: SpecQuery, vocabulary: Vocabulary, *, fields: bool = False
 ) -> Interpretation:
-    """Ask for what a spec says. ``fields``: keys may be those of documents, too."""
+    """Add the conditions of a spec. If ``fields`` is set, its keys may also be fields of documents."""
     keyed = [each for each in spec.variants if fields and _is_field(each)]
     spec = spec._replace(variants=tuple(each for each in spec.variants if each not in keyed))
     asked = conditions(spec, _compilers(vocabulary) if spec.compilers else COMPILERS)
-    by_field = tuple(map(_of_field, keyed))
+    by_field = tuple(map(_field_condition, keyed))
     named = next((piece for piece in asked.pieces if spec.name and piece.at == spec.name.at), None)
     return reading._replace(
         pieces=(*asked.pieces, *by_field),
         spec=spec,
         words=tuple(piece.text for piece in by_field),
         name=named,
-        notes=(*reading.notes, *asked.notes, *_unknown(spec.variants, vocabulary, fields=fields)),
+        notes=(*reading.notes, *asked.notes, *_unknown_variant_notes(spec.variants, vocabulary, fields=fields)),
     )
 
 
 def _compilers(vocabulary: Vocabulary) -> frozenset[str]:
-    """Return what can be asked for as a compiler: what Spack compiles with, and what has compiled something here."""
+    """Return the names that may follow ``%``: Spack's compilers and those that compiled a binary in the index."""
     return COMPILERS.union(vocabulary.values("compiler_name"))
 
 
@@ -209,8 +209,8 @@ def _is_field(variant: Variant) -> bool:
     return field is not None and field.is_asked_for and isinstance(variant.value, tuple)
 
 
-def _of_field(variant: Variant) -> Piece:
-    """Ask for values of a document's field, any of which will do; without a value, for those that have one."""
+def _field_condition(variant: Variant) -> Piece:
+    """Return the condition that a field has one of the given values; without values, that it has any value."""
     assert isinstance(variant.value, tuple)
     field = FIELDS[variant.name]
     text = f"{variant.name}={','.join(variant.value) or '*'}"
@@ -225,8 +225,8 @@ def _value(field: Field, value: str, at: int) -> str | int:
         raise QueryError(at, f"{field.name}={value:.80}: {error}") from None
 
 
-def _unknown(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: bool) -> Iterator[str]:
-    """Say of each name that no document has as a variant what may have been meant."""
+def _unknown_variant_notes(variants: Sequence[Variant], vocabulary: Vocabulary, *, fields: bool) -> Iterator[str]:
+    """Yield a note for each variant name that no document has, with the name that was probably meant."""
     if not variants:
         return
     known = vocabulary.values("variant_names")
@@ -244,15 +244,15 @@ def _with_words(
     words: Sequence[Word],
     index: Countable,
     vocabulary: Vocabulary,
-    beside: Query,
+    context: Query,
     owner: Word | None,
 ) -> Interpretation:
-    """Ask for what words mean. ``owner``: what has a version right behind it is the package, or a part of its name."""
+    """Add conditions for words. ``owner``, the word with a version right after it, is in the package's name."""
     if not words:
         return reading
     if len(words) > MAX_CONDITIONS:
         raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query, beside, owner).best()
+    way = _Ways(words, index, vocabulary, reading.query, context, owner).best()
     return reading._replace(
         pieces=(*way.pieces, *reading.pieces),
         ranks=way.ranks,
@@ -269,9 +269,9 @@ class _Way(NamedTuple):
     pieces: tuple[Piece, ...]
     ranks: tuple[Query, ...] = ()
     package: Word | None = None
-    """The one that is named, where it is one."""
+    """The package that is named, if it is only one."""
     words: tuple[str, ...] = ()
-    """What else is asked for, as it is read."""
+    """The other conditions, as they were read."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -280,7 +280,7 @@ class _Way(NamedTuple):
 
 
 class _Ways:
-    """The ways to read words, beside conditions that have to be met anyway."""
+    """The ways to read words, given the conditions of the rest of the query."""
 
     def __init__(
         self,
@@ -288,89 +288,89 @@ class _Ways:
         index: Countable,
         vocabulary: Vocabulary,
         conditions: Query,
-        beside: Query,
+        context: Query,
         owner: Word | None,
     ) -> None:
-        """``conditions`` are those of the text, ``beside`` is what only notes take into account."""
+        """``conditions`` are those of the rest of the query; ``context`` only affects notes."""
         self._words = words
         self._owner = owner
         self._index = index
         self._vocabulary = vocabulary
         self._conditions = conditions
-        self._beside = beside
+        self._context = context
 
     @cached_property
     def _meanings(self) -> WordMeanings:
         return WordMeanings(self._vocabulary)
 
     def best(self) -> _Way:
-        """Return the likeliest with hits: with a whole name, else with a part of one or none, else with a mistyped one.
+        """Return the most likely way that has hits, or the most likely of all if none has.
 
-        Where none has hits it is the likeliest of all.
+        Whole names come first, then parts of names or no name at all, then names with typos.
         """
         words = [word.text for word in self._words]
-        whole = list(filter(self._is_of_owner, by_names(words, self._vocabulary.names)))
+        whole = list(filter(self._includes_owner, by_names(words, self._vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
-            # A name alone means that package, also if there is none like that.
-            return self._with_elsewhere(ways[0])
+            # A name alone means that package, even if nothing of it meets the conditions.
+            return self._with_note_on_other_fields(ways[0])
         found = self._first_with_hits(ways)
         if found is None:
             parts = list(by_parts(words, self._vocabulary.names))
-            others = list(filter(self._is_of_owner, parts)) or parts
+            others = list(filter(self._includes_owner, parts)) or parts
             more = [self._with_parts([split for split in others if not split.is_mistyped])]
             more += [self._with_name(split) for split in others if split.is_mistyped]
             is_the_only_one = not ways and len(more) == 1
             found = (None if is_the_only_one else self._first_with_hits(more)) or [*ways, *more][0]
             if ways and found not in ways:
-                found = found._replace(notes=(*found.notes, self._not_as_name(whole)))
-        return self._with_elsewhere(found)
+                found = found._replace(notes=(*found.notes, self._other_names_note(whole)))
+        return self._with_note_on_other_fields(found)
 
-    def _is_of_owner(self, split: Split) -> bool:
+    def _includes_owner(self, split: Split) -> bool:
         return self._owner is None or self._owner.text in split.name
 
     def _first_with_hits(self, ways: Sequence[_Way]) -> _Way | None:
         counts = self._index.count([And((way.query, self._conditions)) for way in ways])
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
-    def _not_as_name(self, whole: Sequence[Split]) -> str:
-        """Say that what is found isn't of the package that was named."""
-        names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MOST_NAMED]))
-        return f"No {names} has all of it; what is found are packages of other names."
+    def _other_names_note(self, whole: Sequence[Split]) -> str:
+        """Return the note that the hits are not of the package that was named."""
+        names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MAX_NAMED]))
+        return f"No package called {names} matches the whole query; the hits are packages with other names."
 
     def _with_name(self, split: Split) -> _Way:
-        """Take some of the words for a package's name."""
+        """Read some of the words as a package's name, and the others as conditions."""
         meant = [match for match in split.matches if match.tier == split.matches[0].tier]
         packages = tuple(match.package for match in meant)
         typed_name = " ".join(split.name)
         text = packages[0] if len(packages) == 1 else typed_name
         piece = Piece(text, self._at(split.name[0]), In("package", packages))
-        others = [self._met(word) for word in split.others]
+        others = [self._word_condition(word) for word in split.others]
         package = Word(packages[0], piece.at) if len(packages) == 1 else None
         return _Way(
             pieces=(piece, *(each for each, _, _ in others)),
             ranks=_closest_first(_ranks(meant), tuple(close for _, _, close in others if close)),
             package=package,
             words=(*(() if package else (typed_name,)), *(text for _, text, _ in others)),
-            notes=tuple(_naming(typed_name, meant)),
+            notes=tuple(_name_notes(typed_name, meant)),
         )
 
     def _with_parts(self, splits: Sequence[Split]) -> _Way:
-        """Take words for parts of names or for something else, whichever is found."""
+        """Read words as parts of names or as conditions: hits may match any of the splits."""
         text = " ".join(word.text for word in self._words)
-        piece = Piece(text, self._words[0].at, Or(tuple(map(self._split_so, splits))))
+        piece = Piece(text, self._words[0].at, Or(tuple(map(self._split_query, splits))))
         return _Way((piece,), _ranks(splits[0].matches, at_all=True), words=(text,))
 
-    def _split_so(self, split: Split) -> Query:
+    def _split_query(self, split: Split) -> Query:
         others = tuple(self._meanings.query(word) for word in split.others)
         if not split.name:
             return And(others)
         return And((In("package", tuple(match.package for match in split.matches)), *others))
 
-    def _met(self, word: str) -> tuple[Piece, str, Query | None]:
-        """Ask for a word that isn't a name; return how it is read, too, and what it means in the first place.
+    def _word_condition(self, word: str) -> tuple[Piece, str, Query | None]:
+        """Return the condition for a word that isn't a name, how the word was read, and its closest sense.
 
-        That is None where it means nothing else.
+        The closest sense is None if the word has no other.
         """
         meanings = list(self._meanings.meanings(word))
         piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
@@ -378,13 +378,13 @@ class _Ways:
         text = meanings[0].text if len(meanings) == 1 else word
         return piece, text, Or(close) if 0 < len(close) < len(meanings) else None
 
-    def _with_elsewhere(self, way: _Way) -> _Way:
-        """Say of the only word, if it is a package's name, how many others have it elsewhere."""
+    def _with_note_on_other_fields(self, way: _Way) -> _Way:
+        """If the only word is a package's name, add a note with how many other packages have it in another field."""
         if len(self._words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
         word = self._words[0].text
         meanings = list(self._meanings.meanings(word))
-        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._conditions, self._beside))
+        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._conditions, self._context))
         (count,) = self._index.count([elsewhere]) if meanings else (0,)
         if not count:
             return way
@@ -398,23 +398,23 @@ class _Ways:
 
 
 def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ...]:
-    """Return the packages in groups that fit equally well. ``at_all``: other packages are found, too."""
+    """Return the packages in groups that fit equally well. ``at_all``: hits may be of other packages, too."""
     groups = [In("package", tuple(group)) for group in grouped(matches)]
     return tuple(groups) if at_all or len(groups) > 1 else ()
 
 
 def _closest_first(ranks: tuple[Query, ...], close: tuple[Query, ...]) -> tuple[Query, ...]:
-    """Put before each rank those of it that meet words in the closest sense, and before the rest those others."""
+    """Within each rank, and among hits of no rank, put those first that match words in their closest sense."""
     if not close:
         return ranks
     of_each = [part for rank in ranks for part in (And((rank, *close)), rank)]
     return (*of_each, And(close))
 
 
-def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
-    """Say which package is meant by a name that is another one."""
-    named = " or ".join(match.package for match in matches[:_MOST_NAMED])
-    left = len(matches) - _MOST_NAMED
+def _name_notes(name: str, matches: Sequence[Match]) -> Iterator[str]:
+    """Yield a note on which package a name was read as, if it is not the package's own name."""
+    named = " or ".join(match.package for match in matches[:_MAX_NAMED])
+    left = len(matches) - _MAX_NAMED
     more = f" or {left:,} other{'s' if left > 1 else ''}" if left > 0 else ""
     if matches[0].why == "typo":
         yield f"No package is called {name}; {named}{more} is near."
@@ -423,5 +423,5 @@ def _naming(name: str, matches: Sequence[Match]) -> Iterator[str]:
 
 
 def _leaves_out(name: str, matches: Sequence[Match]) -> bool:
-    """Tell whether a part of what was typed is in none of the names that it is read as."""
+    """Whether a part of the typed name is in none of the names of the packages that it was read as."""
     return any(all(part not in plain(match.package) for match in matches) for part in parts(name))

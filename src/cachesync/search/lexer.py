@@ -1,4 +1,4 @@
-"""Spack's query language, text → tokens."""
+"""Tokenize Spack's query language: text → tokens."""
 
 import re
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 from cachesync.errors import QueryError
 
 MAX_CHARACTERS: Final = 1_000
-"""Of a query. So much is never typed."""
+"""The most characters in a query; nobody types this many."""
 
 
 class Kind(StrEnum):
-    """What a token is."""
+    """The kind of a token."""
 
     EDGE_START = "edge_start"
     EDGE_END = "edge_end"
@@ -27,20 +27,20 @@ class Kind(StrEnum):
     DOTTED_NAME = "dotted_name"
     NAME = "name"
     HASH = "hash"
-    BLANK = "blank"
+    WHITESPACE = "whitespace"
 
 
 class Token(NamedTuple):
-    """A piece of a query."""
+    """A token of a query."""
 
     kind: Kind
     text: str
     at: int
-    """Its first character, counted from 1."""
+    """The position of its first character, counted from 1."""
 
     @property
     def end(self) -> int:
-        """The character behind it."""
+        """The position of the character after it."""
         return self.at + len(self.text)
 
 
@@ -50,13 +50,13 @@ _KEY: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _ASSIGNMENT: Final = rf"{_IDENTIFIER}(?:,{_IDENTIFIER})*=(?:{_DOTTED}|{_IDENTIFIER})"
 _PLAIN_VALUE: Final = r"[A-Za-z0-9_.,:=%^+~/*\\-]+"
 _QUOTED_VALUE: Final = r"""'(?:[^'\\]|\\'?+)*'|"(?:[^"\\]|\\"?+)*\""""
-"""A backslash before the quote makes it a part of the value; before anything else it is a part itself."""
+"""A backslash before the quote escapes it; before anything else the backslash is a part of the value."""
 
 _VALUE: Final = f"(?:{_PLAIN_VALUE}|{_QUOTED_VALUE})"
 
 _VERSION: Final = "(?>=?[A-Za-z0-9_]+(?:[.-]+[A-Za-z0-9_]+)*)"
 _RANGE: Final = rf"(?:{_VERSION})?:(?:{_VERSION}(?!\s*:?=))?"
-"""Before ``=`` stands a key, not the end of a range: ``@1.2:target=zen3``."""
+"""A word before ``=`` is a key, not the end of a range: ``@1.2:target=zen3``."""
 
 _ITEM: Final = f"(?:{_RANGE}|{_VERSION})"
 _GIT: Final = r"(?:git\.[A-Za-z0-9_][A-Za-z0-9_./-]*|[A-Fa-f0-9]{40}(?![A-Za-z0-9_]))"
@@ -75,64 +75,64 @@ _PATTERNS: Final = {
     Kind.DOTTED_NAME: _DOTTED,
     Kind.NAME: rf"{_IDENTIFIER}|\*",
     Kind.HASH: "/[A-Za-z0-9_]+",
-    Kind.BLANK: r"\s+",
+    Kind.WHITESPACE: r"\s+",
 }
-"""The first that matches counts [Spack 1.1, ``spack.spec_parser``]."""
+"""The first pattern that matches is used [Spack 1.1, ``spack.spec_parser``]."""
 
 _TOKEN: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items()))
-_NO_TEXT: Final = re.compile("[\ud800-\udfff]")
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def require_text(text: str) -> None:
-    """Make sure that a query can be read at all.
+    """Make sure that a query is short enough and was UTF-8.
 
     Raises:
-        QueryError: it is too long, or not UTF-8.
+        QueryError: it is too long, or was not UTF-8.
     """
     if len(text) > MAX_CHARACTERS:
         raise QueryError(MAX_CHARACTERS + 1, f"expected at most {MAX_CHARACTERS:,} characters, not {len(text):,}")
-    if broken := _NO_TEXT.search(text):
+    if broken := _SURROGATES.search(text):
         raise QueryError(broken.start() + 1, "expected text in UTF-8")
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Split a query into its tokens; blanks are left out.
+    """Split a query into its tokens, without whitespace.
 
     Raises:
-        QueryError: it is too long, no UTF-8, or has a character that begins nothing. That is found when the iterator
-            comes to it.
+        QueryError: it is too long, was not UTF-8, or has a character that begins no token. The latter is only raised
+            when the iterator reaches that character.
     """
     require_text(text)
     position = 0
     while match := _TOKEN.match(text, position):
         kind = Kind(match.lastgroup or "")
-        if kind is not Kind.BLANK:
+        if kind is not Kind.WHITESPACE:
             yield Token(kind, match[0], position + 1)
         position = match.end()
     if position < len(text):
-        raise QueryError(position + 1, f"{text[position]!r} begins nothing here; expected {_expected(text, position)}")
+        raise QueryError(position + 1, f"unexpected {text[position]!r}; expected {_expected(text, position)}")
 
 
 _EXPECTED: Final = {
-    "@": "a version behind @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
-    "+": "the name of a variant behind +",
-    "~": "the name of a variant behind ~",
-    "-": "the name of a variant behind -",
-    "/": "the beginning of a hash behind /",
-    ":": "ranges behind @ or target= and without blanks, such as @1.2:1.4",
-    ",": "lists behind @ or =, such as @1.2,1.4 or languages=c,c++",
+    "@": "a version after @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
+    "+": "the name of a variant after +",
+    "~": "the name of a variant after ~",
+    "-": "the name of a variant after -",
+    "/": "the beginning of a hash after /",
+    ":": "ranges after @ or target= and without spaces, such as @1.2:1.4",
+    ",": "lists after @ or =, such as @1.2,1.4 or languages=c,c++",
     "<": "a range of targets as target=:zen3, of versions as @:1.4",
     ">": "a range of targets as target=zen3:, of versions as @1.2:",
-    "[": "[ right behind % or ^",
-    "'": "quotes right behind =",
-    '"': "quotes right behind =",
+    "[": "[ right after % or ^",
+    "'": "quotes right after =",
+    '"': "quotes right after =",
 }
 
 
 def _expected(text: str, position: int) -> str:
-    """Say what could stand in the place of a character that begins nothing."""
+    """Return what was expected in place of a character that begins no token."""
     if text[position] == "=":
         if text[position + 1 : position + 2] in ("'", '"'):
-            return f"a closing {text[position + 1]} behind the value"
-        return "KEY=VALUE without blanks"
+            return f"a closing {text[position + 1]} after the value"
+        return "KEY=VALUE without spaces"
     return _EXPECTED.get(text[position], "a name, @version, +variant, ~variant, key=value, %compiler or /hash")

@@ -1,7 +1,7 @@
-"""What people type → packages, ranked.
+"""Match typed names with packages, and rank these.
 
-An index of a million specs has some thousand names. What people type is matched with these in memory, by our own rules,
-and the engine is asked for exact names: so every engine finds the same in the same order, and typos cost nothing.
+An index of a million specs has only some thousand package names, so names are matched here, in memory, and the engine
+is asked for exact ones: every engine finds the same in the same order, and typos cost it nothing.
 """
 
 import re
@@ -15,10 +15,10 @@ from cachesync.search.aliases import Aliases
 from cachesync.search.typos import LONG, MIN_LETTERS, mistyped, parts, plain_all
 
 MAX_GROUPS: Final = 32
-"""So many fits are told apart: all that come later are one."""
+"""The most groups of equal fit; all later ones are in the last group."""
 
 Why = Literal["name", "alias", "prefix", "part", "typo"]
-"""How a package is meant by what was typed. What others call it, by a decorated name or another one, is an alias."""
+"""How what was typed matches a package; ``alias`` also means a name with more or fewer decorations."""
 
 
 class Match(NamedTuple):
@@ -29,11 +29,11 @@ class Match(NamedTuple):
     fit: int
     """0 is the best; packages of equal fit are equally good."""
     tier: int = 0
-    """In which way it fits: by its name, an alias, a beginning, and so on."""
+    """The kind of match: by name, alias, beginning and so on."""
 
 
 class Suggestion(NamedTuple):
-    """A package that may be meant, for somebody who is still typing."""
+    """A package that may be meant, suggested while somebody is still typing."""
 
     package: str
     specs: int
@@ -41,16 +41,16 @@ class Suggestion(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Which of several words are the package's name, the others being conditions. No name: all are conditions."""
+    """Several words, split into a package's name and other conditions. Without a name all are conditions."""
 
     name: tuple[str, ...]
     others: tuple[str, ...]
     matches: tuple[Match, ...] = ()
-    """What the name may mean, the best first."""
+    """The packages that the name may mean, the best first."""
 
     @property
     def is_mistyped(self) -> bool:
-        """The name has typos."""
+        """Whether the name has typos."""
         return bool(self.matches) and self.matches[0].why == "typo"
 
 
@@ -65,30 +65,30 @@ _WHY: Final[tuple[Why, ...]] = ("name", "alias", "alias", "prefix", "alias", "pa
 _WHOLE_PARTS, _BEGINS_A_PART, _ENDS_A_PART, _SOME_PARTS, _OTHER_ORDER, _INSIDE = range(6)
 """How typed text is a part of a name, the best first."""
 
-_BARE: Final = {"py-": 2, "r-": 1, "perl-": 4, "lua-": 3, "ruby-": 4, "lib": 3}
-"""How names begin that many leave out, for whom they begin behind so many letters."""
+_PREFIXES: Final = {"py-": 2, "r-": 1, "perl-": 4, "lua-": 3, "ruby-": 4, "lib": 3}
+"""Prefixes of names that many people leave out, and the letters of each, without the hyphen."""
 
 _LOOSE_FROM: Final = 3
-"""Decorations that cost so much together are no sure sign that the package is meant."""
+"""From this total cost of decorations on, it is unsure whether the package is meant."""
 
 _SHORT_ALIAS: Final = 3
-"""Aliases of so many letters or fewer are typed in one part, since ``r-g`` isn't ``rg``; and without a typo."""
+"""Aliases of at most this many letters match only in one part, since ``r-g`` isn't ``rg``, and without typos."""
 
-_MOST_WORDS: Final = 6
-"""So many words can be a name."""
+_MAX_WORDS: Final = 6
+"""The most words that can be a name."""
 
-_MOST_TRIED: Final = 8
-"""So many runs of words are tried for what is no whole name, which costs a hundred times as much."""
+_MAX_TRIED: Final = 8
+"""The most runs of words that are tried as a part of a name or with typos, a hundred times the cost of a whole name."""
 
-_NO_NAME: Final = re.compile(r"[\W\d]*|\w")
-"""Numbers and single letters begin many names, and none is meant by them among other words."""
+_NOT_A_NAME: Final = re.compile(r"[\W\d]*|\w")
+"""Numbers and single letters: many names begin with them, but among other words they don't mean a package."""
 
 
 class PackageNames:
     """The package names of an index."""
 
     def __init__(self, counts: Mapping[str, int], aliases: Aliases) -> None:
-        """Take the packages of an index, and how many specs each has."""
+        """``counts`` are the packages of an index, with the number of specs of each."""
         packages = list(counts)
         self._counts = counts
         self._aliases = aliases
@@ -99,12 +99,12 @@ class PackageNames:
         self._longest = max(map(len, chain(self._named, aliases)), default=0)
 
     def find(self, words: Sequence[str]) -> list[Match]:
-        """Return the packages that the words, together one name, may mean, the best first.
+        """Return the packages that the words may mean as one name, the best first.
 
-        A whole name is better than an alias, that than a name without its decorations (``numpy``); then come
-        beginnings, decorated names (``hdf5-devel``) and parts. Typos are looked for where there is none of these. The
-        more of a name is covered, the better; names that are covered alike are told apart by how many specs they
-        have, where these differ by more than about two to one.
+        Whole names come first, then aliases, names without their decorations (``numpy``), beginnings, decorated names
+        (``hdf5-devel``) and parts. Only if nothing matches are typos considered. The more of a name is covered, the
+        better; among names that are covered equally, those with more specs come first if the counts differ by more
+        than about two to one.
         """
         found = next(filter(None, map(_best, self._ways(words))), {})
         fits = {package: (*fit, -self._counts[package].bit_length()) for package, fit in found.items()}
@@ -113,17 +113,17 @@ class PackageNames:
         return [Match(package, _WHY[fit[0]], groups[fit], fit[0]) for fit, package in ordered]
 
     def is_name(self, words: Sequence[str]) -> bool:
-        """Tell whether a package is called so: by its name, an alias, or its name with other decorations.
+        """Whether the words are a package's name, an alias, or the name with other decorations.
 
-        A number at the end doesn't count as a decoration: ``gcc12`` may be a version.
+        A number at the end doesn't count as a decoration: in ``gcc12`` it may be a version.
         """
-        if len(words) > _MOST_WORDS or sum(map(len, words)) > 2 * self._longest:
+        if len(words) > _MAX_WORDS or sum(map(len, words)) > 2 * self._longest:
             return False
-        fits = (fit for core in cores(words) if not core.numberless for _, fit in self._called(core))
+        fits = (fit for core in cores(words) if not core.numberless for _, fit in self._named_like(core))
         return any(fit[0] != _LOOSE for fit in fits)
 
     def suggest(self, text: str, limit: int = 10) -> list[Suggestion]:
-        """Return the packages that may be meant by what is typed so far, the best first."""
+        """Return the packages that may be meant by the text typed so far, the best first."""
         words = text.split()
         found = self.find(words)
         if not found and len(words) > 1:
@@ -132,52 +132,52 @@ class PackageNames:
         return [Suggestion(each.package, self._counts[each.package], each.why) for each in found[:limit]]
 
     def _ways(self, words: Sequence[str]) -> Iterator[Iterable[_Hit]]:
-        """Yield what is found in one way after another; each is only for where those before it find nothing."""
+        """Yield the hits of one way of matching after another; each is only used if those before it find nothing."""
         typed = cores(words)
         if not typed or len(typed[0].text) > 2 * self._longest:
             return
-        yield chain(self._containing(typed[0]), self._called_least_decorated(typed))
+        yield chain(self._containing(typed[0]), self._named_least_decorated(typed))
         if len(words) > 1:
             yield self._in_several_parts(typed[0])
         yield self._mistyped(typed, min(map(_letters, words)) if len(words) > 1 else LONG)
         yield chain.from_iterable(map(self._containing, typed[1:]))
         if len(words) == 1:
             yield self._in_several_parts(typed[0])
-        yield self._inside(typed[0].text)
+        yield self._anywhere(typed[0].text)
 
-    def _called_least_decorated(self, typed: Sequence[Core]) -> list[_Hit]:
-        """Find what is called so, with as little taken off as possible: ``hdf5`` is hdf5, and not also hdf."""
+    def _named_least_decorated(self, typed: Sequence[Core]) -> list[_Hit]:
+        """Find packages with these names, with as few decorations removed as possible: ``hdf5`` is not also hdf."""
         for _, alike in groupby(sorted(typed, key=lambda core: core.cost), key=lambda core: core.cost):
-            if found := [hit for core in alike for hit in self._called(core)]:
+            if found := [hit for core in alike for hit in self._named_like(core)]:
                 return found
         return []
 
-    def _called(self, core: Core) -> Iterator[_Hit]:
-        """Find what is called so: by a whole name, an alias, or a name with decorations more or less."""
+    def _named_like(self, core: Core) -> Iterator[_Hit]:
+        """Find the packages with this name: by whole name, by alias, or with more or fewer decorations."""
         if not core.language:
             for package in self._named.get(core.text, ()):
                 yield package, (_tier(core), core.cost, 0) if core.cost else (_NAME,)
-        for place, package in enumerate(self._stands_for(core)):
+        for place, package in enumerate(self._aliased(core)):
             yield package, (_tier(core), core.cost, place) if core.cost else (_ALIAS, place)
         for place, affix in enumerate(core.affixes(), start=1):
             for package in self._named.get(affix.around(core.text), ()):
                 if affix.is_around(package):
                     yield package, (_tier(core, affix.cost), core.cost + affix.cost, place)
 
-    def _stands_for(self, core: Core) -> Iterator[str]:
-        """Find what it is an alias of."""
+    def _aliased(self, core: Core) -> Iterator[str]:
+        """Yield the packages that it is an alias of."""
         if len(core.parts) == 1 or len(core.text) > _SHORT_ALIAS:
             for package in self._aliases.get(core.text, ()):
                 if package in self._counts and package.startswith(core.language):
                     yield package
 
     def _containing(self, core: Core) -> Iterator[_Hit]:
-        """Find names that begin with it or have it as a part, and what has an alias that begins with it."""
+        """Find names that begin with it or have it as a part, and packages with an alias that begins with it."""
         typed = core.text
         bare = core.parts[0] not in LANGUAGES
         for package, spelled in self._spelled.items():
             if typed in spelled and package.startswith(core.language):
-                fit = _place(package, spelled, typed, bare=bare)
+                fit = _fit_within(package, spelled, typed, bare=bare)
                 if fit is not None:
                     yield package, fit
         if len(typed) >= MIN_LETTERS:
@@ -187,21 +187,21 @@ class PackageNames:
                     yield from ((each, (_ALIAS_BEGINNING, left)) for each in packages if each in self._counts)
 
     def _in_several_parts(self, core: Core) -> Iterator[_Hit]:
-        """Find names of which it is some parts, or their beginnings: ``intel mkl``, or ``mkl intel``."""
+        """Find names of which it is several parts, or their beginnings, such as ``intel mkl`` or ``mkl intel``."""
         typed = core.text
         for package, spelled in self._spelled.items():
             left = len(spelled) - len(typed)
             if left < 0:
                 continue
-            if typed[:2] in spelled and typed[-2:] in spelled and _runs_through(typed, parts(package)):
+            if typed[:2] in spelled and typed[-2:] in spelled and _is_run_of_parts(typed, parts(package)):
                 yield package, (_PART, _SOME_PARTS, left)
-            elif len(core.parts) > 1 and all(word in spelled for word in core.parts) and _has_all(package, core.parts):
+            elif len(core.parts) > 1 and all(word in spelled for word in core.parts) and _has_each(package, core.parts):
                 yield package, (_PART, _OTHER_ORDER, left)
 
     def _mistyped(self, typed: Sequence[Core], fewer_than: int) -> Iterator[_Hit]:
-        """Find names and aliases that differ by typos, only those with the fewest.
+        """Find names and aliases that differ by the fewest typos, and by less than ``fewer_than``.
 
-        Fewer than the shortest of several words has letters: more could be that word, and no typos.
+        Of several words that is the length of the shortest: as many typos could replace that whole word.
         """
         spellings, meant = self._spellings
         found = []
@@ -219,11 +219,11 @@ class PackageNames:
 
     @cached_property
     def _spellings(self) -> tuple[list[str], list[tuple[str, int]]]:
-        """What can be mistyped; and beside each what it means, and how much less than a whole name it is."""
+        """All spellings that can be mistyped; and for each its package, and a cost if it is not a whole name."""
         names = [(spelled, (package, 0)) for package, spelled in self._spelled.items()]
         bare = [
             (self._spelled[package][letters:], (package, 1))
-            for start, letters in _BARE.items()
+            for start, letters in _PREFIXES.items()
             for package in self._spelled
             if package.startswith(start)
         ]
@@ -236,8 +236,8 @@ class PackageNames:
         everything = [*names, *bare, *aliases]
         return [spelled for spelled, _ in everything], [meant for _, meant in everything]
 
-    def _inside(self, typed: str) -> Iterator[_Hit]:
-        """Find names that have it where no part begins or ends."""
+    def _anywhere(self, typed: str) -> Iterator[_Hit]:
+        """Find names that contain it anywhere, even where no part begins or ends."""
         if len(typed) >= MIN_LETTERS:
             for package, spelled in self._spelled.items():
                 if typed in spelled:
@@ -245,7 +245,7 @@ class PackageNames:
 
 
 def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
-    """Tell whether no part has more typos than it may, where as many are typed: ``mpi`` is not ``mkl``."""
+    """Whether no part has too many typos, if the name has as many parts as were typed: ``mpi`` is not ``mkl``."""
     meant = parts(package)
     if len(typed) == 1 or len(typed) != len(meant):
         return True
@@ -259,13 +259,13 @@ def grouped(matches: Sequence[Match]) -> list[list[str]]:
 
 
 def split(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
-    """Yield how several words can be read, the likeliest first; each is worked out when it is asked for."""
+    """Yield lazily how several words can be read, the most likely first."""
     yield from by_names(words, names)
     yield from by_parts(words, names)
 
 
 def by_names(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
-    """Yield how words are read with a package's whole name among them: the longest first, among equals the first."""
+    """Yield the splits of words in which a run of them is a package's whole name, the longest and leftmost first."""
     words = tuple(words)
     for start, end in _runs(words):
         if names.is_name(words[start:end]):
@@ -273,14 +273,14 @@ def by_names(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
 
 
 def by_parts(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
-    """Yield how words are read that have no whole name among them.
+    """Yield the splits of words in which no run is a whole name.
 
-    Runs that may mean a package in another way come first, then mistyped ones; at the end all words are conditions.
+    Runs that may mean a package in another way come first, then mistyped ones; in the last, all words are conditions.
     """
     words = tuple(words)
     some = [run for run in _runs(words) if _may_be_a_part(words[slice(*run)]) and not names.is_name(words[slice(*run)])]
     mistyped_ones = []
-    for start, end in some[-_MOST_TRIED:]:
+    for start, end in some[-_MAX_TRIED:]:
         found = _split(words, start, end, names)
         if found.is_mistyped:
             mistyped_ones.append(found)
@@ -291,14 +291,14 @@ def by_parts(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
 
 
 def _runs(words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """Yield where the runs of words that can be a name begin and end, the longest first."""
-    for size in range(min(len(words), _MOST_WORDS), 0, -1):
+    """Yield the start and end of each run of words that can be a name, the longest first."""
+    for size in range(min(len(words), _MAX_WORDS), 0, -1):
         for start in range(len(words) - size + 1):
             yield start, start + size
 
 
 def _may_be_a_part(words: Sequence[str]) -> bool:
-    return not _NO_NAME.fullmatch("".join(words))
+    return not _NOT_A_NAME.fullmatch("".join(words))
 
 
 def _split(words: tuple[str, ...], start: int, end: int, names: PackageNames) -> Split:
@@ -321,18 +321,18 @@ def _letters(word: str) -> int:
 
 
 def _tier(core: Core, left_out: int = 0) -> int:
-    """Return the tier of a name that has decorations more or less than what was typed."""
+    """Return the tier of a name that has more or fewer decorations than what was typed."""
     if core.cost + left_out >= _LOOSE_FROM:
         return _LOOSE
     return _DECORATED if core.cost else _UNDECORATED
 
 
-def _place(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
-    """Tell how well typed text that is somewhere in a name fits it; None: no part begins or ends with it."""
+def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
+    """Return how well a name fits text that one of its parts begins or ends with; ``bare``: it may have a prefix."""
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0
-    if bare and any(package.startswith(start) and spelled.startswith(typed, at) for start, at in _BARE.items()):
+    if bare and any(package.startswith(start) and spelled.startswith(typed, at) for start, at in _PREFIXES.items()):
         return _BEGINNING, left, 1
     if len(typed) == 1:
         return None
@@ -348,8 +348,8 @@ def _place(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None
     return (_PART, min(fits), left) if fits else None
 
 
-def _runs_through(typed: str, name: Sequence[str]) -> bool:
-    """Tell whether typed text is some of a name's parts, or beginnings of them of three letters or more, in order."""
+def _is_run_of_parts(typed: str, name: Sequence[str]) -> bool:
+    """Whether typed text is several parts of a name in order, or beginnings of them of three or more letters."""
     reached = {0}
     for part in name:
         for start in tuple(reached):
@@ -361,7 +361,7 @@ def _runs_through(typed: str, name: Sequence[str]) -> bool:
     return len(typed) in reached
 
 
-def _has_all(package: str, words: Iterable[str]) -> bool:
-    """Tell whether each of the words is a part of a name, or the beginning of one."""
+def _has_each(package: str, words: Iterable[str]) -> bool:
+    """Whether each of the words is a part of the package's name, or the beginning of one."""
     name = parts(package)
     return all(any(part.startswith(word) for part in name) for word in words)

@@ -1,4 +1,4 @@
-"""What to say where nothing is found: which condition stands in the way, what is near, and what no document has."""
+"""Help for searches without hits: which condition rules everything out, which names are near, what doesn't exist."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,8 +13,8 @@ from cachesync.search.request import LATEST, Countable
 from cachesync.search.typos import nearest
 from cachesync.search.vocabulary import Vocabulary
 
-_MOST: Final = 5
-"""So many packages are named that may have been meant."""
+_MAX_PACKAGES: Final = 5
+"""The most packages that are suggested."""
 
 _KNOWN: Final = frozenset(
     {
@@ -22,7 +22,7 @@ _KNOWN: Final = frozenset(
         *("variants", "variant_names", "variant_values"),
     }
 )
-"""Fields whose values are so few that all are known."""
+"""Fields with so few values that the vocabulary has all of them."""
 
 _VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
 _HASH: Final = re.compile(rf"[a-z2-7]{{4,{HASH_LENGTH}}}")
@@ -30,23 +30,23 @@ _HASHES: Final = frozenset({"hash", "binary"})
 
 
 class Near(NamedTuple):
-    """What there would be instead of nothing."""
+    """A similar search that has hits."""
 
     total: int
     without: str | None = None
-    """The condition that is left out for it."""
+    """The condition that it leaves out."""
     package: str | None = None
-    """The package that is asked for instead."""
+    """The package that it names instead."""
 
 
 def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabulary: Vocabulary) -> Iterator[Near]:
-    """Yield what there would be without each single condition, and for packages whose names are near.
+    """Yield similar searches with hits: each leaves out one condition, or names a package with a similar name.
 
     Args:
-        pieces: all that has to be met, which nothing does.
-        name: which of them names the package.
-        index: what is asked.
-        vocabulary: what its documents have.
+        pieces: the conditions, which no document meets together.
+        name: the piece that names the package.
+        index: the index to search.
+        vocabulary: the index's vocabulary.
     """
     if len(pieces) > 1:
         rest = [And(tuple(each.query for each in pieces if each is not one)) for one in pieces]
@@ -55,7 +55,7 @@ def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabula
                 yield Near(total, without=piece.text)
     if name is None:
         return
-    packages = [match.package for match in vocabulary.names.find(name.text.split())[:_MOST]]
+    packages = [match.package for match in vocabulary.names.find(name.text.split())[:_MAX_PACKAGES]]
     others = tuple(each.query for each in pieces if each is not name)
     counts = index.count([And((Term("package", package), *others)) for package in packages])
     for package, total in zip(packages, counts, strict=True):
@@ -66,20 +66,20 @@ def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabula
 def why_nothing(
     pieces: Sequence[Piece], found: Sequence[Near], index: Countable, vocabulary: Vocabulary
 ) -> Iterator[str]:
-    """Say of each condition that no document can meet what may have been meant.
+    """Yield a note for each condition that no document meets, with what may have been meant.
 
     Args:
-        pieces: all that has to be met, which nothing does.
-        found: what was found near.
-        index: what is asked.
-        vocabulary: what its documents have.
+        pieces: the conditions, which no document meets together.
+        found: the similar searches with hits.
+        index: the index to search.
+        vocabulary: the index's vocabulary.
     """
     unknown = [piece for piece in pieces if _is_unknown(piece.query, vocabulary)]
     for piece in pieces:
         match piece.query:
             case Term(field, str(value)) | Or((Term(field, str(value)),)) if field in _HASHES:
                 if len(value) < HASH_LENGTH:
-                    yield f"{piece.text} asks for a whole hash; /{value} finds those that begin so."
+                    yield f"{piece.text} asks for a whole hash; /{value} finds hashes that begin with it."
             case Prefix("hash", start) if index.count([piece.query]) == [0]:
                 yield f"No hash begins with {start}."
             case query if piece in unknown and not _is_unknown_variant(query, vocabulary):
@@ -90,7 +90,7 @@ def why_nothing(
 
 
 def _is_unknown_variant(query: Query, vocabulary: Vocabulary) -> bool:
-    """Tell whether no package has a variant of this name, which is told where the query is read."""
+    """Whether no package has a variant of this name; interpreting the query has already added a note for that."""
     match query:
         case Term("variant_values", str(value)):
             return value.lstrip("+~").partition("=")[0].rstrip(":") not in vocabulary.values("variant_names")
@@ -113,14 +113,14 @@ def _is_unknown(query: Query, vocabulary: Vocabulary) -> bool:
 
 
 def _instead(piece: Piece, others: Query, index: Countable, vocabulary: Vocabulary) -> str:
-    """Return the end of the sentence: what may have been meant."""
+    """Return the end of the sentence, with what may have been meant."""
     match piece.query:
         case In("target", (value,)) | Term("target", str(value)) | Or((Term("target", str(value)),)):
             return _runs_there(value, others, index) or _nearest(value, vocabulary.values("target"))
         case Term("tag", value) | Or((Term("tag", value),)) if value == LATEST:
             return f"; --tag {LATEST} is the newest tag with a date."
         case Term("compiler_name", "intel-oneapi-compilers-classic"):
-            return "; Intel's compiler of today is %oneapi."
+            return "; Intel's current compiler is %oneapi."
         case Term("variant_values", str(value)) if "=" in value:
             return _another_value(value, vocabulary)
         case Term(field, str(value)) | Or((Term(field, str(value)),)) if field not in _VARIANTS:
@@ -134,7 +134,7 @@ def _nearest(value: str, values: Iterable[str]) -> str:
 
 
 def _runs_there(target: str, others: Query, index: Countable) -> str | None:
-    """Say how many run on a target, though none is built for it; None: it is no target that is known."""
+    """Return how many specs run on a target though none is built for it; None: the target is unknown."""
     try:
         runs = targets.runs_on(target)
     except targets.UnknownTargetError:
@@ -146,7 +146,7 @@ def _runs_there(target: str, others: Query, index: Countable) -> str | None:
 
 
 def _another_value(written: str, vocabulary: Vocabulary) -> str:
-    """Return another value of a variant; or where a package is called like the variant, how to ask for its version."""
+    """Suggest another value of a variant, or a version if the variant's name is a package."""
     name, _, value = written.partition("=")
     if value[:1].isdigit() and vocabulary.names.is_name([name]):
         return f"; did you mean {name}@{value}?"
@@ -155,13 +155,13 @@ def _another_value(written: str, vocabulary: Vocabulary) -> str:
 
 
 def _another_sense(word: str, others: Query, index: Countable) -> str:
-    """Return how to ask for a word that is met by nothing: as a hash, a target or a machine."""
+    """Suggest another sense of a word that matches nothing: as a hash, a target or a machine."""
     if runs := _runs_there(word, others, index):
         return runs
     if _HASH.fullmatch(word):
         (count,) = index.count([And((Prefix("hash", word), others))])
         if count:
-            return f"; /{word} is a hash that begins so."
+            return f"; /{word} finds hashes that begin with it."
     try:
         targets.runs_on(targets.parse_machine(word).target)
     except UsageError:

@@ -1,8 +1,7 @@
-"""Page after page: where a hit stands in the one order of a request, and what comes behind it.
+"""Paginate hits: compute a hit's position in the order of a request, and find the hits after it.
 
-A place is made of nothing but a hit's own values. So it stays where it is while pages change, come and go, in every
-generation and on every engine: whoever walks on from it meets no document twice, and misses none that was there all
-the while.
+A position consists only of values of the hit, so it stays valid on every engine and in every generation, even while
+pages change. A walk that continues from it returns no document twice and misses none that was there all the time.
 """
 
 from collections.abc import Sequence
@@ -12,82 +11,82 @@ from cachesync.documents import FIELDS, date_of, is_optional
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Range, Term
 from cachesync.search.request import TIEBREAK, Hit, Request, Searchable, SortKey
 
-_MORE: Final = 4
-"""How many times more hits to look at where too many were of binaries that came before."""
+_GROWTH: Final = 4
+"""The factor by which the next request is larger if too many hits were of binaries that had come before."""
 
-_MOST: Final = 1_000
-"""At most so many hits are looked at in one request."""
+_MAX_HITS: Final = 1_000
+"""The most hits in one request, unless the page itself is larger."""
 
 
 _LARGEST: Final = 2**63 - 1
-"""No engine takes a larger number."""
+"""The largest number that all engines accept."""
 
 
 class Position(NamedTuple):
-    """Where a hit stands."""
+    """The position of a hit in the order of a request."""
 
     rank: int
-    """The first of the request's ranks that it matches; their number: it matches none."""
+    """The index of the first rank that the hit matches; if it matches none, the number of ranks."""
     values: tuple[str | int | None, ...]
-    """Its values of the fields that the request sorts by, then of the tiebreak's; None: it has none."""
+    """The hit's values of the request's sort keys, then of the tiebreak's; None for a field that it doesn't have."""
 
 
 class ResultPage(NamedTuple):
-    """Some hits, one after another."""
+    """Some consecutive hits."""
 
     hits: list[Hit]
     next: Position | None
-    """Where to go on; None: there are no more."""
+    """Where to continue; None: there are no more hits."""
 
 
-def page_after(index: Searchable, request: Request, place: Position) -> ResultPage:
-    """Return the hits behind a place, as many as the request's limit.
+def page_after(index: Searchable, request: Request, position: Position) -> ResultPage:
+    """Return the hits after a position, up to the request's limit.
 
-    Of a binary that has a document before, none is a hit where the request is distinct.
+    If the request is distinct, documents of a binary that already has one before are left out.
     """
     wanted = request.limit + 1
     hits: list[Hit] = []
     number = wanted
-    at: Position | None = place
+    at: Position | None = position
     while at and len(hits) < wanted:
-        after = behind(request, at)
+        after = query_after(request, at)
         found = index.search(
             request._replace(
                 query=And((request.matching(), after)), filters=(), facets=(), binaries=False, limit=number
             )
         ).hits
         hits += without_earlier(index, request, after, found) if request.distinct else found
-        at = place_of(index, request, found[-1]) if len(found) == number else None
-        number = min(number * _MORE, max(wanted, _MOST))
+        at = position_of(index, request, found[-1]) if len(found) == number else None
+        number = min(number * _GROWTH, max(wanted, _MAX_HITS))
     return cut(index, request, hits)
 
 
 def cut(index: Searchable, request: Request, hits: list[Hit]) -> ResultPage:
-    """Return as many hits as the request's limit; that there are more of them tells that there is a next page."""
+    """Cut hits to the request's limit; if there are more, there is a next page."""
     shown = hits[: request.limit]
-    return ResultPage(shown, place_of(index, request, shown[-1]) if shown and len(hits) > len(shown) else None)
+    return ResultPage(shown, position_of(index, request, shown[-1]) if shown and len(hits) > len(shown) else None)
 
 
-def place_of(index: Searchable, request: Request, hit: Hit) -> Position:
-    """Return where a hit stands."""
+def position_of(index: Searchable, request: Request, hit: Hit) -> Position:
+    """Return the position of a hit."""
     of_hit = And(tuple(Term(key.field, hit[key.field]) for key in TIEBREAK))
     counts = index.count([And((of_hit, rank)) for rank in request.ranks])
-    rank = next((place for place, count in enumerate(counts) if count), len(counts))
-    return place_at(rank, request, hit)
+    rank = next((number for number, count in enumerate(counts) if count), len(counts))
+    return position_at(rank, request, hit)
 
 
-def place_at(rank: int, request: Request, hit: Hit) -> Position:
-    """Return where a hit of a rank stands."""
+def position_at(rank: int, request: Request, hit: Hit) -> Position:
+    """Return the position of a hit of the given rank."""
     return Position(rank, tuple(_value(key, hit) for key in _keys(request)))
 
 
-def is_place(place: Position, request: Request) -> bool:
-    """Tell whether a place can be one of a request."""
+def is_position(position: Position, request: Request) -> bool:
+    """Whether a position can be one of a request."""
     keys = _keys(request)
     return (
-        0 <= place.rank <= len(request.ranks)
-        and len(place.values) == len(keys)
-        and all(_may_have(key.field, value) for key, value in zip(keys, place.values, strict=True))
+        0 <= position.rank <= len(request.ranks)
+        and len(position.values) == len(keys)
+        and all(_may_have(key.field, value) for key, value in zip(keys, position.values, strict=True))
     )
 
 
@@ -110,31 +109,31 @@ def _keys(request: Request) -> tuple[SortKey, ...]:
     return (*request.order, *TIEBREAK)
 
 
-def without_earlier(index: Searchable, request: Request, behind: Query, hits: Sequence[Hit]) -> list[Hit]:
-    """Leave out hits of binaries that have a document that isn't behind a place."""
+def without_earlier(index: Searchable, request: Request, after: Query, hits: Sequence[Hit]) -> list[Hit]:
+    """Leave out hits of binaries that have a document before a position; ``after`` matches the documents after it."""
     binaries = In("binary", tuple(hit["binary"] for hit in hits))
-    before = And((request.matching(), Not(behind), binaries))
+    before = And((request.matching(), Not(after), binaries))
     asked = Request(before, order=(), limit=len(hits), distinct=True, fields=("binary",))
     earlier = {hit["binary"] for hit in index.search(asked).hits} if hits else set()
     return [hit for hit in hits if hit["binary"] not in earlier]
 
 
-def behind(request: Request, place: Position) -> Query:
-    """Return what comes behind a place: in the same rank by the order, or in a later one."""
+def query_after(request: Request, position: Position) -> Query:
+    """Return the query for all that comes after a position: later in the same rank, or in a later rank."""
     ranks = request.ranks
-    later = _later(_keys(request), place.values)
+    later = _later(_keys(request), position.values)
     if not ranks:
         return later
-    same = ranks[place.rank] if place.rank < len(ranks) else All()
-    in_earlier = Or(ranks[: place.rank])
-    in_later = Not(Or(ranks[: place.rank + 1])) if place.rank < len(ranks) else Or(())
+    same = ranks[position.rank] if position.rank < len(ranks) else All()
+    in_earlier = Or(ranks[: position.rank])
+    in_later = Not(Or(ranks[: position.rank + 1])) if position.rank < len(ranks) else Or(())
     return Or((And((same, Not(in_earlier), later)), in_later))
 
 
 def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query:
-    """Return what has a later value of the first key; or the same one, and a later one of the second; and so on.
+    """Return the query for a later value of the first key, or the same value and a later one of the second, and so on.
 
-    The alternatives stand side by side: Elasticsearch bounds how deep a query may be.
+    The alternatives are in one list, not nested, since Elasticsearch limits the depth of a query.
     """
     same: tuple[Query, ...] = ()
     later: list[Query] = []
@@ -145,7 +144,7 @@ def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query
 
 
 def beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:
-    """Return what has a later value of a key. Documents without one come last, in both directions."""
+    """Return queries for later values of a key. Documents without a value come last, in both directions."""
     if value is None:
         return ()
     if key.descending:

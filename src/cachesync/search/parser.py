@@ -1,4 +1,4 @@
-"""Spack's query language, tokens → spec."""
+"""Parse Spack's query language: tokens → spec."""
 
 import re
 from typing import Final, NamedTuple
@@ -21,44 +21,44 @@ from cachesync.search.spec import (
 )
 
 MAX_CONDITIONS: Final = 64
-"""Of a query: names, versions, values, targets. So many are never typed, and each costs the engine time."""
+"""The most names, versions, values and targets in a query. Nobody types this many, and each costs the engine time."""
 
 HASH_LENGTH: Final = 32
 
 _EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_START})
 _NAMES: Final = frozenset({Kind.NAME, Kind.DOTTED_NAME})
 _SYNONYMS: Final = {"operating_system": "os", "architecture": "arch"}
-_PLACES: Final = frozenset({"platform", "os", "target", "arch"})
+_ARCH_KEYS: Final = frozenset({"platform", "os", "target", "arch"})
 _FLAGS: Final = frozenset({"cflags", "cppflags", "cxxflags", "fflags", "ldflags", "ldlibs"})
-_NEVER_PROPAGATED: Final = _PLACES | {"namespace", "patches", "dev_path"}
+_NEVER_PROPAGATED: Final = _ARCH_KEYS | {"namespace", "patches", "dev_path"}
 _EDGE_ATTRIBUTES: Final = frozenset({"virtuals", "deptypes", "when"})
 
-_PLACE: Final = re.compile(r"\*|[A-Za-z0-9_.-]+")
+_PLATFORM_OR_OS: Final = re.compile(r"\*|[A-Za-z0-9_.-]+")
 _TARGET: Final = re.compile(r"\*|[A-Za-z0-9_.]*:?[A-Za-z0-9_.]*")
 _VIRTUAL: Final = re.compile("[A-Za-z0-9_][A-Za-z0-9_-]*")
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")
 
 
 def parse(text: str) -> SpecQuery:
-    """Read one spec, with what it depends on. A text without anything is a spec without conditions.
+    """Parse a spec with its dependencies. An empty string is a spec without conditions.
 
-    Compilers get the names of today. What stands behind one belongs to the package, up to the next ``^``.
+    Compilers get their current names. Conditions after a compiler belong to the package, up to the next ``^``.
 
     Raises:
-        QueryError: it is no such spec, or asks for more than :data:`MAX_CONDITIONS`.
+        QueryError: the text is not a spec, or has more than :data:`MAX_CONDITIONS` conditions.
     """
     return _Parser(text).parse()
 
 
 class _Edge(NamedTuple):
-    """The beginning of a dependency: its sigil, and what is said of it before its name."""
+    """The beginning of a dependency: its sigil, and the attributes before its name."""
 
     sigil: str
     at: int
     virtuals: tuple[str, ...] = ()
     attributes: tuple[Word, ...] = ()
     name: Word | None = None
-    """Behind ``=``, as in ``%c=gcc``."""
+    """The name after ``=``, as in ``%c=gcc``."""
 
 
 class _Parser:
@@ -76,10 +76,10 @@ class _Parser:
         return root._replace(dependencies=tuple(dependencies))
 
     def _take(self) -> Token:
-        """Return the next token, and go to the one behind it."""
+        """Return the next token and advance."""
         token = self._next
         if token is None:
-            raise QueryError(self._end, "the query ends too early; expected ] behind what is said of a dependency")
+            raise QueryError(self._end, "the query ends too early; expected ] after the attributes of a dependency")
         self._next = next(self._tokens, None)
         return token
 
@@ -88,10 +88,10 @@ class _Parser:
         if self._conditions > MAX_CONDITIONS:
             raise QueryError(at, f"expected at most {MAX_CONDITIONS} conditions")
 
-    # Nodes and what is between them
+    # Nodes and edges
 
     def _node(self, node: SpecQuery) -> SpecQuery:
-        """Read a node up to ``^`` or the end. Its name may have been read already."""
+        """Parse a node up to ``^`` or the end. Its name may have been read already."""
         if not node.name and self._next and self._next.kind in _NAMES:
             node = self._named(node, Word(self._next.text, self._next.at))
             self._take()
@@ -122,7 +122,7 @@ class _Parser:
             node = self._named(node, edge.name)
         node = self._node(node)
         if began is self._next and not edge.name:
-            raise QueryError(began.at if began else self._end, "expected a package behind ^")
+            raise QueryError(began.at if began else self._end, "expected a package after ^")
         return Dependency(node, edge.at, edge.virtuals, edge.attributes)
 
     def _compiler(self) -> Compiler:
@@ -131,7 +131,7 @@ class _Parser:
         if not word:
             if not self._next or self._next.kind not in _NAMES or self._next.text == "*":
                 at = self._next.at if self._next else self._end
-                raise QueryError(at, f"expected the name of a compiler behind {edge.sigil}, such as %gcc or %gcc@11:")
+                raise QueryError(at, f"expected the name of a compiler after {edge.sigil}, such as %gcc or %gcc@11:")
             token = self._take()
             word = Word(token.text, token.at)
         self._count(word.at)
@@ -161,7 +161,7 @@ class _Parser:
         virtuals += filter(None, used_as.split(","))
         return _Edge(sigil, token.at, tuple(dict.fromkeys(virtuals)), tuple(attributes), word)
 
-    # Pieces of a node
+    # Conditions of a node
 
     def _add(self, node: SpecQuery, token: Token) -> SpecQuery:
         match token.kind:
@@ -184,8 +184,8 @@ class _Parser:
     def _add_switch(self, node: SpecQuery, token: Token) -> SpecQuery:
         propagated = token.kind is Kind.PROPAGATED_SWITCH
         name = token.text[2 if propagated else 1 :].strip()
-        if _SYNONYMS.get(name, name) in _PLACES | _FLAGS | {"namespace"}:
-            raise QueryError(token.at, f"{name} is no switch; expected {name}=VALUE")
+        if _SYNONYMS.get(name, name) in _ARCH_KEYS | _FLAGS | {"namespace"}:
+            raise QueryError(token.at, f"{name} is not a switch; expected {name}=VALUE")
         self._count(token.at)
         return _with_variant(node, Variant(name, token.text[0] == "+", token.at, propagated=propagated))
 
@@ -195,8 +195,8 @@ class _Parser:
         name = _SYNONYMS.get(name, name)
         if propagated and name in _NEVER_PROPAGATED:
             raise QueryError(token.at, f"{name} has no meaning for dependencies; expected {name}=VALUE")
-        if name in _PLACES:
-            return self._add_place(node, name, value)
+        if name in _ARCH_KEYS:
+            return self._add_arch(node, name, value)
         self._count(token.at)
         if name == "namespace":
             return _with_namespace(node, value)
@@ -215,22 +215,22 @@ class _Parser:
         self._count(token.at)
         return node._replace(hash=Word(start, token.at))
 
-    # Where it runs
+    # Platform, os and target
 
-    def _add_place(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
+    def _add_arch(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
         if name != "arch":
-            return self._with_place(node, name, value)
+            return self._with_arch(node, name, value)
         parts = value.text.split("-")
         if len(parts) != 3:
-            return self._with_place(node, "target", value)
+            return self._with_arch(node, "target", value)
         at = value.at
         for name_of_part, part in zip(("platform", "os", "target"), parts, strict=True):
-            if part != "None":  # as Spack writes what isn't known
-                node = self._with_place(node, name_of_part, Word(part, at))
+            if part != "None":  # Spack writes None for an unknown part
+                node = self._with_arch(node, name_of_part, Word(part, at))
             at += len(part) + 1
         return node
 
-    def _with_place(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
+    def _with_arch(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
         if name == "target":
             if node.targets:
                 raise QueryError(value.at, "a second target; expected one target=, with a list such as zen2,zen3")
@@ -238,8 +238,8 @@ class _Parser:
         given = node.platform if name == "platform" else node.os
         if given:
             raise QueryError(value.at, f"a second {name}; expected one")
-        if not _PLACE.fullmatch(value.text) or value.text == "None":
-            raise QueryError(value.at, f"{value.text!r:.80} is no {name}; expected one name")
+        if not _PLATFORM_OR_OS.fullmatch(value.text) or value.text == "None":
+            raise QueryError(value.at, f"{value.text!r:.80} is not a valid {name}; expected one name")
         self._count(value.at)
         return node._replace(platform=value) if name == "platform" else node._replace(os=value)
 
@@ -248,14 +248,14 @@ class _Parser:
         for each in targets:
             self._count(each.at)
             if not each.text or each.text == "None" or not _TARGET.fullmatch(each.text):
-                expected = "a target such as zen3, a range such as :zen3, or platform-os-target behind arch="
-                raise QueryError(each.at, f"{each.text!r:.80} is no target; expected {expected}")
+                expected = "a target such as zen3, a range such as :zen3, or platform-os-target after arch="
+                raise QueryError(each.at, f"{each.text!r:.80} is not a target; expected {expected}")
         return targets
 
     # Values
 
     def _values(self, name: str, value: Word) -> bool | tuple[str, ...]:
-        """Return the value of a variant, as :class:`Variant` has it."""
+        """Return the value of a variant in the form of :class:`Variant`."""
         elements = _split_list(value)
         for each in elements:
             if not each.text and value.text:
@@ -285,22 +285,22 @@ class _Parser:
 
 
 def _misplaced(node: SpecQuery, token: Token) -> str:
-    """Say what is wrong with a token that can't follow."""
+    """Return what is wrong with a token in this place."""
     text = f"{token.text:.80}"
     if token.kind is Kind.FILE:
         return f"{text} is a file, and none is read here; expected a spec"
     if token.kind is Kind.EDGE_END:
-        return "] closes nothing; expected it behind %[ or ^["
+        return "] closes nothing; expected it after %[ or ^["
     if node.name:
         return f"{text} would be a second package; expected conditions on {node.name.text:.80}"
     return f"expected the package {text} at the beginning"
 
 
 def _refuse_second(compiler: Compiler, others: tuple[Compiler, ...]) -> None:
-    """Refuse what is said twice of one compiler in one use.
+    """Make sure that a compiler is given only once for each use.
 
     Raises:
-        QueryError: it is.
+        QueryError: it is given twice.
     """
     for other in others:
         overlapping = not compiler.virtuals or not other.virtuals or {*compiler.virtuals} & {*other.virtuals}
@@ -315,7 +315,7 @@ def _split_name(word: Word) -> tuple[Word | None, Word]:
 
 
 def _split_list(word: Word) -> tuple[Word, ...]:
-    """Split at commas; blanks around an element don't count."""
+    """Split at commas; whitespace around an element is ignored."""
     elements = []
     at = word.at
     for text in word.text.split(","):
@@ -325,21 +325,21 @@ def _split_list(word: Word) -> tuple[Word, ...]:
 
 
 def _key_and_value(token: Token) -> tuple[str, Word, bool]:
-    """Split ``key=value`` or ``key==value``, without quotes; a colon before the sign stays with the key."""
+    """Split ``key=value`` or ``key==value`` and remove quotes; a colon before the sign stays with the key."""
     sign = "==" if token.kind is Kind.PROPAGATED_KEY else "="
     key, _, value = token.text.partition(sign)
     at = token.at + len(key) + len(sign)
     if value[0] in ("'", '"'):
         return key, Word(value[1:-1].replace("\\" + value[0], value[0]), at + 1), sign == "=="
     if value[0] == "=":
-        raise QueryError(at + 1, f"expected a value of {key:.80} behind ==")
+        raise QueryError(at + 1, f"expected a value of {key:.80} after ==")
     return key, Word(value, at), sign == "=="
 
 
 def _attribute(token: Token) -> tuple[str, Word]:
-    """Split what stands in square brackets, ``virtuals=c,cxx``, into name and value."""
+    """Split an attribute in square brackets, such as ``virtuals=c,cxx``, into name and value."""
     if token.kind is not Kind.KEY or (name := token.text.partition("=")[0].removesuffix(":")) not in _EDGE_ATTRIBUTES:
-        raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] behind them")
+        raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] after them")
     return name, _key_and_value(token)[1]
 
 
@@ -347,7 +347,7 @@ def _virtuals(value: Word) -> list[str]:
     virtuals = _split_list(value)
     for each in virtuals:
         if not _VIRTUAL.fullmatch(each.text):
-            raise QueryError(each.at, f"{each.text!r:.80} is no virtual package; expected names such as c,cxx")
+            raise QueryError(each.at, f"{each.text!r:.80} is not a virtual package; expected names such as c,cxx")
     return [each.text for each in virtuals]
 
 
@@ -367,12 +367,12 @@ def _with_namespace(node: SpecQuery, namespace: Word) -> SpecQuery:
     if node.namespace:
         raise QueryError(namespace.at, "a second namespace; expected one")
     if not _NAMESPACE.fullmatch(namespace.text):
-        raise QueryError(namespace.at, f"{namespace.text!r:.80} is no namespace; expected a name such as builtin")
+        raise QueryError(namespace.at, f"{namespace.text!r:.80} is not a namespace; expected a name such as builtin")
     return node._replace(namespace=namespace)
 
 
 def _version(word: Word) -> Versions:
-    """Read one item of a list of versions."""
+    """Parse one item of a list of versions."""
     text, at = word
     low, colon, high = text.partition(":")
     if colon:
@@ -383,7 +383,7 @@ def _version(word: Word) -> Versions:
 
 
 def _git_version(word: Word) -> GitRef:
-    """Read ``git.main``, or 40 hexadecimal digits, with or without the version that it stands for."""
+    """Parse ``git.main``, or 40 hexadecimal digits, with or without the version that it stands for."""
     written, sign, text = word.text.partition("=")
     ref = git_ref(written) or written
     at = word.at + len(written) + len(sign)
@@ -396,7 +396,7 @@ def _git_version(word: Word) -> GitRef:
 def _between(low: str, high: str, at: int) -> Between:
     for end in (low, high):
         if end.startswith("=") or git_ref(end):
-            raise QueryError(at, f"{end:.80} is no end of a range; expected versions, such as 1.2:1.4")
+            raise QueryError(at, f"{end:.80} can't be the end of a range; expected versions, such as 1.2:1.4")
     try:
         version_range(low or None, high or None)
     except ValueError as error:

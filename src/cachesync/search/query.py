@@ -1,4 +1,4 @@
-"""The one small tree that every question becomes, and that every engine answers."""
+"""The query tree that all questions are translated to, and that every engine can answer."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,21 +17,21 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class In(msgspec.Struct, frozen=True):
-    """A keyword field has one of these values; of none: nothing."""
+    """A keyword field has one of these values; without values, no document matches."""
 
     field: str
     values: tuple[str, ...]
 
 
 class Range(msgspec.Struct, frozen=True):
-    """A field has a value from ``at_least`` on that comes before ``below``; strings by bytes. None: no such bound."""
+    """A field has a value from ``at_least`` on, but before ``below``; None: no such bound. Strings compare by bytes."""
 
     field: str
     at_least: str | int | None
     below: str | int | None
 
     def among(self, values: Iterable[str]) -> list[str]:
-        """Return those of some strings that are in the range, which is one of strings."""
+        """Return the strings that are in the range, whose bounds have to be strings, too."""
         least, end = self.at_least, self.below
         assert not isinstance(least, int)
         assert not isinstance(end, int)
@@ -39,7 +39,7 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Prefix(msgspec.Struct, frozen=True):
-    """A keyword field has a value that starts like this."""
+    """A keyword field has a value that starts with ``start``."""
 
     field: str
     start: str
@@ -52,26 +52,26 @@ class Exists(msgspec.Struct, frozen=True):
 
 
 Condition = Term | In | Range | Prefix | Exists
-"""What is asked of one field. A field that an index doesn't have meets none.
+"""A condition on one field. If an index doesn't have the field, no document meets it.
 
-Of a field that is found in any case (:class:`cachesync.documents.Field`), both sides are compared in lower case.
+For fields that ignore case (see :class:`cachesync.documents.Field`), both sides are compared in lowercase.
 """
 
 
 class And(msgspec.Struct, frozen=True):
-    """All of these; of none: everything."""
+    """All of these; without parts, every document matches."""
 
     parts: "tuple[Query, ...]"
 
 
 class Or(msgspec.Struct, frozen=True):
-    """At least one of these; of none: nothing."""
+    """At least one of these; without parts, no document matches."""
 
     parts: "tuple[Query, ...]"
 
 
 class Not(msgspec.Struct, frozen=True):
-    """Everything but this."""
+    """Every document that doesn't match this."""
 
     part: "Query"
 
@@ -80,7 +80,7 @@ Query = Condition | All | And | Or | Not
 
 
 def fields_of(query: Query) -> Iterator[str]:
-    """Yield the fields that a query asks about, again and again where it asks so."""
+    """Yield the field of each condition in a query; fields may be repeated."""
     match query:
         case All():
             return

@@ -1,4 +1,4 @@
-"""What somebody asks, whichever way."""
+"""Questions, in the form that the command line, the HTTP interface and the page share."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from cachesync.search.targets import Machine
 
 
 class Question(NamedTuple):
-    """What somebody asks."""
+    """A search as a user asks for it."""
 
     text: str = ""
     mode: Mode = "auto"
@@ -16,9 +16,9 @@ class Question(NamedTuple):
     tag: str | None = None
     """A tag, or :data:`LATEST`."""
     machine: Machine | None = None
-    """What binaries are to run on."""
+    """The machine that binaries have to run on."""
     facets: tuple[Facet, ...] = ()
     order: tuple[SortKey, ...] = ()
-    """None: the names that fit best first, and by :data:`cachesync.search.request.DEFAULT_ORDER`."""
+    """Empty: the best fitting names first, then :data:`cachesync.search.request.DEFAULT_ORDER`."""
     limit: int = DEFAULT_LIMIT
     distinct: bool = False

@@ -1,4 +1,4 @@
-"""What is asked of an index and what it answers."""
+"""Search requests to an index, its results, and the parsers of filters, facets and sort keys."""
 
 import datetime as dt
 import re
@@ -15,13 +15,13 @@ MAX_FACET_SIZE: Final = 10_000
 
 
 LATEST: Final = "latest"
-"""What the newest tag with a date is asked for by."""
+"""The value of ``tag`` that stands for the newest tag with a date."""
 
 Hit = dict[str, Any]
 """A document's fields, and its id under :data:`ID`."""
 
 ID: Final = "_id"
-"""What the id of a document is called among its fields."""
+"""The key of a document's id among its fields."""
 
 
 class SortKey(NamedTuple):
@@ -41,11 +41,11 @@ DEFAULT_ORDER: Final = (
 
 
 TIEBREAK: Final = (SortKey("page"), SortKey("binary"))
-"""What no two documents have in common: the order within all other orders."""
+"""Fields that together are different for any two documents; every order ends with them."""
 
 
 class Filter(NamedTuple):
-    """Values of one field, any of which will do."""
+    """Values of one field; hits have at least one of them."""
 
     field: str
     values: tuple[str | int, ...]
@@ -56,7 +56,7 @@ class Filter(NamedTuple):
 
 
 class Facet(NamedTuple):
-    """Ask for the most frequent values of a field."""
+    """A request for the most frequent values of a field."""
 
     field: str
     size: int = DEFAULT_FACET_SIZE
@@ -65,9 +65,8 @@ class Facet(NamedTuple):
 class Request(NamedTuple):
     """A search.
 
-    Hits match ``query`` and every filter. They come in the order of ``ranks`` (those that match the first, then of
-    the others those that match the second …, then the rest), within a rank by ``order``, and last by page and hash:
-    one order, the same on every engine.
+    Hits match ``query`` and every filter. They are ordered by the first of ``ranks`` that they match (those that match
+    none come last), within a rank by ``order``, and then by page and hash, so the order is the same on every engine.
     """
 
     query: Query = All()
@@ -77,34 +76,34 @@ class Request(NamedTuple):
     order: tuple[SortKey, ...] = DEFAULT_ORDER
     limit: int = DEFAULT_LIMIT
     distinct: bool = False
-    """Of the hits of one binary only the first."""
+    """Whether only the first document of each binary is a hit."""
     binaries: bool = False
-    """Count the binaries."""
+    """Whether to count the binaries."""
     fields: tuple[str, ...] = ()
-    """Which fields hits have, ``binary`` among them if ``distinct``; none: all."""
+    """The fields that hits have; if ``distinct`` is set, ``binary`` is one of them. Empty: all fields."""
 
     def matching(self, without: str | None = None) -> Query:
-        """Return what hits match, leaving aside the filters of one field: that field's facet counts these.
+        """Return the query that hits match, without the filters of one field if its facet is to be counted.
 
-        So facets are disjunctive: a field's own filters don't narrow its own counts, all others do.
+        So facets are disjunctive: a field's counts are narrowed by all filters but its own.
         """
         return And((self.query, *(each.query() for each in self.filters if each.field != without)))
 
 
 BINARIES: Final = "binaries"
-"""What :attr:`Found.approximate` calls the number of binaries. No field is called so."""
+"""The name of the number of binaries in :attr:`Found.approximate`. No field has this name."""
 
 EXACT_BINARIES: Final = 3_000
-"""Of how many documents binaries are counted one by one; of more their number is an estimate."""
+"""Up to this many documents binaries are counted exactly; beyond, their number is an estimate."""
 
 
 class Part(NamedTuple):
-    """Some of all documents that a request asks for, one after another."""
+    """Some consecutive documents of those that match a request."""
 
     hits: list[Hit]
     """At least one."""
     rank: int
-    """The first of the request's ranks that the last one matches; their number: it matches none."""
+    """The index of the first rank that the last hit matches; if it matches none, the number of ranks."""
 
 
 class FacetCount(NamedTuple):
@@ -115,21 +114,21 @@ class FacetCount(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search found. Facet values come most frequent first, then by value."""
+    """What a search found. Facet values are sorted by frequency, the most frequent first, then by value."""
 
     total: int
-    """Documents."""
+    """The number of documents."""
     hits: list[Hit]
     facets: dict[str, list[FacetCount]]
-    """In documents."""
+    """The counts of documents by field."""
     binaries: int | None = None
-    """How many binaries the documents are of, where that was asked for."""
+    """The number of binaries among the documents, if it was requested."""
     approximate: tuple[str, ...] = ()
-    """What may not be exact: facets, where the index has several shards, and ``binaries`` where they are many."""
+    """The counts that may not be exact: facets of an index with several shards, and ``binaries`` if there are many."""
 
 
 class Countable(Protocol):
-    """An index's reader, as far as a query is read by it."""
+    """The part of an index's reader that is needed to interpret a query."""
 
     @property
     def fields(self) -> Collection[str]:
@@ -140,21 +139,21 @@ class Countable(Protocol):
 
 
 class Searchable(Countable, Protocol):
-    """An index's reader, as far as questions are put to it."""
+    """The part of an index's reader that is needed to answer questions."""
 
     @property
     def outdated(self) -> bool:
-        """It was made by a version with other fields or documents."""
+        """Whether the index was made by a version with other fields or documents."""
 
     def search(self, request: Request) -> Found:
         """Answer a search."""
 
 
 def check_text(what: str, text: str) -> None:
-    """Make sure that text from a command line is UTF-8.
+    """Make sure that text from a command line was UTF-8.
 
     Raises:
-        UsageError: a character isn't.
+        UsageError: a part of it was not.
     """
     for position, character in enumerate(text, start=1):
         if "\ud800" <= character <= "\udfff":
@@ -162,13 +161,13 @@ def check_text(what: str, text: str) -> None:
 
 
 def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filter, ...]:
-    """Read ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
+    """Parse filters of the form ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
 
-    They come in the order of the fields, however they are given, so what is asked twice is one question. ``option`` is
-    what stands before each, for its mistakes.
+    The filters are returned in the order of the fields, so that equal searches are equal questions. ``option`` is what
+    error messages put before a filter.
 
     Raises:
-        UsageError: no ``=``, no such field, no value, or one that the field can't have.
+        UsageError: the ``=``, the field or the value is missing, or the field can't have the value.
     """
     values: dict[str, list[str | int]] = {}
     for text in texts:
@@ -178,7 +177,7 @@ def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filt
             raise UsageError(f"{option}{text:.80}: expected FIELD=VALUE")
         field = _filterable(name, option, text)
         if not value:
-            raise UsageError(f"{option}{text:.80}: expected a value behind the =")
+            raise UsageError(f"{option}{text:.80}: expected a value after the =")
         try:
             values.setdefault(name, []).append(value_of(field, value))
         except ValueError as error:
@@ -187,10 +186,10 @@ def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filt
 
 
 def without_latest(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str | None]:
-    """Return filters without that for the newest tag, and :data:`LATEST` if there was one.
+    """Split off the filter for the newest tag: return the other filters, and :data:`LATEST` if there was one.
 
     Raises:
-        UsageError: other tags are asked for beside it.
+        UsageError: there are filters for other tags, too.
     """
     tags = next((each.values for each in filters if each.field == "tag"), ())
     if LATEST not in tags:
@@ -201,10 +200,10 @@ def without_latest(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str
 
 
 def parse_facet(text: str, option: str = "--facet ") -> Facet:
-    """Read ``FIELD`` or ``FIELD:N``; ``option`` is what stands before it, for its mistakes.
+    """Parse a facet of the form ``FIELD`` or ``FIELD:N``; ``option`` is what error messages put before it.
 
     Raises:
-        UsageError: no such field, or N is no number from 1.
+        UsageError: there is no such field, its values are numbers, or N is out of range.
     """
     name, colon, size = text.partition(":")
     if _filterable(name, option, text).kind == "long":
@@ -212,24 +211,24 @@ def parse_facet(text: str, option: str = "--facet ") -> Facet:
     if not colon:
         return Facet(name)
     if not re.fullmatch("[1-9][0-9]{0,4}", size) or int(size) > MAX_FACET_SIZE:
-        raise UsageError(f"{option}{text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected a number from 1 to {MAX_FACET_SIZE:,} after the colon")
     return Facet(name, int(size))
 
 
 def parse_order(text: str, option: str = "--sort ") -> tuple[SortKey, ...]:
-    """Read ``FIELD``, ``FIELD:asc`` or ``FIELD:desc``. A version is sorted as Spack does.
+    """Parse a sort key of the form ``FIELD``, ``FIELD:asc`` or ``FIELD:desc``. Versions are sorted as in Spack.
 
-    ``option`` is what stands before it, for its mistakes.
+    ``option`` is what error messages put before it.
 
     Raises:
-        UsageError: no such field, one with several values, or another direction.
+        UsageError: there is no such field, it may have several values, or the direction is unknown.
     """
     name, _, direction = text.partition(":")
     field = _filterable(name, option, text)
     if field.many:
         raise UsageError(f"{option}{text:.80}: a document has several {name}; expected a field with one value")
     if direction not in ("", "asc", "desc"):
-        raise UsageError(f"{option}{text:.80}: expected asc or desc behind the colon")
+        raise UsageError(f"{option}{text:.80}: expected asc or desc after the colon")
     return (SortKey(field.order_by, direction == "desc"),)
 
 
@@ -242,10 +241,10 @@ def _filterable(name: str, option: str, text: str) -> Field:
 
 
 def value_of(field: Field, value: str) -> str | int:
-    """Return a value as documents have it.
+    """Convert a value to the form that documents have.
 
     Raises:
-        ValueError: the field can't have it.
+        ValueError: the field can't have this value.
     """
     if field.kind == "long":
         if not re.fullmatch("[0-9]{1,18}", value):
@@ -256,15 +255,15 @@ def value_of(field: Field, value: str) -> str | int:
             return dt.date.fromisoformat(value).isoformat()
         except ValueError:
             raise ValueError("expected a date like 2025-03-23") from None
-    if len(value.encode()) > MAX_KEYWORD_BYTES:  # Elasticsearch refuses to look for such
+    if len(value.encode()) > MAX_KEYWORD_BYTES:  # Elasticsearch can't search for longer ones
         raise ValueError(f"expected at most {MAX_KEYWORD_BYTES:,} bytes")
     return as_stored(field.name, value)
 
 
 def as_stored(field: str, value: str) -> str:
-    """Return a value as documents have it: compilers with ``@`` for ``@=``, their names in today's spelling.
+    """Convert a string to the form that documents have.
 
-    Hashes are in lower case.
+    Compilers have ``@`` instead of ``@=``, their names the current spelling, and hashes are lowercase.
     """
     if field == "compiler_name":
         return todays_name(value)

@@ -1,7 +1,7 @@
-"""What a walk leaves aside: the tags that came since it began.
+"""Exclude the tags that were added since a walk began.
 
-A walk is of the tags that there were when it began. Otherwise a new tag would become the newest one in its midst, words
-would mean it, too, and a binary that comes again in it, before where the walk is, would count as met, though it wasn't.
+Otherwise a new tag would become the newest one during a walk, words would match it, too, and a binary that is also in
+the new tag, at a position that the walk has passed, would count as returned although it was not.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,17 +13,17 @@ from cachesync.search.query import And, In, Not, Query
 from cachesync.search.request import Countable
 
 _BYTES: Final = 3
-"""A tag takes so many in a cursor. Of a hundred thousand new tags one is taken for one of 200 that were there."""
+"""The bytes per tag in a cursor. With 200 old tags, one of about 100,000 new tags is mistaken for an old one."""
 
-_MOST: Final = 1_000
-"""Of more tags none is noted: a cursor has to go into a URL."""
+_MAX_TAGS: Final = 1_000
+"""If there are more tags, a cursor has none of them, since it has to fit into a URL."""
 
 
-class Before:
-    """An index as if some tags weren't there."""
+class WithoutTags:
+    """A view of an index without some of its tags."""
 
     def __init__(self, index: Countable, tags: tuple[str, ...]) -> None:
-        """Leave some tags of an index aside."""
+        """Hide some tags of an index."""
         self._index = index
         self._tags = tags
 
@@ -34,23 +34,23 @@ class Before:
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
-        return self._index.count([without(self._tags, each) for each in queries])
+        return self._index.count([without_tags(self._tags, each) for each in queries])
 
 
-def noted(tags: Iterable[str]) -> bytes:
-    """Return what tells these tags from others, in few bytes; nothing where they are too many."""
+def tag_digests(tags: Iterable[str]) -> bytes:
+    """Return short digests by which these tags can be recognized; empty if there are too many tags."""
     digests = {_digest(each) for each in tags}
-    return b"".join(sorted(digests)) if len(digests) <= _MOST else b""
+    return b"".join(sorted(digests)) if len(digests) <= _MAX_TAGS else b""
 
 
-def since(note: bytes, tags: Iterable[str]) -> tuple[str, ...]:
-    """Return those of some tags that weren't among those that were noted."""
-    known = {note[start : start + _BYTES] for start in range(0, len(note), _BYTES)}
-    return tuple(each for each in tags if _digest(each) not in known) if note else ()
+def added_tags(digests: bytes, tags: Iterable[str]) -> tuple[str, ...]:
+    """Return the tags that have none of these digests; without digests, no tags."""
+    known = {digests[start : start + _BYTES] for start in range(0, len(digests), _BYTES)}
+    return tuple(each for each in tags if _digest(each) not in known) if digests else ()
 
 
-def without(tags: tuple[str, ...], query: Query) -> Query:
-    """Return a query that no document of these tags matches."""
+def without_tags(tags: tuple[str, ...], query: Query) -> Query:
+    """Exclude the documents of some tags from a query."""
     return And((query, Not(In("tag", tags)))) if tags else query
 
 

@@ -1,4 +1,4 @@
-"""A spec as a small immutable tree that knows where each piece stood, and the spec as Spack writes it."""
+"""Specs as small immutable trees that record the position of each part; and specs written as Spack writes them."""
 
 import re
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ _COMMIT: Final = re.compile("[0-9a-fA-F]{40}")
 
 
 class Word(NamedTuple):
-    """A part of what was typed."""
+    """A word of a query."""
 
     text: str
     at: int
-    """Its first character, counted from 1, as everywhere below."""
+    """The position of its first character, counted from 1, as in all classes below."""
 
     def __str__(self) -> str:
         return self.text
@@ -30,9 +30,9 @@ class Exactly(NamedTuple):
 
 
 class Between(NamedTuple):
-    """Versions from ``low`` on up to all that begin like ``high``: ``@1.2:1.4``. None: no such bound.
+    """Versions from ``low`` up to all that begin with ``high``: ``@1.2:1.4``. None: no bound.
 
-    ``@1.2`` has it as both.
+    In ``@1.2`` both bounds are 1.2.
     """
 
     low: str | None
@@ -44,7 +44,7 @@ class Between(NamedTuple):
 
 
 class GitRef(NamedTuple):
-    """A branch, tag or commit: ``@git.main``. It may have to stand for a version, too: ``@git.main=1.2``."""
+    """A branch, tag or commit: ``@git.main``. With a version, it has to stand for that, too: ``@git.main=1.2``."""
 
     ref: str
     version: Exactly | Between | None
@@ -62,19 +62,19 @@ class GitRef(NamedTuple):
 
 
 Versions = Exactly | Between | GitRef
-"""An item of the list behind ``@``, any of which will do."""
+"""An item of the list after ``@``; a binary has to match one of them."""
 
 
 class Variant(NamedTuple):
-    """A variant is on or off, or has all of some values; no values: it is there, with any value."""
+    """A variant that is on or off, or has all of the given values; without values, it exists with any value."""
 
     name: str
     value: bool | tuple[str, ...]
     at: int
     exact: bool = False
-    """It has no other values."""
+    """Whether it has no other values."""
     propagated: bool = False
-    """It is for all dependencies, too, as far as they have it."""
+    """Whether it applies to all dependencies that have it, too."""
 
     def __str__(self) -> str:
         if isinstance(self.value, bool):
@@ -96,26 +96,26 @@ class Flags(NamedTuple):
 
 
 class Compiler(NamedTuple):
-    """What is behind ``%``: ``%gcc@11``, ``%c,cxx=gcc``."""
+    """A compiler after ``%``: ``%gcc@11``, ``%c,cxx=gcc``."""
 
     name: Word
-    """In today's spelling."""
+    """The compiler's current name."""
     at: int
     versions: tuple[Versions, ...] = ()
     virtuals: tuple[str, ...] = ()
-    """What it is used as: c, cxx, fortran."""
+    """The languages that it compiles: c, cxx, fortran."""
     attributes: tuple[Word, ...] = ()
-    """What else is said of the edge, in square brackets."""
+    """The other attributes of the edge, in square brackets."""
     namespace: Word | None = None
     propagated: bool = False
-    """``%%``: dependencies prefer it, too."""
+    """Whether it was given with ``%%``, so that dependencies prefer it, too."""
 
     def __str__(self) -> str:
         return ("%%" if self.propagated else "%") + _edge(self.virtuals, self.attributes) + _name(self)
 
 
 class SpecQuery(NamedTuple):
-    """One node, and what it depends on. A field with nothing in it is no condition."""
+    """A node and its dependencies. Empty fields are not conditions."""
 
     name: Word | None = None
     namespace: Word | None = None
@@ -125,21 +125,21 @@ class SpecQuery(NamedTuple):
     platform: Word | None = None
     os: Word | None = None
     targets: tuple[Word, ...] = ()
-    """Names and ranges, any of which will do."""
+    """Names and ranges; a binary has to match one of them."""
     hash: Word | None = None
-    """Its beginning, or all of it."""
+    """The whole hash or its beginning."""
     compilers: tuple[Compiler, ...] = ()
     dependencies: "tuple[Dependency, ...]" = ()
     tail: tuple[Word, ...] = ()
-    """What stood behind a compiler and was taken for the package's, as Spack did up to 0.23. Since 1.0 it means the
-    compiler, of which documents have no variants."""
+    """The conditions after a compiler, read as the package's, as in Spack up to 0.23. Since 1.0 they would be the
+    compiler's, but documents have no variants of compilers."""
 
     def __str__(self) -> str:
         return canonical(self)
 
 
 class Dependency(NamedTuple):
-    """What is behind ``^``."""
+    """A dependency after ``^``."""
 
     spec: SpecQuery
     at: int
@@ -147,17 +147,17 @@ class Dependency(NamedTuple):
     attributes: tuple[Word, ...] = ()
 
     def __str__(self) -> str:
-        # Without a name, a key would be taken for a virtual package that another one is to provide.
+        # Without a name before it, a key would be read as a virtual package that the dependency has to provide.
         anonymous = "* " if not self.spec.name and _BEGINS_WITH_KEY.match(str(self.spec)) else ""
         return f"^{_edge(self.virtuals, self.attributes)}{anonymous}{self.spec}"
 
 
 def canonical(spec: SpecQuery) -> str:
-    """Return the spec as Spack writes it, compilers last. Read again, it has the same conditions."""
+    """Return the spec as Spack writes it, compilers last. Parsing the result gives the same conditions."""
     switches = "".join(str(each) for each in ordered(spec.variants) if isinstance(each.value, bool))
     start = _name(spec) + switches
     glued = f"/{spec.hash}" if spec.hash and start and start == str(spec.name) else ""
-    parts = [start + glued, *_blank_separated(spec)]
+    parts = [start + glued, *_space_separated(spec)]
     if spec.hash and not glued:
         parts.append(f"/{spec.hash}")
     parts += map(str, spec.compilers)
@@ -165,8 +165,8 @@ def canonical(spec: SpecQuery) -> str:
     return " ".join(filter(None, parts)) or "*"
 
 
-def _blank_separated(spec: SpecQuery) -> Iterator[str]:
-    """Write what needs blanks around it, since values run to the next one."""
+def _space_separated(spec: SpecQuery) -> Iterator[str]:
+    """Yield the parts that need spaces around them, since a value ends at the next space."""
     yield from (str(each) for each in spec.flags)
     yield from (str(each) for each in ordered(spec.variants) if not isinstance(each.value, bool))
     if spec.namespace and not spec.name:
@@ -185,12 +185,12 @@ def ordered(variants: tuple[Variant, ...]) -> list[Variant]:
 
 
 def written_versions(versions: tuple[Versions, ...]) -> str:
-    """Return a list of versions with its ``@``; nothing where there is none, or where any version will do."""
+    """Return a list of versions with its ``@``; empty if there are none, or if any version matches."""
     if any(isinstance(each, Between) and each.low == each.high is None for each in versions):
         return ""
     if len(versions) < 2:
         return "".join(f"@{each}" for each in versions)
-    # Behind @ a reference would end the list, behind = it doesn't.
+    # After @ a reference would end the list; after = it doesn't.
     return "@" + ",".join(f"={each}" if isinstance(each, GitRef) else str(each) for each in versions)
 
 
@@ -200,7 +200,7 @@ def _name(node: SpecQuery | Compiler) -> str:
 
 
 def _edge(virtuals: tuple[str, ...], attributes: tuple[Word, ...]) -> str:
-    """Write what is said of a dependency before its name."""
+    """Return the part of a dependency before its name."""
     used_as = ",".join(virtuals)
     if attributes:
         used_as = f" virtuals={used_as}" if virtuals else ""

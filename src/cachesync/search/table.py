@@ -1,4 +1,4 @@
-"""Hits as a table for programs that work out what looks like a formula."""
+"""Write hits as CSV that is safe to open in spreadsheets, which would evaluate cells that look like formulas."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -8,15 +8,15 @@ from cachesync.documents import FIELDS
 from cachesync.search.request import ID, Hit
 
 COLUMNS: Final = (ID, *FIELDS, "tags", "runs")
-"""All that a table can show of a hit."""
+"""All columns that a table of hits can have."""
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a cell of a spreadsheet begins with that is to be worked out."""
+"""The first characters of cells that spreadsheets evaluate."""
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
-    """Return rows of values as CSV. No cell is worked out as a formula, and lists stand in square brackets."""
-    import csv  # noqa: PLC0415  a search that prints no such table does without
+    """Return rows of values as CSV. Cells that look like formulas are quoted, and lists are in square brackets."""
+    import csv  # noqa: PLC0415  most searches don't need it
 
     output = io.StringIO()
     csv.writer(output).writerows([_cell(value) for value in row] for row in rows)

@@ -1,4 +1,4 @@
-"""The tags of an index."""
+"""List the tags of an index."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,15 +9,15 @@ from cachesync.search.request import MAX_FACET_SIZE, Facet, Request, Searchable
 
 
 class Tag(NamedTuple):
-    """A tag, and what is in it."""
+    """A tag and its contents."""
 
     tag: str
     date: str | None
-    """Where it ends in one."""
+    """The date at the end of the tag's name; None: it has none."""
     specs: int
-    """How many documents it has."""
+    """The number of documents."""
     stacks: list[str]
-    """The one with the most documents first."""
+    """The stacks, those with the most documents first."""
 
 
 def tags(index: Searchable) -> list[Tag]:
@@ -27,7 +27,7 @@ def tags(index: Searchable) -> list[Tag]:
 
 
 def newest_first(names: Iterable[str]) -> list[str]:
-    """Return tags by their dates, the newest first; those without a date come last, by their names."""
+    """Sort tags by date, the newest first; those without a date come last, sorted by name."""
     return sorted(sorted(names), key=lambda name: date_of(name) or "", reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""Targets: what a range of them is, and what a machine runs. The knowledge is that of archspec."""
+"""Targets, by the data of archspec: which targets are in a range, and which a machine can run."""
 
 import platform as platform_of
 import re
@@ -10,17 +10,17 @@ from typing import Any, Final, NamedTuple
 from cachesync.errors import UsageError
 
 ANY: Final = ("*", ":")
-"""How any target is written."""
+"""The ways to write that any target will do."""
 
 _PLATFORM_OS_TARGET: Final = "PLATFORM-OS-TARGET, as `spack arch` prints it, such as linux-ubuntu22.04-zen3"
 
 
 class UnknownTargetError(UsageError):
-    """A target whose place among the others isn't known."""
+    """A target that archspec doesn't know."""
 
 
 class Machine(NamedTuple):
-    """What binaries are asked to run on."""
+    """A machine that binaries have to run on."""
 
     platform: str
     os: str
@@ -28,23 +28,23 @@ class Machine(NamedTuple):
 
 
 def parse_machine(text: str) -> Machine:
-    """Read what ``spack arch`` prints. Spack puts no dash into platform or target; an os may have some.
+    """Parse what ``spack arch`` prints. Platform and target never have a dash; an os may have several.
 
     Raises:
-        UsageError: it isn't platform, os and target.
+        UsageError: the text isn't platform, os and target.
     """
     platform, _, rest = text.strip().partition("-")
     os, _, target = rest.rpartition("-")
     if not (platform and os and target) or any(character.isspace() for character in text.strip()):
-        raise UsageError(f"{text.strip()!r:.80} is no machine: expected {_PLATFORM_OS_TARGET}")
+        raise UsageError(f"{text.strip()!r:.80} is not a machine: expected {_PLATFORM_OS_TARGET}")
     return Machine(platform, os, target)
 
 
 def this_machine() -> Machine:
-    """Return the machine that this runs on, as ``spack arch`` tells it.
+    """Return the machine that this process runs on, as ``spack arch`` prints it.
 
     Raises:
-        UsageError: that can't be told here.
+        UsageError: the platform or os can't be found out.
     """
     from archspec import cpu  # type: ignore[import-untyped]  # noqa: PLC0415  as below
 
@@ -56,11 +56,11 @@ def this_machine() -> Machine:
 
 
 _RELEASES: Final = {"rhel": 1, "centos": 1, "rocky": 1, "almalinux": 1, "ol": 1, "fedora": 1, "debian": 1, "sles": 1}
-"""Of how many parts of a system's version Spack makes its name; of others it takes two at most."""
+"""The number of version parts in Spack's name of an operating system; for all others it is two at most."""
 
 
 def _this_os() -> str | None:
-    """Return what Spack calls this system: ``ubuntu22.04``, ``rhel8``."""
+    """Return Spack's name of this operating system, such as ``ubuntu22.04`` or ``rhel8``."""
     try:
         release = platform_of.freedesktop_os_release()
     except OSError:
@@ -70,13 +70,13 @@ def _this_os() -> str | None:
 
 
 _REBUILT: Final = ("rhel", "almalinux", "centos", "ol", "rocky", "scientific")
-"""Systems made from one source: binaries for a release of one run on that of the others."""
+"""Operating systems made from the same source: binaries for a release of one run on that release of the others."""
 
 _RELEASE: Final = re.compile(r"([a-z]+)(\d+)(?:\.\d+)*")
 
 
 def rebuilds_of(os: str) -> tuple[str, ...]:
-    """Return what else systems are called that are made from the same source: ``rhel8`` and others for ``rocky8``."""
+    """Return the other operating systems made from the same source, such as ``rhel8`` for ``rocky8``."""
     match = _RELEASE.fullmatch(os)
     if not match or match[1] not in _REBUILT:
         return ()
@@ -84,23 +84,23 @@ def rebuilds_of(os: str) -> tuple[str, ...]:
 
 
 def runs_on(target: str) -> tuple[str, ...]:
-    """Return the names of all targets whose binaries run on a machine of this one, by name: it and its ancestors.
+    """Return the sorted names of all targets whose binaries run on this target: itself and its ancestors.
 
     Raises:
-        UnknownTargetError: archspec doesn't know it.
+        UnknownTargetError: archspec doesn't know the target.
     """
     return tuple(sorted(_runs(target)))
 
 
 def expand(target: str) -> tuple[str, ...]:
-    """Return the names that a target or a range of targets stands for, by name.
+    """Return the sorted names of the targets in a range, or of a single target.
 
-    ``zen3`` is itself, known or not. ``:zen3`` is what runs on it, ``x86_64_v3:`` all that descend from it, ``a:b``
-    what is both.
+    ``zen3`` is only itself, known or not. ``:zen3`` are all targets that run on it, ``x86_64_v3:`` all that descend
+    from it, and ``a:b`` those that do both.
 
     Raises:
-        UnknownTargetError: a range is bounded by a name that archspec doesn't know.
-        ValueError: it is :data:`ANY`, which has no end.
+        UnknownTargetError: archspec doesn't know a bound of the range.
+        ValueError: ``target`` is :data:`ANY`, for which there is no list.
     """
     if target in ANY:
         raise ValueError("any target has no list of names")
@@ -119,13 +119,13 @@ def _runs(target: str) -> frozenset[str]:
         return _ancestors()[target]
     except KeyError:
         raise UnknownTargetError(
-            f"{target!r:.80} is no target that archspec {_version()} knows{_near(target)}"
+            f"{target!r:.80} is not a target that archspec {_version()} knows{_near(target)}"
         ) from None
 
 
 def _near(target: str) -> str:
-    """Say which known names look like this one."""
-    from difflib import get_close_matches  # noqa: PLC0415 # only who mistypes pays for it
+    """Return the end of the sentence, with known names that are similar to this one."""
+    from difflib import get_close_matches  # noqa: PLC0415 # only needed for errors
 
     near = get_close_matches(target[:80].lower(), _ancestors(), n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""
@@ -139,8 +139,8 @@ def _version() -> str:
 
 @cache
 def _ancestors() -> Mapping[str, frozenset[str]]:
-    """Return all targets by name, each with itself and its ancestors."""
-    # It reads its data at once, 30 ms that most searches don't need. It has no types.
+    """Return the names of each target's ancestors, including itself, by the target's name."""
+    # Importing archspec reads all its data, 30 ms that most searches don't need. It has no types.
     from archspec import cpu  # noqa: PLC0415
 
     known: Mapping[str, Any] = cpu.TARGETS

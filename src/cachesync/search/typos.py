@@ -1,4 +1,4 @@
-"""What of a name counts, however it is typed, and which words are one or two typos apart."""
+"""Normalize typed names, and find names that are one or two typos apart."""
 
 import re
 import unicodedata
@@ -6,27 +6,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 MIN_LETTERS: Final = 3
-"""Shorter words have no typos: one letter more or less makes every other short name of them."""
+"""Typos aren't considered in shorter words, since one letter more or less makes them any other short name."""
 
 LONG: Final = 8
-"""From so many letters on a word may have two typos."""
+"""Words of at least this many letters may have two typos."""
 
-_BETWEEN: Final = re.compile(r"[^\w+]|_")
+_SEPARATORS: Final = re.compile(r"[^\w+]|_")
 _USUAL: Final = re.compile(r"[a-z0-9._\n-]*")
 _WITHOUT_SEPARATORS: Final = str.maketrans("", "", "-_.")
 _WORD: Final = re.compile(r"[^\W_]+\+*")
 
 
 def plain(text: str) -> str:
-    """Return letters and digits alone, in lowercase and without accents; and ``+``, by which ``g++`` isn't ``g``.
+    """Return only the letters and digits, in lowercase and without accents, and ``+``, so that ``g++`` isn't ``g``.
 
-    ``SuperLU_DIST``, ``superlu-dist`` and ``superlu dist`` are all ``superludist``.
+    ``SuperLU_DIST``, ``superlu-dist`` and ``superlu dist`` all become ``superludist``.
     """
-    return _BETWEEN.sub("", _folded(text))
+    return _SEPARATORS.sub("", _folded(text))
 
 
 def plain_all(names: Sequence[str]) -> list[str]:
-    """Return what :func:`plain` returns of each; of thousands of usual names in a tenth of the time."""
+    """Return the result of :func:`plain` for each name; for thousands of usual names in a tenth of the time."""
     joined = "\n".join(names)
     if joined.count("\n") < len(names) and _USUAL.fullmatch(joined):
         return joined.translate(_WITHOUT_SEPARATORS).split("\n") if names else []
@@ -34,7 +34,7 @@ def plain_all(names: Sequence[str]) -> list[str]:
 
 
 def parts(text: str) -> list[str]:
-    """Split at everything that can stand between the parts of a name, each part as :func:`plain` has it."""
+    """Split a name into its parts at all separators, and normalize each part as :func:`plain` does."""
     return _WORD.findall(_folded(text))
 
 
@@ -46,20 +46,20 @@ def _folded(text: str) -> str:
 
 
 def allowed_typos(typed: str, meant: str) -> int:
-    """Return by how many typos two words may differ: one, or two from eight letters on."""
+    """Return the number of typos by which two words may differ: one, or two from eight letters on."""
     longer = max(len(typed), len(meant))
     return 0 if min(len(typed), len(meant)) < MIN_LETTERS else 1 if longer < LONG else 2
 
 
 def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield which of the candidates may be meant by a mistyped word: how many typos apart, and its place.
+    """Yield the number of typos and the index of each candidate that may be meant by a mistyped word.
 
-    A letter dropped, added or replaced, or two neighbours swapped, is one typo, in the first letter too: the distance
-    of optimal string alignment.
+    One typo is a letter dropped, added or replaced, or two adjacent letters swapped, including the first letter (the
+    optimal string alignment distance).
     """
     if len(typed) < MIN_LETTERS:
         return
-    from rapidfuzz.distance import OSA  # noqa: PLC0415 - it takes 20 ms, which most searches can do without
+    from rapidfuzz.distance import OSA  # noqa: PLC0415 - it takes 20 ms, and most searches don't need it
     from rapidfuzz.process import extract  # noqa: PLC0415 - as above
 
     for candidate, distance, place in extract(typed, candidates, scorer=OSA.distance, score_cutoff=2, limit=None):
@@ -68,9 +68,9 @@ def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that is most likely meant by a word; None where none is within the typos allowed.
+    """Return the candidate that is most likely meant by a word; None if all differ by more typos than allowed.
 
-    That is the one with the fewest typos, then one with the same first letter, then by the alphabet.
+    The one with the fewest typos is preferred, then one with the same first letter, then the alphabetical order counts.
     """
     named = {plain(each): each for each in sorted(candidates, reverse=True)}
     typed = plain(word)

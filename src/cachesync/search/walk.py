@@ -1,4 +1,4 @@
-"""All hits of a question, however many they are, in no more memory than a few thousand of them take."""
+"""Walk through all hits of a question, with no more than a few thousand of them in memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -6,60 +6,60 @@ from typing import Protocol
 import xxhash
 
 from cachesync.search.answer import ReadQuestion, add_tags, completed, require_fields
-from cachesync.search.pagination import Position, behind, place_at, without_earlier
+from cachesync.search.pagination import Position, position_at, query_after, without_earlier
 from cachesync.search.query import And, In
 from cachesync.search.request import Facet, Hit, Part, Request, Searchable
 from cachesync.search.tags import newest_first
 
 
 class Walkable(Searchable, Protocol):
-    """What is walked through: an index's reader."""
+    """An index's reader that can be walked through."""
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents of a request in its order, as they are now."""
+        """Yield all documents of a request in its order, from one state of the index."""
 
 
 class Walk:
-    """A walk through all hits of a question, which may go on in another index where one is gone.
+    """A walk through all hits of a question, which can continue in another index if one is removed.
 
-    In each it knows how far it has come, so it meets no document twice, and misses none that was there all the while.
+    It remembers its position, so it returns no document twice and misses none that was there all the time.
     """
 
     def __init__(self, asked: ReadQuestion, mirror_url: str) -> None:
-        """Begin behind the cursor, or at the beginning."""
+        """Begin after the question's cursor, or at the first hit."""
         self._asked = asked
         self._request = asked.request._replace(facets=(), binaries=False, distinct=False)
         self._mirror_url = mirror_url
-        self._start = self._place = asked.cursor.place if asked.cursor else None
+        self._start = self._position = asked.cursor.position if asked.cursor else None
         self._seen: set[int] = set()
-        """Digests of the binaries that were met, where each is a hit but once."""
+        """Digests of the binaries that were returned, if each may be a hit only once."""
 
     def hits(self, index: Walkable) -> Iterator[list[Hit]]:
-        """Yield the hits behind those that were yielded, some at a time.
+        """Yield the hits after those already yielded, some at a time.
 
         Raises:
-            OutdatedIndexError: the index was made by a version that didn't have what is asked for.
+            OutdatedIndexError: the index was made by another version and lacks a field that is needed.
         """
         require_fields(self._request, index)
         question = self._asked.question
-        for part in index.walk(self._behind(self._place)):
+        for part in index.walk(self._request_after(self._position)):
             found = self._each_once(part.hits, index) if question.distinct else part.hits
             whole = [completed(hit, question.machine, self._mirror_url) for hit in found]
             if question.distinct:
                 self._add_tags(whole, part.hits, index)
-                # Not before: where the index is gone by now, these are looked for in another one.
+                # Not earlier: if the index was removed by now, these binaries are read again from another one.
                 self._seen.update(map(_digest, part.hits))
-            self._place = place_at(part.rank, self._request, part.hits[-1])
+            self._position = position_at(part.rank, self._request, part.hits[-1])
             yield whole
 
-    def _behind(self, place: Position | None) -> Request:
-        if place is None:
+    def _request_after(self, position: Position | None) -> Request:
+        if position is None:
             return self._request
-        matching = And((self._request.matching(), behind(self._request, place)))
+        matching = And((self._request.matching(), query_after(self._request, position)))
         return self._request._replace(query=matching, filters=())
 
     def _each_once(self, documents: Sequence[Hit], index: Walkable) -> list[Hit]:
-        """Leave out the documents of binaries that have an earlier one."""
+        """Leave out the documents of binaries that have an earlier document."""
         found: list[Hit] = []
         here: set[int] = set()
         for each in documents:
@@ -69,10 +69,10 @@ class Walk:
                 found.append(each)
         if self._start is None:
             return found
-        return without_earlier(index, self._request, behind(self._request, self._start), found)
+        return without_earlier(index, self._request, query_after(self._request, self._start), found)
 
     def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Walkable) -> None:
-        """Add to each binary its tags: they are known already where all its documents are among these."""
+        """Add its tags to each binary; no search is needed for those whose documents are all in ``documents``."""
         tags: dict[str, list[Hit]] = {hit["binary"]: [] for hit in hits}
         for each in documents:
             if each["binary"] in tags:

@@ -1,6 +1,6 @@
-"""Words that name no package: which values of which fields meet them.
+"""Find the meanings of words that don't name a package: the fields and values that match them.
 
-The values of these fields are few, so they are compared here, and the engine is asked for exact ones.
+These fields have few values, so words are compared with them here, and the engine is asked for exact values.
 """
 
 import re
@@ -17,35 +17,35 @@ from cachesync.search.query import And, In, Or, Query, Range, Term
 from cachesync.search.vocabulary import Vocabulary
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
-"""Fields whose values are typed whole or in part."""
+"""Fields whose values may be typed whole or in part."""
 
 _COMPOSED: Final = frozenset({"stacks", "tag"})
-"""Those whose values are put together of several words."""
+"""The fields whose values consist of several words."""
 
 _VERSION: Final = re.compile(r"v?(\d[\w.\-]*)", re.IGNORECASE)
 _HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{HASH_LENGTH}}}")
 _RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
 _DIGIT: Final = re.compile(r"\d")
 _DAY: Final = re.compile(r"\d{1,2}")
-"""A number that dates of tags have, and that isn't meant for them."""
+"""A number that may be part of a tag's date, but isn't meant as one."""
 
 _AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
-_LEAST_PART: Final = 2
-"""So many characters of a value are typed at least, if it isn't typed whole."""
+_MIN_PART: Final = 2
+"""The least number of characters that can match a part of a value."""
 
 
 class Meaning(NamedTuple):
-    """One way to meet a word."""
+    """One meaning of a word."""
 
     text: str
-    """How to ask for it so that it means nothing else."""
+    """The unambiguous way to write it."""
     query: Query
     is_close: bool = True
-    """What people mean in the first place: not a part of a tag's or stack's name, nor a version of the compiler."""
+    """Whether people usually mean this: it is neither a part of a tag's or stack's name nor a compiler's version."""
 
 
 class WordMeanings:
-    """What words mean in an index."""
+    """The meanings of words in an index."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         vocabulary.look_up((*_FIELDS, "variant_names", "variant_values"))
@@ -53,13 +53,13 @@ class WordMeanings:
         self._variants_by_word = vocabulary.once(_variants_by_word)
 
     def query(self, word: str) -> Query:
-        """Return what meets a word; it may be nothing."""
+        """Return the query for all meanings of a word; without any, no document matches."""
         return Or(tuple(each.query for each in self.meanings(word)))
 
     def meanings(self, word: str) -> Iterator[Meaning]:
-        """Yield each way to meet a word, whatever stands around its letters and digits."""
+        """Yield the meanings of a word; punctuation around it is ignored."""
         if between := _RANGE.fullmatch(word):
-            yield from _of_version("@", "version_key", between[1], between[2])  # compilers are of any version
+            yield from _of_version("@", "version_key", between[1], between[2])  # compilers have any version
             return
         word = _AROUND.sub("", word)
         for field in _FIELDS:
@@ -79,20 +79,20 @@ class WordMeanings:
         return tuple(value for value in self._values(field) if _fits(typed, _comparable(value)))
 
     def _compilers(self, word: str) -> Iterator[Meaning]:
-        """Compilers by names of before, and with their version: ``clang``, ``gcc12``."""
+        """Yield compilers by former names, or with a version: ``clang``, ``gcc12``."""
         name, _, version = word.lower().partition("@")
         known = self._values("compiler_name")
-        for glued, its_version in names_and_versions(name):
-            if todays_name(glued) in known:
-                name, version = glued, its_version
-        todays = todays_name(name)
-        if todays not in known:
+        for prefix, suffix in names_and_versions(name):
+            if todays_name(prefix) in known:
+                name, version = prefix, suffix
+        current = todays_name(name)
+        if current not in known:
             return
         if version:
             key = Range("compiler_version_key", *version_range(version, version))
-            yield Meaning(f"%{todays}@{version}", And((Term("compiler_name", todays), key)))
-        elif todays != name:
-            yield Meaning(f"%{todays}", Term("compiler_name", todays))
+            yield Meaning(f"%{current}@{version}", And((Term("compiler_name", current), key)))
+        elif current != name:
+            yield Meaning(f"%{current}", Term("compiler_name", current))
 
     def _versions(self, word: str) -> Iterator[Meaning]:
         match = _VERSION.fullmatch(word)
@@ -108,7 +108,7 @@ class WordMeanings:
 
 
 def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
-    """Return the variants that words mean: switches by their names, others by their values."""
+    """Return the variants that each word means: switches by their names, others by their values."""
     found: dict[str, list[str]] = {}
     for name in vocabulary.values("variant_names"):
         found.setdefault(_comparable(name), []).append(switched(name, on=True))
@@ -120,7 +120,7 @@ def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
 
 
 def _of_version(sign: str, field: str, low: str | None, high: str | None) -> Iterator[Meaning]:
-    """Yield a range of versions, unless it is empty."""
+    """Yield the meaning as a range of versions, unless it is empty."""
     try:
         keys = version_range(low, high)
     except ValueError:
@@ -140,10 +140,10 @@ def _comparable(text: str) -> str:
 
 
 def _fits(typed: str, value: str) -> bool:
-    """Tell whether a word is a value, or a part of one: letters from where letters begin, digits as a whole number."""
+    """Whether a word is a value or a part of it: letters match where letters begin, digits only as a whole number."""
     if typed == value:
         return True
-    if len(typed) < _LEAST_PART:
+    if len(typed) < _MIN_PART:
         return False
     start = value.find(typed)
     while start >= 0:
@@ -158,7 +158,7 @@ def _begins(text: str, place: int) -> bool:
 
 
 def _ends(text: str, place: int) -> bool:
-    """Letters may go on, since words are typed in part; another digit makes another number."""
+    """Whether a word may end here: more letters may follow, since words may be typed in part, but no more digits."""
     return place == len(text) or not (text[place - 1].isdigit() and text[place].isdigit())
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.search.siblings import beside
+from cachesync.search.siblings import siblings_of
 from cachesync.web.api import Api, ErrorReply, pairs_of
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page
@@ -88,7 +88,7 @@ class HtmlEndpoints:
         def shown(pairs: Pairs) -> str:
             read(pairs)
             binary = self._api.binary(hash)
-            others = self._api.searcher.look(lambda opened: beside(binary.newest, opened.reader))
+            others = self._api.searcher.look(lambda opened: siblings_of(binary.newest, opened.reader))
             return self._pages.binary(binary, others, self._state())
 
         return await self._rendered(request, shown)
