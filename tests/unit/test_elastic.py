@@ -17,7 +17,7 @@ from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusabl
 from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
 from cachesync.index.elastic import reader as reader_module
-from cachesync.index.elastic.catalog import look
+from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
@@ -541,8 +541,8 @@ def abandoned(index: ElasticIndex, holder: Holder) -> Lease:
     one.wait()
     one.claim()
     one._ended.set()
-    assert one._heart
-    one._heart.join()
+    assert one._renewer
+    one._renewer.join()
     return one
 
 
@@ -628,9 +628,9 @@ def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> Non
         claimed._ended.set()
         other = lease_of(index)
         other._seen = other._read()
-        assert other._take()
+        assert other._acquire()
         connection = Connection(index._server, 5)
-        live = look(connection, index._name).generations[1]
+        live = read_catalog(connection, index._name).generations[1]
         taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
         assert write(taken, [change_for(A, theirs, before)]) == [A]
         with pytest.raises(OvertakenError):
@@ -648,7 +648,7 @@ def test_who_was_overtaken_lets_nothing_go_live(index: ElasticIndex) -> None:
         stalled._lease._ended.set()  # type: ignore[attr-defined]
         other = lease_of(index)
         other.read()
-        assert other._take()
+        assert other._acquire()
         with pytest.raises(OvertakenError):
             stalled.promote(generation)
         other.release()
@@ -825,7 +825,7 @@ def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticI
         held.claim()
         other = lease_of(index)
         other._seen = other._read()
-        assert other._take()
+        assert other._acquire()
         with pytest.raises(OvertakenError):
             held.confirm()
         with pytest.raises(OvertakenError):

@@ -76,7 +76,7 @@ class Catalog(NamedTuple):
         return [found for number, found in self.generations.items() if number not in needed and not found.public]
 
 
-def look(connection: Connection, name: str) -> Catalog:
+def read_catalog(connection: Connection, name: str) -> Catalog:
     """List what there is under a name.
 
     Raises:
