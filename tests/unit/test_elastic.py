@@ -171,7 +171,7 @@ def test_what_is_said_of_single_operations_is_told_apart() -> None:
     ]
     items: list[dict[str, Any]] = [{"index": {"status": 201}}]
     items += [{"index": {"status": status, "error": {"type": kind, "reason": kind}}} for status, kind in failures]
-    outcome = bulk._sorted(operations, [*items, {"delete": {"status": 404}}])
+    outcome = bulk._classified(operations, [*items, {"delete": {"status": 404}}])
     assert list(outcome.again) == [operations[1], operations[2], operations[5]]
     assert [refused.id for refused in outcome.sent.refused] == ["4"]
     assert outcome.sent.stale == 1
@@ -358,7 +358,7 @@ def test_a_server_that_keeps_nothing_is_no_damage(index: ElasticIndex) -> None:
     with Proxy(index.url, lambda _request: None).running() as proxy:
         reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
         proxy.deed = forgetful(proxy, lambda _number: True)
-        with pytest.raises(IndexUnavailableError, match="forgets at once") as caught:
+        with pytest.raises(IndexUnavailableError, match="keeps losing the point in time") as caught:
             list(reader.records())
     assert not isinstance(caught.value, IndexUnusableError)
 

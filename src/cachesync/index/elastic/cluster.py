@@ -216,7 +216,7 @@ class _ElasticWriter:
                 self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=HIDDEN))
 
     def intact(self) -> bool:
-        """Whether both public aliases, and no other indices' aliases, point to the live generation."""
+        """Whether the public aliases point to the indices of the live generation, and to no others."""
         self._lease.check()
         if self._known is None:
             return False

@@ -320,7 +320,7 @@ class ElasticReader:
                 self._close(pit)
                 return
             last = hits[-1]["sort"]
-        raise IndexUnavailableError(f"{index} can't be walked: the server forgets at once where it was")
+        raise IndexUnavailableError(f"{index} can't be walked: the server keeps losing the point in time")
 
     def _close(self, pit: str) -> None:
         """Close a point in time. A walk that isn't finished leaves its own to expire."""
