@@ -285,7 +285,7 @@ DEFECTS: Final = (
         "the link is removed and made again",
         4,
         "index/embedded/folder.py",
-        "        self._fresh_link.symlink_to(folder.name)\n        self._fresh_link.replace(self._folder / _LIVE)",
+        "        self._new_link.symlink_to(folder.name)\n        self._new_link.replace(self._folder / _LIVE)",
         "        (self._folder / _LIVE).unlink(missing_ok=True)\n        (self._folder / _LIVE).symlink_to(folder.name)",
         ("unit/test_embedded.py::test_readers_find_the_index_before_each_step_of_the_swap",),
     ),
