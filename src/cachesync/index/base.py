@@ -349,7 +349,7 @@ def note_key(key: str) -> str:
         ValueError: it is not.
     """
     if not _KEY.fullmatch(key):
-        raise ValueError(f"{key!r} is no key: expected a-z, 0-9 and -")
+        raise ValueError(f"{key!r} is not a valid key: expected a-z, 0-9 and -")
     return key
 
 

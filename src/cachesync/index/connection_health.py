@@ -38,7 +38,7 @@ class ConnectionHealth:
             retries: the counter to continue.
         """
         self.retries: Counter[str] = Counter() if retries is None else retries
-        """How many requests failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
+        """How many tries failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
         ``credentials``, ``other``."""
         self.on_bulk = on_bulk
         self._lock = threading.Lock()

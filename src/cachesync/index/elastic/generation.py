@@ -167,7 +167,7 @@ class ElasticGeneration(ElasticReader):
         if sent.stale:  # the index has newer versions: another writer has taken over, or the lease doesn't explain it
             self._lease.confirm()
             self._lease.check(self._losses)
-            raise IndexUnusableError(f"{self.generation} has documents of a later writer, which never held the lease")
+            raise IndexUnusableError(f"{self.generation} has newer documents, though no other writer held the lease")
         return sent.refused
 
 

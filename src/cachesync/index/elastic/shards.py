@@ -83,7 +83,7 @@ def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError
     index, why = _first_reason(connection, indices)
     return NotPlacedError(
         f"{connection.server.url} has no place for a shard of {index}: {why}\n"
-        "GET _cluster/allocation/explain says more: look at the nodes' disks and at cluster.routing.allocation.*"
+        "GET _cluster/allocation/explain shows more: check the nodes' disks and cluster.routing.allocation.*"
     )
 
 
