@@ -401,7 +401,7 @@ DEFECTS: Final = (
         "a generation goes live without asking for the lock",
         6,
         "index/embedded/folder.py",
-        "        self._hold.confirm()\n        folder = self._folder / generation.generation",
+        "        self._lock.confirm()\n        folder = self._folder / generation.generation",
         "        folder = self._folder / generation.generation",
         ("unit/test_embedded.py::test_an_overtaken_writer_cannot_promote",),
     ),

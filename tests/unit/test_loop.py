@@ -477,7 +477,7 @@ def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench
     before = is_noted(bench)
     bench.do("whole")
     after = is_noted(bench)
-    assert after.equals_ignoring_time(before)
+    assert after.is_as(before)
     assert after.noted > before.noted
 
 

@@ -108,7 +108,7 @@ def _note(index: Index, report: Report | None) -> None:
         written=written,
         degraded=tuple(shortcoming for shortcoming, is_so in lacks.items() if is_so),
     )
-    if not (before and before.equals_ignoring_time(freshness) and abs(now - before.noted) < _STILL_FRESH):
+    if not (before and before.is_as(freshness) and abs(now - before.noted) < _STILL_FRESH):
         note_freshness(notes, freshness)
 
 

@@ -78,7 +78,7 @@ class FreshnessNotes:
 
     def due(self) -> float:
         """Look whether there is something to note, and return when to :meth:`note` it, by the clock."""
-        is_news = self._rescanned or self._noted is None or not self._noted.equals_ignoring_time(self._now())
+        is_news = self._rescanned or self._noted is None or not self._noted.is_as(self._now())
         self._news_at = min(self._news_at, self._clock()) if is_news else _NEVER
         return max(min(self._news_at + _SETTLED_SECONDS, self._again_at), self._not_before)
 

@@ -10,7 +10,7 @@ from cachesync.index.elastic.reader import IndexNames
 from cachesync.index.generations import left_by_rollback, to_keep
 
 
-class Found(NamedTuple):
+class CatalogEntry(NamedTuple):
     """A generation, complete or not."""
 
     names: IndexNames
@@ -36,7 +36,7 @@ class Found(NamedTuple):
 class Catalog(NamedTuple):
     """All generations by number, the live one, and the indices to which the public aliases point."""
 
-    generations: dict[int, Found]
+    generations: dict[int, CatalogEntry]
     live: int | None
     """The generation to which both public aliases point."""
     highest: int
@@ -47,12 +47,12 @@ class Catalog(NamedTuple):
     """Our indices that aren't hidden."""
 
     @property
-    def building(self) -> list[Found]:
+    def building(self) -> list[CatalogEntry]:
         """The generations that are being built, or were left by an interrupted build."""
         return [found for found in self.generations.values() if found.building and not found.public]
 
     @property
-    def current(self) -> Found | None:
+    def current(self) -> CatalogEntry | None:
         """The live generation."""
         return None if self.live is None else self.generations[self.live]
 
@@ -61,16 +61,16 @@ class Catalog(NamedTuple):
         """The numbers of the complete generations that were live once."""
         return [number for number, each in self.generations.items() if each.is_whole and not each.building]
 
-    def kept(self, keep: int) -> list[Found]:
+    def kept(self, keep: int) -> list[CatalogEntry]:
         """Return the generations that a rollback can go back to, the latest first."""
         return [self.generations[number] for number in to_keep(self.finished, self.live, keep)]
 
     @property
-    def left_by_rollback(self) -> list[Found]:
+    def left_by_rollback(self) -> list[CatalogEntry]:
         """The generations that rollbacks have replaced."""
         return [self.generations[number] for number in left_by_rollback(self.finished, self.live)]
 
-    def superfluous(self, keep: int) -> list[Found]:
+    def superfluous(self, keep: int) -> list[CatalogEntry]:
         """Return the generations that aren't needed any more once there is a live one."""
         needed = [found.names.number for found in self.kept(keep)]
         return [found for number, found in self.generations.items() if number not in needed and not found.public]
@@ -91,7 +91,7 @@ def read_catalog(connection: Connection, name: str) -> Catalog:
             features=["aliases", "mappings", "settings"],
         )
     )
-    generations: dict[int, Found] = {}
+    generations: dict[int, CatalogEntry] = {}
     aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}
     highest = 0
     pattern = re.compile(rf"{re.escape(name)}(-pages)?-(\d+)")
@@ -114,7 +114,7 @@ def read_catalog(connection: Connection, name: str) -> Catalog:
         if match and ours:
             number = int(match[2])
             names = IndexNames(name, number)
-            before = generations.get(number, Found(names, None, None, building=False, public=False))
+            before = generations.get(number, CatalogEntry(names, None, None, building=False, public=False))
             building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
             part = {"pages" if match[1] else "specs": described["mappings"]}
             public = before.public or not aliases.keys().isdisjoint(described["aliases"])
@@ -127,7 +127,7 @@ def _visible(name: str, found: dict[str, Any]) -> list[str]:
     return [index for index in ours if found[index]["settings"]["index"].get("hidden") != "true"]
 
 
-def _live(name: str, generations: dict[int, Found], aliases: dict[str, list[str]]) -> int | None:
+def _live(name: str, generations: dict[int, CatalogEntry], aliases: dict[str, list[str]]) -> int | None:
     for number, found in generations.items():
         if aliases[name] == [found.names.specs] and aliases[f"{name}-pages"] == [found.names.pages]:
             return number

@@ -20,7 +20,7 @@ from cachesync.errors import (
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.elastic import foreign, mapping, rights, shards, tls
-from cachesync.index.elastic.catalog import Catalog, Found, read_catalog
+from cachesync.index.elastic.catalog import Catalog, CatalogEntry, read_catalog
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
@@ -168,7 +168,7 @@ class ElasticIndex:
         Lease(self._reading, self._name, 0).signal()
 
 
-def _open_reader(connection: Connection, found: Found) -> ElasticReader:
+def _open_reader(connection: Connection, found: CatalogEntry) -> ElasticReader:
     assert found.specs
     return ElasticReader(connection, found.names, found.specs)
 
@@ -246,7 +246,7 @@ class _ElasticWriter:
             _log.warning("what an earlier run has left can't be removed", reason=str(error))
         return read_catalog(self._connection, self._name)
 
-    def _left_behind(self, catalog: Catalog) -> list[Found]:
+    def _left_behind(self, catalog: Catalog) -> list[CatalogEntry]:
         left = catalog.superfluous(self._layout.keep_generations) if catalog.live else catalog.building
         return [found for found in left if found.names != self._building]
 
@@ -385,7 +385,7 @@ class _ElasticWriter:
         with within(_CLEANUP_PATIENCE):
             self._remove(self._left_behind)
 
-    def _remove(self, choose: Callable[[Catalog], Iterable[Found]]) -> None:
+    def _remove(self, choose: Callable[[Catalog], Iterable[CatalogEntry]]) -> None:
         """Remove generations, chosen from the current catalog, provided that we are still the writer.
 
         A public one is never removed, nor the one that is being built.

@@ -175,7 +175,7 @@ class Lease:
             now = time.monotonic()
             if holder.is_dead or now - unchanged_since > LEASE_SECONDS:
                 if self._acquire():
-                    _log.info("taking over from a writer that ended without releasing the lease", holder=str(holder))
+                    _log.info("taking over from a writer that ended without a word", holder=str(holder))
                     return
             elif now >= deadline:
                 raise IndexUnavailableError(

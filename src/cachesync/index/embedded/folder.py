@@ -26,7 +26,7 @@ from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writ
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.files import SmallFiles, remove_tree, write_atomically
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
-from cachesync.index.embedded.lock import Hold
+from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.log import Once, get_logger
@@ -116,12 +116,12 @@ class EmbeddedIndex:
     def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> Iterator[Writer]:
         """Become the one writer."""
         self.require_rights()
-        hold = Hold(self._folder, serving=serving)
+        writer_lock = WriterLock(self._folder, serving=serving)
         try:
-            hold.acquire(wait, on_wait)
-            yield _EmbeddedWriter(self._folder, self._keep, hold)
+            writer_lock.acquire(wait, on_wait)
+            yield _EmbeddedWriter(self._folder, self._keep, writer_lock)
         finally:
-            hold.release()
+            writer_lock.release()
 
     def require_rights(self) -> None:
         """Refuse to write as root to another user's index: that user couldn't replace root's files afterwards.
@@ -303,10 +303,10 @@ def _changing(folder: Path) -> Iterator[None]:
 class _EmbeddedWriter:
     """The one writer of an embedded index."""
 
-    def __init__(self, folder: Path, keep: int, hold: Hold) -> None:
+    def __init__(self, folder: Path, keep: int, writer_lock: WriterLock) -> None:
         self._folder = folder
         self._keep = keep
-        self._hold = hold
+        self._lock = writer_lock
         self._notes = SmallFiles(folder / _NOTES)
         self._new_link = folder / f"{_LIVE}.new"
         self._new_pin = folder / f"{_PIN}.new"
@@ -319,7 +319,7 @@ class _EmbeddedWriter:
 
     def live(self) -> Generation | None:
         """Open the live generation."""
-        self._hold.confirm()
+        self._lock.confirm()
         folder = _live(self._folder)
         self._known = None
         with _changing(self._folder):
@@ -342,7 +342,7 @@ class _EmbeddedWriter:
         """Whether the lock, the link and the metadata of the live generation are still in place."""
         return (
             self._known is not None
-            and self._hold.is_in_place
+            and self._lock.is_in_place
             and _live(self._folder) == self._known
             and all(_is_there(self._known / name) for name in (_META, _TANTIVY_META))
         )
@@ -366,7 +366,7 @@ class _EmbeddedWriter:
 
     def build(self) -> Generation:
         """Create the folder of a new generation. The files that mark it as unfinished and ours are written first."""
-        self._hold.confirm()
+        self._lock.confirm()
         live = _live(self._folder)
         self._building = None
         try:
@@ -395,7 +395,7 @@ class _EmbeddedWriter:
 
     def promote(self, generation: Generation) -> None:
         """Point the link to a generation by one rename."""
-        self._hold.confirm()
+        self._lock.confirm()
         folder = self._folder / generation.generation
         if not folder.is_dir():
             raise IndexUnusableError(f"{folder} is gone and can't go live")
@@ -411,7 +411,7 @@ class _EmbeddedWriter:
 
     def rollback(self, to: str | None = None) -> str:
         """Point the link back to the generation before. The pin takes effect with it."""
-        self._hold.confirm()
+        self._lock.confirm()
         live = _live(self._folder)
         if live and live.name == to and to in _pinned(self._folder):
             return to

@@ -21,7 +21,7 @@ _SERVICE_POLL_SECONDS: Final = 1.0
 """A service polls less often, since it may stand by for weeks."""
 
 
-class Hold:
+class WriterLock:
     """A process's locks on the folder of an index. It is the writer while they are acquired and still in place."""
 
     def __init__(self, folder: Path, *, serving: bool) -> None:
