@@ -422,7 +422,7 @@ def test_each_shard_of_a_new_generation_must_fit_on_one_node(
                 writer.build()
                 return
             with pytest.raises(
-                IndexUnavailableError, match=r"no room .* in one place, and there are 0 MB on a"
+                IndexUnavailableError, match=r"no room .* on one node, but there are 0 MB on a"
             ) as caught:
                 writer.build()
     assert ("on c" in str(caught.value)) is (rooms["c"][0] == "data"), "nodes that can't hold it aren't named"

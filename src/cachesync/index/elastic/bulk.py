@@ -161,7 +161,7 @@ class Bulk:
                 return _Outcome()
             items = msgspec.json.decode(text)
         if len(items) != len(operations) + len(guard):
-            reason = f"an answer to {len(items):,} of {len(operations) + len(guard):,} operations"
+            reason = f"a response to only {len(items):,} of {len(operations) + len(guard):,} operations"
             return _Outcome(again=operations, kind="other", reason=reason)
         return _classified(operations, items[len(guard) :], self._connection.server.url)
 

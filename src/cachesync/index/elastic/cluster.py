@@ -94,13 +94,13 @@ class ElasticIndex:
             if any(catalog.aliases.values()):
                 raise IndexUnusableError(
                     f"the aliases {self._name} and {self._name}-pages don't point to one generation; "
-                    "`cachesync sync` builds the index anew"
+                    "`cachesync sync` rebuilds the index"
                 )
             raise NoIndexError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
         live = catalog.generations[catalog.live]
         if not live.is_whole:
             raise IndexUnusableError(
-                f"the index {live.names.specs} can't be used by this version; `cachesync sync` builds it anew"
+                f"the index {live.names.specs} can't be used by this version; `cachesync sync` rebuilds it"
             )
         generation = _open_reader(self._reading, live)
         if fresh:
@@ -332,7 +332,7 @@ class _ElasticWriter:
         self._lease.pin(before.names.specs, *pinned)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         if pinned:
-            with contextlib.suppress(CachesyncError, StoppedError):  # optional: older versions understand only one name
+            with contextlib.suppress(CachesyncError, StoppedError):  # only for older versions, which know a single name
                 self._lease.pin(before.names.specs)
         return before.names.specs
 
@@ -436,7 +436,7 @@ class _ElasticWriter:
             there = ", ".join(f"{room / 1e6:,.0f} MB on {name}" for name, room in sorted(free.items()))
             raise IndexUnavailableError(
                 f"no room for a new generation at {self._connection.server.url}: it needs about "
-                f"{sum(shards) / 1e6:,.0f} MB, of that {max(shards) / 1e6:,.0f} MB in one place, and there are {there}"
+                f"{sum(shards) / 1e6:,.0f} MB, {max(shards) / 1e6:,.0f} MB of it on one node, but there are {there}"
             )
 
 

@@ -131,7 +131,7 @@ class Lease:
 
     @property
     def losses(self) -> int:
-        """How often another process has become the writer meanwhile. What was read before the last time is outdated."""
+        """How often another process was the writer since this one first read the lease; what it read is then stale."""
         return self._losses
 
     @property

@@ -273,7 +273,7 @@ class ElasticReader:
 
     def _of_no_page(self) -> IndexUnusableError:
         return IndexUnusableError(
-            f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
+            f"{self.names.specs} has documents that belong to no page; `cachesync sync` rebuilds the index"
         )
 
     def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:

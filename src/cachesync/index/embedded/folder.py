@@ -283,7 +283,7 @@ def _open(folder: Path) -> EmbeddedGeneration:
     with tantivy_errors(folder):
         meta = msgspec.json.decode((folder / _META).read_bytes(), type=_GenerationMeta)
     if meta.layout != LAYOUT:
-        raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` builds it anew")
+        raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` rebuilds it")
     return EmbeddedGeneration(folder, meta.fields, outdated=meta.fingerprint != fingerprint())
 
 
@@ -426,7 +426,7 @@ class _EmbeddedWriter:
             self._pin(before, *pinned)
             self._point_to(before)
         if pinned:
-            with contextlib.suppress(OSError):  # optional: older versions understand only one name
+            with contextlib.suppress(OSError):  # only for older versions, which know a single name
                 self._pin(before)
         return before.name
 

@@ -70,7 +70,7 @@ def _translated(folder: Path, error: BaseException) -> IndexUnavailableError:
         return IndexUnavailableError(f"cannot use the index in {folder}: {os.strerror(number)}")
     return IndexUnusableError(
         f"the index in {folder} is damaged: {error}\n"
-        "Run `cachesync sync`, which builds it anew. If that finds nothing to do, remove this folder first"
+        "Run `cachesync sync`, which rebuilds it. If that finds nothing to do, remove this folder first"
     )
 
 
