@@ -232,7 +232,7 @@ class ElasticReader:
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
         """Return the values of a keyword field that begin with ``start``."""
-        return self._starting(self.names.specs, None, field, start) if field in self._fields else []
+        return self._values_with_prefix(self.names.specs, None, field, start) if field in self._fields else []
 
     def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
         """Return the values of several keyword fields."""
@@ -300,33 +300,33 @@ class ElasticReader:
         walk then continues in a new one, behind the last hit, whose position in ``sort`` must be unique. An empty
         ``sort`` means the server's own order, which is cheapest; then the walk starts again, and yields hits twice.
         """
-        pit = self._opened(index)
+        pit = self._open_pit(index)
         last: list[Any] = []
-        forgotten = 0
-        while forgotten < _MAX_FORGOTTEN:
+        lost = 0
+        while lost < _MAX_LOST_PITS:
             try:
                 found = self._search(None, partial(_step, body, pit, sort, last))
             except NotFoundError as error:
-                if not _is_forgotten(error):
+                if not _is_pit_lost(error):
                     raise self._connection.explained(error) from error
-                forgotten += 1
-                pit, last = self._opened(index), last[: len(sort)]  # drop the tiebreaker, valid only in the lost state
+                lost += 1
+                pit, last = self._open_pit(index), last[: len(sort)]  # drop the tiebreaker, valid only in the lost state
                 continue
-            forgotten = 0
+            lost = 0
             pit = found["pit_id"]
             hits = found["hits"]["hits"]
             yield from hits
             if len(hits) < min(_WALK_SIZE, self._connection.limits.window):
-                self._close(pit)
+                self._close_pit(pit)
                 return
             last = hits[-1]["sort"]
         raise IndexUnavailableError(f"{index} can't be walked: the server keeps losing the point in time")
 
-    def _close(self, pit: str) -> None:
+    def _close_pit(self, pit: str) -> None:
         """Close a point in time. A walk that isn't finished leaves its own to expire."""
         self._connection.attempt(lambda client: client.close_point_in_time(id=pit))
 
-    def _opened(self, index: str) -> str:
+    def _open_pit(self, index: str) -> str:
         """Open a point in time of an index, and return its id."""
 
         def opening(limits: Limits) -> Send:
@@ -363,10 +363,10 @@ class ElasticReader:
 
     def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], query_dsl.ByValues | None]:
         """Return a function from limits to how one search asks for prefixes and ranges. It lists values only once."""
-        starting = cache(partial(self._starting, index, at_most))
+        starting = cache(partial(self._values_with_prefix, index, at_most))
         return lambda limits: None if limits.prefixes else query_dsl.ByValues(starting, limits.terms)
 
-    def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
+    def _values_with_prefix(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
         """Return the values of a field that begin with ``start``.
 
         Raises:
@@ -374,7 +374,7 @@ class ElasticReader:
         """
         values: list[str] = []
         while at_most is None or len(values) <= at_most:
-            more = self._listed(index, field, start, values[-1] if values else None)
+            more = self._list_values(index, field, start, values[-1] if values else None)
             values += more
             if len(more) < _ENUM_SIZE:
                 return values
@@ -384,7 +384,7 @@ class ElasticReader:
             f"or set {EXPENSIVE} to true at {self._connection.server.url}"
         )
 
-    def _listed(self, index: str, field: str, start: str, after: str | None) -> list[str]:
+    def _list_values(self, index: str, field: str, start: str, after: str | None) -> list[str]:
         """Return the next sorted values of a field that begin with ``start``."""
         found = self._connection.call(
             lambda client: client.terms_enum(
@@ -397,11 +397,11 @@ class ElasticReader:
         return values
 
 
-_MAX_FORGOTTEN: Final = 5
+_MAX_LOST_PITS: Final = 5
 """How often in a row a server may lose a point in time that it has just opened."""
 
 
-def _is_forgotten(error: ApiError) -> bool:
+def _is_pit_lost(error: ApiError) -> bool:
     return "search_context_missing_exception" in str(error.body)
 
 
