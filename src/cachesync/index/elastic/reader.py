@@ -310,7 +310,7 @@ class ElasticReader:
                 if not _is_pit_lost(error):
                     raise self._connection.explained(error) from error
                 lost += 1
-                pit, last = self._open_pit(index), last[: len(sort)]  # drop the tiebreaker, valid only in the lost state
+                pit, last = self._open_pit(index), last[: len(sort)]  # drop the tiebreaker, valid only in the lost one
                 continue
             lost = 0
             pit = found["pit_id"]
