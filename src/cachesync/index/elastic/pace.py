@@ -7,7 +7,7 @@ MIN_BYTES: Final = 250_000
 """The size of a bulk request, initially and at least; a larger document is sent alone."""
 
 MAX_IN_FLIGHT: Final = 8
-_MIN_IN_FLIGHT: Final = 2
+_AT_SERVER: Final = 2
 _QUICK_SECONDS: Final = 1.0
 _SLOW_SECONDS: Final = 5.0
 
@@ -22,7 +22,7 @@ class Pace:
 
     def __init__(self) -> None:
         self.bytes = START_BYTES
-        self._in_flight = float(_MIN_IN_FLIGHT)
+        self._in_flight = float(_AT_SERVER)
 
     @property
     def in_flight(self) -> int:
@@ -31,7 +31,7 @@ class Pace:
 
     def answered(self, seconds: float, took: float) -> None:
         """Record a response after ``seconds``, of which the server reports to have worked for ``took``."""
-        wanted = min(MAX_IN_FLIGHT, max(_MIN_IN_FLIGHT, round(_MIN_IN_FLIGHT * seconds / max(took, 0.001))))
+        wanted = min(MAX_IN_FLIGHT, max(_AT_SERVER, round(_AT_SERVER * seconds / max(took, 0.001))))
         self._in_flight += max(-1.0, min(wanted - self._in_flight, 1.0)) / 4
         if seconds > _SLOW_SECONDS:
             self.bytes = max(MIN_BYTES, self.bytes // 2)

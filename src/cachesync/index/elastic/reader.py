@@ -332,7 +332,7 @@ class ElasticReader:
         def opening(limits: Limits) -> Send:
             return lambda client: client.open_point_in_time(index=index, keep_alive=limits.keep_alive)
 
-        return str(self._send(opening)["id"])
+        return str(self._request(opening)["id"])
 
     def _search(self, index: str | None, body: Body) -> dict[str, Any]:
         def search(limits: Limits) -> Send:
@@ -340,7 +340,7 @@ class ElasticReader:
             return lambda client: client.search(index=index, allow_partial_search_results=False, **arguments)
 
         try:
-            found: dict[str, Any] = self._send(search, (BadRequestError, *([] if index else [NotFoundError])))
+            found: dict[str, Any] = self._request(search, (BadRequestError, *([] if index else [NotFoundError])))
         except BadRequestError as error:
             if "search.max_buckets" in str(error.body):
                 raise ExcessiveError(
@@ -350,7 +350,7 @@ class ElasticReader:
             raise self._connection.explained(error) from error
         return found
 
-    def _send(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
+    def _request(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
         """Send a request; if the server refuses it for one of its limits, send one that asks for less."""
         while True:
             limits = self._connection.limits
