@@ -1,4 +1,4 @@
-"""What the index remembers of each page: the only memory there is."""
+"""The ledger's records: what the index remembers of each page. No other state is kept between passes."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -9,13 +9,13 @@ import xxhash
 from cachesync.documents import Rendered
 
 Digests = dict[str, bytes]
-"""A page's specs: key → digest of the document."""
+"""The digest of each of a page's documents, by the spec's key."""
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What ``lstat`` says of a file. Any difference means: read it again; "newer" is never asked.
+    """The result of ``lstat`` for a file. If it differs in any way, newer or not, the file is read again.
 
-    The device isn't part of it: network file systems change it at every mount.
+    The device isn't part of it, since network file systems change it at every mount.
     """
 
     type: int
@@ -26,39 +26,39 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The page document: what was read of a page and when. Its digests are stored beside it, see :data:`Digests`."""
+    """The record of a page: what was read from it, and when. Its digests are stored beside it, see :data:`Digests`."""
 
     page: str
-    """The path below the root: the id."""
+    """The page's path below the root, which is the record's id."""
     signature: Signature
     settled: bool
-    """The signature can be trusted: no later change can leave it as it is. Else the page is read again."""
+    """Whether any later change must alter the signature. If not, the page is read again in the next pass."""
     digest: str | None = None
-    """Of the content as last read; absent where it couldn't be."""
+    """The digest of the content as last read; absent if it couldn't be read."""
     package: str | None = None
     tag: str | None = None
-    """As the page says; of one that was never read, as its path does."""
+    """The tag in the page or, if it was never read, the one in its path."""
     pending: bool = False
-    """Its documents were being changed: what is really there must be looked at."""
+    """Whether a change of its documents was begun; if so, the documents themselves must be checked."""
     specs: int = 0
     """How many documents the index holds for this page."""
     versions: list[str] = []
     compilers: list[str] = []
     stacks: list[str] = []
     synced: str
-    """When this was written: ISO 8601, UTC."""
+    """When this record was written: ISO 8601, UTC."""
     problem: str | None = None
-    """Why the page can't be used as it is now. Its documents are those of its last good state."""
+    """Why the page can't be used now. Its documents are those of its last good state."""
     line: int | None = None
 
 
 def without(
     record: PageRecord, digests: Digests, refused: Mapping[str, str], replaced: Collection[str]
 ) -> tuple[PageRecord, Digests]:
-    """Return what the ledger says of a page some of whose documents the index refused.
+    """Return the record and digests of a page after the index refused some of its documents.
 
-    ``refused`` is why, by key. The page is a problem then, though the rest of it is as it should be. Of the keys in
-    ``replaced`` an earlier document is still there.
+    ``refused`` maps their keys to reasons, which become the page's problem; its other documents were written. For the
+    keys in ``replaced``, the index still holds an earlier document.
     """
     kept = {each: digest for each, digest in digests.items() if each not in refused}
     kept |= {each: b"" for each in refused if each in replaced}
@@ -66,7 +66,7 @@ def without(
 
 
 def refusal(refused: Mapping[str, str]) -> str:
-    """Say that an index refused documents; ``refused`` is why, by key."""
+    """Return the message for refused documents; ``refused`` maps their keys to reasons."""
     key, reason = next(iter(refused.items()))
     more = f" and {len(refused) - 1:,} others" if len(refused) > 1 else ""
     return f"the index refused {key}{more}: {reason}"

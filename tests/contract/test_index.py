@@ -1,4 +1,4 @@
-"""What every engine promises: writing, the ledger, generations."""
+"""The contract of every engine: writing, the ledger, generations."""
 
 import json
 import os
@@ -32,14 +32,14 @@ def expected(pages: dict[str, bytes]) -> dict[str, dict[str, object]]:
     return {each["_id"]: each for each in documents(pages)}
 
 
-def test_without_an_index_a_reader_says_so(index: Index) -> None:
+def test_a_reader_cannot_be_opened_without_an_index(index: Index) -> None:
     with pytest.raises(IndexUnavailableError, match="cachesync sync"):
         index.reader()
     with index.writer(1) as writer:
         assert writer.live() is None
 
 
-def test_documents_come_back_as_they_were_given(index: Index) -> None:
+def test_documents_are_read_as_they_were_written(index: Index) -> None:
     fill(index, PAGES)
     assert held(index) == expected(PAGES)
     reader = index.reader()
@@ -56,7 +56,7 @@ def test_documents_come_back_as_they_were_given(index: Index) -> None:
     assert list(reader.documents("nowhere")) == []
 
 
-def test_the_ledger_comes_back_as_it_was_given(index: Index) -> None:
+def test_the_ledger_is_read_as_it_was_written(index: Index) -> None:
     changes = [change_for(path, data) for path, data in PAGES.items()]
     fill(index, PAGES)
     reader = index.reader()
@@ -82,7 +82,7 @@ def test_a_change_replaces_adds_and_deletes(index: Index) -> None:
     assert sorted(reader.remembered([A])[A].digests) == ["a2", "a3"]
 
 
-def test_a_page_without_specs_is_in_the_ledger_all_the_same(index: Index) -> None:
+def test_a_page_without_specs_is_in_the_ledger(index: Index) -> None:
     fill(index, {A: page(title="a")})
     assert index.reader().size() == (0, 1)
     assert index.reader().counts() == {}
@@ -100,7 +100,7 @@ def test_repeating_a_change_changes_nothing(index: Index) -> None:
     assert held(index) == expected({A: after, B: PAGES[B]})
 
 
-def test_what_fails_half_way_is_not_there_and_not_acknowledged(index: Index) -> None:
+def test_a_change_that_fails_half_way_is_not_written_or_acknowledged(index: Index) -> None:
     fill(index, PAGES)
 
     def failing() -> Iterator[PageChange]:
@@ -124,14 +124,14 @@ def test_what_fails_half_way_is_not_there_and_not_acknowledged(index: Index) -> 
 def test_a_generation_is_not_found_before_it_is_promoted(index: Index, open_again: OpenIndex) -> None:
     fill(index, PAGES)
     with index.writer(1) as writer:
-        fresh = writer.build()
-        write(fresh, [change_for(A, page(entry("new"), title="a"))])
+        built = writer.build()
+        write(built, [change_for(A, page(entry("new"), title="a"))])
         assert held(open_again()) == expected(PAGES)
         before = open_again().reader()
-        writer.promote(fresh)
+        writer.promote(built)
         assert list(held(open_again())) == ["develop/a/new"]
-        assert before.size() == (3, 2), "who was reading goes on reading what there was"
-        assert open_again().reader().generation == fresh.generation != before.generation
+        assert before.size() == (3, 2), "open readers keep their generation"
+        assert open_again().reader().generation == built.generation != before.generation
 
 
 def test_an_unfinished_generation_leaves_the_live_one_alone(index: Index, open_again: OpenIndex) -> None:
@@ -179,10 +179,8 @@ def test_odd_text_is_kept(index: Index) -> None:
     assert digests({}) == {}
 
 
-def test_an_index_with_other_fields_goes_on_as_it_is_until_a_reindex(
-    index: Index, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was made by a version that lacked two fields of today."""
+def test_an_index_with_other_fields_works_until_a_reindex(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was made by a version without two of today's fields."""
     lacking = ("os", "short_hash")
     older = {name: field for name, field in FIELDS.items() if name not in lacking}
     with monkeypatch.context() as patch:
@@ -213,7 +211,7 @@ def test_an_index_with_other_fields_goes_on_as_it_is_until_a_reindex(
     assert held(index) == expected(PAGES)
 
 
-def test_a_rollback_goes_back_one_generation_and_holds_it(index: Index, open_again: OpenIndex) -> None:
+def test_a_rollback_goes_back_one_generation_and_pins_it(index: Index, open_again: OpenIndex) -> None:
     fill(index, PAGES)
     with index.writer(1) as writer, pytest.raises(UsageError, match="keep_generations"):
         writer.rollback()
@@ -232,7 +230,7 @@ def test_a_rollback_goes_back_one_generation_and_holds_it(index: Index, open_aga
     fill(index, {B: PAGES[B]})
     assert held(index) == expected({B: PAGES[B]})
     assert index.status() == Status(holder=None, pinned=False, kept=[first], service=False, sign=None), (
-        "what was rolled back is gone"
+        "the generation that was rolled back is gone"
     )
     assert index.reader().generation not in (first, second), "no generation has the name of another"
 
@@ -257,7 +255,7 @@ def test_a_discarded_generation_is_gone(index: Index) -> None:
     assert held(index) == expected(PAGES)
 
 
-def test_whatever_happens_after_the_swap_what_went_live_stays(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failures_after_the_swap_do_not_undo_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(index, PAGES)
     fill(index, PAGES)
     with index.writer(1) as writer:
@@ -271,13 +269,13 @@ def test_whatever_happens_after_the_swap_what_went_live_stays(index: Index, monk
     assert held(index) == expected({A: PAGES[A]})
     with index.writer(1) as writer:
         assert writer.live()
-    assert len(index.status().kept) == 1, "the next writer removes what was left"
+    assert len(index.status().kept) == 1, "the next writer removes the leftovers"
 
 
-def test_a_reindex_after_a_rollback_may_be_killed_in_its_last_moment(
+def test_a_reindex_after_a_rollback_may_be_killed_after_its_swap(
     index: Index, open_again: OpenIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was rolled back from isn't what the next rollback goes back to, though the dead writer removed nothing."""
+    """The next rollback doesn't go back to the generation that was rolled back, though the dead writer left it."""
     fill(index, PAGES)
     good = index.reader().generation
     fill(index, {A: PAGES[A]})
@@ -311,6 +309,6 @@ def test_which_generations_are_kept(finished: list[int], live: int | None, keep:
     assert to_keep(finished, live, keep) == kept
 
 
-def test_which_generations_a_rollback_has_left() -> None:
+def test_which_generations_a_rollback_has_replaced() -> None:
     assert left_by_rollback([1, 2, 3, 4], 2) == [3, 4]
     assert not left_by_rollback([1, 2], None)

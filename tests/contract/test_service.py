@@ -1,4 +1,4 @@
-"""What every engine promises to a service: one process that writes for months, and is asked for things by others."""
+"""The contract of every engine with a service: a process that writes for months, and serves requests of others."""
 
 import math
 import os
@@ -34,7 +34,7 @@ def held(index: Index) -> list[str]:
 # --- reading and writing a part -----------------------------------------------------------------------------------------
 
 
-def test_the_ledger_is_walked_below_a_folder(index: Index) -> None:
+def test_the_ledger_is_read_below_folders(index: Index) -> None:
     paths = [path_of("a", tag) for tag in ("é", "dev", "develop", "develop-2025")] + [path_of("ab", "develop")]
     fill(index, {path: page(entry("1"), title="a") for path in paths})
     reader = index.reader()
@@ -59,7 +59,7 @@ def test_the_ledger_is_walked_below_a_folder(index: Index) -> None:
     ]
 
 
-def test_what_was_written_at_leisure_is_found_after_a_refresh(index: Index) -> None:
+def test_writes_without_refresh_are_found_after_a_refresh(index: Index) -> None:
     fill(index, PAGES)
     with index.writer(1) as writer:
         generation = live(writer)
@@ -70,7 +70,7 @@ def test_what_was_written_at_leisure_is_found_after_a_refresh(index: Index) -> N
 
 
 def test_a_generation_is_built_while_the_live_one_is_written(index: Index) -> None:
-    """Each writes a page only when the other has taken one of its own."""
+    """Both threads write in lockstep, one page each at a time."""
     first, second = (page(entry("1", os=name), title="p") for name in ("first", "second"))
     paths = [path_of(f"p{number}") for number in range(20)]
     fill(index, dict.fromkeys(paths, first))
@@ -106,7 +106,7 @@ def test_a_generation_is_built_while_the_live_one_is_written(index: Index) -> No
     assert {each.source.partition(b'"os":')[2][:8] for each in index.reader().documents()} == {b'"second"'}
 
 
-def test_what_is_being_built_is_left_alone_until_it_is_discarded(index: Index, open_again: OpenIndex) -> None:
+def test_a_generation_being_built_is_kept_until_it_is_discarded(index: Index, open_again: OpenIndex) -> None:
     with index.writer(1) as writer:
         first = writer.build()
         assert writer.live() is None
@@ -127,7 +127,7 @@ def test_what_is_being_built_is_left_alone_until_it_is_discarded(index: Index, o
     assert held(index) == ["develop/a/a1", "develop/a/a2"]
 
 
-def test_a_writer_sees_whether_its_live_generation_is_what_others_find(index: Index) -> None:
+def test_a_writer_notices_whether_readers_find_its_live_generation(index: Index) -> None:
     with index.writer(1) as writer:
         assert not writer.intact()
         assert writer.live() is None
@@ -142,7 +142,7 @@ def test_a_writer_sees_whether_its_live_generation_is_what_others_find(index: In
         writer.rollback()
         assert writer.intact()
     with index.writer(1) as writer:
-        assert not writer.intact(), "it hasn't looked yet"
+        assert not writer.intact(), "it hasn't opened the live generation yet"
         live(writer)
         assert writer.intact()
 
@@ -150,7 +150,7 @@ def test_a_writer_sees_whether_its_live_generation_is_what_others_find(index: In
 # --- one service, and others ---------------------------------------------------------------------------------------------
 
 
-def test_a_service_is_told_from_a_command(index: Index, open_again: OpenIndex) -> None:
+def test_a_service_is_distinguished_from_a_command(index: Index, open_again: OpenIndex) -> None:
     with index.writer(1) as writer:
         writer.build()
         assert not open_again().status().service
@@ -187,7 +187,7 @@ def test_a_service_stands_by_and_takes_over(index: Index, open_again: OpenIndex)
     assert index.status().holder is None
 
 
-def test_standing_by_ends_when_it_is_to_stop(index: Index, open_again: OpenIndex) -> None:
+def test_standing_by_ends_on_a_stop(index: Index, open_again: OpenIndex) -> None:
     stop = threading.Event()
     holders: list[str] = []
 
@@ -206,7 +206,7 @@ def test_standing_by_ends_when_it_is_to_stop(index: Index, open_again: OpenIndex
     assert f"process {os.getpid()}" in holders[0]
 
 
-def test_notes_are_what_was_written_last(index: Index, open_again: OpenIndex) -> None:
+def test_a_note_is_what_was_written_last(index: Index, open_again: OpenIndex) -> None:
     notes = index.notes()
     assert notes.get("last-reindex") is None
     assert notes.list_keys() == []
@@ -223,11 +223,11 @@ def test_notes_are_what_was_written_last(index: Index, open_again: OpenIndex) ->
     assert again.list_keys() == ["other"]
     for key in ("", "A", "../x", "a_b", ".x"):
         for attempt in (notes.get, notes.remove, lambda key: notes.put(key, b"")):
-            with pytest.raises(ValueError, match="no key"):
+            with pytest.raises(ValueError, match="not a valid key"):
                 attempt(key)
 
 
-def test_notes_are_in_nobodys_way(index: Index, open_again: OpenIndex) -> None:
+def test_notes_do_not_disturb_the_index(index: Index, open_again: OpenIndex) -> None:
     index.notes().put("request-1", b"early")
     assert not index.exists()
     fill(index, PAGES)
@@ -236,7 +236,7 @@ def test_notes_are_in_nobodys_way(index: Index, open_again: OpenIndex) -> None:
     assert held(index) == ["develop/a/a1", "develop/a/a2", "develop/b/b1"]
 
 
-def test_how_fresh_an_index_is_is_known_to_whoever_opens_it(index: Index, open_again: OpenIndex) -> None:
+def test_the_freshness_of_an_index_is_read_by_others(index: Index, open_again: OpenIndex) -> None:
     assert read_freshness(open_again().notes()) is None
     noon = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
     first = Freshness(noted=noon, writer="command", in_sync=False, written=noon, degraded=("held", "problems"))
@@ -250,8 +250,8 @@ def test_how_fresh_an_index_is_is_known_to_whoever_opens_it(index: Index, open_a
     assert read_freshness(open_again().notes()) is None
 
 
-def test_a_service_hears_of_signals(index: Index, open_again: OpenIndex) -> None:
-    """Within a renewal of its lease, which takes three seconds."""
+def test_a_service_receives_signals(index: Index, open_again: OpenIndex) -> None:
+    """It sees them with the next renewal of its lease, within three seconds."""
     with index.writer(1, serving=True) as writer:
         for number in range(3):
             before = writer.signals()

@@ -52,7 +52,7 @@ DEFECTS: Final = (
         "index/elastic/generation.py",
         _PENDING,
         "    return mapping.record_source(change.record or record, change.digests)",
-        ("unit/test_elastic.py::test_a_page_whose_change_was_interrupted_is_looked_at_again",),
+        ("unit/test_elastic.py::test_a_page_with_an_interrupted_change_is_checked_again",),
     ),
     Defect(
         "nobody looks at a page that is pending",
@@ -60,7 +60,7 @@ DEFECTS: Final = (
         "sync/plan.py",
         "!= record.specs or record.pending or record.page in suspected",
         "!= record.specs or record.page in suspected",
-        ("unit/test_elastic.py::test_a_repair_that_was_interrupted_is_gone_on_with",),
+        ("unit/test_elastic.py::test_an_interrupted_repair_is_resumed",),
     ),
     Defect(
         "pages are acknowledged before the commit",
@@ -68,7 +68,7 @@ DEFECTS: Final = (
         "index/embedded/generation.py",
         _COMMIT,
         _COMMIT_LAST,
-        ("unit/test_embedded.py::test_what_was_acknowledged_is_there_whatever_comes_then[1000000]",),
+        ("unit/test_embedded.py::test_acknowledged_pages_are_committed[1000000]",),
     ),
     Defect(
         "the first operation of a writer deletes",
@@ -76,7 +76,7 @@ DEFECTS: Final = (
         "index/embedded/generation.py",
         '        writer.delete_documents_by_term(layout.ID, "")\n',
         "",
-        ("unit/test_embedded.py::test_merges_that_a_crash_cuts_off_lose_no_deletion[1]",),
+        ("unit/test_embedded.py::test_merges_interrupted_by_a_crash_lose_no_deletion[1]",),
     ),
     Defect(
         "a signature is the time of modification only",
@@ -164,7 +164,7 @@ DEFECTS: Final = (
         "index/elastic/cluster.py",
         '        return {index: list(each["aliases"]) for index, each in found.items()} == expected',
         "        return self._known.specs in found",
-        ("unit/test_elastic.py::test_an_index_that_others_do_not_find_any_more_is_not_intact[another alias]",),
+        ("unit/test_elastic.py::test_an_index_that_readers_do_not_find_is_not_intact[another alias]",),
     ),
     Defect(
         "nothing is refreshed",
@@ -285,7 +285,7 @@ DEFECTS: Final = (
         "the link is removed and made again",
         4,
         "index/embedded/folder.py",
-        "        self._fresh_link.symlink_to(folder.name)\n        self._fresh_link.replace(self._folder / _LIVE)",
+        "        self._new_link.symlink_to(folder.name)\n        self._new_link.replace(self._folder / _LIVE)",
         "        (self._folder / _LIVE).unlink(missing_ok=True)\n        (self._folder / _LIVE).symlink_to(folder.name)",
         ("unit/test_embedded.py::test_readers_find_the_index_before_each_step_of_the_swap",),
     ),
@@ -314,7 +314,7 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         "        elif status != 404:  #",
         "        elif status not in (400, 404):  #",
-        ("unit/test_elastic.py::test_documents_that_are_refused_are_their_pages_problem",),
+        ("unit/test_elastic.py::test_refused_documents_are_a_problem_of_their_page",),
     ),
     Defect(
         "documents that are answered 429 are given up",
@@ -322,7 +322,7 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         "status in BUSY or status >= 500 or kind",
         "status >= 500 or kind",
-        ("unit/test_elastic.py::test_what_is_said_of_single_operations_is_told_apart",),
+        ("unit/test_elastic.py::test_responses_to_single_operations_are_classified",),
     ),
     Defect(
         "documents that a block keeps out are given up",
@@ -338,15 +338,15 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         "_Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))",
         "_Outcome(kind=failure_of(error), reason=reason_of(error))",
-        ("unit/test_elastic.py::test_whatever_is_refused_at_first_is_sent_again",),
+        ("unit/test_elastic.py::test_temporarily_refused_requests_are_retried",),
     ),
     Defect(
         "one bad document holds all others",
         5,
         "index/elastic/bulk.py",
         "        return self._part(alias, operations[:half]) + self._part(alias, operations[half:])",
-        "        return Sent(tuple(Refusal(_id(each), reason_of(error)) for each in operations))",
-        ("unit/test_elastic.py::test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others",),
+        "        return Sent(tuple(RejectedDocument(_id(each), reason_of(error)) for each in operations))",
+        ("unit/test_elastic.py::test_one_refused_operation_does_not_block_the_others",),
     ),
     # --- 6: nothing late undoes something newer -----------------------------------------------------------------------
     Defect(
@@ -355,7 +355,7 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         """    return b',"version":%d,"version_type":"external_gte"}}\\n' % version""",
         """    return b"}}\\n\"""",
-        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_rejected",),
     ),
     Defect(
         "a new holder's epoch isn't above the last one's",
@@ -363,7 +363,7 @@ DEFECTS: Final = (
         "index/elastic/lease.py",
         "max(seen.state.epoch + 1, int(time.time()))",
         "seen.state.epoch or int(time.time())",
-        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_rejected",),
     ),
     Defect(
         "what was turned away as stale counts as written",
@@ -371,7 +371,7 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         "            stale += 1",
         "            pass",
-        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_turned_away",),
+        ("unit/test_elastic.py::test_writes_of_an_earlier_holder_are_rejected",),
     ),
     Defect(
         "any index will do: require_alias is missing",
@@ -379,7 +379,7 @@ DEFECTS: Final = (
         "index/elastic/connection.py",
         "                require_alias=True,\n",
         "",
-        ("unit/test_elastic.py::test_what_comes_late_makes_no_index[put]",),
+        ("unit/test_elastic.py::test_late_requests_create_no_index[put]",),
     ),
     Defect(
         "deletions alone make an index anew",
@@ -387,7 +387,7 @@ DEFECTS: Final = (
         "index/elastic/bulk.py",
         "        guard = [_GUARD] if is_delete(operations[0]) else []",
         "        guard: list[bytes] = []",
-        ("unit/test_elastic.py::test_what_comes_late_makes_no_index[delete]",),
+        ("unit/test_elastic.py::test_late_requests_create_no_index[delete]",),
     ),
     Defect(
         "a generation goes live without asking for the lease",
@@ -395,15 +395,15 @@ DEFECTS: Final = (
         "index/elastic/cluster.py",
         "        self._lease.confirm()\n        try:",
         "        try:",
-        ("unit/test_elastic.py::test_who_was_overtaken_lets_nothing_go_live",),
+        ("unit/test_elastic.py::test_an_overtaken_writer_cannot_promote",),
     ),
     Defect(
         "a generation goes live without asking for the lock",
         6,
         "index/embedded/folder.py",
-        "        self._hold.confirm()\n        folder = self._folder / generation.generation",
+        "        self._lock.confirm()\n        folder = self._folder / generation.generation",
         "        folder = self._folder / generation.generation",
-        ("unit/test_embedded.py::test_who_was_overtaken_lets_nothing_go_live",),
+        ("unit/test_embedded.py::test_an_overtaken_writer_cannot_promote",),
     ),
     Defect(
         "the lock lets two in",
@@ -488,7 +488,7 @@ DEFECTS: Final = (
         "index/elastic/connection.py",
         "        steps = max(1, int(seconds / _LEAST_SECONDS))",
         "        steps = int(REQUEST_SECONDS / _LEAST_SECONDS)",
-        ("unit/test_elastic.py::test_no_request_takes_longer_than_there_is_patience",),
+        ("unit/test_elastic.py::test_timeouts_fit_into_the_patience",),
     ),
     Defect(
         "a folder that a link leads to has its pages still",

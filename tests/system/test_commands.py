@@ -189,7 +189,7 @@ def test_without_an_index_no_command_is_told_of_an_option_that_it_lacks(embedded
 def test_something_foreign_in_the_indexs_place_ends_with_2(embedded: Sandbox) -> None:
     (embedded.index / "spack-specs/precious").mkdir(parents=True)
     for command in ("run", "sync", "search", "status"):
-        assert "no index of cachesync" in embedded.run(command, expect=2, CACHESYNC_HTTP__PORT="0").stderr
+        assert "not a cachesync index" in embedded.run(command, expect=2, CACHESYNC_HTTP__PORT="0").stderr
 
 
 def test_status(filled: Sandbox) -> None:

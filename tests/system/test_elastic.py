@@ -260,7 +260,7 @@ def test_documents_of_others_go(elastic: Sandbox) -> None:
     is_whole(elastic)
     elastic.run("verify")
     index_by_hand(elastic, "-1", "foreign", {"package": "zlib"})
-    assert "of no page" in elastic.run("verify", expect=3).stderr
+    assert "belong to no page" in elastic.run("verify", expect=3).stderr
     elastic.run("sync")
     is_whole(elastic)
 

@@ -200,7 +200,7 @@ def test_a_folder_that_is_damaged_meanwhile(embedded: Sandbox) -> None:
         until(lambda: asked(served.url, "/api/search").status == 503, "the damage to be noticed")
         assert [faults for each in told_in_short(served.url) if (faults := faults_of(each, secrets_of(embedded)))] == []
         (line,) = served.said("the index can't be searched for now")
-        assert f"{embedded.index / embedded.name} is no index of cachesync" in line["error.message"]
+        assert f"{embedded.index / embedded.name} is not a cachesync index" in line["error.message"]
 
 
 # --- a cluster --------------------------------------------------------------------------------------------------------

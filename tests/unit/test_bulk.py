@@ -1,4 +1,4 @@
-"""Operations as they are sent, without a server."""
+"""Encoded bulk operations, without a server."""
 
 import json
 

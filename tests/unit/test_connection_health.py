@@ -1,4 +1,4 @@
-"""How the way to an index fares, as told by requests that fail and are answered."""
+"""The health of the connection to an index, recorded from requests that fail or are answered."""
 
 import contextvars
 import itertools
@@ -22,7 +22,7 @@ URL = "http://somewhere"
 A = path_of("a")
 
 
-def test_there_is_trouble_until_whoever_has_it_is_answered() -> None:
+def test_trouble_lasts_until_the_failing_request_is_answered() -> None:
     health = ConnectionHealth()
     with capture_logs() as logged, health.trying(URL) as writing:
         writing.failed("429", "too busy")
@@ -30,7 +30,7 @@ def test_there_is_trouble_until_whoever_has_it_is_answered() -> None:
             reading.failed("503", "starting")
             reading.answered()
         writing.failed("429", "too busy")
-        assert health.trouble == f"{URL}: too busy", "another answer is none to this request"
+        assert health.trouble == f"{URL}: too busy", "a response to another request doesn't count"
         writing.answered()
         assert health.trouble is None
         writing.answered()
@@ -41,7 +41,7 @@ def test_there_is_trouble_until_whoever_has_it_is_answered() -> None:
     assert health.retries == {"429": 2, "503": 1}
 
 
-def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
+def test_a_given_up_request_is_trouble_until_any_request_is_answered() -> None:
     health = ConnectionHealth()
     with capture_logs() as logged:
         for _ in range(2):
@@ -52,14 +52,14 @@ def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
         with health.trying(URL) as tries:
             tries.answered()
     assert health.trouble is None
-    assert len(logged) == 2, "once that it can't be used, once that it can"
+    assert len(logged) == 2, "one line for the failure, one for the recovery"
     with health.trying(URL) as tries:
         tries.gave_up("credentials", "no")
         tries.answered()
     assert health.trouble is None
     before = dict(health.retries)
-    health.gave_up(SERVICE, "other", "the same, told by the service")
-    assert health.trouble == "the same, told by the service"
+    health.gave_up(SERVICE, "other", "the same, reported by the service")
+    assert health.trouble == "the same, reported by the service"
     assert health.retries == before, "a request is counted once"
 
 
@@ -68,12 +68,12 @@ def test_what_failed_for_good_is_trouble_until_anything_is_answered() -> None:
 
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is tried a second time."""
+    """Disables retries."""
     monkeypatch.setattr(connection, "delays", lambda: itertools.repeat(math.inf))
 
 
 def asked(answer: Answer | None, health: ConnectionHealth) -> Exception | None:
-    """Ask a server that gives this answer; None: a port where none is."""
+    """Send a request to a server with this response or, if None, to a closed port; return the error."""
     with Proxy("http://127.0.0.1:9", lambda _request: answer).running() as proxy:
         url = proxy.url if answer else "http://127.0.0.1:9"
         try:
@@ -110,14 +110,14 @@ def test_each_failure_has_a_kind_and_is_trouble(answer: Answer | None, kind: str
 
 
 @pytest.mark.usefixtures("once")
-def test_what_is_not_there_is_no_trouble() -> None:
+def test_a_missing_index_is_not_trouble() -> None:
     health = ConnectionHealth()
     asked(refusal(503), health)
     assert isinstance(asked(refusal(404, "index_not_found_exception"), health), IndexUnusableError)
     assert health.trouble is None
 
 
-def test_waiting_for_a_server_ends_at_once() -> None:
+def test_a_stop_ends_retries_at_once() -> None:
     health = ConnectionHealth()
     tried, stop = threading.Event(), threading.Event()
 
@@ -138,12 +138,12 @@ def test_waiting_for_a_server_ends_at_once() -> None:
         assert not thread.is_alive()
         before = len(proxy.requests)
         ask()
-        assert len(proxy.requests) == before + 1, "nothing is tried a second time"
+        assert len(proxy.requests) == before + 1, "no retry"
     assert health.trouble
 
 
-def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_name: str) -> None:
-    """Its threads know what the writer's thread knows of what it is doing."""
+def test_a_bulk_request_is_retried_and_counted(elasticsearch_index: str, index_name: str) -> None:
+    """Its threads have the context variables of the writer's thread."""
     doing: contextvars.ContextVar[str] = contextvars.ContextVar("doing")
     seen: list[tuple[str, bool]] = []
     health = ConnectionHealth(lambda seconds: seen.append((doing.get("nothing"), seconds > 0)))
@@ -164,7 +164,7 @@ def test_a_bulk_request_waits_and_is_counted(elasticsearch_index: str, index_nam
     assert seen == [("a pass", True)] * 2
 
 
-def test_a_bulk_request_that_waits_ends_at_once(elasticsearch_index: str, index_name: str) -> None:
+def test_a_stop_ends_retries_of_a_bulk_request_at_once(elasticsearch_index: str, index_name: str) -> None:
     health = ConnectionHealth()
     stop = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What is particular to the Elasticsearch engine: its way to the server, its lease, what a server may answer."""
+"""Tests of the Elasticsearch engine alone: its connection, its lease, and responses that a server may give."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusabl
 from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
 from cachesync.index.elastic import reader as reader_module
-from cachesync.index.elastic.catalog import look
+from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
@@ -49,7 +49,7 @@ def index(elasticsearch_index: str, index_name: str) -> ElasticIndex:
 
 @pytest.fixture
 def answering() -> Iterator[Callable[[Answer], Connection]]:
-    """A connection to a server that always gives the same answer."""
+    """A connection to a server that always gives the same response."""
     given: list[Answer] = []
     with Proxy("http://127.0.0.1:9", lambda _request: given[0]).running() as proxy:
 
@@ -61,7 +61,7 @@ def answering() -> Iterator[Callable[[Answer], Connection]]:
 
 
 def html(status: int, title: str, *headers: tuple[str, str]) -> Answer:
-    """What a proxy says in the server's place."""
+    """A response of a proxy in the server's place."""
     body = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1><hr>nginx</body>\r\n</html>"
     return Answer(status, [("Content-Type", "text/html"), *headers], body.encode())
 
@@ -111,7 +111,7 @@ def html(status: int, title: str, *headers: tuple[str, str]) -> Answer:
         (refusal(200)._replace(body=b"<html>"), "cannot reach Elasticsearch"),
     ],
 )
-def test_each_failure_is_a_sentence(answering: Callable[[Answer], Connection], answer: Answer, says: str) -> None:
+def test_each_failure_is_explained(answering: Callable[[Answer], Connection], answer: Answer, says: str) -> None:
     connection = answering(answer)
     with pytest.raises(IndexUnavailableError, match=says):
         connection.call(lambda client: client.cluster.health())
@@ -126,26 +126,26 @@ def test_each_failure_is_a_sentence(answering: Callable[[Answer], Connection], a
         (html(403, "Forbidden"), False),
     ],
 )
-def test_a_right_that_is_missing_is_told_from_other_refusals(
+def test_a_missing_right_is_distinguished_from_other_refusals(
     answering: Callable[[Answer], Connection], answer: Answer, is_forbidden: bool
 ) -> None:
-    with pytest.raises(IndexUnavailableError) as told:
+    with pytest.raises(IndexUnavailableError) as caught:
         answering(answer).call(lambda client: client.get(index="a", id="b"))
-    assert isinstance(told.value, ForbiddenError) == is_forbidden
+    assert isinstance(caught.value, ForbiddenError) == is_forbidden
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
+def test_an_unreachable_server_is_named() -> None:
     connection = Connection(IndexServer(("http://127.0.0.1:9", "http://127.0.0.1:10")), patience=0.2)
     with pytest.raises(IndexUnavailableError, match=r"cannot reach Elasticsearch at http://127\.0\.0\.1:9,http"):
         connection.call(lambda client: client.cluster.health())
 
 
-def test_a_certificate_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"index\.ca_certs: cannot read .*none\.pem"):
         Connection(IndexServer(("https://127.0.0.1:9",), ca_certs=tmp_path / "none.pem"), patience=0)
 
 
-def test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others(index: ElasticIndex) -> None:
+def test_one_refused_operation_does_not_block_the_others(index: ElasticIndex) -> None:
     """Elasticsearch refuses a whole request for one id that is too long."""
     change = change_for(A, page(*(entry(f"{number}") for number in range(9)), title="a"))
     long = Put("develop/a/" + "x" * 600, change.puts[0].source, fresh=True)
@@ -160,7 +160,7 @@ def test_one_operation_that_a_request_is_refused_for_does_not_hold_the_others(in
         assert generation.size() == (9, 1)
 
 
-def test_what_is_said_of_single_operations_is_told_apart() -> None:
+def test_responses_to_single_operations_are_classified() -> None:
     operations = [bulk.put(f"{number}", 1, b"{}") for number in range(6)] + [bulk.delete("gone", 1)]
     failures = [
         (429, "es_rejected_execution_exception"),
@@ -171,7 +171,7 @@ def test_what_is_said_of_single_operations_is_told_apart() -> None:
     ]
     items: list[dict[str, Any]] = [{"index": {"status": 201}}]
     items += [{"index": {"status": status, "error": {"type": kind, "reason": kind}}} for status, kind in failures]
-    outcome = bulk._sorted(operations, [*items, {"delete": {"status": 404}}])
+    outcome = bulk._classified(operations, [*items, {"delete": {"status": 404}}])
     assert list(outcome.again) == [operations[1], operations[2], operations[5]]
     assert [refused.id for refused in outcome.sent.refused] == ["4"]
     assert outcome.sent.stale == 1
@@ -189,10 +189,10 @@ def test_the_pace_follows_the_server() -> None:
     assert (pace.in_flight, pace.bytes) == (2, START_BYTES)
     for _ in range(50):
         pace.answered(0.4, took=0.39)
-    assert (pace.in_flight, pace.bytes) == (2, START_BYTES), "a server nearby is busy with two"
+    assert (pace.in_flight, pace.bytes) == (2, START_BYTES), "two keep a nearby server busy"
     for _ in range(50):
         pace.answered(0.4, took=0.1)
-    assert pace.in_flight == 8, "one far away needs more on the way"
+    assert pace.in_flight == 8, "a distant server needs more in flight"
     pace.overloaded()
     assert (pace.in_flight, pace.bytes) == (4, START_BYTES // 2)
     for _ in range(20):
@@ -205,13 +205,13 @@ def test_the_pace_follows_the_server() -> None:
     assert pace.bytes == START_BYTES // 2, "slow answers make smaller requests"
 
 
-def test_a_reason_that_stands_only_at_the_cause_is_told(answering: Callable[[Answer], Connection]) -> None:
-    told = (
+def test_a_reason_that_only_the_cause_has_is_reported(answering: Callable[[Answer], Connection]) -> None:
+    body = (
         b'{"error":{"root_cause":[],"type":"search_phase_execution_exception","reason":"",'
         b'"caused_by":{"type":"too_many_buckets_exception","reason":"too many"}},"status":400}'
     )
     with pytest.raises(IndexUnavailableError, match=r"refuses a request \(400\): too many"):
-        answering(refusal(400)._replace(body=told)).call(lambda client: client.cluster.health())
+        answering(refusal(400)._replace(body=body)).call(lambda client: client.cluster.health())
 
 
 @pytest.mark.parametrize(
@@ -225,12 +225,12 @@ def test_a_reason_that_stands_only_at_the_cause_is_told(answering: Callable[[Ans
         ("http://es:9200/path", "http://es:9200/path"),
     ],
 )
-def test_a_url_without_a_port_has_that_of_its_protocol(url: str, node: str) -> None:
+def test_a_url_without_a_port_gets_its_protocols_default(url: str, node: str) -> None:
     assert IndexServer((url,)).nodes == (node,)
     Connection(IndexServer((url,)), patience=0).close()
 
 
-def test_where_nobody_answers_at_the_port_of_the_protocol_the_usual_one_is_named() -> None:
+def test_if_the_default_port_is_closed_elasticsearchs_own_is_suggested() -> None:
     connection = Connection(IndexServer(("http://127.0.0.2",)), patience=0.1)
     with pytest.raises(IndexUnavailableError, match=r"without a port .*9200"):
         connection.call(lambda client: client.cluster.health())
@@ -240,7 +240,7 @@ def test_where_nobody_answers_at_the_port_of_the_protocol_the_usual_one_is_named
 
 
 def small(limit: int, refused: list[int]) -> Callable[[Request], Answer | None]:
-    """A proxy that takes requests of so many bytes at most."""
+    """A proxy that refuses requests of more than ``limit`` bytes."""
 
     def refuse(request: Request) -> Answer | None:
         if len(request.body) <= limit:
@@ -252,7 +252,7 @@ def small(limit: int, refused: list[int]) -> Callable[[Request], Answer | None]:
 
 
 @pytest.mark.parametrize("limit", [6_000, 20_000, 100_000, 1_000_000])
-def test_requests_are_as_small_as_a_proxy_wants_them(index: ElasticIndex, tmp_path: Path, limit: int) -> None:
+def test_requests_shrink_to_the_limit_of_a_proxy(index: ElasticIndex, tmp_path: Path, limit: int) -> None:
     for number in range(90):
         entries = (entry(f"{n}", variants=["+v" * 20]) for n in range(40))
         put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
@@ -260,17 +260,17 @@ def test_requests_are_as_small_as_a_proxy_wants_them(index: ElasticIndex, tmp_pa
     with Proxy(index.url, small(limit, refused)).running() as proxy:
         through = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
         assert sync(through, tmp_path).specs.added == 3600
-        assert len(refused) <= 24, "what was too large once isn't tried again and again"
+        assert len(refused) <= 24, "sizes that were too large aren't retried"
         refused.clear()
         for number in range(90):
             entries = (entry(f"{n}", variants=["+w" * 20]) for n in range(40))
             put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
         assert sync(through, tmp_path).specs.updated == 3600
-        assert not refused, "it is remembered for as long as the process runs"
+        assert not refused, "the limit is remembered while the process runs"
     assert index.reader(fresh=True).size() == (3600, 90)
 
 
-def test_what_is_too_large_by_itself_says_so(index: ElasticIndex, tmp_path: Path) -> None:
+def test_a_document_that_is_too_large_is_a_problem_of_its_page(index: ElasticIndex, tmp_path: Path) -> None:
     put(tmp_path, page(entry("1"), entry("2", variants=["+v" * 2500]), entry("3"), title="a"), "a")
     put(tmp_path, page(entry("1"), title="b"), "b")
     with Proxy(index.url, small(5_000, [])).running() as proxy:
@@ -285,7 +285,7 @@ def test_what_is_too_large_by_itself_says_so(index: ElasticIndex, tmp_path: Path
     ]
 
 
-def test_what_names_many_pages_or_folders_is_asked_in_parts(index: ElasticIndex) -> None:
+def test_requests_for_many_pages_or_folders_are_split(index: ElasticIndex) -> None:
     paths = [path_of("p" * 90 + f"{number}") for number in range(400)]
     fill(index, {path: page(entry("1"), title="a") for path in paths})
     refused: list[int] = []
@@ -301,7 +301,7 @@ def test_what_names_many_pages_or_folders_is_asked_in_parts(index: ElasticIndex)
 
 
 @pytest.mark.parametrize("window", [1, 7, 9_999])
-def test_the_window_of_hits_may_be_smaller(index: ElasticIndex, window: int) -> None:
+def test_the_server_may_allow_a_smaller_result_window(index: ElasticIndex, window: int) -> None:
     pages = {path_of(f"p{number}"): page(entry("1"), entry("2"), title=f"p{number}") for number in range(5)}
     fill(index, pages)
     connection = Connection(index._server, 5)
@@ -321,7 +321,7 @@ def test_the_window_of_hits_may_be_smaller(index: ElasticIndex, window: int) -> 
 
 
 def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], Answer | None]:
-    """Closes the point in time that a search is about, before the searches of some numbers."""
+    """Closes the point in time of a search before the searches for whose numbers ``when`` is true."""
     numbers = itertools.count()
 
     def forget(request: Request) -> Answer | None:
@@ -335,7 +335,7 @@ def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], 
 
 
 @pytest.mark.parametrize("times", [[0], [1], [2, 5], [1, 2, 3], [3, 4]])
-def test_a_walk_that_the_server_forgets_goes_on(
+def test_a_walk_continues_after_its_point_in_time_is_lost(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
     monkeypatch.setattr(reader_module, "_WALK_SIZE", 3)
@@ -353,17 +353,17 @@ def test_a_walk_that_the_server_forgets_goes_on(
         assert sorted(record.page for record in reader.records()) == sorted(pages)
 
 
-def test_a_server_that_keeps_nothing_is_no_damage(index: ElasticIndex) -> None:
+def test_a_server_that_keeps_losing_points_in_time_is_not_damage(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with Proxy(index.url, lambda _request: None).running() as proxy:
         reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
         proxy.deed = forgetful(proxy, lambda _number: True)
-        with pytest.raises(IndexUnavailableError, match="forgets at once") as caught:
+        with pytest.raises(IndexUnavailableError, match="keeps losing the point in time") as caught:
             list(reader.records())
     assert not isinstance(caught.value, IndexUnusableError)
 
 
-def test_an_index_that_is_closed_is_named_and_no_fault_of_documents(index: ElasticIndex, tmp_path: Path) -> None:
+def test_a_closed_index_is_named_and_not_blamed_on_documents(index: ElasticIndex, tmp_path: Path) -> None:
     put(tmp_path, page(entry("1"), title="a"), "a")
     sync(index, tmp_path)
     put(tmp_path, page(entry("2"), title="a"), "a")
@@ -411,7 +411,7 @@ def nodes(**rooms: tuple[str, int]) -> Callable[[Request], Answer | None]:
         ({"a": ("data", 1_000), "b": ("ingest", 10**12), "c": ("data_frozen", 10**12)}, False),
     ],
 )
-def test_each_shard_of_a_new_generation_needs_one_node(
+def test_each_shard_of_a_new_generation_must_fit_on_one_node(
     index: ElasticIndex, rooms: dict[str, tuple[str, int]], fits: bool
 ) -> None:
     fill(index, {A: page(*(entry(f"{n}") for n in range(20)), title="a")})
@@ -422,10 +422,10 @@ def test_each_shard_of_a_new_generation_needs_one_node(
                 writer.build()
                 return
             with pytest.raises(
-                IndexUnavailableError, match=r"no room .* in one place, and there are 0 MB on a"
-            ) as told:
+                IndexUnavailableError, match=r"no room .* on one node, but there are 0 MB on a"
+            ) as caught:
                 writer.build()
-    assert ("on c" in str(told.value)) is (rooms["c"][0] == "data"), "nodes that can't have it aren't named"
+    assert ("on c" in str(caught.value)) is (rooms["c"][0] == "data"), "nodes that can't hold it aren't named"
 
 
 @pytest.mark.parametrize(
@@ -460,8 +460,8 @@ def test_shards_are_placed_as_a_whole(sizes: list[float], rooms: list[float], fi
         ("something_of_tomorrow", "true"),
     ],
 )
-def test_settings_that_nobody_asked_for_are_named(setting: str, value: str) -> None:
-    """Some of them the tests' server doesn't know."""
+def test_unrequested_settings_are_named(setting: str, value: str) -> None:
+    """The server of the tests doesn't know some of these settings."""
     wanted = {"mappings": {"properties": {}}, "settings": {"number_of_shards": 1, "hidden": True}, "aliases": {}}
     settings: dict[str, Any] = {"number_of_shards": "1", "hidden": "true", "uuid": "x", "codec": "best_compression"}
     made: dict[str, Any] = {"mappings": {}, "settings": {"index": settings}, "aliases": {}}
@@ -474,13 +474,13 @@ def test_settings_that_nobody_asked_for_are_named(setting: str, value: str) -> N
 
 
 @pytest.mark.parametrize("alias", [{"filter": {"match_all": {}}}, {"routing": "1"}, {"is_hidden": False}])
-def test_an_alias_that_is_not_as_it_was_asked_for_is_named(alias: dict[str, Any]) -> None:
+def test_a_changed_alias_is_named(alias: dict[str, Any]) -> None:
     wanted = {"mappings": {"properties": {}}, "settings": {}, "aliases": {"ours": {"is_hidden": True}}}
     made = {"mappings": {}, "settings": {"index": {}}, "aliases": {"ours": alias}}
     assert "its alias ours is" in str(foreign.difference(wanted, made))
 
 
-# --- documents that a server won't take ---------------------------------------------------------------------------------
+# --- documents that a server refuses -------------------------------------------------------------------------------------
 
 
 def sync(index: ElasticIndex, root: Path, *suspects: str) -> Report:
@@ -489,10 +489,10 @@ def sync(index: ElasticIndex, root: Path, *suspects: str) -> Report:
         return full_sync.sync(source, writer, Guard(0.5), lambda _done, _total: None, suspects)
 
 
-def test_documents_that_are_refused_are_their_pages_problem(
+def test_refused_documents_are_a_problem_of_their_page(
     index: ElasticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here by a mapping without the field ``size``."""
+    """They are refused because the mapping lacks the field ``size``."""
     wanted = mapping.specs_mapping(index._name)
     del wanted["properties"]["size"]
     monkeypatch.setattr(mapping, "specs_mapping", lambda _name: wanted)
@@ -511,7 +511,7 @@ def test_documents_that_are_refused_are_their_pages_problem(
     assert (mended.problems, mended.specs.added) == ([], 1)
 
 
-def test_an_update_that_is_refused_leaves_the_document_that_was_there(index: ElasticIndex) -> None:
+def test_a_refused_update_keeps_the_earlier_document(index: ElasticIndex) -> None:
     before = page(entry("1"), entry("2"), title="a")
     fill(index, {A: before})
     change = change_for(A, page(entry("1"), entry("2", os="other"), title="a"), before)
@@ -535,18 +535,18 @@ def lease_of(index: ElasticIndex, patience: float = 5) -> Lease:
 
 
 def abandoned(index: ElasticIndex, holder: Holder) -> Lease:
-    """A lease whose holder has stopped without a word."""
+    """A lease whose holder has stopped without releasing it."""
     one = lease_of(index)
     one._me = holder
     one.wait()
     one.claim()
     one._ended.set()
-    assert one._heart
-    one._heart.join()
+    assert one._renewer
+    one._renewer.join()
     return one
 
 
-def test_the_lease_of_a_process_that_has_died_here_is_taken_at_once(index: ElasticIndex) -> None:
+def test_the_lease_of_a_dead_local_process_is_taken_over_at_once(index: ElasticIndex) -> None:
     dead = msgspec.structs.replace(Holder.here(), pid=2**22 + 1)
     assert dead.is_dead
     assert not Holder.here().is_dead
@@ -558,9 +558,7 @@ def test_the_lease_of_a_process_that_has_died_here_is_taken_at_once(index: Elast
     assert lease_of(index).read().holder is None
 
 
-def test_the_lease_of_a_silent_process_elsewhere_ends_by_itself(
-    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lease_of_a_silent_remote_process_expires(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
     abandoned(index, Holder("elsewhere", 1))
     with pytest.raises(IndexUnavailableError, match="process 1 on elsewhere is still writing"):
@@ -570,7 +568,7 @@ def test_the_lease_of_a_silent_process_elsewhere_ends_by_itself(
     other.release()
 
 
-def test_who_renews_the_lease_keeps_it(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_renewed_lease_does_not_expire(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.1)
     holding = lease_of(index)
@@ -584,8 +582,8 @@ def test_who_renews_the_lease_keeps_it(index: ElasticIndex, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("first", ["the holder", "a note", "another"])
-def test_a_holder_whose_state_is_deleted_stays_it_unless_another_has_become_it(index: ElasticIndex, first: str) -> None:
-    """Whoever comes first makes the state anew."""
+def test_a_holder_whose_state_is_deleted_remains_it_unless_overtaken(index: ElasticIndex, first: str) -> None:
+    """The first one to write creates the state index again."""
     holding = abandoned(index, Holder.here())
     holding.confirm()
     elasticsearch.request(f"{index.url}/{index._name}-state", "DELETE")
@@ -601,7 +599,7 @@ def test_a_holder_whose_state_is_deleted_stays_it_unless_another_has_become_it(i
     assert lease_of(index).read().holder == holding._me
 
 
-def test_a_holder_that_was_overtaken_writes_nothing(index: ElasticIndex) -> None:
+def test_an_overtaken_holder_writes_nothing(index: ElasticIndex) -> None:
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
     fill(index, {A: before})
     with index.writer(1) as slow, index.writer(1) as quick:
@@ -616,8 +614,8 @@ def test_a_holder_that_was_overtaken_writes_nothing(index: ElasticIndex) -> None
     assert b'"os":"theirs"' in found.source
 
 
-def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> None:
-    """It doesn't know yet that it was overtaken; the server does."""
+def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex) -> None:
+    """The earlier holder hasn't noticed that it was overtaken, but the server rejects its writes."""
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
     fill(index, {A: before})
     with index.writer(1) as stalled:
@@ -628,9 +626,9 @@ def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> Non
         claimed._ended.set()
         other = lease_of(index)
         other._seen = other._read()
-        assert other._take()
+        assert other._acquire()
         connection = Connection(index._server, 5)
-        live = look(connection, index._name).generations[1]
+        live = read_catalog(connection, index._name).generations[1]
         taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
         assert write(taken, [change_for(A, theirs, before)]) == [A]
         with pytest.raises(OvertakenError):
@@ -640,7 +638,7 @@ def test_writes_of_an_earlier_holder_are_turned_away(index: ElasticIndex) -> Non
     assert b'"os":"theirs"' in found.source
 
 
-def test_who_was_overtaken_lets_nothing_go_live(index: ElasticIndex) -> None:
+def test_an_overtaken_writer_cannot_promote(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with index.writer(1) as stalled:
         generation = stalled.build()
@@ -648,7 +646,7 @@ def test_who_was_overtaken_lets_nothing_go_live(index: ElasticIndex) -> None:
         stalled._lease._ended.set()  # type: ignore[attr-defined]
         other = lease_of(index)
         other.read()
-        assert other._take()
+        assert other._acquire()
         with pytest.raises(OvertakenError):
             stalled.promote(generation)
         other.release()
@@ -656,8 +654,8 @@ def test_who_was_overtaken_lets_nothing_go_live(index: ElasticIndex) -> None:
 
 
 @pytest.mark.parametrize("operation", [bulk.put("1", 1, b"{}"), bulk.delete("1", 1)], ids=["put", "delete"])
-def test_what_comes_late_makes_no_index(index: ElasticIndex, operation: bytes) -> None:
-    """``require_alias`` sees to that for what is put; for deletions Elasticsearch doesn't look at it."""
+def test_late_requests_create_no_index(index: ElasticIndex, operation: bytes) -> None:
+    """For puts, ``require_alias`` ensures this; for deletions, Elasticsearch ignores it."""
     connection = Connection(index._server, 5)
     name = f"{index._name}-9-writing"
     with pytest.raises(IndexUnusableError):
@@ -666,7 +664,7 @@ def test_what_comes_late_makes_no_index(index: ElasticIndex, operation: bytes) -
         connection.call(lambda client: client.indices.get(index=name))
 
 
-def test_epochs_grow_also_when_the_state_is_lost(index: ElasticIndex) -> None:
+def test_epochs_grow_even_if_the_state_is_lost(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     first = lease_of(index).read().epoch
     Connection(index._server, 5).call(lambda client: client.indices.delete(index=f"{index._name}-state"))
@@ -677,8 +675,8 @@ def test_epochs_grow_also_when_the_state_is_lost(index: ElasticIndex) -> None:
     one.release()
 
 
-def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIndex, tmp_path: Path) -> None:
-    """The server gets that the page is pending and one of two documents, then the process is gone."""
+def test_a_page_with_an_interrupted_change_is_checked_again(index: ElasticIndex, tmp_path: Path) -> None:
+    """The pending record and the documents are written, but the final record is not."""
     put(tmp_path, page(entry("1"), entry("2"), title="a"), "a")
     sync(index, tmp_path)
     before = (tmp_path / A).read_bytes()
@@ -705,7 +703,7 @@ def test_a_page_whose_change_was_interrupted_is_looked_at_again(index: ElasticIn
     assert not next(index.reader().records()).pending
 
 
-def test_whatever_is_refused_at_first_is_sent_again(index: ElasticIndex, tmp_path: Path) -> None:
+def test_temporarily_refused_requests_are_retried(index: ElasticIndex, tmp_path: Path) -> None:
     answers = itertools.cycle([refusal(503), refusal(429), refusal(200)._replace(body=b"{"), refusal(502)])
     refused: set[bytes] = set()
 
@@ -738,8 +736,8 @@ def test_whatever_is_refused_at_first_is_sent_again(index: ElasticIndex, tmp_pat
     ]
 
 
-def test_a_repair_that_was_interrupted_is_gone_on_with(index: ElasticIndex, tmp_path: Path) -> None:
-    """The page is as it was and has as many documents as it should; only its record tells."""
+def test_an_interrupted_repair_is_resumed(index: ElasticIndex, tmp_path: Path) -> None:
+    """The page hasn't changed and has the right number of documents; only its record shows that it is pending."""
     data = page(entry("1"), entry("2"), title="a")
     put(tmp_path, data, "a")
     sync(index, tmp_path)
@@ -787,7 +785,7 @@ def test_signals_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatc
         other.release()
 
 
-def test_a_signal_is_no_writer_that_came_in_between(index: ElasticIndex) -> None:
+def test_a_signal_is_not_taken_for_another_writer(index: ElasticIndex) -> None:
     fill(index, {})
     one = lease_of(index)
     one.wait()
@@ -803,8 +801,8 @@ def test_a_signal_is_no_writer_that_came_in_between(index: ElasticIndex) -> None
     assert (state.signals, state.pinned, state.holder) == (2, "specs-1", None)
 
 
-def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: str, index_name: str) -> None:
-    """An older version knows of one name alone."""
+def test_a_second_rollback_pins_only_one_generation(elasticsearch_index: str, index_name: str) -> None:
+    """Older versions understand only one name."""
     index = ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout(keep_generations=2))
     for _ in range(3):
         fill(index, {})
@@ -814,8 +812,8 @@ def test_a_second_rollback_holds_in_the_words_of_the_first(elasticsearch_index: 
         assert lease_of(index).read().pinned == f"{index_name}-{number}"
 
 
-def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticIndex) -> None:
-    """One thread has got the lease back meanwhile; the other still goes by what it knew before."""
+def test_changes_planned_before_the_lease_was_lost_are_not_written(index: ElasticIndex) -> None:
+    """One thread has regained the lease meanwhile; the other one's plan is from before its loss."""
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
     fill(index, {A: before})
     with index.writer(5) as writer:
@@ -825,7 +823,7 @@ def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticI
         held.claim()
         other = lease_of(index)
         other._seen = other._read()
-        assert other._take()
+        assert other._acquire()
         with pytest.raises(OvertakenError):
             held.confirm()
         with pytest.raises(OvertakenError):
@@ -844,7 +842,7 @@ def test_what_was_known_before_the_lease_was_lost_is_not_written(index: ElasticI
     assert b'"os":"theirs"' in found.source
 
 
-def test_a_lease_that_cannot_be_renewed_is_told_once(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_that_cannot_be_renewed_is_logged_once(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.01)
     monkeypatch.setattr(lease, "_RENEW_PATIENCE", 1.0)
     refused, renewed = threading.Semaphore(0), threading.Semaphore(0)
@@ -870,12 +868,12 @@ def test_a_lease_that_cannot_be_renewed_is_told_once(index: ElasticIndex, monkey
         for _ in range(10):
             assert renewed.acquire(timeout=10)
         holding.release()
-    told = [each["event"] for each in logged if "lease" in each["event"]]
-    assert told == ["the lease can't be renewed; trying again", "the lease is renewed again"]
+    events = [each["event"] for each in logged if "lease" in each["event"]]
+    assert events == ["the lease can't be renewed; trying again", "the lease is renewed again"]
 
 
 @pytest.mark.parametrize("what", ["an alias", "the specs", "the ledger", "another alias"])
-def test_an_index_that_others_do_not_find_any_more_is_not_intact(index: ElasticIndex, what: str) -> None:
+def test_an_index_that_readers_do_not_find_is_not_intact(index: ElasticIndex, what: str) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     name = index._name
     with index.writer(1) as writer:
@@ -894,8 +892,10 @@ def test_an_index_that_others_do_not_find_any_more_is_not_intact(index: ElasticI
         assert not writer.intact()
 
 
-def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PULSE_PATIENCE", 0.5)
+def test_whether_an_unreachable_index_is_intact_is_unknown(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_INTACT_PATIENCE", 0.5)
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
@@ -911,9 +911,7 @@ def test_an_index_that_cannot_be_asked_is_neither(index: ElasticIndex, monkeypat
         assert len(proxy.requests) == before + 1
 
 
-def test_what_was_written_at_leisure_is_found_when_the_server_gets_to_it(
-    elasticsearch_index: str, index_name: str
-) -> None:
+def test_writes_without_a_refresh_are_found_after_one(elasticsearch_index: str, index_name: str) -> None:
     index = ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout(refresh_interval=3600))
     before, after = page(entry("1"), title="a"), page(entry("1"), entry("2"), title="a")
     fill(index, {A: before})
@@ -927,10 +925,10 @@ def test_what_was_written_at_leisure_is_found_when_the_server_gets_to_it(
 
 
 @pytest.mark.parametrize("how", ["it raises", "it is closed"])
-def test_what_is_on_its_way_when_a_write_is_cut_short_is_carried_out_whole(
+def test_batches_in_flight_complete_when_a_write_is_broken_off(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """The documents of a page are held up by the way to the server until the write is told to stop."""
+    """A proxy delays the documents of a page until the write is stopped."""
     before = {path_of(name): page(entry("1"), title=name) for name in "abc"}
     after = {path_of(name): page(entry("1"), entry("2"), title=name) for name in "abc"}
     fill(index, before)
@@ -971,8 +969,8 @@ def test_what_is_on_its_way_when_a_write_is_cut_short_is_carried_out_whole(
     assert {path: reader.counts()[path] for path in (path_of("a"), path_of("b"))} == {path_of("a"): 2, path_of("b"): 2}
 
 
-def test_no_request_takes_longer_than_there_is_patience() -> None:
-    """Nor than what is left of the time that its surroundings have."""
+def test_timeouts_fit_into_the_patience() -> None:
+    """They fit into the time that is left in the context, too."""
     given: list[float] = []
 
     def never_answered(client: Any) -> NoReturn:
@@ -997,11 +995,11 @@ def test_no_request_takes_longer_than_there_is_patience() -> None:
     given.clear()
     with running(Context(stop)), within(8), pytest.raises(StoppedError):
         Connection(IndexServer((url, "http://127.0.0.1:10")), 60).call(never_answered)
-    assert 5 < given[0] <= 5.5, "there is time to ask the other"
+    assert 5 < given[0] <= 5.5, "there is time left for a request to the other node"
 
 
-def test_an_unanswered_question_is_no_reason_to_remove_the_state(index: ElasticIndex) -> None:
-    """Others may have written to it by now."""
+def test_a_failed_check_does_not_remove_the_state_index(index: ElasticIndex) -> None:
+    """Other processes may have written to it by now."""
 
     def leave_unanswered(request: Request) -> Answer | None:
         return refusal(500, "oops", "no verdict") if "_cluster/health" in request.path else None
@@ -1017,7 +1015,7 @@ def test_an_unanswered_question_is_no_reason_to_remove_the_state(index: ElasticI
     assert list(found) == [state]
 
 
-def test_an_outage_is_not_taken_for_harm(index: ElasticIndex) -> None:
+def test_an_outage_is_not_taken_for_damage(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
@@ -1031,7 +1029,9 @@ def test_an_outage_is_not_taken_for_harm(index: ElasticIndex) -> None:
         assert writer.intact()
 
 
-def test_what_is_to_stop_after_a_swap_has_swapped(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_after_the_swap_does_not_fail_the_promotion(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(index, {A: page(entry("1"), title="a")})
 
     def stop(*_: object) -> NoReturn:
@@ -1051,7 +1051,7 @@ def test_connections_are_kept(index: ElasticIndex) -> None:
     assert index._writing is index._writing
 
 
-def test_notes_and_signals_leave_something_foreign_alone(index: ElasticIndex) -> None:
+def test_notes_and_signals_leave_a_foreign_index_alone(index: ElasticIndex) -> None:
     state = f"{index._name}-state"
     connection = Connection(index._server, 5)
     connection.call(lambda client: client.indices.create(index=state))

@@ -1,4 +1,4 @@
-"""What is particular to the embedded engine: its folder."""
+"""Tests of the embedded engine alone: its folder."""
 
 import errno
 import json
@@ -49,7 +49,7 @@ def listing(directory: Path) -> list[str]:
 
 
 def refilled(index: Index) -> bool:
-    """Whether the writer gives the index up; then it can be filled again."""
+    """Whether the writer finds the index unusable; in any case it can be filled again."""
     with index.writer(1) as writer:
         given_up = writer.live() is None
     fill(index, PAGES)
@@ -66,7 +66,7 @@ def test_the_alias_is_a_link_to_the_live_generation(index: EmbeddedIndex, tmp_pa
     assert listing(tmp_path / "specs") == ["live", "lock", "specs-2", "specs-3"], "one is kept for a rollback"
 
 
-def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_leftovers_of_an_interrupted_build_are_removed(index: EmbeddedIndex, tmp_path: Path) -> None:
     with index.writer(1) as writer:
         write(writer.build(), [change_for(path_of("b"), page(title="b"))])
     folder = tmp_path / "specs"
@@ -80,8 +80,8 @@ def test_what_an_interrupted_build_left_is_removed(index: EmbeddedIndex, tmp_pat
     assert listing(folder) == ["live", "lock", "specs-1", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
 
 
-def test_a_removal_that_is_cut_off_is_finished_by_the_next_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """Half of a generation must not look like a whole one, or like somebody else's folder."""
+def test_an_interrupted_removal_is_finished_by_the_next_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """A partly removed generation must not look like a whole one, or like a foreign folder."""
     folder = tmp_path / "specs"
     with index.writer(1) as writer:
         write(writer.build(), [change_for(path_of("b"), page(title="b"))])
@@ -102,7 +102,7 @@ def test_a_removal_that_is_cut_off_is_finished_by_the_next_writer(index: Embedde
             writer.build()
 
 
-def test_a_generation_that_went_live_in_the_last_moment_is_kept(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_a_generation_whose_writer_died_after_the_swap_is_kept(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/live/building").touch()
     fill(index, PAGES)
     assert index.status().kept == ["specs-1"]
@@ -110,8 +110,8 @@ def test_a_generation_that_went_live_in_the_last_moment_is_kept(index: EmbeddedI
         assert writer.rollback() == "specs-1"
 
 
-def test_a_second_rollback_holds_in_the_words_of_the_first(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """An older version knows of one name alone."""
+def test_a_second_rollback_pins_only_one_generation(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Older versions understand only one name."""
     index = EmbeddedIndex(tmp_path, "specs", keep_generations=2)
     fill(index, PAGES)
     fill(index, PAGES)
@@ -122,8 +122,8 @@ def test_a_second_rollback_holds_in_the_words_of_the_first(index: EmbeddedIndex,
 
 
 @pytest.mark.parametrize("how", ["removed", "removed in part", "gone with all others"])
-def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path: Path, how: str) -> None:
-    """A rollback would hold one that it has never gone back to."""
+def test_numbers_of_generations_are_not_reused(index: EmbeddedIndex, tmp_path: Path, how: str) -> None:
+    """If a number were reused, a pin would apply to the wrong generation."""
     folder = tmp_path / "specs"
     fill(index, PAGES)
     with index.writer(1) as writer:
@@ -141,7 +141,7 @@ def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path:
         (folder / "specs-2").rename(folder / "specs-7.removed")
         wanted = "specs-8"
     with index.writer(1) as writer, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a file is open elsewhere, on a network's disk
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # as if another host had a file open, on NFS
         assert writer.build().generation == wanted
     fill(index, PAGES)
     with index.writer(1) as writer:
@@ -149,7 +149,7 @@ def test_no_generation_has_the_number_of_another(index: EmbeddedIndex, tmp_path:
         assert not writer.pinned()
 
 
-def test_where_nothing_can_be_written_only_a_change_is_refused(
+def test_on_a_read_only_file_system_only_changes_fail(
     index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(index, PAGES)
@@ -173,8 +173,8 @@ def read_only(*_: object, **__: object) -> None:
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
 
-def test_what_of_a_generation_cannot_be_removed_is_in_nobodys_way(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """A file that is open elsewhere keeps its folder, on a network's disk."""
+def test_a_generation_that_cannot_be_removed_does_no_harm(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """On a network file system, a file that another host has open keeps its folder from being removed."""
     folder = tmp_path / "specs"
     with index.writer(1) as writer:
         with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
@@ -195,7 +195,7 @@ def busy(*_: object, **__: object) -> None:
     raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
 
 
-def test_what_a_rollback_holds_is_on_the_disk_before_its_swap(
+def test_the_pin_of_a_rollback_is_on_disk_before_its_swap(
     index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(index, PAGES)
@@ -207,8 +207,8 @@ def test_what_a_rollback_holds_is_on_the_disk_before_its_swap(
     assert index.reader().generation == "specs-2"
 
 
-def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """Tantivy makes a file for its owner alone under another name, and puts it in its place; then it is shared."""
+def test_files_of_a_dead_writer_are_repaired(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """Tantivy writes a file under a temporary name, readable by its owner only, and renames it; then we share it."""
     live = tmp_path / "specs/live"
     wanted = {file: file.stat().st_mode for file in live.iterdir()}
     for name in ("meta.json", ".managed.json", ".tantivy-meta.lock"):
@@ -221,7 +221,7 @@ def test_files_of_a_writer_that_died_are_put_right(index: EmbeddedIndex, tmp_pat
     assert listing(tmp_path / "specs") == ["live", "lock", "specs-1"]
 
 
-def test_indices_of_any_names_live_side_by_side(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_indices_with_similar_names_coexist(index: EmbeddedIndex, tmp_path: Path) -> None:
     for name in ("specs-1", "specs-2", "specs.lock", "live"):
         fill(EmbeddedIndex(tmp_path, name), PAGES)
     fill(index, PAGES)
@@ -230,9 +230,7 @@ def test_indices_of_any_names_live_side_by_side(index: EmbeddedIndex, tmp_path: 
 
 @pytest.mark.parametrize("name", ["meta.json", "cachesync.json", ".managed.json"])
 @pytest.mark.parametrize("how", ["gone", "emptied", "nonsense"])
-def test_a_damaged_index_is_given_up_and_filled_again(
-    index: EmbeddedIndex, tmp_path: Path, name: str, how: str
-) -> None:
+def test_a_damaged_index_is_rebuilt(index: EmbeddedIndex, tmp_path: Path, name: str, how: str) -> None:
     file = tmp_path / "specs/live" / name
     if how == "gone":
         file.unlink()
@@ -241,20 +239,20 @@ def test_a_damaged_index_is_given_up_and_filled_again(
     assert refilled(index) or name == ".managed.json"
 
 
-def test_cut_segments_are_given_up_and_filled_again(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_an_index_with_truncated_segments_is_rebuilt(index: EmbeddedIndex, tmp_path: Path) -> None:
     for file in (tmp_path / "specs/live").glob("*.store"):
         os.truncate(file, file.stat().st_size // 2)
     assert refilled(index)
 
 
-def test_pages_that_do_not_add_up_are_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the list of pages is damaged, each page that is still in it may look whole."""
+def test_counts_that_do_not_add_up_mean_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the list of pages is damaged, each page that is still in it may look intact."""
     monkeypatch.setattr(QueryRunner, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
     with pytest.raises(IndexUnusableError, match="add up"):
         index.reader().counts()
 
 
-def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_a_missing_generation_is_rebuilt(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/specs-1").rename(tmp_path / "elsewhere")
     with pytest.raises(IndexUnavailableError):
         index.reader()
@@ -262,7 +260,7 @@ def test_a_missing_generation_is_filled_again(index: EmbeddedIndex, tmp_path: Pa
 
 
 def test_a_link_never_leads_to_a_generation_that_is_being_built(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """Whose folder would have the name of one that somebody has removed."""
+    """The link's target was deleted by hand; the new generation must not get its name."""
     shutil.rmtree(tmp_path / "specs/specs-1")
     with index.writer(1) as writer:
         assert writer.live() is None
@@ -273,14 +271,14 @@ def test_a_link_never_leads_to_a_generation_that_is_being_built(index: EmbeddedI
     assert not (tmp_path / "specs/live/building").exists()
 
 
-def test_that_an_index_cannot_be_used_is_told_once(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_an_unusable_index_is_logged_once(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/live/meta.json").unlink()
     with index.writer(1) as writer, capture_logs() as logged:
         assert [writer.live(), writer.live()] == [None, None]
     assert [line["event"] for line in logged] == ["the index can't be used and is built anew"]
 
 
-def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_an_unreadable_link_does_not_start_a_build(index: EmbeddedIndex, tmp_path: Path) -> None:
     (tmp_path / "specs/live").unlink()
     (tmp_path / "specs/live").write_text("not a link")
     for attempt in (index.reader, index.exists):
@@ -290,15 +288,13 @@ def test_a_link_that_cannot_be_read_is_no_reason_to_build_another(index: Embedde
         writer.live()
 
 
-def test_an_index_that_is_laid_out_in_another_way_is_filled_again(
-    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_index_with_another_layout_is_rebuilt(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "LAYOUT", 0)
     assert refilled(index)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_something_foreign_in_the_aliass_place_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_foreign_file_or_folder_is_left_alone(tmp_path: Path, kind: str) -> None:
     foreign = tmp_path / "specs"
     if kind == "file":
         foreign.write_text("precious")
@@ -307,19 +303,19 @@ def test_something_foreign_in_the_aliass_place_is_left_alone(tmp_path: Path, kin
         (foreign / "precious").write_text("x")
     index = EmbeddedIndex(tmp_path, "specs")
     for attempt in (index.reader, lambda: index.writer(0).__enter__()):
-        with pytest.raises(UsageError, match="no index of cachesync"):
+        with pytest.raises(UsageError, match="not a cachesync index"):
             attempt()
     assert listing(tmp_path) == ["specs"]
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     index = EmbeddedIndex(tmp_path / "file", "specs")
     with pytest.raises(CachesyncError, match="file"), index.writer(0):
         pass
 
 
-def test_becoming_the_writer_and_finding_nothing_to_do_writes_nothing(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_a_writer_without_changes_writes_nothing(index: EmbeddedIndex, tmp_path: Path) -> None:
     def state() -> dict[str, tuple[int, int, int]]:
         files = [tmp_path, *tmp_path.rglob("*")]
         return {
@@ -336,8 +332,8 @@ def test_becoming_the_writer_and_finding_nothing_to_do_writes_nothing(index: Emb
     assert state() == before
 
 
-def test_what_a_crash_left_of_a_commit_is_in_nobodys_way(tmp_path: Path) -> None:
-    """Tantivy names files of deletions by a counter and won't write over one: a kill before ``meta.json`` leaves one."""
+def test_files_of_an_interrupted_commit_do_no_harm(tmp_path: Path) -> None:
+    """Tantivy numbers its files of deletions and doesn't overwrite one that a kill before ``meta.json`` has left."""
     index = EmbeddedIndex(tmp_path, "specs")
     before, after = (page(*(entry(f"h{n}") for n in range(0, 60, step)), title="a") for step in (1, 2))
     fill(index, {path_of("a"): before})
@@ -363,7 +359,7 @@ def test_what_a_crash_left_of_a_commit_is_in_nobodys_way(tmp_path: Path) -> None
     assert index.reader().size() == (30, 1)
 
 
-def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
+def test_system_errors_are_not_damage(tmp_path: Path) -> None:
     for number in (errno.EACCES, errno.EMFILE, errno.EIO, errno.ENOSPC):
         with pytest.raises(IndexUnavailableError, match=os.strerror(number)) as caught, tantivy_errors(tmp_path):
             raise ValueError(f'An IO error occurred: Os {{ code: {number}, kind: Whatever, message: "x" }}')
@@ -375,7 +371,7 @@ def test_what_the_system_refuses_is_no_damage(tmp_path: Path) -> None:
             raise error
 
 
-def test_others_may_read_what_the_umask_lets_them(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_other_users_may_read_what_the_umask_allows(index: EmbeddedIndex, tmp_path: Path) -> None:
     live = tmp_path / "specs/live"
     umask = os.umask(0)
     os.umask(umask)
@@ -395,9 +391,7 @@ def test_the_holder_of_the_lock_is_named(index: EmbeddedIndex) -> None:
 
 
 @pytest.mark.parametrize("what", ["everything", "the link", "the generation", "tantivy's list", "our mark"])
-def test_an_index_that_is_removed_under_its_writer_is_not_intact_and_is_made_anew(
-    index: EmbeddedIndex, tmp_path: Path, what: str
-) -> None:
+def test_an_index_removed_under_its_writer_is_rebuilt(index: EmbeddedIndex, tmp_path: Path, what: str) -> None:
     folder = tmp_path / "specs"
     with index.writer(1, serving=True) as writer:
         assert writer.live()
@@ -422,7 +416,7 @@ def test_an_index_that_is_removed_under_its_writer_is_not_intact_and_is_made_ane
     assert index.reader().search(Request()).hits == documents(PAGES)
 
 
-def test_who_makes_a_removed_index_anew_is_its_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_the_process_that_recreates_a_removed_index_is_its_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
     with index.writer(1, serving=True) as first:
         assert first.live()
         shutil.rmtree(tmp_path / "specs")
@@ -438,9 +432,7 @@ def test_who_makes_a_removed_index_anew_is_its_writer(index: EmbeddedIndex, tmp_
 
 
 @pytest.mark.parametrize("batch", [1, 1_000_000])
-def test_what_was_acknowledged_is_there_whatever_comes_then(
-    index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
+def test_acknowledged_pages_are_committed(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     monkeypatch.setattr(generation, "COMMIT_BYTES", batch)
     (path, data), other = next(iter(PAGES.items())), path_of("other")
     with index.writer(1) as writer:
@@ -448,12 +440,12 @@ def test_what_was_acknowledged_is_there_whatever_comes_then(
         assert live
         writing = live.write([change_for(path, page(title="a"), data), change_for(other, page(entry("o1")))])
         assert next(writing).page == path
-        writing.close()  # type: ignore[attr-defined]  # as whatever ends a pass does
+        writing.close()  # type: ignore[attr-defined]  # as happens when a pass ends early
     assert path not in index.reader().counts()
 
 
-def test_who_was_overtaken_lets_nothing_go_live(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """The folder is removed; who makes it anew is at a generation of the same name."""
+def test_an_overtaken_writer_cannot_promote(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """The folder was removed, and the process that created it again is building a generation of the same name."""
     with index.writer(1) as first:
         ours = first.build()
         write(ours, [change_for(path, page(title="a")) for path in PAGES])
@@ -488,7 +480,7 @@ def test_readers_find_the_index_before_each_step_of_the_swap(
     assert index.reader().size() == (2, 1)
 
 
-def test_a_service_that_is_killed_is_none_any_more(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_a_killed_service_is_not_reported_as_running(index: EmbeddedIndex, tmp_path: Path) -> None:
     serve = (
         "import sys; from pathlib import Path; from cachesync.index.embedded import EmbeddedIndex\n"
         "with EmbeddedIndex(Path(sys.argv[1]), 'specs').writer(5, serving=True): print('serving', flush=True); input()"
@@ -508,7 +500,7 @@ def test_a_service_that_is_killed_is_none_any_more(index: EmbeddedIndex, tmp_pat
         assert not index.status().service
 
 
-def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_path: Path) -> None:
+def test_notes_are_written_atomically(index: EmbeddedIndex, tmp_path: Path) -> None:
     notes = index.notes()
     notes.put("a", b"1")
     with pytest.MonkeyPatch.context() as patch:
@@ -516,7 +508,7 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
         with pytest.raises(KeyboardInterrupt):
             notes.put("a", b"2")
     assert (listing(tmp_path / "specs/notes"), notes.get("a")) == (["a"], b"1")
-    for name, age in ((".b.1.1", 3700), (".c.1.1", 3500)):  # by who was killed long ago, and by who may live still
+    for name, age in ((".b.1.1", 3700), (".c.1.1", 3500)):  # of a process killed long ago, and of one perhaps alive
         (tmp_path / "specs/notes" / name).touch()
         os.utime(tmp_path / "specs/notes" / name, (time.time() - age,) * 2)
     notes.put("a", b"1")
@@ -532,7 +524,7 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
     shutil.rmtree(tmp_path / "specs")
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs/precious").write_text("not ours")
-    with pytest.raises(UsageError, match="no index of cachesync"):
+    with pytest.raises(UsageError, match="not a cachesync index"):
         notes.put("a", b"3")
     assert listing(tmp_path / "specs") == ["precious"]
 
@@ -541,16 +533,16 @@ def test_notes_are_files_that_are_there_as_a_whole(index: EmbeddedIndex, tmp_pat
     ("number", "kind"),
     [(errno.EACCES, ForbiddenError), (errno.EPERM, ForbiddenError), (errno.EIO, IndexUnavailableError)],
 )
-def test_a_note_that_may_not_be_read_is_told_from_one_that_cant_be(
+def test_a_forbidden_note_is_distinguished_from_an_unreadable_one(
     index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[CachesyncError]
 ) -> None:
     def refused(*_: object) -> bytes:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "read_bytes", refused)
-    with pytest.raises(IndexUnavailableError, match=f"cannot read .*a: {os.strerror(number)}") as told:
+    with pytest.raises(IndexUnavailableError, match=f"cannot read .*a: {os.strerror(number)}") as caught:
         index.notes().get("a")
-    assert type(told.value) is kind
+    assert type(caught.value) is kind
 
 
 def interrupted(*_: object) -> None:
@@ -558,8 +550,8 @@ def interrupted(*_: object) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_merges_that_a_crash_cuts_off_lose_no_deletion(tmp_path: Path, seed: int) -> None:
-    """Tantivy makes up for them in the next pass, while that one's deletions come in."""
+def test_merges_interrupted_by_a_crash_lose_no_deletion(tmp_path: Path, seed: int) -> None:
+    """Tantivy repeats such merges in the next pass, while that pass deletes documents."""
     random_ = random.Random(seed)
     index = EmbeddedIndex(tmp_path, "specs")
     paths = [path_of(f"p{number}") for number in range(30)]
@@ -582,15 +574,15 @@ def test_merges_that_a_crash_cuts_off_lose_no_deletion(tmp_path: Path, seed: int
             generation._commit(one)
             if generation._searcher.num_segments >= 9:
                 one.wait_merging_threads()
-            del one  # and its merges with it, as in a crash
+            del one  # which aborts its merges, as a crash does
             generation.refresh()
             assert set(generation.counts().values()) == {3}, number
 
 
-def test_root_does_not_write_where_somebody_else_does(
+def test_root_does_not_write_to_another_users_index(
     index: EmbeddedIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What root has made there, a service of that user could neither replace nor answer in."""
+    """A service of that user could neither replace root's files, nor write responses in root's folders."""
     if os.geteuid() == 0:
         os.chown(tmp_path / "specs", 65_534, 65_534)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -603,4 +595,4 @@ def test_root_does_not_write_where_somebody_else_does(
         os.chown(tmp_path, 65_534, 65_534)
     with pytest.raises(IndexUnavailableError, match="belongs to the user"):
         EmbeddedIndex(tmp_path, "another").require_rights()
-    EmbeddedIndex(tmp_path / "index", "specs").require_rights()  # it is going to be root's
+    EmbeddedIndex(tmp_path / "index", "specs").require_rights()  # it would be root's own

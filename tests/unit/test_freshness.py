@@ -1,4 +1,4 @@
-"""What a note of freshness tells at some moment, and what is made of one that can't be read."""
+"""The lag that a note of freshness implies at a given time, and notes that can't be read."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ DUE = 600
 
 
 def freshness(**changes: Any) -> Freshness:
-    """Of a service that was in sync at noon, and is to be heard of again within ten minutes."""
+    """The note of a service that was in sync at noon, and will write the next one within ten minutes."""
     due = NOON + timedelta(seconds=DUE)
     return msgspec.structs.replace(Freshness(noted=NOON, due=due, writer="service", in_sync=True), **changes)
 
@@ -25,37 +25,37 @@ def after(seconds: float) -> datetime:
 
 
 @pytest.mark.parametrize("changes", [{}, {"in_sync": False, "degraded": ("held",)}])
-def test_where_nothing_waits_nothing_does_for_as_long_as_the_service_is_heard_of(changes: dict[str, Any]) -> None:
+def test_the_lag_is_zero_while_a_service_follows_and_nothing_waits(changes: dict[str, Any]) -> None:
     note = freshness(**changes)
     assert [note.lag(after(seconds)) for seconds in (0, 1, DUE)] == [0, 0, 0]
     assert note.is_followed(after(DUE))
 
 
-def test_time_goes_on_for_what_waits() -> None:
+def test_the_lag_of_a_waiting_change_grows() -> None:
     note = freshness(in_sync=False, lag_seconds=5.5)
     assert [note.lag(after(seconds)) for seconds in (0, 1, DUE, DUE + 1)] == [5.5, 6.5, DUE + 5.5, DUE + 6.5]
 
 
-def test_a_change_may_have_waited_since_the_last_note_of_a_service_that_has_fallen_silent() -> None:
+def test_once_a_note_is_overdue_the_lag_counts_from_the_last_one() -> None:
     late = after(DUE + 0.001)
     assert not freshness().is_followed(late)
     assert freshness().lag(late) == DUE + 0.001
 
 
 @pytest.mark.parametrize("writer", ["service", "command"])
-def test_nobody_follows_the_pages_where_the_writer_has_ended(writer: str) -> None:
+def test_the_pages_are_not_followed_after_the_writer_has_ended(writer: str) -> None:
     note = freshness(writer=writer, due=None)
     assert not note.is_followed(NOON)
     assert [note.lag(after(seconds)) for seconds in (0, 1, 1_000_000)] == [0, 1, 1_000_000]
 
 
 @pytest.mark.parametrize("changes", [{}, {"lag_seconds": 2.0}, {"due": None}])
-def test_a_reader_whose_clock_is_behind_takes_no_time_back(changes: dict[str, Any]) -> None:
+def test_a_readers_slow_clock_does_not_reduce_the_lag(changes: dict[str, Any]) -> None:
     note = freshness(**changes)
     assert note.lag(after(-3600)) == note.lag_seconds
 
 
-def test_notes_say_the_same_whenever_they_were_noted() -> None:
+def test_notes_are_compared_without_their_times() -> None:
     behind = freshness(lag_seconds=1.0)
     assert freshness().is_as(freshness(noted=after(9), due=None))
     assert behind.is_as(freshness(lag_seconds=7.0, noted=after(6)))
@@ -81,14 +81,14 @@ def test_notes_say_the_same_whenever_they_were_noted() -> None:
         ),
     ],
 )
-def test_what_is_noted_is_read(note: Freshness) -> None:
+def test_a_note_is_read_as_it_was_written(note: Freshness) -> None:
     notes = Notes()
     note_freshness(notes, note)
     assert list(notes) == [FRESHNESS]
     assert read_freshness(notes) == note
 
 
-def test_a_later_version_may_say_more() -> None:
+def test_notes_of_a_later_version_are_read() -> None:
     notes = Notes()
     note_freshness(notes, freshness(degraded=("another-word",)))
     notes[FRESHNESS] = notes[FRESHNESS][:-1] + b',"more":[1]}'
@@ -109,7 +109,7 @@ def test_a_later_version_may_say_more() -> None:
         b'{"noted":"2026-03-01T12:00:00Z","writer":"command","in_sync":true,"lag_seconds":-1}',
     ],
 )
-def test_what_cant_be_read_is_nothing(text: bytes | None) -> None:
+def test_an_unreadable_note_counts_as_none(text: bytes | None) -> None:
     notes = Notes({} if text is None else {FRESHNESS: text})
     assert read_freshness(notes) is None
 
@@ -122,11 +122,11 @@ class Failing(Notes):
         raise self._error
 
 
-def test_who_may_not_read_it_knows_nothing() -> None:
+def test_a_forbidden_note_counts_as_none() -> None:
     assert read_freshness(Failing(ForbiddenError("no right"))) is None
 
 
 @pytest.mark.parametrize("error", [IndexUnavailableError("away"), UsageError("a wrong name")])
-def test_that_the_index_doesnt_answer_is_not_that_nobody_noted_it(error: Exception) -> None:
+def test_an_unreachable_index_is_not_taken_for_a_missing_note(error: Exception) -> None:
     with pytest.raises(type(error), match=str(error)):
         read_freshness(Failing(error))

@@ -1,4 +1,4 @@
-"""Certificates: what is wrong with ours is told before anything is sent, what is wrong with the server's in words."""
+"""Certificates: mistakes in ours are reported before anything is sent, and those of the server are explained."""
 
 import datetime as dt
 import socket
@@ -19,7 +19,7 @@ from tests.support.secured import Secured
 
 
 class Files:
-    """Certificates of an authority that no server knows, and what is none."""
+    """Certificates of an authority that no server trusts, and files that aren't certificates."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = trustme.CA()
@@ -42,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 
 def refusal(server: IndexServer, patience: float = 0.2) -> CachesyncError:
-    """What a person is told."""
+    """The error that a request to a server raises."""
     with pytest.raises(CachesyncError) as caught:
         Connection(server, patience).call(lambda client: client.cluster.health())
     assert "\n" not in str(caught.value)
@@ -77,33 +77,33 @@ URL = ("https://127.0.0.1:9",)
         ),
     ],
 )
-def test_what_is_wrong_with_our_own_is_told_at_once(files: Files, names: dict[str, str], says: str) -> None:
+def test_mistakes_in_our_own_certificates_are_reported_at_once(files: Files, names: dict[str, str], says: str) -> None:
     server = IndexServer(URL, **{key: getattr(files, name) for key, name in names.items()})
     error = refusal(server)
     assert isinstance(error, UsageError)
     assert str(error) == says.format(**vars(files))
 
 
-def test_a_key_that_belongs_to_another_certificate_is_told(files: Files, tmp_path: Path) -> None:
+def test_a_key_of_another_certificate_is_reported(files: Files, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     files.authority.issue_cert("other.test").private_key_pem.write_to_path(other)
     error = refusal(IndexServer(URL, client_cert=files.cert, client_key=other))
     assert str(error) == f"index.client_key: {other} is not the key of {files.cert}"
 
 
-def test_so_is_a_key_of_another_kind(files: Files, tmp_path: Path) -> None:
+def test_a_key_of_another_type_is_reported(files: Files, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     files.authority.issue_cert("other.test", key_type=trustme.KeyType.RSA).private_key_pem.write_to_path(other)
     error = refusal(IndexServer(URL, client_cert=files.cert, client_key=other))
     assert str(error) == f"index.client_key: {other} is not the key of {files.cert}"
 
 
-def test_an_authority_of_an_older_kind_is_trusted(files: Files) -> None:
-    """Python 3.13 refuses those without a key usage, which Elasticsearch's own tool made until 2025."""
+def test_an_authority_without_a_key_usage_is_trusted(files: Files) -> None:
+    """Python 3.13 refuses authorities without a key usage, as Elasticsearch's own tool made them until 2025."""
     assert not trusting(files.ca, "index.ca_certs").verify_flags & ssl.VERIFY_X509_STRICT
 
 
-def test_certificates_for_a_server_without_tls_are_no_comfort(files: Files) -> None:
+def test_certificates_for_a_server_without_tls_are_refused(files: Files) -> None:
     error = refusal(IndexServer(("http://127.0.0.1:9",), ca_certs=files.ca))
     assert isinstance(error, UsageError)
     assert "nothing would be encrypted" in str(error)
@@ -117,7 +117,7 @@ def serving(files: Files) -> Iterator["Serving"]:
 
 
 class Serving:
-    """A server of TLS that nothing is behind."""
+    """A TLS server that closes each connection after the handshake."""
 
     def __init__(self, authority: trustme.CA) -> None:
         self._authority = authority
@@ -143,7 +143,7 @@ class Serving:
                 try:
                     context.wrap_socket(accepted, server_side=True).close()
                 except OSError:
-                    continue  # the client has hung up, which is what this is about
+                    continue  # the client has hung up, as the tests expect
 
     def close(self) -> None:
         for each in self._sockets:
@@ -151,28 +151,28 @@ class Serving:
             each.close()
 
 
-def test_an_expired_certificate_is_told(serving: Serving, files: Files) -> None:
+def test_an_expired_certificate_is_reported(serving: Serving, files: Files) -> None:
     url = serving.url(not_after=dt.datetime(2020, 2, 1, tzinfo=dt.UTC))
     error = refusal(IndexServer((url,), ca_certs=files.ca))
     assert isinstance(error, IndexUnavailableError)
     assert f"no trusted connection to {url}: its certificate has expired: it must be renewed there" in str(error)
 
 
-def test_a_certificate_for_another_name_is_told(serving: Serving, files: Files) -> None:
+def test_a_certificate_for_another_name_is_reported(serving: Serving, files: Files) -> None:
     error = refusal(IndexServer((serving.url("elasticsearch.test"),), ca_certs=files.ca))
     assert "its certificate is for another name: index.url must be a name that stands in it" in str(error)
 
 
-def test_a_server_without_tls_is_told(elasticsearch_url: str) -> None:
+def test_a_server_without_tls_is_reported(elasticsearch_url: str) -> None:
     error = refusal(IndexServer((elasticsearch_url.replace("http:", "https:"),)))
     assert "it answers without TLS: expected http:// in index.url" in str(error)
 
 
-def test_a_server_with_tls_is_told(secured: Secured) -> None:
+def test_a_server_with_tls_at_an_http_url_is_reported(secured: Secured) -> None:
     assert "does it want https://?" in str(refusal(IndexServer((secured.url.replace("https:", "http:"),)), patience=3))
 
 
-def test_one_bad_certificate_of_several_nodes_is_a_node_that_is_away(secured: Secured, serving: Serving) -> None:
+def test_one_node_with_a_bad_certificate_counts_as_unavailable(secured: Secured, serving: Serving) -> None:
     good = secured.server("cachesync")
     connection = Connection(good._replace(urls=(serving.url("elsewhere.test"), secured.url)), patience=10)
     for _ in range(4):
@@ -182,7 +182,7 @@ def test_one_bad_certificate_of_several_nodes_is_a_node_that_is_away(secured: Se
     assert "no trusted connection" in str(refusal(only_bad))
 
 
-def test_each_mistake_about_a_real_server_is_told(secured: Secured, files: Files) -> None:
+def test_each_mistake_with_a_real_server_is_reported(secured: Secured, files: Files) -> None:
     good = secured.server("cachesync")
     assert Connection(good, patience=1).call(lambda client: client.cluster.health())["status"]
     untrusted = "its certificate is by an authority that isn't trusted: index.ca_certs must be the certificate of that"
@@ -194,7 +194,7 @@ def test_each_mistake_about_a_real_server_is_told(secured: Secured, files: Files
         good._replace(password="wrong"): "refuses the credentials: check index.api_key, or index.username",
         good._replace(username=None): "refuses the credentials",
     }.items():
-        # To look at a password takes a server a while, and what it says of it ends all trying.
+        # Checking a password takes the server a while, and its refusal isn't retried.
         error = refusal(changed, patience=20 if "credentials" in says else 0.2)
         assert isinstance(error, IndexUnavailableError)
         assert says in str(error)

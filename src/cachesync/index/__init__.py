@@ -1,1 +1,1 @@
-"""Where documents are kept and found: one interface, several engines."""
+"""Stores and searches documents: one interface, several engines."""

@@ -1,8 +1,7 @@
-"""The interface of an index. Engines keep it, one contract suite tests them all.
+"""The interface of an index. Each engine implements it, and one contract test suite covers them all.
 
-An index is a row of *generations*; one of them is live, the others are being built or kept. Each generation holds
-spec documents and, beside them, the ledger that describes them, so both are always swapped, deleted and found
-together.
+An index is a series of *generations*: one is live, the others are being built or kept for a rollback. Each generation
+holds spec documents and the ledger that describes them, so the two are always swapped, deleted and found together.
 """
 
 import re
@@ -25,39 +24,39 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     source: bytes
     """Its fields as one JSON object, ready to be sent."""
     fresh: bool
-    """The index holds no document of this id."""
+    """Whether the document is new: the index holds none with this id."""
 
 
 class PageChange(NamedTuple):
-    """All that changes for one page. It happens as a whole: after a crash it is either done or seen as not done."""
+    """All changes for one page. They are atomic: after a crash they are either done, or recognised as not done."""
 
     page: str
     puts: list[Put]
     deletes: list[str]
     before: PageRecord | None
-    """What the ledger says now; None: it doesn't know the page."""
+    """The page's ledger record before the change; None if there is none."""
     record: PageRecord | None
-    """What the ledger says afterwards; None: the page is gone."""
+    """The page's ledger record after the change; None if the page is gone."""
     digests: Digests
-    """Of the page's documents afterwards."""
+    """The digests of the page's documents after the change."""
 
 
 class RejectedDocument(NamedTuple):
-    """A document that the index won't take, whatever is tried."""
+    """A document that the index refuses, however often it is retried."""
 
     id: str
     reason: str
 
 
 class Written(NamedTuple):
-    """A page's change is acknowledged: from now on no crash undoes it."""
+    """An acknowledged change of a page: no crash can undo it."""
 
     page: str
     refused: list[RejectedDocument]
 
 
 class Remembered(NamedTuple):
-    """All that the ledger has of a page."""
+    """Everything that the ledger stores for a page."""
 
     record: PageRecord
     digests: Digests
@@ -69,39 +68,39 @@ class Stored(NamedTuple):
     page: str
     id: str
     source: bytes
-    """Its fields as JSON, in the words in which they are rendered."""
+    """Its fields as JSON, as they were rendered."""
 
 
 class Status(NamedTuple):
-    """What an index says of itself as a whole."""
+    """The state of an index as a whole."""
 
     holder: str | None
-    """The process that writes."""
+    """The process that is the writer."""
     pinned: bool
-    """A rollback has gone back to the live generation; syncs are held until a reindex."""
+    """Whether a rollback made the live generation live; nothing is synced until a reindex."""
     kept: list[str]
     """Generations that a rollback can go back to, the latest first."""
     service: bool
-    """The holder is a service: it stays, and does what commands request of it."""
+    """Whether the holder is a service, which keeps running and carries out the requests of commands."""
     sign: str | None
-    """What the holder changes every few seconds while it lives; None: there is no holder, or it is known to live."""
+    """A value that a live holder changes every few seconds; None if there is no holder, or it is known to be alive."""
 
 
 class Reader(Protocol):
     """One generation, as it was when it was opened.
 
-    Every method may raise IndexUnavailableError, or IndexUnusableError where the generation is damaged or gone.
+    Every method may raise IndexUnavailableError, or IndexUnusableError if the generation is damaged or gone.
     """
 
     @property
     def generation(self) -> str:
-        """Its name."""
+        """The generation's name."""
 
     @property
     def outdated(self) -> bool:
-        """It was made by a version with other fields or documents. It works, and a reindex brings it up to date.
+        """Whether a version with other fields or documents made it. It works, and a reindex brings it up to date.
 
-        Until then its documents have no other fields than ``fields``.
+        Until then its documents have only the fields in ``fields``.
         """
 
     @property
@@ -109,47 +108,47 @@ class Reader(Protocol):
         """The fields that its documents may have."""
 
     def state(self) -> str:
-        """Return what is another string once searches may find something else. It costs as much as a small search."""
+        """Return a string that changes whenever searches may find something else. It costs a small search."""
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
-        """Walk the ledger, in any order.
+        """Yield the ledger's records, in any order.
 
-        If folders are named (a few hundred at most, each with a slash at its end), only the pages below any of them.
+        ``below`` limits them to pages below any of these folders (at most a few hundred, each with a trailing slash).
         """
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
-        """Look pages up in the ledger; those that it doesn't know are left out."""
+        """Look up pages in the ledger; pages that it doesn't have are left out."""
 
     def counts(self) -> dict[str, int]:
-        """Count the documents that are really there, by page."""
+        """Count the documents that are really in the index, by page."""
 
     def documents(self, page: str | None = None) -> Iterator[Stored]:
-        """Walk the documents of a page, or all of them, page after page in the order of their paths."""
+        """Yield the documents of a page, or of all pages in the order of their paths."""
 
     def search(self, request: Request) -> Found:
-        """Answer a search."""
+        """Run a search."""
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents of a request in its order, as they are now, some at a time.
+        """Yield all documents that match a request, as they are now and in its order, in parts.
 
-        Its limit doesn't count, facets and binaries aren't counted, and each document is a hit. It costs as much as
-        there are documents, and takes no more memory however many they are.
+        The request's limit is ignored, facets and binaries aren't counted, and each document is a hit. The cost is
+        proportional to the number of documents; memory use doesn't depend on it.
         """
 
     def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries, which are a few dozen at most."""
+        """Count the documents that match each of the queries (a few dozen at most)."""
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
-        """Return the values of a keyword field that begin so, in their order.
+        """Return the sorted values of a keyword field that begin with ``start``.
 
-        It costs little: nothing is counted, and there may be some that only deleted documents had.
+        It is cheap, since nothing is counted; so values that only deleted documents had may be among them.
         """
 
     def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
-        """Return the values of several keyword fields, which takes less time than one after another."""
+        """Return the values of several keyword fields, in less time than one field after another would take."""
 
     def packages(self) -> dict[str, int]:
-        """Return all packages, and about how many documents each has. It costs less than a facet."""
+        """Return all packages with the approximate number of documents of each. It costs less than a facet."""
 
     def get(self, id: str) -> Hit | None:
         """Return one document."""
@@ -162,145 +161,145 @@ class Generation(Reader, Protocol):
     """A generation open for writing."""
 
     def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:
-        """Carry out changes, each page at most once, and yield every page as it is acknowledged.
+        """Carry out changes, at most one for each page, and yield every page as it is acknowledged.
 
-        Changes are taken as fast as the engine can send them and batched by their bytes: no more than a few batches
-        are in memory. What was yielded stays; the rest may be lost in a crash and is then still to do. If ``refresh``,
-        everything that was written can be found at the end. Without a change nothing is written at all.
+        Changes are consumed as fast as the engine can send them, and batched by size: only a few batches are in memory
+        at a time. A page that was yielded is safe; the others may be lost in a crash and must then be written again. If
+        ``refresh``, searches find everything that was written at the end. Without changes nothing is written.
 
-        Where ``changes`` raises, or who asked for them stops asking, the batches that are on their way get a few
-        seconds to be carried out as a whole; what wasn't on its way is left.
+        If ``changes`` raises, or the caller stops iterating, batches that are already being sent get a few seconds to
+        complete; the others are dropped.
 
-        Two generations of one writer may be written at the same time by two threads.
+        Two threads may write to two generations of one writer at the same time.
 
         A document that the index refuses becomes the problem of its page, see :func:`cachesync.ledger.without`.
 
         Raises:
-            OvertakenError: another writer has written since this one began; nothing of what wasn't yielded is done.
-            IndexUnavailableError: the index stayed out of reach. What was not yielded is still to do.
+            OvertakenError: another writer has written since this one began; pages that weren't yielded aren't written.
+            IndexUnavailableError: the index stayed out of reach. Pages that weren't yielded must be written again.
         """
 
     def refresh(self) -> None:
-        """Make sure that everything that was written is found from now on."""
+        """Make everything that was written visible to searches."""
 
 
 class Writer(Protocol):
     """The one writer of an index.
 
-    It may build a generation in one thread and write to the live one in another. Going live, back, and discarding are
-    the business of one thread at a time.
+    One thread may build a generation while another writes to the live one. Only one thread at a time may promote,
+    roll back or discard a generation.
     """
 
     def live(self) -> Generation | None:
-        """Open the live generation; None where there is none to use: none yet, or damaged.
+        """Open the live generation; None if there isn't one yet, or if it is damaged.
 
-        What earlier writers have left is removed; what this one is building is left alone.
+        Leftovers of earlier writers are removed; a generation that this writer is building is not.
         """
 
     def intact(self) -> bool:
-        """Tell whether the generation that was live when this writer last looked is still what everybody finds.
+        """Whether readers still find the generation that was live when this writer last opened or changed it.
 
-        It costs next to nothing. False: look again by :meth:`live`.
+        It is cheap. If it is False, open the generation again with :meth:`live`.
 
         Raises:
-            OvertakenError: another has become the writer.
-            IndexUnavailableError: that can't be told now.
+            OvertakenError: another process has become the writer.
+            IndexUnavailableError: this can't be determined now.
         """
 
     def replaced(self) -> Reader | None:
-        """Open what a new generation would take the place of: the live one, or what is left where none is.
+        """Open the generation that a new one would replace: the live one or, without one, what is left of the index.
 
-        Its ledger can be read, its documents perhaps not. None: there is nothing.
+        Its ledger can be read, its documents perhaps not. None if there is no generation.
 
         Raises:
-            IndexUnusableError: there is something, and its ledger can't be read.
+            IndexUnusableError: there is a generation, but its ledger can't be read.
         """
 
     def pinned(self) -> bool:
-        """Tell whether a rollback has gone back to the live generation, which stays as it is until a reindex."""
+        """Whether a rollback made the live generation live, so that it is left unchanged until a reindex."""
 
     def build(self) -> Generation:
-        """Start a new, empty generation beside the live one. Nobody finds it before it is promoted.
+        """Create a new, empty generation beside the live one. Readers don't find it before it is promoted.
 
-        What earlier builds have left unfinished is removed, so one is built at a time. It may take half a minute.
+        Generations left unfinished by earlier builds are removed, so there is one at a time. It may take half a minute.
 
         Raises:
-            IndexUnavailableError: there is no room for it, or it can't be made.
+            IndexUnavailableError: there is no room for it, or it can't be created.
         """
 
     def discard(self, generation: Generation) -> None:
         """Remove a generation that was built, unless it has become the live one."""
 
     def settle(self, generation: Generation) -> None:
-        """Make a generation that was filled as safe as it is going to be. It may take a minute.
+        """Make a generation that has been filled durable, with its replicas if possible. It may take a minute.
 
         Raises:
             IndexUnavailableError: a part of it isn't available, so it can't go live.
         """
 
     def promote(self, generation: Generation) -> None:
-        """Make a generation the live one in one step, keep the one before for a rollback, and remove older ones.
+        """Make a settled generation live in one step, keep the one before for a rollback, and remove older ones.
 
-        It was settled before. What rollbacks have gone back from is removed first: a writer that dies in between leaves
-        nothing that could be taken for the one before. What else can't be removed is left for the next writer: once it
-        is live, nothing is raised any more.
+        Generations that were rolled back from are removed first: if the writer dies in between, none is left that could
+        be mistaken for the one before. Others that can't be removed are left for the next writer: nothing is raised
+        once the generation is live.
         """
 
     def rollback(self, to: str | None = None) -> str:
-        """Go back to the generation before the live one, hold it, and return its name.
+        """Go back to the generation before the live one, pin it, and return its name.
 
-        Where ``to`` is live and held already there is nothing to do: an earlier try of the same rollback has done it.
+        If ``to`` is already live and pinned, do nothing: an earlier attempt at the same rollback has succeeded.
 
         Raises:
-            UsageError: none is kept.
+            UsageError: no generation is kept.
         """
 
     def signals(self) -> int:
-        """Return a number that is another one whenever :meth:`Index.signal` was called. It costs next to nothing."""
+        """Return a number that changes whenever :meth:`Index.signal` is called. It is cheap."""
 
 
 class Notes(Protocol):
-    """What processes tell each other beside the index. It outlives generations.
+    """Small messages between processes, stored beside the index. They outlive generations.
 
     Keys consist of ``a-z``, ``0-9`` and ``-``. Every method may raise IndexUnavailableError.
     """
 
     def get(self, key: str) -> bytes | None:
-        """Return a note; None where there is none.
+        """Return a note; None if there is none.
 
         Raises:
-            ForbiddenError: who asks may not read it.
+            ForbiddenError: the credentials don't allow reading it.
         """
 
     def put(self, key: str, text: bytes) -> None:
-        """Write a note, which is UTF-8, in place of an earlier one. Readers find the one or the other, whole."""
+        """Write a note (UTF-8), replacing an earlier one atomically: readers never see a partial note."""
 
     def remove(self, key: str) -> None:
-        """Remove a note, if it is there."""
+        """Remove a note, if it exists."""
 
     def list_keys(self) -> list[str]:
-        """Return the keys of all notes, in any order. It takes longer than looking a note up."""
+        """Return the keys of all notes, in any order. It takes longer than reading one note."""
 
 
 OnWait = Callable[[str], None]
-"""Is told every second or more often which process is waited for."""
+"""Called at least every second, while waiting for another writer, with that process's description."""
 
 
-def nobody(_holder: str) -> None:
-    """Tell nobody who is waited for."""
+def ignore(_holder: str) -> None:
+    """Ignore which process is being waited for."""
 
 
 class Index(Protocol):
-    """An index at a URL; making one touches nothing."""
+    """An index at a URL. Creating the object accesses nothing."""
 
     engine: str
     url: str
 
     def exists(self) -> bool:
-        """Tell whether there is a live generation, whatever its state."""
+        """Whether there is a live generation, whatever its state."""
 
     def reader(self, *, fresh: bool = False) -> Reader:
-        """Open the live generation for reading; if ``fresh``, with all that was written until now.
+        """Open the live generation for reading; if ``fresh``, refresh it so that it has everything written so far.
 
         Raises:
             NoIndexError: there is none yet.
@@ -308,49 +307,49 @@ class Index(Protocol):
         """
 
     def made(self, generation: str) -> datetime | None:
-        """Return when a generation was begun; None where that can't be told, as of one that isn't there."""
+        """Return when a generation was created; None if that is unknown, or the generation doesn't exist."""
 
     def status(self) -> Status:
-        """Tell who writes, and what else is known of the index as a whole."""
+        """Return which process is the writer, and the rest of the index's state."""
 
     def require_rights(self) -> None:
-        """Make sure that we are allowed to write, as far as that can be told without writing.
+        """Make sure that we are allowed to write, as far as that can be checked without writing.
 
         Raises:
-            IndexUnavailableError: we aren't; the text names what is missing.
+            IndexUnavailableError: we aren't; the message names what is missing.
         """
 
-    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> AbstractContextManager[Writer]:
-        """Become the one writer, waiting up to ``wait`` seconds for another to end. It writes nothing by itself.
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> AbstractContextManager[Writer]:
+        """Become the one writer, waiting up to ``wait`` seconds for another to end. This alone writes no document.
 
         Args:
             wait: may be ``math.inf``.
-            serving: the writer is a service. It waits at leisure, holds the index from the beginning, and
-                :meth:`status` tells of it.
-            on_wait: is told who is waited for.
+            serving: the writer is a service. It polls less often, owns the index from the beginning, and
+                :meth:`status` reports it.
+            on_wait: called with the process that is being waited for.
 
         Raises:
-            IndexUnavailableError: there is another writer still, or we aren't allowed to write.
+            IndexUnavailableError: there is still another writer, or we aren't allowed to write.
         """
 
     def close(self) -> None:
-        """Close what is open. The index can be used again, which opens it anew."""
+        """Close connections. Using the index again opens new ones."""
 
     def notes(self) -> Notes:
-        """Open what processes tell each other beside the index."""
+        """Open the notes stored beside the index."""
 
     def signal(self) -> None:
-        """Ask the writer, if it is a service, to look for requests: within a few seconds it does."""
+        """Ask the writer, if it is a service, to check for requests, which it does within a few seconds."""
 
 
 def note_key(key: str) -> str:
-    """Return a key of notes, if it can be one.
+    """Return the key of a note if it is valid.
 
     Raises:
-        ValueError: it can't.
+        ValueError: it is not.
     """
     if not _KEY.fullmatch(key):
-        raise ValueError(f"{key!r} is no key: expected a-z, 0-9 and -")
+        raise ValueError(f"{key!r} is not a valid key: expected a-z, 0-9 and -")
     return key
 
 

@@ -1,8 +1,8 @@
-"""How the way to an index fares: what metrics count, and what readiness asks for.
+"""Tracks the health of the connection to an index, for metrics, readiness and the log.
 
-Each request reports of its own tries. There is trouble for as long as one of them goes on failing, so an answer to
-one request doesn't hide that another gets none. What has failed for good leaves its trouble behind until something is
-answered. A change from one to the other is one line of the log, however many requests there are.
+Each request reports its own attempts. There is trouble for as long as any request keeps failing, so a response to one
+doesn't hide that another gets none. The trouble of a request that was given up lasts until any request is answered. A
+change between trouble and health is logged once, however many requests there are.
 """
 
 import contextlib
@@ -17,25 +17,25 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 SERVICE: Final = "service"
-"""Who gives up when what the service does with the index fails as a whole."""
+"""The owner of a trouble that isn't one request's, but fails a whole job of the service."""
 
-_NOBODY: Final = object()
-"""Whose trouble it is when a request has given up."""
+_FINISHED: Final = object()
+"""The owner of a trouble whose request has been given up."""
 
 
 class ConnectionHealth:
-    """Of one index, for as long as the process runs, however often its connections are made anew. Thread-safe."""
+    """The health of one index's connections, kept while the process runs, even if they are reopened. Thread-safe."""
 
     def __init__(
         self,
         on_bulk: Callable[[float], None] = lambda _seconds: None,
         retries: Counter[str] | None = None,
     ) -> None:
-        """Begin with no trouble.
+        """Start without trouble.
 
         Args:
-            on_bulk: is told how many seconds each answered bulk request took.
-            retries: counts on from there.
+            on_bulk: called with the duration in seconds of each answered bulk request.
+            retries: the counter to continue.
         """
         self.retries: Counter[str] = Counter() if retries is None else retries
         """How many tries failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
@@ -47,46 +47,46 @@ class ConnectionHealth:
 
     @property
     def trouble(self) -> str | None:
-        """Why the index can't be used now; None: it answers, as far as anybody has asked."""
+        """Why the index can't be used now; None if no request is failing."""
         with self._lock:
             return next(iter(self._troubles.values()), None)
 
     @contextlib.contextmanager
     def trying(self, url: str) -> Iterator["Tries"]:
-        """Lend what one request tells of its tries by. If it ends in trouble, that stays until another is answered."""
+        """Return the object that records one request's attempts. Trouble at its end lasts until the next answer."""
         tries = Tries(self, url)
         try:
             yield tries
         finally:
             with self._lock:
                 if trouble := self._troubles.pop(tries, None):
-                    self._troubles[_NOBODY] = trouble
+                    self._troubles[_FINISHED] = trouble
 
-    def failed(self, who: object, kind: str, reason: str, url: str) -> None:
-        """Take note of a try that failed and is going to be repeated."""
+    def failed(self, owner: object, kind: str, reason: str, url: str) -> None:
+        """Record an attempt that failed and will be retried."""
         with self._lock:
             self.retries[kind] += 1
-            self._troubles[who] = f"{url}: {reason}"
+            self._troubles[owner] = f"{url}: {reason}"
             first = self._logged_since is None
             if first:
                 self._logged_since = time.monotonic()
         if first:
             _log.warning("Elasticsearch can't be used for now; trying again", reason=reason, url=url)
 
-    def gave_up(self, who: object, kind: str, why: str) -> None:
-        """Take note of a request that failed for good. Who asked for it tells of that; the service asks for none."""
+    def gave_up(self, owner: object, kind: str, why: str) -> None:
+        """Record a request that failed for good. Its caller logs it. SERVICE is no request, so it isn't counted."""
         with self._lock:
-            if who is not SERVICE:
+            if owner is not SERVICE:
                 self.retries[kind] += 1
-            self._troubles[who] = why
+            self._troubles[owner] = why
 
-    def answered(self, who: object, url: str) -> None:
-        """Take note of an answer."""
+    def answered(self, owner: object, url: str) -> None:
+        """Record a response."""
         if not self._troubles:  # nearly always
             return
         with self._lock:
-            self._troubles.pop(who, None)
-            self._troubles.pop(_NOBODY, None)
+            self._troubles.pop(owner, None)
+            self._troubles.pop(_FINISHED, None)
             if self._troubles or self._logged_since is None:
                 return
             seconds, self._logged_since = time.monotonic() - self._logged_since, None
@@ -94,20 +94,20 @@ class ConnectionHealth:
 
 
 class Tries:
-    """The tries of one request."""
+    """The attempts of one request."""
 
     def __init__(self, health: ConnectionHealth, url: str) -> None:
         self._health = health
         self._url = url
 
     def failed(self, kind: str, reason: str) -> None:
-        """It failed, and is going to be tried again."""
+        """Record an attempt that failed and will be retried."""
         self._health.failed(self, kind, reason, self._url)
 
     def gave_up(self, kind: str, why: str) -> None:
-        """It failed for good."""
+        """Record that the request failed for good."""
         self._health.gave_up(self, kind, why)
 
     def answered(self) -> None:
-        """The server answered."""
+        """Record that the server answered."""
         self._health.answered(self, self._url)

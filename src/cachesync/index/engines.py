@@ -1,4 +1,4 @@
-"""``index.url`` → the engine that serves it."""
+"""Chooses the engine of an index by its ``index.url``."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +19,14 @@ def open_index(
     resolve: Callable[[Path], Path],
     health: ConnectionHealth | None = None,
 ) -> Index:
-    """Return the index called ``name`` at a server's URLs. Nothing but certificates is touched yet.
+    """Return the index called ``name`` at a server's URLs. Nothing is accessed yet, except certificates.
 
     Args:
-        server: where it is.
-        name: how it is called.
-        layout: how it is made.
-        resolve: makes a folder absolute.
-        health: are told how the way to a server fares.
+        server: the URLs, and our credentials.
+        name: the index's name.
+        layout: the settings with which generations are created.
+        resolve: makes a folder's path absolute.
+        health: records failures and successes of connections.
 
     Raises:
         UsageError: a folder, a certificate or a key can't be used.

@@ -1,4 +1,4 @@
-"""What is to be known of where an index is, and how it is made there."""
+"""The location of an index, the credentials for it, and the settings with which it is created."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 class IndexServer(NamedTuple):
-    """Where an index is, and who we are there."""
+    """The URLs of an index, and our credentials there."""
 
     urls: tuple[str, ...]
     api_key: str | None = None
@@ -18,20 +18,20 @@ class IndexServer(NamedTuple):
 
     @property
     def url(self) -> str:
-        """How it is named to a person."""
+        """All URLs as one string, for messages."""
         return ",".join(self.urls)
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The URLs, each with a port: managed clusters are given without one, and mean that of their protocol."""
+        """The URLs, each with a port. Those of managed clusters often have none, which means the protocol's default."""
         return tuple(map(with_port, self.urls))
 
 
 def with_port(url: str) -> str:
-    """Return a URL of a web server with its port.
+    """Return a web server's URL with an explicit port.
 
     Raises:
-        ValueError: its port isn't one.
+        ValueError: its port is invalid.
     """
     parts = urlsplit(url)
     if parts.port is not None:
@@ -41,12 +41,12 @@ def with_port(url: str) -> str:
 
 
 class Layout(NamedTuple):
-    """How an index is made."""
+    """The settings with which an index is created."""
 
     shards: int = 1
     replicas: int = 1
-    """Of each shard; on a single node there are none."""
+    """The replicas of each shard; a single node has none."""
     refresh_interval: float = 1.0
-    """Seconds until what was written is found."""
+    """Seconds until searches find what was written."""
     keep_generations: int = 1
     """How many generations a rollback can go back."""

@@ -1,4 +1,4 @@
-"""The Elasticsearch engine: an index in a cluster, by the core features of every server."""
+"""The Elasticsearch engine: an index in a cluster, using only features that every server has."""
 
 from cachesync.index.elastic.cluster import ElasticIndex
 

@@ -1,4 +1,4 @@
-"""Ready operations → the server, until each is acknowledged, stale or refused."""
+"""Sends encoded operations to the server until each is acknowledged, stale or refused."""
 
 import threading
 import time
@@ -21,53 +21,53 @@ from cachesync.index.elastic.pace import Pace
 
 @dataclass(frozen=True)
 class Sent:
-    """What came of operations. All that isn't named here is done."""
+    """The result of operations. Those that aren't mentioned here were carried out."""
 
     refused: tuple[RejectedDocument, ...] = ()
     stale: int = 0
-    """How many were turned away since something newer was there."""
+    """How many were rejected because the index has a newer version."""
 
     def __add__(self, other: "Sent") -> "Sent":
         return Sent(self.refused + other.refused, self.stale + other.stale)
 
 
 class _Outcome(NamedTuple):
-    """What came of one request."""
+    """The result of one request."""
 
     sent: Sent = Sent()
     again: Sequence[bytes] = ()
-    """What the server couldn't do now, and may do later."""
+    """Operations that failed temporarily, to be sent again."""
     kind: str = ""
     reason: str = ""
 
 
 class RightMissingError(IndexUnavailableError):
-    """The server won't let us write."""
+    """The server doesn't allow us to write."""
 
 
 def put(id: str, version: int, source: bytes) -> bytes:
-    """Store a document, unless a newer version of it is there or was deleted."""
+    """Return the operation that stores a document, unless a newer version of it exists or was deleted."""
     return b"".join((_PUT, _encode(id), _versioned(version), source, b"\n"))
 
 
 def puts(documents: Sequence[Put], version: int) -> list[bytes]:
-    """Store documents, as :func:`put` does one."""
+    """Return the operations that store documents, each as :func:`put` does."""
     join, encode, versioned = b"".join, _encode, _versioned(version)
     return [join((_PUT, encode(each.id), versioned, each.source, b"\n")) for each in documents]
 
 
 def delete(id: str, version: int) -> bytes:
-    """Delete a document, unless a newer version of it is there."""
+    """Return the operation that deletes a document, unless a newer version of it exists."""
     return b"".join((_DELETE, _encode(id), _versioned(version)))
 
 
 def _versioned(version: int) -> bytes:
-    """What stands between an operation's id and the end of its line."""
+    """Return the rest of an operation's action line, after the id."""
     return b',"version":%d,"version_type":"external_gte"}}\n' % version
 
 
 def is_delete(operation: bytes) -> bool:
-    """Tell whether an operation is a deletion."""
+    """Whether an operation is a deletion."""
     return not operation.startswith(_PUT)
 
 
@@ -76,40 +76,40 @@ _PUT: Final = b'{"index":{"_id":'
 _DELETE: Final = b'{"delete":{"_id":'
 
 _DONE: Final = b'"status":2'
-"""What stands in the answer to each operation that was done."""
+"""Occurs once in the response for each operation that was carried out."""
 
 _GUARD: Final = b'{"index":{"_id":"guard","if_seq_no":0,"if_primary_term":1}}\n{}\n'
 """An operation that never writes: no document has this id.
 
-A bulk request of nothing but deletions with external versions creates a missing index in spite of ``require_alias``,
-which is looked at for index operations only [tried on 9.5.3]. Beside this one it doesn't.
+A bulk request of only deletions with external versions creates a missing index in spite of ``require_alias``, which
+the server checks for index operations only [tried on 9.5.3]. With this operation before them, it doesn't.
 """
 
 
 _SLACK: Final = 2
-"""How much larger than wanted a request may be: a batch is, by its last page, and that is no reason to cut it."""
+"""How much larger than wanted a request may be: a batch's last page may exceed the size, and needn't be split off."""
 
 
 class Bulk:
-    """Sends operations. Its threads' only common state is how fast to send, and whether to go on."""
+    """Sends operations. Its threads share only the pace of sending, and whether to stop."""
 
     def __init__(self, connection: Connection) -> None:
-        """Nothing is tried again once the context of the thread that makes it is to stop."""
+        """Once the context of the calling thread is stopped, nothing is retried any more."""
         self.pace = Pace()
         self.stop = threading.Event()
-        """Set: no request is begun any more, either."""
+        """When set, no new request is begun either."""
         self._connection = connection
         self._context = current().branch(self.stop)
 
     def send(self, alias: str, operations: Sequence[bytes], weight: int) -> Sent:
-        """Send operations, which weigh so many bytes, in requests of bounded size one after the other.
+        """Send operations of ``weight`` bytes in all, in successive requests of bounded size.
 
         Puts come before deletions.
 
         Raises:
-            IndexUnavailableError: nothing got through for as long as there is patience, or the credentials are refused.
+            IndexUnavailableError: retries exhausted without any success, or the credentials are refused.
             IndexUnusableError: the index is gone.
-            StoppedError: nobody wants them sent any more.
+            StoppedError: sending was stopped.
         """
         sent = Sent()
         limit = min(self.pace.bytes * _SLACK, self._connection.limits.body)
@@ -119,9 +119,9 @@ class Bulk:
 
     def _part(self, alias: str, operations: Sequence[bytes]) -> Sent:
         with self._connection.health.trying(self._connection.server.url) as tries:
-            return self._tried(tries, alias, operations)
+            return self._send_retrying(tries, alias, operations)
 
-    def _tried(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
+    def _send_retrying(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
         sent = Sent()
         waits = delays()
         deadline = time.monotonic() + self._connection.patience
@@ -132,7 +132,7 @@ class Bulk:
                 outcome = self._request(alias, operations, deadline - time.monotonic())
             except (ApiError, TransportError) as error:
                 if not self._connection.is_temporary(error):
-                    return sent + self._refused(tries, alias, operations, error)
+                    return sent + self._bisect(tries, alias, operations, error)
                 outcome = _Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))
             except RightMissingError as error:
                 tries.gave_up("credentials", str(error))
@@ -147,29 +147,29 @@ class Bulk:
         return sent
 
     def _request(self, alias: str, operations: Sequence[bytes], seconds: float) -> "_Outcome":
-        """Send one request and look at the answer to each operation."""
+        """Send one request, and classify the response to each operation."""
         guard = [_GUARD] if is_delete(operations[0]) else []
         start = time.monotonic()
-        answer = self._connection.bulk(alias, b"".join([*guard, *operations]), seconds)
+        response = self._connection.bulk(alias, b"".join([*guard, *operations]), seconds)
         seconds = time.monotonic() - start
-        self.pace.answered(seconds, answer.get("took", 0) / 1000)
+        self.pace.answered(seconds, response.get("took", 0) / 1000)
         self._connection.health.on_bulk(seconds)
-        items = answer.get("items", [])
+        items = response.get("items", [])
         if isinstance(items, msgspec.Raw):
             text = bytes(items)
             if text.count(_DONE) == len(operations):
                 return _Outcome()
             items = msgspec.json.decode(text)
         if len(items) != len(operations) + len(guard):
-            reason = f"an answer to {len(items):,} of {len(operations) + len(guard):,} operations"
+            reason = f"a response to only {len(items):,} of {len(operations) + len(guard):,} operations"
             return _Outcome(again=operations, kind="other", reason=reason)
-        return _sorted(operations, items[len(guard) :], self._connection.server.url)
+        return _classified(operations, items[len(guard) :], self._connection.server.url)
 
-    def _refused(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
-        """Halve a request that is refused as a whole, until the one operation is found that the server won't take."""
+    def _bisect(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
+        """Halve a request that was refused as a whole, recursively, to find the operation that the server refuses."""
         if is_too_large(error):
             tries.answered()
-            return self._smaller(alias, operations)
+            return self._send_smaller(alias, operations)
         if not isinstance(error, ApiError) or error.meta.status != HTTPStatus.BAD_REQUEST:
             raise self._connection.given_up(tries, error) from error
         tries.answered()
@@ -178,8 +178,8 @@ class Bulk:
         half = len(operations) // 2
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
-    def _smaller(self, alias: str, operations: Sequence[bytes]) -> Sent:
-        """Send what was too large for one request in smaller ones, as all requests are from now on."""
+    def _send_smaller(self, alias: str, operations: Sequence[bytes]) -> Sent:
+        """Send operations that are too large for one request in smaller ones, and lower the limit for later ones."""
         size = sum(map(len, operations))
         if len(operations) == 1:
             return Sent((RejectedDocument(_id(operations[0]), too_large(f" of {size:,} bytes")),))
@@ -199,7 +199,7 @@ class Bulk:
 
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
-    """Cut operations into requests of about ``limit`` bytes."""
+    """Divide operations into requests of at most ``limit`` bytes, unless a single operation is larger."""
     parts: list[Sequence[bytes]] = []
     start = size = 0
     for position, operation in enumerate(operations):
@@ -212,12 +212,12 @@ def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     return parts
 
 
-def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: str = "") -> _Outcome:
-    """Tell what the answer to each operation means.
+def _classified(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: str = "") -> _Outcome:
+    """Classify the response to each operation.
 
     Raises:
         IndexUnusableError: the index is gone.
-        IndexUnavailableError: we have no right to do this, or the index is closed.
+        IndexUnavailableError: the credentials don't allow writing, or the index is closed.
     """
     refused = []
     again = []
@@ -240,7 +240,7 @@ def _sorted(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: s
         elif status in BUSY or status >= 500 or kind == "cluster_block_exception":
             again.append(operation)
             failed, reason = failure(status, kind), _reason(result)
-        elif status != 404:  # a deletion of what wasn't there
+        elif status != 404:  # 404: a deletion of a document that didn't exist
             refused.append(RejectedDocument(_id(operation), _reason(result)))
     return _Outcome(Sent(tuple(refused), stale), again, failed, reason)
 

@@ -1,4 +1,4 @@
-"""What there is in a cluster under our name: generations, and which of them is live."""
+"""Lists the generations that a cluster has under our name, and which of them is live."""
 
 import re
 from typing import Any, NamedTuple
@@ -10,77 +10,77 @@ from cachesync.index.elastic.reader import IndexNames
 from cachesync.index.generations import left_by_rollback, to_keep
 
 
-class Found(NamedTuple):
-    """A generation, whole or not."""
+class CatalogEntry(NamedTuple):
+    """A generation, complete or not."""
 
     names: IndexNames
     specs: dict[str, Any] | None
-    """The mapping of its specs; None: that index is missing."""
+    """The mapping of its index of specs; None if that index is missing."""
     pages: dict[str, Any] | None
     building: bool
-    """It was never live."""
+    """Whether it was never live."""
     public: bool
-    """A public alias points to it."""
+    """Whether a public alias points to it."""
 
     @property
     def is_whole(self) -> bool:
-        """Both indices are there, and laid out as this version can use them."""
+        """Whether both indices exist, with a layout that this version can use."""
         return all(each is not None and mapping.is_usable(each) for each in (self.specs, self.pages))
 
     @property
     def indices(self) -> list[str]:
-        """Those of its indices that are there."""
+        """Those of its indices that exist."""
         return [name for name, found in ((self.names.specs, self.specs), (self.names.pages, self.pages)) if found]
 
 
 class Catalog(NamedTuple):
-    """All generations by number, the live one, and whether anything has the name of our aliases."""
+    """All generations by number, the live one, and the indices to which the public aliases point."""
 
-    generations: dict[int, Found]
+    generations: dict[int, CatalogEntry]
     live: int | None
-    """The generation that both public aliases point to."""
+    """The generation to which both public aliases point."""
     highest: int
-    """The highest number in use, also by indices that aren't ours."""
+    """The highest number in use, including by indices that aren't ours."""
     aliases: dict[str, list[str]]
-    """What the public aliases point to."""
+    """The indices to which each public alias points."""
     visible: list[str]
     """Our indices that aren't hidden."""
 
     @property
-    def building(self) -> list[Found]:
-        """What is being built, or was left by an interrupted build."""
+    def building(self) -> list[CatalogEntry]:
+        """The generations that are being built, or were left by an interrupted build."""
         return [found for found in self.generations.values() if found.building and not found.public]
 
     @property
-    def current(self) -> Found | None:
+    def current(self) -> CatalogEntry | None:
         """The live generation."""
         return None if self.live is None else self.generations[self.live]
 
     @property
     def finished(self) -> list[int]:
-        """The numbers of the generations that are whole and were live once."""
+        """The numbers of the complete generations that were live once."""
         return [number for number, each in self.generations.items() if each.is_whole and not each.building]
 
-    def kept(self, keep: int) -> list[Found]:
-        """Return what a rollback can go back to, the latest first."""
+    def kept(self, keep: int) -> list[CatalogEntry]:
+        """Return the generations that a rollback can go back to, the latest first."""
         return [self.generations[number] for number in to_keep(self.finished, self.live, keep)]
 
     @property
-    def left_by_rollback(self) -> list[Found]:
-        """The generations that rollbacks have gone back from."""
+    def left_by_rollback(self) -> list[CatalogEntry]:
+        """The generations that rollbacks have replaced."""
         return [self.generations[number] for number in left_by_rollback(self.finished, self.live)]
 
-    def superfluous(self, keep: int) -> list[Found]:
-        """Return what isn't needed any more once there is a live generation."""
+    def superfluous(self, keep: int) -> list[CatalogEntry]:
+        """Return the generations that aren't needed any more once there is a live one."""
         needed = [found.names.number for found in self.kept(keep)]
         return [found for number, found in self.generations.items() if number not in needed and not found.public]
 
 
-def look(connection: Connection, name: str) -> Catalog:
-    """List what there is under a name.
+def read_catalog(connection: Connection, name: str) -> Catalog:
+    """List the generations and aliases under a name.
 
     Raises:
-        UsageError: an index or an alias that isn't ours has the name of ours.
+        UsageError: an index or an alias that isn't ours has one of our names.
     """
     found: dict[str, Any] = connection.call(
         lambda client: client.indices.get(
@@ -91,7 +91,7 @@ def look(connection: Connection, name: str) -> Catalog:
             features=["aliases", "mappings", "settings"],
         )
     )
-    generations: dict[int, Found] = {}
+    generations: dict[int, CatalogEntry] = {}
     aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}
     highest = 0
     pattern = re.compile(rf"{re.escape(name)}(-pages)?-(\d+)")
@@ -114,7 +114,7 @@ def look(connection: Connection, name: str) -> Catalog:
         if match and ours:
             number = int(match[2])
             names = IndexNames(name, number)
-            before = generations.get(number, Found(names, None, None, building=False, public=False))
+            before = generations.get(number, CatalogEntry(names, None, None, building=False, public=False))
             building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
             part = {"pages" if match[1] else "specs": described["mappings"]}
             public = before.public or not aliases.keys().isdisjoint(described["aliases"])
@@ -127,7 +127,7 @@ def _visible(name: str, found: dict[str, Any]) -> list[str]:
     return [index for index in ours if found[index]["settings"]["index"].get("hidden") != "true"]
 
 
-def _live(name: str, generations: dict[int, Found], aliases: dict[str, list[str]]) -> int | None:
+def _live(name: str, generations: dict[int, CatalogEntry], aliases: dict[str, list[str]]) -> int | None:
     for number, found in generations.items():
         if aliases[name] == [found.names.specs] and aliases[f"{name}-pages"] == [found.names.pages]:
             return number

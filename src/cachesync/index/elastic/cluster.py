@@ -1,4 +1,4 @@
-"""The index in a cluster: its generations behind two aliases, and who writes."""
+"""An index in an Elasticsearch cluster: its generations behind two aliases, and its writer."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +17,10 @@ from cachesync.errors import (
     OvertakenError,
     UsageError,
 )
-from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
+from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.elastic import foreign, mapping, rights, shards, tls
-from cachesync.index.elastic.catalog import Catalog, Found, look
+from cachesync.index.elastic.catalog import Catalog, CatalogEntry, read_catalog
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
@@ -37,17 +37,17 @@ READ_PATIENCE: Final = 8.0
 WRITE_PATIENCE: Final = 60.0
 """Seconds that a writer waits: long enough for a node to be restarted."""
 
-_TIDY_PATIENCE: Final = 5.0
-"""Seconds that removing a generation may take: else the next writer does it."""
+_CLEANUP_PATIENCE: Final = 5.0
+"""Seconds that removing a generation may take; if it fails, the next writer does it."""
 
-_PULSE_PATIENCE: Final = 5.0
-"""Seconds for asking whether all is as it was left, which is asked every few seconds."""
+_INTACT_PATIENCE: Final = 5.0
+"""Seconds that :meth:`_ElasticWriter.intact` may take, which is called every few seconds."""
 
 _ROOM: Final = 1.2
-"""How much room a new generation needs, in sizes of the live one."""
+"""How much disk space a new generation needs, as a multiple of the live one's size."""
 
 _HEALTH_SECONDS: Final = 60
-"""How long to wait for replicas. They go on being made after that."""
+"""How long to wait for replicas. The cluster continues to make them after that."""
 
 LOADING: Final[dict[str, Any]] = {
     "number_of_replicas": 0,
@@ -55,13 +55,13 @@ LOADING: Final[dict[str, Any]] = {
     "translog.durability": "async",
     "gc_deletes": "10m",  # how long a deleted version is remembered, so that a late write can't bring it back
 }
-"""The settings of indices that are being filled: no refresh, no replicas, no fsync."""
+"""Settings of an index while it is being filled: no refresh, no replicas, no fsync."""
 
 
 class ElasticIndex:
-    """The index called ``name`` in a cluster. It keeps its connections.
+    """The index called ``name`` in a cluster. It keeps its connections open.
 
-    Certificates are read when it is made, which is a UsageError if they can't be used.
+    The constructor reads the certificates, and raises a UsageError if they can't be used.
     """
 
     engine = "elasticsearch"
@@ -84,31 +84,31 @@ class ElasticIndex:
         return Connection(self._server, WRITE_PATIENCE, self._health, self._certificates)
 
     def exists(self) -> bool:
-        """Tell whether there is a live generation."""
-        return any(look(self._reading, self._name).aliases.values())
+        """Whether there is a live generation."""
+        return any(read_catalog(self._reading, self._name).aliases.values())
 
     def reader(self, *, fresh: bool = False) -> Reader:
         """Open the live generation for reading."""
-        catalog = look(self._reading, self._name)
+        catalog = read_catalog(self._reading, self._name)
         if catalog.live is None:
             if any(catalog.aliases.values()):
                 raise IndexUnusableError(
                     f"the aliases {self._name} and {self._name}-pages don't point to one generation; "
-                    "`cachesync sync` builds the index anew"
+                    "`cachesync sync` rebuilds the index"
                 )
             raise NoIndexError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
         live = catalog.generations[catalog.live]
         if not live.is_whole:
             raise IndexUnusableError(
-                f"the index {live.names.specs} can't be used by this version; `cachesync sync` builds it anew"
+                f"the index {live.names.specs} can't be used by this version; `cachesync sync` rebuilds it"
             )
-        generation = _read_by(self._reading, live)
+        generation = _open_reader(self._reading, live)
         if fresh:
             generation.refresh()
         return generation
 
     def made(self, generation: str) -> datetime | None:
-        """Return when the server made the index of a generation's specs."""
+        """Return when a generation's index of specs was created."""
         found = self._reading.call(
             lambda client: client.options(ignore_status=404).indices.get_settings(
                 index=generation, name="index.creation_date"
@@ -119,8 +119,8 @@ class ElasticIndex:
         return datetime.fromtimestamp(int(found[generation]["settings"]["index"]["creation_date"]) / 1000, UTC)
 
     def status(self) -> Status:
-        """Tell who writes, and which generations are kept."""
-        catalog = look(self._reading, self._name)
+        """Return which process is the writer, and which generations are kept."""
+        catalog = read_catalog(self._reading, self._name)
         state = Lease(self._reading, self._name, 0).read()
         alive = state.holder is not None and not state.holder.is_dead
         live = catalog.current
@@ -129,25 +129,25 @@ class ElasticIndex:
             pinned=live is not None and state.pins(live.names.specs),
             kept=[each.names.specs for each in catalog.kept(len(catalog.generations))] if live else [],
             service=alive and state.service,
-            sign="{}.{}".format(*state.pulse) if alive else None,
+            sign="{}.{}".format(*state.heartbeat) if alive else None,
         )
 
     def require_rights(self) -> None:
-        """Ask the server, once, what the credentials allow."""
+        """Check with the server, once, that the credentials allow writing."""
         if not self._is_allowed:
             rights.require(self._writing, self._name)
             self._is_allowed = True
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> Iterator[Writer]:
-        """Become the one writer. Who isn't a service only takes the lease when something is to be written."""
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> Iterator[Writer]:
+        """Become the one writer. A writer that isn't a service acquires the lease only when it first writes."""
         self.require_rights()
-        look(self._writing, self._name)  # before anything else: that nothing foreign is in our place
+        read_catalog(self._writing, self._name)  # fails first if an index under our names isn't ours
         lease = Lease(self._writing, self._name, wait, serving=serving, on_wait=on_wait)
         try:
             lease.wait()
             if serving:
-                with contextlib.suppress(OvertakenError):  # nothing is known yet that could be outdated
+                with contextlib.suppress(OvertakenError):  # nothing has been read yet that could be outdated
                     lease.claim()
             yield _ElasticWriter(self._writing, self._name, self._layout, lease)
         finally:
@@ -160,21 +160,21 @@ class ElasticIndex:
                 connection.close()
 
     def notes(self) -> Notes:
-        """Open the notes in the state index."""
+        """Open the notes, which are in the state index."""
         return ElasticNotes(StateIndex(self._reading, self._name))
 
     def signal(self) -> None:
-        """Raise the counter in the lease."""
+        """Raise the signal counter in the lease."""
         Lease(self._reading, self._name, 0).signal()
 
 
-def _read_by(connection: Connection, found: Found) -> ElasticReader:
+def _open_reader(connection: Connection, found: CatalogEntry) -> ElasticReader:
     assert found.specs
     return ElasticReader(connection, found.names, found.specs)
 
 
 class _ElasticWriter:
-    """The one writer."""
+    """The one writer of an index in a cluster."""
 
     def __init__(self, connection: Connection, name: str, layout: Layout, lease: Lease) -> None:
         self._connection = connection
@@ -182,27 +182,27 @@ class _ElasticWriter:
         self._layout = layout
         self._lease = lease
         self._known: IndexNames | None = None
-        """The live generation, when it was last looked at."""
+        """The live generation, when this writer last opened or promoted it."""
         self._building: IndexNames | None = None
-        """What must not be removed, though it was never live."""
-        self._told = Once()
-        """Which index can't be used."""
+        """The generation being built, which must not be removed though it was never live."""
+        self._logged = Once()
+        """Which unusable index was logged."""
 
     def live(self) -> Generation | None:
-        """Open the live generation, as everybody else can see it now."""
-        catalog = self._tidied(look(self._connection, self._name))
+        """Open the live generation, as all readers find it now."""
+        catalog = self._cleaned_up(read_catalog(self._connection, self._name))
         self._known = None
         self._hide(catalog.visible)
         if catalog.live is None:
-            if any(catalog.aliases.values()) and self._told.is_news(self._name):
+            if any(catalog.aliases.values()) and self._logged.is_news(self._name):
                 _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
             return None
         live = catalog.generations[catalog.live]
         if not live.is_whole:
-            if self._told.is_news(live.names.specs):
+            if self._logged.is_news(live.names.specs):
                 _log.warning("the index can't be used and is built anew", index=live.names.specs)
             return None
-        self._told.over()
+        self._logged.over()
         assert live.specs
         generation = ElasticGeneration(self._connection, live.names, live.specs, self._lease)
         generation.refresh()
@@ -210,19 +210,19 @@ class _ElasticWriter:
         return generation
 
     def _hide(self, indices: list[str]) -> None:
-        """Hide indices that versions before this one have left visible. What fails is tried again by the next look."""
+        """Hide indices that earlier versions left visible. If it fails, the next :meth:`live` retries it."""
         if indices:
-            with contextlib.suppress(IndexUnavailableError), within(_TIDY_PATIENCE):
+            with contextlib.suppress(IndexUnavailableError), within(_CLEANUP_PATIENCE):
                 self._connection.call(lambda client: client.indices.put_settings(index=indices, settings=HIDDEN))
 
     def intact(self) -> bool:
-        """Ask whether both public aliases, and they alone, point to the live generation."""
+        """Whether the public aliases point to the indices of the live generation, and to no others."""
         self._lease.check()
         if self._known is None:
             return False
         expected = {self._known.specs: [self._name], self._known.pages: [f"{self._name}-pages"]}
         try:
-            with within(_PULSE_PATIENCE):
+            with within(_INTACT_PATIENCE):
                 found = self._connection.call(
                     lambda client: client.indices.get_alias(name=[self._name, f"{self._name}-pages"]), (NotFoundError,)
                 )
@@ -231,11 +231,11 @@ class _ElasticWriter:
         return {index: list(each["aliases"]) for index, each in found.items()} == expected
 
     def signals(self) -> int:
-        """Return what came with the last renewal of the lease."""
+        """Return the signal counter as of the last renewal of the lease."""
         return self._lease.signals
 
-    def _tidied(self, catalog: Catalog) -> Catalog:
-        """Remove what an earlier writer has left behind."""
+    def _cleaned_up(self, catalog: Catalog) -> Catalog:
+        """Remove what earlier writers have left behind, and return the catalog after that."""
         if not self._left_behind(catalog):
             return catalog
         self._lease.claim()
@@ -244,27 +244,27 @@ class _ElasticWriter:
         except IndexUnavailableError as error:
             self._lease.check()
             _log.warning("what an earlier run has left can't be removed", reason=str(error))
-        return look(self._connection, self._name)
+        return read_catalog(self._connection, self._name)
 
-    def _left_behind(self, catalog: Catalog) -> list[Found]:
+    def _left_behind(self, catalog: Catalog) -> list[CatalogEntry]:
         left = catalog.superfluous(self._layout.keep_generations) if catalog.live else catalog.building
         return [found for found in left if found.names != self._building]
 
     def replaced(self) -> Reader | None:
-        """Open the generation that is live in part, or else the latest one."""
-        catalog = look(self._connection, self._name)
+        """Open the generation to which an alias points or, without one, the latest generation."""
+        catalog = read_catalog(self._connection, self._name)
         finished = [found for found in catalog.generations.values() if not found.building]
         for found in sorted(finished, key=lambda each: (each.public, each.names.number), reverse=True):
             if found.pages is not None and mapping.is_usable(found.pages):
                 specs = found.specs or mapping.specs_mapping(self._name)
                 return ElasticReader(self._connection, found.names, specs)
         if finished:
-            raise IndexUnusableError(f"of the index {self._name} there is no ledger that can be read")
+            raise IndexUnusableError(f"the index {self._name} has no ledger that can be read")
         return None
 
     def pinned(self) -> bool:
-        """Tell whether the live generation is one that a rollback has gone back to."""
-        catalog = look(self._connection, self._name)
+        """Whether a rollback made the live generation live."""
+        catalog = read_catalog(self._connection, self._name)
         live = catalog.current
         if live is None or not self._lease.pins(live.names.specs):
             return False
@@ -274,11 +274,11 @@ class _ElasticWriter:
     # --- generations --------------------------------------------------------------------------------------------------
 
     def build(self) -> Generation:
-        """Make the two indices of a new generation, laid out for loading."""
+        """Create the two indices of a new generation, with the settings for loading."""
         self._lease.claim()
         self._building = None
         self._remove(lambda now: now.building)
-        catalog = look(self._connection, self._name)
+        catalog = read_catalog(self._connection, self._name)
         self._require_room(catalog)
         names = IndexNames(self._name, self._lease.next_generation(catalog.highest + 1))
         self._building = names
@@ -289,7 +289,7 @@ class _ElasticWriter:
             self._create(names.pages, pages, mapping.pages_mapping(self._name))
             shards.require_placed(self._connection, [names.specs, names.pages])
         except BaseException:
-            with contextlib.suppress(CachesyncError):  # else the next build does it; why this one failed matters more
+            with contextlib.suppress(CachesyncError):  # the next build retries it; report the original failure
                 self._discard(names)
             raise
         return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
@@ -301,13 +301,13 @@ class _ElasticWriter:
     def _discard(self, names: IndexNames) -> None:
         if self._building == names:
             self._building = None
-        with shielded(_TIDY_PATIENCE):
+        with shielded(_CLEANUP_PATIENCE):
             self._remove(lambda now: [found for found in now.building if found.names == names])
 
     def promote(self, generation: Generation) -> None:
         """Point both aliases to a generation in one call."""
         names = _names_of(generation)
-        catalog = look(self._connection, self._name)
+        catalog = read_catalog(self._connection, self._name)
         if catalog.left_by_rollback:
             self._remove(lambda now: now.left_by_rollback)
         self._point_to(names, catalog, building=True)
@@ -320,24 +320,24 @@ class _ElasticWriter:
     def rollback(self, to: str | None = None) -> str:
         """Point both aliases back to the generation before."""
         self._lease.claim()
-        catalog = look(self._connection, self._name)
+        catalog = read_catalog(self._connection, self._name)
         if to and catalog.current and catalog.current.names.specs == to and self._lease.pins(to):
             return to
         before = next(iter(catalog.kept(1)), None)
         live = catalog.current
         if before is None or live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
-        _read_by(self._connection, before).size()  # it can be searched
-        pinned = [live.names.specs] if self._lease.pins(live.names.specs) else []  # and stays so if the swap fails
+        _open_reader(self._connection, before).size()  # raises if it can't be searched
+        pinned = [live.names.specs] if self._lease.pins(live.names.specs) else []  # still pinned if the swap fails
         self._lease.pin(before.names.specs, *pinned)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         if pinned:
-            with contextlib.suppress(CachesyncError, StoppedError):  # it is done; older versions know of one name alone
+            with contextlib.suppress(CachesyncError, StoppedError):  # only for older versions, which know a single name
                 self._lease.pin(before.names.specs)
         return before.names.specs
 
     def _point_to(self, names: IndexNames, catalog: Catalog, *, building: bool) -> None:
-        """Swap atomically. It fails as a whole if anything isn't as ``catalog`` says, so a late swap undoes nothing."""
+        """Swap the aliases atomically. The swap fails if they differ from ``catalog``, so a late one undoes nothing."""
         actions: list[dict[str, Any]] = [
             {"remove": {"index": index, "alias": alias, "must_exist": True}}
             for alias, indices in catalog.aliases.items()
@@ -354,15 +354,15 @@ class _ElasticWriter:
         try:
             self._connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
         except NotFoundError as error:
-            now = look(self._connection, self._name)
-            if now.live != names.number:  # else it was us: an answer was lost
+            now = read_catalog(self._connection, self._name)
+            if now.live != names.number:  # otherwise our swap succeeded, but its response was lost
                 raise IndexUnusableError(
                     f"the indices of {self._name} changed while {names.specs} was to go live: {reason_of(error)}"
                 ) from error
         self._known = names
 
     def settle(self, generation: Generation) -> None:
-        """Undo what was set for loading, and wait until a generation is as safe as it is going to be."""
+        """Replace the settings for loading, flush, and wait for replicas."""
         names = _names_of(generation)
         indices = [names.specs, names.pages]
         health = self._connection.call(lambda client: client.cluster.health())
@@ -381,25 +381,25 @@ class _ElasticWriter:
             _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
 
     def _prune(self) -> None:
-        """Remove what nobody needs any more."""
-        with within(_TIDY_PATIENCE):
+        """Remove generations that aren't needed any more."""
+        with within(_CLEANUP_PATIENCE):
             self._remove(self._left_behind)
 
-    def _remove(self, choose: Callable[[Catalog], Iterable[Found]]) -> None:
-        """Remove generations, chosen from those that are there now, if we are the writer still.
+    def _remove(self, choose: Callable[[Catalog], Iterable[CatalogEntry]]) -> None:
+        """Remove generations, chosen from the current catalog, provided that we are still the writer.
 
-        Never a public one, nor the one that is being built.
+        A public one is never removed, nor the one that is being built.
         """
         self._lease.confirm()
-        for found in choose(look(self._connection, self._name)):
+        for found in choose(read_catalog(self._connection, self._name)):
             for index in [] if found.public or found.names == self._building else found.indices:
                 self._connection.call(partial(_delete_index, index=index))
 
     def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
-        """Make an index and look whether it became what was asked for.
+        """Create an index, and check that it has the mapping and settings that were asked for.
 
         Raises:
-            UsageError: an index template of others has changed it.
+            UsageError: an index template that isn't ours has changed it.
         """
         asked: dict[str, Any] = {
             "mappings": wanted,
@@ -412,14 +412,14 @@ class _ElasticWriter:
                 (BadRequestError,),
             )
         except BadRequestError as error:
-            if kind_of(error) != "resource_already_exists_exception":  # it was us: an answer was lost
+            if kind_of(error) != "resource_already_exists_exception":  # then we made it, but the response was lost
                 raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
         made = self._connection.call(lambda client: client.indices.get(index=index))[index]
         if changed := foreign.difference(asked, made):
             raise foreign.changed(self._name, index, changed)
 
     def _require_room(self, catalog: Catalog) -> None:
-        """Make sure that there is room for a second generation beside the live one.
+        """Make sure that there is enough disk space for a second generation beside the live one.
 
         Raises:
             IndexUnavailableError: there isn't.
@@ -436,12 +436,12 @@ class _ElasticWriter:
             there = ", ".join(f"{room / 1e6:,.0f} MB on {name}" for name, room in sorted(free.items()))
             raise IndexUnavailableError(
                 f"no room for a new generation at {self._connection.server.url}: it needs about "
-                f"{sum(shards) / 1e6:,.0f} MB, of that {max(shards) / 1e6:,.0f} MB in one place, and there are {there}"
+                f"{sum(shards) / 1e6:,.0f} MB, {max(shards) / 1e6:,.0f} MB of it on one node, but there are {there}"
             )
 
 
 def _fits(sizes: list[float], rooms: list[float]) -> bool:
-    """Tell whether shards find a place, each as a whole: the largest first, where most is left."""
+    """Whether all shards fit, each into one room: the largest first, into the room with the most space left."""
     left = sorted(rooms)
     for size in sorted(sizes, reverse=True):
         if not left or left[-1] < size:
@@ -460,5 +460,5 @@ def _names_of(generation: Generation) -> IndexNames:
 
 
 def _has_data(node: dict[str, Any]) -> bool:
-    """Tell whether a node may hold indices that are written; a frozen one only has what is in snapshots."""
+    """Whether a node may hold indices that are written; a frozen one only holds searchable snapshots."""
     return any(role.startswith("data") and role != "data_frozen" for role in node["roles"])

@@ -1,7 +1,7 @@
-"""The way to a cluster: one client, and what its failures mean.
+"""The connection to a cluster: one client, with retries, and explanations of its failures.
 
-A failure is *temporary* (tried again for as long as there is patience), or a person has to do something about it. Each
-is told apart in one place, here; what is said of single documents in a bulk answer, in :mod:`.bulk`.
+A failure is either *temporary*, and retried until the patience is used up, or somebody has to act on it. This module
+decides which; :mod:`.bulk` does so for single documents in the response to a bulk request.
 """
 
 import base64
@@ -30,38 +30,38 @@ from cachesync.index.elastic import tls
 from cachesync.index.elastic.limits import Limits, is_too_large, too_large
 from cachesync.index.server import IndexServer
 
-logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # what its warnings say is ours to tell
+logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # we log what its warnings say
 
 REQUEST_SECONDS: Final = 30.0
-"""How long one request may take until it counts as lost; it never takes longer than what is left of the patience."""
+"""The timeout of one request, unless less than that is left of the patience."""
 
 BUSY: Final = frozenset({429, 502, 503, 504})
-"""How a server, or a proxy before it, says that it can't now."""
+"""The statuses by which a server, or a proxy in front of it, reports that it is overloaded or unavailable for now."""
 
 CLOSED: Final = "index_closed_exception"
-"""The kind of error that says no more than "closed"."""
+"""The type of the error whose reason is no more than "closed"."""
 
 _LEAST_SECONDS: Final = 0.1
-"""How long a request may take where no patience is left, and the resolution of all time-outs."""
+"""The timeout of a request when no patience is left, and the resolution of all timeouts."""
 
 _ANOTHER_SECONDS: Final = 2.5
-"""What a request to one of several nodes leaves for a request to another."""
+"""How much time a request to one of several nodes leaves for a request to another."""
 
-_TIDY_SECONDS: Final = 1.0
-"""How long a request may take whose failure does no harm."""
+_CLEANUP_SECONDS: Final = 1.0
+"""The timeout of a request whose failure does no harm."""
 
 _POOL: Final = 20
 """How many connections to a node are kept: two generations being written, the lease, and some searches."""
 
 
 class _Json(JsonSerializer):
-    """Requests and answers by msgspec; ready bytes go as they are."""
+    """Encodes requests and decodes responses with msgspec; bytes are sent unchanged."""
 
     def dumps(self, data: Any) -> bytes:
         return data if isinstance(data, bytes) else msgspec.json.encode(data)
 
     def json_loads(self, data: bytes) -> Any:
-        """Decode an answer, but not the thousands of items of a bulk request in which nothing failed."""
+        """Decode a response, but not the thousands of items of a bulk response without failures."""
         try:
             if data.startswith(b'{"errors":false'):
                 return msgspec.structs.asdict(msgspec.json.decode(data, type=_NothingFailed))
@@ -77,7 +77,7 @@ class _NothingFailed(msgspec.Struct):
 
 
 class _Ndjson(NdjsonSerializer):
-    """Ready bytes."""
+    """Sends bytes unchanged."""
 
     def dumps(self, data: Any) -> bytes:
         assert isinstance(data, bytes)
@@ -85,7 +85,7 @@ class _Ndjson(NdjsonSerializer):
 
 
 class Connection:
-    """A client that waits out what passes by itself. Many threads may use it."""
+    """A client that retries temporary failures. It is thread-safe."""
 
     def __init__(
         self,
@@ -97,26 +97,26 @@ class Connection:
         """Prepare a connection; nothing is sent yet.
 
         Args:
-            server: where to.
-            patience: how many seconds a call may take, all its tries together.
-            health: are told how it fares.
-            certificates: whom to trust and who we are; else they are read.
+            server: the server's URLs and our credentials.
+            patience: how many seconds a call may take, including all its retries.
+            health: records failures and successes.
+            certificates: trusted authorities and our certificate; if not given, they are read from the files.
 
         Raises:
             UsageError: a certificate or key can't be read.
         """
         self.server = server
         self.patience = patience
-        self._named = f"Elasticsearch at {server.url}"
+        self._description = f"Elasticsearch at {server.url}"
         self._clients: dict[int, Elasticsearch] = {}
         self.health = health or ConnectionHealth()
         self.limits = Limits()
-        """What requests ask for at most. It is only ever replaced as a whole."""
+        """The limits of one request. They are only ever replaced as a whole."""
         options: dict[str, Any] = {}
-        if told := authorization(server):
-            options["headers"] = {"authorization": told}
-        if secured := certificates or tls.context(server):
-            options["ssl_context"] = secured
+        if credentials := authorization(server):
+            options["headers"] = {"authorization": credentials}
+        if context := certificates or tls.context(server):
+            options["ssl_context"] = context
         try:
             self._client = Elasticsearch(
                 list(server.nodes),
@@ -130,23 +130,23 @@ class Connection:
             raise UsageError(f"index.url: {server.url} can't be used: {error}") from error
 
     def call(self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()) -> Any:
-        """Send a request and return the body of its answer.
+        """Send a request and return the body of its response.
 
-        It is tried again for as long as there is patience and the thread's context has time, and no longer.
+        It is retried until the patience, or the time that the thread's context allows, is used up.
 
         Args:
-            request: sends it by a client. It must do no harm when it is sent twice.
-            expected: errors that the caller deals with.
+            request: sends the request with a client. Sending it twice must do no harm.
+            expected: errors that the caller handles.
 
         Raises:
-            IndexUnavailableError: the server can't be reached or won't, for longer than there is patience.
-            IndexUnusableError: what is asked for isn't there.
-            StoppedError: it would have to be tried again, and the work is to stop.
+            IndexUnavailableError: the server can't be reached or refuses the request, retries exhausted.
+            IndexUnusableError: an index that the request needs doesn't exist.
+            StoppedError: the request would have to be retried, but the thread's context was stopped.
         """
         context = current()
         deadline = time.monotonic() + min(self.patience, context.left)
         waits = delays()
-        with self.health.trying(self.server.url) as tries, context.awaiting(self._named):
+        with self.health.trying(self.server.url) as tries, context.awaiting(self._description):
             while True:
                 try:
                     body = _json(request(self._bounded(deadline - time.monotonic())))
@@ -164,9 +164,9 @@ class Connection:
                     return body
 
     def _bounded(self, left: float) -> Elasticsearch:
-        """Return a client whose requests end before there is no patience left. Making one costs more than a request.
+        """Return a client whose timeout fits into the time left. It is cached: making one costs more than a request.
 
-        Where there are several nodes, one that doesn't answer leaves time to ask another, if there is much.
+        With several nodes, and enough time, the timeout leaves time for a request to another node.
         """
         for_another = _ANOTHER_SECONDS if len(self.server.urls) > 1 and left > 2 * _ANOTHER_SECONDS else 0.0
         seconds = min(left - for_another, REQUEST_SECONDS)
@@ -177,13 +177,13 @@ class Connection:
         return client
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         self._client.close()
 
     def is_temporary(self, error: Exception) -> bool:
-        """Tell whether the same request may succeed a moment later.
+        """Whether the same request may succeed a moment later.
 
-        Where there are several nodes, one with a bad certificate is like one that is away: another is asked next.
+        With several nodes, a bad certificate is temporary like any unavailable node: the retry goes to another.
         """
         if isinstance(error, ApiError):
             return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
@@ -192,22 +192,22 @@ class Connection:
         return isinstance(error, _LOST)
 
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
-        """Send a request that tidies up; if it fails, what it is about ends by itself."""
+        """Send a cleanup request without retries, and ignore failures: what it would clean up expires by itself."""
         with contextlib.suppress(ApiError, TransportError):
-            request(self._bounded(_TIDY_SECONDS))
+            request(self._bounded(_CLEANUP_SECONDS))
 
     def bulk(self, alias: str, body: bytes, seconds: float) -> Any:
-        """Send ready operations to an alias once, and return the answer: of each item no more than what matters.
+        """Send encoded operations to an alias, without retries, and return the response, reduced to what matters.
 
-        Where nothing failed, ``items`` is raw JSON. The request takes no longer than so many seconds.
+        If nothing failed, ``items`` is raw JSON. The request's timeout is at most ``seconds``.
 
         Raises:
             ApiError: the request was refused as a whole.
-            TransportError: no answer came.
+            TransportError: there was no response.
         """
         return _json(
             self._bounded(seconds).bulk(
-                operations=cast("Any", body),  # ready bytes, as the serializer takes them
+                operations=cast("Any", body),  # encoded already, as our serializer expects
                 index=alias,
                 require_alias=True,
                 filter_path="took,errors,items.*.status,items.*.error",
@@ -215,16 +215,16 @@ class Connection:
         )
 
     def given_up(self, tries: Tries, error: Exception) -> CachesyncError:
-        """Take note of a failure that isn't tried again, and return it as a sentence for a person."""
+        """Record a failure that isn't retried, and return the error that explains it."""
         explained = self.explained(error)
         if isinstance(explained, IndexUnusableError) or not isinstance(explained, IndexUnavailableError):
-            tries.answered()  # it was asked for what isn't there
+            tries.answered()  # the server works; the request was for something that doesn't exist
         else:
             tries.gave_up(failure_of(error), str(explained).partition("\n")[0])
         return explained
 
     def explained(self, error: Exception) -> CachesyncError:
-        """Turn a failure into a sentence for a person, with what to do."""
+        """Turn a failure into an error that explains what happened and what to do."""
         url = self.server.url
         reason = reason_of(error)
         if isinstance(error, elasticsearch.UnsupportedProductError):
@@ -233,10 +233,10 @@ class Connection:
             return self._kind_explained(error, reason) or self._status_explained(error, reason)
         if isinstance(error, elastic_transport.TlsError):
             return IndexUnavailableError(f"no trusted connection to {url}: {tls.meaning(reason)}")
-        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{self._doubt(reason)}")
+        return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{self._address_hint(reason)}")
 
     def _kind_explained(self, error: ApiError, reason: str) -> CachesyncError | None:
-        """Explain an error that has a name which tells enough."""
+        """Explain an error by its type, if that is specific enough."""
         url = self.server.url
         match kind_of(error):
             case "invalid_index_name_exception" | "invalid_alias_name_exception":
@@ -274,8 +274,8 @@ class Connection:
         refused = f"{url} refuses a request ({status}): {reason}{_advice(error)}"
         return ForbiddenError(refused) if lacks_a_right(error) else IndexUnavailableError(refused)
 
-    def _doubt(self, reason: str) -> str:
-        """Ask what may be wrong with an address where nobody answers."""
+    def _address_hint(self, reason: str) -> str:
+        """Return a hint at what may be wrong with an address that can't be reached."""
         if "RemoteDisconnected" in reason and self.server.url.startswith("http:"):
             return "; does it want https://?"
         if self.server.urls != self.server.nodes:
@@ -284,7 +284,7 @@ class Connection:
 
 
 def authorization(server: IndexServer) -> str | None:
-    """Return the header that says who we are. The client's own way knows only ASCII."""
+    """Return our authorization header. The client's own options support only ASCII."""
     if server.api_key:
         return f"ApiKey {server.api_key}"
     if server.username:
@@ -304,7 +304,7 @@ def failure_of(error: Exception) -> str:
 
 
 def failure(status: int, kind: str) -> str:
-    """Return the kind of a failure by what the server says."""
+    """Return the kind of a failure by the server's status and type of error."""
     if status in BUSY:
         return str(status)
     if kind == "cluster_block_exception":
@@ -313,10 +313,10 @@ def failure(status: int, kind: str) -> str:
 
 
 def _json(answer: ObjectApiResponse[Any]) -> Any:
-    """Return the body of an answer; a proxy's page, sent as a success, is none."""
+    """Return the body of a response; one that isn't JSON, such as a proxy's page with status 200, is an error."""
     body: Any = answer.body
     if not isinstance(body, dict | list):
-        raise elastic_transport.SerializationError(f"an answer that is no JSON: {body!r:.200}")
+        raise elastic_transport.SerializationError(f"a response that is not JSON: {body!r:.200}")
     return body
 
 
@@ -327,67 +327,67 @@ _UNKNOWN: Final = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.NOT_IMPLEMENTED,
 }
-"""What a server of another kind says to requests that it doesn't know."""
+"""The statuses with which another kind of server may answer our requests."""
 
 
 _LOST: Final = (
     elastic_transport.ConnectionError,
     elastic_transport.ConnectionTimeout,
-    elastic_transport.SerializationError,  # an answer that is none, as proxies give
+    elastic_transport.SerializationError,  # a response that isn't Elasticsearch's, but perhaps a proxy's
 )
 
 
 def lacks_a_right(error: ApiError) -> bool:
-    """Tell whether the server knows who asks, and doesn't allow it."""
+    """Whether the server accepts the credentials, but they don't allow this request."""
     return error.meta.status == HTTPStatus.FORBIDDEN and kind_of(error) == "security_exception"
 
 
 def kind_of(error: ApiError) -> str:
-    """Return the server's own name of an error."""
-    return str(_told(error).get("type", ""))
+    """Return the server's type of an error, such as ``index_closed_exception``."""
+    return str(_details(error).get("type", ""))
 
 
 def reason_of(error: Exception) -> str:
-    """Return what a server, or the way to it, says of an error."""
+    """Return the server's or the transport's reason for an error."""
     if isinstance(error, ApiError):
         return str(_cause(error).get("reason") or error.message)
     text = error.message if isinstance(error, TransportError) else str(error)
     return re.sub(r"^HTTPS?Connection\(.*?\): | \(_ssl\.c:\d+\)$", "", text)
 
 
-def _told(error: ApiError) -> dict[str, Any]:
+def _details(error: ApiError) -> dict[str, Any]:
     body = error.body
-    told = body.get("error") if isinstance(body, dict) else None
-    return told if isinstance(told, dict) else {"reason": _plain(str(told or error.message))}
+    details = body.get("error") if isinstance(body, dict) else None
+    return details if isinstance(details, dict) else {"reason": _plain(str(details or error.message))}
 
 
 def _cause(error: ApiError) -> dict[str, Any]:
-    """Return what an error goes back to, as the server describes it."""
-    told = _told(error)
-    causes = [*told.get("root_cause", []), told, told.get("caused_by") or {}]
-    return next((cause for cause in causes if cause.get("reason")), told)
+    """Return the root cause of an error, as the server describes it."""
+    details = _details(error)
+    causes = [*details.get("root_cause", []), details, details.get("caused_by") or {}]
+    return next((cause for cause in causes if cause.get("reason")), details)
 
 
 def _plain(text: str) -> str:
-    """Return what a proxy's page says: its title."""
+    """Return the title of a proxy's HTML page, or the text if it isn't one."""
     title = re.search(r"<title>\s*(.*?)\s*</title>", text, re.DOTALL | re.IGNORECASE)
     return title[1] if title else text
 
 
 def _location(error: ApiError) -> str:
-    """Return where a redirect leads to, without the path and query of our own request."""
+    """Return the target of a redirect, without the path and query of our own request."""
     parts = urlsplit(error.meta.headers.get("location") or "")
     return f"{parts.scheme}://{parts.netloc}" if parts.netloc else parts.path or "an unknown address"
 
 
 def closed(cause: dict[str, Any], url: str) -> IndexUnavailableError:
-    """Say that an index is closed, which the server's own words don't name."""
+    """Return the error for a closed index, with its name, which the server's reason lacks."""
     index = cause.get("index", "")
     return IndexUnavailableError(f"the index {index} at {url} is closed: open it, by POST {url}/{index}/_open")
 
 
 def unreadable(index: str, error: dict[str, Any], url: str) -> IndexUnavailableError:
-    """Say why documents of an index can't be read, by the error that a server gives in their place."""
+    """Return the error for documents that can't be read, from the error that the server returned in their place."""
     cause = next(iter(error.get("root_cause", [])), error)
     if cause.get("type") == CLOSED:
         return closed(cause, url)
@@ -395,9 +395,9 @@ def unreadable(index: str, error: dict[str, Any], url: str) -> IndexUnavailableE
 
 
 def _advice(error: ApiError) -> str:
-    """Say what to do about a refusal, where the server's own words don't."""
+    """Return what to do about a refusal, if the server's reason doesn't include it."""
     if lacks_a_right(error):
         return "\ndocs/elasticsearch.md lists the rights that are needed"
     if "maximum normal shards open" in str(error.body):
-        return "\nRaise cluster.max_shards_per_node, or delete indices that nobody needs"
+        return "\nRaise cluster.max_shards_per_node, or delete indices that are not needed"
     return ""

@@ -1,7 +1,7 @@
-"""What others have had a say in: an index template or the like may change every index that is made.
+"""Detects changes that index templates, or other settings of a cluster, have made to our new indices.
 
-What an index has become is compared with what was asked for. Settings that change neither what is stored, nor how it
-comes back, nor for how long, are listed here; of any other it is said that it was changed.
+Each new index is compared with what was asked for. Settings that affect neither what is stored, nor how it is returned,
+nor for how long, are listed here; any other difference is reported.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import kind_of, reason_of
 
-_OF_THE_SERVER: Final = (
+_SET_BY_SERVER: Final = (
     "creation_date",
     "history.",
     "provided_name",
@@ -21,9 +21,9 @@ _OF_THE_SERVER: Final = (
     "uuid",
     "version.",
 )
-"""What the server notes of each index, and where its shards may be."""
+"""Settings that the server adds to each index, and where its shards may be."""
 
-_OF_COST: Final = (
+_COSTS: Final = (
     "allocation.",
     "codec",
     "fielddata.",
@@ -57,9 +57,9 @@ _OF_COST: Final = (
     "translog.",
     "unassigned.",
 )
-"""What takes or saves time and room, and limits, which searches keep to."""
+"""Settings that affect only time and space, and limits, within which searches stay."""
 
-_AS_IF_NONE: Final = {
+_DEFAULTS: Final = {
     "auto_expand_replicas": "false",
     "blocks.metadata": "false",
     "blocks.read": "false",
@@ -71,15 +71,15 @@ _AS_IF_NONE: Final = {
     "mapping.source.mode": "stored",
     "mode": "standard",
 }
-"""Settings of these values are as if there were none."""
+"""Setting one of these values is the same as not setting it."""
 
 
 def difference(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
-    """Say what is different in an index from what was asked for.
+    """Describe how an index differs from what was asked for; None if it doesn't.
 
     Args:
         wanted: its ``mappings``, ``settings`` (flat, without ``index.``) and ``aliases``.
-        made: how the server describes it.
+        made: the server's description of the index.
     """
     changed = mapping.difference(wanted["mappings"], made["mappings"])
     return changed or _of_settings(wanted["settings"], made["settings"]) or _of_aliases(wanted["aliases"], made)
@@ -91,7 +91,7 @@ def _of_settings(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
         if found.get(name) != _text(value):
             return f"{name} is {found.get(name)} instead of {_text(value)}"
     for name, value in found.items():
-        if name not in wanted and not name.startswith((*_OF_THE_SERVER, *_OF_COST)) and _AS_IF_NONE.get(name) != value:
+        if name not in wanted and not name.startswith((*_SET_BY_SERVER, *_COSTS)) and _DEFAULTS.get(name) != value:
             return f"{name} is {value}"
     return None
 
@@ -106,7 +106,7 @@ def _of_aliases(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
 
 
 def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield settings by their whole names, as texts."""
+    """Yield settings as strings, by their full names."""
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{name}.")
@@ -119,21 +119,21 @@ def _text(value: Any) -> str:
 
 
 def changed(name: str, index: str, difference: str) -> UsageError:
-    """Say what has changed an index of ours, and what to do. ``name`` is ``index.name``."""
+    """Return the error for an index of ours that a template changed. ``name`` is ``index.name``."""
     return UsageError(
         f"an index template changes the index {index}, which therefore was not used: {difference}.\n{_exclude(name)}"
     )
 
 
 def prevented(name: str, error: ApiError) -> UsageError | None:
-    """Say that a template keeps an index of ours from being made, if that is what an error means."""
+    """Return the error for a template that prevents the creation of our index, if that is what ``error`` means."""
     reason = reason_of(error)
-    if kind_of(error) in _BY_A_TEMPLATE and "template" in reason:
+    if kind_of(error) in _TEMPLATE_ERRORS and "template" in reason:
         return UsageError(f"{reason}.\n{_exclude(name)}")
     return None
 
 
-_BY_A_TEMPLATE: Final = ("illegal_argument_exception", "invalid_index_template_exception")
+_TEMPLATE_ERRORS: Final = ("illegal_argument_exception", "invalid_index_template_exception")
 
 
 def _exclude(name: str) -> str:

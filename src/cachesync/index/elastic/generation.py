@@ -1,9 +1,9 @@
 """One generation, opened for writing.
 
-A page's change is written in an order that makes a crash harmless. First its page document says that the change is
-*pending* and names every document that is about to change. Then the documents change. Last, the page document says
-what is there now. Whoever finds a page pending looks at the documents themselves. In a generation that is being built
-the first step falls away: if it isn't finished, it is removed as a whole.
+A page's change is written in an order that makes a crash harmless. First its page document is marked *pending*, with
+the keys of all documents that are about to change. Then the documents are changed. Last, the page document records what
+the index now holds. If a page is still pending, a later writer checks the documents themselves. In a generation that is
+being built, the first step is left out: if the build isn't finished, the generation is removed as a whole.
 """
 
 import contextvars
@@ -26,18 +26,18 @@ from cachesync.index.elastic.reader import ElasticReader, IndexNames
 from cachesync.ledger import Digests, PageRecord, without
 
 _WAIT_SECONDS: Final = 1.0
-"""How long to wait for a batch at a time."""
+"""How long to wait for a batch before checking whether to stop."""
 
-_LANDING_SECONDS: Final = 5.0
-"""How long batches that are on their way may take to be carried out whole when no more are wanted."""
+_DRAIN_SECONDS: Final = 5.0
+"""How long batches in flight may take to complete when writing is broken off."""
 
 _RECORD_BYTES: Final = 500
 _DIGEST_BYTES: Final = 60
-"""About what a page's record weighs, and what each of its specs adds to that."""
+"""The approximate size of a page's record, and what each of its specs adds to it."""
 
 
 class _Batch:
-    """Changes of some pages, ready to be sent."""
+    """Changes of several pages, encoded."""
 
     def __init__(self) -> None:
         self.pending: list[bytes] = []
@@ -48,7 +48,7 @@ class _Batch:
         self.bytes = 0
 
     def add(self, change: PageChange, version: int, *, building: bool) -> None:
-        """Encode a page's change. Its record is one version younger than its documents."""
+        """Encode a page's change. The version of its record is one higher than that of its documents."""
         page, puts, deletes, before, record, digests = change
         operations = bulk.puts(puts, version)
         self.puts += operations
@@ -85,23 +85,23 @@ class ElasticGeneration(ElasticReader):
         *,
         building: bool = False,
     ) -> None:
-        """``found`` is the mapping of its specs."""
+        """``found`` is the mapping of the index of specs."""
         super().__init__(connection, names, found)
         self._lease = lease
         self._losses = lease.losses
         self._building = building
 
     def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:
-        """Carry out changes; several batches of pages are in flight."""
+        """Carry out changes, with several batches of pages in flight."""
         sender = Bulk(self._connection)
         batch = _Batch()
-        flying: set[Future[list[Written]]] = set()
+        in_flight: set[Future[list[Written]]] = set()
         threads = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="bulk")
         wrote = False
 
         def send() -> Future[list[Written]]:
-            logged = contextvars.copy_context()  # so that log lines tell of what they belong to
-            return threads.submit(logged.run, self._carry_out, sender, batch, current().branch())
+            variables = contextvars.copy_context()  # so that log lines keep the fields of their pass
+            return threads.submit(variables.run, self._carry_out, sender, batch, current().branch())
 
         try:
             for change in changes:
@@ -110,31 +110,31 @@ class ElasticGeneration(ElasticReader):
                     wrote = True
                 batch.add(change, self._lease.next_version(), building=self._building)
                 if batch.bytes >= sender.pace.bytes:
-                    flying.add(send())
+                    in_flight.add(send())
                     batch = _Batch()
-                    while len(flying) >= sender.pace.in_flight:
-                        done, flying = self._landed(flying)
+                    while len(in_flight) >= sender.pace.in_flight:
+                        done, in_flight = self._wait_for_any(in_flight)
                         yield from (each for future in done for each in future.result())
             if batch.pages:
-                flying.add(send())
-            while flying:
-                done, flying = self._landed(flying)
+                in_flight.add(send())
+            while in_flight:
+                done, in_flight = self._wait_for_any(in_flight)
                 yield from (each for future in done for each in future.result())
         finally:
             try:
-                wait(flying, _LANDING_SECONDS)
+                wait(in_flight, _DRAIN_SECONDS)
             finally:
                 sender.stop.set()
                 threads.shutdown(wait=True, cancel_futures=True)
         if wrote and refresh:
             self.refresh()
 
-    def _landed(
-        self, flying: set[Future[list[Written]]]
+    def _wait_for_any(
+        self, in_flight: set[Future[list[Written]]]
     ) -> tuple[set[Future[list[Written]]], set[Future[list[Written]]]]:
         """Wait until at least one batch is done, and return those that are and those that aren't."""
         while True:
-            done, still = wait(flying, _WAIT_SECONDS, FIRST_COMPLETED)
+            done, still = wait(in_flight, _WAIT_SECONDS, FIRST_COMPLETED)
             current().check()
             if done:
                 return done, still
@@ -142,17 +142,17 @@ class ElasticGeneration(ElasticReader):
     def _carry_out(self, sender: Bulk, batch: _Batch, context: Context) -> list[Written]:
         """Write a batch in a thread of its own."""
         with running(context):
-            return self._written(sender, batch)
+            return self._write_batch(sender, batch)
 
-    def _written(self, sender: Bulk, batch: _Batch) -> list[Written]:
-        """Write a batch: that it is pending, its documents, that it is done."""
+    def _write_batch(self, sender: Bulk, batch: _Batch) -> list[Written]:
+        """Write a batch in three steps: pending records, documents, final records."""
         specs, pages = self.names.aliases(building=self._building)
         self._send_records(sender, pages, batch.pending)
         refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
         by_id = {each.id: each for each in refused}
         done = [_done(change, version, by_id) for change, version in batch.pages]
         gone = [change.record is None for change, _ in batch.pages]
-        for deleted in (False, True):  # a request has its puts first
+        for deleted in (False, True):  # a request must begin with its puts
             records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
             self._send_records(sender, pages, records)
         return [written for _, written in done]
@@ -164,15 +164,15 @@ class ElasticGeneration(ElasticReader):
     def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[RejectedDocument]:
         self._lease.check(self._losses)
         sent = sender.send(alias, operations, weight)
-        if sent.stale:  # something newer is there: from who has taken over, or else from nobody that we know of
+        if sent.stale:  # the index has newer versions: another writer has taken over, or the lease doesn't explain it
             self._lease.confirm()
             self._lease.check(self._losses)
-            raise IndexUnusableError(f"{self.generation} holds what a later writer wrote, and nobody knows of one")
+            raise IndexUnusableError(f"{self.generation} has newer documents, though no other writer held the lease")
         return sent.refused
 
 
 def _done(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
-    """Return how to write that a page is done, and the acknowledgement. ``refused`` are documents, by their ids."""
+    """Return the operation that writes a page's final record, and the acknowledgement. ``refused`` is by id."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])
     record, digests = change.record, change.digests

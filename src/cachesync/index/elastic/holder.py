@@ -1,4 +1,4 @@
-"""Who holds the lease, and whether that process is still there."""
+"""Identifies the process that holds the lease, and detects whether it is still alive."""
 
 import os
 import socket
@@ -9,24 +9,24 @@ import msgspec
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A process, as one writer: it may be another a moment later."""
+    """A process as one particular writer; the same process may become another writer later."""
 
     host: str
     pid: int
     started: str = ""
-    """When it was started, in the words of its kernel, and by which boot and in which process namespace."""
+    """The kernel's boot id, the process namespace, and the start time of the process as the kernel counts it."""
 
     token: str = ""
-    """What no other writer has."""
+    """A random token that is unique to this writer."""
 
     @classmethod
     def here(cls) -> "Holder":
-        """Return this process."""
+        """Return a holder for this process."""
         return cls(socket.gethostname(), os.getpid(), _started(os.getpid()), uuid.uuid4().hex)
 
     @property
     def is_dead(self) -> bool:
-        """It ran on this machine and doesn't any more; False where that can't be known."""
+        """Whether the process ran on this machine and has ended; False if that can't be determined."""
         mine = _started(os.getpid())
         if not (self.started and mine and self.started.split(" ")[:2] == mine.split(" ")[:2]):
             return False
@@ -34,7 +34,7 @@ class Holder(msgspec.Struct, frozen=True):
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # it lives, as another user
+        except PermissionError:  # it is alive, and belongs to another user
             return False
         return _started(self.pid) != self.started
 
@@ -43,7 +43,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def _started(pid: int) -> str:
-    """Return what no other process can have: boot, namespace, and when it was started; empty where there is none."""
+    """Return a process's boot id, namespace and start time, a unique identity; empty if there is no such process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()

@@ -1,14 +1,14 @@
-"""Who writes: one at a time, by a lease in the small index ``NAME-state``.
+"""The lease that makes one process the writer, stored in the small index ``NAME-state``.
 
-The lease is one document that is only ever replaced on condition that it is still as it was when it was last read. Its
-holder renews it every few seconds. Whoever waits for it watches it by a clock of his own, so no two machines' clocks
-are compared: one that hasn't changed for :data:`LEASE_SECONDS` has a dead holder.
+The lease is one document, which is only ever replaced on condition that it hasn't changed since it was last read. Its
+holder renews it every few seconds. A waiting process measures time by its own clock, so the clocks of two machines are
+never compared: a lease that hasn't changed for :data:`LEASE_SECONDS` has a dead holder.
 
-A holder that was too slow to notice that it has lost the lease does no harm: every write carries its *epoch*, which
-grows with every change of hands, and the server turns away the older one.
+A holder that is slow to notice that it has lost the lease does no harm: every write carries the lease's *epoch*, which
+grows whenever the lease changes hands, and the server rejects writes of an older epoch.
 
-A process that wants something of the holder *signals* it by raising a counter in the lease. So the holder's next
-renewal conflicts, it reads the lease again, and learns of the signal without ever asking for it.
+A client *signals* the holder by raising a counter in the lease. The holder's next conditional renewal then conflicts,
+so it reads the lease again and sees the signal, without ever polling for it.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from elasticsearch import ConflictError
 
 from cachesync.context import current, delays, shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
-from cachesync.index.base import OnWait, nobody
+from cachesync.index.base import OnWait, ignore
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.state import Revision, StateIndex
@@ -35,62 +35,62 @@ LEASE_SECONDS: Final = 10.0
 _RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
 _SERVICE_POLL_SECONDS: Final = 1.0
-"""A service may stand by for weeks."""
+"""A service polls less often, since it may stand by for weeks."""
 _SIGNAL_TRIES: Final = 10
 _RENEW_PATIENCE: Final = 4.0
-"""Seconds for a renewal, which the next one makes up for."""
+"""Seconds that a renewal may take. If it fails, the next one makes up for it."""
 _RELEASE_PATIENCE: Final = 2.0
-"""Seconds for giving the lease back, which else ends by itself."""
+"""Seconds that releasing the lease may take. If it fails, the lease expires."""
 
 _ID: Final = "lease"
 _VERSION_BITS: Final = 31
-"""Of a version that count up under one holder; those above are the epoch, and 63 there are."""
+"""The low bits of a version, which count up under one holder; the bits above them are the epoch. There are 63 bits."""
 
 
 class LeaseState(msgspec.Struct, omit_defaults=True):
     """The lease as it is stored."""
 
     epoch: int = 0
-    """Grows with each change of hands, so writes of an earlier holder are older."""
+    """Grows whenever the lease changes hands, so writes of an earlier holder have lower versions."""
     beat: int = 0
     """Grows with each renewal."""
     generations: int = 0
-    """How many generations there ever were; the next one's number is one more."""
+    """The highest number that a generation has had; the next one's is one more."""
     holder: Holder | None = None
     since: str = ""
     pinned: str | None = msgspec.field(default=None, name="held")
-    """The generation that a rollback has gone back to; during a second rollback, after a space, the one before as well.
+    """The generation that a rollback made live; during a second rollback, after a space, the previous one as well.
 
     While it is live, the index is pinned.
     """
     service: bool = False
-    """The holder is a service."""
+    """Whether the holder is a service."""
     signals: int = 0
-    """How often the holder was asked to look for requests."""
+    """How often the holder was asked to check for requests."""
 
     @property
-    def pulse(self) -> tuple[int, int]:
-        """What a holder that lives changes, and nobody else does."""
+    def heartbeat(self) -> tuple[int, int]:
+        """The part of the lease that a live holder keeps changing, and no other process does."""
         return self.epoch, self.beat
 
     def pins(self, generation: str) -> bool:
-        """Tell whether the index is pinned while this generation is live."""
+        """Whether the index is pinned while this generation is live."""
         return generation in (self.pinned or "").split()
 
-    def is_as(self, other: "LeaseState") -> bool:
-        """Tell whether nothing is different but the signals."""
+    def equals_ignoring_signals(self, other: "LeaseState") -> bool:
+        """Whether both are equal, except perhaps for the number of signals."""
         return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
 
 
 class _Seen(msgspec.Struct, frozen=True):
-    """The lease as it was read, and where it is."""
+    """The lease as it was read, with the revision of its document."""
 
     state: LeaseState
-    place: Revision | None = None
+    revision: Revision | None = None
 
 
 class Lease:
-    """One process's relation to the lease. Nothing is written before :meth:`claim`. Many threads may use it."""
+    """One process's view of the lease, and its claim to it. It writes nothing before :meth:`claim`. Thread-safe."""
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class Lease:
         patience: float,
         *,
         serving: bool = False,
-        on_wait: OnWait = nobody,
+        on_wait: OnWait = ignore,
     ) -> None:
-        """Get to know the lease of the index ``name``.
+        """Prepare to use the lease of the index ``name``.
 
         Args:
-            connection: the way to it.
-            name: of the index.
+            connection: the connection to the cluster.
+            name: the index's name.
             patience: how many seconds to wait for another holder.
             serving: whether to hold it as a service.
-            on_wait: is told of the other holder every second or more often while it is waited for.
+            on_wait: called with the other holder at least every second while waiting for it.
         """
         self._name = name
         self._patience = patience
@@ -117,38 +117,38 @@ class Lease:
         self._versions = itertools.count()
         self._stored = StateIndex(connection, name)
         self._me = Holder.here()
-        self._mine = False
+        self._owned = False
         self._lost: CachesyncError | None = None
         self._losses = 0
         self._lock = threading.RLock()
         self._ended = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._renewer: threading.Thread | None = None
         self._seen = _Seen(LeaseState())
 
     def pins(self, generation: str) -> bool:
-        """Tell whether the index is pinned while this generation is live, as far as is known."""
+        """Whether the index is pinned while this generation is live, by the lease as last read."""
         return self._seen.state.pins(generation)
 
     @property
     def losses(self) -> int:
-        """How often others have written since this process first looked. What was known before is outdated."""
+        """How often another process was the writer since this one first read the lease; what it read is then stale."""
         return self._losses
 
     @property
     def signals(self) -> int:
-        """How often the holder was asked to look for requests, as far as is known."""
+        """How often the holder was asked to check for requests, by the lease as last read."""
         return self._seen.state.signals
 
     def read(self) -> LeaseState:
-        """Read the lease as it is now."""
+        """Read the current lease."""
         self._seen = self._read()
         return self._seen.state
 
     def signal(self) -> None:
-        """Ask the holder, whoever that is or will be, to look for requests.
+        """Ask the current or next holder to check for requests.
 
         Raises:
-            IndexUnavailableError: others always changed the lease in between.
+            IndexUnavailableError: each attempt conflicted with another change of the lease.
         """
         for delay in itertools.islice(delays(), _SIGNAL_TRIES):
             seen = self._read()
@@ -161,20 +161,20 @@ class Lease:
         raise IndexUnavailableError(f"the lease in {self._stored.name} changes all the time: try again")
 
     def wait(self) -> None:
-        """Wait until nobody holds the lease. That of a dead process is taken over.
+        """Wait until no process holds the lease. The lease of a dead process is taken over.
 
         Raises:
-            IndexUnavailableError: another still holds it.
+            IndexUnavailableError: another process still holds it.
         """
         deadline = time.monotonic() + self._patience
         poll = _SERVICE_POLL_SECONDS if self._serving else _POLL_SECONDS
-        told = False
+        logged = False
         unchanged_since = time.monotonic()
         self._seen = self._read()
         while (holder := self._seen.state.holder) is not None:
             now = time.monotonic()
             if holder.is_dead or now - unchanged_since > LEASE_SECONDS:
-                if self._take():
+                if self._acquire():
                     _log.info("taking over from a writer that ended without a word", holder=str(holder))
                     return
             elif now >= deadline:
@@ -183,92 +183,92 @@ class Lease:
                     "try again when it ends"
                 )
             else:
-                if not told:
+                if not logged:
                     _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
-                told = True
+                logged = True
                 self._on_wait(str(holder))
                 current().wait(min(poll, max(0.0, deadline - now)))
             asked, before = time.monotonic(), self._seen
             self._seen = self._read()
             was_away = time.monotonic() - asked > _RENEW_SECONDS  # then the holder couldn't renew it, either
-            if was_away or before.state.pulse != self._seen.state.pulse:
+            if was_away or before.state.heartbeat != self._seen.state.heartbeat:
                 unchanged_since = time.monotonic()
 
     def next_version(self) -> int:
-        """Return a version for a page's documents, above all before it; its record gets one more."""
+        """Return a version for a page's documents, higher than all before it; the page's record gets one more."""
         return next(self._versions)
 
-    def claim(self, knowing: int | None = None) -> None:
-        """Hold the lease from now on, if nobody has written since it was last read.
+    def claim(self, expected_losses: int | None = None) -> None:
+        """Hold the lease from now on, if no other process has written since it was last read.
 
-        ``knowing``: how many losses there were when that was found which is now to be written.
+        ``expected_losses``: the number of losses at the time when the data to be written was determined.
 
         Raises:
-            OvertakenError: somebody has. The lease is held now, but what is known of the index is outdated.
-            IndexUnavailableError: another holds it for longer than we are willing to wait.
+            OvertakenError: another process has written. The lease is now held, but what was read before is outdated.
+            IndexUnavailableError: another process holds it for longer than ``patience``.
         """
         with self._lock:
             before = self._losses
             if self._lost and self._serving:
-                raise self._lost  # who serves stands by again, instead of waiting in the middle of its work
-            if not self._mine or self._lost:
-                self._hold()
-            if self._losses != (before if knowing is None else knowing):
+                raise self._lost  # a service stands by again, instead of waiting in the middle of its work
+            if not self._owned or self._lost:
+                self._acquire_waiting()
+            if self._losses != (before if expected_losses is None else expected_losses):
                 raise _overtaken()
 
-    def _hold(self) -> None:
+    def _acquire_waiting(self) -> None:
         overtaken = self._lost is not None
-        while not self._take():
+        while not self._acquire():
             overtaken = True
-            self._mine = False
+            self._owned = False
             self.wait()
-            if self._mine:
+            if self._owned:
                 break
         self._losses += overtaken
 
-    def check(self, knowing: int | None = None) -> None:
-        """Make sure that the lease is still ours, and was since there were so many losses.
+    def check(self, expected_losses: int | None = None) -> None:
+        """Make sure that the lease is still ours, and that it wasn't lost since ``expected_losses`` was read.
 
         Raises:
-            OvertakenError: it isn't.
+            OvertakenError: it was lost.
         """
         if self._lost:
             raise self._lost
-        if knowing not in (None, self._losses):
+        if expected_losses not in (None, self._losses):
             raise _overtaken()
 
     def confirm(self) -> None:
-        """Ask the server whether the lease is still ours, before something that can't be turned away later.
+        """Make sure, by a request, that the lease is still ours, before a write that the server couldn't reject later.
 
         Raises:
-            OvertakenError: it isn't.
+            OvertakenError: it was lost.
         """
         self._renew()
         self.check()
 
     def next_generation(self, at_least: int) -> int:
-        """Return a number that no generation had before, and never will have again."""
+        """Return a number that no generation has had or will ever have again."""
         number = max(self._seen.state.generations + 1, at_least)
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
 
     def pin(self, *generations: str) -> None:
-        """Pin the index while one of these generations is the live one: syncs change nothing."""
+        """Pin the index while one of these generations is live: syncs then change nothing."""
         self._change(lambda state: msgspec.structs.replace(state, pinned=" ".join(generations)))
 
     def release(self) -> None:
-        """Let others write. Harmless where the lease isn't ours."""
+        """Release the lease, so that others may write. Harmless if it isn't ours."""
         self._ended.set()
-        if self._heart:
-            self._heart.join(_RELEASE_PATIENCE)
-            self._heart = None
-        if self._mine and self._lost is None:
+        if self._renewer:
+            self._renewer.join(_RELEASE_PATIENCE)
+            self._renewer = None
+        if self._owned and self._lost is None:
             try:
                 with shielded(_RELEASE_PATIENCE):
                     self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False))
             except CachesyncError as error:
                 _log.warning("the lease could not be given back; it ends by itself", reason=str(error))
-        self._mine = False
+        self._owned = False
 
     # --- how it is stored ---------------------------------------------------------------------------------------------
 
@@ -276,26 +276,26 @@ class Lease:
         found = self._stored.get(_ID)
         if found is None:
             return _Seen(LeaseState())
-        document, place = found
+        document, revision = found
         try:
-            return _Seen(msgspec.convert(document, LeaseState), place)
+            return _Seen(msgspec.convert(document, LeaseState), revision)
         except msgspec.ValidationError as error:
             raise IndexUnavailableError(
                 f"the lease in {self._stored.name} is damaged ({error}): delete that index"
             ) from None
 
     def _write(self, state: LeaseState, seen: _Seen) -> _Seen:
-        """Replace the lease as it was seen.
+        """Replace the lease, provided that it hasn't changed since it was read.
 
         Raises:
-            ConflictError: it isn't as it was seen.
+            ConflictError: it has changed.
         """
-        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.place))
+        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.revision))
 
-    def _take(self) -> bool:
-        """Put our name on the lease as it was last read; False where it isn't so any more."""
+    def _acquire(self) -> bool:
+        """Become the holder of the lease as last read; return False if it has changed since."""
         seen = self._seen
-        # Not below the time of day: so the next one is above all that indices have seen also where the state was lost.
+        # Never below the current time, so the epoch exceeds all earlier ones even if the state index was lost.
         epoch = max(seen.state.epoch + 1, int(time.time()))
         since = datetime.now(UTC).isoformat(timespec="seconds")
         while True:
@@ -307,26 +307,26 @@ class Lease:
                 break
             except ConflictError:
                 now = self._read()
-                if now.state.is_as(mine):  # it was us: an answer was lost
+                if now.state.equals_ignoring_signals(mine):  # our write succeeded, but its response was lost
                     self._seen = now
                     break
-                if not now.state.is_as(seen.state):
+                if not now.state.equals_ignoring_signals(seen.state):
                     return False
                 seen = now
-        self._mine = True
+        self._owned = True
         self._lost = None
         self._versions = itertools.count(epoch << _VERSION_BITS, 2)
         self._ended.set()
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, args=(self._ended,), name="lease", daemon=True)
-        self._heart.start()
+        self._renewer = threading.Thread(target=self._keep_renewing, args=(self._ended,), name="lease", daemon=True)
+        self._renewer.start()
         return True
 
     def _change(self, change: Callable[[LeaseState], LeaseState]) -> None:
-        """Change the lease, which is ours.
+        """Change the lease that we hold.
 
         Raises:
-            OvertakenError: it isn't any more.
+            OvertakenError: we don't hold it any more.
         """
         with self._lock:
             self.check()
@@ -334,10 +334,10 @@ class Lease:
                 self._seen = self._write(change(self._seen.state), self._seen)
             except ConflictError:
                 now = self._read()
-                if now.place is None:  # it was deleted, and a note made the index anew before we could
+                if now.revision is None:  # the index was deleted, and writing a note has created it again
                     now = _Seen(self._seen.state)
                 if now.state.epoch == self._seen.state.epoch and now.state.holder == self._me:
-                    self._seen = now  # an answer of ours was lost
+                    self._seen = now  # the response to a write of ours was lost
                     self._change(change)
                     return
                 self._lost = OvertakenError(f"{now.state.holder or 'another process'} has taken over as the writer")
@@ -349,7 +349,7 @@ class Lease:
         except OvertakenError:
             _log.warning("the lease was lost", reason=str(self._lost))
 
-    def _beat(self, ended: threading.Event) -> None:
+    def _keep_renewing(self, ended: threading.Event) -> None:
         """Renew the lease until it is released or lost."""
         failing = False
         while not ended.wait(_RENEW_SECONDS) and self._lost is None:

@@ -1,7 +1,7 @@
-"""How documents and ledger are laid out in Elasticsearch, and whether an index is laid out so.
+"""The layout of documents and ledger in Elasticsearch, and checks whether an index has it.
 
-Mappings are strict and explicit, so nothing is ever guessed from a document. ``_meta`` says whose an index is and by
-which version of the fields it was made.
+Mappings are strict and explicit, so the server never infers a field from a document. ``_meta`` identifies an index as
+ours, and the version of the fields with which it was made.
 """
 
 import base64
@@ -15,7 +15,7 @@ from cachesync.index.base import Remembered
 from cachesync.ledger import Digests, PageRecord
 
 LAYOUT: Final = 1
-"""Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
+"""To be raised when an index with an older layout can't be used any more, not even until the next ``reindex``."""
 
 DIGESTS: Final = "digests"
 
@@ -64,14 +64,14 @@ def pages_mapping(name: str) -> dict[str, Any]:
 
 
 def state_mapping(name: str) -> dict[str, Any]:
-    """Return the mapping of the state. Nothing in it is searched for."""
+    """Return the mapping of the state index. Nothing in it is searchable."""
     return {"dynamic": False, "_meta": _meta(name), "properties": {}}
 
 
 def _property(field: Field) -> dict[str, Any]:
     found = dict(_TYPES[field.kind])
     if field.any_case:
-        found["normalizer"] = "lowercase"  # which every server has
+        found["normalizer"] = "lowercase"  # built into every server
     if field.counted:
         found["index"] = False
     if field.words:
@@ -80,23 +80,23 @@ def _property(field: Field) -> dict[str, Any]:
 
 
 def is_ours(found: dict[str, Any], name: str) -> bool:
-    """Tell whether a mapping is of an index that we made under this name."""
+    """Whether a mapping belongs to an index that cachesync made under this name."""
     meta = found.get("_meta", {}).get("cachesync", {})
     return isinstance(meta, dict) and meta.get("index") == name
 
 
 def is_usable(found: dict[str, Any]) -> bool:
-    """Tell whether an index of ours can be written and read."""
+    """Whether this version can read and write an index of ours."""
     return bool(found["_meta"]["cachesync"].get("layout") == LAYOUT)
 
 
 def is_outdated(found: dict[str, Any]) -> bool:
-    """Tell whether an index of ours was made by a version whose fields or documents differ."""
+    """Whether an index of ours was made by a version with other fields or documents."""
     return bool(found["_meta"]["cachesync"].get("fields") != fingerprint())
 
 
 def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
-    """Say what is different in the mapping that an index got from the one that was asked for."""
+    """Describe how the mapping that an index got differs from the one that was asked for; None if it doesn't."""
     for key in sorted({*wanted, *found} - {"properties"}):
         if _plain(wanted.get(key)) != _plain(found.get(key)):
             return f"{key} is {found.get(key)!r} instead of {wanted.get(key)!r}"
@@ -109,7 +109,7 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """``dynamic: false`` comes back as a text."""
+    """Return booleans as strings: the server returns ``dynamic: false`` as a string."""
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -127,10 +127,10 @@ _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
 def record(source: dict[str, Any]) -> PageRecord:
-    """Read a page document; its digests are left alone.
+    """Decode a page document without its digests.
 
     Raises:
-        IndexUnusableError: it isn't one that was written by us.
+        IndexUnusableError: it is damaged.
     """
     try:
         return msgspec.convert(source, PageRecord)
@@ -139,10 +139,10 @@ def record(source: dict[str, Any]) -> PageRecord:
 
 
 def remembered(source: dict[str, Any]) -> Remembered:
-    """Read a whole page document.
+    """Decode a page document with its digests.
 
     Raises:
-        IndexUnusableError: it isn't one that was written by us.
+        IndexUnusableError: it is damaged.
     """
     try:
         return Remembered(record(source), _decode_digests(base64.b64decode(source[DIGESTS])))

@@ -1,4 +1,4 @@
-"""The search tree and the request's order, in Elasticsearch's terms."""
+"""Translates the query tree and the order of a request into Elasticsearch's query DSL."""
 
 from collections.abc import Callable, Sequence
 from itertools import takewhile
@@ -9,20 +9,20 @@ from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Pre
 from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Filter, Request, SortKey
 
 _MAX_TERMS: Final = 65_536
-"""How many values a server lets one query name by default."""
+"""How many values one ``terms`` query may list by default."""
 
 
 class ByValues(NamedTuple):
-    """How to ask a server that runs no queries for the beginning of a value, or for a range: by all values there."""
+    """Replaces prefix and range queries by lists of values, for a server that doesn't allow such queries."""
 
     starting: Callable[[str, str], Sequence[str]]
-    """Returns the values of a field that start like a text."""
+    """Returns the values of a field that begin with a string."""
     terms: int
-    """How many values one query may name."""
+    """How many values one ``terms`` query may list."""
 
 
 def query(tree: Query, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Turn the tree into Elasticsearch's. Nothing in it is scored."""
+    """Translate a query tree into an Elasticsearch query without scores."""
     match tree:
         case All():
             return {"match_all": {}}
@@ -70,10 +70,10 @@ def _terms(field: str, values: Sequence[str], at_most: int) -> dict[str, Any]:
 
 
 def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the search without its size.
+    """Return the body of the search, without its size.
 
-    Facets count what the query and the filters of other fields match, so filters of faceted fields come after the
-    aggregations. All other filters come first, where they narrow everything at once.
+    A facet counts what the query and the filters of other fields match, so filters of faceted fields are applied after
+    the aggregations. All other filters are part of the query, where they narrow hits and facets alike.
     """
     faceted = {facet.field for facet in request.facets}
     late = tuple(each for each in request.filters if each.field in faceted)
@@ -94,11 +94,11 @@ def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
 
 
 _PRECISION: Final = 40_000
-"""Up to about how many distinct values the server's estimate is close; it takes no higher threshold."""
+"""The number of distinct values up to which the server's estimate is close; higher thresholds aren't accepted."""
 
 
 def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
-    """Return all aggregations; those that leave the same documents out are below one that does so."""
+    """Return all aggregations; those with the same filters are below one filter aggregation."""
     wanted = {facet.field: {"terms": {"field": facet.field, "size": facet.size}} for facet in request.facets}
     if request.binaries:
         wanted[BINARIES] = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
@@ -112,9 +112,9 @@ def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
 
 
 def binaries(request: Request, buckets: int, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the search that lists the binaries of few documents, by an aggregation called :data:`BINARIES`.
+    """Return the search that lists the binaries of few documents, with an aggregation called :data:`BINARIES`.
 
-    It lists no more than the server makes ``buckets``.
+    It lists no more than ``buckets``, the server's limit.
     """
     values = {"terms": {"field": "binary", "size": min(EXACT_BINARIES, buckets)}}
     matching = query(request.matching(), by_values)
@@ -125,14 +125,14 @@ COUNTS: Final = "counts"
 
 
 def counting(queries: Sequence[Query], by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the search that counts what matches each query, by an aggregation called :data:`COUNTS`."""
+    """Return the search that counts the documents of each query, with an aggregation called :data:`COUNTS`."""
     filters = [query(each, by_values) for each in queries]
     either = {"bool": {"should": filters, "minimum_should_match": 1}}
     return {"size": 0, "query": either, "aggs": {COUNTS: {"filters": {"filters": filters}}}}
 
 
 def _ranked(matching: Query, ranks: Sequence[Query], by_values: ByValues | None) -> dict[str, Any]:
-    """Score a document by the first rank that it matches: the best one counts, and the first is the highest."""
+    """Score each document by the first rank that it matches; the first rank has the highest score."""
     scores = [
         {"constant_score": {"filter": query(rank, by_values), "boost": float(len(ranks) - place)}}
         for place, rank in enumerate(ranks)
@@ -158,11 +158,11 @@ def _key(key: SortKey) -> dict[str, Any]:
 
 
 _PASSING: Final = "passing "
-"""What aggregations are called that leave out documents. No field is called so."""
+"""Prefix of the names of filter aggregations. No field's name begins with it."""
 
 
 def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what an aggregation of :func:`body` or :func:`binaries` came to."""
+    """Return the result of an aggregation of :func:`body` or :func:`binaries`."""
     found: dict[str, Any] = answer["aggregations"]
     within = (each for key, each in found.items() if key.startswith(_PASSING))
     values: dict[str, Any] = next(each[name] for each in (found, *within) if name in each)

@@ -1,4 +1,4 @@
-"""One generation, opened for reading: an index of specs and one of pages, which is the ledger."""
+"""One generation, opened for reading: an index of specs, and an index of pages, which is the ledger."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,38 +22,38 @@ from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCo
 
 _WALK_SIZE: Final = 5_000
 _PART_SIZE: Final = 2_000
-"""So many documents of a walk are handed over at once."""
+"""How many documents of a walk are returned as one part."""
 
 _NOT_WALKED: Final = ("aggs", "collapse", "track_total_hits")
-"""What of a search no walk asks for."""
+"""The parts of a search body that a walk leaves out."""
 
 _COUNT_SIZE: Final = 20_000
 _BUCKETS: Final = "buckets"
 _ENUM_SIZE: Final = 10_000
 
 _MAX_VALUES: Final = 65_536
-"""How many values are named in place of their common beginning, to a server that runs no queries for that."""
+"""How many values may stand in for their common prefix, on a server that doesn't allow prefix queries."""
 
 _NAMES_BYTES: Final = 10_000
-"""How many bytes of names go into one request: with what stands between them less than small proxies let through."""
+"""How many bytes of names go into one request: with their separators, less than small proxies let through."""
 
 _ENUM_TIMEOUT: Final = "20s"
 
-_AT_ONCE: Final = 4
+_MAX_ENUM_THREADS: Final = 4
 """How many requests list values at the same time."""
 
 Body = Callable[[Limits], dict[str, Any]]
-"""Makes the body of a search that keeps within limits."""
+"""Makes the body of a search that stays within limits."""
 
 Send = Callable[[Elasticsearch], Any]
-"""Sends a request by a client."""
+"""Sends a request with a client."""
 
 
 class IndexNames(NamedTuple):
-    """What a generation's two indices, and the aliases that they are written through, are called.
+    """The names of a generation's two indices, and of the aliases through which they are written.
 
-    A generation is written through aliases of its own, so a late request reaches no other one, whatever the public
-    aliases point to by then; and ``require_alias`` keeps it from creating an index.
+    Each generation is written through its own aliases, so a late request can't reach another one, whatever the public
+    aliases point to by then; ``require_alias`` keeps it from creating an index.
     """
 
     name: str
@@ -61,7 +61,7 @@ class IndexNames(NamedTuple):
 
     @property
     def specs(self) -> str:
-        """The index of specs; the generation is called like this too."""
+        """The index of specs; its name is the generation's name too."""
         return f"{self.name}-{self.number}"
 
     @property
@@ -79,7 +79,7 @@ class ElasticReader:
     """A generation, opened for reading."""
 
     def __init__(self, connection: Connection, names: IndexNames, found: dict[str, Any]) -> None:
-        """``found`` is the mapping of its specs."""
+        """``found`` is the mapping of the index of specs."""
         self._connection = connection
         self.names = names
         self._fields = frozenset(found["properties"])
@@ -92,7 +92,7 @@ class ElasticReader:
 
     @property
     def outdated(self) -> bool:
-        """It was made by a version with other fields or documents."""
+        """Whether a version with other fields or documents made it."""
         return self._outdated
 
     @property
@@ -101,20 +101,20 @@ class ElasticReader:
         return self._fields
 
     def state(self) -> str:
-        """Return the generation, its number of documents and the number of the last write to one that is there.
+        """Return the generation, its number of documents, and their highest sequence number.
 
-        Whatever is written has a higher number, and what is only deleted lowers the other one. Shards count writes each
-        by themselves, so of several of them some writes may go unnoticed until the next.
+        A write raises the sequence number, and a delete lowers the number of documents. Each shard has sequence numbers
+        of its own, so with several shards some writes go unnoticed until the next one.
         """
         last = {"last": {"max": {"field": "_seq_no"}}}
         found = self._search(self.names.specs, lambda _limits: {"size": 0, "track_total_hits": True, "aggs": last})
         return f"{self.generation} {found['hits']['total']['value']} {found['aggregations']['last']['value']}"
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
-        """Walk the ledger."""
+        """Yield the ledger's records."""
         if not below:
             yield from self._records(All())
-        for folders in _parts(_outermost(below)):
+        for folders in _batches(_outermost(below)):
             yield from self._records(Or(tuple(Prefix("page", folder) for folder in folders)))
 
     def _records(self, chosen: Query) -> Iterator[PageRecord]:
@@ -131,12 +131,12 @@ class ElasticReader:
                 yield mapping.record(hit["_source"])
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
-        """Look pages up in the ledger, in its last state."""
-        found = [each for part in _parts(pages) for each in self._got(self.names.pages, part)]
+        """Look up pages in the ledger, including what isn't refreshed yet."""
+        found = [each for part in _batches(pages) for each in self._get(self.names.pages, part)]
         return {each["_id"]: mapping.remembered(each["_source"]) for each in found if each["found"]}
 
-    def _got(self, index: str, ids: list[str]) -> list[dict[str, Any]]:
-        """Return documents by their ids, in their last state."""
+    def _get(self, index: str, ids: list[str]) -> list[dict[str, Any]]:
+        """Return documents by their ids, including what isn't refreshed yet."""
         found: list[dict[str, Any]] = self._connection.call(lambda client: client.mget(index=index, ids=ids))["docs"]
         for each in found:
             if "error" in each:
@@ -144,7 +144,7 @@ class ElasticReader:
         return found
 
     def counts(self) -> dict[str, int]:
-        """Count the documents that are really there, by page."""
+        """Count the documents that are really in the index, by page."""
         by_page = {"page": {"terms": {"field": "page", "missing_bucket": True}}}
         counts = {each["key"]["page"]: each["doc_count"] for each in self._buckets(self.names.specs, by_page, {})}
         if None in counts:
@@ -152,7 +152,7 @@ class ElasticReader:
         return counts
 
     def _buckets(self, index: str, source: dict[str, Any], more: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield all buckets of a source, however many they are, each with ``more`` aggregations of what is in it."""
+        """Yield all buckets of a source, however many there are, each with ``more`` aggregations of its documents."""
         after: dict[str, Any] = {}
         while True:
             found = self._search(index, partial(_some_buckets, source, more, after))["aggregations"][_BUCKETS]
@@ -162,7 +162,7 @@ class ElasticReader:
             after = {"after": found["after_key"]}
 
     def documents(self, page: str | None = None) -> Iterator[Stored]:
-        """Walk the documents of a page, or all of them."""
+        """Yield the documents of a page, or of all pages."""
         chosen: Query = All() if page is None else Term("page", page)
         body = {"query": query_dsl.query(chosen)}
         for hit in self._walk(self.names.specs, lambda _limits: body, query_dsl.ordered(TIEBREAK)):
@@ -172,7 +172,7 @@ class ElasticReader:
             yield Stored(of, hit["_id"], msgspec.json.encode(hit["_source"]))
 
     def search(self, request: Request) -> Found:
-        """Answer a search."""
+        """Run a search."""
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
         def body(limits: Limits) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class ElasticReader:
         )
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents of a request in its order, as they are now; see :meth:`_walk`."""
+        """Yield all documents that match a request, as they are now and in its order; see :meth:`_walk`."""
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
         found = self._walk_specs(lambda limits: query_dsl.body(request, by_values(limits)))
@@ -210,7 +210,7 @@ class ElasticReader:
             yield Part([_hit(each) for each in some], rank)
 
     def _binaries(self, request: Request, found: dict[str, Any], total: int) -> tuple[int, bool]:
-        """Count the binaries of an answer: those of few documents one by one. Tell whether that is an estimate."""
+        """Count the binaries of a response, exactly if there are few; return whether the number is an estimate, too."""
         if total <= EXACT_BINARIES:
             by_values = self._values_of(self.names.specs, _MAX_VALUES)
 
@@ -223,7 +223,7 @@ class ElasticReader:
         return min(total, query_dsl.aggregated(found, BINARIES)["value"]), True
 
     def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
+        """Count the documents that match each of the queries."""
         if not queries:
             return []
         by_values = self._values_of(self.names.specs, _MAX_VALUES)
@@ -231,15 +231,15 @@ class ElasticReader:
         return [each["doc_count"] for each in query_dsl.aggregated(found, query_dsl.COUNTS)["buckets"]]
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
-        """Return the values of a keyword field that begin so."""
-        return self._starting(self.names.specs, None, field, start) if field in self._fields else []
+        """Return the values of a keyword field that begin with ``start``."""
+        return self._values_with_prefix(self.names.specs, None, field, start) if field in self._fields else []
 
     def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
         """Return the values of several keyword fields."""
         if len(fields) == 1:
             return {fields[0]: self.vocabulary(fields[0])}
         context = current().branch()
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
+        with ThreadPoolExecutor(_MAX_ENUM_THREADS) as threads:
             return dict(zip(fields, threads.map(partial(self._vocabulary_within, context), fields), strict=True))
 
     def _vocabulary_within(self, context: Context, field: str) -> list[str]:
@@ -247,7 +247,7 @@ class ElasticReader:
             return self.vocabulary(field)
 
     def packages(self) -> dict[str, int]:
-        """Return all packages, and about how many documents each has, by the ledger: its documents are far fewer."""
+        """Return the approximate number of documents by package, from the ledger, which has far fewer documents."""
         counts: Counter[str] = Counter()
         by_package = {"package": {"terms": {"field": "package"}}}
         for each in self._buckets(self.names.pages, by_package, {"specs": {"sum": {"field": "specs"}}}):
@@ -255,8 +255,8 @@ class ElasticReader:
         return {package: specs for package, specs in counts.items() if specs}
 
     def get(self, id: str) -> Hit | None:
-        """Return one document, in its last state."""
-        (found,) = self._got(self.names.specs, [id])
+        """Return one document, even if it isn't refreshed yet."""
+        (found,) = self._get(self.names.specs, [id])
         return _hit(found) if found["found"] else None
 
     def size(self) -> tuple[int, int]:
@@ -268,16 +268,16 @@ class ElasticReader:
         return specs, pages
 
     def refresh(self) -> None:
-        """Make sure that all that was written is found."""
+        """Make everything that was written visible to searches."""
         self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
 
     def _of_no_page(self) -> IndexUnusableError:
         return IndexUnusableError(
-            f"{self.names.specs} holds documents that are of no page; `cachesync sync` builds the index anew"
+            f"{self.names.specs} has documents that belong to no page; `cachesync sync` rebuilds the index"
         )
 
     def _all_hits(self, body: Body, request: Request) -> Iterator[dict[str, Any]]:
-        """Yield hits however many they are; distinct ones are told apart here, since no server collapses a walk."""
+        """Yield all hits, however many there are. Duplicates are dropped here, since servers don't collapse a walk."""
         seen: set[str] = set()
         for hit in self._walk_specs(body):
             binary = hit["_source"]["binary"] if request.distinct else hit["_id"]
@@ -286,7 +286,7 @@ class ElasticReader:
                 yield hit
 
     def _walk_specs(self, body: Body) -> Iterator[dict[str, Any]]:
-        """Yield all hits of a search for specs, in its order, see :meth:`_walk`."""
+        """Yield all hits of a search for specs, in its order; see :meth:`_walk`."""
 
         def wanted(limits: Limits) -> dict[str, Any]:
             return {name: value for name, value in body(limits).items() if name not in _NOT_WALKED}
@@ -294,53 +294,53 @@ class ElasticReader:
         return self._walk(self.names.specs, wanted, wanted(self._connection.limits)["sort"])
 
     def _walk(self, index: str, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield all hits, as they are now, however many they are.
+        """Yield all hits, as they are now, however many there are.
 
-        The server may forget the state of the index that is walked, since a node was restarted or whoever takes the
-        hits is slow. Then the walk goes on in the state of then: in ``sort`` each hit has a place of its own. Without
-        one the hits come in the server's own order, which costs least, and the walk begins anew: hits come twice.
+        The server may lose the point in time, because a node was restarted or the caller consumes the hits slowly. The
+        walk then continues in a new one, behind the last hit, whose position in ``sort`` must be unique. An empty
+        ``sort`` means the server's own order, which is cheapest; then the walk starts again, and yields hits twice.
         """
-        pit = self._opened(index)
+        pit = self._open_pit(index)
         last: list[Any] = []
-        forgotten = 0
-        while forgotten < _MAX_FORGOTTEN:
+        lost = 0
+        while lost < _MAX_LOST_PITS:
             try:
                 found = self._search(None, partial(_step, body, pit, sort, last))
             except NotFoundError as error:
-                if not _is_forgotten(error):
+                if not _is_pit_lost(error):
                     raise self._connection.explained(error) from error
-                forgotten += 1
-                pit, last = self._opened(index), last[: len(sort)]  # behind them is a key that only that state had
+                lost += 1
+                pit, last = self._open_pit(index), last[: len(sort)]  # drop the tiebreaker, valid only in the lost one
                 continue
-            forgotten = 0
+            lost = 0
             pit = found["pit_id"]
             hits = found["hits"]["hits"]
             yield from hits
             if len(hits) < min(_WALK_SIZE, self._connection.limits.window):
-                self._close(pit)
+                self._close_pit(pit)
                 return
             last = hits[-1]["sort"]
-        raise IndexUnavailableError(f"{index} can't be walked: the server forgets at once where it was")
+        raise IndexUnavailableError(f"{index} can't be walked: the server keeps losing the point in time")
 
-    def _close(self, pit: str) -> None:
-        """Let the server forget a state of the index. Who doesn't walk to the end leaves that to the server."""
+    def _close_pit(self, pit: str) -> None:
+        """Close a point in time. A walk that isn't finished leaves its own to expire."""
         self._connection.attempt(lambda client: client.close_point_in_time(id=pit))
 
-    def _opened(self, index: str) -> str:
-        """Keep the state of an index that is now, and return its id."""
+    def _open_pit(self, index: str) -> str:
+        """Open a point in time of an index, and return its id."""
 
         def opening(limits: Limits) -> Send:
             return lambda client: client.open_point_in_time(index=index, keep_alive=limits.keep_alive)
 
-        return str(self._asked(opening)["id"])
+        return str(self._request(opening)["id"])
 
     def _search(self, index: str | None, body: Body) -> dict[str, Any]:
         def search(limits: Limits) -> Send:
-            asked = _as_arguments(body(limits))
-            return lambda client: client.search(index=index, allow_partial_search_results=False, **asked)
+            arguments = _as_arguments(body(limits))
+            return lambda client: client.search(index=index, allow_partial_search_results=False, **arguments)
 
         try:
-            found: dict[str, Any] = self._asked(search, (BadRequestError, *([] if index else [NotFoundError])))
+            found: dict[str, Any] = self._request(search, (BadRequestError, *([] if index else [NotFoundError])))
         except BadRequestError as error:
             if "search.max_buckets" in str(error.body):
                 raise ExcessiveError(
@@ -350,8 +350,8 @@ class ElasticReader:
             raise self._connection.explained(error) from error
         return found
 
-    def _asked(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
-        """Send a request, and one that asks for less where the server refuses so much."""
+    def _request(self, request: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
+        """Send a request; if the server refuses it for one of its limits, send one that asks for less."""
         while True:
             limits = self._connection.limits
             try:
@@ -362,30 +362,30 @@ class ElasticReader:
                 return answer
 
     def _values_of(self, index: str, at_most: int | None) -> Callable[[Limits], query_dsl.ByValues | None]:
-        """Return what tells how one search asks for beginnings and ranges, within limits. Values are listed once."""
-        starting = cache(partial(self._starting, index, at_most))
+        """Return a function from limits to how one search asks for prefixes and ranges. It lists values only once."""
+        starting = cache(partial(self._values_with_prefix, index, at_most))
         return lambda limits: None if limits.prefixes else query_dsl.ByValues(starting, limits.terms)
 
-    def _starting(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
-        """Return the values of a field that start like this.
+    def _values_with_prefix(self, index: str, at_most: int | None, field: str, start: str) -> list[str]:
+        """Return the values of a field that begin with ``start``.
 
         Raises:
-            ExcessiveError: they are more than ``at_most``.
+            ExcessiveError: there are more than ``at_most``.
         """
         values: list[str] = []
         while at_most is None or len(values) <= at_most:
-            more = self._listed(index, field, start, values[-1] if values else None)
+            more = self._list_values(index, field, start, values[-1] if values else None)
             values += more
             if len(more) < _ENUM_SIZE:
                 return values
-        self._connection.limits = self._connection.limits._replace(prefixes=True)  # which may have changed by next time
+        self._connection.limits = self._connection.limits._replace(prefixes=True)  # the setting may change meanwhile
         raise ExcessiveError(
             f"too many values of {field} begin with {start!r:.80}: type more of it, "
             f"or set {EXPENSIVE} to true at {self._connection.server.url}"
         )
 
-    def _listed(self, index: str, field: str, start: str, after: str | None) -> list[str]:
-        """Return the next values of a field that start like this, in their order."""
+    def _list_values(self, index: str, field: str, start: str, after: str | None) -> list[str]:
+        """Return the next sorted values of a field that begin with ``start``."""
         found = self._connection.call(
             lambda client: client.terms_enum(
                 index=index, field=field, string=start, size=_ENUM_SIZE, timeout=_ENUM_TIMEOUT, search_after=after
@@ -397,16 +397,16 @@ class ElasticReader:
         return values
 
 
-_MAX_FORGOTTEN: Final = 5
-"""How often in a row a server may have forgotten what it was just asked to keep."""
+_MAX_LOST_PITS: Final = 5
+"""How often in a row a server may lose a point in time that it has just opened."""
 
 
-def _is_forgotten(error: ApiError) -> bool:
+def _is_pit_lost(error: ApiError) -> bool:
     return "search_context_missing_exception" in str(error.body)
 
 
 def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
-    """Send a request that keeps within limits.
+    """Send a request that stays within limits.
 
     Raises:
         LimitError: the server allows less.
@@ -422,13 +422,13 @@ def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
 def _some_buckets(
     source: dict[str, Any], more: dict[str, Any], after: dict[str, Any], limits: Limits
 ) -> dict[str, Any]:
-    """Ask for the buckets of a source behind the last one, as many as one request may ask for."""
+    """Return the search for the buckets of a source after the last one, as many as one request may ask for."""
     composite = {"size": min(_COUNT_SIZE, limits.buckets), "sources": [source], **after}
     return {"size": 0, "aggs": {_BUCKETS: {"composite": composite, "aggs": more}}}
 
 
 def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], limits: Limits) -> dict[str, Any]:
-    """Ask for the hits of a walk behind the last one, of which this is the place."""
+    """Return the search for the next hits of a walk, after the sort values ``last``."""
     return {
         **body(limits),
         "sort": sort or [{"_shard_doc": "asc"}],
@@ -439,7 +439,7 @@ def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], lim
 
 
 def _outermost(folders: Sequence[str]) -> list[str]:
-    """Leave out folders that are below others of them."""
+    """Leave out folders that are below another of them."""
     outermost: list[str] = []
     for folder in sorted(folders):
         if not outermost or not folder.startswith(outermost[-1]):
@@ -447,8 +447,8 @@ def _outermost(folders: Sequence[str]) -> list[str]:
     return outermost
 
 
-def _parts(names: Sequence[str]) -> Iterator[list[str]]:
-    """Cut names into as many as go into one request."""
+def _batches(names: Sequence[str]) -> Iterator[list[str]]:
+    """Divide names into batches that each fit into one request."""
     part: list[str] = []
     size = 0
     for name in names:
@@ -462,7 +462,7 @@ def _parts(names: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _facet_value(bucket: dict[str, Any]) -> str:
-    """Return the value that a bucket counts as documents have it: of a date the key itself is a number."""
+    """Return a bucket's value as it is in the documents: the key of a date's bucket is a number."""
     value: str = bucket.get("key_as_string", bucket["key"])
     return value
 
@@ -472,5 +472,5 @@ def _hit(found: dict[str, Any]) -> Hit:
 
 
 def _as_arguments(body: dict[str, Any]) -> dict[str, Any]:
-    """The client calls ``_source`` ``source``."""
+    """Return a body as keyword arguments of the client, which names ``_source`` ``source``."""
     return {name.removeprefix("_"): value for name, value in body.items()}

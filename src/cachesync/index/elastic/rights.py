@@ -1,6 +1,6 @@
-"""What the credentials must allow in a cluster, and what of it they lack.
+"""Checks that the credentials have the privileges that a writer needs in a cluster.
 
-The privileges and what they comprise: the server's own ``IndexPrivilege`` and ``ClusterPrivilegeResolver``.
+The privileges and what they include are defined by the server's ``IndexPrivilege`` and ``ClusterPrivilegeResolver``.
 """
 
 from typing import Any, Final
@@ -11,17 +11,17 @@ from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic.connection import Connection
 
 CLUSTER: Final = ("monitor",)
-"""The cluster's health, and the room that its nodes have."""
+"""For the cluster's health, and the disk space of its nodes."""
 
 WRITING: Final = ("manage", "read", "index", "delete")
-"""On every index of ours, by name: to make, swap and remove indices and aliases; to look, and to write documents."""
+"""On each of our indices, by name: to manage indices and aliases, and to read and write documents."""
 
 
 def require(connection: Connection, name: str) -> None:
-    """Make sure that the credentials allow all that a writer does. It is asked once, before anything is done.
+    """Make sure that the credentials allow everything that a writer does, by one request.
 
     Raises:
-        IndexUnavailableError: they don't; the text names each right that is missing.
+        IndexUnavailableError: they don't; the message names each missing right.
     """
     indices = [name, f"{name}-*"]
     try:
@@ -32,7 +32,7 @@ def require(connection: Connection, name: str) -> None:
             (BadRequestError,),
         )
     except BadRequestError:
-        return  # a server without security has nothing to answer this with
+        return  # a server without security doesn't have this API
     missing = _missing(answer)
     if missing:
         raise IndexUnavailableError(
@@ -42,7 +42,7 @@ def require(connection: Connection, name: str) -> None:
 
 
 def _missing(answer: dict[str, Any]) -> list[str]:
-    """Say which rights are missing, and where."""
+    """Return which rights are missing, and where."""
     missing = [_lacking("the cluster", answer["cluster"])]
     missing += [_lacking(place, granted) for place, granted in sorted(answer["index"].items())]
     return [each for each in missing if each]

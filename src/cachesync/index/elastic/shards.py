@@ -1,7 +1,7 @@
-"""Whether the shards of an index have found a place in the cluster, and why not.
+"""Checks whether the shards of an index have been allocated to nodes, and explains why not.
 
-A cluster makes an index also where none of its nodes may hold it: allocation is switched off, disks are full, an index
-template asks for nodes that aren't there. Such an index is red, and each write to it hangs for a minute.
+A cluster creates an index even if none of its nodes may hold it: allocation is switched off, disks are full, or an
+index template requires nodes that don't exist. Such an index is red, and each write to it hangs for a minute.
 """
 
 import time
@@ -19,28 +19,28 @@ _log = get_logger()
 
 
 class NotPlacedError(IndexUnavailableError):
-    """The cluster has no place for a shard."""
+    """The cluster has no node for a shard."""
 
 
 Health = Literal["red", "yellow", "green"]
 
 _RANKS: Final[tuple[Health, ...]] = ("red", "yellow", "green")
-_GLANCE_SECONDS: Final = 2.0
+_POLL_SECONDS: Final = 2.0
 """How long one request lets the server wait, which is less than any request may take."""
 
-_LOOK_SECONDS: Final = 5.0
-"""How often to ask, and to tell, what keeps the shards of a new index from their place."""
+_EXPLAIN_SECONDS: Final = 5.0
+"""How often to ask, and log, why the shards of a new index aren't allocated."""
 
 PLACED_SECONDS: Final = 30.0
-"""How long to wait until the shards of a new index have a place: long enough for a node to come back."""
+"""How long to wait until the shards of a new index are allocated: long enough for a node to come back."""
 
 
 def reach(connection: Connection, indices: Sequence[str], wanted: Health, seconds: float) -> Health:
-    """Wait for at most so many seconds until indices are as healthy as ``wanted``, and return how they are."""
+    """Wait at most ``seconds`` until the health of indices is at least ``wanted``, and return their health."""
     until = time.monotonic() + seconds
     while True:
-        glance = max(0.0, min(_GLANCE_SECONDS, until - time.monotonic()))
-        found = _health(connection, indices, wanted, glance)
+        timeout = max(0.0, min(_POLL_SECONDS, until - time.monotonic()))
+        found = _health(connection, indices, wanted, timeout)
         current().check()
         if _RANKS.index(found) >= _RANKS.index(wanted) or time.monotonic() >= until:
             return found
@@ -58,32 +58,32 @@ def _health(connection: Connection, indices: Sequence[str], wanted: Health, seco
 
 
 def require_placed(connection: Connection, indices: Sequence[str]) -> None:
-    """Make sure that every primary shard of new indices finds a place, and say what is waited for if it takes long.
+    """Wait until every primary shard of new indices is allocated, and log the reason if it takes long.
 
     Raises:
-        NotPlacedError: one doesn't; the text says why, in the server's words.
-        IndexUnusableError: an index has been deleted, which the cluster's health tells nobody.
+        NotPlacedError: one isn't allocated in time; the message has the server's reason.
+        IndexUnusableError: an index has been deleted, which the cluster's health doesn't show.
     """
-    told = Once()
+    logged = Once()
     until = time.monotonic() + PLACED_SECONDS
-    while reach(connection, indices, "yellow", _LOOK_SECONDS) == "red":
+    while reach(connection, indices, "yellow", _EXPLAIN_SECONDS) == "red":
         reason = not_placed(connection, indices)
         if time.monotonic() >= until:
             raise reason
-        if told.is_news(str(reason)):
+        if logged.is_news(str(reason)):
             _log.warning("waiting for a place for the shards of a new index", reason=str(reason))
 
 
 def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError:
-    """Say why a primary shard of some indices has no place.
+    """Return the error for a primary shard of these indices that isn't allocated, with the reason.
 
     Raises:
-        IndexUnusableError: one of the indices isn't there.
+        IndexUnusableError: one of the indices doesn't exist.
     """
     index, why = _first_reason(connection, indices)
     return NotPlacedError(
         f"{connection.server.url} has no place for a shard of {index}: {why}\n"
-        "GET _cluster/allocation/explain says more: look at the nodes' disks and at cluster.routing.allocation.*"
+        "GET _cluster/allocation/explain shows more: check the nodes' disks and cluster.routing.allocation.*"
     )
 
 
@@ -96,7 +96,7 @@ def _first_reason(connection: Connection, indices: Sequence[str]) -> tuple[str, 
 
 
 def _explained(connection: Connection, index: str) -> dict[str, Any] | None:
-    """Ask about the first shard; None where it has its place, or nobody can tell."""
+    """Return the server's explanation for the first shard; None if the server can't give one."""
     try:
         found: dict[str, Any] = connection.call(
             lambda client: client.cluster.allocation_explain(index=index, shard=0, primary=True), (ApiError,)
@@ -109,9 +109,9 @@ def _explained(connection: Connection, index: str) -> dict[str, Any] | None:
 
 
 def _reason(found: dict[str, Any]) -> str:
-    """Return what forbids the nodes to take a shard, each reason once."""
+    """Return the distinct reasons why no node may hold a shard."""
     nodes = found.get("node_allocation_decisions", [])
     deciders = [decider for node in nodes for decider in node.get("deciders", [])]
     reasons = dict.fromkeys(decider.get("explanation", "") for decider in deciders)
-    told = "; ".join(reason for reason in reasons if reason)
-    return told or str(found.get("allocate_explanation") or found.get("unassigned_info", {}).get("reason", "unknown"))
+    joined = "; ".join(reason for reason in reasons if reason)
+    return joined or str(found.get("allocate_explanation") or found.get("unassigned_info", {}).get("reason", "unknown"))

@@ -1,7 +1,7 @@
 """The small index ``NAME-state``: documents that outlive generations, each read and written by its id.
 
-It is made when something is first written to it, and written through a hidden alias with ``require_alias``, so that a
-late request creates no index in its place.
+It is created by the first write, and written through a hidden alias with ``require_alias``, so that a late request
+can't create an index in its place.
 """
 
 import contextlib
@@ -16,33 +16,33 @@ from cachesync.index.elastic import foreign, mapping, shards
 from cachesync.index.elastic.connection import Connection
 
 HIDDEN: Final = {"hidden": True}
-"""The setting of all our indices: who asks for ``NAME*`` means what the public aliases point to."""
+"""The setting of all our indices: a search for ``NAME*`` should match only the public aliases."""
 
-_JUDGE_SECONDS: Final = 60.0
+_VERIFY_SECONDS: Final = 60.0
 """How long it may take to find out whether a new index can be used."""
 
 _MOST_DOCUMENTS: Final = 10_000
 
 
 class Revision(NamedTuple):
-    """What the server needs to tell whether a document still is as it was."""
+    """The revision of a document, with which the server can detect that it has changed."""
 
     seq_no: int
     primary_term: int
 
 
 class StateIndex:
-    """The index, whether it is there yet or not."""
+    """The state index, whether it exists yet or not."""
 
     def __init__(self, connection: Connection, name: str) -> None:
-        """``name`` is that of the index that this is the state of."""
+        """``name`` is ``index.name``, without the suffix."""
         self._connection = connection
         self._name = name
         self.name = f"{name}-state"
         self._alias = f"{name}-state-writing"
 
     def get(self, id: str) -> tuple[dict[str, Any], Revision] | None:
-        """Return a document in its last state; None where it, or the index, isn't there."""
+        """Return a document, even if it isn't refreshed yet; None if it or the index doesn't exist."""
         try:
             found = self._connection.call(lambda client: client.get(index=self.name, id=id), (NotFoundError,))
         except NotFoundError:
@@ -50,31 +50,31 @@ class StateIndex:
         return found["_source"], Revision(found["_seq_no"], found["_primary_term"])
 
     def put(self, id: str, document: dict[str, Any]) -> None:
-        """Store a document, whatever was there."""
+        """Store a document unconditionally."""
         self._put(id, document, {}, {})
 
     def replace(self, id: str, document: dict[str, Any], seen: Revision | None) -> Revision:
-        """Store a document in place of one that was seen, or None.
+        """Store a document, provided that the stored one still has the revision ``seen``, or doesn't exist if None.
 
-        Where the index was deleted meanwhile, nothing else can be in that place, and the document is stored in a new
-        one.
+        If the index was deleted meanwhile, no other document can be in its place, and the document is stored in a new
+        index.
 
         Raises:
-            ConflictError: another one is there.
+            ConflictError: another revision is stored.
         """
         new = {"op_type": "create"}
         condition = {"if_seq_no": seen.seq_no, "if_primary_term": seen.primary_term} if seen else new
         return self._put(id, document, condition, new)
 
     def remove(self, id: str) -> None:
-        """Remove a document, if it is there."""
+        """Remove a document, if it exists."""
         try:
             self._connection.call(lambda client: client.delete(index=self._alias, id=id), (NotFoundError,))
         except NotFoundError:
             return
 
-    def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_made: dict[str, Any]) -> Revision:
-        """Store a document on a condition, which is another one if the index has to be made first."""
+    def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_new: dict[str, Any]) -> Revision:
+        """Store a document on ``condition``, or on ``if_new`` if the index has to be created first."""
 
         def write(client: Elasticsearch) -> Any:
             return client.index(index=self._alias, id=id, document=document, require_alias=True, **condition)
@@ -83,16 +83,16 @@ class StateIndex:
             done = self._connection.call(write, (ConflictError, NotFoundError))
         except NotFoundError:
             self._create()
-            condition = if_made
+            condition = if_new
             done = self._connection.call(write, (ConflictError,))
         return Revision(done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
-        """Make the index, unless another process is just doing so. One that can't be used is removed again.
+        """Create the index, unless another process has just done so. If it can't be used, remove it again.
 
         Raises:
             IndexUnavailableError: no node may hold it.
-            UsageError: an index template of others changes it, or an index that isn't ours has its name.
+            UsageError: an index template that isn't ours changes it, or an index that isn't ours has its name.
         """
         asked: dict[str, Any] = {
             "mappings": mapping.state_mapping(self._name),
@@ -109,13 +109,13 @@ class StateIndex:
                 raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
             self._adopt()
             return
-        with shielded(_JUDGE_SECONDS):  # however little time there is for what is to be written to it
+        with shielded(_VERIFY_SECONDS):  # even if less time is left for the write itself
             self._require_usable(asked)
 
     def _require_usable(self, asked: dict[str, Any]) -> None:
-        """Make sure that the index that was just made can be used; one that can't is removed, since nobody uses it.
+        """Make sure that the new index can be used, and remove it if it can't, since no process uses it then.
 
-        An unanswered question is no reason to remove it: other processes may use it by now.
+        If the check itself fails, it stays: other processes may be using it by now.
         """
         made = self._connection.call(lambda client: client.indices.get(index=self.name))[self.name]
         if changed := foreign.difference(asked, made):
@@ -132,7 +132,7 @@ class StateIndex:
             self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
 
     def _adopt(self) -> None:
-        """Use the index that is there, if it is ours."""
+        """Use the existing index, if it is ours."""
         found = self._connection.call(lambda client: client.indices.get_mapping(index=self.name))
         if not all(mapping.is_ours(each["mappings"], self._name) for each in found.values()):
             raise UsageError(
@@ -145,7 +145,7 @@ class StateIndex:
         )
 
     def ids(self) -> list[str]:
-        """Return the ids of all documents that are there now; of no more than ten thousand."""
+        """Return the ids of all current documents, at most ten thousand."""
         try:
             self._connection.call(lambda client: client.indices.refresh(index=self.name), (NotFoundError,))
             found = self._connection.call(

@@ -1,4 +1,4 @@
-"""The certificates of a connection: ours are read before anything is sent; what is wrong with the server's is told."""
+"""Loads the certificates of a connection before anything is sent, and explains what is wrong with the server's."""
 
 import ssl
 from pathlib import Path
@@ -9,9 +9,9 @@ from cachesync.index.server import IndexServer
 
 
 def context(server: IndexServer) -> ssl.SSLContext | None:
-    """Return whom to trust and who we are; None for a server without TLS.
+    """Return the trusted authorities and our client certificate; None for a server without TLS.
 
-    Without ``ca_certs`` the authorities that the system trusts are trusted.
+    Without ``ca_certs``, the system's authorities are trusted.
 
     Raises:
         UsageError: a certificate or key can't be used.
@@ -24,53 +24,53 @@ def context(server: IndexServer) -> ssl.SSLContext | None:
             )
         return None
     made = trusting(server.ca_certs, "index.ca_certs")
-    _introduce(made, server.client_cert, server.client_key)
+    _load_client_certificate(made, server.client_cert, server.client_key)
     return made
 
 
 def trusting(authorities: Path | None, key: str) -> ssl.SSLContext:
-    """Trust the authorities in a file, which the configuration names under a key, or else those of the system.
+    """Return a context that trusts the authorities in a file, given by the configuration's ``key``, or the system's.
 
     Raises:
-        UsageError: there are none in it.
+        UsageError: the file has none.
     """
     if authorities is not None:
-        _look_at(key, authorities)
+        _require_readable(key, authorities)
     try:
         made = ssl.create_default_context(cafile=authorities)
     except (OSError, ValueError):
         raise UsageError(f"{key}: expected certificates in PEM form in {authorities}") from None
-    # Python 3.13 sets it, and then refuses the authorities that Elasticsearch's own tool made until 2025.
+    # Python 3.13 sets this flag, and then refuses the authorities that Elasticsearch's own tool made until 2025.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return made
 
 
-def _introduce(made: ssl.SSLContext, certificate: Path | None, key: Path | None) -> None:
+def _load_client_certificate(made: ssl.SSLContext, certificate: Path | None, key: Path | None) -> None:
     if certificate is None:
         if key is not None:
             raise UsageError("index.client_key is the key of index.client_cert, which is missing")
         return
-    _look_at("index.client_cert", certificate)
+    _require_readable("index.client_cert", certificate)
     if key is not None:
-        _look_at("index.client_key", key)
+        _require_readable("index.client_key", key)
 
-    def no_password() -> NoReturn:  # else OpenSSL asks for one on the terminal, and waits
+    def no_password() -> NoReturn:  # otherwise OpenSSL prompts for one on the terminal, and waits
         raise UsageError(f"index.client_key: {key or certificate} is protected by a password: expected one that isn't")
 
     try:
         made.load_cert_chain(certificate, key, no_password)
     except ssl.SSLError as error:
-        if error.reason in _OF_ANOTHER:
+        if error.reason in _KEY_MISMATCH:
             raise UsageError(f"index.client_key: {key} is not the key of {certificate}") from None
         where = f"{certificate}, and its key in {key}" if key else f"{certificate}, with its key (or index.client_key)"
         raise UsageError(f"index.client_cert: expected a certificate in PEM form in {where}") from None
 
 
-_OF_ANOTHER: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""How OpenSSL says that a key doesn't belong to a certificate; the last, where it is of another kind."""
+_KEY_MISMATCH: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""OpenSSL's reasons for a key that doesn't belong to a certificate; the last is for one of another type."""
 
 
-def _look_at(name: str, file: Path) -> None:
+def _require_readable(name: str, file: Path) -> None:
     try:
         file.open("rb").close()
     except OSError as error:
@@ -87,10 +87,10 @@ _MEANINGS: Final = {
     "index.ca_certs must be the certificate of that authority",
     "_ALERT_": "it refuses the client certificate: index.client_cert must be by an authority that it trusts",
 }
-"""What OpenSSL says, in part, and what that means to a person. The first one that fits counts."""
+"""A part of OpenSSL's message, and its meaning for users. The first match counts."""
 
 
-def meaning(said: str) -> str:
-    """Say what the failure of a handshake means, with what to do, and what OpenSSL said of it."""
-    found = next((told for part, told in _MEANINGS.items() if part in said), None)
-    return f"{found} ({said})" if found else f"{said}: look at index.ca_certs, index.client_cert and index.client_key"
+def meaning(text: str) -> str:
+    """Explain OpenSSL's message for a failed handshake: what it means, what to do, and the message itself."""
+    found = next((meaning for part, meaning in _MEANINGS.items() if part in text), None)
+    return f"{found} ({text})" if found else f"{text}: check index.ca_certs, index.client_cert and index.client_key"

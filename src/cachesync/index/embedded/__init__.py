@@ -1,4 +1,4 @@
-"""The embedded engine: an index in a folder, made by tantivy, with no server."""
+"""The embedded engine: an index in a folder, kept by tantivy, without a server."""
 
 from cachesync.index.embedded.folder import EmbeddedIndex
 

@@ -1,4 +1,4 @@
-"""Files of an embedded index: small ones, by which processes tell each other something, and how trees are removed."""
+"""Files of an embedded index: atomic writes, the small files that hold notes, and the removal of folders."""
 
 import contextlib
 import os
@@ -15,39 +15,39 @@ from cachesync.index.base import note_key
 _STALE_SECONDS: Final = 3600.0
 
 
-def write_whole(file: Path, fresh: Path, text: bytes) -> None:
-    """Write a file by way of a fresh one: whatever happens, it holds what it held or this, as a whole.
+def write_atomically(file: Path, temporary: Path, text: bytes) -> None:
+    """Write a file through a temporary one: whatever happens, it has either its old contents or the new ones.
 
     Raises:
         OSError: it can't be written.
     """
     try:
-        with fresh.open("wb") as out:
+        with temporary.open("wb") as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
-        fresh.replace(file)
+        temporary.replace(file)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder and all that is in it, as far as that can be."""
-    from shutil import rmtree  # noqa: PLC0415  it brings libraries for archives; who only searches does without
+    """Remove a folder with its contents, as far as possible."""
+    from shutil import rmtree  # noqa: PLC0415  it imports archive libraries, which a search doesn't need
 
     rmtree(folder, ignore_errors=True)
 
 
 class SmallFiles:
-    """The files of a folder, by their names. Each is replaced as a whole."""
+    """The files of a folder, by name. Each is replaced atomically."""
 
     def __init__(self, folder: Path, prepare: Callable[[], None] = lambda: None) -> None:
-        """``prepare`` makes what the folder is to be in."""
+        """``prepare`` creates the folder's parent."""
         self._folder = folder
         self._prepare = prepare
 
     def get(self, key: str) -> bytes | None:
-        """Return what a file holds; None where there is none."""
+        """Return the contents of a file; None if it doesn't exist."""
         try:
             return (self._folder / note_key(key)).read_bytes()
         except FileNotFoundError:
@@ -59,24 +59,24 @@ class SmallFiles:
     def put(self, key: str, text: bytes) -> None:
         """Write a file."""
         file = self._folder / note_key(key)
-        fresh = self._folder / _fresh_name(key)
+        temporary = self._folder / _temporary_name(key)
         try:
             self._prepare()
             self._folder.mkdir(exist_ok=True)
-            self._tidy()
-            write_whole(file, fresh, text)
+            self._clean_up()
+            write_atomically(file, temporary, text)
         except OSError as error:
             raise IndexUnavailableError(f"cannot write {file}: {error.strerror}") from error
 
-    def _tidy(self) -> None:
-        """Remove files that were begun so long ago that nobody can be writing them still."""
-        for fresh in filter(_is_fresh, self._folder.iterdir()):
-            with contextlib.suppress(OSError):  # it was just removed, or is in nobody's way
-                if time.time() - fresh.stat().st_mtime > _STALE_SECONDS:
-                    fresh.unlink()
+    def _clean_up(self) -> None:
+        """Remove temporary files that are too old for any process to be still writing them."""
+        for temporary in filter(_is_temporary, self._folder.iterdir()):
+            with contextlib.suppress(OSError):  # it was just removed, or does no harm
+                if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:
+                    temporary.unlink()
 
     def remove(self, key: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         file = self._folder / note_key(key)
         try:
             file.unlink(missing_ok=True)
@@ -88,11 +88,11 @@ class SmallFiles:
         return [name for name, _ in self._files()]
 
     def state(self) -> int:
-        """Return a digest of which files there are, and when each was written."""
+        """Return a digest of the names and modification times of all files."""
         return hash(tuple(sorted(self._files())))
 
     def _files(self) -> list[tuple[str, int]]:
-        """Return each file's name, and when it was written."""
+        """Return each file's name and modification time."""
         found = []
         try:
             with os.scandir(self._folder) as entries:
@@ -107,11 +107,11 @@ class SmallFiles:
         return found
 
 
-def _fresh_name(key: str) -> str:
-    """Return how a file is called while it is written. No key begins with a dot."""
+def _temporary_name(key: str) -> str:
+    """Return the name of a file while it is being written. No key begins with a dot."""
     return f".{key}.{os.getpid()}.{threading.get_ident()}"
 
 
-def _is_fresh(file: Path) -> bool:
-    """Tell whether a file is called so; others' files are left alone."""
+def _is_temporary(file: Path) -> bool:
+    """Whether a file has such a temporary name."""
     return re.fullmatch(r"\.[^.]+\.\d+\.\d+", file.name) is not None

@@ -1,10 +1,10 @@
-"""The folder of an embedded index: its generations, which of them is live, and who writes.
+"""The folder of an embedded index: its generations, which of them is live, and its writer.
 
 ``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
-A folder that holds a file ``building`` was never live. One that is to be removed is called ``NAME-1.removed`` first, so
-that half of a generation never looks like one. ``DIR/NAME/held`` names the generation that a rollback has gone back to,
-and during a second rollback the one before as well: while it is live, the index is pinned. ``DIR/NAME/lock`` is locked by
-the one writer, and ``DIR/NAME/service`` too if that is a service. ``DIR/NAME/notes`` is what processes tell each other.
+A folder with a file ``building`` was never live. A folder to be removed is first renamed ``NAME-1.removed``, so
+that a partly removed generation is never taken for a whole one. ``DIR/NAME/held`` names the generation that a rollback
+made live, and during a second rollback the previous one too: while it is live, the index is pinned. The writer locks
+``DIR/NAME/lock``, and a service locks ``DIR/NAME/service`` too. ``DIR/NAME/notes`` has the notes between processes.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ import tantivy
 
 from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
-from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, nobody
+from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.embedded import lock
-from cachesync.index.embedded.files import SmallFiles, remove_tree, write_whole
+from cachesync.index.embedded.files import SmallFiles, remove_tree, write_atomically
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
-from cachesync.index.embedded.lock import Hold
+from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.log import Once, get_logger
@@ -42,19 +42,19 @@ _REMOVED: Final = ".removed"
 _ROOT: Final = 0
 _NOTES: Final = "notes"
 _KNOCKS: Final = "knocks"
-"""A folder that earlier versions kept."""
+"""A folder of earlier versions, to be removed."""
 
 LAYOUT: Final = 1
-"""Raise it when an index of an older one can't be used any more, not even until the next ``reindex``."""
+"""To be raised when an index with an older layout can't be used any more, not even until the next ``reindex``."""
 
 _ALL: Final = sys.maxsize
 
 _ROOM: Final = 1.2
-"""How much room a new generation needs, in sizes of the live one."""
+"""How much disk space a new generation needs, as a multiple of the live one's size."""
 
 
 class _GenerationMeta(msgspec.Struct):
-    """What made a generation."""
+    """The fields and layout with which a generation was made."""
 
     fingerprint: str
     fields: list[str]
@@ -73,11 +73,11 @@ class EmbeddedIndex:
         self._keep = keep_generations
 
     def exists(self) -> bool:
-        """Tell whether there is a live generation."""
+        """Whether there is a live generation."""
         self._require_ours()
         return _live(self._folder) is not None
 
-    def reader(self, *, fresh: bool = False) -> Reader:  # noqa: ARG002  it always is
+    def reader(self, *, fresh: bool = False) -> Reader:  # noqa: ARG002  a new reader always has everything written
         """Open the live generation for reading."""
         self._require_ours()
         live = _live(self._folder)
@@ -86,24 +86,24 @@ class EmbeddedIndex:
                 return _open(live)
             except IndexUnusableError:
                 live, before = _live(self._folder), live
-                if live == before:  # else it was replaced and removed while it was being opened
+                if live == before:  # otherwise it was replaced and removed while it was being opened
                     raise
         raise NoIndexError(f"no index in {self._folder} yet: `cachesync sync` makes one")
 
     def made(self, generation: str) -> datetime | None:
-        """Return when what marks a generation as ours was written, which is the first of its files."""
+        """Return when a generation's metadata was written, which is the first of its files."""
         try:
             return datetime.fromtimestamp((self._folder / generation / _META).stat().st_mtime, UTC)
         except OSError:
             return None
 
     def status(self) -> Status:
-        """Tell who writes, and which generations are kept."""
+        """Return which process is the writer, and which generations are kept."""
         self._require_ours()
         live = _live(self._folder)
         kept = [folder.name for folder in _kept(self._folder, _ALL)] if live else []
         serving = lock.is_serving(self._folder)
-        holder = lock.holder_of(self._folder) or ("another process" if serving else None)  # elsewhere, in a container
+        holder = lock.holder_of(self._folder) or ("another process" if serving else None)  # in another container
         return Status(
             holder=holder,
             pinned=live is not None and live.name in _pinned(self._folder),
@@ -113,20 +113,20 @@ class EmbeddedIndex:
         )
 
     @contextlib.contextmanager
-    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = nobody) -> Iterator[Writer]:
+    def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> Iterator[Writer]:
         """Become the one writer."""
         self.require_rights()
-        hold = Hold(self._folder, serving=serving)
+        writer_lock = WriterLock(self._folder, serving=serving)
         try:
-            hold.acquire(wait, on_wait)
-            yield _EmbeddedWriter(self._folder, self._keep, hold)
+            writer_lock.acquire(wait, on_wait)
+            yield _EmbeddedWriter(self._folder, self._keep, writer_lock)
         finally:
-            hold.release()
+            writer_lock.release()
 
     def require_rights(self) -> None:
-        """Refuse to let root write where somebody else does: he could never replace those files, nor answer in them.
+        """Refuse to write as root to another user's index: that user couldn't replace root's files afterwards.
 
-        Of others the file system tells at the first write.
+        For other users, the first write fails if they lack rights.
         """
         self._require_ours()
         place = next((each for each in (self._folder, self._folder.parent) if each.is_dir()), None)
@@ -135,30 +135,30 @@ class EmbeddedIndex:
         owner = place.stat().st_uid
         if owner != _ROOT:
             raise IndexUnavailableError(
-                f"{place} belongs to the user {_called(owner)}, who couldn't replace what root has written: "
+                f"{place} belongs to the user {_user_name(owner)}, who couldn't replace what root has written: "
                 f"run this as that user, by sudo -u or setpriv --reuid={owner}"
             )
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: nothing is kept open."""
 
     def notes(self) -> Notes:
-        """Open the notes in the folder."""
+        """Open the notes, which are in the folder."""
         return SmallFiles(self._folder / _NOTES, self._prepare)
 
     def signal(self) -> None:
-        """Nothing more is needed: the writer sees that the notes have changed."""
+        """Do nothing: the writer notices that the notes have changed."""
 
     def _prepare(self) -> None:
         self._require_ours()
         lock.prepare(self._folder)
 
     def _require_ours(self) -> None:
-        """Make sure that what is in our place is ours.
+        """Make sure that the folder, if it isn't empty, is an index of ours.
 
         Raises:
             UsageError: it isn't.
-            IndexUnavailableError: it can't be looked at.
+            IndexUnavailableError: it can't be read.
         """
         try:
             foreign = any(self._folder.iterdir()) and not lock.is_ours(self._folder)
@@ -170,12 +170,12 @@ class EmbeddedIndex:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
         if foreign:
             raise UsageError(
-                f"{self._folder} is no index of cachesync, and was left alone: choose another index.url or index.name"
+                f"{self._folder} is not a cachesync index, and was left alone: choose another index.url or index.name"
             )
 
 
-def _called(user: int) -> str:
-    """Return a user's name, or number where it has none."""
+def _user_name(user: int) -> str:
+    """Return a user's name, or the number if the user has none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
@@ -183,7 +183,7 @@ def _called(user: int) -> str:
 
 
 def _pinned(folder: Path) -> list[str]:
-    """Return the generations that hold syncs while they are live."""
+    """Return the generations that pin the index while they are live."""
     try:
         return (folder / _PIN).read_text().split()
     except OSError:
@@ -191,7 +191,7 @@ def _pinned(folder: Path) -> list[str]:
 
 
 def _generations(folder: Path) -> dict[int, Path]:
-    """Return the folders that are generations by their number."""
+    """Return the folders of all generations, by number."""
     try:
         found = [(_number_in(folder, entry.name), entry) for entry in folder.iterdir()]
     except FileNotFoundError:
@@ -200,22 +200,22 @@ def _generations(folder: Path) -> dict[int, Path]:
 
 
 def _half_removed(folder: Path) -> list[Path]:
-    """Return what is left of generations whose removal was interrupted."""
+    """Return the folders of generations whose removal was interrupted."""
     named = [entry for entry in folder.iterdir() if entry.name.endswith(_REMOVED)]
     return [entry for entry in named if _number_in(folder, entry.name.removesuffix(_REMOVED)) is not None]
 
 
 def _number_in(folder: Path, name: str) -> int | None:
-    """Return the number of the generation that has this name."""
+    """Return the number of the generation with this name; None if it isn't the name of a generation."""
     match = re.fullmatch(re.escape(folder.name) + r"-(\d+)", name)
     return int(match[1]) if match else None
 
 
 def _next_number(folder: Path, live: Path | None) -> int:
-    """Return a number for a new generation, which nothing here tells of, though somebody may have removed its folder.
+    """Return an unused number for a new generation: no folder, link or pin refers to it.
 
-    Else the link could lead to what isn't filled yet, a rollback hold what it has never gone back to, and what is left
-    of a generation be in the new one's way.
+    Folders may have been deleted by hand. If a number were reused, the link could lead to an empty generation, a pin
+    apply to the wrong one, and remains of an old one block the new one.
     """
     names = [entry.name.removesuffix(_REMOVED) for entry in folder.iterdir()]
     names += _pinned(folder)
@@ -231,13 +231,13 @@ def _kept(folder: Path, keep: int) -> list[Path]:
 
 
 def _left_by_rollback(folder: Path) -> list[Path]:
-    """Return the generations that rollbacks have gone back from."""
+    """Return the generations that rollbacks have replaced."""
     finished, live = _finished(folder)
     return [finished[number] for number in left_by_rollback(finished, live)]
 
 
 def _finished(folder: Path) -> tuple[dict[int, Path], int | None]:
-    """Return the generations that were live once by their number, and the number of the live one."""
+    """Return the generations that were live once, by number, and the number of the live one."""
     generations = _generations(folder)
     linked = _live(folder)
     live = next((number for number, each in generations.items() if each == linked), None)
@@ -249,10 +249,10 @@ def _was_live(folder: Path) -> bool:
 
 
 def _is_there(file: Path) -> bool:
-    """Tell whether there is a file.
+    """Whether a file exists.
 
     Raises:
-        IndexUnavailableError: that can't be told.
+        IndexUnavailableError: this can't be determined.
     """
     try:
         return file.is_file()
@@ -261,10 +261,10 @@ def _is_there(file: Path) -> bool:
 
 
 def _live(folder: Path) -> Path | None:
-    """Return the live generation's folder, if there is one.
+    """Return the live generation's folder; None if there isn't one.
 
     Raises:
-        IndexUnavailableError: that can't be told, which is no reason to build another.
+        IndexUnavailableError: this can't be determined, which is no reason to build another.
     """
     try:
         return folder / (folder / _LIVE).readlink()
@@ -278,21 +278,21 @@ def _open(folder: Path) -> EmbeddedGeneration:
     """Open a generation.
 
     Raises:
-        IndexUnusableError: it is damaged, or laid out in another way.
+        IndexUnusableError: it is damaged, or has another layout.
     """
     with tantivy_errors(folder):
         meta = msgspec.json.decode((folder / _META).read_bytes(), type=_GenerationMeta)
     if meta.layout != LAYOUT:
-        raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` builds it anew")
+        raise IndexUnusableError(f"this version can't use the index in {folder}; `cachesync sync` rebuilds it")
     return EmbeddedGeneration(folder, meta.fields, outdated=meta.fingerprint != fingerprint())
 
 
 @contextlib.contextmanager
 def _changing(folder: Path) -> Iterator[None]:
-    """Change something in a folder.
+    """Translate errors while a folder is changed.
 
     Raises:
-        IndexUnavailableError: the file system refuses it.
+        IndexUnavailableError: the file system reported an error.
     """
     try:
         yield
@@ -301,29 +301,29 @@ def _changing(folder: Path) -> Iterator[None]:
 
 
 class _EmbeddedWriter:
-    """The one writer."""
+    """The one writer of an embedded index."""
 
-    def __init__(self, folder: Path, keep: int, hold: Hold) -> None:
+    def __init__(self, folder: Path, keep: int, writer_lock: WriterLock) -> None:
         self._folder = folder
         self._keep = keep
-        self._hold = hold
+        self._lock = writer_lock
         self._notes = SmallFiles(folder / _NOTES)
-        self._fresh_link = folder / f"{_LIVE}.new"
+        self._new_link = folder / f"{_LIVE}.new"
         self._new_pin = folder / f"{_PIN}.new"
         self._known: Path | None = None
-        """The live generation, when it was last looked at."""
+        """The live generation, when this writer last opened or promoted it."""
         self._building: Path | None = None
-        """What must not be removed, though it was never live."""
-        self._told = Once()
-        """Why the live generation can't be used."""
+        """The generation being built, which must not be removed though it was never live."""
+        self._logged = Once()
+        """Which reason was logged why the live generation can't be used."""
 
     def live(self) -> Generation | None:
         """Open the live generation."""
-        self._hold.confirm()
+        self._lock.confirm()
         folder = _live(self._folder)
         self._known = None
         with _changing(self._folder):
-            self._tidy(folder)
+            self._clean_up(folder)
             if folder is None:
                 return None
             self._prune()
@@ -331,33 +331,33 @@ class _EmbeddedWriter:
             generation = _open(folder)
             generation.tidy()
         except IndexUnusableError as error:
-            if self._told.is_news(str(error)):
+            if self._logged.is_news(str(error)):
                 _log.warning("the index can't be used and is built anew", reason=str(error))
             return None
-        self._told.over()
+        self._logged.over()
         self._known = folder
         return generation
 
     def intact(self) -> bool:
-        """Look whether lock, link and what tells of the live generation are in their places."""
+        """Whether the lock, the link and the metadata of the live generation are still in place."""
         return (
             self._known is not None
-            and self._hold.is_in_place
+            and self._lock.is_in_place
             and _live(self._folder) == self._known
             and all(_is_there(self._known / name) for name in (_META, _TANTIVY_META))
         )
 
     def signals(self) -> int:
-        """Return a digest of which notes there are, and when each was written."""
+        """Return a digest of the keys and modification times of all notes."""
         return self._notes.state()
 
     def replaced(self) -> Reader | None:
-        """Open the live generation, whoever made it, or else the latest one."""
+        """Open the live generation, whichever version made it, or else the latest one."""
         folder = _live(self._folder) or next(iter(_kept(self._folder, 1)), None)
         return EmbeddedGeneration(folder) if folder else None
 
     def pinned(self) -> bool:
-        """Tell whether the live generation is one that a rollback has gone back to."""
+        """Whether a rollback made the live generation live."""
         live = _live(self._folder)
         if live is None or live.name not in _pinned(self._folder):
             return False
@@ -365,12 +365,12 @@ class _EmbeddedWriter:
         return True
 
     def build(self) -> Generation:
-        """Make the folder of a new generation. What tells that it is ours and unfinished comes first."""
-        self._hold.confirm()
+        """Create the folder of a new generation. The files that mark it as unfinished and ours are written first."""
+        self._lock.confirm()
         live = _live(self._folder)
         self._building = None
         try:
-            self._tidy(live)
+            self._clean_up(live)
             self._require_room(live)
             folder = self._folder / f"{self._folder.name}-{_next_number(self._folder, live)}"
             self._building = folder
@@ -391,11 +391,11 @@ class _EmbeddedWriter:
             self._remove([folder])
 
     def settle(self, generation: Generation) -> None:
-        """Nothing is missing: what was written is on the disk."""
+        """Do nothing: everything that was written is on the disk already."""
 
     def promote(self, generation: Generation) -> None:
-        """Point the link at a generation by one rename."""
-        self._hold.confirm()
+        """Point the link to a generation by one rename."""
+        self._lock.confirm()
         folder = self._folder / generation.generation
         if not folder.is_dir():
             raise IndexUnusableError(f"{folder} is gone and can't go live")
@@ -411,7 +411,7 @@ class _EmbeddedWriter:
 
     def rollback(self, to: str | None = None) -> str:
         """Point the link back to the generation before. The pin takes effect with it."""
-        self._hold.confirm()
+        self._lock.confirm()
         live = _live(self._folder)
         if live and live.name == to and to in _pinned(self._folder):
             return to
@@ -422,27 +422,27 @@ class _EmbeddedWriter:
             )
         _open(before)
         with _changing(self._folder):
-            pinned = [live] if live.name in _pinned(self._folder) else []  # and stays so if the link isn't changed
+            pinned = [live] if live.name in _pinned(self._folder) else []  # still pinned if the link isn't changed
             self._pin(before, *pinned)
             self._point_to(before)
         if pinned:
-            with contextlib.suppress(OSError):  # it is done; versions that know of one name alone need this
+            with contextlib.suppress(OSError):  # only for older versions, which know a single name
                 self._pin(before)
         return before.name
 
     def _pin(self, *generations: Path) -> None:
-        """Hold syncs while one of these is live."""
+        """Pin the index while one of these generations is live."""
         names = " ".join(each.name for each in generations)
-        write_whole(self._folder / _PIN, self._new_pin, names.encode())
+        write_atomically(self._folder / _PIN, self._new_pin, names.encode())
 
     def _point_to(self, folder: Path) -> None:
-        self._fresh_link.unlink(missing_ok=True)
-        self._fresh_link.symlink_to(folder.name)
-        self._fresh_link.replace(self._folder / _LIVE)
+        self._new_link.unlink(missing_ok=True)
+        self._new_link.symlink_to(folder.name)
+        self._new_link.replace(self._folder / _LIVE)
         self._known = folder
 
     def _require_room(self, live: Path | None) -> None:
-        """Make sure that there is room for a second generation beside the live one.
+        """Make sure that there is enough disk space for a second generation beside the live one.
 
         Raises:
             IndexUnavailableError: there isn't.
@@ -459,16 +459,16 @@ class _EmbeddedWriter:
             )
 
     def _prune(self) -> None:
-        """Remove what a rollback needn't go back to."""
+        """Remove generations that no rollback needs any more."""
         kept = _kept(self._folder, self._keep)
         self._remove([each for each in _generations(self._folder).values() if each not in kept])
 
-    def _tidy(self, live: Path | None) -> None:
+    def _clean_up(self, live: Path | None) -> None:
         """Remove what interrupted writers have left."""
-        for fresh in (self._fresh_link, self._new_pin):
-            _unlink(fresh)
+        for temporary in (self._new_link, self._new_pin):
+            _unlink(temporary)
         if live and live.is_dir():
-            _unlink(live / _BUILDING)  # it has gone live, and nobody came to say so
+            _unlink(live / _BUILDING)  # the writer was interrupted after it went live
         for folder in _half_removed(self._folder):
             remove_tree(folder)
         if (knocks := self._folder / _KNOCKS).is_dir():
@@ -476,13 +476,13 @@ class _EmbeddedWriter:
         self._remove(self._unfinished())
 
     def _unfinished(self) -> Iterator[Path]:
-        """Find what interrupted builds have left."""
+        """Yield the generations that interrupted builds have left."""
         for folder in _generations(self._folder).values():
             if folder.is_dir() and ((folder / _BUILDING).exists() or not any(folder.iterdir())):
                 yield folder
 
     def _remove(self, folders: Iterable[Path]) -> None:
-        """Remove generations, but never the live one or the one that is built, and nothing that isn't ours."""
+        """Remove generations, except the live one, the one being built, and folders that aren't ours."""
         live = _live(self._folder)
         for folder in list(folders):
             if folder in (live, self._building):
@@ -492,9 +492,9 @@ class _EmbeddedWriter:
 
 
 def _remove_folder(folder: Path) -> None:
-    """Remove a generation; what of it can't be removed now is the next writer's to try, and in nobody's way."""
+    """Rename and remove a generation. Files that can't be removed now are left for the next writer, and do no harm."""
     removed = folder.with_name(f"{folder.name}{_REMOVED}")
-    if not removed.exists():  # else another had this number
+    if not removed.exists():  # if it does, another generation had this number
         with contextlib.suppress(FileNotFoundError):  # another thread of the writer was first
             folder.rename(removed)
     remove_tree(removed)
@@ -503,11 +503,11 @@ def _remove_folder(folder: Path) -> None:
 
 
 def _unlink(file: Path) -> None:
-    """Remove a file if it is there: where all is read-only, even removing what isn't is refused."""
+    """Remove a file if it exists. A read-only file system refuses even to remove one that doesn't, so check first."""
     if os.path.lexists(file):
         file.unlink(missing_ok=True)
 
 
 def _foreign_files(folder: Path) -> bool:
-    """Tell whether a folder without our mark holds anything."""
+    """Whether a folder without our metadata contains any files but the mark of a build."""
     return not folder.is_dir() or any(entry.name != _BUILDING for entry in folder.iterdir())

@@ -1,4 +1,4 @@
-"""One generation: a tantivy index in a folder of its own."""
+"""One generation of an embedded index: a tantivy index in a folder of its own."""
 
 import contextlib
 import errno
@@ -24,16 +24,16 @@ from cachesync.search.query import All, Exists, Or, Prefix, Query, Term
 from cachesync.search.request import Found, Hit, Part, Request
 
 COMMIT_BYTES: Final = 32_000_000
-"""Documents of this size are committed together: enough to be fast, and little to do again after a crash."""
+"""The size of documents that are committed together: large enough to be fast, with little to redo after a crash."""
 
 _READ_LOCK: Final = ".tantivy-meta.lock"
 
 _UNFINISHED: Final = ".tmp*"
-"""How tantivy calls a file until it is renamed to what it is to be."""
+"""The names of tantivy's temporary files, which it renames when they are complete."""
 
 HEAP_BYTES: Final = 64_000_000
 THREADS: Final = 1
-"""A second one makes a segment more of each commit, and merging many segments takes more memory than anything else."""
+"""A second thread would add a segment to each commit, and merging many segments takes more memory than all else."""
 
 
 def _umask() -> int:
@@ -44,14 +44,14 @@ def _umask() -> int:
 
 
 _UMASK: Final = _umask()
-"""Read once: a thread that changes it takes it away from all others for a moment."""
+"""Read once, since reading it changes it for all threads for a moment."""
 
 
 @contextlib.contextmanager
 def tantivy_errors(folder: Path) -> Iterator[None]:
-    """Turn tantivy's ways to fail, panics among them, into ours.
+    """Translate tantivy's errors and panics into ours.
 
-    What the system refuses (rights, space, open files) passes and harms nothing; all else is a damaged index.
+    Errors of the system (rights, space, open files) are temporary and do no harm; any other means a damaged index.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def tantivy_errors(folder: Path) -> Iterator[None]:
 
 
 def _translated(folder: Path, error: BaseException) -> IndexUnavailableError:
-    system = _SYSTEM_ERROR.search(str(error))  # tantivy tells of system errors in the words of Rust
+    system = _SYSTEM_ERROR.search(str(error))  # in tantivy's messages, system errors have Rust's debug format
     number = error.errno if isinstance(error, OSError) else int(system[1]) if system else None
     if number is not None and number not in _DAMAGE:
         return IndexUnavailableError(f"cannot use the index in {folder}: {os.strerror(number)}")
     return IndexUnusableError(
         f"the index in {folder} is damaged: {error}\n"
-        "Run `cachesync sync`, which builds it anew. If that finds nothing to do, remove this folder first"
+        "Run `cachesync sync`, which rebuilds it. If that finds nothing to do, remove this folder first"
     )
 
 
@@ -82,7 +82,7 @@ class EmbeddedGeneration:
     """A generation, opened for reading and, if its folder is the writer's, for writing."""
 
     def __init__(self, folder: Path, fields: Collection[str] = FIELDS.keys(), *, outdated: bool = False) -> None:
-        """Open the index in ``folder``, which has these fields.
+        """Open the index in ``folder``, whose documents have these ``fields``.
 
         Raises:
             IndexUnusableError: there is none, or it can't be read.
@@ -92,7 +92,7 @@ class EmbeddedGeneration:
         self._outdated = outdated
         with tantivy_errors(folder):
             self._index = tantivy.Index.open(str(folder))
-            self._index.config_reader("manual")  # else a thread would look for commits twice a second
+            self._index.config_reader("manual")  # by default, a thread checks for commits twice a second
             layout.register_analyzers(self._index)
         self.refresh()
 
@@ -103,7 +103,7 @@ class EmbeddedGeneration:
 
     @property
     def outdated(self) -> bool:
-        """It was made by a version with other fields or documents."""
+        """Whether a version with other fields or documents made it."""
         return self._outdated
 
     @property
@@ -112,21 +112,21 @@ class EmbeddedGeneration:
         return self._fields
 
     def state(self) -> str:
-        """Return the generation, and a digest of what tantivy noted at the commit that is looked at."""
+        """Return the generation, and a digest of tantivy's metadata for the commit that is open."""
         return f"{self.generation} {self._commit_digest}"
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
-        """Walk the ledger."""
+        """Yield the ledger's records."""
         chosen = Or(tuple(Prefix(layout.PAGE, folder) for folder in below)) if below else Exists(layout.PAGE)
         with tantivy_errors(self._folder):
             pages = self._search.tantivy_query(chosen)
-            # Tantivy reserves memory for as many as it is asked for.
+            # Tantivy allocates memory for as many hits as are asked for.
             number = self._searcher.search(pages, 1, count=True).count or 0  # type: ignore[attr-defined]
             for _, address in self._searcher.search(pages, max(1, number), count=False).hits:
                 yield layout.record(self._searcher.doc(address))
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
-        """Look pages up in the ledger."""
+        """Look up pages in the ledger."""
         found = {}
         with tantivy_errors(self._folder):
             for page in pages:
@@ -136,7 +136,7 @@ class EmbeddedGeneration:
         return found
 
     def counts(self) -> dict[str, int]:
-        """Count the documents that are really there, by page."""
+        """Count the documents that are really in the index, by page."""
         with tantivy_errors(self._folder):
             counts = dict(self._search.values("page", All()))
             specs = self._search.count(All())
@@ -145,7 +145,7 @@ class EmbeddedGeneration:
         return counts
 
     def documents(self, page: str | None = None) -> Iterator[Stored]:
-        """Walk the documents of a page, or all of them."""
+        """Yield the documents of a page, or of all pages."""
         for each in sorted(self.counts()) if page is None else [page]:
             request = Request(Term("page", each), order=(), limit=self._searcher.num_docs)
             for hit in self.search(request).hits:
@@ -153,12 +153,12 @@ class EmbeddedGeneration:
                 yield Stored(each, id, encoded(hit))
 
     def search(self, request: Request) -> Found:
-        """Answer a search."""
+        """Run a search."""
         with tantivy_errors(self._folder):
             return self._search.answer(request)
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents of a request in its order, as they are now: nothing that is written meanwhile is seen."""
+        """Yield all documents that match a request, in its order, without anything that is written meanwhile."""
         parts = walk(self._search, request)
         while True:
             with tantivy_errors(self._folder):
@@ -168,12 +168,12 @@ class EmbeddedGeneration:
             yield part
 
     def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
+        """Count the documents that match each of the queries."""
         with tantivy_errors(self._folder):
             return [self._search.count(each) for each in queries]
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
-        """Return the values of a keyword field that begin so."""
+        """Return the values of a keyword field that begin with ``start``."""
         with tantivy_errors(self._folder):
             return self._search.vocabulary(field, start)
 
@@ -182,7 +182,7 @@ class EmbeddedGeneration:
         return {field: self.vocabulary(field) for field in fields}
 
     def packages(self) -> dict[str, int]:
-        """Return all packages, and about how many documents each has."""
+        """Return all packages with the approximate number of documents of each."""
         with tantivy_errors(self._folder):
             return dict(self._searcher.terms_with_prefix("package", "", None))
 
@@ -198,14 +198,14 @@ class EmbeddedGeneration:
             return specs, self._searcher.num_docs - specs
 
     def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:  # noqa: ARG002  costs nothing
-        """Carry out changes; documents and ledger of a batch of pages become one commit."""
+        """Carry out changes. The documents and ledger records of a batch of pages are one commit."""
         writer: tantivy.IndexWriter | None = None
         batch: list[Written] = []
         size = 0
         try:
             for change in changes:
                 with tantivy_errors(self._folder):
-                    writer = writer or self._writer()  # a pass without a change writes nothing at all
+                    writer = writer or self._writer()  # only now, since a pass without changes writes nothing
                     size += self._add(writer, change)
                     batch.append(Written(change.page, []))
                     if size < COMMIT_BYTES:
@@ -221,20 +221,20 @@ class EmbeddedGeneration:
                     writer.wait_merging_threads()
                     self._share()
         finally:
-            del writer  # gives back tantivy's lock and forgets what isn't committed
+            del writer  # releases tantivy's lock, and discards what isn't committed
         self.refresh()
 
     def tidy(self) -> None:
-        """Put right what a writer that was killed has left: files that others can't read, and unfinished ones."""
+        """Repair what a killed writer has left: files that other users can't read, and unfinished files."""
         with tantivy_errors(self._folder):
             self._share()
             for unfinished in self._folder.glob(_UNFINISHED):
                 unfinished.unlink(missing_ok=True)
 
     def refresh(self) -> None:
-        """Look at the last commit from now on."""
+        """Open the last commit."""
         with tantivy_errors(self._folder):
-            # Before the commit is looked at: should there be another one just then, it is looked at once more.
+            # Read the digest first: if a commit comes in between, it is the older one, so `state` changes once more.
             self._commit_digest = xxhash.xxh3_64_hexdigest((self._folder / "meta.json").read_bytes())
             self._index.reload()
             self._searcher = self._index.searcher()
@@ -242,10 +242,10 @@ class EmbeddedGeneration:
 
     def _writer(self) -> tantivy.IndexWriter:
         writer = self._index.writer(HEAP_BYTES, THREADS)
-        # A crash may leave a file behind whose name the next commit wants; tantivy won't write over it.
+        # A crash may leave a file whose name the next commit needs; tantivy doesn't overwrite it.
         writer.garbage_collect_files()
-        # The first operation of a writer has the number of the last commit [tantivy 0.27]. A merge that is made up for
-        # after a crash takes a deletion of that number for done, and loses it; so this one deletes nothing.
+        # The first operation of a writer has the number of the last commit [tantivy 0.27]. A merge that is repeated
+        # after a crash takes a deletion with that number as done, and loses it; so the first one deletes nothing.
         writer.delete_documents_by_term(layout.ID, "")
         return writer
 
@@ -254,9 +254,9 @@ class EmbeddedGeneration:
         self._share()
 
     def _share(self) -> None:
-        """Let those read whom the umask lets read: tantivy keeps its own files to their owner.
+        """Grant other users the access that the umask allows: tantivy makes some files readable by their owner only.
 
-        Readers lock a file that they need only to open for writing; it is empty, and stays so.
+        Readers lock a file, for which they must open it for writing; it is empty, and stays so.
         """
         shared = 0o666 & ~_UMASK
         for name, wanted in (("meta.json", shared), (".managed.json", shared), (_READ_LOCK, 0o666)):
@@ -266,7 +266,7 @@ class EmbeddedGeneration:
                     (self._folder / name).chmod(mode | wanted)
 
     def _add(self, writer: tantivy.IndexWriter, change: PageChange) -> int:
-        """Hand one page's change to tantivy and return about how many bytes that was."""
+        """Add a page's change to tantivy's writer, and return its approximate size in bytes."""
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
         for put in change.puts:

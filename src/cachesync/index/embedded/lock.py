@@ -1,4 +1,4 @@
-"""Who writes to an embedded index: locks on files, which the system frees however a process ends."""
+"""The writer's locks on the files of an embedded index, which the system releases however a process ends."""
 
 import fcntl
 import os
@@ -18,11 +18,11 @@ _WRITER: Final = "lock"
 _SERVICE: Final = "service"
 _POLL_SECONDS: Final = 0.1
 _SERVICE_POLL_SECONDS: Final = 1.0
-"""A service may stand by for weeks."""
+"""A service polls less often, since it may stand by for weeks."""
 
 
-class Hold:
-    """A process's hold on the folder of an index. It is the writer's as long as it is acquired and in place."""
+class WriterLock:
+    """A process's locks on the folder of an index. It is the writer while they are acquired and still in place."""
 
     def __init__(self, folder: Path, *, serving: bool) -> None:
         self._folder = folder
@@ -31,29 +31,29 @@ class Hold:
         self._files: list[int] = []
 
     def acquire(self, wait: float, on_wait: OnWait) -> None:
-        """Wait up to ``wait`` seconds until nobody else holds the folder; ``on_wait`` is told who does.
+        """Wait up to ``wait`` seconds until no other process has the lock; ``on_wait`` is called with its holder.
 
         Raises:
-            IndexUnavailableError: another still holds it.
+            IndexUnavailableError: another process still has it.
         """
         deadline = time.monotonic() + wait
-        told = False
-        while not self._taken():
+        logged = False
+        while not self._try_acquire():
             holder = holder_of(self._folder) or "another process"
             left = deadline - time.monotonic()
             if left <= 0:
                 raise IndexUnavailableError(
                     f"{holder} is still writing to {self._folder} after {wait:g} s: try again when it ends"
                 )
-            if not told:
+            if not logged:
                 _log.info("waiting for another writer to end", holder=holder)
-            told = True
+            logged = True
             on_wait(holder)
             current().wait(min(self._poll, left))
 
     @property
     def is_in_place(self) -> bool:
-        """What is locked is what others find: nobody has removed the folder."""
+        """Whether the locked files are those that other processes find, so that the folder wasn't removed."""
         try:
             return bool(self._files) and all(map(_is_at, self._files, self._paths))
         except FileNotFoundError:
@@ -62,24 +62,24 @@ class Hold:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
 
     def confirm(self) -> None:
-        """Make sure that the folder is ours still. Where it was removed it is made again.
+        """Make sure that we still have the lock. If the folder was removed, create and lock it again.
 
         Raises:
-            OvertakenError: another was quicker.
+            OvertakenError: another process has locked it first.
         """
         if self.is_in_place:
             return
         self.release()
-        if not self._taken():
+        if not self._try_acquire():
             raise OvertakenError(f"{holder_of(self._folder)} has taken over as the writer of {self._folder}")
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the locks, so that others may write."""
         while self._files:
             os.close(self._files.pop())
 
-    def _taken(self) -> bool:
-        """Lock what is there, or is made; False where another process has."""
+    def _try_acquire(self) -> bool:
+        """Lock the files, creating them if needed; return False if another process has a lock."""
         prepare(self._folder)
         while True:
             for path in self._paths:
@@ -96,15 +96,15 @@ class Hold:
                     return False
             if self.is_in_place:
                 return True
-            self.release()  # it was removed between the two calls
+            self.release()  # the folder was removed between opening and locking
             prepare(self._folder)
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder of an index, and what tells that it is ours.
+    """Create the folder of an index, and the lock file that marks it as ours.
 
     Raises:
-        IndexUnavailableError: that can't be done.
+        IndexUnavailableError: they can't be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -114,17 +114,17 @@ def prepare(folder: Path) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder that isn't empty is that of an index."""
+    """Whether a folder that isn't empty is an index of ours."""
     return (folder / _WRITER).is_file()
 
 
 def holder_of(folder: Path) -> str | None:
-    """Name the process that writes, if one does. Linux tells; writing it down would be a write for every look."""
+    """Return the process that is the writer, if any, from the kernel's list of locks: a file would cost writes."""
     lock = folder / _WRITER
     try:
         inode = lock.stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()
-    except FileNotFoundError:  # nobody has ever written here; the kernel's list is always there
+    except FileNotFoundError:  # the lock file: there was never a writer; the kernel's list always exists
         return None
     except OSError:
         return "another process"
@@ -133,7 +133,7 @@ def holder_of(folder: Path) -> str | None:
 
 
 def is_serving(folder: Path) -> bool:
-    """Tell whether the process that writes is a service."""
+    """Whether the writer is a service."""
     try:
         file = os.open(folder / _SERVICE, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

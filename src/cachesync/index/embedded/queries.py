@@ -1,4 +1,4 @@
-"""The search tree and the request's order, in tantivy's terms."""
+"""Translates the query tree and the order of a request into tantivy's queries, and runs them."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -23,37 +23,37 @@ from cachesync.search.request import (
 )
 
 _MORE: Final = 4
-"""How many times more documents to look at where too many were of the same binaries."""
+"""By what factor to read more documents if too many were of the same binaries."""
 
 _FEW: Final = 64
-"""So many documents are sorted here in less time than another search takes."""
+"""Up to this many documents are sorted here, which takes less time than another search."""
 
 _MOST_VALUES: Final = 65_000
-"""Of fields with more values tantivy counts a part, as it likes."""
+"""If a field has more values, tantivy counts only an arbitrary part of them."""
 
 _TOTAL: Final = "total"
 
 _BOUND: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_./@+-]*")
-"""What tantivy's query language takes as the bound of a range, as it is."""
+"""The bounds of a range that tantivy's query language accepts without quoting."""
 
 _ID_KEY: Final = SortKey(layout.ID)
 
 
 class _Totals(NamedTuple):
-    """What is counted of the documents that match."""
+    """The counts of the documents that match."""
 
     total: int
     binaries: int
     """An estimate."""
     facets: dict[str, list[FacetCount]]
-    """Of each field all values."""
+    """All values of each field."""
 
 
 class QueryRunner:
-    """Answers requests from one state of the index."""
+    """Runs requests on one commit of the index."""
 
     def __init__(self, index: tantivy.Index, searcher: tantivy.Searcher, fields: Collection[str]) -> None:
-        """``fields`` are those that documents have here: an older index lacks some."""
+        """``fields`` are those that this index's documents have: an older index lacks some."""
         self._index = index
         self._searcher = searcher
         self._schema = index.schema
@@ -61,13 +61,13 @@ class QueryRunner:
         self._vocabularies: dict[str, list[str]] = {}
 
     def answer(self, request: Request) -> Found:
-        """Find, count and order."""
+        """Return the hits of a request, in its order, with all counts."""
         whole = request.matching()
-        asked: dict[Query, list[Facet]] = {whole: []}
+        by_query: dict[Query, list[Facet]] = {whole: []}
         for facet in request.facets:
-            asked.setdefault(request.matching(facet.field), []).append(facet)
-        found = self._counted(whole, asked.pop(whole), binaries=request.binaries)
-        others = [self._counted(query, facets, binaries=False) for query, facets in asked.items()]
+            by_query.setdefault(request.matching(facet.field), []).append(facet)
+        found = self._counted(whole, by_query.pop(whole), binaries=request.binaries)
+        others = [self._counted(query, facets, binaries=False) for query, facets in by_query.items()]
         of_each = {field: counts for each in (found, *others) for field, counts in each.facets.items()}
         facets = {facet.field: of_each[facet.field][: facet.size] for facet in request.facets}
         total = found.total
@@ -79,15 +79,15 @@ class QueryRunner:
         return Found(total, hits, facets, self._binaries(whole))
 
     def _counted(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Totals:
-        """Count documents, binaries and values in one go: to find the documents takes most of the time."""
+        """Count documents, binaries and values in one search, since finding the documents takes most of the time."""
         fields = [facet.field for facet in facets if facet.field in self._fields]
-        asked: dict[str, Any] = {field: _values_of(field, _MOST_VALUES) for field in fields}
+        aggregations: dict[str, Any] = {field: _values_of(field, _MOST_VALUES) for field in fields}
         if binaries and BINARY_NUMBER in self._fields:
-            asked[BINARIES] = {"cardinality": {"field": BINARY_NUMBER}}
-        asked[_TOTAL] = {"value_count": {"field": layout.ID}}
+            aggregations[BINARIES] = {"cardinality": {"field": BINARY_NUMBER}}
+        aggregations[_TOTAL] = {"value_count": {"field": layout.ID}}
         try:
-            found = self._searcher.aggregate(self._specs(query), asked)
-        except ValueError:  # perhaps for more values, all in all, than tantivy counts in one go
+            found = self._searcher.aggregate(self._specs(query), aggregations)
+        except ValueError:  # perhaps the fields have more values together than tantivy counts in one search
             if len(fields) < 2:
                 raise
             return self._counted_by_parts(query, facets, binaries=binaries)
@@ -99,12 +99,12 @@ class QueryRunner:
         return _Totals(round(found[_TOTAL]["value"]), round(found.get(BINARIES, {"value": 0})["value"]), counts)
 
     def _counted_by_parts(self, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Totals:
-        """Count the values of one field after the other."""
+        """Count the values of each field in a search of its own."""
         first, *others = (self._counted(query, [each], binaries=binaries and each is facets[0]) for each in facets)
         return first._replace(facets={field: each.facets[field] for each in (first, *others) for field in each.facets})
 
     def _binaries(self, matching: Query) -> int:
-        """Count the binaries of few documents one by one."""
+        """Count the binaries of few documents exactly."""
         if BINARY_NUMBER not in self._fields:
             return len(self.values("binary", matching))
         found = self._searcher.aggregate(self._specs(matching), {BINARIES: _values_of(BINARY_NUMBER, EXACT_BINARIES)})
@@ -116,29 +116,29 @@ class QueryRunner:
         return found or 0
 
     def keys(self, request: Request) -> tuple[SortKey, ...]:
-        """Return all that a request sorts by, last what no two documents have in common."""
+        """Return all sort keys of a request; the last one is unique."""
         return tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in self._fields)
 
     def documents(self, query: Query, number: int) -> list[Hit]:
-        """Return all documents that match, whose number is known, in no order."""
+        """Return all documents that match, in no particular order. Their number must be known."""
         found = self._searcher.search(self._specs(query), max(1, number), count=False)
         return [self._hit(address) for _, address in found.hits]
 
     def first_values(self, query: Query, key: SortKey, number: int) -> list[str | int]:
-        """Return the first values of a field that documents have that match, for each document its own."""
+        """Return the first values of a field among the documents that match, one for each document."""
         order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
         present = self._specs(And((query, Exists(key.field))))
         found = self._searcher.search(present, number, count=False, order_by_field=key.field, order=order).hits
         return [value for value, _ in found]
 
     def has_many_values(self, field: str, query: Query) -> bool:
-        """Tell whether the documents that match have so many values of a field that they aren't to be listed."""
+        """Whether the documents that match have too many values of a field to list them."""
         return FIELDS[field].kind == "long" or self._searcher.cardinality(self._specs(query), field) > _MOST_VALUES
 
     def _hits(self, matching: Query, request: Request, total: int) -> list[Hit]:
-        """Go through the ranks until there are enough hits; what an earlier rank found, a later one leaves out.
+        """Return the hits, rank by rank until there are enough; a rank leaves out the hits of earlier ones.
 
-        Each search costs as much as its words are many, so none is made that can't find anything.
+        A search takes longer the more words it has, so those that can't find anything are skipped.
         """
         keys = self.keys(request)
         chosen = _Collected(request)
@@ -155,9 +155,9 @@ class QueryRunner:
         return chosen.hits
 
     def _choose(self, chosen: "_Collected", query: Query, keys: tuple[SortKey, ...], whole: int) -> None:
-        """Choose among all that match a query, whose number is ``whole``: among more of them, until there are enough.
+        """Choose hits among the ``whole`` documents that match a query, reading more of them until there are enough.
 
-        Tantivy reserves memory for as many as it is asked for.
+        Not all are read at once, since tantivy allocates memory for as many as are asked for.
         """
         number = seen = 0
         while number < whole and not chosen.is_full:
@@ -167,11 +167,11 @@ class QueryRunner:
             seen = number
 
     def _first(self, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None) -> list[Hit]:
-        """Return the first documents in the order of ``keys``, not yet ordered: ``limit`` of them, or some more.
+        """Return the first ``limit`` documents in the order of ``keys``, perhaps a few more, not yet sorted.
 
-        Tantivy sorts by one field. So those with the last value that still fits are asked for once more, by the next
-        keys; and those without a value fill up what is left. Few are taken as they are. ``whole`` is all that match,
-        where that is known.
+        Tantivy sorts by one field only. So the documents with the last value that is reached are searched for again, by
+        the next keys, and documents without a value follow. If there are few, all are returned. ``whole`` is the number
+        of documents that match, if known.
         """
         if limit <= 0:
             return []
@@ -199,11 +199,11 @@ class QueryRunner:
         return layout.hit(self._searcher.doc(address))
 
     def values(self, field: str, query: Query) -> list[tuple[str, int]]:
-        """Count the spec documents that match by each value of a keyword field, however many values there are."""
+        """Count the spec documents that match for each value of a keyword field, however many values there are."""
         return self._searcher.terms_with_prefix(field, "", self._specs(query)) if field in self._fields else []
 
     def vocabulary(self, field: str, start: str = "") -> list[str]:
-        """Return the values of a keyword field that begin so, in their order."""
+        """Return the sorted values of a keyword field that begin with ``start``."""
         found = self._searcher.terms_with_prefix(field, start, None) if field in self._fields else []
         return sorted(value for value, _ in found)
 
@@ -213,11 +213,11 @@ class QueryRunner:
         return self._vocabularies[field]
 
     def _specs(self, query: Query) -> tantivy.Query:
-        """Leave out the ledger."""
+        """Return a query that leaves out the ledger."""
         return self.tantivy_query(And((Exists(layout.ID), query)))
 
     def tantivy_query(self, query: Query) -> tantivy.Query:
-        """Turn the tree into tantivy's."""
+        """Translate a query tree into a tantivy query."""
         match query:
             case All():
                 return tantivy.Query.all_query()
@@ -248,7 +248,7 @@ class QueryRunner:
                 return tantivy.Query.exists_query(field)
 
     def _range(self, query: Range) -> tantivy.Query:
-        """Ask for a range of strings by tantivy's query language; bounds that it can't name are met by values."""
+        """Query a range of strings with tantivy's query language or, if it can't express a bound, by listing values."""
         low, high = query.at_least, query.below
         if low is None and high is None:
             return tantivy.Query.exists_query(query.field)
@@ -273,12 +273,12 @@ def _pairs(found: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def _in_order(values: Iterable[tuple[str, int]]) -> list[FacetCount]:
-    """Return the most frequent values first, and of equally frequent ones the first."""
+    """Sort values by descending frequency, then alphabetically."""
     return sorted((FacetCount(*each) for each in values), key=lambda each: (-each.documents, each.value))
 
 
 class _Collected:
-    """The hits of a search, as far as they have been found."""
+    """The hits of a search that have been found so far."""
 
     def __init__(self, request: Request) -> None:
         self.hits: list[Hit] = []
@@ -287,21 +287,21 @@ class _Collected:
 
     @property
     def missing(self) -> int:
-        """How many there are still to be."""
+        """How many hits are still missing."""
         return self._request.limit - len(self.hits)
 
     @property
     def wanted(self) -> int:
-        """Among how many it is worth while to look: some are of the same binaries."""
+        """How many documents to read at first: some may be of the same binaries."""
         return self.missing * (2 if self._request.distinct else 1)
 
     @property
     def is_full(self) -> bool:
-        """There are as many as were asked for."""
+        """Whether there are as many hits as were asked for."""
         return self.missing <= 0
 
     def add(self, hit: Hit) -> None:
-        """Take the next document, unless there are enough, or its binary was to be taken but once."""
+        """Add the next document, unless there are enough, or binaries must be distinct and there is one of this."""
         if self.is_full or (self._request.distinct and hit["binary"] in self._binaries):
             return
         if self._request.distinct:
@@ -311,7 +311,7 @@ class _Collected:
 
 
 def _folded(field: str, value: Any) -> Any:
-    """Return a value as the index has it."""
+    """Return a value as it is in the index: lowercased if the field ignores case."""
     is_folded = field in FIELDS and FIELDS[field].any_case and isinstance(value, str)
     return value.lower() if is_folded else value
 

@@ -1,7 +1,7 @@
-"""How documents and ledger are laid out in a tantivy index.
+"""The layout of documents and ledger in a tantivy index.
 
-Both live in one index, since one commit is what makes them change together. A spec document has an ``_id``, a page's
-record a ``_page``.
+Both are in one index, so that one commit changes them together. A spec document has an ``_id``, a page's record has a
+``_page``.
 """
 
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ PAGE: Final = "_page"
 _RECORD: Final = "_record"
 _DIGESTS: Final = "_digests"
 _UNSPLIT: Final = "words"
-"""Finds no words, so text is only stored. Indices of earlier versions have an analyzer of this name."""
+"""An analyzer that produces no tokens, so text is only stored. Indices of earlier versions have one of this name."""
 
 _LOWER: Final = "lower"
-"""Takes a value whole, in lower case."""
+"""An analyzer that lowercases a value and keeps it whole."""
 
 _IS_MANY: Final = [(field.name, field.many) for field in FIELDS.values()]
-"""Read for every document that is found: a field's own attributes cost more than all the rest."""
+"""Read for every hit: accessing the fields' attributes instead would take longer than all the rest."""
 
 _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
 def schema() -> tantivy.Schema:
-    """Lay out the fields of :data:`cachesync.documents.FIELDS`."""
+    """Return the schema for :data:`cachesync.documents.FIELDS`."""
     builder = tantivy.SchemaBuilder()
     for name in (ID, PAGE):
         builder.add_text_field(name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
@@ -41,7 +41,7 @@ def schema() -> tantivy.Schema:
         builder.add_bytes_field(name, stored=True)
     for field in FIELDS.values():
         match field.kind:
-            case "keyword" | "date":  # dates are ISO texts, which sort and compare as dates do
+            case "keyword" | "date":  # dates are ISO strings, which sort and compare like dates
                 whole = _LOWER if field.any_case else "raw"
                 builder.add_text_field(field.name, stored=True, fast=True, tokenizer_name=whole, index_option="basic")
             case "text":
@@ -52,7 +52,7 @@ def schema() -> tantivy.Schema:
 
 
 def register_analyzers(index: tantivy.Index) -> None:
-    """Teach an opened index what it has to know of the values of text and keyword fields."""
+    """Register the analyzers of text and keyword fields with an opened index."""
     for name, tokenizer in ((_UNSPLIT, tantivy.Tokenizer.regex(r"[^\s\S]")), (_LOWER, tantivy.Tokenizer.raw())):
         analyzer = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase()).build()
         index.register_tokenizer(name, analyzer)
@@ -60,12 +60,12 @@ def register_analyzers(index: tantivy.Index) -> None:
 
 
 def spec_documents(change: PageChange) -> Iterator[str]:
-    """Return what tantivy takes for each document of a page's change."""
+    """Return tantivy's JSON for each document of a page's change."""
     return map(spec_json, change.puts)
 
 
 def spec_json(put: Put) -> str:
-    """Return what tantivy takes for a document: its ready fields behind the id."""
+    """Return tantivy's JSON for a document: the id, then its encoded fields."""
     return f'{{"_id":{msgspec.json.encode(put.id).decode()},{put.source[1:].decode()}'
 
 
@@ -76,7 +76,7 @@ def encoded_record(change: PageChange) -> dict[str, str | bytes]:
 
 
 def hit(document: tantivy.Document) -> Hit:
-    """Return a spec document as it was given, with its ``_id``."""
+    """Return a spec document as it was written, with its ``_id``."""
     stored: dict[str, list[Any]] = document.to_dict()
     fields: Hit = {ID: stored[ID][0]}
     for name, many in _IS_MANY:
@@ -93,5 +93,5 @@ def record(document: tantivy.Document) -> PageRecord:
 
 
 def remembered(document: tantivy.Document) -> Remembered:
-    """Return a page's record and the digests beside it."""
+    """Return a page's record and its digests."""
     return Remembered(record(document), _decode_digests(bytes(document.get_first(_DIGESTS) or b"")))

@@ -1,8 +1,8 @@
-"""All documents of a request in its order, however many they are.
+"""Walks all documents that match a request in its order, however many there are.
 
-Tantivy sorts by one field, among all that matches. To do so for each part of a walk would cost the square of what is
-walked through. So the documents are divided into cells by their values of the first key, those of a large cell by the
-next, and so on; each cell is found, read and sorted on its own.
+Tantivy sorts by one field only, and among all matches. Doing so for each part of a walk would take quadratic time. So
+the documents are divided into cells by their values of the first sort key, a large cell by those of the next key, and
+so on; each cell is searched, read and sorted on its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Term
 from cachesync.search.request import Part, Request, SortKey
 
 _CELL: Final = 2_000
-"""So many documents are read and sorted at once."""
+"""How many documents are read and sorted at a time."""
 
 
 class _Cell(NamedTuple):
-    """Documents that come between those of the other cells."""
+    """A contiguous part of the documents in the order of the walk."""
 
     query: Query
     size: int
 
 
 def walk(search: QueryRunner, request: Request) -> Iterator[Part]:
-    """Yield all documents of a request in its order, some at a time."""
+    """Yield all documents that match a request, in its order and in parts."""
     matching, keys = request.matching(), search.keys(request)
     for rank, query in enumerate((*request.ranks, All())):
         chosen = And((matching, query, Not(Or(request.ranks[:rank])))) if rank else And((matching, query))
@@ -37,7 +37,7 @@ def walk(search: QueryRunner, request: Request) -> Iterator[Part]:
 def _divided(
     search: QueryRunner, whole: _Cell, keys: tuple[SortKey, ...]
 ) -> Iterator[tuple[_Cell, tuple[SortKey, ...]]]:
-    """Yield cells that are small enough, each with the keys to sort its documents by. None is empty."""
+    """Yield non-empty cells that are small enough, each with the keys by which to sort its documents."""
     if whole.size <= _CELL or len(keys) == 1:
         if whole.size:
             yield whole, keys
@@ -57,7 +57,7 @@ def _divided(
 
 
 def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
-    """Return all documents of some cells; values are asked for in one go, since they are many."""
+    """Return one cell with the documents of several; their values are one condition, since there are many."""
     queries = [cell.query for cell in cells]
     values = tuple(each.value for each in queries if isinstance(each, Term) and isinstance(each.value, str))
     others = tuple(each for each in queries if not (isinstance(each, Term) and isinstance(each.value, str)))
@@ -65,7 +65,7 @@ def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
 
 
 def _cells(search: QueryRunner, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
-    """Divide documents by a key, in its order: each cell has one value, or several that aren't in many documents."""
+    """Divide documents by a key, in its order: each cell has one value, or several that few documents have."""
     find = _by_order if search.has_many_values(key.field, whole.query) else _by_values
     found = 0
     for cell in find(search, whole.query, key):
@@ -83,7 +83,7 @@ def _by_values(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Ce
 
 
 def _by_order(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Cell]:
-    """Look for the first documents again and again: so all values are never in memory."""
+    """Search for the next documents repeatedly, so that never all values are in memory."""
     before: Query = All()
     while values := search.first_values(And((within, before)), key, _CELL):
         last = values[-1]
