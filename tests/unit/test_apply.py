@@ -95,7 +95,7 @@ def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, 
 
     guard = MeddlingGuard(back)
     with index.writer(1) as writer:
-        report = full_sync.one_turn(source, writer, guard, lambda _done, _total: None)
+        report = full_sync.sync_once(source, writer, guard, lambda _done, _total: None)
     assert (report.specs.deleted, report.again) == (1, True)
     assert report.lost == 1
 

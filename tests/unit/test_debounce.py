@@ -113,12 +113,12 @@ def test_the_age_of_a_page_is_that_of_whatever_named_it(marked: str) -> None:
 def test_what_the_watcher_has_told_before_or_since_is_heard() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE], now=1)
-    dirty.listen()
+    dirty.start_recording()
     dirty.take_all()
     dirty.done()
     dirty.mark(["_cache/v1/"], now=2)
-    assert dirty.unheard([PAGE, OTHER, "_cache/v1/zlib/specs.md"]) == [OTHER]
-    assert dirty.unheard([PAGE]) == [PAGE]
+    assert dirty.stop_recording([PAGE, OTHER, "_cache/v1/zlib/specs.md"]) == [OTHER]
+    assert dirty.stop_recording([PAGE]) == [PAGE]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -232,7 +232,7 @@ def test_a_long_pass_notes_it_meanwhile(bench: Bench) -> None:
     bench.state.waiting_since, bench.state.queue = bench.now, 1
     for _ in range(10):
         for _ in range(100):
-            bench.noting.meanwhile()
+            bench.noting.note_if_due()
         bench.now += 0.5
     assert bench.notes.puts == 2
     assert bench.noted.lag_seconds == 2
@@ -255,7 +255,7 @@ def test_a_service_begins_and_ends_though_it_cant_be_noted() -> None:
     bench.notes.away = True
     bench.noting.begin()
     assert bench.noting.due() == bench.now + 10
-    bench.noting.meanwhile()
+    bench.noting.note_if_due()
     bench.noting.end()
     assert bench.notes == {}
 

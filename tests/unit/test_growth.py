@@ -14,7 +14,7 @@ from cachesync.index.elastic.generation import _done
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
-from cachesync.service.pass_log import tell_problems
+from cachesync.service.pass_log import log_problems
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
@@ -95,7 +95,7 @@ def test_problems_that_are_known_already() -> None:
     problems = {path: Problem(path, "broken") for path in paths}
     before = dict(problems)
     Compared.comparisons = 0
-    tell_problems(before, problems)
+    log_problems(before, problems)
     assert Compared.comparisons == 0
 
 

@@ -23,7 +23,7 @@ from cachesync.pages.pattern import Pattern
 from cachesync.service import freshness_notes, loss_guard, pass_log, requests
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import Filled, filled
-from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
+from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
 from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import CommandRequest, Response, RootNames
@@ -154,7 +154,7 @@ class Bench:
         """Serve anew, and know nothing of before."""
         self.state = ServiceState()
         self.serving = self._serving()
-        self.serving._loss_guard.remember()
+        self.serving._loss_guard.load()
 
     def settle(self) -> None:
         """Do what is due until nothing is, without the pauses after what failed."""
@@ -253,14 +253,14 @@ def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench:
 
 def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a rescan, or one after an overflow, while a tree is being removed."""
-    look = full_sync.one_turn
+    look = full_sync.sync_once
 
     def look_while_more_happens(*arguments: Any, **options: Any) -> Report:
         report = look(*arguments, **options)
         bench.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
         return report
 
-    monkeypatch.setattr(full_sync, "one_turn", look_while_more_happens)
+    monkeypatch.setattr(full_sync, "sync_once", look_while_more_happens)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -332,7 +332,7 @@ def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> 
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     bench.index.notes().remove(WITHHELD)
-    bench.serving._look_at_everything()
+    bench.serving._require_full_pass()
     bench.do("whole")
     assert Withheld.decoded(bench.index.notes().get(WITHHELD)).pages == 20
 
@@ -517,7 +517,7 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
-    tell_queue(bench.dirty, bench.state)
+    update_queue(bench.dirty, bench.state)
     if asked:
         bench.ask_and_wait(CommandRequest(command="sync"))
     else:
@@ -698,7 +698,7 @@ def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(benc
 def test_an_index_of_another_version_is_rebuilt_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, by_itself: bool
 ) -> None:
-    bench.serving._upgraded = not by_itself
+    bench.serving._upgrade_begun = not by_itself
     with monkeypatch.context() as other:
         other.setattr(folder, "fingerprint", lambda: "another")
         bench.do("whole")

@@ -9,10 +9,10 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys, threading
-from cachesync.service.malloc import keep_few
+from cachesync.service.malloc import limit_arenas
 
 if "few" in sys.argv:
-    keep_few()
+    limit_arenas()
 together = threading.Barrier(6)
 
 def allocate():

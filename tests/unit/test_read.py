@@ -9,7 +9,7 @@ import pytest
 
 from cachesync.ledger import Signature
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.read import Content, Moving, Unreadable, freshness, read
+from cachesync.sync.read import Content, Changing, Unreadable, unsettled_seconds, read
 from cachesync.sync.scan import Entry, Source, signature_of
 
 SECOND = 1_000_000_000
@@ -39,7 +39,7 @@ def entry(file: Path) -> Entry:
     ],
 )
 def test_how_long_until_a_change_would_show(mtime: int, ctime: int, seconds: float) -> None:
-    assert freshness(Signature(stat.S_IFREG, 1, 1, mtime, ctime), NOW) == pytest.approx(seconds, abs=1e-6)
+    assert unsettled_seconds(Signature(stat.S_IFREG, 1, 1, mtime, ctime), NOW) == pytest.approx(seconds, abs=1e-6)
 
 
 def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
@@ -67,22 +67,22 @@ def test_a_signature_is_trusted_from_when_a_change_would_show(
 def test_a_page_that_grew_over_the_bound_is_moving(tmp_path: Path) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x" * 11)
-    assert read(source(tmp_path, 10), entry(file)) == Moving()
+    assert read(source(tmp_path, 10), entry(file)) == Changing()
 
 
 def test_a_page_that_is_gone_is_moving(tmp_path: Path) -> None:
-    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Changing()
 
 
 def test_a_page_that_became_a_pipe_is_moving_and_blocks_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "specs.md")
-    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Changing()
 
 
 def test_a_page_that_became_a_link_is_moving_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("x")
     (tmp_path / "specs.md").symlink_to("other")
-    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Changing()
     assert isinstance(read(source(tmp_path), NOWHERE._replace(link=True)), Content)
 
 
@@ -108,7 +108,7 @@ def test_a_page_written_to_while_it_is_read_is_moving(
         return data
 
     monkeypatch.setattr(os, "read", writing)
-    assert read(source(tmp_path), entry(file)) == Moving()
+    assert read(source(tmp_path), entry(file)) == Changing()
 
 
 def test_a_read_error_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

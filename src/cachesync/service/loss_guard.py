@@ -58,24 +58,24 @@ class LossGuard:
         self._make = make
         self._notes = notes
         self._state = state
-        self._holding = self._changed = self._told = False
+        self._is_withholding = self._changed = self._is_logged = False
         self._noted = Withheld()
         self._is_noted = True
         """The index has the note, as far as anybody knows."""
-        self.begin_anew()
+        self.reset()
 
-    def remember(self) -> None:
+    def load(self) -> None:
         """Go on holding back what was held back when the service ended.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
         self._noted = Withheld.decoded(self._notes.get(WITHHELD))
-        self._holding = self._noted.pages > 0
-        if self._holding:
+        self._is_withholding = self._noted.pages > 0
+        if self._is_withholding:
             self._guard.lost = self._noted.lost
 
-    def for_everything(self, consent: Consent | None = None) -> Guard:
+    def for_full_pass(self, consent: Consent | None = None) -> Guard:
         """Return the guard for what looks at everything, for whoever can give consent to any loss."""
         current = self._current()
         if consent is None:
@@ -84,37 +84,37 @@ class LossGuard:
         guard.lost = current.lost
         return guard
 
-    def for_a_part(self) -> Guard:
+    def for_partial_pass(self) -> Guard:
         """Return the guard for a partial pass."""
-        return _NO_LOSS if self._holding else self._current()
+        return _NO_LOSS if self._is_withholding else self._current()
 
     def passed(self, report: Report, guard: Guard) -> None:
         """A pass has done this with a guard. What somebody has consented to doesn't count for what follows."""
         if guard.consented:
-            self.begin_anew()
+            self.reset()
         else:
             self._guard.passed(report)
 
-    def quiet(self) -> None:
+    def all_scanned(self) -> None:
         """All changes that are known of have been looked at."""
-        if not self._holding:
-            self.begin_anew()
+        if not self._is_withholding:
+            self.reset()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Let what was lost until now count no more."""
         self._guard = self._make(no_consent)
         self._since = time.monotonic()
 
-    def doubt(self) -> None:
+    def invalidate_note(self) -> None:
         """Something has happened to the index, perhaps also to what is noted in it."""
         self._is_noted = False
 
     @property
-    def may_let_go(self) -> bool:
+    def should_recheck(self) -> bool:
         """What is held back has changed since everything was looked at: perhaps the rest needn't be any more."""
-        return self._holding and self._changed
+        return self._is_withholding and self._changed
 
-    def hold(self, withheld: dict[str, int], *, everything: bool) -> None:
+    def withhold(self, withheld: dict[str, int], *, is_full_pass: bool) -> None:
         """Remember what is held back: pages, and how many specs each would lose. Tell it when that begins and ends.
 
         ``everything``: all pages were looked at.
@@ -122,14 +122,14 @@ class LossGuard:
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        self._changed = not everything and (self._changed or withheld != self._state.withheld)
+        self._changed = not is_full_pass and (self._changed or withheld != self._state.withheld)
         self._state.withheld = withheld
         note = Withheld(len(withheld), self._state.lost, self._guard.lost) if withheld else Withheld()
         if note != self._noted or not self._is_noted:
             self._notes.put(WITHHELD, note.encoded())
         before, self._noted, self._is_noted = self._noted, note, True
-        self._holding = bool(withheld)
-        if withheld and not self._told:
+        self._is_withholding = bool(withheld)
+        if withheld and not self._is_logged:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
                 "those that follow",
@@ -140,9 +140,9 @@ class LossGuard:
             )
         elif before.pages and not withheld:
             _log.info("nothing is held back any more", pages=before.pages)
-        self._told = self._holding
+        self._is_logged = self._is_withholding
 
     def _current(self) -> Guard:
-        if not self._holding and time.monotonic() - self._since > _WINDOW_SECONDS:
-            self.begin_anew()
+        if not self._is_withholding and time.monotonic() - self._since > _WINDOW_SECONDS:
+            self.reset()
         return self._guard

@@ -17,16 +17,16 @@ _log = get_logger()
 _BURST_SECONDS: Final = 5.0
 """How often to tell of passes that follow each other without a quiet moment."""
 
-_PROBLEMS_TOLD: Final = 10
+_MAX_LINES: Final = 10
 
 
-class Telling:
+class PassLog:
     """Tells what passes have done: of each that changed something, or of a burst of them the sum."""
 
     def __init__(self) -> None:
         self._done: Counter[str] = Counter()
         self._seconds = 0.0
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
     def passed(self, report: Report, seconds: float, *, more: bool) -> None:
         """Tell of a pass; where ``more`` are to follow at once, every now and then of all of them together."""
@@ -38,30 +38,30 @@ class Telling:
         self._done["passes"] += 1
         self._seconds += seconds
         now = time.monotonic()
-        if more and now - self._told_at < _BURST_SECONDS:
+        if more and now - self._logged_at < _BURST_SECONDS:
             return
-        self._told_at = now
-        told = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
-        _log.info("brought into line", **told, seconds=round(self._seconds, 3))
+        self._logged_at = now
+        totals = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
+        _log.info("brought into line", **totals, seconds=round(self._seconds, 3))
         self._done.clear()
         self._seconds = 0.0
 
 
-def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
+def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
     """Tell of pages that can't be used since now, of some of them where there are many."""
-    news = by_page(problem for page, problem in now.items() if problem != before.get(page))
-    for problem in news[:_PROBLEMS_TOLD]:
+    new = by_page(problem for page, problem in now.items() if problem != before.get(page))
+    for problem in new[:_MAX_LINES]:
         _log.warning(
             "a page can't be used; its earlier documents stay",
             page=problem.page,
             line=problem.line,
             reason=problem.message,
         )
-    if len(news) > _PROBLEMS_TOLD:
-        _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
+    if len(new) > _MAX_LINES:
+        _log.warning("more pages can't be used: see `cachesync status`", pages=len(new) - _MAX_LINES)
 
 
-def note_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
+def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
     """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
     before = state.warnings
     kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
@@ -69,11 +69,11 @@ def note_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) 
     if state.pages:  # some have come since, or are held
         now.pop(WHOLE_ROOT, None)
     state.warnings = now
-    news = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
-    for warning in news[:_PROBLEMS_TOLD]:
+    new = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
+    for warning in new[:_MAX_LINES]:
         if warning.path == WHOLE_ROOT:
             _log.warning("there is nothing to index", reason=warning.message)
         else:
             _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
-    if len(news) > _PROBLEMS_TOLD:
-        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(news) - _PROBLEMS_TOLD)
+    if len(new) > _MAX_LINES:
+        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(new) - _MAX_LINES)

@@ -16,7 +16,7 @@ from cachesync.log import get_logger
 from cachesync.pages.page import Page, Problem, folder_of, parse, tag_of
 from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
-from cachesync.sync.read import MAX_WAIT, Content, Moving, Unreadable, freshness, read
+from cachesync.sync.read import MAX_WAIT, Content, Changing, Unreadable, unsettled_seconds, read
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Scan, Source, root_of, scan_at
 
@@ -203,7 +203,7 @@ class Apply:
                 return self._content(todo, content)
             case Unreadable(message):
                 return self._problem(todo, todo.entry.signature, Problem(todo.page, message))
-            case Moving():
+            case Changing():
                 self._unsteady(todo.page)
                 return self._carried_over(todo, settled=False)
 
@@ -375,12 +375,12 @@ def _fresh_last(todos: list[Todo]) -> Iterator[Todo]:
     now = time.time_ns()
     fresh = []
     for todo in todos:
-        if todo.entry and freshness(todo.entry.signature, now):
+        if todo.entry and unsettled_seconds(todo.entry.signature, now):
             fresh.append(todo)
         else:
             yield todo
     now = time.time_ns()
     current().wait(
-        min(MAX_WAIT, max((freshness(todo.entry.signature, now) for todo in fresh if todo.entry), default=0))
+        min(MAX_WAIT, max((unsettled_seconds(todo.entry.signature, now) for todo in fresh if todo.entry), default=0))
     )
     yield from fresh

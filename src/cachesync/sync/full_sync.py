@@ -9,14 +9,14 @@ from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
-from cachesync.sync.passes import Progress, look, timed, whole_pass
+from cachesync.sync.passes import Progress, full_pass, scan_and_plan, timed
 from cachesync.sync.reindex import reindex_once
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source
 
 _log = get_logger()
 
-MAX_TURNS: Final = 3
+MAX_PASSES: Final = 3
 """How often ``sync`` looks again while pages change under its eyes."""
 
 _MAX_TRIES: Final = 5
@@ -42,7 +42,7 @@ def sync(
         guard: how much may be lost.
         progress: is told of each page.
         suspects: pages whose documents are to be looked at whatever the ledger says.
-        before_build: see :func:`one_turn`.
+        before_build: see :func:`sync_once`.
 
     Raises:
         UsageError: the root can't be scanned.
@@ -50,13 +50,13 @@ def sync(
             would take the place of an index that can't be read.
         IndexUnavailableError: the index can't be written.
     """
-    report = _mended(lambda: one_turn(source, writer, guard, progress, suspects, before_build))
+    report = _with_retries(lambda: sync_once(source, writer, guard, progress, suspects, before_build))
     if report.outdated:
         _log.warning(OUTDATED)
-    for _ in range(MAX_TURNS - 1):
+    for _ in range(MAX_PASSES - 1):
         if report.again:
             guard.passed(report)
-            report = report.then(_mended(lambda: one_turn(source, writer, guard, progress, (), before_build)))
+            report = report.then(_with_retries(lambda: sync_once(source, writer, guard, progress, (), before_build)))
     return _settled(report, source)
 
 
@@ -66,34 +66,34 @@ def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
     Raises:
         As :func:`sync`, but for a rollback, which this ends.
     """
-    return _settled(_mended(lambda: reindex_once(source, writer, guard, progress)), source)
+    return _settled(_with_retries(lambda: reindex_once(source, writer, guard, progress)), source)
 
 
-def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[PageChange], None]) -> Report:
+def dry_run(source: Source, index: Reader | None, guard: Guard, report_change: Callable[[PageChange], None]) -> Report:
     """Tell what :func:`sync` would do, page by page, and do nothing."""
     phases: dict[str, float] = {}
     try:
-        found, todo = look(source, index, phases)
+        found, todo = scan_and_plan(source, index, phases)
     except IndexUnusableError:
         index = None
-        found, todo = look(source, None, phases)
+        found, todo = scan_and_plan(source, None, phases)
     apply = Apply(source, index, found, todo, guard, phases)
     with timed(phases, "apply"):
         for change in apply.changes():
-            tell(change)
+            report_change(change)
     return apply.report
 
 
-def _mended(turn: Callable[[], Report]) -> Report:
+def _with_retries(attempt: Callable[[], Report]) -> Report:
     """Take a turn, and take it again where another writer came in between or the index was taken away under it."""
     for _ in range(_MAX_TRIES - 1):
         try:
-            return turn()
+            return attempt()
         except OvertakenError as error:
             _log.info("planning anew", reason=str(error))
         except IndexUnusableError as error:
             _log.warning("starting anew", reason=str(error))
-    return turn()
+    return attempt()
 
 
 def _settled(report: Report, source: Source) -> Report:
@@ -104,7 +104,7 @@ def _settled(report: Report, source: Source) -> Report:
     return report
 
 
-def one_turn(
+def sync_once(
     source: Source,
     writer: Writer,
     guard: Guard,
@@ -127,7 +127,7 @@ def one_turn(
         before_build()
         return reindex_once(source, writer, guard, progress)
     try:
-        report = whole_pass(live, source, guard, progress, suspects).report
+        report = full_pass(live, source, guard, progress, suspects).report
     except IndexUnusableError as error:
         _log.warning("the index can't be used and is built anew", reason=str(error))
         before_build()

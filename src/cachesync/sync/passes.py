@@ -36,7 +36,7 @@ class Pass(NamedTuple):
         return Pass(self.report.then(later.report), later.found, written | later.written)
 
 
-def whole_pass(
+def full_pass(
     generation: Generation,
     source: Source,
     guard: Guard,
@@ -55,10 +55,10 @@ def whole_pass(
         earlier: the generation that this one is to replace, see :class:`cachesync.sync.apply.Apply`.
     """
     phases: dict[str, float] = {}
-    found, todo = look(source, generation, phases, suspects)
+    found, todo = scan_and_plan(source, generation, phases, suspects)
     apply = Apply(source, generation, found, todo, guard, phases, earlier)
     with timed(phases, "apply"):
-        for written in generation.write(_told(apply, progress)):
+        for written in generation.write(_with_progress(apply, progress)):
             if written.refused:
                 apply.refused(written)
     return Pass(apply.report, found, apply.written)
@@ -130,23 +130,23 @@ def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageReco
     return records
 
 
-def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
+def _with_progress(apply: Apply, progress: Progress) -> Iterator[PageChange]:
     for done, change in enumerate(apply.changes(), start=1):
         progress(done, max(done, apply.pages))
         yield change
 
 
-def look(
+def scan_and_plan(
     source: Source, index: Reader | None, phases: dict[str, float], suspects: Collection[str] = ()
 ) -> tuple[Scan, Plan]:
     """Look at all pages and at the index, and plan what is to be done. Nothing is changed."""
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
-        return found, plan(found, _checked(index.records()), index.counts(), suspects) if index else plan(found, [], {})
+        return found, plan(found, _with_checks(index.records()), index.counts(), suspects) if index else plan(found, [], {})
 
 
-def _checked(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
+def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
     """Walk a ledger, and show all the while that the work goes on."""
     check = current().check
     for record in records:

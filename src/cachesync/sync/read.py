@@ -30,11 +30,11 @@ class Unreadable(NamedTuple):
     message: str
 
 
-class Moving(NamedTuple):
+class Changing(NamedTuple):
     """A page that is gone or was written to while it was read: to be looked at again."""
 
 
-def freshness(signature: Signature, now_ns: int) -> float:
+def unsettled_seconds(signature: Signature, now_ns: int) -> float:
     """Return the seconds until a change would show in this signature for certain; 0 where it would already.
 
     Two writes within one tick of the file system's clock leave the same times. A tick is some ms on today's file
@@ -56,7 +56,7 @@ def _slack(time_ns: int) -> int:
     return _FINE_SLACK if time_ns % _SECOND else _COARSE_SLACK
 
 
-def read(source: Source, entry: Entry) -> Content | Unreadable | Moving:
+def read(source: Source, entry: Entry) -> Content | Unreadable | Changing:
     """Read a page whole, and make sure that it was one file in one state all the while."""
     if entry.fault:
         return Unreadable(entry.fault)
@@ -64,14 +64,14 @@ def read(source: Source, entry: Entry) -> Content | Unreadable | Moving:
     try:
         handle = os.open(f"{source.root}/{entry.path}", flags if entry.link else flags | os.O_NOFOLLOW)
     except OSError as error:
-        if error.errno in _MOVED:
-            return Moving()
+        if error.errno in _GONE:
+            return Changing()
         return Unreadable(f"cannot be read: {error.strerror}")
     try:
         now = time.time_ns()
         before = os.fstat(handle)
         if not stat.S_ISREG(before.st_mode) or before.st_size > source.max_bytes:  # the scan would have said so
-            return Moving()
+            return Changing()
         data = _read_all(handle, before.st_size)
         after = os.fstat(handle)
     except OSError as error:
@@ -80,11 +80,11 @@ def read(source: Source, entry: Entry) -> Content | Unreadable | Moving:
         os.close(handle)
     signature = signature_of(after)
     if signature_of(before) != signature or len(data) != after.st_size:
-        return Moving()
-    return Content(data, signature, settled=freshness(signature, now) == 0)
+        return Changing()
+    return Content(data, signature, settled=unsettled_seconds(signature, now) == 0)
 
 
-_MOVED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+_GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 """How opening a page fails that is gone, or that became a symbolic link, since it was scanned."""
 
 

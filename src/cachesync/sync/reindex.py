@@ -7,16 +7,16 @@ from cachesync.index.base import Generation, Reader, Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.guard import Guard, loss_between, question
-from cachesync.sync.passes import Pass, Progress, timed, whole_pass
+from cachesync.sync.passes import Pass, Progress, full_pass, timed
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
 
 _log = get_logger()
 
-_MAX_LOOKS: Final = 3
+_MAX_PASSES: Final = 3
 """How often a generation is brought up to date while pages change under its eyes, before it goes live all the same."""
 
-_ANYTHING: Final = Guard(1)
+_NO_LIMIT: Final = Guard(1)
 """An empty generation has nothing to lose."""
 
 
@@ -30,7 +30,7 @@ class Reindex:
         self._progress = progress
         self._earlier: Reader | None = None
         self._unreadable = False
-        self._made: Generation | None = None
+        self._new: Generation | None = None
         self._filled: Pass | None = None
 
     @property
@@ -40,20 +40,20 @@ class Reindex:
 
     @property
     def _generation(self) -> Generation:
-        assert self._made, "fill it first"
-        return self._made
+        assert self._new, "fill it first"
+        return self._new
 
     def fill(self) -> None:
         """Make it and fill it from all pages: the long part. The live generation may be written all the while.
 
         Raises:
             IndexUnavailableError: it can't be made, or a part of it isn't available.
-            As :func:`cachesync.sync.passes.whole_pass`.
+            As :func:`cachesync.sync.passes.full_pass`.
         """
-        self._earlier, self._unreadable = _replaced(self._writer)
-        self._made = self._writer.build()
+        self._earlier, self._unreadable = _open_replaced(self._writer)
+        self._new = self._writer.build()
         self._filled = self._pass()
-        self._writer.settle(self._made)
+        self._writer.settle(self._new)
 
     def finish(self, guard: Guard) -> Report:
         """Bring it up to date and let it go live, unless by that more would be lost than ``guard`` allows.
@@ -64,9 +64,9 @@ class Reindex:
             ConsentError: nothing would take the place of an index that can't be read.
             IndexUnavailableError: it doesn't hold what was written to it, or the index can't be written.
         """
-        self._earlier, self._unreadable = _replaced(self._writer)  # as it is now
+        self._earlier, self._unreadable = _open_replaced(self._writer)  # again: it may have been written to since
         assert self._filled, "fill it first"
-        filled = self._whole(self._filled)
+        filled = self._until_complete(self._filled)
         report = filled.report
         if self._unreadable:
             _require_specs(self._generation, guard)
@@ -82,23 +82,23 @@ class Reindex:
 
     def abandon(self) -> None:
         """Remove it, unless it has gone live; where even that fails, the next writer does it."""
-        if self._made is None:
+        if self._new is None:
             return
         try:
-            self._writer.discard(self._made)
+            self._writer.discard(self._new)
         except CachesyncError as error:
             _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
 
     def _pass(self) -> Pass:
-        return whole_pass(self._generation, self._source, _ANYTHING, self._progress, earlier=self._earlier)
+        return full_pass(self._generation, self._source, _NO_LIMIT, self._progress, earlier=self._earlier)
 
-    def _whole(self, filled: Pass) -> Pass:
+    def _until_complete(self, filled: Pass) -> Pass:
         """Look until it is whole and nothing has changed on disk since.
 
         So what changed meanwhile is in it, and what the index holds was counted, page by page.
         """
-        for _ in range(_MAX_LOOKS):
-            if not filled.report.again and _is_whole(self._generation, self._source, filled):
+        for _ in range(_MAX_PASSES):
+            if not filled.report.again and _is_complete(self._generation, self._source, filled):
                 return filled
             filled = filled.then(self._pass())
         if not _holds_what_was_written(self._generation, filled):
@@ -139,7 +139,7 @@ def report_on(live: Reader) -> Report:
     return report
 
 
-def _is_whole(generation: Generation, source: Source, filled: Pass) -> bool:
+def _is_complete(generation: Generation, source: Source, filled: Pass) -> bool:
     """Tell whether the pages are as they were found, and the index holds what was written."""
     with timed(filled.report.phases, "check"):
         return scan(source) == filled.found and _holds_what_was_written(generation, filled)
@@ -183,7 +183,7 @@ def _counts(index: Reader) -> dict[str, int] | None:
         return None
 
 
-def _replaced(writer: Writer) -> tuple[Reader | None, bool]:
+def _open_replaced(writer: Writer) -> tuple[Reader | None, bool]:
     """Open what is to be replaced; if there is something whose ledger can't be read, say so."""
     try:
         replaced = writer.replaced()

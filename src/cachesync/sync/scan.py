@@ -200,7 +200,7 @@ def misnamed(path: str) -> Problem | None:
     return None
 
 
-def look_at(source: Source, path: str) -> Entry:
+def entry_at(source: Source, path: str) -> Entry:
     """Look at one page.
 
     Raises:
@@ -209,11 +209,11 @@ def look_at(source: Source, path: str) -> Entry:
     full = f"{source.root}/{path}"
     status = os.lstat(full)
     if stat.S_ISLNK(status.st_mode):
-        return _look_at_link(source, path, full, status)
+        return _entry_at_link(source, path, full, status)
     return Entry(path, signature_of(status), _fault(status, source.max_bytes))
 
 
-def _look_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
+def _entry_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
     """A symbolic link to a file inside the root is a page like any other."""
     try:
         status = os.stat(full)
@@ -268,7 +268,7 @@ class _Walk:
         self._pattern = source.pattern
         self._check = current().check
         self._wanted = set(paths)
-        self._on_the_way = {place for path in paths for place in places_of(path)}
+        self._leading = {place for path in paths for place in places_of(path)}
 
     def run(self) -> None:
         """Find what is wanted."""
@@ -289,7 +289,7 @@ class _Walk:
             path = folder + entry.name
             below = path + "/"
             try:
-                if (whole or below in self._on_the_way) and self._is_folder(entry, below):
+                if (whole or below in self._leading) and self._is_folder(entry, below):
                     yield below, whole or below in self._wanted
                 if (whole or path in self._wanted) and self._pattern.matches(path):
                     self._page(path)
@@ -313,7 +313,7 @@ class _Walk:
         if problem := misnamed(path):
             self.found.problems.append(problem)
         else:
-            self.found.entries[path] = look_at(self._source, path)
+            self.found.entries[path] = entry_at(self._source, path)
 
     def _unread(self, path: str, error: OSError) -> None:
         """Remember that nothing is known of ``path``. That it is gone by now is no problem: the next scan sees it."""

@@ -13,7 +13,7 @@ from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Content, Moving, Unreadable, read
+from cachesync.sync.read import Content, Changing, Unreadable, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 _CHUNK_PAGES: Final = 250
@@ -189,7 +189,7 @@ def _expected(verdict: Verdict, side: _Side, source: Source) -> Rendered | None:
     if side.entry is None:
         return {}
     match read(source, side.entry):
-        case Moving():
+        case Changing():
             return None
         case Unreadable(message):
             verdict.problems.append(Problem(side.page, message))
