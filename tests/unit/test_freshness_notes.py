@@ -260,7 +260,7 @@ def test_a_service_begins_and_ends_though_it_cant_be_noted() -> None:
     assert bench.notes == {}
 
 
-@pytest.mark.parametrize("way", [FreshnessNotes.begin, FreshnessNotes.note, FreshnessNotes.meanwhile])
+@pytest.mark.parametrize("way", [FreshnessNotes.begin, FreshnessNotes.note, FreshnessNotes.note_if_due])
 def test_a_stop_comes_through(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, way: Callable[[FreshnessNotes], None]
 ) -> None:

@@ -34,7 +34,7 @@ def test_a_guard_counts_all_passes_of_a_sync_together() -> None:
     guard = Guard(0.5)
     assert not guard.refuses(4, 8)
     assert guard.refuses(5, 8)
-    guard.passed(Report(lost=4))
+    guard.record_pass(Report(lost=4))
     assert guard.refuses(1, 4)
     assert not guard.refuses(0, 4)
     assert not guard.refuses(1, 6), "2 of the 10 that there were came later"

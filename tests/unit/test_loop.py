@@ -505,15 +505,15 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "_LOOK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
-    bench.serving._freshness_notes._look_at = 0  # it has looked a moment ago
+    bench.serving._freshness_notes._check_at = 0  # it has looked a moment ago
     told: list[Freshness | None] = []
-    note = bench.serving._freshness_notes.meanwhile
+    note = bench.serving._freshness_notes.note_if_due
 
     def listened() -> None:
         note()
         told.append(read_freshness(bench.index.notes()))
 
-    monkeypatch.setattr(bench.serving._freshness_notes, "meanwhile", listened)
+    monkeypatch.setattr(bench.serving._freshness_notes, "note_if_due", listened)
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
@@ -811,7 +811,7 @@ def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.Mo
 
 
 def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(requests, "_PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
     puts = bench.serving._requests._notes.put

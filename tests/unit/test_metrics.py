@@ -123,8 +123,8 @@ def test_what_happens_is_counted() -> None:
     metrics.acknowledged(0.3)
     metrics.acknowledged(3000)
     metrics.bulk(0.02)
-    metrics.passed("rescan", "done", 0.2)
-    metrics.passed("rescan", "failed", 2)
+    metrics.record_pass("rescan", "done", 0.2)
+    metrics.record_pass("rescan", "failed", 2)
     metrics.written(1, 2, 3)
     metrics.written(1, 0, 0)
     found = values(metrics)
@@ -158,7 +158,7 @@ def test_the_process_is_told_of() -> None:
 
 def test_every_metric_is_documented_as_it_is() -> None:
     metrics = Metrics(busy(), lambda: WELL, {"429": 1})
-    metrics.passed("rescan", "done", 1)
+    metrics.record_pass("rescan", "done", 1)
     documented = {
         tuple(cell.strip(" `") for cell in line.strip("|").split("|"))
         for line in DOCUMENTED.read_text().splitlines()

@@ -9,7 +9,7 @@ import pytest
 
 from cachesync.ledger import Signature
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.read import Content, Changing, Unreadable, unsettled_seconds, read
+from cachesync.sync.read import Changing, Content, Unreadable, read, unsettled_seconds
 from cachesync.sync.scan import Entry, Source, signature_of
 
 SECOND = 1_000_000_000

@@ -83,7 +83,7 @@ def leave(notes: Notes, request: CommandRequest, sign: int = 1) -> None:
 
 
 def looked(requests: Requests) -> list[CommandRequest]:
-    return list(requests.look())
+    return list(requests.poll())
 
 
 def no_progress(_done: int, _pages: int) -> None:
@@ -106,7 +106,7 @@ def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandR
     """Let the service look, by the command's own thread, whenever the command polls."""
 
     def look() -> None:
-        for request in requests.look():
+        for request in requests.poll():
             requests.settle(request.id, respond(request))
         requests.respond()
 
@@ -185,7 +185,7 @@ def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text:
 
 @pytest.mark.usefixtures("quick")
 def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
     def respond(request: CommandRequest) -> Response:
@@ -193,7 +193,7 @@ def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch
         return Response.live("specs-1") if told else Response()
 
     def look() -> None:
-        for request in requests.look():
+        for request in requests.poll():
             if (response := respond(request)).finished:
                 requests.settle(request.id, response)
         requests.respond()
@@ -379,7 +379,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
     for sign in (1, 2):
         for request in (first, second):
             leave(notes, request, sign)
-        found = requests.look()
+        found = requests.poll()
         if sign == 1:
             assert list(found) == []
     assert next(found) == first
@@ -504,14 +504,14 @@ def test_the_next_service_knows_what_was_about_to_go_live(
     looked(requests)
     leave(notes, ROLLBACK, 2)
     looked(requests)
-    requests.goes_live("r", "specs-3")
+    requests.note_promotion("r", "specs-3")
     for sign in (3, 4):
         after = Requests(writer, index.notes(), clock)
         looked(after)
         leave(notes, ROLLBACK, sign + 10)
         (found,) = looked(after)
         assert found == msgspec.structs.replace(ROLLBACK, generation="specs-3")
-        after._told_at = 0
+        after._progress_at = 0
         after.progress("r", 1, 2)  # and another one after that, too
 
 

@@ -105,12 +105,12 @@ def test_lag_is_the_age_of_the_oldest_that_waits(waiting: float | None, trouble:
 
 def test_trouble_has_lasted_since_it_began() -> None:
     state = serving()
-    state.troubled("gone", 0.0)
-    state.troubled("still gone", 20.0)
+    state.set_trouble("gone", 0.0)
+    state.set_trouble("still gone", 20.0)
     assert (state.trouble, lag(state, 30.0)) == ("still gone", 30)
-    state.troubled(None, 40.0)
+    state.set_trouble(None, 40.0)
     assert (state.trouble, lag(state, 50.0)) == (None, 0)
-    state.troubled("again", 60.0)
+    state.set_trouble("again", 60.0)
     assert lag(state, 70.0) == 10
 
 

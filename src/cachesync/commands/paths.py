@@ -10,8 +10,19 @@ from cachesync.errors import UsageError
 from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Content, Changing, Unreadable, read
-from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_path, entry_at, misnamed, root_of, scan_at
+from cachesync.sync.read import Changing, Content, Unreadable, read
+from cachesync.sync.scan import (
+    EXPECTED,
+    Entry,
+    PathWarning,
+    Scan,
+    Source,
+    by_path,
+    entry_at,
+    misnamed,
+    root_of,
+    scan_at,
+)
 
 
 class Named(NamedTuple):

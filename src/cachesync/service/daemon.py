@@ -148,7 +148,7 @@ class Daemon:
                 with self._state.changing():
                     self._state.role = "serving"
                     self._state.holder = holder
-                self._state.troubled(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
+                self._state.set_trouble(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
                 _log.info("serving the index", url=self._index.url)
                 systemd.status(f"serving {self._index.url}")
                 self._health.answered(SERVICE, self._index.url)

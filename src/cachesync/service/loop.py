@@ -31,7 +31,7 @@ from cachesync.service.first_fill import Filling
 from cachesync.service.freshness_notes import FreshnessNotes
 from cachesync.service.loss_guard import LossGuard
 from cachesync.service.metrics import Metrics
-from cachesync.service.pass_log import PassLog, update_warnings, log_problems
+from cachesync.service.pass_log import PassLog, log_problems, update_warnings
 from cachesync.service.requests import CommandRequest, Requests, Response, RootNames
 from cachesync.service.schedule import Schedule
 from cachesync.service.scheduler import NEVER, Job, Scheduler
@@ -188,7 +188,7 @@ class ServiceLoop:
         elif self._has_reported_trouble:
             self._health.answered(SERVICE, self._state.url)
         self._has_reported_trouble = bool(unavailable)
-        self._state.troubled(others[0] if others else None, time.monotonic())
+        self._state.set_trouble(others[0] if others else None, time.monotonic())
 
     def _all_recovered(self) -> None:
         """A whole pass mends all, and so does a rollback, whoever has asked for it."""
@@ -247,7 +247,7 @@ class ServiceLoop:
             if live is None:
                 raise self._nothing_live(report)
             specs, pages = live.size()
-            self._loss_guard.passed(report, guard)
+            self._loss_guard.record_pass(report, guard)
             self._loss_guard.withhold(report.withheld, is_full_pass=True)
             finished(report)
         if live.outdated and not self._state.reindex_needed and self._upgrade_begun:
@@ -306,7 +306,7 @@ class ServiceLoop:
             guard = self._loss_guard.for_partial_pass()
             specs = self._state.specs
             report = partial_pass(self._live, self._source, guard, self._acknowledged, paths, self._root, specs)
-            self._loss_guard.passed(report, guard)
+            self._loss_guard.record_pass(report, guard)
             self._apply_partial_report(paths, report)
             finished(report)
         self._schedule_next_pass(report)
@@ -354,17 +354,17 @@ class ServiceLoop:
             except BaseException as error:
                 self._dirty.put_back()
                 if not isinstance(error, StoppedError | OvertakenError):
-                    self._metrics.passed(kind, "failed", 0)
+                    self._metrics.record_pass(kind, "failed", 0)
                 raise
             self._dirty.done()
             report = outcome[0]
             seconds = time.monotonic() - start
-            self._metrics.passed(kind, report.outcome, seconds)
+            self._metrics.record_pass(kind, report.outcome, seconds)
             self._metrics.written(report.specs.added, report.specs.updated, report.specs.deleted)
             pages, specs = report.pages, report.specs
             changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
             self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
-            self._pass_log.passed(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
+            self._pass_log.record_pass(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
             if report.has_written:
                 self._state.last_written = datetime.now(UTC)
 
@@ -394,7 +394,7 @@ class ServiceLoop:
     def _scheduled(self) -> None:
         """Start a reindex when it is due, or was while nobody ran."""
         now = datetime.now(UTC)
-        upcoming = self._timetable.look(now)
+        upcoming = self._timetable.next_due(now)
         self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
@@ -423,31 +423,31 @@ class ServiceLoop:
         self._require_full_pass()  # so nothing goes to the generation before any more
         self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
         try:
-            report = self._background_reindex.finish(guard, partial(self._requests.goes_live, request))
+            report = self._background_reindex.finish(guard, partial(self._requests.note_promotion, request))
         except CachesyncError as error:
             self._background_reindex.failed(error)
-            self._metrics.passed("reindex", "failed", 0)
+            self._metrics.record_pass("reindex", "failed", 0)
             if isinstance(error, OvertakenError):  # the next writer does it
                 raise
             self._requests.settle(request, Response.failed(error))
             if isinstance(error, RefusedError):
-                self._timetable.pass_over(now)  # a person has to do something first
+                self._timetable.skip_until(now)  # a person has to do something first
             return
         self._requests.settle(request, Response.done_with(report))
-        self._metrics.passed("reindex", report.outcome, report.seconds)
+        self._metrics.record_pass("reindex", report.outcome, report.seconds)
         if report.withheld:
             _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
-            self._timetable.pass_over(now)
+            self._timetable.skip_until(now)
         else:
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
             _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
-            self._loss_guard.passed(report, guard)
+            self._loss_guard.record_pass(report, guard)
             self._timetable.reindexed(now)
 
     def _carry_out_requests(self) -> None:
         """Do what commands ask for, and respond with what came of it."""
-        for request in self._requests.look():
+        for request in self._requests.poll():
             if request.id != self._background_reindex.request:
                 self._carry_out(request)
         running = self._background_reindex.request
@@ -497,7 +497,7 @@ class ServiceLoop:
     def _roll_back(self, request: CommandRequest) -> None:
         before = request.generation or next(iter(self._index.status().kept), None)
         if before:
-            self._requests.goes_live(request.id, before)
+            self._requests.note_promotion(request.id, before)
         generation = self._writer.rollback(before)
         self._requests.settle(request.id, Response.live(generation))
         _log.info("rolled back, until a reindex is asked for", generation=generation)

@@ -16,7 +16,7 @@ from cachesync.log import get_logger
 from cachesync.pages.page import Page, Problem, folder_of, parse, tag_of
 from cachesync.sync.guard import Guard, Loss
 from cachesync.sync.plan import Plan, Todo, page_change
-from cachesync.sync.read import MAX_WAIT, Content, Changing, Unreadable, unsettled_seconds, read
+from cachesync.sync.read import MAX_WAIT, Changing, Content, Unreadable, read, unsettled_seconds
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Scan, Source, root_of, scan_at
 

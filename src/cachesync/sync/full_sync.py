@@ -55,7 +55,7 @@ def sync(
         _log.warning(OUTDATED)
     for _ in range(MAX_PASSES - 1):
         if report.again:
-            guard.passed(report)
+            guard.record_pass(report)
             report = report.then(_with_retries(lambda: sync_once(source, writer, guard, progress, (), before_build)))
     return _settled(report, source)
 

@@ -100,7 +100,7 @@ class Guard:
         self.consented = self._consent()
         return not self.consented
 
-    def passed(self, report: Report) -> None:
+    def record_pass(self, report: Report) -> None:
         """A pass has done this. What it has lost counts for the next ones."""
         if not report.withheld:
             self.lost += report.lost

@@ -143,7 +143,9 @@ def scan_and_plan(
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
-        return found, plan(found, _with_checks(index.records()), index.counts(), suspects) if index else plan(found, [], {})
+        if index is None:
+            return found, plan(found, [], {})
+        return found, plan(found, _with_checks(index.records()), index.counts(), suspects)
 
 
 def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:

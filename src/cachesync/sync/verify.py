@@ -13,7 +13,7 @@ from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Content, Changing, Unreadable, read
+from cachesync.sync.read import Changing, Content, Unreadable, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 _CHUNK_PAGES: Final = 250
