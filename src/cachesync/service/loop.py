@@ -1,7 +1,7 @@
-"""The work of the one that writes: catch up, then follow the pages, until it is told to end or loses the index.
+"""The writer's main loop: catch up, then follow the pages, until the service stops or another becomes the writer.
 
-One loop in one thread does one job at a time, whichever has been due for longest. Only the long part of a reindex runs
-beside it.
+One thread runs one job at a time, the one that has been due for longest. Only filling a new generation has a thread of
+its own.
 """
 
 import threading
@@ -49,37 +49,37 @@ from cachesync.sync.scan import EVERYTHING, Root, Source, is_at, require_same, r
 _log = get_logger()
 
 CHECK_SECONDS: Final = 5.0
-"""How often to look whether the index is still there."""
+"""How often to check that the index is intact."""
 
 _SCHEDULE_SECONDS: Final = 30.0
 _PARTIAL_PAGES: Final = 2_000
-"""How many dirty paths one partial pass takes at most, so that nothing else waits for long."""
+"""How many dirty paths one partial pass handles at most, so that no other job waits for long."""
 
 _WATCH_SECONDS: Final = 10.0
-"""How long the first pass waits for the watcher. What changes from then on is told, so one pass is enough."""
+"""How long the first pass waits for the watcher. Later changes are reported, so that one full pass is enough."""
 
 _RETRY_SECONDS: Final = 0.5
-"""How soon to look again at everything where something changed meanwhile."""
+"""How soon to repeat a full pass during which pages changed."""
 
 
 class LoopSettings(NamedTuple):
-    """What the configuration says of the service's work."""
+    """The configuration of the loop."""
 
     source: Source
     guard: Callable[[Consent], Guard]
-    """Makes a guard that asks for consent so."""
+    """Returns a guard that asks the given function for consent."""
     schedule: Schedule
     rescan_interval: float
     auto_reindex: bool
-    """Bring an index that another version has made up to date."""
+    """Whether to reindex by itself an index that another version made."""
 
 
 _PARTIAL: Final = "partial"
-"""The name of the job that looks at dirty paths."""
+"""The name of the job that handles dirty paths."""
 
 
 class ServiceLoop:
-    """The work while the index is ours."""
+    """The loop that runs while this process is the writer."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ServiceLoop:
         health: ConnectionHealth,
         wake: threading.Event,
     ) -> None:
-        """``wake`` is set whenever there may be something to do, and when the context is to stop."""
+        """``wake`` is set whenever a job may have become due, and when the context is to stop."""
         self._settings = settings
         self._index = index
         self._source = settings.source
@@ -108,9 +108,9 @@ class ServiceLoop:
         self._full_pass_at = time.monotonic() + _WATCH_SECONDS
         self._check_at = NEVER
         self._upgrade_begun = not settings.auto_reindex
-        """The reindex that another version's index needs was begun, or isn't ours to begin."""
+        """Whether the reindex for an index of another version was started, or ``auto_reindex`` is off."""
         self._damage: str | None = None
-        """What has happened to the index that a look at everything is to mend."""
+        """What has happened to the index, until a full pass has repaired it."""
         self._has_reported_trouble = False
         self._watcher_health = WatcherHealth(dirty, state)
         notes = index.notes()
@@ -126,7 +126,7 @@ class ServiceLoop:
             Job(_PARTIAL, self._partial_due, self._partial_pass),
             Job("pulse", self._check_due, self._check_index),
             Job("request", lambda: self._requests.due, self._carry_out_requests),
-            Job("schedule", lambda: self._schedule_at, self._scheduled),
+            Job("schedule", lambda: self._schedule_at, self._start_due_reindex),
             Job("swap", lambda: 0.0 if self._background_reindex.is_filled else NEVER, self._promote),
             Job("blindness", lambda: self._watcher_health.due, self._judge_watcher),
             Job("freshness", self._freshness_notes.due, self._freshness_notes.note),
@@ -134,13 +134,13 @@ class ServiceLoop:
         self.scheduler = Scheduler(jobs, self)
 
     def run(self) -> None:
-        """Work until the context is to stop.
+        """Run jobs until the context is to stop.
 
         Raises:
             OvertakenError: another has become the writer.
             StoppedError: the context is to stop.
         """
-        self._state.rolled_back = False  # whoever was the writer until now may have ended that
+        self._state.rolled_back = False  # another writer may have unpinned the index since
         self._loss_guard.load()
         self._freshness_notes.begin()
         try:
@@ -160,25 +160,25 @@ class ServiceLoop:
             self._background_reindex.cancel()
 
     def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
-        """Put back what the job had taken, and say what is wrong, see :class:`.scheduler.Listener`."""
+        """Make the job's dirty paths dirty again, and report the error, see :class:`.scheduler.Listener`."""
         self._dirty.put_back()
         self._report_trouble()
         if is_first:
             _log.warning("can't go on for now; trying again", job=job, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job == _PARTIAL:
-            self._require_full_pass()  # nobody knows how much a partial pass has written until it failed
-        # A person has to consent first.
+            self._require_full_pass()  # what a partial pass had written before it failed is not known
+        # There is no point in retrying before somebody has consented.
         return self._settings.rescan_interval if isinstance(error, ConsentError) else None
 
     def job_recovered(self, job: str) -> None:
-        """Take back what was said of its failure."""
+        """Withdraw the report of its failure."""
         self._report_trouble()
         if not self.scheduler.errors:
             _log.info("going on", job=job)
 
     def _report_trouble(self) -> None:
-        """Say why the index can't be used, and why there is no going on otherwise, by what fails now."""
+        """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
         errors = self.scheduler.errors
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
         unavailable += [self._damage] if self._damage else []
@@ -191,19 +191,19 @@ class ServiceLoop:
         self._state.set_trouble(others[0] if others else None, time.monotonic())
 
     def _all_recovered(self) -> None:
-        """A whole pass mends all, and so does a rollback, whoever has asked for it."""
+        """Withdraw all failures: a full pass repairs everything, and so does a rollback."""
         self._damage = None
         self._report_trouble()
         self.scheduler.recover_all()
 
     def _require_full_pass(self) -> None:
-        """Do nothing more but a whole pass, which is due now."""
+        """Make a full pass due now, and run no partial pass before it."""
         self._loss_guard.invalidate_note()
         self._root = None
         self._full_pass_at = 0.0
 
     def _progress(self, done: int, pages: int) -> None:
-        """Note how far a first fill is: nobody can ask the index. For others it is as fresh as it was."""
+        """Note the progress of a first fill, during which there is no index to ask, and the freshness if due."""
         if self._live is None:
             self._first_fill.note(done, pages)
         self._freshness_notes.note_if_due()
@@ -211,7 +211,7 @@ class ServiceLoop:
     # --- passes -------------------------------------------------------------------------------------------------------
 
     def _full_pass(self) -> None:
-        """Compare everything, and make sure that the index is there: whatever happened, this mends it."""
+        """Compare all pages with the index, and build the index anew if needed. This repairs any damage."""
         if self._writer.pinned():
             self._enter_pinned()
             return
@@ -232,7 +232,7 @@ class ServiceLoop:
             return 0.0
         return self._full_pass_at
 
-    def _run_full_pass(self, kind: str, guard: Guard, look: Callable[[], Report]) -> Report:
+    def _run_full_pass(self, kind: str, guard: Guard, sync: Callable[[], Report]) -> Report:
         self._dirty.take_all()
         withheld = self._state.withheld
         watching = self._state.watching
@@ -241,7 +241,7 @@ class ServiceLoop:
             self._watcher_health.rescan_begins()
         with self._recorded_pass(kind) as finished:
             root = root_of(self._source)
-            report = look()
+            report = sync()
             require_same(self._source, root)
             live = self._writer.live()
             if live is None:
@@ -281,21 +281,21 @@ class ServiceLoop:
         return report
 
     def _nothing_live(self, report: Report) -> CachesyncError:
-        """Say why there is no index though everything was looked at."""
+        """Return the error for a full pass after which there is still no index."""
         self._loss_guard.withhold(report.withheld, is_full_pass=True)
         if report.withheld:
             return ConsentError(
                 f"there is no index that can be used, and a new one would lose {report.lost:,} specs of "
                 f"{report.before:,}. {question()}"
             )
-        return IndexUnusableError("the index was taken away while it was brought into line")
+        return IndexUnusableError("the index was deleted while it was synced")
 
     def _partial_due(self) -> float:
         due = None if self._state.rolled_back or self._root is None else self._dirty.due_at()
         return NEVER if due is None else due
 
     def _partial_pass(self) -> None:
-        """Look at what the watcher says may have changed."""
+        """Sync the dirty paths that are due."""
         paths = self._dirty.take(time.monotonic(), _PARTIAL_PAGES)
         if self._live is None or self._root is None or EVERYTHING in paths or not ids_are_unique(self._source.pattern):
             self._full_pass()
@@ -316,7 +316,7 @@ class ServiceLoop:
                 self._full_pass_at = 0.0
 
     def _apply_partial_report(self, paths: list[str], report: Report) -> None:
-        """Note what is so at some paths now."""
+        """Update the state by the result of a partial pass over some paths."""
         at = set(paths)
         state, before = self._state, self._state.problems
         problems = {page: problem for page, problem in state.problems.items() if not is_at(page, at)}
@@ -344,7 +344,10 @@ class ServiceLoop:
 
     @contextmanager
     def _recorded_pass(self, kind: str) -> Iterator[Callable[[Report], None]]:
-        """Give a pass its id, its place in the metrics and a log line; what it has taken is done or put back."""
+        """Give a pass its trace id, metrics and log line. Its dirty paths are done at the end, or put back if it fails.
+
+        The block must call the yielded function with the pass's report.
+        """
         started = datetime.now(UTC)
         start = time.monotonic()
         with passing(kind):
@@ -368,19 +371,19 @@ class ServiceLoop:
             if report.has_written:
                 self._state.last_written = datetime.now(UTC)
 
-    # --- is everything still there? -----------------------------------------------------------------------------------
+    # --- checks -------------------------------------------------------------------------------------------------------
 
     def _check_due(self) -> float:
-        """There is something to look at since the first catch-up."""
+        """Before the first full pass there is nothing to check."""
         return self._check_at if self._state.caught_up else NEVER
 
     def _check_index(self) -> None:
-        """Look whether the index is as we left it."""
+        """Check that the index is still as this service left it."""
         intact = self._writer.intact()
         self._check_at = time.monotonic() + CHECK_SECONDS
         if not intact and not self._damage:
             _log.warning("the index isn't as it was left: looking at everything")
-            self._damage = "it isn't as it was left, and is being mended"
+            self._damage = "it isn't as it was left, and is being repaired"
             self._report_trouble()
             self._state.rolled_back = False
             self._require_full_pass()
@@ -391,11 +394,11 @@ class ServiceLoop:
 
     # --- reindex and requests -----------------------------------------------------------------------------------------
 
-    def _scheduled(self) -> None:
-        """Start a reindex when it is due, or was while nobody ran."""
+    def _start_due_reindex(self) -> None:
+        """Start a reindex if one is due, or was due while no service ran."""
         now = datetime.now(UTC)
         upcoming = self._timetable.next_due(now)
-        self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before what can fail: that is tried again sooner
+        self._schedule_at = time.monotonic() + _SCHEDULE_SECONDS  # not before next_due(): if that fails, retry sooner
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
         if self._state.rolled_back or not self._state.caught_up or self._background_reindex.is_running:
@@ -415,23 +418,23 @@ class ServiceLoop:
             self._background_reindex.start()
 
     def _promote(self) -> None:
-        """Let the generation that was filled go live. Nothing else is written meanwhile, so it has everything."""
+        """Promote the generation that was filled. Nothing else is written meanwhile, so it is complete."""
         request = self._background_reindex.request
         consent = partial(self._requests.consents, request) if request and self._background_reindex.consent else None
         now = datetime.now(UTC)
         guard = self._loss_guard.for_full_pass(consent)
-        self._require_full_pass()  # so nothing goes to the generation before any more
-        self._requests.due = self._schedule_at = 0.0  # who asked is told, and the timetable notes what came of it
+        self._require_full_pass()  # so that no partial pass writes to the earlier generation any more
+        self._requests.due = self._schedule_at = 0.0  # to send the response and note the outcome in the timetable
         try:
             report = self._background_reindex.finish(guard, partial(self._requests.note_promotion, request))
         except CachesyncError as error:
             self._background_reindex.failed(error)
             self._metrics.record_pass("reindex", "failed", 0)
-            if isinstance(error, OvertakenError):  # the next writer does it
+            if isinstance(error, OvertakenError):  # the next writer carries out the request
                 raise
             self._requests.settle(request, Response.failed(error))
             if isinstance(error, RefusedError):
-                self._timetable.skip_until(now)  # a person has to do something first
+                self._timetable.skip_until(now)  # a person has to act first
             return
         self._requests.settle(request, Response.done_with(report))
         self._metrics.record_pass("reindex", report.outcome, report.seconds)
@@ -446,7 +449,7 @@ class ServiceLoop:
             self._timetable.reindexed(now)
 
     def _carry_out_requests(self) -> None:
-        """Do what commands ask for, and respond with what came of it."""
+        """Carry out the requests of commands, and write the responses."""
         for request in self._requests.poll():
             if request.id != self._background_reindex.request:
                 self._carry_out(request)
@@ -458,7 +461,7 @@ class ServiceLoop:
 
     def _carry_out(self, request: CommandRequest) -> None:
         if request.command != "sync" and self._background_reindex.is_running:
-            return  # after that one
+            return  # it waits until that reindex has ended
         try:
             RootNames.of(self._source.root).require_same(request.root)
             if request.command == "sync":
@@ -470,11 +473,11 @@ class ServiceLoop:
                 self._timetable.reindexed(datetime.now(UTC))
             else:
                 self._background_reindex.start(request.id, consent=request.consent)
-        except (OvertakenError, StoppedError):  # the next writer does it
+        except (OvertakenError, StoppedError):  # the next writer carries it out
             raise
         except CachesyncError as error:
             self._requests.settle(request.id, Response.failed(error))
-        except Exception as error:  # noqa: BLE001  who asked waits for a response, and others behind it
+        except Exception as error:  # noqa: BLE001  the command waits for a response, and other requests behind it
             _log.exception("a defect of cachesync: please report it", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 
@@ -504,7 +507,7 @@ class ServiceLoop:
         self._enter_pinned()
 
     def _enter_pinned(self) -> None:
-        """A rollback holds the index as it is: nothing is to be done until a reindex, which looks at everything."""
+        """Sync nothing until a reindex, since a rollback has pinned the index."""
         reader = self._index.reader(fresh=True)
         specs, pages = reader.size()
         kept = self._index.status().kept
@@ -520,7 +523,7 @@ class ServiceLoop:
 
 
 def update_queue(dirty: DirtyPaths, state: ServiceState) -> None:
-    """Note what waits to be looked at."""
+    """Record in the state how many dirty paths wait, and since when."""
     with state.changing():
         state.queue = len(dirty)
         state.queue_bytes = dirty.bytes
