@@ -46,8 +46,8 @@ def test_what_becomes_of_a_page(
     found = scanned(entry) if entry else scanned()
     result = plan(found, [known] if known else [], {PAGE: count} if count else {})
     assert (len(result.read), len(result.gone), result.unchanged) == (read, gone, unchanged)
-    damaged = count != (known.specs if known else 0)
-    assert [todo.damaged for todo in result.read + result.gone] == [damaged] * (read + gone)
+    check_documents = count != (known.specs if known else 0)
+    assert [todo.check_documents for todo in result.read + result.gone] == [check_documents] * (read + gone)
 
 
 @pytest.mark.parametrize("field", range(5))
@@ -95,7 +95,7 @@ def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> 
 
 def test_where_only_keys_are_known_everything_is_written() -> None:
     change = page_change(
-        Todo(PAGE, SAME, record(), damaged=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
+        Todo(PAGE, SAME, record(), check_documents=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
     )
     assert [(put.id, put.fresh) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
     assert change.deletes == ["a/x/x"]

@@ -242,7 +242,7 @@ def test_a_folder_that_cannot_be_looked_at_is_a_problem_and_covers_nothing(
     found = scan(source(tmp_path))
     assert list(found.entries) == [path_of("zlib", "a")]
     assert [str(problem) for problem in found.problems] == [
-        "_cache/b: cannot be looked at: Permission denied; what the index has of it stays as it is"
+        "_cache/b: cannot be read: Permission denied; the index keeps what it has of it"
     ]
     assert not found.covers(path_of("zlib", "b"))
     assert found.covers(path_of("gone", "a"))
@@ -287,7 +287,7 @@ def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatc
         return real(path)
 
     monkeypatch.setattr(os, "scandir", replacing)
-    with pytest.raises(Exception, match="was replaced while it was looked at"):
+    with pytest.raises(Exception, match="was replaced while it was scanned"):
         scan(source(root))
 
 
@@ -347,7 +347,7 @@ def test_a_path_that_cannot_be_looked_at_is_unknown(tmp_path: Path, monkeypatch:
     for path in ("_cache/a/", path_of("zlib", "a")):
         found = at(tmp_path, path)
         assert not found.covers(path_of("zlib", "a"))
-        assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be looked at"]
+        assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be read"]
 
 
 @pytest.mark.parametrize(("listed", "answers"), [("zlib", "ZLIB"), ("cafe\u0301", "caf\u00e9")])

@@ -92,7 +92,7 @@ def _look(path: Path, source: Source) -> _PathTarget:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except OSError as error:
-        found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")], [])
+        found = Scan({}, {}, [Problem(below or ".", f"cannot be read: {error.strerror}")], [])
     place = _PathTarget(path, placed, below, is_folder, found)
     if not (found.entries or found.problems):
         raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, place.warnings())]))

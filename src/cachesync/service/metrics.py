@@ -121,9 +121,7 @@ class _LiveGauges(Collector):
         yield _gauge("up_to_date", "1 if the index equals the pages, as far as is known.", synced)
         yield _gauge("ready", "1 if the service is ready, see /readyz.", health.ready)
         yield _gauge("serving", "1 if this service is the writer; 0 while it stands by.", state.role == "serving")
-        yield _gauge(
-            "degraded", "What needs attention: the number of sentences in /readyz.", len(health.degraded)
-        )
+        yield _gauge("degraded", "What needs attention: the number of sentences in /readyz.", len(health.degraded))
         yield _gauge("rolled_back", "1 while a rollback pins the index.", state.rolled_back)
         yield _gauge("reindex_needed", "1 if another version made the generation.", state.reindex_needed)
         yield _gauge("reindex_running", "1 while a new generation is built.", state.reindexing is not None)
