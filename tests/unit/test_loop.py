@@ -503,7 +503,7 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
 ) -> None:
     """An index that isn't in sync would pass for one that is until the pass has ended."""
     is_noted(bench)
-    monkeypatch.setattr(freshness_notes, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "_CHECK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
     bench.serving._freshness_notes._check_at = 0  # it has looked a moment ago
     told: list[Freshness | None] = []

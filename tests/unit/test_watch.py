@@ -12,7 +12,7 @@ from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Source, scan
 from cachesync.watch import inotify, limits, mounts
 from cachesync.watch.folders import Folders
-from cachesync.watch.messages import tellable
+from cachesync.watch.messages import sendable
 from cachesync.watch.poller import _timed_scan, difference, pause_after
 from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
@@ -48,7 +48,7 @@ def test_events_are_taken_apart() -> None:
     ],
 )
 def test_a_name_that_is_no_text_is_told_by_the_nearest_folder_that_is(path: bytes, told: str) -> None:
-    assert tellable(os.fsdecode(path)) == told
+    assert sendable(os.fsdecode(path)) == told
 
 
 def test_two_scans_differ_in_what_came_changed_and_went(tmp_path: Path) -> None:

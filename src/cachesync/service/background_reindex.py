@@ -8,7 +8,7 @@ from typing import Final
 from cachesync.context import StoppedError, current, delays, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
-from cachesync.log import get_logger, passing
+from cachesync.log import get_logger, pass_context
 from cachesync.service.state import ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.reindex import Reindex
@@ -119,7 +119,7 @@ class BackgroundReindex:
 
     def _fill(self, new: Reindex) -> None:
         try:
-            with passing("reindex"):
+            with pass_context("reindex"):
                 new.fill()
         except (CachesyncError, StoppedError) as error:
             self._error = error

@@ -24,7 +24,7 @@ from cachesync.errors import (
 )
 from cachesync.index.base import Generation, Index, Writer
 from cachesync.index.connection_health import SERVICE, ConnectionHealth
-from cachesync.log import get_logger, passing
+from cachesync.log import get_logger, pass_context
 from cachesync.service.background_reindex import BackgroundReindex
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import Filling
@@ -350,7 +350,7 @@ class ServiceLoop:
         """
         started = datetime.now(UTC)
         start = time.monotonic()
-        with passing(kind):
+        with pass_context(kind):
             try:
                 outcome: list[Report] = []
                 yield outcome.append
