@@ -423,7 +423,7 @@ def test_what_earlier_commands_have_left_is_removed(requests: Requests, notes: N
     with capture_logs() as logged:
         assert looked(requests) == []
     assert sorted(notes.list_keys()) == ["held", "last-reindex", "scheduled-since"]
-    assert [line["event"] for line in logged] == ["removed what earlier commands have left"]
+    assert [line["event"] for line in logged] == ["removed notes that earlier commands left behind"]
 
 
 def test_a_request_of_another_version_is_refused(requests: Requests, notes: Notes) -> None:

@@ -29,10 +29,10 @@ def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("state", "index_trouble", "reason"),
     [
-        (ServiceState(), None, "the first catch-up isn't done"),
-        (ServiceState(trouble="/srv is missing"), None, "the first catch-up isn't done: /srv is missing"),
-        (serving(role="standing by", holder="host:12"), None, "standing by: host:12 writes"),
-        (serving(role="standing by"), None, "standing by: another process writes"),
+        (ServiceState(), None, "the first full pass isn't done"),
+        (ServiceState(trouble="/srv is missing"), None, "the first full pass isn't done: /srv is missing"),
+        (serving(role="standing by", holder="host:12"), None, "standing by: host:12 is the writer"),
+        (serving(role="standing by"), None, "standing by: another process is the writer"),
         (serving(role="stopping"), None, "the service is stopping"),
         (serving(), "connection refused", "the index can't be used: connection refused"),
         (serving(waiting_since=399.0), None, "the index is behind by 601 s, and http.max_lag allows 600 s"),
@@ -52,14 +52,14 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't go on for now: /srv is missing"),
+        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't continue for now: /srv is missing"),
         ({"held": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
-        ({"rolled_back": True}, "a rollback holds the index"),
+        ({"rolled_back": True}, "a rollback pins the index"),
         ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
         ({"watching": watching(mode="polling", reason="too few watches")}, "by polling: too few watches"),
         (
             {"watching": watching(watching=False, reason="no root")},
-            "nothing watches the pages, rescans find what changes: no root",
+            "the pages are not watched, only rescans find changes: no root",
         ),
         (
             {
@@ -67,7 +67,7 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
                 "trouble_since": NOW,
                 "watching": watching(watching=False, reason="pages.root: cannot list it"),
             },
-            "can't go on for now: pages.root: cannot list it",
+            "can't continue for now: pages.root: cannot list it",
         ),
         ({"blind": True, "found_by_rescan": 7}, "found 7"),
     ],
@@ -197,7 +197,7 @@ def test_what_does_not_answer_for_long_is_lag_and_degrades() -> None:
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])
     late = health(state, None, 60, 120, awaited)
-    assert (late.ready, late.degraded) == (True, ["nothing goes on: " + awaited.what + " hasn't answered for 20 s"])
+    assert (late.ready, late.degraded) == (True, ["the service is stalled: " + awaited.what + " hasn't responded for 20 s"])
     behind = health(state, None, 60, 170, awaited)
     assert not behind.ready
     assert "behind by 70 s" in str(behind.reason)

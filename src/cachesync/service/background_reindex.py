@@ -100,7 +100,7 @@ class BackgroundReindex:
     def failed(self, error: CachesyncError) -> None:
         """Log that the reindex failed, and delay the next attempt with back-off."""
         self._state.reindex_trouble = str(error)
-        _log.warning("the reindex came to nothing", reason=str(error))
+        _log.warning("the reindex failed", reason=str(error))
         self.not_before = time.monotonic() + next(self._retries)
 
     def cancel(self) -> None:

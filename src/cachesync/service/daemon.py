@@ -168,7 +168,7 @@ class Daemon:
             pass
         except OvertakenError as error:
             self._state.caught_up = False
-            _log.warning("another has become the writer: standing by", reason=str(error))
+            _log.warning("another process has become the writer: standing by", reason=str(error))
         except UsageError as error:
             self._refused(error)
         except CachesyncError as error:
@@ -184,7 +184,7 @@ class Daemon:
             with self._state.changing():
                 self._state.role = "standing by"
                 self._state.holder = holder
-            systemd.status(f"standing by: {holder} writes")
+            systemd.status(f"standing by: {holder} is the writer")
 
     @property
     def index_trouble(self) -> str | None:

@@ -164,7 +164,7 @@ class ServiceLoop:
         self._dirty.put_back()
         self._report_trouble()
         if is_first:
-            _log.warning("can't go on for now; trying again", job=job, reason=str(error))
+            _log.warning("a job failed; retrying", job=job, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job == _PARTIAL:
             self._require_full_pass()  # what a partial pass had written before it failed is not known
@@ -175,7 +175,7 @@ class ServiceLoop:
         """Withdraw the report of its failure."""
         self._report_trouble()
         if not self.scheduler.errors:
-            _log.info("going on", job=job)
+            _log.info("all jobs succeed again", job=job)
 
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
@@ -382,7 +382,7 @@ class ServiceLoop:
         intact = self._writer.intact()
         self._check_at = time.monotonic() + CHECK_SECONDS
         if not intact and not self._damage:
-            _log.warning("the index isn't as it was left: looking at everything")
+            _log.warning("the index isn't as it was left: starting a full pass")
             self._damage = "it isn't as it was left, and is being repaired"
             self._report_trouble()
             self._state.rolled_back = False
@@ -503,7 +503,7 @@ class ServiceLoop:
             self._requests.note_promotion(request.id, before)
         generation = self._writer.rollback(before)
         self._requests.settle(request.id, Response.live(generation))
-        _log.info("rolled back, until a reindex is asked for", generation=generation)
+        _log.info("rolled back; nothing is synced until a reindex", generation=generation)
         self._enter_pinned()
 
     def _enter_pinned(self) -> None:

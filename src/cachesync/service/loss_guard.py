@@ -141,7 +141,7 @@ class LossGuard:
                 first=min(withheld),
             )
         elif before.pages and not withheld:
-            _log.info("nothing is held back any more", pages=before.pages)
+            _log.info("nothing is withheld any more", pages=before.pages)
         self._is_logged = self._is_withholding
 
     def _current(self) -> Guard:

@@ -43,7 +43,7 @@ class PassLog:
             return
         self._logged_at = now
         totals = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
-        _log.info("brought into line", **totals, seconds=round(self._seconds, 3))
+        _log.info("synced", **totals, seconds=round(self._seconds, 3))
         self._done.clear()
         self._seconds = 0.0
 

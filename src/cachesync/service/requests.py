@@ -296,7 +296,7 @@ class _Asking:
             self._response = msgspec.json.decode(text, type=Response)
         except msgspec.MsgspecError as error:
             raise UsageError(
-                f"the service is of another version, and its response can't be read ({error}): restart the service"
+                f"the service's response can't be parsed, since it is of another version ({error}): restart the service"
             ) from None
         if self._response.pages:
             progress(self._response.done, self._response.pages)
@@ -442,7 +442,7 @@ class Requests:
         for key in left:
             self._notes.remove(key)
         if left:
-            _log.info("removed what earlier commands have left", notes=len(left))
+            _log.info("removed notes that earlier commands left behind", notes=len(left))
 
     def _read(self, id: str) -> _Known | None:
         text = self._notes.get(_REQUEST + id)
@@ -490,4 +490,4 @@ class Requests:
     def _log_once(known: _Known, request: CommandRequest) -> None:
         if not known.is_logged:
             known.is_logged = True
-            _log.info("asked for by a command", command=request.command)
+            _log.info("carrying out a command's request", command=request.command)

@@ -165,7 +165,7 @@ def health(
     state = state.snapshot()
     late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None
     reason = _unready(state, index_trouble, max_lag, now, late)
-    stalled = [f"nothing goes on: {late.what} hasn't answered for {now - late.since:,.0f} s"] if late else []
+    stalled = [f"the service is stalled: {late.what} hasn't responded for {now - late.since:,.0f} s"] if late else []
     return Health(reason is None, reason, [*stalled, *(sentence for _, sentence in _shortcomings(state))])
 
 
@@ -257,11 +257,11 @@ def _unready(
     if state.role == "stopping":
         return "the service is stopping"
     if state.role == "standing by":
-        return f"standing by: {state.holder or 'another process'} writes"
+        return f"standing by: {state.holder or 'another process'} is the writer"
     if index_trouble:
         return f"the index can't be used: {index_trouble}"
     if not state.caught_up:
-        return "the first catch-up isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
+        return "the first full pass isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
     if (behind := lag(state, now, late)) > max_lag:
         cause = f": {_first_line(state.trouble)}" if state.trouble else ""
         return f"the index is behind by {behind:,.0f} s, and http.max_lag allows {max_lag:,.0f} s{cause}"
@@ -270,20 +270,20 @@ def _unready(
 
 def _shortcomings(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if state.trouble:
-        yield "trouble", f"the service can't go on for now: {_first_line(state.trouble)}"
+        yield "trouble", f"the service can't continue for now: {_first_line(state.trouble)}"
     if state.withheld:
-        held = f"deletes are held back, of {len(state.withheld):,} pages with {state.lost:,} specs"
+        held = f"deletes of {len(state.withheld):,} pages with {state.lost:,} specs are withheld"
         yield "held", f"{held}. {question()}"
     if state.rolled_back:
-        yield "rolled-back", "a rollback holds the index as it is: `cachesync reindex` goes on"
+        yield "rolled-back", "a rollback pins the index: `cachesync reindex` ends that"
     yield from _page_shortcomings(state)
     if state.watching and not state.watching.watching and not state.trouble:
         reason = state.watching.reason or "not started yet"
-        yield "unwatched", f"nothing watches the pages, rescans find what changes: {reason}"
+        yield "unwatched", f"the pages are not watched, only rescans find changes: {reason}"
     elif state.watching and state.watching.watching and state.watching.reason:
         yield "polling", f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
     if state.reindex_trouble:
-        yield "reindex-failed", f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
+        yield "reindex-failed", f"the last reindex failed: {_first_line(state.reindex_trouble)}"
     if state.blind:
         found = f"rescans have found {state.found_by_rescan:,} that it didn't notice"
         yield "blind", f"the watcher misses changes: {found}"

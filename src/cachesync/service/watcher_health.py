@@ -63,5 +63,5 @@ class WatcherHealth:
             self._left -= 1
             if self._left <= 0:
                 self._state.blind = False
-                _log.info("the watcher misses nothing any more")
+                _log.info("the watcher no longer misses changes")
         return bool(missed)

@@ -90,9 +90,9 @@ def _with_retries(attempt: Callable[[], Report]) -> Report:
         try:
             return attempt()
         except OvertakenError as error:
-            _log.info("planning anew", reason=str(error))
+            _log.info("another writer interfered; planning again", reason=str(error))
         except IndexUnusableError as error:
-            _log.warning("starting anew", reason=str(error))
+            _log.warning("the index became unusable during a pass; starting again", reason=str(error))
     return attempt()
 
 

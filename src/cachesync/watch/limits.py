@@ -27,8 +27,8 @@ def require_local(source: Source) -> None:
     for mount in mounts(source):
         if mount.blind:
             raise CannotWatchError(
-                f"{mount.point} is {mount.type}, where changes that others make are not told; "
-                "watch.mode: native watches it all the same"
+                f"{mount.point} is {mount.type}, where changes by others are not reported; "
+                "watch.mode: native watches it anyway"
             )
 
 

@@ -50,7 +50,7 @@ def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
         except _RestartError:
             continue
         except _OverflowError:
-            lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all is looked at anew"
+            lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all pages are scanned again"
             yield Message(state=WatchState("native", False, lost), overflows=1)
             pause = _PAUSE_SECONDS[0] if time.monotonic() - began > 10 * pause else min(2 * pause, _PAUSE_SECONDS[1])
             time.sleep(pause)

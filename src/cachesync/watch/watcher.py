@@ -125,9 +125,9 @@ class Watcher:
                 _end(process)
                 if process.stdout:
                     process.stdout.close()
-            reason = f"the watcher ended ({_outcome(process.returncode)}); it is started again"
+            reason = f"the watcher ended ({_outcome(process.returncode)}); it is being restarted"
         except (OSError, msgspec.DecodeError) as error:
-            reason = f"the watcher failed ({error}); it is started again"
+            reason = f"the watcher failed ({error}); it is being restarted"
         if not self._stopped.is_set():
             self._change(msgspec.structs.replace(self.state, watching=False, reason=reason, folders=0))
         return watched
