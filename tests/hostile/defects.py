@@ -84,7 +84,7 @@ DEFECTS: Final = (
         "sync/plan.py",
         "record.settled and record.signature == entry.signature",
         "record.settled and record.signature.mtime_ns == entry.signature.mtime_ns",
-        ("unit/test_plan.py::test_any_difference_of_the_signature_counts",),
+        ("unit/test_plan.py::test_any_difference_of_the_signature_is_a_change",),
     ),
     Defect(
         "the signature of a page that was just written is trusted",
@@ -92,7 +92,7 @@ DEFECTS: Final = (
         "sync/read.py",
         "settled=unsettled_seconds(signature, now) == 0",
         "settled=True",
-        ("unit/test_read.py::test_a_signature_is_trusted_from_when_a_change_would_show",),
+        ("unit/test_read.py::test_a_signature_is_trusted_once_any_change_would_show",),
     ),
     Defect(
         "a page that changes while it is read is taken as it was read",
@@ -100,7 +100,7 @@ DEFECTS: Final = (
         "sync/read.py",
         "    if signature_of(before) != signature or len(data) != after.st_size:",
         "    if len(data) != after.st_size:",
-        ("unit/test_read.py::test_a_page_written_to_while_it_is_read_is_moving",),
+        ("unit/test_read.py::test_a_page_written_to_while_it_is_read_is_changing",),
     ),
     Defect(
         "documents that are missing are not counted",
@@ -108,7 +108,7 @@ DEFECTS: Final = (
         "sync/plan.py",
         "orphans.pop(record.page, 0) != record.specs",
         "orphans.pop(record.page, 0) > record.specs",
-        ("unit/test_plan.py::test_what_becomes_of_a_page",),
+        ("unit/test_plan.py::test_the_plan_for_each_state_of_a_page",),
     ),
     Defect(
         "documents of no page stay",
@@ -132,7 +132,7 @@ DEFECTS: Final = (
         "sync/plan.py",
         "                result.again = True",
         "                pass",
-        ("unit/test_apply.py::test_moving_to_where_the_ids_are_the_same_loses_nothing",),
+        ("unit/test_apply.py::test_moving_to_a_path_with_the_same_ids_loses_nothing",),
     ),
     Defect(
         "an overflow of the watcher is ignored",
@@ -156,7 +156,7 @@ DEFECTS: Final = (
         "service/loop.py",
         "            except BaseException as error:\n                self._dirty.put_back()",
         "            except BaseException as error:\n                self._dirty.done()",
-        ("unit/test_loop.py::test_what_couldnt_be_looked_at_is_looked_at_again",),
+        ("unit/test_loop.py::test_paths_of_a_failed_pass_are_dirty_again",),
     ),
     Defect(
         "half an index counts as intact",
@@ -189,7 +189,7 @@ DEFECTS: Final = (
         "service/loss_guard.py",
         "        self._guard.record_pass(report)",
         "        self.reset()",
-        ("unit/test_loop.py::test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows",),
+        ("unit/test_loop.py::test_losses_before_the_guard_refuses_count_for_later_passes",),
     ),
     Defect(
         "a look at everything lets the guard forget",
@@ -197,7 +197,7 @@ DEFECTS: Final = (
         "service/loop.py",
         "        if not len(self._dirty) and not report.again:\n            self._loss_guard.all_scanned()",
         "        self._loss_guard.all_scanned()",
-        ("unit/test_loop.py::test_a_look_at_everything_goes_on_from_what_was_lost",),
+        ("unit/test_loop.py::test_a_full_pass_continues_from_earlier_losses",),
     ),
     Defect(
         "a reindex is judged by what was there when it began",
@@ -205,7 +205,7 @@ DEFECTS: Final = (
         "sync/reindex.py",
         "        self._earlier, self._unreadable = _open_replaced(self._writer)  # again: it may have been written to since\n",
         "",
-        ("unit/test_loop.py::test_a_reindex_loses_what_somebody_has_consented_to_meanwhile",),
+        ("unit/test_loop.py::test_a_reindex_loses_what_was_consented_to_meanwhile",),
     ),
     Defect(
         "what is held isn't noted",
@@ -213,7 +213,7 @@ DEFECTS: Final = (
         "service/loss_guard.py",
         "        if note != self._noted or not self._is_noted:",
         "        if withheld != self._state.withheld:",
-        ("unit/test_loop.py::test_what_is_held_is_noted_however_often_that_fails",),
+        ("unit/test_loop.py::test_withheld_pages_are_noted_despite_failures",),
     ),
     Defect(
         "a rename counts as a loss",
@@ -237,7 +237,7 @@ DEFECTS: Final = (
         "sync/apply.py",
         "            if todo.page in self._reappeared:",
         "            if False:",
-        ("unit/test_apply.py::test_a_page_that_is_back_is_not_deleted",),
+        ("unit/test_apply.py::test_a_page_that_reappeared_is_not_deleted",),
     ),
     Defect(
         "a page is there wherever a file answers to its path, through a link too",
@@ -262,7 +262,7 @@ DEFECTS: Final = (
         "sync/scan.py",
         'for above in ("", path, *(path[:end] for end in ends)))',
         'for above in ("", path, path[: ends[-1]]))',
-        ("unit/test_plan.py::test_what_could_not_be_listed_is_left_as_it_is",),
+        ("unit/test_plan.py::test_pages_below_unlisted_folders_are_kept",),
     ),
     Defect(
         "a root that was replaced meanwhile is taken for the same",
@@ -270,7 +270,7 @@ DEFECTS: Final = (
         "sync/scan.py",
         "    require_same(source, root)\n    return walk.found",
         "    return walk.found",
-        ("unit/test_scan.py::test_a_root_that_is_replaced_meanwhile_is_refused",),
+        ("unit/test_scan.py::test_a_root_replaced_during_the_scan_is_refused",),
     ),
     # --- 4: readers see a whole index ---------------------------------------------------------------------------------
     Defect(
@@ -295,7 +295,7 @@ DEFECTS: Final = (
         "sync/reindex.py",
         "        return scan(source) == filled.found and _holds_what_was_written(generation, filled)",
         "        return _holds_what_was_written(generation, filled)",
-        ("unit/test_loop.py::test_what_changes_after_it_was_filled_is_in_a_reindex",),
+        ("unit/test_loop.py::test_changes_after_filling_are_part_of_a_reindex",),
     ),
     Defect(
         "a generation goes live uncounted",
@@ -464,7 +464,7 @@ DEFECTS: Final = (
         "service/loop.py",
         "            self._requests.note_promotion(request.id, before)",
         "            pass",
-        ("unit/test_loop.py::test_a_rollback_is_done_once_though_its_service_ends_over_it",),
+        ("unit/test_loop.py::test_a_rollback_is_done_once_even_if_its_service_is_killed",),
     ),
     Defect(
         "a scan gives no sign of life",
@@ -496,7 +496,7 @@ DEFECTS: Final = (
         "sync/apply.py",
         "        return {page for page in pages if page in now.entries or not now.covers(page)}",
         "        return {page for page in pages if (self._source.root / page).exists()}",
-        ("unit/test_loop.py::test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back",),
+        ("unit/test_loop.py::test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_withheld",),
     ),
     # --- for the hostile world to find ---------------------------------------------------------------------------------
     Defect(

@@ -34,7 +34,7 @@ def pauses(of: BackgroundReindex) -> list[float]:
     raise AssertionError
 
 
-def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_reindex_is_retried_with_back_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background_reindex, "time", SimpleNamespace(monotonic=lambda: NOW))
     monkeypatch.setattr("random.uniform", lambda _least, most: most)
     put(tmp_path / "pages", page(entry()))
@@ -59,7 +59,7 @@ def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monke
         assert pauses(reindex) == grown
 
 
-def test_a_defect_in_the_thread_is_told_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_in_the_thread_is_raised_by_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_rebuild: Reindex) -> None:
         raise ZeroDivisionError
 

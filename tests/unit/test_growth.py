@@ -89,7 +89,7 @@ def test_suspects() -> None:
     assert Compared.comparisons <= 200
 
 
-def test_problems_that_are_known_already() -> None:
+def test_known_problems() -> None:
     """They are looked at after each partial pass, however little that did."""
     paths: list[str] = [Compared(path_of(f"p{number}")) for number in range(200)]
     problems = {path: Problem(path, "broken") for path in paths}
@@ -122,7 +122,7 @@ class Locked:
 
 
 @pytest.mark.parametrize("mask", [inotify.ATTRIB, inotify.CREATE], ids=["changed", "new"])
-def test_folders_that_may_not_be_read(tmp_path: Path, mask: int) -> None:
+def test_folders_without_read_permission(tmp_path: Path, mask: int) -> None:
     """Each is tried again whenever something is heard of it."""
 
     def prepared(size: int) -> Callable[[], object]:
@@ -142,7 +142,7 @@ def test_folders_that_may_not_be_read(tmp_path: Path, mask: int) -> None:
     ("path", "left"),
     [("", []), ("a/", ["b/", "ab/c/"]), ("a/b/", ["a/", "b/", "ab/c/", "a/c/"]), ("c/", ["a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"])],
 )  # fmt: skip
-def test_folders_are_found_by_where_they_are(path: str, left: list[str]) -> None:
+def test_folders_are_found_by_path(path: str, left: list[str]) -> None:
     folders = PathSet()
     everything = {"a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"}
     for each in everything:

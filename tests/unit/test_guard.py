@@ -16,7 +16,7 @@ def test_a_loss_is_summed_over_pages() -> None:
     assert loss.total() == 15
 
 
-def test_a_page_found_again_under_another_name_is_no_loss() -> None:
+def test_a_page_moved_to_another_path_is_no_loss() -> None:
     loss = Loss([record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)])
     loss.appeared("1")
     loss.appeared("2")

@@ -200,7 +200,7 @@ def fail(*_: object, **__: object) -> NoReturn:
 
 
 @pytest.mark.parametrize("path", [EVERYTHING, "_cache/t0/", path_of("new", "t0")])
-def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_paths_of_a_failed_pass_are_dirty_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     put(bench.root, content(1000), "new", "t0")
     with monkeypatch.context() as away:
         for method in ("held", "live"):
@@ -215,7 +215,7 @@ def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch:
     assert bench.passes("partial", "failed") == (path != EVERYTHING), "that one is no pass yet when it fails"
 
 
-def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
+def test_a_replaced_root_is_detected(bench: Bench) -> None:
     """A path that isn't in it isn't gone."""
     bench.root.rename(bench.root.with_name("away"))
     (bench.root / "_cache").mkdir(parents=True)
@@ -227,7 +227,7 @@ def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
     assert (len(bench.state.withheld), bench.state.trouble) == (20, None)
 
 
-def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
+def test_withheld_deletes_count_as_lost(bench: Bench) -> None:
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     for tag in range(TAGS):
@@ -236,7 +236,7 @@ def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
     assert (len(bench.state.withheld), bench.state.lost) == (20, ALL)
 
 
-def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench: Bench) -> None:
+def test_losses_before_the_guard_refuses_count_for_later_passes(bench: Bench) -> None:
     """Half may be lost, and the third quarter is half of what is left then."""
     later = time.monotonic() + 1_000_000
     for tag in range(3):
@@ -251,7 +251,7 @@ def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench:
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_pass_continues_from_earlier_losses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a rescan, or one after an overflow, while a tree is being removed."""
     look = full_sync.sync_once
 
@@ -269,7 +269,7 @@ def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypat
     assert len(bench.state.withheld) == 5
 
 
-def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
+def test_losses_are_reset_when_no_change_waits(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed(f"_cache/t{tag}/")
@@ -279,9 +279,7 @@ def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
     assert not bench.state.withheld
 
 
-def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_losses_add_up_for_an_hour_while_changes_keep_coming(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_guard, "_WINDOW_SECONDS", -1)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -289,7 +287,7 @@ def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
     assert bench.size() == (ALL // 4, 5)
 
 
-def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> None:
+def test_a_loss_with_consent_doesnt_count_for_later_passes(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
     bench.changed_in_a_burst(EVERYTHING)
@@ -301,7 +299,7 @@ def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> Non
     assert bench.size() == (ALL // 4 - SPECS, 4)
 
 
-def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) -> None:
+def test_rewritten_pages_dont_raise_the_limit_of_losses(bench: Bench) -> None:
     paths = [path_of(f"p{number}", f"t{tag}") for tag in range(TAGS) for number in range(PACKAGES)]
     for number, path in enumerate(paths):
         (bench.root / path).write_bytes(content(9000 + number))
@@ -312,7 +310,7 @@ def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) 
     assert len(bench.state.withheld) == 20
 
 
-def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_withheld_pages_are_noted_despite_failures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that is started again goes on holding it back."""
     for tag in range(2):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -328,7 +326,7 @@ def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatc
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
+def test_withheld_pages_are_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     bench.index.notes().remove(WITHHELD)
@@ -338,7 +336,7 @@ def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> 
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restarted: bool) -> None:
+def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, restarted: bool) -> None:
     """Though the service began without any page, so that it held everything at once."""
     (bench.root / "_cache").rename(bench.root / "away")
     bench.restart()
@@ -356,7 +354,7 @@ def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restar
     assert not bench.state.withheld
 
 
-def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Bench) -> None:
+def test_withheld_pages_are_scanned_again_when_some_return(bench: Bench) -> None:
     """At the next quiet moment, whatever else happens until then."""
     for tag in range(3):
         (bench.root / f"_cache/t{tag}").rename(bench.root / f"away{tag}")
@@ -373,7 +371,7 @@ def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Be
     assert bench.size() == (ALL * 3 // 4 + SPECS, 16)
 
 
-def test_a_root_that_is_missing_doesnt_hide_that_the_index_is_gone(bench: Bench) -> None:
+def test_a_missing_root_doesnt_hide_a_missing_index(bench: Bench) -> None:
     bench.root.rename(bench.root.with_name("away"))
     bench.do("whole")
     pages, index = bench.troubles()
@@ -387,7 +385,7 @@ def test_a_root_that_is_missing_doesnt_hide_that_the_index_is_gone(bench: Bench)
     assert bench.troubles() == (None, None)
 
 
-def test_only_what_still_fails_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_jobs_that_still_fail_are_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.root.rename(bench.root.with_name("away"))
     bench.do("whole")
     with monkeypatch.context() as away:
@@ -417,13 +415,13 @@ def all_is_gone_and_the_index_cant_be_read(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("harm", [half_is_gone_and_no_generation_is_live, all_is_gone_and_the_index_cant_be_read])
-def test_what_a_person_has_to_consent_to_isnt_tried_all_the_time(bench: Bench, harm: Callable[[Bench], None]) -> None:
+def test_a_job_that_needs_consent_is_retried_rarely(bench: Bench, harm: Callable[[Bench], None]) -> None:
     harm(bench)
     assert bench.do("whole") > 3000
     assert "allow-mass-delete" in str(bench.state.trouble)
 
 
-def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_the_first_fill_is_noted_until_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Filled | None] = []
     progress = bench.serving._progress
 
@@ -440,7 +438,7 @@ def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monke
     assert filled(bench.index.notes()) is None
 
 
-def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.serving._first_fill._notes, "put", fail)
     monkeypatch.setattr(bench.serving._first_fill._notes, "remove", fail)
     bench.serving._live = None
@@ -461,7 +459,7 @@ def is_noted(bench: Bench) -> Freshness:
     return found
 
 
-def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_written(bench: Bench) -> None:
+def test_freshness_is_noted_after_catching_up_and_after_writes(bench: Bench) -> None:
     first = is_noted(bench)
     assert (first.writer, first.in_sync, first.written) == ("service", True, bench.state.last_written)
     assert bench.do("freshness") > 4000, "it changes no more"
@@ -473,7 +471,7 @@ def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_w
     assert second.written > first.written
 
 
-def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
+def test_freshness_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
     before = is_noted(bench)
     bench.do("whole")
     after = is_noted(bench)
@@ -481,7 +479,7 @@ def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench
     assert after.noted > before.noted
 
 
-def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
+def test_freshness_includes_withheld_deletes_and_a_rollback(bench: Bench) -> None:
     (bench.root / "_cache").rename(bench.root / "away")
     bench.changed(EVERYTHING)
     held = is_noted(bench)
@@ -498,9 +496,7 @@ def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["by itself", "for a command"])
-def test_how_fresh_it_is_is_noted_during_a_long_pass(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool
-) -> None:
+def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
     """An index that isn't in sync would pass for one that is until the pass has ended."""
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "_CHECK_SECONDS", 0)
@@ -528,7 +524,7 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
     assert last.lag_seconds > 0
 
 
-def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_freshness_note_has_no_effect(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
     monkeypatch.setattr(bench.serving._freshness_notes._notes, "put", fail_of(bench, FRESHNESS))
     put(bench.root, content(1000), "new", "t0")
@@ -567,7 +563,7 @@ def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
     assert ended == [ends]
 
 
-def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
+def test_a_service_notes_freshness_at_its_start_and_end(bench: Bench) -> None:
     written = datetime(2026, 1, 1, tzinfo=UTC)
     note_freshness(bench.index.notes(), Freshness(noted=written, writer="command", in_sync=True, written=written))
     bench.state.caught_up = False
@@ -580,9 +576,7 @@ def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
     assert not note_of(bench).is_followed(begun.noted)
 
 
-def test_a_service_that_another_has_taken_over_from_notes_no_more(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_was_overtaken_writes_no_more_notes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it knows is older than what that one has noted."""
 
     def overtaken() -> NoReturn:
@@ -605,7 +599,7 @@ def note_of(bench: Bench) -> Freshness:
 # --- reindex ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_changes_after_it_was_filled_is_in_a_reindex(bench: Bench) -> None:
+def test_changes_after_filling_are_part_of_a_reindex(bench: Bench) -> None:
     bench.reindex()
     put(bench.root, content(1000), "new", "t0")
     bench.do("swap")
@@ -613,7 +607,7 @@ def test_what_changes_after_it_was_filled_is_in_a_reindex(bench: Bench) -> None:
     assert bench.size() == (ALL + 3, 21)
 
 
-def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_after_a_reindex_go_to_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it can't be noted at first when that was."""
     bench.reindex()
     with monkeypatch.context() as away:
@@ -626,7 +620,7 @@ def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, mon
     assert bench.size() == (ALL + 3, 21)
 
 
-def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Bench) -> None:
+def test_an_index_lost_during_a_reindex_is_rebuilt_at_once(bench: Bench) -> None:
     bench.reindex()
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
@@ -635,7 +629,7 @@ def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Ben
     assert bench.size() == (ALL, 20)
 
 
-def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reindex_that_cant_start_is_not_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule("0 0 1 1 *", "UTC")
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     bench.index.notes().put(SCHEDULED_SINCE, Counted(long_ago, schedule.text).encoded())
@@ -651,7 +645,7 @@ def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: p
     assert bench.passes("reindex", "failed") == 1
 
 
-def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> None:
+def test_a_reindex_keeps_pages_that_are_withheld_meanwhile(bench: Bench) -> None:
     bench.reindex()
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -662,7 +656,7 @@ def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> No
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) -> None:
+def test_a_reindex_loses_what_was_consented_to_meanwhile(bench: Bench) -> None:
     bench.reindex()
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -672,7 +666,7 @@ def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) 
     assert bench.size() == (ALL // 4, 5)
 
 
-def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
+def test_promotion_gives_signs_of_life(bench: Bench) -> None:
     signs: list[None] = []
     with running(Context(pulse=Pulse(lambda: signs.append(None), every=0))):
         bench.reindex()
@@ -683,7 +677,7 @@ def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
     assert len(signs) >= PACKAGES
 
 
-def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(bench: Bench) -> None:
+def test_a_reindex_without_readable_pages_has_no_progress_and_no_error(bench: Bench) -> None:
     """Nothing is divided by the number of pages."""
     shutil.rmtree(bench.root / "_cache")
     (bench.root / "_cache").mkdir()
@@ -735,7 +729,7 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
 
 
 @pytest.mark.parametrize("command", ["sync", "reindex"])
-def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
+def test_a_request_with_another_root_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
     """It would be carried out with pages that whoever consents has never thought of."""
     shutil.rmtree(bench.root / "_cache")
     other = RootNames.of(bench.root.parent / "other")
@@ -751,7 +745,7 @@ def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Lite
     assert bench.size() == (ALL, 20)
 
 
-def test_a_request_may_call_the_same_pages_otherwise(bench: Bench) -> None:
+def test_a_request_may_name_the_same_root_differently(bench: Bench) -> None:
     link = bench.root.parent / "link"
     link.symlink_to(bench.root)
     same = RootNames.of(bench.root)
@@ -798,7 +792,7 @@ def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeyp
     assert bench.index.reader().generation == "specs-1"
 
 
-def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """As fast as a command alone would say it: the way to the index has had all the patience there is."""
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "held", fail)
@@ -810,7 +804,7 @@ def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.Mo
         response.raise_failure()
 
 
-def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "_PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
@@ -835,7 +829,7 @@ def roll_back_twice(bench: Bench) -> None:
         bench.settle()
 
 
-def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the swap and the response."""
     roll_back_twice(bench)
     request = CommandRequest(command="rollback")
@@ -850,7 +844,7 @@ def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, m
     assert bench.state.rolled_back
 
 
-def test_a_reindex_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     request = CommandRequest(command="reindex")
     bench._wake.clear()
     bench.ask(request)
@@ -880,7 +874,7 @@ def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch
     assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
 
 
-def test_a_swap_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_promotion_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it might be done twice."""
     roll_back_twice(bench)
     with monkeypatch.context() as away:
@@ -917,7 +911,9 @@ def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatc
     assert (bench.state.rolled_back, bench.health.trouble) == (False, None)
 
 
-def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_responded_to_and_blocks_no_other_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.reindex()
     bench.do("swap")
     bench.settle()
@@ -938,7 +934,7 @@ def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monke
     assert bench.response(second.id).generation == "specs-1"
 
 
-def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(bench: Bench) -> None:
+def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_withheld(bench: Bench) -> None:
     for tag in ("t0", "t1"):
         folder = bench.root / "_cache" / tag
         folder.rename(bench.root.parent / tag)
@@ -957,7 +953,7 @@ def warnings(bench: Bench) -> tuple[list[str], list[str]]:
     return sorted(bench.state.warnings), [warning["path"] for warning in told]
 
 
-def test_a_warning_stays_until_its_place_is_looked_at_again(
+def test_a_warning_stays_until_its_path_is_scanned_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
@@ -982,7 +978,7 @@ def test_a_warning_stays_until_its_place_is_looked_at_again(
     assert warnings(bench) == ([], [])
 
 
-def test_a_folder_that_can_be_read_again_is_no_problem_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_becomes_readable_is_no_longer_a_problem(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.scandir
 
     def failing(path: str) -> object:

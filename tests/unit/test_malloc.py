@@ -36,7 +36,7 @@ def arenas(*arguments: str, **environment: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="only glibc has arenas and tells of them")
-def test_threads_share_few_arenas_unless_the_environment_says_how_many() -> None:
+def test_threads_share_few_arenas_unless_the_environment_sets_a_number() -> None:
     assert arenas() > 4
     assert arenas("few") <= 2
     assert arenas("few", MALLOC_ARENA_MAX="4") == 4

@@ -38,7 +38,7 @@ def entry(file: Path) -> Entry:
         (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # a clock that is ahead
     ],
 )
-def test_how_long_until_a_change_would_show(mtime: int, ctime: int, seconds: float) -> None:
+def test_seconds_until_a_signature_is_settled(mtime: int, ctime: int, seconds: float) -> None:
     assert unsettled_seconds(Signature(stat.S_IFREG, 1, 1, mtime, ctime), NOW) == pytest.approx(seconds, abs=1e-6)
 
 
@@ -52,7 +52,7 @@ def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "settled"), [(0, False), (0.05, False), (0.2, True)])
-def test_a_signature_is_trusted_from_when_a_change_would_show(
+def test_a_signature_is_trusted_once_any_change_would_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, settled: bool
 ) -> None:
     file = tmp_path / "specs.md"
@@ -64,22 +64,22 @@ def test_a_signature_is_trusted_from_when_a_change_would_show(
     assert found.settled is settled
 
 
-def test_a_page_that_grew_over_the_bound_is_moving(tmp_path: Path) -> None:
+def test_a_page_that_grew_over_the_limit_is_changing(tmp_path: Path) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x" * 11)
     assert read(source(tmp_path, 10), entry(file)) == Changing()
 
 
-def test_a_page_that_is_gone_is_moving(tmp_path: Path) -> None:
+def test_a_page_that_is_gone_is_changing(tmp_path: Path) -> None:
     assert read(source(tmp_path), NOWHERE) == Changing()
 
 
-def test_a_page_that_became_a_pipe_is_moving_and_blocks_nothing(tmp_path: Path) -> None:
+def test_a_page_that_became_a_pipe_is_changing_and_doesnt_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "specs.md")
     assert read(source(tmp_path), NOWHERE) == Changing()
 
 
-def test_a_page_that_became_a_link_is_moving_and_not_followed(tmp_path: Path) -> None:
+def test_a_page_that_became_a_link_is_changing_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("x")
     (tmp_path / "specs.md").symlink_to("other")
     assert read(source(tmp_path), NOWHERE) == Changing()
@@ -87,7 +87,7 @@ def test_a_page_that_became_a_link_is_moving_and_not_followed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
-def test_a_page_written_to_while_it_is_read_is_moving(
+def test_a_page_written_to_while_it_is_read_is_changing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     file = tmp_path / "specs.md"
@@ -111,7 +111,7 @@ def test_a_page_written_to_while_it_is_read_is_moving(
     assert read(source(tmp_path), entry(file)) == Changing()
 
 
-def test_a_read_error_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x")
 

@@ -93,7 +93,7 @@ def no_progress(_done: int, _pages: int) -> None:
 # --- the command --------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_service_nothing_is_asked_for(index: SignalledIndex) -> None:
+def test_without_a_service_there_is_no_request(index: SignalledIndex) -> None:
     assert ask(index, ROLLBACK, no_progress) == Response()
     with index.writer(1):
         assert ask(index, msgspec.structs.replace(ROLLBACK, generation="specs-1"), no_progress) == Response(
@@ -156,7 +156,7 @@ def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requ
         (CachesyncError("something"), CachesyncError),
     ],
 )
-def test_what_the_service_couldnt_do_is_raised(
+def test_a_failure_of_the_service_is_raised(
     index: SignalledIndex, requests: Requests, notes: Notes, error: CachesyncError, kind: type[CachesyncError]
 ) -> None:
     serve(index, requests, lambda _request: Response.failed(error))
@@ -176,7 +176,7 @@ def test_a_failure_of_another_version_is_one_of_the_index(index: SignalledIndex,
 
 @pytest.mark.usefixtures("quick", "writer")
 @pytest.mark.parametrize("text", [b"{", b'{"finished": "perhaps"}', b"[]", b"\xff"])
-def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text: bytes) -> None:
+def test_a_response_that_cant_be_parsed_is_a_usage_error(index: SignalledIndex, text: bytes) -> None:
     index.look = lambda: index.notes().put("response-r", text)
     with pytest.raises(UsageError, match="another version"):
         ask(index, ROLLBACK, no_progress)
@@ -184,7 +184,7 @@ def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text:
 
 
 @pytest.mark.usefixtures("quick")
-def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
@@ -204,7 +204,7 @@ def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch
 
 
 @pytest.mark.usefixtures("quick", "writer")
-def test_an_interrupted_command_takes_its_request_along(index: SignalledIndex) -> None:
+def test_an_interrupted_command_removes_its_request(index: SignalledIndex) -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
@@ -215,7 +215,7 @@ def test_an_interrupted_command_takes_its_request_along(index: SignalledIndex) -
 
 
 @pytest.mark.usefixtures("quick")
-def test_tidying_up_goes_on_where_one_note_cant_be_removed(
+def test_cleanup_continues_if_one_note_cant_be_removed(
     index: SignalledIndex, requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = type(notes).remove
@@ -232,9 +232,7 @@ def test_tidying_up_goes_on_where_one_note_cant_be_removed(
     assert notes.list_keys() == ["request-r"]
 
 
-def test_a_service_that_ends_over_it_is_no_longer_waited_for(
-    index: SignalledIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was about to make live is known from then on."""
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
     signalled, serving = threading.Event(), threading.Event()
@@ -255,7 +253,7 @@ def test_a_service_that_ends_over_it_is_no_longer_waited_for(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_request_that_was_dropped_meanwhile_is_left_anew(index: SignalledIndex, requests: Requests) -> None:
+def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledIndex, requests: Requests) -> None:
     """As that of a command that was stopped for a while."""
     serve(index, requests, lambda _request: Response.live("specs-1"))
     look, looks = index.look, 0
@@ -274,7 +272,7 @@ def test_a_request_that_was_dropped_meanwhile_is_left_anew(index: SignalledIndex
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_index_that_is_away_for_a_while_is_waited_for(
+def test_a_temporarily_unavailable_index_is_waited_for(
     index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(index, requests, lambda _request: Response.live("specs-1"))
@@ -308,7 +306,7 @@ def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, 
     assert notes.list_keys() == [], "nobody comes for the response any more"
 
 
-def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_a_request_without_signs_is_dropped_and_logged(requests: Requests, notes: Notes, clock: Clock) -> None:
     leave(notes, CommandRequest(command="sync", consent=True, id="a", asked_at="2026-01-01"))
     with capture_logs() as logged:
         for _ in range(30):
@@ -323,7 +321,9 @@ def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: 
     )
 
 
-def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
+    requests: Requests, notes: Notes, clock: Clock
+) -> None:
     """The service was busy for minutes, and the command may have ended since."""
     leave(notes, ROLLBACK)
     assert looked(requests) == []
@@ -335,7 +335,7 @@ def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Reques
     assert looked(requests) == [ROLLBACK]
 
 
-def test_none_overtakes_another(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Clock) -> None:
     """Though the second gives its sign first; but for one that has ended it waits no longer than is needed."""
     first, second = (
         CommandRequest(command="reindex", id="b", asked_at="1"),
@@ -390,7 +390,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
     assert list(found) == []
 
 
-def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> None:
+def test_older_requests_come_first(requests: Requests, notes: Notes) -> None:
     made = [CommandRequest(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
     for sign in (1, 2):
         for request in reversed(made):
@@ -399,7 +399,7 @@ def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> N
     assert found == made
 
 
-def test_a_withdrawn_request_leaves_nothing_and_isnt_told(requests: Requests, notes: Notes) -> None:
+def test_a_withdrawn_request_leaves_no_note_and_isnt_logged(requests: Requests, notes: Notes) -> None:
     leave(notes, ROLLBACK)
     looked(requests)
     leave(notes, ROLLBACK, 2)
@@ -417,7 +417,7 @@ def test_a_withdrawn_request_leaves_nothing_and_isnt_told(requests: Requests, no
 @pytest.mark.parametrize(
     "key", ["errand-1234", "reply-1234", "sign-1234", "response-1234"], ids=["errand", "reply", "sign", "response"]
 )
-def test_what_earlier_commands_have_left_is_removed(requests: Requests, notes: Notes, key: str) -> None:
+def test_notes_of_earlier_commands_are_removed(requests: Requests, notes: Notes, key: str) -> None:
     for each in (key, "held", "last-reindex", "scheduled-since"):
         notes.put(each, b'{"command": "sync", "consent": true}')
     with capture_logs() as logged:
@@ -442,7 +442,7 @@ def test_a_request_of_another_version_is_refused(requests: Requests, notes: Note
         looked(requests)
 
 
-def test_a_response_is_written_though_the_index_fails_at_first(
+def test_a_response_is_written_even_if_the_index_fails_at_first(
     requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the request isn't carried out again meanwhile."""
@@ -467,7 +467,7 @@ def test_a_response_is_written_though_the_index_fails_at_first(
     assert msgspec.json.decode(notes.get("response-r") or b"", type=Response) == Response.live("specs-1")
 
 
-def test_a_response_that_cant_be_written_keeps_no_other_waiting(
+def test_a_response_that_cant_be_written_doesnt_delay_others(
     requests: Requests, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A proxy takes no request of its size, perhaps."""
@@ -515,7 +515,7 @@ def test_the_next_service_knows_what_was_about_to_go_live(
         after.progress("r", 1, 2)  # and another one after that, too
 
 
-def test_what_was_responded_to_isnt_carried_out_by_the_next_service(
+def test_a_finished_request_isnt_carried_out_by_the_next_service(
     index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes
 ) -> None:
     leave(notes, ROLLBACK)
@@ -530,7 +530,7 @@ def test_what_was_responded_to_isnt_carried_out_by_the_next_service(
         assert looked(after) == []
 
 
-def test_requests_are_looked_at_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_requests_are_polled_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
     looked(requests)
     assert requests.due == clock.now + 1.5
     leave(notes, ROLLBACK)
@@ -540,7 +540,9 @@ def test_requests_are_looked_at_more_often_while_there_are_some(requests: Reques
 
 def test_a_response_has_a_bounded_size() -> None:
     pages = {f"_cache/develop/p{number}/specs.md": 3 for number in range(50_000)}
-    report = Report(withheld=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages])
+    report = Report(
+        withheld=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages]
+    )
     response = Response.done_with(report)
     assert len(msgspec.json.encode(response)) < 15_000
     assert response.report
@@ -550,12 +552,12 @@ def test_a_response_has_a_bounded_size() -> None:
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b'{"pages": "many"}'])
-def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
+def test_an_unreadable_note_of_withheld_pages_withholds_nothing(text: bytes | None) -> None:
     assert Withheld.decoded(Withheld(3, 7, 1).encoded()) == Withheld(3, 7, 1)
     assert Withheld.decoded(text) == Withheld()
 
 
-def test_of_two_commands_of_one_second_it_is_known_which_came_first() -> None:
+def test_requests_within_one_second_have_an_order() -> None:
     """A rollback that waits for a reindex goes back from that one."""
     made = [CommandRequest(command="sync").asked_at for _ in range(100)]
     assert made == sorted(made)

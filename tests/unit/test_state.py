@@ -21,7 +21,7 @@ def serving(**changes: Any) -> ServiceState:
     return replace(ServiceState(role="serving", caught_up=True, watching=watching()), **changes)
 
 
-def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
+def test_a_service_that_has_caught_up_is_ready_and_not_degraded() -> None:
     assert health(serving(), None, MAX_LAG, NOW) == (True, None, [])
     assert in_sync(serving(), None)
 
@@ -72,18 +72,18 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
         ({"blind": True, "found_by_rescan": 7}, "found 7"),
     ],
 )
-def test_what_it_lacks_leaves_it_ready(changes: dict[str, Any], says: str) -> None:
+def test_shortcomings_leave_it_ready(changes: dict[str, Any], says: str) -> None:
     found = health(serving(**changes), None, MAX_LAG, NOW)
     assert found.ready
     (lack,) = found.degraded
     assert says in lack
 
 
-def test_polling_by_choice_is_no_lack() -> None:
+def test_polling_by_choice_is_no_shortcoming() -> None:
     assert health(serving(watching=watching(mode="polling")), None, MAX_LAG, NOW).degraded == []
 
 
-def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
+def test_shortcomings_are_listed_even_while_it_isnt_ready() -> None:
     assert len(health(serving(blind=True, rolled_back=True), "down", MAX_LAG, NOW).degraded) == 2
 
 
@@ -99,11 +99,11 @@ def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
         (1001.0, None, 0),
     ],
 )
-def test_lag_is_the_age_of_the_oldest_that_waits(waiting: float | None, trouble: float | None, expected: float) -> None:
+def test_lag_is_the_age_of_the_oldest_change(waiting: float | None, trouble: float | None, expected: float) -> None:
     assert lag(serving(waiting_since=waiting, trouble_since=trouble), NOW) == expected
 
 
-def test_trouble_has_lasted_since_it_began() -> None:
+def test_trouble_keeps_the_time_when_it_began() -> None:
     state = serving()
     state.set_trouble("gone", 0.0)
     state.set_trouble("still gone", 20.0)
@@ -183,7 +183,7 @@ def test_a_snapshot_never_shows_half_a_change() -> None:
     assert [(each.specs, each.pages) for each in seen] == [(1, 1)]
 
 
-def test_what_has_not_answered_for_a_second_is_told() -> None:
+def test_status_names_what_hasnt_responded_for_a_second() -> None:
     state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert status(state, None, 60, 100.5, awaited)["waiting_for"] is None
@@ -191,13 +191,16 @@ def test_what_has_not_answered_for_a_second_is_told() -> None:
     assert status(state, None, 60, 200.0)["waiting_for"] is None
 
 
-def test_what_does_not_answer_for_long_is_lag_and_degrades() -> None:
+def test_a_long_wait_counts_as_lag_and_degrades() -> None:
     """Nobody knows what has changed meanwhile."""
     state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])
     late = health(state, None, 60, 120, awaited)
-    assert (late.ready, late.degraded) == (True, ["the service is stalled: " + awaited.what + " hasn't responded for 20 s"])
+    assert (late.ready, late.degraded) == (
+        True,
+        ["the service is stalled: " + awaited.what + " hasn't responded for 20 s"],
+    )
     behind = health(state, None, 60, 170, awaited)
     assert not behind.ready
     assert "behind by 70 s" in str(behind.reason)

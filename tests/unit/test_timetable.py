@@ -33,7 +33,7 @@ def test_a_time_that_was_missed_counts_once_the_schedule_is_known(notes: Notes) 
 
 
 @pytest.mark.parametrize("other", [Schedule("0 5 * * *", "UTC"), Schedule("0 4 * * *", "Asia/Tokyo")])
-def test_another_expression_or_time_zone_counts_anew(notes: Notes, other: Schedule) -> None:
+def test_another_expression_or_time_zone_starts_counting_again(notes: Notes, other: Schedule) -> None:
     Timetable(NIGHTLY, notes).next_due(START)
     due = Timetable(other, notes).next_due(START + 3 * DAY)
     assert due
@@ -53,7 +53,7 @@ def test_without_a_schedule_nothing_is_noted(notes: Notes) -> None:
     assert notes == before
 
 
-def test_what_is_noted_is_told_to_whoever_has_the_same_schedule(notes: Notes) -> None:
+def test_noted_times_are_only_for_the_same_schedule(notes: Notes) -> None:
     assert noted(NIGHTLY, notes) == (datetime(2026, 1, 1, tzinfo=UTC), None)
     Timetable(NIGHTLY, notes).next_due(START)
     assert noted(NIGHTLY, notes)[1] == NEXT
