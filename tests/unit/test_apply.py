@@ -1,4 +1,4 @@
-"""What changes between the moment when the guard judges and the moment when it is done."""
+"""Pages that change between the guard's decision and the writes."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.support.pages import entry, page, path_of, put
 
 
 class MeddlingGuard(Guard):
-    """Something happens right after the first judgement."""
+    """A guard that runs a function right after its first decision."""
 
     def __init__(self, meddle: Callable[[], object]) -> None:
         super().__init__(0.5)
@@ -84,7 +84,7 @@ def test_a_page_that_reappeared_is_not_deleted(source: Source, index: EmbeddedIn
 
 
 def test_pages_that_returned_or_grew_again_are_not_counted_as_lost(source: Source, index: EmbeddedIndex) -> None:
-    """Else a page that comes and goes would trip the guard in the end, though nothing was ever lost."""
+    """Otherwise a page that comes and goes would trip the guard in the end, although nothing was ever lost."""
     (source.root / path_of("a")).unlink()
     put(source.root, specs(range(9)), "b")
     put(source.root, specs(range(9)), "c")
@@ -146,7 +146,7 @@ def test_moving_to_a_path_with_the_same_ids_loses_nothing(source: Source, index:
 def test_documents_a_dead_writer_may_have_sent_are_written_again(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, now: bytes
 ) -> None:
-    """It may arrive after the documents were found as they should be; only a newer version turns it away then."""
+    """They may arrive after the documents were found to be right; then only a newer version rejects them."""
     put(source.root, now, "a")
     reader = index.reader()
     records = {record.page: record for record in reader.records()}
@@ -163,7 +163,7 @@ def test_documents_a_dead_writer_may_have_sent_are_written_again(
 def test_a_pending_page_is_compared_with_all_that_was_written(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search may not find yet what the ledger's last state tells of: here one of ten documents."""
+    """A search may not find all documents yet that the ledger lists: here one of ten."""
     path = path_of("a")
     documents = list(index.reader().documents(path))
     with index.writer(1) as writer:

@@ -1,4 +1,4 @@
-"""What comes of a reindex that fails, by a clock that the test turns."""
+"""A reindex that fails, with a clock that the test sets."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ NOW = 1000.0
 
 
 def pauses(of: BackgroundReindex) -> list[float]:
-    """What each further failure puts off the next try by, for as long as that grows."""
+    """Return the delay after each further failure, for as long as it grows."""
     found: list[float] = []
     for _ in itertools.count():
         of.failed(ERROR)

@@ -1,4 +1,4 @@
-"""What a daemon makes of what its watcher says, before it is started."""
+"""How a daemon handles its watcher's messages, without being started."""
 
 from pathlib import Path
 

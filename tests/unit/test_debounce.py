@@ -1,4 +1,4 @@
-"""Which paths are due when, by a clock that the test turns."""
+"""When dirty paths are due, with a clock that the test sets."""
 
 import random
 
@@ -123,7 +123,7 @@ def test_recording_includes_earlier_and_later_reports() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_ever_lost(seed: int) -> None:
-    """Whatever is marked is taken, and what is taken is either done or taken again."""
+    """Every marked path is taken, and every taken path is done or taken again."""
     random_ = random.Random(seed)
     dirty = DirtyPaths(quiet=0.3, longest=2, max_paths=random_.choice((5, 1000)))
     now = 0.0

@@ -1,4 +1,4 @@
-"""When the service notes how fresh the index is, and what it says then. Time passes when the test says so."""
+"""When the service notes the freshness, and what the notes say, with a clock that the test sets."""
 
 import math
 import threading
@@ -27,7 +27,7 @@ WRITTEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Counted(Notes):
-    """Notes of which each that is written counts, and that can't be written while they are away."""
+    """Notes that count each write, and can be made to fail."""
 
     puts = 0
     away = False
@@ -53,7 +53,7 @@ class Bench:
         self.noting = FreshnessNotes(self.notes, self.state, lambda: self.trouble, self.rescans, lambda: self.now)
 
     def passes(self, seconds: float) -> list[float]:
-        """Let time pass as the service's loop does, and return after how many seconds something was noted."""
+        """Advance the clock as the service's loop does, and return after how many seconds notes were written."""
         began = self.now
         noted = []
         while (due := max(self.now, self.noting.due())) <= began + seconds:
@@ -80,12 +80,12 @@ def bench() -> Bench:
 
 
 def promised(note: Freshness) -> float:
-    """In how many seconds the next one is to be there."""
+    """Return the seconds within which a note promises the next one."""
     assert note.due
     return (note.due - note.noted).total_seconds()
 
 
-# --- what it says -------------------------------------------------------------------------------------------------------
+# --- what notes say ---------------------------------------------------------------------------------------------------
 
 
 def test_a_service_that_is_in_sync_says_so(bench: Bench) -> None:
@@ -163,7 +163,7 @@ def test_until_it_has_caught_up_the_lag_of_the_note_before_counts(due: timedelta
 
 
 def test_its_last_note_says_that_no_service_follows_the_pages(bench: Bench) -> None:
-    """Whatever is to stop, and however close the note before is."""
+    """Even while it is stopping, and right after another note."""
     bench.state.role = "stopping"
     stop = threading.Event()
     stop.set()
@@ -172,7 +172,7 @@ def test_its_last_note_says_that_no_service_follows_the_pages(bench: Bench) -> N
     assert (bench.noted.in_sync, bench.noted.due) == (True, None)
 
 
-# --- when ---------------------------------------------------------------------------------------------------------------
+# --- when they are written --------------------------------------------------------------------------------------------
 
 
 def test_an_idle_service_writes_notes_only_at_rescans(bench: Bench) -> None:
@@ -183,7 +183,7 @@ def test_an_idle_service_writes_notes_only_at_rescans(bench: Bench) -> None:
 
 
 def test_without_rescans_notes_are_still_on_time(bench: Bench) -> None:
-    """Such as while a rollback holds the index, or the root is away."""
+    """Such as while a rollback pins the index, or the root is missing."""
     assert promised(bench.noted) == RESCANS + GRACE
     assert bench.passes(3600) == [450, 900, 1350, 1800, 2250, 2700, 3150, 3600]
 
@@ -215,7 +215,7 @@ def test_the_last_of_several_changes_is_noted(bench: Bench) -> None:
 
 
 def test_changes_that_last_under_two_seconds_are_not_noted(bench: Bench) -> None:
-    """Else each page that is saved would be a moment in which the index isn't in sync."""
+    """Otherwise every saved page would be noted as an index that isn't in sync."""
     for _ in range(5):
         bench.state.waiting_since, bench.state.queue = bench.now, 1
         assert bench.passes(1.9) == []
@@ -238,7 +238,7 @@ def test_a_note_is_written_during_a_long_pass(bench: Bench) -> None:
     assert bench.noted.lag_seconds == 2
 
 
-# --- where it can't be noted --------------------------------------------------------------------------------------------
+# --- notes that can't be written --------------------------------------------------------------------------------------
 
 
 def test_a_failed_note_is_retried_later(bench: Bench) -> None:

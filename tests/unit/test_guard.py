@@ -1,4 +1,4 @@
-"""What counts as a loss, and how much of it is too much."""
+"""What counts as a loss, and how much is too much."""
 
 from cachesync.ledger import PageRecord, Signature
 from cachesync.sync.guard import Guard, Loss, loss_between

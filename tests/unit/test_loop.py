@@ -1,4 +1,4 @@
-"""The jobs of the service, done one by one when the test says so, on a real index in a folder."""
+"""The jobs of the service's loop, which the tests run one by one, on a real index in a folder."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def content(number: int, specs: int = SPECS) -> bytes:
 
 
 class Bench:
-    """A service that has caught up, and whose loop is the test."""
+    """A service that has caught up, without its loop: the test runs the jobs."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "pages"
@@ -84,34 +84,34 @@ class Bench:
         )
 
     def do(self, name: str) -> float:
-        """Do a job, and return in how many seconds it is to be done again."""
+        """Run a job, and return in how many seconds it is due again."""
         scheduler = self.serving.scheduler
         scheduler.run(scheduler.jobs[name])
         return scheduler.seconds_until(scheduler.jobs[name])
 
     def passes(self, kind: str, outcome: str) -> float:
-        """How many passes have ended so, by the metrics."""
+        """Return how many passes have ended with this outcome, by the metrics."""
         counted = f'cachesync_passes_total{{kind="{kind}",outcome="{outcome}"}} '
         return float(self.metrics.text().decode().partition(counted)[2].partition("\n")[0])
 
     def changed(self, *paths: str) -> None:
-        """Look at what the watcher says of these paths."""
+        """Make paths dirty and run a partial pass."""
         self.dirty.mark(paths, 0)
         self.do("partial")
 
     def changed_in_a_burst(self, *paths: str) -> None:
-        """Look at what the watcher says of these paths, while another is about to be told: there is no quiet moment."""
+        """Make paths dirty and run a partial pass, while another dirty path keeps waiting."""
         self.dirty.mark(paths, 0)
         self.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
         self.do("partial")
 
     def calm(self) -> None:
-        """Nothing more is to be told."""
+        """Clear all dirty paths."""
         self.dirty.take_all()
         self.dirty.done()
 
     def ask(self, request: CommandRequest) -> str:
-        """Ask for something as a command does that goes on waiting, let the service look for it, and return the id."""
+        """Write a request as a command that keeps waiting, let the service poll for it, and return the id."""
         self.index.notes().put(f"request-{request.id}", msgspec.json.encode(request))
         self.sign(request.id)
         self.do("request")
@@ -120,18 +120,18 @@ class Bench:
         return request.id
 
     def ask_and_wait(self, request: CommandRequest) -> None:
-        """The same, and show that the command waits until it is done."""
+        """Do the same while the command gives signs until the request is done."""
         with self.signing(request.id):
             self.ask(request)
 
     def sign(self, id: str) -> None:
-        """Show that a command still waits."""
+        """Give the sign of a waiting command."""
         self.signs += 1
         self.index.notes().put(f"sign-{id}", str(self.signs).encode())
 
     @contextmanager
     def signing(self, id: str) -> Iterator[None]:
-        """Show it again and again."""
+        """Give signs repeatedly."""
         ended = threading.Event()
 
         def sign() -> None:
@@ -147,17 +147,17 @@ class Bench:
             thread.join()
 
     def response(self, id: str) -> Response:
-        """What has come of it."""
+        """Return the response to a request."""
         return msgspec.json.decode(self.index.notes().get(f"response-{id}") or b"{}", type=Response)
 
     def restart(self) -> None:
-        """Serve anew, and know nothing of before."""
+        """Start a new service with an empty state."""
         self.state = ServiceState()
         self.serving = self._serving()
         self.serving._loss_guard.load()
 
     def settle(self) -> None:
-        """Do what is due until nothing is, without the pauses after what failed."""
+        """Run jobs until none is due, ignoring the back-off of failed ones."""
         for _ in range(100):
             job = min(self.serving.scheduler.jobs.values(), key=lambda each: each.due())
             if job.due() > time.monotonic():
@@ -166,17 +166,17 @@ class Bench:
         pytest.fail(f"{job.name} is due again and again")
 
     def reindex(self) -> None:
-        """Let a reindex be filled."""
+        """Start a reindex and wait until it is filled."""
         self._wake.clear()
         self.serving._background_reindex.start()
         assert self._wake.wait(10)
 
     def troubles(self) -> tuple[str | None, str | None]:
-        """What is told of the pages, or of a defect, and of the index."""
+        """Return the reported trouble of the service and of the index."""
         return self.state.trouble, self.health.trouble
 
     def size(self) -> tuple[int, int]:
-        """How many specs and pages are found."""
+        """Return how many specs and pages the index has."""
         return self.index.reader(fresh=True).size()
 
 
@@ -216,7 +216,7 @@ def test_paths_of_a_failed_pass_are_dirty_again(bench: Bench, monkeypatch: pytes
 
 
 def test_a_replaced_root_is_detected(bench: Bench) -> None:
-    """A path that isn't in it isn't gone."""
+    """A path that is missing there must not count as deleted."""
     bench.root.rename(bench.root.with_name("away"))
     (bench.root / "_cache").mkdir(parents=True)
     bench.changed("_cache/t0/")
@@ -237,12 +237,12 @@ def test_withheld_deletes_count_as_lost(bench: Bench) -> None:
 
 
 def test_losses_before_the_guard_refuses_count_for_later_passes(bench: Bench) -> None:
-    """Half may be lost, and the third quarter is half of what is left then."""
+    """Half may be lost in all; the third quarter would be half of what is left."""
     later = time.monotonic() + 1_000_000
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.dirty.mark([f"_cache/t{tag}/"], 0)
-        bench.dirty.mark([path_of("p0", "t3")], later)  # so there is no quiet moment
+        bench.dirty.mark([path_of("p0", "t3")], later)  # so that a change is always waiting
         bench.do("partial")
     for _ in range(2):
         assert bench.size() == (ALL // 2, 10)
@@ -311,7 +311,7 @@ def test_rewritten_pages_dont_raise_the_limit_of_losses(bench: Bench) -> None:
 
 
 def test_withheld_pages_are_noted_despite_failures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that is started again goes on holding it back."""
+    """A restarted service continues to withhold them."""
     for tag in range(2):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -337,7 +337,7 @@ def test_withheld_pages_are_noted_again_when_the_note_may_be_lost(bench: Bench) 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, restarted: bool) -> None:
-    """Though the service began without any page, so that it held everything at once."""
+    """Although the service started without any page, so that it withheld everything at once."""
     (bench.root / "_cache").rename(bench.root / "away")
     bench.restart()
     bench.do("whole")
@@ -355,7 +355,7 @@ def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, re
 
 
 def test_withheld_pages_are_scanned_again_when_some_return(bench: Bench) -> None:
-    """At the next quiet moment, whatever else happens until then."""
+    """When no change waits any more, whatever happens until then."""
     for tag in range(3):
         (bench.root / f"_cache/t{tag}").rename(bench.root / f"away{tag}")
     bench.changed(EVERYTHING)
@@ -447,11 +447,11 @@ def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monk
     assert bench.size() == (ALL + 3, 21)
 
 
-# --- how fresh it is ----------------------------------------------------------------------------------------------------
+# --- freshness ----------------------------------------------------------------------------------------------------------
 
 
 def is_noted(bench: Bench) -> Freshness:
-    """How fresh the index is by the note that is due next."""
+    """Return the freshness by the next note."""
     assert bench.serving._freshness_notes.due() < time.monotonic() + 3, "nothing is to be noted"
     bench.do("freshness")
     found = read_freshness(bench.index.notes())
@@ -497,11 +497,11 @@ def test_freshness_includes_withheld_deletes_and_a_rollback(bench: Bench) -> Non
 
 @pytest.mark.parametrize("asked", [False, True], ids=["by itself", "for a command"])
 def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
-    """An index that isn't in sync would pass for one that is until the pass has ended."""
+    """Otherwise an index that isn't in sync would appear to be until the pass has ended."""
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "_CHECK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
-    bench.serving._freshness_notes._check_at = 0  # it has looked a moment ago
+    bench.serving._freshness_notes._check_at = 0  # it has just checked
     told: list[Freshness | None] = []
     note = bench.serving._freshness_notes.note_if_due
 
@@ -535,14 +535,14 @@ def test_a_failed_freshness_note_has_no_effect(bench: Bench, monkeypatch: pytest
 
 
 def fail_of(bench: Bench, refused: str) -> Callable[[str, bytes], None]:
-    """A way to write notes by which one of them can't be written."""
+    """Return a function that writes notes but fails for one key."""
     puts = bench.index.notes().put
     return lambda key, text: fail() if key == refused else puts(key, text)
 
 
 @contextmanager
 def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
-    """Let the service's own loop work until the block ends, and see how it ends then. The event is to wake it."""
+    """Run the service's own loop within the block, and check how it ends. The event wakes the loop."""
     stop, ended = threading.Event(), []
 
     def work() -> None:
@@ -577,7 +577,7 @@ def test_a_service_notes_freshness_at_its_start_and_end(bench: Bench) -> None:
 
 
 def test_a_service_that_was_overtaken_writes_no_more_notes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it knows is older than what that one has noted."""
+    """Its state is older than what the new writer has noted."""
 
     def overtaken() -> NoReturn:
         note_freshness(bench.index.notes(), other)
@@ -608,7 +608,7 @@ def test_changes_after_filling_are_part_of_a_reindex(bench: Bench) -> None:
 
 
 def test_changes_after_a_reindex_go_to_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though it can't be noted at first when that was."""
+    """Even if the time of the reindex can't be noted at first."""
     bench.reindex()
     with monkeypatch.context() as away:
         away.setattr(bench.serving._timetable._notes, "put", fail)
@@ -678,7 +678,7 @@ def test_promotion_gives_signs_of_life(bench: Bench) -> None:
 
 
 def test_a_reindex_without_readable_pages_has_no_progress_and_no_error(bench: Bench) -> None:
-    """Nothing is divided by the number of pages."""
+    """It must not divide by the number of pages."""
     shutil.rmtree(bench.root / "_cache")
     (bench.root / "_cache").mkdir()
     bench.reindex()
@@ -714,7 +714,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
 
 
 def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench) -> None:
-    """Whatever it had consented to, and whatever is on disk by now."""
+    """Whatever it had consented to, and whatever is on disk now."""
     shutil.rmtree(bench.root / "_cache")
     notes = bench.index.notes()
     for command in ("sync", "reindex", "rollback"):
@@ -730,7 +730,7 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
 
 @pytest.mark.parametrize("command", ["sync", "reindex"])
 def test_a_request_with_another_root_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
-    """It would be carried out with pages that whoever consents has never thought of."""
+    """Otherwise consent would be applied to pages that it was not given for."""
     shutil.rmtree(bench.root / "_cache")
     other = RootNames.of(bench.root.parent / "other")
     id = bench.ask(CommandRequest(command=command, consent=True, root=other))
@@ -756,7 +756,7 @@ def test_a_request_may_name_the_same_root_differently(bench: Bench) -> None:
 
 
 def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though it had still waited when its sync began."""
+    """Even if the command was still waiting when its sync started."""
     monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
     shutil.rmtree(bench.root / "_cache")
     bench.ask(CommandRequest(command="sync", consent=True))
@@ -765,13 +765,13 @@ def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: p
 
 
 def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else what is held back could go without anybody being asked, and after consent was refused, too."""
+    """Otherwise withheld pages could be deleted without consent, or after consent was refused."""
     monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
     assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
-    bench.ask(CommandRequest(command="sync", consent=True))  # and the command ends
+    bench.ask(CommandRequest(command="sync", consent=True))  # whose command has ended
     for _ in range(2):
         assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
         bench.do("whole")
@@ -793,7 +793,7 @@ def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeyp
 
 
 def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As fast as a command alone would say it: the way to the index has had all the patience there is."""
+    """As fast as without a service: requests to the index have already been retried for as long as is allowed."""
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "held", fail)
         id = bench.ask(CommandRequest(command="sync"))
@@ -821,7 +821,7 @@ def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch
 
 
 def roll_back_twice(bench: Bench) -> None:
-    """Make two generations beside the live one."""
+    """Keep two generations besides the live one."""
     bench.writer._keep = 2  # type: ignore[attr-defined]
     for _ in range(2):
         bench.reindex()
@@ -830,7 +830,7 @@ def roll_back_twice(bench: Bench) -> None:
 
 
 def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the swap and the response."""
+    """It is killed between the promotion and the response."""
     roll_back_twice(bench)
     request = CommandRequest(command="rollback")
     with monkeypatch.context() as away:
@@ -875,7 +875,7 @@ def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch
 
 
 def test_promotion_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it might be done twice."""
+    """Otherwise it might be done twice."""
     roll_back_twice(bench)
     with monkeypatch.context() as away:
         away.setattr(bench.serving._requests._notes, "put", fail)
@@ -948,7 +948,7 @@ def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_withheld(bench
 
 
 def warnings(bench: Bench) -> tuple[list[str], list[str]]:
-    """The paths of warnings, as the state has them and as the HTTP interface tells them."""
+    """Return the paths of warnings in the state and in the status over HTTP."""
     told = status(bench.state, None, 600, time.monotonic())["warnings"]
     return sorted(bench.state.warnings), [warning["path"] for warning in told]
 

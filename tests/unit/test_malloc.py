@@ -1,4 +1,4 @@
-"""How many arenas threads have."""
+"""The number of malloc arenas of threads."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads, and that the documentation names it."""
+"""Metrics as Prometheus reads them, and their documentation."""
 
 import re
 from collections import Counter
@@ -40,7 +40,7 @@ def busy() -> ServiceState:
 
 
 def values(metrics: Metrics) -> dict[str, float]:
-    """Return all samples but those of the process, as Prometheus reads them."""
+    """Return all samples except those of the process, as Prometheus reads them."""
     found = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""Every decision of a plan, case by case."""
+"""The decisions of a plan, case by case."""
 
 from typing import Final
 

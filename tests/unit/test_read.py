@@ -1,4 +1,4 @@
-"""Reading a page, and when its signature can be trusted."""
+"""Reading a page, and whether its signature can be trusted."""
 
 import os
 import stat
@@ -33,9 +33,9 @@ def entry(file: Path) -> Entry:
         (NOW - 5 * SECOND, NOW - 5 * SECOND, 0),
         (NOW - 5 * SECOND + 7, NOW - SECOND // 20 + 1, 0.05),  # fine times, written 50 ms ago
         (NOW - 5 * SECOND, NOW - SECOND, 1),  # whole seconds: the clock may tick every 2 s
-        (NOW + 3600 * SECOND, NOW - 5 * SECOND, 0),  # somebody set a time in the future
+        (NOW + 3600 * SECOND, NOW - 5 * SECOND, 0),  # the time was set to the future
         (NOW - SECOND // 2 + 1, NOW - SECOND // 2 + 1, 0),
-        (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # a clock that is ahead
+        (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # the clock was ahead
     ],
 )
 def test_seconds_until_a_signature_is_settled(mtime: int, ctime: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""A new generation on its way, as its callers see it, on a real index in a folder."""
+"""A reindex, as its callers see it, on a real index in a folder."""
 
 import os
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def reindex(source: Source, writer: Writer, progress: Progress = no_progress) ->
 
 
 def test_progress_never_exceeds_the_total(source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though pages are carried over from a folder that can't be read, of which the scan knew nothing."""
+    """Even if pages are carried over from an unreadable folder, which the scan didn't count."""
     reindex(source, writer)
     scandir = os.scandir
 
@@ -84,7 +84,7 @@ def test_a_generation_that_was_never_created_is_not_removed(
 
 
 def test_a_reindex_is_reported_by_its_resulting_generation(source: Source, writer: Writer) -> None:
-    """As its own report would have been."""
+    """The report equals that of the reindex itself."""
     (source.root / "_cache/seen/a/specs.md").write_text("---\nhalf")
     report = reindex(source, writer)
     live = writer.live()

@@ -1,4 +1,4 @@
-"""Requests from both sides: what a command leaves in a real index, and what a service makes of it."""
+"""Requests from both sides: the command's and the service's, with the notes of a real index."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from cachesync.sync.report import Report
 
 
 class SignalledIndex(EmbeddedIndex):
-    """One whose service looks as soon as it is signalled."""
+    """An index whose service polls as soon as it is signalled."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "specs")
@@ -103,7 +103,7 @@ def test_without_a_service_there_is_no_request(index: SignalledIndex) -> None:
 
 
 def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandRequest], Response]) -> None:
-    """Let the service look, by the command's own thread, whenever the command polls."""
+    """Let the service poll whenever the command does, in the command's thread."""
 
     def look() -> None:
         for request in requests.poll():
@@ -115,7 +115,7 @@ def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandR
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that signs with each poll, and signals the service each time."""
+    """Make a command give a sign and signal the service with each poll."""
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
     sign = module._Asking._sign
@@ -233,7 +233,7 @@ def test_cleanup_continues_if_one_note_cant_be_removed(
 
 
 def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it was about to make live is known from then on."""
+    """The generation that it was about to promote is known from then on."""
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
     signalled, serving = threading.Event(), threading.Event()
 
@@ -254,7 +254,7 @@ def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, mon
 
 @pytest.mark.usefixtures("quick")
 def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledIndex, requests: Requests) -> None:
-    """As that of a command that was stopped for a while."""
+    """Such as that of a command that was suspended for a while."""
     serve(index, requests, lambda _request: Response.live("specs-1"))
     look, looks = index.look, 0
 
@@ -324,7 +324,7 @@ def test_a_request_without_signs_is_dropped_and_logged(requests: Requests, notes
 def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
     requests: Requests, notes: Notes, clock: Clock
 ) -> None:
-    """The service was busy for minutes, and the command may have ended since."""
+    """The service may have been busy for minutes, and the command may have ended since."""
     leave(notes, ROLLBACK)
     assert looked(requests) == []
     leave(notes, ROLLBACK, 2)
@@ -336,7 +336,7 @@ def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
 
 
 def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Clock) -> None:
-    """Though the second gives its sign first; but for one that has ended it waits no longer than is needed."""
+    """Even if the second gives its sign first. It waits for one that has ended no longer than necessary."""
     first, second = (
         CommandRequest(command="reindex", id="b", asked_at="1"),
         CommandRequest(command="rollback", id="a", asked_at="2"),
@@ -356,7 +356,7 @@ def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Cloc
 
 
 def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes, clock: Clock) -> None:
-    """It could give no sign, and nobody could have looked."""
+    """Neither could the command give a sign nor the service read it."""
     leave(notes, ROLLBACK)
     looked(requests)
     leave(notes, ROLLBACK, 2)
@@ -445,7 +445,7 @@ def test_a_request_of_another_version_is_refused(requests: Requests, notes: Note
 def test_a_response_is_written_even_if_the_index_fails_at_first(
     requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the request isn't carried out again meanwhile."""
+    """The request isn't carried out again meanwhile."""
 
     def fail(_key: str, _text: bytes) -> NoReturn:
         raise IndexUnavailableError("away")
@@ -470,7 +470,7 @@ def test_a_response_is_written_even_if_the_index_fails_at_first(
 def test_a_response_that_cant_be_written_doesnt_delay_others(
     requests: Requests, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy takes no request of its size, perhaps."""
+    """For example, a proxy may refuse a request of its size."""
     other = CommandRequest(command="sync", id="b")
     for sign in (1, 2):
         for request in (ROLLBACK, other):
@@ -512,7 +512,7 @@ def test_the_next_service_knows_what_was_about_to_go_live(
         (found,) = looked(after)
         assert found == msgspec.structs.replace(ROLLBACK, generation="specs-3")
         after._progress_at = 0
-        after.progress("r", 1, 2)  # and another one after that, too
+        after.progress("r", 1, 2)  # and the one after that
 
 
 def test_a_finished_request_isnt_carried_out_by_the_next_service(
@@ -558,7 +558,7 @@ def test_an_unreadable_note_of_withheld_pages_withholds_nothing(text: bytes | No
 
 
 def test_requests_within_one_second_have_an_order() -> None:
-    """A rollback that waits for a reindex goes back from that one."""
+    """A rollback that waits behind a reindex undoes that one."""
     made = [CommandRequest(command="sync").asked_at for _ in range(100)]
     assert made == sorted(made)
     assert len(set(made)) > 90

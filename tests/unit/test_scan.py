@@ -1,4 +1,4 @@
-"""What a scan finds on real disks."""
+"""What a scan finds on a real disk."""
 
 import contextlib
 import os
@@ -56,7 +56,7 @@ def test_patterns_select_pages(
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders that are listed from now on."""
+    """Record the folders that are listed from now on."""
     real, listed = os.scandir, []
 
     def noting(path: str) -> object:
@@ -222,7 +222,7 @@ def test_names_that_cannot_be_ids_are_problems(tmp_path: Path) -> None:
 def test_an_unreadable_folder_is_a_problem_and_covers_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Some file systems don't tell what an entry is, so that already asking whether it is a folder can fail."""
+    """Some file systems don't return the type of an entry, so that even is_dir() can fail."""
     put(tmp_path, page(entry()), "zlib", "a")
     put(tmp_path, page(entry()), "zlib", "b")
     real = os.scandir

@@ -1,4 +1,4 @@
-"""The schedule: when it is due, however long nobody looked and whatever clocks do."""
+"""When a schedule is due, also after long gaps and when clocks change."""
 
 from datetime import UTC, datetime
 

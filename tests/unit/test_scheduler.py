@@ -1,4 +1,4 @@
-"""The scheduler, by a clock that the test turns."""
+"""The scheduler, with a clock that the test sets."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from cachesync.service.scheduler import NEVER, Job, Scheduler
 
 
 class World:
-    """Jobs, a clock, and what the scheduler says of them."""
+    """Jobs, a clock, and what the scheduler reports."""
 
     def __init__(self, *names: str) -> None:
         self.now = 1_000.0

@@ -1,4 +1,4 @@
-"""What the service says of itself: when it is ready, what it lacks, and how far it is behind."""
+"""The service's state: when it is ready, its shortcomings, and its lag."""
 
 import threading
 from dataclasses import replace
@@ -177,7 +177,7 @@ def test_a_snapshot_never_shows_half_a_change() -> None:
     with state.changing():
         state.specs = 1
         reader.start()
-        reader.join(0.2)  # as long as it is held up, this is how long the test takes and nothing else
+        reader.join(0.2)  # while it is blocked, this only takes time
         state.pages = 1
     reader.join()
     assert [(each.specs, each.pages) for each in seen] == [(1, 1)]
@@ -192,7 +192,7 @@ def test_status_names_what_hasnt_responded_for_a_second() -> None:
 
 
 def test_a_long_wait_counts_as_lag_and_degrades() -> None:
-    """Nobody knows what has changed meanwhile."""
+    """What has changed meanwhile is not known."""
     state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])

@@ -1,4 +1,4 @@
-"""What systemd hears, on a real socket."""
+"""What systemd receives, on a real socket."""
 
 import contextlib
 import os

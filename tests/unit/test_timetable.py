@@ -1,4 +1,4 @@
-"""From when scheduled times count."""
+"""Which scheduled times count."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ NEXT = datetime(2026, 3, 2, 4, tzinfo=UTC)
 
 @pytest.fixture
 def notes() -> Notes:
-    """Of an index that was rebuilt long ago."""
+    """The notes of an index whose last reindex was long ago."""
     return Notes({LAST_REINDEX: b"2026-01-01T00:00:00+00:00"})
 
 

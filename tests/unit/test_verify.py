@@ -1,4 +1,4 @@
-"""What verify finds, and what repairing does about it."""
+"""What verify finds, and how it is repaired."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def repair(source: Source, index: EmbeddedIndex, *suspects: str) -> Report:
 
 
 def alter(index: EmbeddedIndex) -> None:
-    """Change a document so that the ledger doesn't know."""
+    """Change a document without updating the ledger."""
     with index.writer(1) as writer:
         live = writer.live()
         assert live
@@ -120,7 +120,7 @@ def test_a_broken_page_whose_documents_match_the_ledger_is_kept(source: Source, 
 def test_the_record_of_a_broken_page_doesnt_contradict_itself(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A late request may change the documents at any time."""
+    """A delayed request may change the documents at any time."""
     put(source.root, BROKEN, "a")
     reader = index.reader()
     one, other = reader.documents(PATH)
@@ -132,7 +132,7 @@ def test_the_record_of_a_broken_page_doesnt_contradict_itself(
 
 
 def suspected(source: Source, reader: Reader) -> Iterator[PageChange]:
-    """What a pass would do that looks at the documents of the page."""
+    """Return what a pass would do that checks the page's documents."""
     files = scan(source)
     todo = plan(files, reader.records(), reader.counts(), {PATH})
     return Apply(source, reader, files, todo, Guard(0.5), {}).changes()

@@ -1,4 +1,4 @@
-"""What of watching can be told without watching anything."""
+"""The parts of the watcher that can be tested without watching anything."""
 
 import os
 import struct
@@ -108,7 +108,7 @@ def test_time_waiting_for_the_file_system_counts(tmp_path: Path, monkeypatch: py
 
 
 class FakeInotify:
-    """Watches a folder by its inode, whatever it is called, as inotify does."""
+    """Watches a folder by its inode, whatever its name, as inotify does."""
 
     def __init__(self) -> None:
         self.removed: list[int] = []
@@ -124,7 +124,7 @@ class FakeInotify:
 def test_a_rename_that_only_changes_case_is_one_folder_by_its_new_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
 ) -> None:
-    """Both names answer, and only one is listed: that is no bind mount."""
+    """Both names can be opened but only one is listed, so this isn't a bind mount."""
     put(tmp_path, page(entry()), "zlib")
     develop = tmp_path / "_cache/develop"
     folders = Folders(source(tmp_path), cast("inotify.Inotify", FakeInotify()), lambda: None)
@@ -149,7 +149,7 @@ def test_a_page_whose_name_isnt_utf8_makes_everything_dirty(tmp_path: Path) -> N
 
 @pytest.fixture
 def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A table of mounts to write."""
+    """A writable mount table."""
     monkeypatch.setattr(mounts, "_LIST", tmp_path / "mountinfo")
     return tmp_path / "mountinfo"
 

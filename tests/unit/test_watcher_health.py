@@ -1,4 +1,4 @@
-"""What the watcher should have told of what a rescan has found."""
+"""Whether the watcher reports the changes that rescans find."""
 
 import math
 
@@ -19,7 +19,7 @@ class Rescans:
         self.blindness = WatcherHealth(self.dirty, self.state)
 
     def missed(self, *found: str, told_before: str = "", told_after: str = "") -> bool:
-        """Rescan, and tell whether the watcher has missed anything."""
+        """Rescan, and return whether the watcher has missed a change."""
         self.dirty.mark([told_before] if told_before else [], 0)
         self.blindness.rescan_begins()
         self.dirty.take_all()
