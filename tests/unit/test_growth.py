@@ -85,7 +85,7 @@ def test_suspects() -> None:
     pages = [path_of(f"p{number}") for number in range(200)]
     Compared.comparisons = 0
     found = plan(Scan({}, {}, [], []), map(record, pages), dict.fromkeys(pages, 0), [Compared(each) for each in pages])
-    assert [todo.damaged for todo in found.gone] == [True] * 200
+    assert [todo.check_documents for todo in found.gone] == [True] * 200
     assert Compared.comparisons <= 200
 
 
