@@ -22,14 +22,14 @@ from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read
 from cachesync.pages.pattern import Pattern
 from cachesync.service import freshness_notes, loss_guard, pass_log, requests
 from cachesync.service.debounce import DirtyPaths
-from cachesync.service.first_fill import Filled, filled
+from cachesync.service.first_fill import FillProgress, noted_progress
 from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
 from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
 from cachesync.service.state import Health, ServiceState, status
-from cachesync.service.timetable import Counted, Timetable
+from cachesync.service.timetable import CountingStart, Timetable
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
@@ -422,20 +422,20 @@ def test_a_job_that_needs_consent_is_retried_rarely(bench: Bench, harm: Callable
 
 
 def test_progress_of_the_first_fill_is_noted_until_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Filled | None] = []
+    told: list[FillProgress | None] = []
     progress = bench.serving._progress
 
     def listened(done: int, pages: int) -> None:
         progress(done, pages)
-        told.append(filled(bench.index.notes()))
+        told.append(noted_progress(bench.index.notes()))
 
     monkeypatch.setattr(bench.serving, "_progress", listened)
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
     bench.serving._live = None
     bench.do("whole")
-    assert told[0] == Filled(1, 20)
-    assert filled(bench.index.notes()) is None
+    assert told[0] == FillProgress(1, 20)
+    assert noted_progress(bench.index.notes()) is None
 
 
 def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -632,7 +632,7 @@ def test_an_index_lost_during_a_reindex_is_rebuilt_at_once(bench: Bench) -> None
 def test_a_reindex_that_cant_start_is_not_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule("0 0 1 1 *", "UTC")
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    bench.index.notes().put(SCHEDULED_SINCE, Counted(long_ago, schedule.text).encoded())
+    bench.index.notes().put(SCHEDULED_SINCE, CountingStart(long_ago, schedule.text).encoded())
     bench.serving._timetable = Timetable(schedule, bench.index.notes())
     monkeypatch.setattr(bench.writer, "build", fail)
     bench._wake.clear()

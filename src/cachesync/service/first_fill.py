@@ -14,26 +14,26 @@ _KEY: Final = "filling"
 _EVERY_SECONDS: Final = 1.0
 
 
-class Filled(msgspec.Struct, frozen=True):
+class FillProgress(msgspec.Struct, frozen=True):
     """How many pages of the first fill are done, and how many there are."""
 
     done: int
     pages: int
 
 
-def filled(notes: Notes) -> Filled | None:
+def noted_progress(notes: Notes) -> FillProgress | None:
     """Return the progress of the first fill; None if none is noted.
 
     Raises:
         IndexUnavailableError: the index doesn't answer.
     """
     try:
-        return msgspec.json.decode(notes.get(_KEY) or b"null", type=Filled | None)
+        return msgspec.json.decode(notes.get(_KEY) or b"null", type=FillProgress | None)
     except msgspec.MsgspecError:
         return None
 
 
-class Filling:
+class FirstFill:
     """Notes the progress at most once a second. A note that can't be written is ignored: filling goes on."""
 
     def __init__(self, notes: Notes) -> None:
@@ -46,7 +46,7 @@ class Filling:
         if self._noted_at is None or now - self._noted_at >= _EVERY_SECONDS:
             self._noted_at = now
             with suppress(CachesyncError), within(_EVERY_SECONDS):
-                self._notes.put(_KEY, msgspec.json.encode(Filled(done, pages)))
+                self._notes.put(_KEY, msgspec.json.encode(FillProgress(done, pages)))
 
     def over(self) -> None:
         """Remove the note: the index exists now."""

@@ -27,7 +27,7 @@ from cachesync.index.connection_health import SERVICE, ConnectionHealth
 from cachesync.log import get_logger, pass_context
 from cachesync.service.background_reindex import BackgroundReindex
 from cachesync.service.debounce import DirtyPaths
-from cachesync.service.first_fill import Filling
+from cachesync.service.first_fill import FirstFill
 from cachesync.service.freshness_notes import FreshnessNotes
 from cachesync.service.loss_guard import LossGuard
 from cachesync.service.metrics import Metrics
@@ -114,7 +114,7 @@ class ServiceLoop:
         self._has_reported_trouble = False
         self._watcher_health = WatcherHealth(dirty, state)
         notes = index.notes()
-        self._first_fill = Filling(notes)
+        self._first_fill = FirstFill(notes)
         self._freshness_notes = FreshnessNotes(notes, state, lambda: health.trouble, settings.rescan_interval)
         self._requests = Requests(writer, notes)
         self._loss_guard = LossGuard(settings.guard, notes, state)

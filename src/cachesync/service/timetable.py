@@ -7,7 +7,7 @@ from cachesync.index.base import Notes
 from cachesync.service.schedule import LAST_REINDEX, SCHEDULED_SINCE, Schedule, moment_of, text_of
 
 
-class Counted(NamedTuple):
+class CountingStart(NamedTuple):
     """The moment from which scheduled times count, and their schedule (:attr:`Schedule.text`)."""
 
     since: datetime | None = None
@@ -19,7 +19,7 @@ class Counted(NamedTuple):
         return text_of(self.since) + b" " + self.by.encode()
 
     @classmethod
-    def noted(cls, notes: Notes) -> "Counted":
+    def noted(cls, notes: Notes) -> "CountingStart":
         """Read it from its note. Earlier versions noted no schedule, which counts as a different one."""
         moment, _, by = (notes.get(SCHEDULED_SINCE) or b"").partition(b" ")
         return cls(moment_of(moment), by.decode("utf-8", "replace"))
@@ -28,7 +28,7 @@ class Counted(NamedTuple):
 def noted(schedule: Schedule, notes: Notes) -> tuple[datetime | None, datetime | None]:
     """Return the times of the last and the next reindex by the notes in the index; None where one is not known."""
     last = moment_of(notes.get(LAST_REINDEX))
-    counted = Counted.noted(notes)
+    counted = CountingStart.noted(notes)
     if counted.since is None or counted.by != schedule.text:
         return last, None
     return last, schedule.next_after(max(last or counted.since, counted.since))
@@ -42,7 +42,7 @@ class Timetable:
         """The time of the last reindex; None if there was none or the note has not been read yet."""
         self._schedule = schedule
         self._notes = notes
-        self._counted: Counted | None = None
+        self._counted: CountingStart | None = None
         """Scheduled times until that moment are skipped; None: the note has not been read yet."""
         self._to_note: dict[str, bytes] = {}
 
@@ -71,13 +71,13 @@ class Timetable:
 
     def skip_until(self, now: datetime) -> None:
         """Skip the scheduled times until now."""
-        self._counted = Counted(now, self._schedule.text)
+        self._counted = CountingStart(now, self._schedule.text)
         self._to_note[SCHEDULED_SINCE] = self._counted.encoded()
 
     def _counting_from(self, now: datetime) -> datetime:
         """Return the moment after which scheduled times count: the last reindex, or the start of the schedule."""
         if self._counted is None:
-            self._counted = Counted.noted(self._notes)
+            self._counted = CountingStart.noted(self._notes)
         is_new = self._counted.by != self._schedule.text
         if is_new or (self._counted.since and self._counted.since > now):
             self.skip_until(now)
