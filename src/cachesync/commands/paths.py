@@ -11,18 +11,7 @@ from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Changing, Content, Unreadable, read
-from cachesync.sync.scan import (
-    EXPECTED,
-    Entry,
-    PathWarning,
-    Scan,
-    Source,
-    by_path,
-    entry_at,
-    misnamed,
-    root_of,
-    scan_at,
-)
+from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_path, misnamed, page_at, root_of, scan_at
 
 
 class Named(NamedTuple):
@@ -108,7 +97,7 @@ def _file(source: Source, path: str) -> Scan:
     if problem := misnamed(path):
         os.lstat(source.root / path)
         return Scan({}, {}, [problem], [])
-    return Scan({path: entry_at(source, path)}, {}, [], [])
+    return Scan({path: page_at(source, path)}, {}, [], [])
 
 
 def _placed(path: Path, root: Path) -> tuple[Path, str]:

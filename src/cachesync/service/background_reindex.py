@@ -107,8 +107,7 @@ class BackgroundReindex:
         """Stop and discard the reindex, if one is running."""
         if self._thread and self._new:
             self._cancelled.set()
-            # The thread ends at its next page, unless the file system of the pages doesn't respond.
-            with current().awaiting(self._source.file_system):
+            with current().awaiting(self._source.file_system):  # it ends at its next page, unless the disk hangs
                 self._thread.join()
             self._new.abandon()
             self._clear()

@@ -88,10 +88,7 @@ class Daemon:
 
     @property
     def has_served(self) -> bool:
-        """Whether it has been the writer, under this configuration or an earlier one.
-
-        From then on a refused configuration no longer ends it: it retries.
-        """
+        """Whether it has been the writer, under any configuration. From then on it retries instead of refusing one."""
         return self._has_served
 
     @property

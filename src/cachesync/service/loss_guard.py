@@ -1,7 +1,4 @@
-"""Limits how much all passes of the service may lose together. Withheld deletes stay withheld until the pages return.
-
-The guard of each pass is a :class:`cachesync.sync.guard.Guard`.
-"""
+"""Limits how much all passes of the service lose together. Withheld deletes stay withheld until the pages return."""
 
 import time
 from collections.abc import Callable

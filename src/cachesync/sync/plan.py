@@ -109,8 +109,7 @@ def ids_are_unique(pattern: Pattern) -> bool:
 class _Owners:
     """Finds pages whose documents would have another page's ids: ``a/b/specs.md`` beside ``_cache/a/b/specs.md``.
 
-    This is only possible with other patterns than the default. The page that has documents owns the ids until it is
-    deleted.
+    Only patterns other than the default allow this. The page that has documents owns the ids until it is deleted.
     """
 
     def __init__(self, found: Scan) -> None:
@@ -151,8 +150,7 @@ def page_change(
 ) -> PageChange:
     """Compare a page's documents with those in the index: write what is new or differs, delete what is gone.
 
-    ``foreign_ids`` are of documents that the index lists under the page, though none of its documents can have them.
-    They are deleted too.
+    ``foreign_ids``, which are deleted too, are of documents that name the page but have no id that belongs to it.
     """
     after = digests(rendered)
     start = document_id(todo.page, "")

@@ -200,7 +200,7 @@ def misnamed(path: str) -> Problem | None:
     return None
 
 
-def entry_at(source: Source, path: str) -> Entry:
+def page_at(source: Source, path: str) -> Entry:
     """Return the entry of one page.
 
     Raises:
@@ -209,11 +209,11 @@ def entry_at(source: Source, path: str) -> Entry:
     full = f"{source.root}/{path}"
     status = os.lstat(full)
     if stat.S_ISLNK(status.st_mode):
-        return _entry_at_link(source, path, full, status)
+        return _page_at_link(source, path, full, status)
     return Entry(path, signature_of(status), _fault(status, source.max_bytes))
 
 
-def _entry_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
+def _page_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
     """Return the entry of a symbolic link: a page like any other if it leads to a file inside the root."""
     try:
         status = os.stat(full)
@@ -313,7 +313,7 @@ class _Walk:
         if problem := misnamed(path):
             self.found.problems.append(problem)
         else:
-            self.found.entries[path] = entry_at(self._source, path)
+            self.found.entries[path] = page_at(self._source, path)
 
     def _unread(self, path: str, error: OSError) -> None:
         """Record that ``path`` couldn't be read. If it was deleted since, that is no problem: the next scan sees it."""
