@@ -1,13 +1,13 @@
-"""The context that long work runs in: when to stop, by when to be done, and signs that it goes on.
+"""The context of long-running work: when to stop, its deadline, and its signs of life.
 
-Each thread has one. Whoever starts work sets it (:func:`running`); whatever takes long asks for it (:func:`current`):
-a scan, a pass, a request to the index, waiting for another writer. So nothing hands it from call to call, as with the
-cancel scopes of trio.
+Each thread has one. The caller that starts work sets it (:func:`running`), and long-running code gets it by
+:func:`current`: a scan, a pass, a request to the index, waiting for another writer. So it isn't passed from call to
+call, as with the cancel scopes of trio.
 
-Three things are asked of such work. It calls :meth:`Context.check` every now and then, which is the sign that it goes
-on, and ends it when it is to stop. It waits by :meth:`Context.wait` and by nothing else. And while something outside
-of the process has to answer (a server, a file system) it says so by :meth:`Context.awaiting`: silence is no defect
-then, and whoever looks on can say what holds it up.
+Such work must do three things. It calls :meth:`Context.check` regularly, which gives a sign of life and raises when the
+work is to stop. It waits only by :meth:`Context.wait`. And while it waits for something outside of the process (a
+server, a file system) it names that by :meth:`Context.awaiting`: then a missing sign of life is not a defect, and
+monitoring can report the cause.
 """
 
 import contextvars
@@ -20,31 +20,31 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 _SLICE_SECONDS: Final = 0.1
-"""How long a thread waits at a time for one event where others may stop it: it has to look at those."""
+"""How long a thread waits for one event at a time if other events may stop it too, which it has to poll."""
 
 
 class StoppedError(Exception):
-    """The work is to stop. Nothing is wrong; what isn't done is left for the next time."""
+    """The work must stop. This is not a failure; what isn't done is left for the next run."""
 
 
 class Awaited(NamedTuple):
-    """What a thread waits for outside of this process."""
+    """Something outside of this process that a thread waits for."""
 
     what: str
-    """In words for a person, such as ``the file system of pages.root /srv/pages``."""
+    """A description, such as ``the file system of pages.root /srv/pages``."""
     since: float
-    """The last sign of life before, by :func:`time.monotonic`."""
+    """When the thread last gave a sign of life, by :func:`time.monotonic`."""
 
 
 class Pulse:
-    """The signs of life of one thread. It gives them, others look at them."""
+    """The signs of life of one thread, which other threads can read."""
 
     def __init__(self, on_sign: Callable[[], None] = lambda: None, every: float = 1.0) -> None:
-        """Begin with one.
+        """Create it with a first sign of life.
 
         Args:
-            on_sign: is called with signs of life, about twice in ``every``, by the thread that works.
-            every: how many seconds the thread may wait at a time until it gives the next one.
+            on_sign: is called with signs of life, about twice per ``every``, by the thread itself.
+            every: the longest time in seconds that the thread may wait between two signs of life.
         """
         self.signed_at = time.monotonic()
         self.awaits: str | None = None
@@ -53,7 +53,7 @@ class Pulse:
         self._called_at = float("-inf")
 
     def sign(self) -> None:
-        """Give a sign of life. It costs next to nothing."""
+        """Give a sign of life. It is cheap to call often."""
         self.signed_at = now = time.monotonic()
         if now - self._called_at >= self.every / 2:
             self._called_at = now
@@ -61,13 +61,13 @@ class Pulse:
 
     @property
     def awaited(self) -> Awaited | None:
-        """What has to answer before the work can go on; None: nothing outside of this process."""
+        """What the work is waiting for outside of this process; None: nothing."""
         what = self.awaits
         return Awaited(what, self.signed_at) if what else None
 
 
 class _Awaiting:
-    """What :meth:`Context.awaiting` gives. A generator would cost more than many a call that is waited for."""
+    """The context manager of :meth:`Context.awaiting`. A generator would cost more than many of the calls it wraps."""
 
     __slots__ = ("_before", "_pulse", "_what")
 
@@ -88,15 +88,15 @@ class _Awaiting:
 
 
 class Context:
-    """When to stop, by when to be done, and the pulse of the thread that works in it."""
+    """When to stop, the deadline, and the pulse of the thread."""
 
     def __init__(self, *stops: threading.Event, deadline: float = float("inf"), pulse: Pulse | None = None) -> None:
-        """Make a context.
+        """Create a context.
 
         Args:
-            stops: any of them ends the work when it is set.
-            deadline: bounds how long the index is waited for, by :func:`time.monotonic`. It cuts off no other work.
-            pulse: where signs of life go.
+            stops: events, any of which stops the work when it is set.
+            deadline: limits how long the index is waited for, by :func:`time.monotonic`. It ends no other work.
+            pulse: receives the signs of life.
         """
         self.stops = stops or (threading.Event(),)
         self.deadline = deadline
@@ -104,33 +104,33 @@ class Context:
 
     @property
     def stopped(self) -> bool:
-        """The work is to stop."""
+        """Whether the work is to stop."""
         return any(stop.is_set() for stop in self.stops)
 
     @property
     def left(self) -> float:
-        """How many seconds there are until the deadline; infinite where there is none."""
+        """The seconds until the deadline; infinite if there is none."""
         return max(0.0, self.deadline - time.monotonic())
 
     def check(self) -> None:
-        """Show that the work goes on. More calls than are needed cost next to nothing.
+        """Give a sign of life. It is cheap to call often.
 
         Raises:
-            StoppedError: it is to stop.
+            StoppedError: the work is to stop.
         """
         self.pulse.sign()
         if self.stopped:
             raise StoppedError
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> None:
-        """Wait, and show all the while that the work goes on.
+        """Wait, giving signs of life meanwhile.
 
         Args:
-            seconds: how long.
-            until: an event to wait for no longer than that. Whoever stops the work must set it too.
+            seconds: how long to wait.
+            until: an event that ends the wait early. Whoever stops the work must set it too.
 
         Raises:
-            StoppedError: it is to stop.
+            StoppedError: the work is to stop.
         """
         end = time.monotonic() + seconds
         event = until or self.stops[0]
@@ -141,31 +141,31 @@ class Context:
             self.check()
 
     def awaiting(self, what: str) -> _Awaiting:
-        """Say, for as long as a ``with`` block lasts, what outside of this process has to answer.
+        """Return a context manager that declares that its block waits for ``what``, outside of this process.
 
-        The value may be used again and again.
+        It can be used repeatedly.
         """
         return _Awaiting(self.pulse, what)
 
     def branch(self, *stops: threading.Event) -> "Context":
-        """Return the context of a thread that does a part of this work: it stops with this, or by its own events."""
+        """Return a context for another thread that does part of this work. It stops with this one or by ``stops``."""
         return Context(*self.stops, *stops, deadline=self.deadline)
 
 
 _UNBOUNDED: Final = Context()
-"""What work runs in that nobody stops, such as that of a thread which was given no context."""
+"""The context of work that nothing stops, such as that of a thread for which none was set."""
 
 _current: contextvars.ContextVar[Context] = contextvars.ContextVar("context", default=_UNBOUNDED)
 
 
 def current() -> Context:
-    """Return the context that this thread works in."""
+    """Return this thread's context."""
     return _current.get()
 
 
 @contextmanager
 def running(context: Context) -> Iterator[Context]:
-    """Let this thread work in a context for as long as the block lasts."""
+    """Set this thread's context within the block."""
     token = _current.set(context)
     try:
         yield context
@@ -175,7 +175,7 @@ def running(context: Context) -> Iterator[Context]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[Context]:
-    """Let the block wait no longer than so many seconds for the index, all in all."""
+    """Limit how many seconds the block may wait for the index in total."""
     around = current()
     deadline = min(around.deadline, time.monotonic() + seconds)
     with running(Context(*around.stops, deadline=deadline, pulse=around.pulse)) as context:
@@ -184,13 +184,13 @@ def within(seconds: float) -> Iterator[Context]:
 
 @contextmanager
 def shielded(seconds: float) -> Iterator[Context]:
-    """Let the block tidy up though what is around it is to stop; it waits for the index for so many seconds at most."""
+    """Let the block clean up although the work is to stop, waiting for the index for at most so many seconds."""
     with running(Context(deadline=time.monotonic() + seconds, pulse=current().pulse)) as context:
         yield context
 
 
 def delays(first: float = 0.1, most: float = 5.0) -> Iterator[float]:
-    """Yield how many seconds to wait before each further try: twice as long each time, up to ``most``, with jitter."""
+    """Yield how many seconds to wait before each retry: twice as long each time, up to ``most``, with jitter."""
     delay = first
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311  not for secrets

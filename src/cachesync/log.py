@@ -1,4 +1,4 @@
-"""Log lines on stderr: short ones for a person on a terminal, JSON with Elastic's common names (ECS) elsewhere."""
+"""Log lines on stderr: short ones on a terminal, JSON in the Elastic Common Schema (ECS) elsewhere."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ _NAMES: Final = {
     "trace": "trace.id",
     "logger": "log.logger",
 }
-"""The names in ECS of what calls name for themselves. All else is ours alone, and goes below ``cachesync``."""
+"""The ECS names of keyword arguments of log calls. All others are our own and get the prefix ``cachesync.``."""
 
 
 class _LogOptions(NamedTuple):
@@ -36,20 +36,20 @@ _chosen: _LogOptions | None = None
 
 
 class _Logger:
-    """A logger of structlog, which is loaded with the first line: it takes as long as a search, which logs none."""
+    """A structlog logger. structlog is imported with the first line: that takes as long as a search, which has none."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_loaded().get_logger(), name)
 
 
 def get_logger() -> Any:
-    """Return a logger, whose methods are those of structlog's."""
+    """Return a logger with the methods of structlog's."""
     return _Logger()
 
 
 def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
-    """Send log lines to stderr. ``auto`` is console on a terminal and JSON elsewhere."""
-    global _chosen  # noqa: PLW0603  how a process logs is one thing
+    """Send log lines to stderr. ``auto`` means ``console`` on a terminal and ``json`` elsewhere."""
+    global _chosen  # noqa: PLW0603  logging is configured once for the process
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     _chosen = _LogOptions(logging.getLevelNamesMapping()[level.upper()], console)
     if "structlog" in sys.modules:
@@ -81,32 +81,32 @@ def _configure(chosen: _LogOptions) -> None:
 
 
 @contextmanager
-def passing(kind: str) -> Iterator[str]:
-    """Give all lines that this thread logs meanwhile the kind of a pass and one new ``trace.id``, and yield that."""
+def pass_context(kind: str) -> Iterator[str]:
+    """Add the kind of a pass and a new ``trace.id`` to all lines that this thread logs within; yield the id."""
     trace = uuid.uuid4().hex
     with _loaded().contextvars.bound_contextvars(trace=trace, **{"pass": kind}):
         yield trace
 
 
 def relay(library: str) -> None:
-    """Log what a library reports as an error by :mod:`logging`, and nothing else of it."""
+    """Log the errors that a library reports through :mod:`logging`, and none of its other lines."""
     theirs = logging.getLogger(library)
     theirs.handlers = [_Relay(logging.ERROR)]
     theirs.propagate = False
 
 
 def printable(text: str) -> str:
-    """Spell out what isn't printable, so that nothing from a page or a server can play with the terminal."""
+    """Escape unprintable characters, so that nothing from a page or a server can manipulate the terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def spelled(text: str) -> str:
-    """Spell out what isn't UTF-8, as the name of a file may be; what is comes out the same."""
+    """Escape what isn't valid UTF-8, such as in a file's name; valid text is returned unchanged."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Any) -> bytes:
-    """Return a value as JSON, also where texts in it aren't UTF-8: these are spelled out."""
+    """Return a value as JSON. Strings in it that aren't valid UTF-8 are escaped."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -121,7 +121,7 @@ class _Relay(logging.Handler):
 
 
 class _LineWriter:
-    """Writes lines whole. One that can't be written is lost: a full disk or a closed pipe ends no service."""
+    """Writes whole lines, and drops those that can't be written: a full disk or closed pipe must not end a service."""
 
     _lock: Final = threading.Lock()
 
@@ -137,7 +137,7 @@ class _LineWriter:
 
 
 def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
-    from cachesync import __version__  # noqa: PLC0415  it is looked up when it is asked for
+    from cachesync import __version__  # noqa: PLC0415  computed when it is first used
 
     values = dict(event)
     line = {
@@ -156,7 +156,7 @@ def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON can tell it to anybody: no lone surrogates, no bytes, no numbers that aren't."""
+    """Return a value as any JSON parser accepts it: without lone surrogates, bytes, NaN or infinities."""
     match value:
         case None | bool() | int():
             return value
@@ -190,16 +190,16 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
 
 
 class Once:
-    """Keeps what takes several tries from being told with each of them."""
+    """Prevents a message from being logged again with each retry."""
 
     def __init__(self) -> None:
-        self._told: str | None = None
+        self._last: str | None = None
 
     def is_news(self, what: str) -> bool:
-        """Tell whether this isn't what was told last, and note that it is told now."""
-        before, self._told = self._told, what
+        """Return whether a message differs from the last one, and remember it as the last."""
+        before, self._last = self._last, what
         return before != what
 
     def over(self) -> None:
-        """What was told is so no more; if it comes again it is news."""
-        self._told = None
+        """Forget the last message, since its cause is over."""
+        self._last = None

@@ -30,7 +30,7 @@ def real_series() -> Series:
         next_reindex=moment,
     )
     metrics = Metrics(state, lambda: Health(ready=True, reason=None, degraded=[]), {"429": 1})
-    metrics.passed("rescan", "done", 1)
+    metrics.record_pass("rescan", "done", 1)
     found: dict[str, dict[str, set[str]]] = {"up": {}}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:

@@ -428,7 +428,7 @@ def test_what_cannot_be_looked_at_is_left_out_by_verify_and_is_nothing_to_repair
         for repair in ([], ["--repair"]):
             found = embedded.json("verify", *repair, expect=1)
             assert [(each["page"], each["message"]) for each in found["problems"]] == [
-                ("_cache/locked", "cannot be looked at: Permission denied; what the index has of it stays as it is")
+                ("_cache/locked", "cannot be read: Permission denied; the index keeps what it has of it")
             ]
             assert (found["pages"], found["specs"], found["ledger"], found["differing"]) == (1, 1, 0, [])
             assert not found["repaired"]
@@ -463,9 +463,9 @@ def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:
     try:
         for path in (page_in_it, locked, mirror, mirror / "file.md"):
             done = embedded.run("check", path, expect=1)
-            assert done.stdout.startswith(f"{path}: cannot be looked at: Permission denied"), done
+            assert done.stdout.startswith(f"{path}: cannot be read: Permission denied"), done
             done = embedded.run("render", path, expect=1)
-            assert done.stderr.startswith(f"{path}: cannot be looked at: Permission denied"), done
+            assert done.stderr.startswith(f"{path}: cannot be read: Permission denied"), done
     finally:
         for folder in (locked, mirror):
             folder.chmod(0o755)

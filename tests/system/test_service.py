@@ -278,7 +278,7 @@ def test_an_emptied_root_loses_nothing(service: Service, tree: Path) -> None:
     assert service.sandbox.json("status")["held_deletes"] == status["held_deletes"]
     assert "held back deletes of 120 pages" in service.sandbox.run("status").stdout
     code, ready = service.get("/readyz")
-    assert (code, "deletes are held back" in str(ready["degraded"])) == (200, True)
+    assert (code, "are withheld" in str(ready["degraded"])) == (200, True)
 
     put(tree, content(), "zlib", "new")  # everything else goes on
     until(lambda: service.status()["specs"] == before + 3, "a new page")
@@ -287,7 +287,7 @@ def test_an_emptied_root_loses_nothing(service: Service, tree: Path) -> None:
     tree.with_name("unmounted").rename(tree)
     until(lambda: not service.status()["held_deletes"]["pages"], "the pages to be back")
     service.converges()
-    assert len(service.said("nothing is held back any more")) == 1
+    assert len(service.said("nothing is withheld any more")) == 1
 
 
 @contextlib.contextmanager
@@ -373,7 +373,7 @@ def test_what_is_held_back_goes_with_consent(service: Service, tree: Path) -> No
 def test_a_root_that_is_away_is_waited_for(service: Service, tree: Path) -> None:
     tree.rename(tree.with_name("away"))
     until(lambda: service.status()["trouble"], "the trouble")
-    assert "can't go on for now: pages.root: cannot list" in str(service.get("/readyz")[1]["degraded"])
+    assert "can't continue for now: pages.root: cannot list" in str(service.get("/readyz")[1]["degraded"])
     (tree.with_name("away") / a_page(tree.with_name("away")).relative_to(tree.with_name("away"))).write_bytes(content())
     tree.with_name("away").rename(tree)
     until(lambda: not service.status()["trouble"], "the trouble to end")

@@ -72,7 +72,7 @@ def test_a_sync_is_handed_to_the_service(sandbox: Sandbox, tree: Path) -> None:
         report = sandbox.json("sync")
         assert report["pages"]["added"] + report["pages"]["unchanged"] == 101
         assert documents(sandbox) == expected_documents(tree)
-        assert service.said("asked for by a command")
+        assert service.said("carrying out a command's request")
         shown = sandbox.run("sync")
         assert "handed to the running service" in shown.stderr
         assert shown.stdout.startswith("pages  0 added  0 updated  0 deleted  101 unchanged  0 problems")
@@ -180,7 +180,7 @@ def test_commands_are_answered_while_the_root_is_missing(embedded: Sandbox) -> N
         until(lambda: service.status()["trouble"], "the trouble")
         assert "pages.root" in embedded.run("sync", expect=2).stderr
         embedded.run("rollback")
-        assert len(service.said("asked for by a command")) == 3
+        assert len(service.said("carrying out a command's request")) == 3
 
 
 def test_a_repair_is_handed_to_the_service(sandbox: Sandbox, tree: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_command_outlives_the_service_that_it_was_handed_to(sandbox: Sandbox, 
         assert documents(sandbox) == expected_documents(tree)
         with Service(sandbox) as again:
             again.caught_up()
-            assert not again.said("asked for by a command")
+            assert not again.said("carrying out a command's request")
 
 
 @pytest.mark.surroundings
@@ -222,7 +222,7 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(sandbox: Sandbox, t
         assert running.returncode == 130, said
         service.send(signal.SIGCONT)
         service.converges()
-        assert not service.said("asked for by a command")
+        assert not service.said("carrying out a command's request")
 
 
 def requests_of(sandbox: Sandbox) -> list[str]:
@@ -244,7 +244,7 @@ def test_a_request_ends_with_the_command_that_is_killed(sandbox: Sandbox, tree: 
         service.send(signal.SIGCONT)
         until(lambda: not requests_of(sandbox), "the request to be dropped")
         assert service.said("dropped the request of a command that has ended")
-        assert not service.said("asked for by a command")
+        assert not service.said("carrying out a command's request")
         assert service.status()["generation"] == generation
 
 

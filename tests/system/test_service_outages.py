@@ -90,7 +90,7 @@ def test_indices_are_deleted_while_pages_change(service: Service, harm: Callable
     changing.start()
     try:
         harm(service)
-        until(lambda: service.said("as it was left") or service.said("built anew") or service.said("go on"), "notice")
+        until(lambda: service.said("as it was left") or service.said("built anew") or service.said("a job failed"), "notice")
     finally:
         ended.set()
         changing.join()
@@ -210,7 +210,7 @@ def test_a_change_after_a_reindex_goes_to_the_new_generation(elastic: Sandbox) -
         service.converges()
         assert not refusals
         until(lambda: live(service) == f"{elastic.name}-2" and service.is_ready(), "the new generation to be known")
-        assert len(service.said("asked for by a command")) == 1
+        assert len(service.said("carrying out a command's request")) == 1
 
 
 def test_a_reindex_that_cant_be_begun_leaves_the_service_ready(elastic: Sandbox) -> None:
@@ -224,7 +224,7 @@ def test_a_reindex_that_cant_be_begun_leaves_the_service_ready(elastic: Sandbox)
         return None
 
     with behind(elastic, deed), Service(elastic, CACHESYNC_SCHEDULE__REINDEX="0 0 1 1 *") as service:
-        until(lambda: service.said("the reindex came to nothing"), "the reindex")
+        until(lambda: service.said("the reindex failed"), "the reindex")
         service.caught_up()
         code, ready = service.get("/readyz")
         assert (code, "maximum normal shards" in str(ready["degraded"])) == (200, True)

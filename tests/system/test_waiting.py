@@ -71,7 +71,7 @@ def test_a_mount_that_hangs_stops_neither_health_nor_the_end(embedded: Sandbox, 
         waiting = until(lambda: service.status()["waiting_for"], "the service to say what it waits for")
         assert waiting["what"] == f"the file system of pages.root {embedded.root}"
         told = until(lambda: service.get("/readyz")[1]["degraded"], "the service to call itself degraded")
-        assert "hasn't answered for" in str(told)
+        assert "hasn't responded for" in str(told)
         assert service.stop() == 0
 
 

@@ -1,4 +1,4 @@
-"""What changes between the moment when the guard judges and the moment when it is done."""
+"""Pages that change between the guard's decision and the writes."""
 
 import os
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from tests.support.pages import entry, page, path_of, put
 
 
 class MeddlingGuard(Guard):
-    """Something happens right after the first judgement."""
+    """A guard that runs a function right after its first decision."""
 
     def __init__(self, meddle: Callable[[], object]) -> None:
         super().__init__(0.5)
@@ -64,7 +64,7 @@ def held(index: EmbeddedIndex) -> int:
     return index.reader().search(Request()).total
 
 
-def test_a_page_that_shrinks_further_is_judged_again(source: Source, index: EmbeddedIndex) -> None:
+def test_a_page_that_shrinks_further_is_checked_again(source: Source, index: EmbeddedIndex) -> None:
     put(source.root, specs(range(9)), "a")
     put(source.root, specs(range(9)), "b")
 
@@ -77,14 +77,14 @@ def test_a_page_that_shrinks_further_is_judged_again(source: Source, index: Embe
     assert len(report.withheld) == 3
 
 
-def test_a_page_that_is_back_is_not_deleted(source: Source, index: EmbeddedIndex) -> None:
+def test_a_page_that_reappeared_is_not_deleted(source: Source, index: EmbeddedIndex) -> None:
     (source.root / path_of("a")).unlink()
     report = sync(source, index, MeddlingGuard(lambda: put(source.root, specs(range(10)), "a")))
     assert (report.specs.deleted, report.withheld, held(index)) == (0, {}, 40)
 
 
-def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, index: EmbeddedIndex) -> None:
-    """Else a page that comes and goes would trip the guard in the end, though nothing was ever lost."""
+def test_pages_that_returned_or_grew_again_are_not_counted_as_lost(source: Source, index: EmbeddedIndex) -> None:
+    """Otherwise a page that comes and goes would trip the guard in the end, although nothing was ever lost."""
     (source.root / path_of("a")).unlink()
     put(source.root, specs(range(9)), "b")
     put(source.root, specs(range(9)), "c")
@@ -95,7 +95,7 @@ def test_what_is_back_or_has_grown_again_is_not_counted_as_lost(source: Source, 
 
     guard = MeddlingGuard(back)
     with index.writer(1) as writer:
-        report = full_sync.one_turn(source, writer, guard, lambda _done, _total: None)
+        report = full_sync.sync_once(source, writer, guard, lambda _done, _total: None)
     assert (report.specs.deleted, report.again) == (1, True)
     assert report.lost == 1
 
@@ -114,7 +114,7 @@ def test_a_page_below_a_folder_that_became_a_link_is_gone(source: Source, index:
 
 
 @pytest.mark.parametrize(("old", "new"), [("zlib", "ZLib"), ("caf\u00e9", "cafe\u0301")])
-def test_a_rename_that_a_file_system_folds_is_followed(
+def test_a_rename_that_only_changes_case_is_followed(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, old: str, new: str
 ) -> None:
     put(source.root, specs(range(10)), old)
@@ -134,7 +134,7 @@ def test_a_page_that_no_pattern_matches_any_more_is_deleted(source: Source, inde
     assert held(index) == 30
 
 
-def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, index: EmbeddedIndex) -> None:
+def test_moving_to_a_path_with_the_same_ids_loses_nothing(source: Source, index: EmbeddedIndex) -> None:
     anywhere = source._replace(pattern=Pattern(("specs.md",)))
     (source.root / "_cache/develop").rename(source.root / "develop")
     report = sync(anywhere, index, Guard(0.5))
@@ -143,10 +143,10 @@ def test_moving_to_where_the_ids_are_the_same_loses_nothing(source: Source, inde
 
 
 @pytest.mark.parametrize("now", [specs(range(10)), b"broken"])
-def test_what_a_dead_writer_may_have_under_way_is_written_again(
+def test_documents_a_dead_writer_may_have_sent_are_written_again(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch, now: bytes
 ) -> None:
-    """It may arrive after the documents were found as they should be; only a newer version turns it away then."""
+    """They may arrive after the documents were found to be right; then only a newer version rejects them."""
     put(source.root, now, "a")
     reader = index.reader()
     records = {record.page: record for record in reader.records()}
@@ -160,10 +160,10 @@ def test_what_a_dead_writer_may_have_under_way_is_written_again(
     ]
 
 
-def test_what_is_pending_is_compared_with_all_that_was_written(
+def test_a_pending_page_is_compared_with_all_that_was_written(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search may not find yet what the ledger's last state tells of: here one of ten documents."""
+    """A search may not find all documents yet that the ledger lists: here one of ten."""
     path = path_of("a")
     documents = list(index.reader().documents(path))
     with index.writer(1) as writer:

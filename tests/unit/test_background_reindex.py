@@ -1,4 +1,4 @@
-"""What comes of a reindex that fails, by a clock that the test turns."""
+"""A reindex that fails, with a clock that the test sets."""
 
 import itertools
 import threading
@@ -23,7 +23,7 @@ NOW = 1000.0
 
 
 def pauses(of: BackgroundReindex) -> list[float]:
-    """What each further failure puts off the next try by, for as long as that grows."""
+    """Return the delay after each further failure, for as long as it grows."""
     found: list[float] = []
     for _ in itertools.count():
         of.failed(ERROR)
@@ -34,7 +34,7 @@ def pauses(of: BackgroundReindex) -> list[float]:
     raise AssertionError
 
 
-def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_reindex_is_retried_with_back_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background_reindex, "time", SimpleNamespace(monotonic=lambda: NOW))
     monkeypatch.setattr("random.uniform", lambda _least, most: most)
     put(tmp_path / "pages", page(entry()))
@@ -59,7 +59,7 @@ def test_a_reindex_that_fails_is_put_off_longer_and_longer(tmp_path: Path, monke
         assert pauses(reindex) == grown
 
 
-def test_a_defect_in_the_thread_is_told_by_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_in_the_thread_is_raised_by_finish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_rebuild: Reindex) -> None:
         raise ZeroDivisionError
 

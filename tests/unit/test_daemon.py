@@ -1,4 +1,4 @@
-"""What a daemon makes of what its watcher says, before it is started."""
+"""How a daemon handles its watcher's messages, without being started."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def daemon(tmp_path: Path) -> Daemon:
     return Daemon(settings, WatchOptions("native", 0.3, 5), index, state, metrics, ConnectionHealth())
 
 
-def test_everything_is_looked_at_whenever_watching_stops(daemon: Daemon) -> None:
+def test_everything_is_dirty_whenever_watching_stops(daemon: Daemon) -> None:
     daemon._on_change(WatcherState("native", watching=True, folders=3))
     assert daemon._dirty.take_all() == []
     for reason in ("no root", "it ended"):

@@ -1,4 +1,4 @@
-"""Which paths are due when, by a clock that the test turns."""
+"""When dirty paths are due, with a clock that the test sets."""
 
 import random
 
@@ -12,7 +12,7 @@ OTHER = "_cache/develop/hdf5/specs.md"
 TAG = "_cache/develop/"
 
 
-def test_a_path_is_due_when_it_has_been_quiet() -> None:
+def test_a_path_is_due_after_a_quiet_period() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE], now=10.0)
     dirty.mark([PAGE], now=10.2)
@@ -30,7 +30,7 @@ def test_a_path_that_is_never_quiet_is_due_after_the_longest_time() -> None:
     assert dirty.take(5.0, 10) == [PAGE]
 
 
-def test_a_noisy_path_keeps_no_other_waiting() -> None:
+def test_a_noisy_path_doesnt_delay_others() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE, OTHER], now=0)
     for tenth in range(1, 20):
@@ -50,7 +50,7 @@ def test_the_limit_takes_those_that_are_due_first() -> None:
     assert len(dirty) == 7
 
 
-def test_what_is_heard_while_a_page_is_looked_at_is_looked_at_again() -> None:
+def test_a_path_reported_while_it_is_taken_is_due_again() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE], now=0)
     assert dirty.take(1, 10) == [PAGE]
@@ -59,7 +59,7 @@ def test_what_is_heard_while_a_page_is_looked_at_is_looked_at_again() -> None:
     assert dirty.take(2, 10) == [PAGE]
 
 
-def test_what_is_put_back_is_due_at_once_and_keeps_its_age() -> None:
+def test_paths_put_back_are_due_at_once_and_keep_their_age() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE], now=1)
     assert dirty.take(1.4, 10) == [PAGE]
@@ -73,7 +73,7 @@ def test_what_is_put_back_is_due_at_once_and_keeps_its_age() -> None:
     assert dirty.take(2.6, 10) == [OTHER, PAGE]
 
 
-def test_the_age_of_what_waits_is_that_of_the_oldest_even_while_it_is_looked_at() -> None:
+def test_the_age_is_that_of_the_oldest_path_even_while_it_is_taken() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     assert dirty.oldest() is None
     dirty.mark([PAGE], now=1)
@@ -84,7 +84,7 @@ def test_the_age_of_what_waits_is_that_of_the_oldest_even_while_it_is_looked_at(
     assert dirty.oldest() == 2
 
 
-def test_everything_takes_all_with_it() -> None:
+def test_taking_everything_takes_all_paths() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE, EVERYTHING], now=1)
     dirty.mark([OTHER], now=1.3)
@@ -102,7 +102,7 @@ def test_too_many_paths_become_everything() -> None:
 
 
 @pytest.mark.parametrize("marked", [PAGE, TAG, EVERYTHING])
-def test_the_age_of_a_page_is_that_of_whatever_named_it(marked: str) -> None:
+def test_a_page_has_the_age_of_the_path_that_covers_it(marked: str) -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([marked], now=7)
     dirty.take_all()
@@ -110,20 +110,20 @@ def test_the_age_of_a_page_is_that_of_whatever_named_it(marked: str) -> None:
     assert dirty.since("_other/x/specs.md") == (7 if marked == EVERYTHING else None)
 
 
-def test_what_the_watcher_has_told_before_or_since_is_heard() -> None:
+def test_recording_includes_earlier_and_later_reports() -> None:
     dirty = DirtyPaths(quiet=0.3, longest=5)
     dirty.mark([PAGE], now=1)
-    dirty.listen()
+    dirty.start_recording()
     dirty.take_all()
     dirty.done()
     dirty.mark(["_cache/v1/"], now=2)
-    assert dirty.unheard([PAGE, OTHER, "_cache/v1/zlib/specs.md"]) == [OTHER]
-    assert dirty.unheard([PAGE]) == [PAGE]
+    assert dirty.stop_recording([PAGE, OTHER, "_cache/v1/zlib/specs.md"]) == [OTHER]
+    assert dirty.stop_recording([PAGE]) == [PAGE]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_nothing_is_ever_lost(seed: int) -> None:
-    """Whatever is marked is taken, and what is taken is either done or taken again."""
+    """Every marked path is taken, and every taken path is done or taken again."""
     random_ = random.Random(seed)
     dirty = DirtyPaths(quiet=0.3, longest=2, max_paths=random_.choice((5, 1000)))
     now = 0.0

@@ -1,4 +1,4 @@
-"""When the service notes how fresh the index is, and what it says then. Time passes when the test says so."""
+"""When the service notes the freshness, and what the notes say, with a clock that the test sets."""
 
 import math
 import threading
@@ -27,7 +27,7 @@ WRITTEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class Counted(Notes):
-    """Notes of which each that is written counts, and that can't be written while they are away."""
+    """Notes that count each write, and can be made to fail."""
 
     puts = 0
     away = False
@@ -53,7 +53,7 @@ class Bench:
         self.noting = FreshnessNotes(self.notes, self.state, lambda: self.trouble, self.rescans, lambda: self.now)
 
     def passes(self, seconds: float) -> list[float]:
-        """Let time pass as the service's loop does, and return after how many seconds something was noted."""
+        """Advance the clock as the service's loop does, and return after how many seconds notes were written."""
         began = self.now
         noted = []
         while (due := max(self.now, self.noting.due())) <= began + seconds:
@@ -80,12 +80,12 @@ def bench() -> Bench:
 
 
 def promised(note: Freshness) -> float:
-    """In how many seconds the next one is to be there."""
+    """Return the seconds within which a note promises the next one."""
     assert note.due
     return (note.due - note.noted).total_seconds()
 
 
-# --- what it says -------------------------------------------------------------------------------------------------------
+# --- what notes say ---------------------------------------------------------------------------------------------------
 
 
 def test_a_service_that_is_in_sync_says_so(bench: Bench) -> None:
@@ -94,7 +94,7 @@ def test_a_service_that_is_in_sync_says_so(bench: Bench) -> None:
     assert abs(datetime.now(UTC) - note.noted) < timedelta(minutes=1)
 
 
-def test_what_waits_is_told_with_its_age(bench: Bench) -> None:
+def test_the_oldest_change_is_noted_with_its_age(bench: Bench) -> None:
     bench.state.waiting_since, bench.state.queue = 990.0, 1
     assert bench.passes(2) == [2]
     assert (bench.noted.in_sync, bench.noted.lag_seconds) == (False, 12)
@@ -118,7 +118,7 @@ def test_every_shortcoming_has_a_case() -> None:
 
 
 @pytest.mark.parametrize(("name", "changes"), LACKS)
-def test_what_is_degraded_is_told_by_a_word_and_nothing_that_the_public_should_not_see(
+def test_shortcomings_are_noted_as_words_without_private_details(
     bench: Bench, name: str, changes: dict[str, Any]
 ) -> None:
     bench.state.holder = bench.state.url = "host.example.org"
@@ -130,13 +130,13 @@ def test_what_is_degraded_is_told_by_a_word_and_nothing_that_the_public_should_n
     assert not [each for each in ("/srv", "example", "_cache") if each in text]
 
 
-def test_an_index_that_is_being_mended_is_not_in_sync(bench: Bench) -> None:
+def test_an_index_that_is_being_repaired_is_not_in_sync(bench: Bench) -> None:
     bench.trouble = "it isn't as it was left"
     assert bench.passes(10) == [2]
     assert not bench.noted.in_sync
 
 
-def test_when_it_was_last_written_is_known_from_the_note_before() -> None:
+def test_the_time_of_the_last_write_is_taken_from_the_note_before() -> None:
     bench = Bench()
     note_freshness(bench.notes, Freshness(noted=WRITTEN, writer="command", in_sync=True, written=WRITTEN))
     bench.noting.begin()
@@ -148,7 +148,7 @@ def test_when_it_was_last_written_is_known_from_the_note_before() -> None:
 
 
 @pytest.mark.parametrize("due", [None, timedelta(days=1)], ids=["ended", "killed"])
-def test_until_it_has_caught_up_a_change_may_have_waited_since_the_note_before(due: timedelta | None) -> None:
+def test_until_it_has_caught_up_the_lag_of_the_note_before_counts(due: timedelta | None) -> None:
     bench = Bench()
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     before = Freshness(noted=hour_ago, due=hour_ago + due if due else None, writer="service", in_sync=True)
@@ -162,8 +162,8 @@ def test_until_it_has_caught_up_a_change_may_have_waited_since_the_note_before(d
     assert (bench.noted.in_sync, bench.noted.lag_seconds) == (True, 0)
 
 
-def test_at_its_end_it_says_that_nobody_follows_the_pages(bench: Bench) -> None:
-    """Whatever is to stop, and however close the note before is."""
+def test_its_last_note_says_that_no_service_follows_the_pages(bench: Bench) -> None:
+    """Even while it is stopping, and right after another note."""
     bench.state.role = "stopping"
     stop = threading.Event()
     stop.set()
@@ -172,18 +172,18 @@ def test_at_its_end_it_says_that_nobody_follows_the_pages(bench: Bench) -> None:
     assert (bench.noted.in_sync, bench.noted.due) == (True, None)
 
 
-# --- when ---------------------------------------------------------------------------------------------------------------
+# --- when they are written --------------------------------------------------------------------------------------------
 
 
-def test_a_service_that_does_nothing_notes_it_at_rescans_alone(bench: Bench) -> None:
+def test_an_idle_service_writes_notes_only_at_rescans(bench: Bench) -> None:
     for _ in range(3):
         assert bench.passes(RESCANS) == []
         bench.noting.rescanned()
         assert bench.passes(3) == [2]
 
 
-def test_without_rescans_it_is_noted_all_the_same_before_readers_miss_it(bench: Bench) -> None:
-    """Such as while a rollback holds the index, or the root is away."""
+def test_without_rescans_notes_are_still_on_time(bench: Bench) -> None:
+    """Such as while a rollback pins the index, or the root is missing."""
     assert promised(bench.noted) == RESCANS + GRACE
     assert bench.passes(3600) == [450, 900, 1350, 1800, 2250, 2700, 3150, 3600]
 
@@ -191,14 +191,14 @@ def test_without_rescans_it_is_noted_all_the_same_before_readers_miss_it(bench: 
 @pytest.mark.parametrize(
     ("rescans", "promise"), [(1, 31), (30, 60), (3600, 7200), (YEAR, 2 * 86_400), (1e30, 2 * 86_400)]
 )
-def test_readers_miss_it_only_when_it_is_late(rescans: float, promise: float) -> None:
+def test_a_note_is_overdue_only_after_its_promise(rescans: float, promise: float) -> None:
     bench = Bench(rescans=rescans)
     bench.noting.begin()
     assert promised(bench.noted) == promise
     assert bench.passes(promise)[0] < promise
 
 
-def test_changes_without_end_are_noted_every_two_seconds(bench: Bench) -> None:
+def test_endless_changes_are_noted_every_two_seconds(bench: Bench) -> None:
     times = []
     for number in range(100):
         bench.state.last_written = WRITTEN + timedelta(seconds=number)
@@ -214,8 +214,8 @@ def test_the_last_of_several_changes_is_noted(bench: Bench) -> None:
     assert bench.noted.written == WRITTEN + timedelta(seconds=1)
 
 
-def test_what_is_over_within_two_seconds_is_not_noted(bench: Bench) -> None:
-    """Else each page that is saved would be a moment in which the index isn't in sync."""
+def test_changes_that_last_under_two_seconds_are_not_noted(bench: Bench) -> None:
+    """Otherwise every saved page would be noted as an index that isn't in sync."""
     for _ in range(5):
         bench.state.waiting_since, bench.state.queue = bench.now, 1
         assert bench.passes(1.9) == []
@@ -223,25 +223,25 @@ def test_what_is_over_within_two_seconds_is_not_noted(bench: Bench) -> None:
         assert bench.passes(1.9) == []
 
 
-def test_that_what_waits_grows_older_is_no_news(bench: Bench) -> None:
+def test_a_growing_lag_alone_is_not_noted(bench: Bench) -> None:
     bench.state.waiting_since, bench.state.queue = bench.now, 1
     assert bench.passes(400) == [2]
 
 
-def test_a_long_pass_notes_it_meanwhile(bench: Bench) -> None:
+def test_a_note_is_written_during_a_long_pass(bench: Bench) -> None:
     bench.state.waiting_since, bench.state.queue = bench.now, 1
     for _ in range(10):
         for _ in range(100):
-            bench.noting.meanwhile()
+            bench.noting.note_if_due()
         bench.now += 0.5
     assert bench.notes.puts == 2
     assert bench.noted.lag_seconds == 2
 
 
-# --- where it can't be noted --------------------------------------------------------------------------------------------
+# --- notes that can't be written --------------------------------------------------------------------------------------
 
 
-def test_what_cant_be_noted_is_tried_again_in_a_while(bench: Bench) -> None:
+def test_a_failed_note_is_retried_later(bench: Bench) -> None:
     bench.notes.away = True
     bench.state.last_written = WRITTEN
     assert bench.passes(25) == []
@@ -250,18 +250,18 @@ def test_what_cant_be_noted_is_tried_again_in_a_while(bench: Bench) -> None:
     assert bench.noted.written == WRITTEN
 
 
-def test_a_service_begins_and_ends_though_it_cant_be_noted() -> None:
+def test_a_service_starts_and_ends_even_if_notes_fail() -> None:
     bench = Bench()
     bench.notes.away = True
     bench.noting.begin()
     assert bench.noting.due() == bench.now + 10
-    bench.noting.meanwhile()
+    bench.noting.note_if_due()
     bench.noting.end()
     assert bench.notes == {}
 
 
-@pytest.mark.parametrize("way", [FreshnessNotes.begin, FreshnessNotes.note, FreshnessNotes.meanwhile])
-def test_a_stop_comes_through(
+@pytest.mark.parametrize("way", [FreshnessNotes.begin, FreshnessNotes.note, FreshnessNotes.note_if_due])
+def test_a_stop_is_not_suppressed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, way: Callable[[FreshnessNotes], None]
 ) -> None:
     def stop(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What grows with the pages, and with those of them that are something, mustn't grow with the product of the two."""
+"""Work must not grow with the product of the number of pages and the number of special ones among them."""
 
 import errno
 from collections import deque
@@ -14,7 +14,7 @@ from cachesync.index.elastic.generation import _done
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
-from cachesync.service.pass_log import tell_problems
+from cachesync.service.pass_log import log_problems
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
@@ -36,7 +36,7 @@ def record(path: str, **fields: int | str) -> PageRecord:
 
 
 def apply(folder: Path, pages: int, records: list[PageRecord] | None = None) -> tuple[Apply, list[PageChange]]:
-    """Look at so many pages of one spec each, beside what the ledger says."""
+    """Apply a plan for so many pages of one spec each, and a ledger."""
     root = folder / str(pages)
     for number in range(pages):
         put(root, page(entry()), f"p{number}")
@@ -48,7 +48,7 @@ def apply(folder: Path, pages: int, records: list[PageRecord] | None = None) -> 
 
 
 def refusals(changes: list[PageChange]) -> list[Written]:
-    """What an index answers that takes none of the documents."""
+    """Return the response of an index that refuses all documents."""
     return [Written(each.page, [RejectedDocument(put.id, "full") for put in each.puts]) for each in changes]
 
 
@@ -71,7 +71,7 @@ def test_a_refused_page_counts_as_a_problem_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_documents_that_are_refused_among_many_pages() -> None:
-    """Those of one page are found by their ids."""
+    """The documents of a page are found by their ids."""
     refused = {f"develop/p{number}/a": RejectedDocument(f"develop/p{number}/a", "full") for number in range(1_000)}
     change = PageChange(path_of("p7"), [], [], None, record(path_of("p7"), specs=2), {"a": b"1", "b": b"2"})
     few = dict(list(refused.items())[:10])
@@ -81,26 +81,26 @@ def test_documents_that_are_refused_among_many_pages() -> None:
 
 
 def test_suspects() -> None:
-    """They come as a list where a command hands them to the service."""
+    """They are a list in a command's request to the service."""
     pages = [path_of(f"p{number}") for number in range(200)]
     Compared.comparisons = 0
     found = plan(Scan({}, {}, [], []), map(record, pages), dict.fromkeys(pages, 0), [Compared(each) for each in pages])
-    assert [todo.damaged for todo in found.gone] == [True] * 200
+    assert [todo.check_documents for todo in found.gone] == [True] * 200
     assert Compared.comparisons <= 200
 
 
-def test_problems_that_are_known_already() -> None:
-    """They are looked at after each partial pass, however little that did."""
+def test_known_problems() -> None:
+    """They are checked after each partial pass, however small."""
     paths: list[str] = [Compared(path_of(f"p{number}")) for number in range(200)]
     problems = {path: Problem(path, "broken") for path in paths}
     before = dict(problems)
     Compared.comparisons = 0
-    tell_problems(before, problems)
+    log_problems(before, problems)
     assert Compared.comparisons == 0
 
 
 class Locked:
-    """Stands in for inotify where no folder of a package may be read."""
+    """Stands in for inotify when no package folder can be read."""
 
     fd = 0
 
@@ -122,8 +122,8 @@ class Locked:
 
 
 @pytest.mark.parametrize("mask", [inotify.ATTRIB, inotify.CREATE], ids=["changed", "new"])
-def test_folders_that_may_not_be_read(tmp_path: Path, mask: int) -> None:
-    """Each is tried again whenever something is heard of it."""
+def test_folders_without_read_permission(tmp_path: Path, mask: int) -> None:
+    """Each is retried whenever an event names it."""
 
     def prepared(size: int) -> Callable[[], object]:
         root = tmp_path / str(size)
@@ -142,7 +142,7 @@ def test_folders_that_may_not_be_read(tmp_path: Path, mask: int) -> None:
     ("path", "left"),
     [("", []), ("a/", ["b/", "ab/c/"]), ("a/b/", ["a/", "b/", "ab/c/", "a/c/"]), ("c/", ["a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"])],
 )  # fmt: skip
-def test_folders_are_found_by_where_they_are(path: str, left: list[str]) -> None:
+def test_folders_are_found_by_path(path: str, left: list[str]) -> None:
     folders = PathSet()
     everything = {"a/", "a/b/", "a/b/c/", "b/", "ab/c/", "a/c/"}
     for each in everything:

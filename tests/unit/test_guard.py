@@ -1,4 +1,4 @@
-"""What counts as a loss, and how much of it is too much."""
+"""What counts as a loss, and how much is too much."""
 
 from cachesync.ledger import PageRecord, Signature
 from cachesync.sync.guard import Guard, Loss, loss_between
@@ -16,7 +16,7 @@ def test_a_loss_is_summed_over_pages() -> None:
     assert loss.total() == 15
 
 
-def test_a_page_found_again_under_another_name_is_no_loss() -> None:
+def test_a_page_moved_to_another_path_is_no_loss() -> None:
     loss = Loss([record("a", 5, "1"), record("b", 5, "1"), record("c", 7, "2"), record("d", 1, None)])
     loss.appeared("1")
     loss.appeared("2")
@@ -34,7 +34,7 @@ def test_a_guard_counts_all_passes_of_a_sync_together() -> None:
     guard = Guard(0.5)
     assert not guard.refuses(4, 8)
     assert guard.refuses(5, 8)
-    guard.passed(Report(lost=4))
+    guard.record_pass(Report(lost=4))
     assert guard.refuses(1, 4)
     assert not guard.refuses(0, 4)
     assert not guard.refuses(1, 6), "2 of the 10 that there were came later"

@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from cachesync import __version__
-from cachesync.log import as_json, get_logger, passing, relay, setup
+from cachesync.log import as_json, get_logger, pass_context, relay, setup
 
 NASTY = "a\x1b[2J\nb\r\u2028\udcff"
 
@@ -137,7 +137,7 @@ def test_an_exception_brings_its_traceback(form: Any, capsys: pytest.CaptureFixt
 def test_the_lines_of_a_pass_have_one_id_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     setup("info", "json")
     for kind in ("rescan", "events"):
-        with passing(kind):
+        with pass_context(kind):
             get_logger().info("one")
             get_logger().info("two")
     get_logger().info("after")

@@ -1,4 +1,4 @@
-"""The jobs of the service, done one by one when the test says so, on a real index in a folder."""
+"""The jobs of the service's loop, which the tests run one by one, on a real index in a folder."""
 
 import os
 import shutil
@@ -22,14 +22,14 @@ from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read
 from cachesync.pages.pattern import Pattern
 from cachesync.service import freshness_notes, loss_guard, pass_log, requests
 from cachesync.service.debounce import DirtyPaths
-from cachesync.service.first_fill import Filled, filled
-from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
+from cachesync.service.first_fill import FillProgress, noted_progress
+from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
 from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
 from cachesync.service.state import Health, ServiceState, status
-from cachesync.service.timetable import Counted, Timetable
+from cachesync.service.timetable import CountingStart, Timetable
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
@@ -46,7 +46,7 @@ def content(number: int, specs: int = SPECS) -> bytes:
 
 
 class Bench:
-    """A service that has caught up, and whose loop is the test."""
+    """A service that has caught up, without its loop: the test runs the jobs."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "pages"
@@ -84,34 +84,34 @@ class Bench:
         )
 
     def do(self, name: str) -> float:
-        """Do a job, and return in how many seconds it is to be done again."""
+        """Run a job, and return in how many seconds it is due again."""
         scheduler = self.serving.scheduler
         scheduler.run(scheduler.jobs[name])
         return scheduler.seconds_until(scheduler.jobs[name])
 
     def passes(self, kind: str, outcome: str) -> float:
-        """How many passes have ended so, by the metrics."""
+        """Return how many passes have ended with this outcome, by the metrics."""
         counted = f'cachesync_passes_total{{kind="{kind}",outcome="{outcome}"}} '
         return float(self.metrics.text().decode().partition(counted)[2].partition("\n")[0])
 
     def changed(self, *paths: str) -> None:
-        """Look at what the watcher says of these paths."""
+        """Make paths dirty and run a partial pass."""
         self.dirty.mark(paths, 0)
         self.do("partial")
 
     def changed_in_a_burst(self, *paths: str) -> None:
-        """Look at what the watcher says of these paths, while another is about to be told: there is no quiet moment."""
+        """Make paths dirty and run a partial pass, while another dirty path keeps waiting."""
         self.dirty.mark(paths, 0)
         self.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
         self.do("partial")
 
     def calm(self) -> None:
-        """Nothing more is to be told."""
+        """Clear all dirty paths."""
         self.dirty.take_all()
         self.dirty.done()
 
     def ask(self, request: CommandRequest) -> str:
-        """Ask for something as a command does that goes on waiting, let the service look for it, and return the id."""
+        """Write a request as a command that keeps waiting, let the service poll for it, and return the id."""
         self.index.notes().put(f"request-{request.id}", msgspec.json.encode(request))
         self.sign(request.id)
         self.do("request")
@@ -120,18 +120,18 @@ class Bench:
         return request.id
 
     def ask_and_wait(self, request: CommandRequest) -> None:
-        """The same, and show that the command waits until it is done."""
+        """Do the same while the command gives signs until the request is done."""
         with self.signing(request.id):
             self.ask(request)
 
     def sign(self, id: str) -> None:
-        """Show that a command still waits."""
+        """Give the sign of a waiting command."""
         self.signs += 1
         self.index.notes().put(f"sign-{id}", str(self.signs).encode())
 
     @contextmanager
     def signing(self, id: str) -> Iterator[None]:
-        """Show it again and again."""
+        """Give signs repeatedly."""
         ended = threading.Event()
 
         def sign() -> None:
@@ -147,17 +147,17 @@ class Bench:
             thread.join()
 
     def response(self, id: str) -> Response:
-        """What has come of it."""
+        """Return the response to a request."""
         return msgspec.json.decode(self.index.notes().get(f"response-{id}") or b"{}", type=Response)
 
     def restart(self) -> None:
-        """Serve anew, and know nothing of before."""
+        """Start a new service with an empty state."""
         self.state = ServiceState()
         self.serving = self._serving()
-        self.serving._loss_guard.remember()
+        self.serving._loss_guard.load()
 
     def settle(self) -> None:
-        """Do what is due until nothing is, without the pauses after what failed."""
+        """Run jobs until none is due, ignoring the back-off of failed ones."""
         for _ in range(100):
             job = min(self.serving.scheduler.jobs.values(), key=lambda each: each.due())
             if job.due() > time.monotonic():
@@ -166,17 +166,17 @@ class Bench:
         pytest.fail(f"{job.name} is due again and again")
 
     def reindex(self) -> None:
-        """Let a reindex be filled."""
+        """Start a reindex and wait until it is filled."""
         self._wake.clear()
         self.serving._background_reindex.start()
         assert self._wake.wait(10)
 
     def troubles(self) -> tuple[str | None, str | None]:
-        """What is told of the pages, or of a defect, and of the index."""
+        """Return the reported trouble of the service and of the index."""
         return self.state.trouble, self.health.trouble
 
     def size(self) -> tuple[int, int]:
-        """How many specs and pages are found."""
+        """Return how many specs and pages the index has."""
         return self.index.reader(fresh=True).size()
 
 
@@ -200,7 +200,7 @@ def fail(*_: object, **__: object) -> NoReturn:
 
 
 @pytest.mark.parametrize("path", [EVERYTHING, "_cache/t0/", path_of("new", "t0")])
-def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_paths_of_a_failed_pass_are_dirty_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     put(bench.root, content(1000), "new", "t0")
     with monkeypatch.context() as away:
         for method in ("held", "live"):
@@ -215,8 +215,8 @@ def test_what_couldnt_be_looked_at_is_looked_at_again(bench: Bench, monkeypatch:
     assert bench.passes("partial", "failed") == (path != EVERYTHING), "that one is no pass yet when it fails"
 
 
-def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
-    """A path that isn't in it isn't gone."""
+def test_a_replaced_root_is_detected(bench: Bench) -> None:
+    """A path that is missing there must not count as deleted."""
     bench.root.rename(bench.root.with_name("away"))
     (bench.root / "_cache").mkdir(parents=True)
     bench.changed("_cache/t0/")
@@ -227,7 +227,7 @@ def test_another_root_is_told_from_the_one_that_is_known(bench: Bench) -> None:
     assert (len(bench.state.withheld), bench.state.trouble) == (20, None)
 
 
-def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
+def test_withheld_deletes_count_as_lost(bench: Bench) -> None:
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     for tag in range(TAGS):
@@ -236,13 +236,13 @@ def test_what_is_held_back_counts_as_lost(bench: Bench) -> None:
     assert (len(bench.state.withheld), bench.state.lost) == (20, ALL)
 
 
-def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench: Bench) -> None:
-    """Half may be lost, and the third quarter is half of what is left then."""
+def test_losses_before_the_guard_refuses_count_for_later_passes(bench: Bench) -> None:
+    """Half may be lost in all; the third quarter would be half of what is left."""
     later = time.monotonic() + 1_000_000
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.dirty.mark([f"_cache/t{tag}/"], 0)
-        bench.dirty.mark([path_of("p0", "t3")], later)  # so there is no quiet moment
+        bench.dirty.mark([path_of("p0", "t3")], later)  # so that a change is always waiting
         bench.do("partial")
     for _ in range(2):
         assert bench.size() == (ALL // 2, 10)
@@ -251,16 +251,16 @@ def test_what_was_lost_until_the_guard_stopped_it_counts_for_what_follows(bench:
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_pass_continues_from_earlier_losses(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as a rescan, or one after an overflow, while a tree is being removed."""
-    look = full_sync.one_turn
+    look = full_sync.sync_once
 
     def look_while_more_happens(*arguments: Any, **options: Any) -> Report:
         report = look(*arguments, **options)
         bench.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
         return report
 
-    monkeypatch.setattr(full_sync, "one_turn", look_while_more_happens)
+    monkeypatch.setattr(full_sync, "sync_once", look_while_more_happens)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -269,7 +269,7 @@ def test_a_look_at_everything_goes_on_from_what_was_lost(bench: Bench, monkeypat
     assert len(bench.state.withheld) == 5
 
 
-def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
+def test_losses_are_reset_when_no_change_waits(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed(f"_cache/t{tag}/")
@@ -279,9 +279,7 @@ def test_after_a_quiet_moment_losses_count_anew(bench: Bench) -> None:
     assert not bench.state.withheld
 
 
-def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_losses_add_up_for_an_hour_while_changes_keep_coming(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loss_guard, "_WINDOW_SECONDS", -1)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -289,7 +287,7 @@ def test_losses_add_up_for_an_hour_where_there_is_no_quiet_moment(
     assert bench.size() == (ALL // 4, 5)
 
 
-def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> None:
+def test_a_loss_with_consent_doesnt_count_for_later_passes(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
     bench.changed_in_a_burst(EVERYTHING)
@@ -301,7 +299,7 @@ def test_what_is_consented_to_doesnt_count_for_what_follows(bench: Bench) -> Non
     assert bench.size() == (ALL // 4 - SPECS, 4)
 
 
-def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) -> None:
+def test_rewritten_pages_dont_raise_the_limit_of_losses(bench: Bench) -> None:
     paths = [path_of(f"p{number}", f"t{tag}") for tag in range(TAGS) for number in range(PACKAGES)]
     for number, path in enumerate(paths):
         (bench.root / path).write_bytes(content(9000 + number))
@@ -312,8 +310,8 @@ def test_pages_that_are_written_anew_add_nothing_that_may_be_lost(bench: Bench) 
     assert len(bench.state.withheld) == 20
 
 
-def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that is started again goes on holding it back."""
+def test_withheld_pages_are_noted_despite_failures(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restarted service continues to withhold them."""
     for tag in range(2):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -328,18 +326,18 @@ def test_what_is_held_is_noted_however_often_that_fails(bench: Bench, monkeypatc
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_what_is_held_is_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
+def test_withheld_pages_are_noted_again_when_the_note_may_be_lost(bench: Bench) -> None:
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     bench.index.notes().remove(WITHHELD)
-    bench.serving._look_at_everything()
+    bench.serving._require_full_pass()
     bench.do("whole")
     assert Withheld.decoded(bench.index.notes().get(WITHHELD)).pages == 20
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restarted: bool) -> None:
-    """Though the service began without any page, so that it held everything at once."""
+def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, restarted: bool) -> None:
+    """Although the service started without any page, so that it withheld everything at once."""
     (bench.root / "_cache").rename(bench.root / "away")
     bench.restart()
     bench.do("whole")
@@ -356,8 +354,8 @@ def test_what_is_missing_when_the_pages_are_back_is_deleted(bench: Bench, restar
     assert not bench.state.withheld
 
 
-def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Bench) -> None:
-    """At the next quiet moment, whatever else happens until then."""
+def test_withheld_pages_are_scanned_again_when_some_return(bench: Bench) -> None:
+    """When no change waits any more, whatever happens until then."""
     for tag in range(3):
         (bench.root / f"_cache/t{tag}").rename(bench.root / f"away{tag}")
     bench.changed(EVERYTHING)
@@ -373,7 +371,7 @@ def test_what_is_held_is_looked_at_again_when_some_of_it_has_come_back(bench: Be
     assert bench.size() == (ALL * 3 // 4 + SPECS, 16)
 
 
-def test_a_root_that_is_missing_doesnt_hide_that_the_index_is_gone(bench: Bench) -> None:
+def test_a_missing_root_doesnt_hide_a_missing_index(bench: Bench) -> None:
     bench.root.rename(bench.root.with_name("away"))
     bench.do("whole")
     pages, index = bench.troubles()
@@ -387,7 +385,7 @@ def test_a_root_that_is_missing_doesnt_hide_that_the_index_is_gone(bench: Bench)
     assert bench.troubles() == (None, None)
 
 
-def test_only_what_still_fails_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_jobs_that_still_fail_are_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.root.rename(bench.root.with_name("away"))
     bench.do("whole")
     with monkeypatch.context() as away:
@@ -417,30 +415,30 @@ def all_is_gone_and_the_index_cant_be_read(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("harm", [half_is_gone_and_no_generation_is_live, all_is_gone_and_the_index_cant_be_read])
-def test_what_a_person_has_to_consent_to_isnt_tried_all_the_time(bench: Bench, harm: Callable[[Bench], None]) -> None:
+def test_a_job_that_needs_consent_is_retried_rarely(bench: Bench, harm: Callable[[Bench], None]) -> None:
     harm(bench)
     assert bench.do("whole") > 3000
     assert "allow-mass-delete" in str(bench.state.trouble)
 
 
-def test_how_far_the_first_fill_is_is_noted_until_it_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Filled | None] = []
+def test_progress_of_the_first_fill_is_noted_until_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[FillProgress | None] = []
     progress = bench.serving._progress
 
     def listened(done: int, pages: int) -> None:
         progress(done, pages)
-        told.append(filled(bench.index.notes()))
+        told.append(noted_progress(bench.index.notes()))
 
     monkeypatch.setattr(bench.serving, "_progress", listened)
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
     bench.serving._live = None
     bench.do("whole")
-    assert told[0] == Filled(1, 20)
-    assert filled(bench.index.notes()) is None
+    assert told[0] == FillProgress(1, 20)
+    assert noted_progress(bench.index.notes()) is None
 
 
-def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.serving._first_fill._notes, "put", fail)
     monkeypatch.setattr(bench.serving._first_fill._notes, "remove", fail)
     bench.serving._live = None
@@ -449,11 +447,11 @@ def test_an_index_that_takes_no_notes_is_filled_all_the_same(bench: Bench, monke
     assert bench.size() == (ALL + 3, 21)
 
 
-# --- how fresh it is ----------------------------------------------------------------------------------------------------
+# --- freshness ----------------------------------------------------------------------------------------------------------
 
 
 def is_noted(bench: Bench) -> Freshness:
-    """How fresh the index is by the note that is due next."""
+    """Return the freshness by the next note."""
     assert bench.serving._freshness_notes.due() < time.monotonic() + 3, "nothing is to be noted"
     bench.do("freshness")
     found = read_freshness(bench.index.notes())
@@ -461,7 +459,7 @@ def is_noted(bench: Bench) -> Freshness:
     return found
 
 
-def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_written(bench: Bench) -> None:
+def test_freshness_is_noted_after_catching_up_and_after_writes(bench: Bench) -> None:
     first = is_noted(bench)
     assert (first.writer, first.in_sync, first.written) == ("service", True, bench.state.last_written)
     assert bench.do("freshness") > 4000, "it changes no more"
@@ -473,7 +471,7 @@ def test_how_fresh_it_is_is_noted_when_it_has_caught_up_and_when_something_was_w
     assert second.written > first.written
 
 
-def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
+def test_freshness_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
     before = is_noted(bench)
     bench.do("whole")
     after = is_noted(bench)
@@ -481,7 +479,7 @@ def test_how_fresh_it_is_is_noted_after_a_rescan_that_found_nothing(bench: Bench
     assert after.noted > before.noted
 
 
-def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
+def test_freshness_includes_withheld_deletes_and_a_rollback(bench: Bench) -> None:
     (bench.root / "_cache").rename(bench.root / "away")
     bench.changed(EVERYTHING)
     held = is_noted(bench)
@@ -498,26 +496,24 @@ def test_what_is_held_back_and_rolled_back_is_noted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("asked", [False, True], ids=["by itself", "for a command"])
-def test_how_fresh_it_is_is_noted_during_a_long_pass(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool
-) -> None:
-    """An index that isn't in sync would pass for one that is until the pass has ended."""
+def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
+    """Otherwise an index that isn't in sync would appear to be until the pass has ended."""
     is_noted(bench)
-    monkeypatch.setattr(freshness_notes, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "_CHECK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
-    bench.serving._freshness_notes._look_at = 0  # it has looked a moment ago
+    bench.serving._freshness_notes._check_at = 0  # it has just checked
     told: list[Freshness | None] = []
-    note = bench.serving._freshness_notes.meanwhile
+    note = bench.serving._freshness_notes.note_if_due
 
     def listened() -> None:
         note()
         told.append(read_freshness(bench.index.notes()))
 
-    monkeypatch.setattr(bench.serving._freshness_notes, "meanwhile", listened)
+    monkeypatch.setattr(bench.serving._freshness_notes, "note_if_due", listened)
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
-    tell_queue(bench.dirty, bench.state)
+    update_queue(bench.dirty, bench.state)
     if asked:
         bench.ask_and_wait(CommandRequest(command="sync"))
     else:
@@ -528,7 +524,7 @@ def test_how_fresh_it_is_is_noted_during_a_long_pass(
     assert last.lag_seconds > 0
 
 
-def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_freshness_note_has_no_effect(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
     monkeypatch.setattr(bench.serving._freshness_notes._notes, "put", fail_of(bench, FRESHNESS))
     put(bench.root, content(1000), "new", "t0")
@@ -539,14 +535,14 @@ def test_that_it_cant_be_noted_how_fresh_it_is_harms_nothing(bench: Bench, monke
 
 
 def fail_of(bench: Bench, refused: str) -> Callable[[str, bytes], None]:
-    """A way to write notes by which one of them can't be written."""
+    """Return a function that writes notes but fails for one key."""
     puts = bench.index.notes().put
     return lambda key, text: fail() if key == refused else puts(key, text)
 
 
 @contextmanager
 def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
-    """Let the service's own loop work until the block ends, and see how it ends then. The event is to wake it."""
+    """Run the service's own loop within the block, and check how it ends. The event wakes the loop."""
     stop, ended = threading.Event(), []
 
     def work() -> None:
@@ -567,7 +563,7 @@ def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
     assert ended == [ends]
 
 
-def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
+def test_a_service_notes_freshness_at_its_start_and_end(bench: Bench) -> None:
     written = datetime(2026, 1, 1, tzinfo=UTC)
     note_freshness(bench.index.notes(), Freshness(noted=written, writer="command", in_sync=True, written=written))
     bench.state.caught_up = False
@@ -580,10 +576,8 @@ def test_a_service_notes_when_it_begins_and_that_it_ends(bench: Bench) -> None:
     assert not note_of(bench).is_followed(begun.noted)
 
 
-def test_a_service_that_another_has_taken_over_from_notes_no_more(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it knows is older than what that one has noted."""
+def test_a_service_that_was_overtaken_writes_no_more_notes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state is older than what the new writer has noted."""
 
     def overtaken() -> NoReturn:
         note_freshness(bench.index.notes(), other)
@@ -605,7 +599,7 @@ def note_of(bench: Bench) -> Freshness:
 # --- reindex ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_changes_after_it_was_filled_is_in_a_reindex(bench: Bench) -> None:
+def test_changes_after_filling_are_part_of_a_reindex(bench: Bench) -> None:
     bench.reindex()
     put(bench.root, content(1000), "new", "t0")
     bench.do("swap")
@@ -613,8 +607,8 @@ def test_what_changes_after_it_was_filled_is_in_a_reindex(bench: Bench) -> None:
     assert bench.size() == (ALL + 3, 21)
 
 
-def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though it can't be noted at first when that was."""
+def test_changes_after_a_reindex_go_to_the_new_generation(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the time of the reindex can't be noted at first."""
     bench.reindex()
     with monkeypatch.context() as away:
         away.setattr(bench.serving._timetable._notes, "put", fail)
@@ -626,7 +620,7 @@ def test_what_changes_after_a_reindex_is_in_the_new_generation(bench: Bench, mon
     assert bench.size() == (ALL + 3, 21)
 
 
-def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Bench) -> None:
+def test_an_index_lost_during_a_reindex_is_rebuilt_at_once(bench: Bench) -> None:
     bench.reindex()
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
@@ -635,10 +629,10 @@ def test_an_index_that_is_lost_during_a_reindex_is_built_anew_at_once(bench: Ben
     assert bench.size() == (ALL, 20)
 
 
-def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reindex_that_cant_start_is_not_trouble(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule("0 0 1 1 *", "UTC")
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    bench.index.notes().put(SCHEDULED_SINCE, Counted(long_ago, schedule.text).encoded())
+    bench.index.notes().put(SCHEDULED_SINCE, CountingStart(long_ago, schedule.text).encoded())
     bench.serving._timetable = Timetable(schedule, bench.index.notes())
     monkeypatch.setattr(bench.writer, "build", fail)
     bench._wake.clear()
@@ -651,7 +645,7 @@ def test_a_reindex_that_cant_be_begun_is_no_trouble(bench: Bench, monkeypatch: p
     assert bench.passes("reindex", "failed") == 1
 
 
-def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> None:
+def test_a_reindex_keeps_pages_that_are_withheld_meanwhile(bench: Bench) -> None:
     bench.reindex()
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -662,7 +656,7 @@ def test_a_reindex_loses_nothing_that_is_held_back_meanwhile(bench: Bench) -> No
     assert bench.size() == (ALL // 2, 10)
 
 
-def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) -> None:
+def test_a_reindex_loses_what_was_consented_to_meanwhile(bench: Bench) -> None:
     bench.reindex()
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
@@ -672,7 +666,7 @@ def test_a_reindex_loses_what_somebody_has_consented_to_meanwhile(bench: Bench) 
     assert bench.size() == (ALL // 4, 5)
 
 
-def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
+def test_promotion_gives_signs_of_life(bench: Bench) -> None:
     signs: list[None] = []
     with running(Context(pulse=Pulse(lambda: signs.append(None), every=0))):
         bench.reindex()
@@ -683,8 +677,8 @@ def test_a_swap_shows_that_it_goes_on(bench: Bench) -> None:
     assert len(signs) >= PACKAGES
 
 
-def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(bench: Bench) -> None:
-    """Nothing is divided by the number of pages."""
+def test_a_reindex_without_readable_pages_has_no_progress_and_no_error(bench: Bench) -> None:
+    """It must not divide by the number of pages."""
     shutil.rmtree(bench.root / "_cache")
     (bench.root / "_cache").mkdir()
     bench.reindex()
@@ -698,7 +692,7 @@ def test_a_reindex_where_no_page_can_be_read_has_no_progress_and_no_trouble(benc
 def test_an_index_of_another_version_is_rebuilt_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, by_itself: bool
 ) -> None:
-    bench.serving._upgraded = not by_itself
+    bench.serving._upgrade_begun = not by_itself
     with monkeypatch.context() as other:
         other.setattr(folder, "fingerprint", lambda: "another")
         bench.do("whole")
@@ -720,7 +714,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
 
 
 def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench) -> None:
-    """Whatever it had consented to, and whatever is on disk by now."""
+    """Whatever it had consented to, and whatever is on disk now."""
     shutil.rmtree(bench.root / "_cache")
     notes = bench.index.notes()
     for command in ("sync", "reindex", "rollback"):
@@ -735,8 +729,8 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
 
 
 @pytest.mark.parametrize("command", ["sync", "reindex"])
-def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
-    """It would be carried out with pages that whoever consents has never thought of."""
+def test_a_request_with_another_root_is_refused(bench: Bench, command: Literal["sync", "reindex"]) -> None:
+    """Otherwise consent would be applied to pages that it was not given for."""
     shutil.rmtree(bench.root / "_cache")
     other = RootNames.of(bench.root.parent / "other")
     id = bench.ask(CommandRequest(command=command, consent=True, root=other))
@@ -751,7 +745,7 @@ def test_a_request_that_means_other_pages_is_refused(bench: Bench, command: Lite
     assert bench.size() == (ALL, 20)
 
 
-def test_a_request_may_call_the_same_pages_otherwise(bench: Bench) -> None:
+def test_a_request_may_name_the_same_root_differently(bench: Bench) -> None:
     link = bench.root.parent / "link"
     link.symlink_to(bench.root)
     same = RootNames.of(bench.root)
@@ -762,7 +756,7 @@ def test_a_request_may_call_the_same_pages_otherwise(bench: Bench) -> None:
 
 
 def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though it had still waited when its sync began."""
+    """Even if the command was still waiting when its sync started."""
     monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
     shutil.rmtree(bench.root / "_cache")
     bench.ask(CommandRequest(command="sync", consent=True))
@@ -771,13 +765,13 @@ def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: p
 
 
 def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else what is held back could go without anybody being asked, and after consent was refused, too."""
+    """Otherwise withheld pages could be deleted without consent, or after consent was refused."""
     monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
     assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
-    bench.ask(CommandRequest(command="sync", consent=True))  # and the command ends
+    bench.ask(CommandRequest(command="sync", consent=True))  # whose command has ended
     for _ in range(2):
         assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
         bench.do("whole")
@@ -798,8 +792,8 @@ def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeyp
     assert bench.index.reader().generation == "specs-1"
 
 
-def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As fast as a command alone would say it: the way to the index has had all the patience there is."""
+def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As fast as without a service: requests to the index have already been retried for as long as is allowed."""
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "held", fail)
         id = bench.ask(CommandRequest(command="sync"))
@@ -810,8 +804,8 @@ def test_what_fails_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.Mo
         response.raise_failure()
 
 
-def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_TELL_SECONDS", 0)
+def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "_PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
     puts = bench.serving._requests._notes.put
@@ -827,7 +821,7 @@ def test_telling_how_far_it_is_may_fail(bench: Bench, monkeypatch: pytest.Monkey
 
 
 def roll_back_twice(bench: Bench) -> None:
-    """Make two generations beside the live one."""
+    """Keep two generations besides the live one."""
     bench.writer._keep = 2  # type: ignore[attr-defined]
     for _ in range(2):
         bench.reindex()
@@ -835,8 +829,8 @@ def roll_back_twice(bench: Bench) -> None:
         bench.settle()
 
 
-def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the swap and the response."""
+def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is killed between the promotion and the response."""
     roll_back_twice(bench)
     request = CommandRequest(command="rollback")
     with monkeypatch.context() as away:
@@ -850,7 +844,7 @@ def test_a_rollback_is_done_once_though_its_service_ends_over_it(bench: Bench, m
     assert bench.state.rolled_back
 
 
-def test_a_reindex_is_done_once_though_its_service_ends_over_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     request = CommandRequest(command="reindex")
     bench._wake.clear()
     bench.ask(request)
@@ -880,8 +874,8 @@ def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch
     assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
 
 
-def test_a_swap_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it might be done twice."""
+def test_promotion_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise it might be done twice."""
     roll_back_twice(bench)
     with monkeypatch.context() as away:
         away.setattr(bench.serving._requests._notes, "put", fail)
@@ -917,7 +911,9 @@ def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatc
     assert (bench.state.rolled_back, bench.health.trouble) == (False, None)
 
 
-def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_responded_to_and_blocks_no_other_request(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.reindex()
     bench.do("swap")
     bench.settle()
@@ -938,7 +934,7 @@ def test_a_defect_is_responded_to_and_keeps_no_other_waiting(bench: Bench, monke
     assert bench.response(second.id).generation == "specs-1"
 
 
-def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(bench: Bench) -> None:
+def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_withheld(bench: Bench) -> None:
     for tag in ("t0", "t1"):
         folder = bench.root / "_cache" / tag
         folder.rename(bench.root.parent / tag)
@@ -952,12 +948,12 @@ def test_a_folder_that_becomes_a_link_is_gone_and_nothing_else_is_held_back(benc
 
 
 def warnings(bench: Bench) -> tuple[list[str], list[str]]:
-    """The paths of warnings, as the state has them and as the HTTP interface tells them."""
+    """Return the paths of warnings in the state and in the status over HTTP."""
     told = status(bench.state, None, 600, time.monotonic())["warnings"]
     return sorted(bench.state.warnings), [warning["path"] for warning in told]
 
 
-def test_a_warning_stays_until_its_place_is_looked_at_again(
+def test_a_warning_stays_until_its_path_is_scanned_again(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[str] = []
@@ -982,7 +978,7 @@ def test_a_warning_stays_until_its_place_is_looked_at_again(
     assert warnings(bench) == ([], [])
 
 
-def test_a_folder_that_can_be_read_again_is_no_problem_any_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_becomes_readable_is_no_longer_a_problem(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.scandir
 
     def failing(path: str) -> object:

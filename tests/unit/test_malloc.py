@@ -1,4 +1,4 @@
-"""How many arenas threads have."""
+"""The number of malloc arenas of threads."""
 
 import ctypes
 import os
@@ -9,10 +9,10 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys, threading
-from cachesync.service.malloc import keep_few
+from cachesync.service.malloc import limit_arenas
 
 if "few" in sys.argv:
-    keep_few()
+    limit_arenas()
 together = threading.Barrier(6)
 
 def allocate():
@@ -36,7 +36,7 @@ def arenas(*arguments: str, **environment: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_stats"), reason="only glibc has arenas and tells of them")
-def test_threads_share_few_arenas_unless_the_environment_says_how_many() -> None:
+def test_threads_share_few_arenas_unless_the_environment_sets_a_number() -> None:
     assert arenas() > 4
     assert arenas("few") <= 2
     assert arenas("few", MALLOC_ARENA_MAX="4") == 4

@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads, and that the documentation names it."""
+"""Metrics as Prometheus reads them, and their documentation."""
 
 import re
 from collections import Counter
@@ -40,7 +40,7 @@ def busy() -> ServiceState:
 
 
 def values(metrics: Metrics) -> dict[str, float]:
-    """Return all samples but those of the process, as Prometheus reads them."""
+    """Return all samples except those of the process, as Prometheus reads them."""
     found = {}
     for family in text_string_to_metric_families(metrics.text().decode()):
         for sample in family.samples:
@@ -49,7 +49,7 @@ def values(metrics: Metrics) -> dict[str, float]:
     return {name: value for name, value in found.items() if not name.startswith("process_")}
 
 
-def test_what_is_so_is_read_when_it_is_asked_for() -> None:
+def test_gauges_are_read_at_each_scrape() -> None:
     state = ServiceState()
     retries: Counter[str] = Counter()
     health = WELL
@@ -112,19 +112,19 @@ def test_a_watcher_that_doesnt_watch_is_0() -> None:
     assert values(Metrics(state, lambda: WELL, {}))["cachesync_watcher{mode=polling}"] == 0
 
 
-def test_who_stands_by_doesnt_serve() -> None:
+def test_a_standby_service_doesnt_serve() -> None:
     assert values(Metrics(ServiceState(role="standing by"), lambda: WELL, {}))["cachesync_serving"] == 0
 
 
-def test_what_happens_is_counted() -> None:
+def test_events_are_counted() -> None:
     metrics = Metrics(ServiceState(), lambda: WELL, {})
     assert values(metrics)["cachesync_passes_total{kind=reindex,outcome=failed}"] == 0
     assert values(metrics)["cachesync_specs_written_total{what=deleted}"] == 0
     metrics.acknowledged(0.3)
     metrics.acknowledged(3000)
     metrics.bulk(0.02)
-    metrics.passed("rescan", "done", 0.2)
-    metrics.passed("rescan", "failed", 2)
+    metrics.record_pass("rescan", "done", 0.2)
+    metrics.record_pass("rescan", "failed", 2)
     metrics.written(1, 2, 3)
     metrics.written(1, 0, 0)
     found = values(metrics)
@@ -152,13 +152,13 @@ def test_two_services_in_one_process_dont_share_metrics() -> None:
     assert values(second)["cachesync_bulk_seconds_count"] == 0
 
 
-def test_the_process_is_told_of() -> None:
+def test_the_process_has_metrics() -> None:
     assert b"process_resident_memory_bytes" in Metrics(ServiceState(), lambda: WELL, {}).text()
 
 
-def test_every_metric_is_documented_as_it_is() -> None:
+def test_every_metric_is_documented() -> None:
     metrics = Metrics(busy(), lambda: WELL, {"429": 1})
-    metrics.passed("rescan", "done", 1)
+    metrics.record_pass("rescan", "done", 1)
     documented = {
         tuple(cell.strip(" `") for cell in line.strip("|").split("|"))
         for line in DOCUMENTED.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""Every decision of a plan, case by case."""
+"""The decisions of a plan, case by case."""
 
 from typing import Final
 
@@ -40,25 +40,25 @@ SAME = Entry(PAGE, SIGNATURE)
         pytest.param(None, None, 1, 0, 1, 0, id="documents of no page at all"),
     ],
 )
-def test_what_becomes_of_a_page(
+def test_the_plan_for_each_state_of_a_page(
     entry: Entry | None, known: PageRecord | None, count: int, read: int, gone: int, unchanged: int
 ) -> None:
     found = scanned(entry) if entry else scanned()
     result = plan(found, [known] if known else [], {PAGE: count} if count else {})
     assert (len(result.read), len(result.gone), result.unchanged) == (read, gone, unchanged)
-    damaged = count != (known.specs if known else 0)
-    assert [todo.damaged for todo in result.read + result.gone] == [damaged] * (read + gone)
+    check_documents = count != (known.specs if known else 0)
+    assert [todo.check_documents for todo in result.read + result.gone] == [check_documents] * (read + gone)
 
 
 @pytest.mark.parametrize("field", range(5))
-def test_any_difference_of_the_signature_counts(field: int) -> None:
+def test_any_difference_of_the_signature_is_a_change(field: int) -> None:
     values = [1, 2, 3, 4, 5]
     values[field] -= 1
     assert plan(scanned(Entry(PAGE, Signature(*values))), [record()], {PAGE: 2}).read
 
 
 @pytest.mark.parametrize("unread", ["_cache/a", "_cache", "", PAGE])
-def test_what_could_not_be_listed_is_left_as_it_is(unread: str) -> None:
+def test_pages_below_unlisted_folders_are_kept(unread: str) -> None:
     result = plan(scanned(unread=(unread,)), [record()], {PAGE: 2, "_cache/a/y/specs.md": 1})
     assert result.gone == [] or unread == PAGE
     assert result.unchanged == 1
@@ -68,7 +68,7 @@ def test_an_unlisted_folder_beside_a_page_does_not_keep_it() -> None:
     assert plan(scanned(unread=("_cache/a/x2", "_cache/a/x/specs.md2", "_cach")), [record()], {PAGE: 2}).gone
 
 
-def test_problems_of_the_scan_and_of_unchanged_pages_are_handed_on() -> None:
+def test_problems_of_the_scan_and_of_unchanged_pages_are_kept() -> None:
     problem = Problem("x", "y")
     known = record()
     known.problem, known.line = "broken", 7
@@ -93,20 +93,20 @@ def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> 
     assert change.before is not None
 
 
-def test_where_only_keys_are_known_everything_is_written() -> None:
+def test_if_only_keys_are_known_everything_is_written() -> None:
     change = page_change(
-        Todo(PAGE, SAME, record(), damaged=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
+        Todo(PAGE, SAME, record(), check_documents=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
     )
     assert [(put.id, put.fresh) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
     assert change.deletes == ["a/x/x"]
 
 
-def test_something_gone_while_it_was_listed_needs_another_pass() -> None:
+def test_a_path_deleted_during_the_scan_needs_another_pass() -> None:
     assert plan(Scan({}, {"_cache/a": True}, [], []), [record()], {PAGE: 2}).again
     assert not plan(Scan({}, {"_cache/a": False}, [], []), [record()], {PAGE: 2}).again
 
 
-def test_what_could_not_be_read_and_has_not_changed_is_a_retry() -> None:
+def test_an_unreadable_page_that_has_not_changed_is_a_retry() -> None:
     known = record(digest=None, specs=0)
     assert plan(scanned(SAME._replace(fault="a folder")), [known], {}).read[0].is_retry
     changed = SAME._replace(signature=Signature(1, 2, 3, 4, 6))

@@ -1,4 +1,4 @@
-"""Reading a page, and when its signature can be trusted."""
+"""Reading a page, and whether its signature can be trusted."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ import pytest
 
 from cachesync.ledger import Signature
 from cachesync.pages.pattern import Pattern
-from cachesync.sync.read import Content, Moving, Unreadable, freshness, read
+from cachesync.sync.read import Changing, Content, Unreadable, read, unsettled_seconds
 from cachesync.sync.scan import Entry, Source, signature_of
 
 SECOND = 1_000_000_000
@@ -33,13 +33,13 @@ def entry(file: Path) -> Entry:
         (NOW - 5 * SECOND, NOW - 5 * SECOND, 0),
         (NOW - 5 * SECOND + 7, NOW - SECOND // 20 + 1, 0.05),  # fine times, written 50 ms ago
         (NOW - 5 * SECOND, NOW - SECOND, 1),  # whole seconds: the clock may tick every 2 s
-        (NOW + 3600 * SECOND, NOW - 5 * SECOND, 0),  # somebody set a time in the future
+        (NOW + 3600 * SECOND, NOW - 5 * SECOND, 0),  # the time was set to the future
         (NOW - SECOND // 2 + 1, NOW - SECOND // 2 + 1, 0),
-        (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # a clock that is ahead
+        (NOW - 5 * SECOND, NOW + 5 * SECOND + 1, 5.1),  # the clock was ahead
     ],
 )
-def test_how_long_until_a_change_would_show(mtime: int, ctime: int, seconds: float) -> None:
-    assert freshness(Signature(stat.S_IFREG, 1, 1, mtime, ctime), NOW) == pytest.approx(seconds, abs=1e-6)
+def test_seconds_until_a_signature_is_settled(mtime: int, ctime: int, seconds: float) -> None:
+    assert unsettled_seconds(Signature(stat.S_IFREG, 1, 1, mtime, ctime), NOW) == pytest.approx(seconds, abs=1e-6)
 
 
 def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_page_is_read_whole_with_its_signature(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "settled"), [(0, False), (0.05, False), (0.2, True)])
-def test_a_signature_is_trusted_from_when_a_change_would_show(
+def test_a_signature_is_trusted_once_any_change_would_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, settled: bool
 ) -> None:
     file = tmp_path / "specs.md"
@@ -64,30 +64,30 @@ def test_a_signature_is_trusted_from_when_a_change_would_show(
     assert found.settled is settled
 
 
-def test_a_page_that_grew_over_the_bound_is_moving(tmp_path: Path) -> None:
+def test_a_page_that_grew_over_the_limit_is_changing(tmp_path: Path) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x" * 11)
-    assert read(source(tmp_path, 10), entry(file)) == Moving()
+    assert read(source(tmp_path, 10), entry(file)) == Changing()
 
 
-def test_a_page_that_is_gone_is_moving(tmp_path: Path) -> None:
-    assert read(source(tmp_path), NOWHERE) == Moving()
+def test_a_page_that_is_gone_is_changing(tmp_path: Path) -> None:
+    assert read(source(tmp_path), NOWHERE) == Changing()
 
 
-def test_a_page_that_became_a_pipe_is_moving_and_blocks_nothing(tmp_path: Path) -> None:
+def test_a_page_that_became_a_pipe_is_changing_and_doesnt_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "specs.md")
-    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Changing()
 
 
-def test_a_page_that_became_a_link_is_moving_and_not_followed(tmp_path: Path) -> None:
+def test_a_page_that_became_a_link_is_changing_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_text("x")
     (tmp_path / "specs.md").symlink_to("other")
-    assert read(source(tmp_path), NOWHERE) == Moving()
+    assert read(source(tmp_path), NOWHERE) == Changing()
     assert isinstance(read(source(tmp_path), NOWHERE._replace(link=True)), Content)
 
 
 @pytest.mark.parametrize("change", ["grow", "shrink", "rewrite"])
-def test_a_page_written_to_while_it_is_read_is_moving(
+def test_a_page_written_to_while_it_is_read_is_changing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     file = tmp_path / "specs.md"
@@ -108,10 +108,10 @@ def test_a_page_written_to_while_it_is_read_is_moving(
         return data
 
     monkeypatch.setattr(os, "read", writing)
-    assert read(source(tmp_path), entry(file)) == Moving()
+    assert read(source(tmp_path), entry(file)) == Changing()
 
 
-def test_a_read_error_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_error_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "specs.md"
     file.write_bytes(b"x")
 

@@ -1,4 +1,4 @@
-"""A new generation on its way, as its callers see it, on a real index in a folder."""
+"""A reindex, as its callers see it, on a real index in a folder."""
 
 import os
 from collections.abc import Iterator
@@ -41,8 +41,8 @@ def reindex(source: Source, writer: Writer, progress: Progress = no_progress) ->
     return full_sync.reindex(source, writer, Guard(0.5), progress)
 
 
-def test_progress_never_passes_the_whole(source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though pages are carried over from a folder that can't be read, of which the scan knew nothing."""
+def test_progress_never_exceeds_the_total(source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if pages are carried over from an unreadable folder, which the scan didn't count."""
     reindex(source, writer)
     scandir = os.scandir
 
@@ -58,7 +58,7 @@ def test_progress_never_passes_the_whole(source: Source, writer: Writer, monkeyp
     assert all(0 < done <= pages for done, pages in told), told
 
 
-def test_a_build_that_cant_be_removed_hides_no_failure(
+def test_a_build_that_cant_be_removed_doesnt_hide_the_failure(
     source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> NoReturn:
@@ -73,7 +73,9 @@ def test_a_build_that_cant_be_removed_hides_no_failure(
         reindex_once(source, writer, Guard(0.5), no_progress)
 
 
-def test_what_was_never_made_is_not_removed(source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generation_that_was_never_created_is_not_removed(
+    source: Source, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> NoReturn:
         raise AssertionError
 
@@ -81,8 +83,8 @@ def test_what_was_never_made_is_not_removed(source: Source, writer: Writer, monk
     Reindex(source, writer, no_progress).abandon()
 
 
-def test_a_reindex_is_reported_on_by_what_came_of_it(source: Source, writer: Writer) -> None:
-    """As its own report would have been."""
+def test_a_reindex_is_reported_by_its_resulting_generation(source: Source, writer: Writer) -> None:
+    """The report equals that of the reindex itself."""
     (source.root / "_cache/seen/a/specs.md").write_text("---\nhalf")
     report = reindex(source, writer)
     live = writer.live()

@@ -1,4 +1,4 @@
-"""Requests from both sides: what a command leaves in a real index, and what a service makes of it."""
+"""Requests from both sides: the command's and the service's, with the notes of a real index."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from cachesync.sync.report import Report
 
 
 class SignalledIndex(EmbeddedIndex):
-    """One whose service looks as soon as it is signalled."""
+    """An index whose service polls as soon as it is signalled."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "specs")
@@ -83,7 +83,7 @@ def leave(notes: Notes, request: CommandRequest, sign: int = 1) -> None:
 
 
 def looked(requests: Requests) -> list[CommandRequest]:
-    return list(requests.look())
+    return list(requests.poll())
 
 
 def no_progress(_done: int, _pages: int) -> None:
@@ -93,7 +93,7 @@ def no_progress(_done: int, _pages: int) -> None:
 # --- the command --------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_service_nothing_is_asked_for(index: SignalledIndex) -> None:
+def test_without_a_service_there_is_no_request(index: SignalledIndex) -> None:
     assert ask(index, ROLLBACK, no_progress) == Response()
     with index.writer(1):
         assert ask(index, msgspec.structs.replace(ROLLBACK, generation="specs-1"), no_progress) == Response(
@@ -103,10 +103,10 @@ def test_without_a_service_nothing_is_asked_for(index: SignalledIndex) -> None:
 
 
 def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandRequest], Response]) -> None:
-    """Let the service look, by the command's own thread, whenever the command polls."""
+    """Let the service poll whenever the command does, in the command's thread."""
 
     def look() -> None:
-        for request in requests.look():
+        for request in requests.poll():
             requests.settle(request.id, respond(request))
         requests.respond()
 
@@ -115,7 +115,7 @@ def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandR
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that signs with each poll, and signals the service each time."""
+    """Make a command give a sign and signal the service with each poll."""
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
     monkeypatch.setattr(module, "_POLL_SECONDS", 0)
     sign = module._Asking._sign
@@ -156,7 +156,7 @@ def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requ
         (CachesyncError("something"), CachesyncError),
     ],
 )
-def test_what_the_service_couldnt_do_is_raised(
+def test_a_failure_of_the_service_is_raised(
     index: SignalledIndex, requests: Requests, notes: Notes, error: CachesyncError, kind: type[CachesyncError]
 ) -> None:
     serve(index, requests, lambda _request: Response.failed(error))
@@ -176,7 +176,7 @@ def test_a_failure_of_another_version_is_one_of_the_index(index: SignalledIndex,
 
 @pytest.mark.usefixtures("quick", "writer")
 @pytest.mark.parametrize("text", [b"{", b'{"finished": "perhaps"}', b"[]", b"\xff"])
-def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text: bytes) -> None:
+def test_a_response_that_cant_be_parsed_is_a_usage_error(index: SignalledIndex, text: bytes) -> None:
     index.look = lambda: index.notes().put("response-r", text)
     with pytest.raises(UsageError, match="another version"):
         ask(index, ROLLBACK, no_progress)
@@ -184,8 +184,8 @@ def test_a_response_that_cant_be_read_is_a_sentence(index: SignalledIndex, text:
 
 
 @pytest.mark.usefixtures("quick")
-def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_TELL_SECONDS", 0)
+def test_progress_is_reported(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
     def respond(request: CommandRequest) -> Response:
@@ -193,7 +193,7 @@ def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch
         return Response.live("specs-1") if told else Response()
 
     def look() -> None:
-        for request in requests.look():
+        for request in requests.poll():
             if (response := respond(request)).finished:
                 requests.settle(request.id, response)
         requests.respond()
@@ -204,7 +204,7 @@ def test_progress_is_told(index: SignalledIndex, requests: Requests, monkeypatch
 
 
 @pytest.mark.usefixtures("quick", "writer")
-def test_an_interrupted_command_takes_its_request_along(index: SignalledIndex) -> None:
+def test_an_interrupted_command_removes_its_request(index: SignalledIndex) -> None:
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
@@ -215,7 +215,7 @@ def test_an_interrupted_command_takes_its_request_along(index: SignalledIndex) -
 
 
 @pytest.mark.usefixtures("quick")
-def test_tidying_up_goes_on_where_one_note_cant_be_removed(
+def test_cleanup_continues_if_one_note_cant_be_removed(
     index: SignalledIndex, requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = type(notes).remove
@@ -232,10 +232,8 @@ def test_tidying_up_goes_on_where_one_note_cant_be_removed(
     assert notes.list_keys() == ["request-r"]
 
 
-def test_a_service_that_ends_over_it_is_no_longer_waited_for(
-    index: SignalledIndex, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What it was about to make live is known from then on."""
+def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generation that it was about to promote is known from then on."""
     monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
     signalled, serving = threading.Event(), threading.Event()
 
@@ -255,8 +253,8 @@ def test_a_service_that_ends_over_it_is_no_longer_waited_for(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_request_that_was_dropped_meanwhile_is_left_anew(index: SignalledIndex, requests: Requests) -> None:
-    """As that of a command that was stopped for a while."""
+def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledIndex, requests: Requests) -> None:
+    """Such as that of a command that was suspended for a while."""
     serve(index, requests, lambda _request: Response.live("specs-1"))
     look, looks = index.look, 0
 
@@ -274,7 +272,7 @@ def test_a_request_that_was_dropped_meanwhile_is_left_anew(index: SignalledIndex
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_index_that_is_away_for_a_while_is_waited_for(
+def test_a_temporarily_unavailable_index_is_waited_for(
     index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(index, requests, lambda _request: Response.live("specs-1"))
@@ -308,7 +306,7 @@ def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, 
     assert notes.list_keys() == [], "nobody comes for the response any more"
 
 
-def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_a_request_without_signs_is_dropped_and_logged(requests: Requests, notes: Notes, clock: Clock) -> None:
     leave(notes, CommandRequest(command="sync", consent=True, id="a", asked_at="2026-01-01"))
     with capture_logs() as logged:
         for _ in range(30):
@@ -323,8 +321,10 @@ def test_a_request_without_signs_is_dropped_and_told(requests: Requests, notes: 
     )
 
 
-def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Requests, notes: Notes, clock: Clock) -> None:
-    """The service was busy for minutes, and the command may have ended since."""
+def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
+    requests: Requests, notes: Notes, clock: Clock
+) -> None:
+    """The service may have been busy for minutes, and the command may have ended since."""
     leave(notes, ROLLBACK)
     assert looked(requests) == []
     leave(notes, ROLLBACK, 2)
@@ -335,8 +335,8 @@ def test_a_sign_that_changed_while_nobody_looked_proves_nothing(requests: Reques
     assert looked(requests) == [ROLLBACK]
 
 
-def test_none_overtakes_another(requests: Requests, notes: Notes, clock: Clock) -> None:
-    """Though the second gives its sign first; but for one that has ended it waits no longer than is needed."""
+def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Clock) -> None:
+    """Even if the second gives its sign first. It waits for one that has ended no longer than necessary."""
     first, second = (
         CommandRequest(command="reindex", id="b", asked_at="1"),
         CommandRequest(command="rollback", id="a", asked_at="2"),
@@ -356,7 +356,7 @@ def test_none_overtakes_another(requests: Requests, notes: Notes, clock: Clock) 
 
 
 def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes, clock: Clock) -> None:
-    """It could give no sign, and nobody could have looked."""
+    """Neither could the command give a sign nor the service read it."""
     leave(notes, ROLLBACK)
     looked(requests)
     leave(notes, ROLLBACK, 2)
@@ -379,7 +379,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
     for sign in (1, 2):
         for request in (first, second):
             leave(notes, request, sign)
-        found = requests.look()
+        found = requests.poll()
         if sign == 1:
             assert list(found) == []
     assert next(found) == first
@@ -390,7 +390,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
     assert list(found) == []
 
 
-def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> None:
+def test_older_requests_come_first(requests: Requests, notes: Notes) -> None:
     made = [CommandRequest(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
     for sign in (1, 2):
         for request in reversed(made):
@@ -399,7 +399,7 @@ def test_those_that_came_first_come_first(requests: Requests, notes: Notes) -> N
     assert found == made
 
 
-def test_a_withdrawn_request_leaves_nothing_and_isnt_told(requests: Requests, notes: Notes) -> None:
+def test_a_withdrawn_request_leaves_no_note_and_isnt_logged(requests: Requests, notes: Notes) -> None:
     leave(notes, ROLLBACK)
     looked(requests)
     leave(notes, ROLLBACK, 2)
@@ -417,13 +417,13 @@ def test_a_withdrawn_request_leaves_nothing_and_isnt_told(requests: Requests, no
 @pytest.mark.parametrize(
     "key", ["errand-1234", "reply-1234", "sign-1234", "response-1234"], ids=["errand", "reply", "sign", "response"]
 )
-def test_what_earlier_commands_have_left_is_removed(requests: Requests, notes: Notes, key: str) -> None:
+def test_notes_of_earlier_commands_are_removed(requests: Requests, notes: Notes, key: str) -> None:
     for each in (key, "held", "last-reindex", "scheduled-since"):
         notes.put(each, b'{"command": "sync", "consent": true}')
     with capture_logs() as logged:
         assert looked(requests) == []
     assert sorted(notes.list_keys()) == ["held", "last-reindex", "scheduled-since"]
-    assert [line["event"] for line in logged] == ["removed what earlier commands have left"]
+    assert [line["event"] for line in logged] == ["removed notes that earlier commands left behind"]
 
 
 def test_a_request_of_another_version_is_refused(requests: Requests, notes: Notes) -> None:
@@ -442,10 +442,10 @@ def test_a_request_of_another_version_is_refused(requests: Requests, notes: Note
         looked(requests)
 
 
-def test_a_response_is_written_though_the_index_fails_at_first(
+def test_a_response_is_written_even_if_the_index_fails_at_first(
     requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the request isn't carried out again meanwhile."""
+    """The request isn't carried out again meanwhile."""
 
     def fail(_key: str, _text: bytes) -> NoReturn:
         raise IndexUnavailableError("away")
@@ -467,10 +467,10 @@ def test_a_response_is_written_though_the_index_fails_at_first(
     assert msgspec.json.decode(notes.get("response-r") or b"", type=Response) == Response.live("specs-1")
 
 
-def test_a_response_that_cant_be_written_keeps_no_other_waiting(
+def test_a_response_that_cant_be_written_doesnt_delay_others(
     requests: Requests, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy takes no request of its size, perhaps."""
+    """For example, a proxy may refuse a request of its size."""
     other = CommandRequest(command="sync", id="b")
     for sign in (1, 2):
         for request in (ROLLBACK, other):
@@ -504,18 +504,18 @@ def test_the_next_service_knows_what_was_about_to_go_live(
     looked(requests)
     leave(notes, ROLLBACK, 2)
     looked(requests)
-    requests.goes_live("r", "specs-3")
+    requests.note_promotion("r", "specs-3")
     for sign in (3, 4):
         after = Requests(writer, index.notes(), clock)
         looked(after)
         leave(notes, ROLLBACK, sign + 10)
         (found,) = looked(after)
         assert found == msgspec.structs.replace(ROLLBACK, generation="specs-3")
-        after._told_at = 0
-        after.progress("r", 1, 2)  # and another one after that, too
+        after._progress_at = 0
+        after.progress("r", 1, 2)  # and the one after that
 
 
-def test_what_was_responded_to_isnt_carried_out_by_the_next_service(
+def test_a_finished_request_isnt_carried_out_by_the_next_service(
     index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes
 ) -> None:
     leave(notes, ROLLBACK)
@@ -530,7 +530,7 @@ def test_what_was_responded_to_isnt_carried_out_by_the_next_service(
         assert looked(after) == []
 
 
-def test_requests_are_looked_at_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_requests_are_polled_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
     looked(requests)
     assert requests.due == clock.now + 1.5
     leave(notes, ROLLBACK)
@@ -540,7 +540,9 @@ def test_requests_are_looked_at_more_often_while_there_are_some(requests: Reques
 
 def test_a_response_has_a_bounded_size() -> None:
     pages = {f"_cache/develop/p{number}/specs.md": 3 for number in range(50_000)}
-    report = Report(withheld=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages])
+    report = Report(
+        withheld=pages, news=list(pages), unsteady=list(pages), problems=[Problem(page, "x") for page in pages]
+    )
     response = Response.done_with(report)
     assert len(msgspec.json.encode(response)) < 15_000
     assert response.report
@@ -550,13 +552,13 @@ def test_a_response_has_a_bounded_size() -> None:
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b'{"pages": "many"}'])
-def test_a_note_of_what_is_held_that_cant_be_read_holds_nothing(text: bytes | None) -> None:
+def test_an_unreadable_note_of_withheld_pages_withholds_nothing(text: bytes | None) -> None:
     assert Withheld.decoded(Withheld(3, 7, 1).encoded()) == Withheld(3, 7, 1)
     assert Withheld.decoded(text) == Withheld()
 
 
-def test_of_two_commands_of_one_second_it_is_known_which_came_first() -> None:
-    """A rollback that waits for a reindex goes back from that one."""
+def test_requests_within_one_second_have_an_order() -> None:
+    """A rollback that waits behind a reindex undoes that one."""
     made = [CommandRequest(command="sync").asked_at for _ in range(100)]
     assert made == sorted(made)
     assert len(set(made)) > 90

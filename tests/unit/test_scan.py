@@ -1,4 +1,4 @@
-"""What a scan finds on real disks."""
+"""What a scan finds on a real disk."""
 
 import contextlib
 import os
@@ -45,7 +45,9 @@ def test_pages_are_found_and_their_neighbours_left_alone(tmp_path: Path) -> None
         (("**/specs.md",), (), ["a/x", "a/y", "b/x"]),
     ],
 )
-def test_patterns_choose(tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], found: list[str]) -> None:
+def test_patterns_select_pages(
+    tmp_path: Path, include: tuple[str, ...], exclude: tuple[str, ...], found: list[str]
+) -> None:
     for tag, package in (("a", "x"), ("a", "y"), ("b", "x")):
         put(tmp_path, page(entry()), package, tag)
     entries = scan(source(tmp_path, include, exclude)).entries
@@ -54,7 +56,7 @@ def test_patterns_choose(tmp_path: Path, include: tuple[str, ...], exclude: tupl
 
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The folders that are listed from now on."""
+    """Record the folders that are listed from now on."""
     real, listed = os.scandir, []
 
     def noting(path: str) -> object:
@@ -66,7 +68,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [".~tmp~", ".snapshot", "@eaDir", "#recycle", "lost+found"])
-def test_what_tools_make_is_not_even_listed(tmp_path: Path, listed: list[str], name: str) -> None:
+def test_folders_made_by_tools_are_not_even_listed(tmp_path: Path, listed: list[str], name: str) -> None:
     root = tmp_path / "root"
     put(root, page(entry()))
     put(root, page(entry()), name)
@@ -82,7 +84,7 @@ def test_what_tools_make_is_not_even_listed(tmp_path: Path, listed: list[str], n
 
 
 @pytest.mark.parametrize("exclude", ["private", "_cache/private/", "_cache/private/*", "_cache/private/**"])
-def test_what_is_excluded_is_not_even_listed(tmp_path: Path, listed: list[str], exclude: str) -> None:
+def test_excluded_folders_are_not_even_listed(tmp_path: Path, listed: list[str], exclude: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     put(tmp_path, page(entry()), "zlib", "private")
     assert list(scan(source(tmp_path, exclude=(exclude,))).entries) == [path_of("zlib", "a")]
@@ -104,7 +106,7 @@ FOLLOWED_NOT = "a symbolic link to a folder, which is not followed, so no page b
 NOWHERE = "a symbolic link that leads nowhere (No such file or directory)"
 
 
-def test_links_in_the_place_of_folders_are_warned_of(tmp_path: Path) -> None:
+def test_links_at_paths_of_folders_cause_warnings(tmp_path: Path) -> None:
     root = tmp_path / "root"
     put(root, page(entry()))
     put(tmp_path / "elsewhere", page(entry()))
@@ -136,14 +138,14 @@ def test_links_in_the_place_of_folders_are_warned_of(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "link", ["elsewhere", "_cache/.current", "_cache/@eaDir", "_cache/private", "_cache/a/specs.md"]
 )
-def test_a_link_where_no_folder_of_pages_could_be_is_passed_over(tmp_path: Path, link: str) -> None:
+def test_a_link_where_no_folder_of_pages_could_be_is_ignored(tmp_path: Path, link: str) -> None:
     put(tmp_path, page(entry()), "zlib", "develop")
     put(tmp_path, page(entry()), "other", "a")
     (tmp_path / link).symlink_to(tmp_path / "_cache/develop")
     assert scan(source(tmp_path, exclude=("private",))).warnings == []
 
 
-def test_a_cache_that_is_a_link_is_warned_of(tmp_path: Path) -> None:
+def test_a_cache_that_is_a_link_causes_a_warning(tmp_path: Path) -> None:
     root = tmp_path / "root"
     put(tmp_path / "release", page(entry()))
     root.mkdir()
@@ -153,7 +155,7 @@ def test_a_cache_that_is_a_link_is_warned_of(tmp_path: Path) -> None:
         assert warned(root, *paths) == {"_cache": FOLLOWED_NOT}
 
 
-def test_what_is_no_regular_file_is_found_with_its_fault(tmp_path: Path) -> None:
+def test_a_page_that_is_not_a_regular_file_is_found_with_its_fault(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (tmp_path / "outside.md").write_bytes(page(entry()))
     inside = put(root, page(entry()))
@@ -184,12 +186,12 @@ def test_what_is_no_regular_file_is_found_with_its_fault(tmp_path: Path) -> None
     }
 
 
-def test_a_page_over_the_bound_is_found_with_its_fault(tmp_path: Path) -> None:
+def test_a_page_over_the_size_limit_is_found_with_its_fault(tmp_path: Path) -> None:
     put(tmp_path, b"x" * 10_001)
     assert faults(tmp_path) == {path_of(): "10,001 bytes: expected at most 10,000 (pages.max_bytes)"}
 
 
-def test_what_is_in_a_folder_called_like_a_page_is_none(tmp_path: Path) -> None:
+def test_files_in_a_folder_named_like_a_page_are_not_pages(tmp_path: Path) -> None:
     (tmp_path / path_of()).mkdir(parents=True)
     (tmp_path / path_of() / "notes.md").write_text("x")
     assert faults(tmp_path) == {path_of(): "a folder: expected a regular file"}
@@ -217,10 +219,10 @@ def test_names_that_cannot_be_ids_are_problems(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["scandir", "is_dir"])
-def test_a_folder_that_cannot_be_looked_at_is_a_problem_and_covers_nothing(
+def test_an_unreadable_folder_is_a_problem_and_covers_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    """Some file systems don't tell what an entry is, so that already asking whether it is a folder can fail."""
+    """Some file systems don't return the type of an entry, so that even is_dir() can fail."""
     put(tmp_path, page(entry()), "zlib", "a")
     put(tmp_path, page(entry()), "zlib", "b")
     real = os.scandir
@@ -242,14 +244,14 @@ def test_a_folder_that_cannot_be_looked_at_is_a_problem_and_covers_nothing(
     found = scan(source(tmp_path))
     assert list(found.entries) == [path_of("zlib", "a")]
     assert [str(problem) for problem in found.problems] == [
-        "_cache/b: cannot be looked at: Permission denied; what the index has of it stays as it is"
+        "_cache/b: cannot be read: Permission denied; the index keeps what it has of it"
     ]
     assert not found.covers(path_of("zlib", "b"))
     assert found.covers(path_of("gone", "a"))
     assert not any(found.unread.values())
 
 
-def test_a_folder_that_goes_while_it_is_scanned_is_no_problem_but_unknown(
+def test_a_folder_deleted_during_the_scan_is_unknown_but_no_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path, page(entry()), "zlib", "b")
@@ -267,7 +269,7 @@ def test_a_folder_that_goes_while_it_is_scanned_is_no_problem_but_unknown(
 
 
 @pytest.mark.parametrize("kind", ["missing", "file"])
-def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path, kind: str) -> None:
+def test_a_root_that_is_not_a_folder_is_an_error(tmp_path: Path, kind: str) -> None:
     root = tmp_path / "root"
     if kind == "file":
         root.write_text("x")
@@ -275,7 +277,7 @@ def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path, kind: str) -> None
         scan(source(root))
 
 
-def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_replaced_during_the_scan_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "root"
     put(root, page(entry()))
     real = os.scandir
@@ -287,7 +289,7 @@ def test_a_root_that_is_replaced_meanwhile_is_refused(tmp_path: Path, monkeypatc
         return real(path)
 
     monkeypatch.setattr(os, "scandir", replacing)
-    with pytest.raises(Exception, match="was replaced while it was looked at"):
+    with pytest.raises(Exception, match="was replaced while it was scanned"):
         scan(source(root))
 
 
@@ -295,7 +297,7 @@ def at(root: Path, *paths: str) -> Scan:
     return scan_at(source(root), paths, root_of(source(root)))
 
 
-def test_paths_are_looked_at_alone(tmp_path: Path) -> None:
+def test_only_the_given_paths_are_scanned(tmp_path: Path) -> None:
     for package, tag in (("zlib", "a"), ("hdf5", "a"), ("zlib", "b"), ("hdf5", "b")):
         put(tmp_path, page(entry()), package, tag)
     assert list(at(tmp_path, path_of("zlib", "a")).entries) == [path_of("zlib", "a")]
@@ -305,7 +307,7 @@ def test_paths_are_looked_at_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["_cache/b/", path_of("zlib", "b"), path_of("gone", "a"), "_cache/a/zlib/specs.md/"])
-def test_what_is_not_there_is_gone(tmp_path: Path, path: str) -> None:
+def test_a_path_that_is_missing_is_gone(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     found = at(tmp_path, path)
     assert found == Scan({}, {}, [], [])
@@ -313,7 +315,7 @@ def test_what_is_not_there_is_gone(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["_cache/link/", path_of("zlib", "link"), "_cache/link/zlib/"])
-def test_a_folder_that_is_a_link_is_not_followed_to_a_path_either(tmp_path: Path, path: str) -> None:
+def test_a_path_through_a_linked_folder_is_not_followed(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     (tmp_path / "_cache/link").symlink_to("a")
     found = at(tmp_path, path)
@@ -322,19 +324,19 @@ def test_a_folder_that_is_a_link_is_not_followed_to_a_path_either(tmp_path: Path
 
 
 @pytest.mark.parametrize("path", ["index.md", "_cache/a/zlib/spec-1.json", "elsewhere/", "_cache/index.md"])
-def test_a_path_that_is_no_page_is_left_alone(tmp_path: Path, path: str) -> None:
+def test_a_path_that_is_not_a_page_is_ignored(tmp_path: Path, path: str) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     (tmp_path / path).mkdir(parents=True) if path.endswith("/") else (tmp_path / path).write_text("x")
     assert at(tmp_path, path) == Scan({}, {}, [], [])
 
 
-def test_a_page_that_is_a_folder_now_is_both(tmp_path: Path) -> None:
+def test_a_page_that_became_a_folder_is_scanned_as_both(tmp_path: Path) -> None:
     (tmp_path / path_of("zlib", "a")).mkdir(parents=True)
     found = at(tmp_path, path_of("zlib", "a"), f"{path_of('zlib', 'a')}/")
     assert found.entries[path_of("zlib", "a")].fault == "a folder: expected a regular file"
 
 
-def test_a_path_that_cannot_be_looked_at_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_path_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, page(entry()), "zlib", "a")
     real = os.scandir
 
@@ -347,7 +349,7 @@ def test_a_path_that_cannot_be_looked_at_is_unknown(tmp_path: Path, monkeypatch:
     for path in ("_cache/a/", path_of("zlib", "a")):
         found = at(tmp_path, path)
         assert not found.covers(path_of("zlib", "a"))
-        assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be looked at"]
+        assert [problem.message.split(":")[0] for problem in found.problems] == ["cannot be read"]
 
 
 @pytest.mark.parametrize(("listed", "answers"), [("zlib", "ZLIB"), ("cafe\u0301", "caf\u00e9")])
@@ -361,7 +363,7 @@ def test_only_names_that_are_listed_count(
         assert list(at(tmp_path, path_of(listed), path_of(answers)).entries) == [path_of(listed)]
 
 
-def test_paths_below_another_root_are_not_looked_at(tmp_path: Path) -> None:
+def test_paths_below_another_root_are_not_scanned(tmp_path: Path) -> None:
     root = tmp_path / "root"
     put(root, page(entry()))
     before = root_of(source(root))

@@ -1,4 +1,4 @@
-"""The schedule: when it is due, however long nobody looked and whatever clocks do."""
+"""When a schedule is due, also after long gaps and when clocks change."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ def test_without_an_expression_nothing_is_ever_due() -> None:
     assert never.text == ""
 
 
-def test_the_next_time_is_in_the_schedules_zone_and_told_in_utc() -> None:
+def test_the_next_time_is_in_the_schedules_zone_and_returned_in_utc() -> None:
     assert Schedule("0 4 * * 0", "UTC").next_after(utc("2026-01-01")) == utc("2026-01-04 04:00")
     assert Schedule("0 4 * * 0", "Asia/Tokyo").next_after(utc("2026-01-01")) == utc("2026-01-03 19:00")
 

@@ -1,4 +1,4 @@
-"""The scheduler, by a clock that the test turns."""
+"""The scheduler, with a clock that the test sets."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from cachesync.service.scheduler import NEVER, Job, Scheduler
 
 
 class World:
-    """Jobs, a clock, and what the scheduler says of them."""
+    """Jobs, a clock, and what the scheduler reports."""
 
     def __init__(self, *names: str) -> None:
         self.now = 1_000.0
@@ -61,7 +61,7 @@ def test_the_job_that_has_been_due_for_longest_is_next() -> None:
     assert (job.name, seconds) == ("check", 5.0)
 
 
-def test_a_failed_job_is_retried_later_and_later_until_it_succeeds() -> None:
+def test_a_failed_job_is_retried_with_back_off_until_it_succeeds() -> None:
     world = World("scan")
     world.due["scan"] = 0.0
     world.errors["scan"] = IndexUnavailableError("away")
@@ -113,7 +113,7 @@ def test_an_unexpected_error_is_a_failure_too() -> None:
 
 
 @pytest.mark.parametrize("error", [OvertakenError("by another"), StoppedError()])
-def test_what_ends_the_loop_is_no_failure(error: Exception) -> None:
+def test_errors_that_end_the_loop_are_not_failures(error: Exception) -> None:
     world = World("scan")
     world.errors["scan"] = error
     with pytest.raises(type(error)):
@@ -122,7 +122,7 @@ def test_what_ends_the_loop_is_no_failure(error: Exception) -> None:
     assert world.said == []
 
 
-def test_a_job_whose_work_another_has_done_is_due_at_once() -> None:
+def test_a_job_whose_work_another_job_did_is_due_at_once() -> None:
     world = World("scan", "check")
     world.due = {"scan": 0.0, "check": 0.0}
     world.errors = {"scan": IndexUnavailableError("away"), "check": IndexUnavailableError("gone")}

@@ -1,4 +1,4 @@
-"""What the service says of itself: when it is ready, what it lacks, and how far it is behind."""
+"""The service's state: when it is ready, its shortcomings, and its lag."""
 
 import threading
 from dataclasses import replace
@@ -21,7 +21,7 @@ def serving(**changes: Any) -> ServiceState:
     return replace(ServiceState(role="serving", caught_up=True, watching=watching()), **changes)
 
 
-def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
+def test_a_service_that_has_caught_up_is_ready_and_not_degraded() -> None:
     assert health(serving(), None, MAX_LAG, NOW) == (True, None, [])
     assert in_sync(serving(), None)
 
@@ -29,10 +29,10 @@ def test_a_service_that_has_caught_up_is_ready_and_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("state", "index_trouble", "reason"),
     [
-        (ServiceState(), None, "the first catch-up isn't done"),
-        (ServiceState(trouble="/srv is missing"), None, "the first catch-up isn't done: /srv is missing"),
-        (serving(role="standing by", holder="host:12"), None, "standing by: host:12 writes"),
-        (serving(role="standing by"), None, "standing by: another process writes"),
+        (ServiceState(), None, "the first full pass isn't done"),
+        (ServiceState(trouble="/srv is missing"), None, "the first full pass isn't done: /srv is missing"),
+        (serving(role="standing by", holder="host:12"), None, "standing by: host:12 is the writer"),
+        (serving(role="standing by"), None, "standing by: another process is the writer"),
         (serving(role="stopping"), None, "the service is stopping"),
         (serving(), "connection refused", "the index can't be used: connection refused"),
         (serving(waiting_since=399.0), None, "the index is behind by 601 s, and http.max_lag allows 600 s"),
@@ -52,14 +52,14 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't go on for now: /srv is missing"),
+        ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't continue for now: /srv is missing"),
         ({"held": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
-        ({"rolled_back": True}, "a rollback holds the index"),
+        ({"rolled_back": True}, "a rollback pins the index"),
         ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
         ({"watching": watching(mode="polling", reason="too few watches")}, "by polling: too few watches"),
         (
             {"watching": watching(watching=False, reason="no root")},
-            "nothing watches the pages, rescans find what changes: no root",
+            "the pages are not watched, only rescans find changes: no root",
         ),
         (
             {
@@ -67,23 +67,23 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
                 "trouble_since": NOW,
                 "watching": watching(watching=False, reason="pages.root: cannot list it"),
             },
-            "can't go on for now: pages.root: cannot list it",
+            "can't continue for now: pages.root: cannot list it",
         ),
         ({"blind": True, "found_by_rescan": 7}, "found 7"),
     ],
 )
-def test_what_it_lacks_leaves_it_ready(changes: dict[str, Any], says: str) -> None:
+def test_shortcomings_leave_it_ready(changes: dict[str, Any], says: str) -> None:
     found = health(serving(**changes), None, MAX_LAG, NOW)
     assert found.ready
     (lack,) = found.degraded
     assert says in lack
 
 
-def test_polling_by_choice_is_no_lack() -> None:
+def test_polling_by_choice_is_no_shortcoming() -> None:
     assert health(serving(watching=watching(mode="polling")), None, MAX_LAG, NOW).degraded == []
 
 
-def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
+def test_shortcomings_are_listed_even_while_it_isnt_ready() -> None:
     assert len(health(serving(blind=True, rolled_back=True), "down", MAX_LAG, NOW).degraded) == 2
 
 
@@ -99,18 +99,18 @@ def test_what_it_lacks_is_told_as_well_while_it_isnt_ready() -> None:
         (1001.0, None, 0),
     ],
 )
-def test_lag_is_the_age_of_the_oldest_that_waits(waiting: float | None, trouble: float | None, expected: float) -> None:
+def test_lag_is_the_age_of_the_oldest_change(waiting: float | None, trouble: float | None, expected: float) -> None:
     assert lag(serving(waiting_since=waiting, trouble_since=trouble), NOW) == expected
 
 
-def test_trouble_has_lasted_since_it_began() -> None:
+def test_trouble_keeps_the_time_when_it_began() -> None:
     state = serving()
-    state.troubled("gone", 0.0)
-    state.troubled("still gone", 20.0)
+    state.set_trouble("gone", 0.0)
+    state.set_trouble("still gone", 20.0)
     assert (state.trouble, lag(state, 30.0)) == ("still gone", 30)
-    state.troubled(None, 40.0)
+    state.set_trouble(None, 40.0)
     assert (state.trouble, lag(state, 50.0)) == (None, 0)
-    state.troubled("again", 60.0)
+    state.set_trouble("again", 60.0)
     assert lag(state, 70.0) == 10
 
 
@@ -177,13 +177,13 @@ def test_a_snapshot_never_shows_half_a_change() -> None:
     with state.changing():
         state.specs = 1
         reader.start()
-        reader.join(0.2)  # as long as it is held up, this is how long the test takes and nothing else
+        reader.join(0.2)  # while it is blocked, this only takes time
         state.pages = 1
     reader.join()
     assert [(each.specs, each.pages) for each in seen] == [(1, 1)]
 
 
-def test_what_has_not_answered_for_a_second_is_told() -> None:
+def test_status_names_what_hasnt_responded_for_a_second() -> None:
     state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert status(state, None, 60, 100.5, awaited)["waiting_for"] is None
@@ -191,13 +191,16 @@ def test_what_has_not_answered_for_a_second_is_told() -> None:
     assert status(state, None, 60, 200.0)["waiting_for"] is None
 
 
-def test_what_does_not_answer_for_long_is_lag_and_degrades() -> None:
-    """Nobody knows what has changed meanwhile."""
+def test_a_long_wait_counts_as_lag_and_degrades() -> None:
+    """What has changed meanwhile is not known."""
     state = ServiceState(role="serving", caught_up=True)
     awaited = Awaited("the file system of pages.root /srv/pages", 100.0)
     assert health(state, None, 60, 109, awaited) == Health(ready=True, reason=None, degraded=[])
     late = health(state, None, 60, 120, awaited)
-    assert (late.ready, late.degraded) == (True, ["nothing goes on: " + awaited.what + " hasn't answered for 20 s"])
+    assert (late.ready, late.degraded) == (
+        True,
+        ["the service is stalled: " + awaited.what + " hasn't responded for 20 s"],
+    )
     behind = health(state, None, 60, 170, awaited)
     assert not behind.ready
     assert "behind by 70 s" in str(behind.reason)

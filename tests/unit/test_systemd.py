@@ -1,4 +1,4 @@
-"""What systemd hears, on a real socket."""
+"""What systemd receives, on a real socket."""
 
 import contextlib
 import os
@@ -48,7 +48,7 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     listener.close()
 
 
-def test_each_state_is_told(listener: Listener) -> None:
+def test_each_state_is_sent(listener: Listener) -> None:
     systemd.ready()
     systemd.status("17 pages,\nnone\t a problem: é")
     systemd.stopping()
@@ -64,7 +64,7 @@ def test_a_reload_says_when_it_began(listener: Listener) -> None:
     assert before <= int(moment) <= time.monotonic_ns() // 1000
 
 
-def test_the_heart_beats_a_third_as_often_as_the_watchdog_wants(listener: Listener) -> None:
+def test_the_heartbeat_is_a_third_of_the_watchdogs_interval(listener: Listener) -> None:
     moments = [100.0, 100.1, 109.9, 110.0, 115.0, 120.5, 200.0, 200.0]
     clock = iter(moments)
     heart = Heartbeat({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, lambda: next(clock))
@@ -87,7 +87,7 @@ def test_the_heart_beats_a_third_as_often_as_the_watchdog_wants(listener: Listen
         {"WATCHDOG_USEC": ""},
     ],
 )
-def test_no_heart_beats_where_nobody_watches_us(environment: dict[str, str], listener: Listener) -> None:
+def test_without_a_watchdog_there_is_no_heartbeat(environment: dict[str, str], listener: Listener) -> None:
     heart = Heartbeat(environment)
     heart.beat()
     assert heart.every is None
@@ -100,7 +100,7 @@ def test_a_watchdog_without_a_process_is_ours(listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "/nowhere/at/all", "@nobody-listens-here", "/" + "x" * 200])
-def test_where_nobody_listens_nothing_happens(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_listener_nothing_happens(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     if address is not None:
         monkeypatch.setenv("NOTIFY_SOCKET", address)
@@ -108,7 +108,7 @@ def test_where_nobody_listens_nothing_happens(address: str | None, monkeypatch: 
     Heartbeat({"WATCHDOG_USEC": "3000000"}).beat()
 
 
-def test_who_doesnt_read_holds_nothing_up(listener: Listener) -> None:
+def test_a_listener_that_doesnt_read_blocks_nothing(listener: Listener) -> None:
     listener.fill()
     systemd.status("one too many")
     assert not any("one too many" in message for message in listener.heard())

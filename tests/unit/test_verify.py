@@ -1,4 +1,4 @@
-"""What verify finds, and what repairing does about it."""
+"""What verify finds, and how it is repaired."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +41,7 @@ def repair(source: Source, index: EmbeddedIndex, *suspects: str) -> Report:
 
 
 def alter(index: EmbeddedIndex) -> None:
-    """Change a document so that the ledger doesn't know."""
+    """Change a document without updating the ledger."""
     with index.writer(1) as writer:
         live = writer.live()
         assert live
@@ -59,7 +59,7 @@ def found(verdict: Verdict) -> tuple[int, int, int, int, int]:
     return verdict.missing, verdict.extra, verdict.different, verdict.ledger, len(verdict.problems)
 
 
-def test_what_was_altered_is_repaired(source: Source, index: EmbeddedIndex) -> None:
+def test_altered_documents_are_repaired(source: Source, index: EmbeddedIndex) -> None:
     alter(index)
     verdict = compared(source, index)
     assert (found(verdict), verdict.differing) == ((0, 0, 1, 0, 0), [PATH])
@@ -67,7 +67,7 @@ def test_what_was_altered_is_repaired(source: Source, index: EmbeddedIndex) -> N
     assert found(compared(source, index)) == (0, 0, 0, 0, 0)
 
 
-def test_what_was_altered_is_named_with_its_fields(source: Source, index: EmbeddedIndex) -> None:
+def test_altered_documents_are_named_with_their_fields(source: Source, index: EmbeddedIndex) -> None:
     alter(index)
     assert compared(source, index).documents == [Difference("develop/a/h1", PATH, "different", ["os", "spec"])]
 
@@ -79,7 +79,7 @@ def test_fields_of_a_page_that_cannot_be_used_are_not_known(source: Source, inde
     assert compared(source, index).documents == [Difference("develop/a/h1", PATH, "different")]
 
 
-def test_no_more_documents_are_named_than_anybody_reads(source: Source, index: EmbeddedIndex) -> None:
+def test_the_number_of_named_documents_is_limited(source: Source, index: EmbeddedIndex) -> None:
     for name in ("a", "b"):
         put(source.root, page(*(entry(f"h{number}") for number in range(1000)), title=name), name)
     verdict = compared(source, index)
@@ -87,9 +87,7 @@ def test_no_more_documents_are_named_than_anybody_reads(source: Source, index: E
     assert len(verdict.documents) == NAMED
 
 
-def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mended(
-    source: Source, index: EmbeddedIndex
-) -> None:
+def test_altered_documents_of_a_broken_page_are_repaired_once_it_is_fixed(source: Source, index: EmbeddedIndex) -> None:
     put(source.root, BROKEN, "a")
     repair(source, index)
     alter(index)
@@ -101,7 +99,7 @@ def test_what_was_altered_of_a_page_that_is_broken_is_put_right_when_it_is_mende
     assert found(compared(source, index)) == (0, 0, 0, 0, 0)
 
 
-def test_progress_is_told_of_each_page_on_disk_or_in_the_index(source: Source, index: EmbeddedIndex) -> None:
+def test_progress_counts_each_page_on_disk_or_in_the_index(source: Source, index: EmbeddedIndex) -> None:
     put(source.root, GOOD, "gone")
     put(source.root, page(title="empty"), "empty")
     repair(source, index)
@@ -113,7 +111,7 @@ def test_progress_is_told_of_each_page_on_disk_or_in_the_index(source: Source, i
     assert verdict.pages == 4
 
 
-def test_a_broken_page_that_is_as_remembered_is_left_alone(source: Source, index: EmbeddedIndex) -> None:
+def test_a_broken_page_whose_documents_match_the_ledger_is_kept(source: Source, index: EmbeddedIndex) -> None:
     put(source.root, BROKEN, "a")
     repair(source, index)
     assert not list(suspected(source, index.reader()))
@@ -122,7 +120,7 @@ def test_a_broken_page_that_is_as_remembered_is_left_alone(source: Source, index
 def test_the_record_of_a_broken_page_doesnt_contradict_itself(
     source: Source, index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A late request may change the documents at any time."""
+    """A delayed request may change the documents at any time."""
     put(source.root, BROKEN, "a")
     reader = index.reader()
     one, other = reader.documents(PATH)
@@ -134,7 +132,7 @@ def test_the_record_of_a_broken_page_doesnt_contradict_itself(
 
 
 def suspected(source: Source, reader: Reader) -> Iterator[PageChange]:
-    """What a pass would do that looks at the documents of the page."""
+    """Return what a pass would do that checks the page's documents."""
     files = scan(source)
     todo = plan(files, reader.records(), reader.counts(), {PATH})
     return Apply(source, reader, files, todo, Guard(0.5), {}).changes()

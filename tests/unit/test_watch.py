@@ -1,4 +1,4 @@
-"""What of watching can be told without watching anything."""
+"""The parts of the watcher that can be tested without watching anything."""
 
 import os
 import struct
@@ -12,7 +12,7 @@ from cachesync.pages.pattern import Pattern
 from cachesync.sync.scan import Source, scan
 from cachesync.watch import inotify, limits, mounts
 from cachesync.watch.folders import Folders
-from cachesync.watch.messages import tellable
+from cachesync.watch.messages import sendable
 from cachesync.watch.poller import _timed_scan, difference, pause_after
 from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
@@ -22,7 +22,7 @@ def source(root: Path) -> Source:
     return Source(root, Pattern(("_cache/**/specs.md",)), 10_000)
 
 
-def test_events_are_taken_apart() -> None:
+def test_events_are_parsed() -> None:
     named = struct.pack("@iIII", 7, inotify.CREATE | inotify.ISDIR, 0, 16) + b"zlib\xff".ljust(16, b"\0")
     itself = struct.pack("@iIII", 8, inotify.IGNORED, 0, 0)
     lost = struct.pack("@iIII", -1, inotify.Q_OVERFLOW, 0, 0)
@@ -47,11 +47,11 @@ def test_events_are_taken_apart() -> None:
         (b"", ""),
     ],
 )
-def test_a_name_that_is_no_text_is_told_by_the_nearest_folder_that_is(path: bytes, told: str) -> None:
-    assert tellable(os.fsdecode(path)) == told
+def test_a_path_that_isnt_utf8_is_replaced_by_the_nearest_folder_that_is(path: bytes, told: str) -> None:
+    assert sendable(os.fsdecode(path)) == told
 
 
-def test_two_scans_differ_in_what_came_changed_and_went(tmp_path: Path) -> None:
+def test_two_scans_differ_in_created_changed_and_deleted_pages(tmp_path: Path) -> None:
     for package in ("same", "changed", "gone"):
         put(tmp_path, page(entry()), package)
     before = scan(source(tmp_path))
@@ -63,7 +63,7 @@ def test_two_scans_differ_in_what_came_changed_and_went(tmp_path: Path) -> None:
     assert difference(source(tmp_path), before, before) == ()
 
 
-def test_a_folder_that_could_be_read_and_one_that_can_again_are_dirty_as_a_whole(tmp_path: Path) -> None:
+def test_folders_that_became_unreadable_or_readable_are_dirty_as_a_whole(tmp_path: Path) -> None:
     put(tmp_path, page(entry()))
     readable = scan(source(tmp_path))
     unread = readable._replace(unread={"_cache/develop": False, path_of("py-pip"): False})
@@ -73,7 +73,7 @@ def test_a_folder_that_could_be_read_and_one_that_can_again_are_dirty_as_a_whole
     assert difference(source(tmp_path), unread, unread) == ()
 
 
-def test_links_that_come_and_go_are_dirty(tmp_path: Path) -> None:
+def test_created_and_deleted_links_are_dirty(tmp_path: Path) -> None:
     put(tmp_path, page(entry()))
     before = scan(source(tmp_path))
     (tmp_path / "_cache/link").symlink_to(tmp_path)
@@ -87,13 +87,13 @@ def test_links_that_come_and_go_are_dirty(tmp_path: Path) -> None:
     ("seconds", "cpu_seconds", "pause"),
     [(0.01, 0.01, 2), (1, 1, 10), (1, 0.1, 3), (60, 0.7, 180), (60, 60, 600), (5, 0.65, 15)],
 )
-def test_after_a_scan_neither_a_core_nor_a_file_system_is_busy_for_a_while(
+def test_the_pause_after_a_scan_depends_on_its_duration_and_cpu_time(
     seconds: float, cpu_seconds: float, pause: float
 ) -> None:
     assert pause_after(seconds, cpu_seconds) == pytest.approx(pause)
 
 
-def test_a_scan_that_waits_for_its_file_system_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_waiting_for_the_file_system_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, page(entry()))
     now = [0.0]
     real = os.scandir
@@ -108,7 +108,7 @@ def test_a_scan_that_waits_for_its_file_system_counts(tmp_path: Path, monkeypatc
 
 
 class FakeInotify:
-    """Watches a folder by its inode, whatever it is called, as inotify does."""
+    """Watches a folder by its inode, whatever its name, as inotify does."""
 
     def __init__(self) -> None:
         self.removed: list[int] = []
@@ -121,10 +121,10 @@ class FakeInotify:
 
 
 @pytest.mark.parametrize("order", [("zlib", "ZLIB"), ("ZLIB", "zlib")])
-def test_a_rename_that_a_file_system_folds_is_one_folder_by_its_new_name(
+def test_a_rename_that_only_changes_case_is_one_folder_by_its_new_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
 ) -> None:
-    """Both names answer, and only one is listed: that is no bind mount."""
+    """Both names can be opened but only one is listed, so this isn't a bind mount."""
     put(tmp_path, page(entry()), "zlib")
     develop = tmp_path / "_cache/develop"
     folders = Folders(source(tmp_path), cast("inotify.Inotify", FakeInotify()), lambda: None)
@@ -138,7 +138,7 @@ def test_a_rename_that_a_file_system_folds_is_one_folder_by_its_new_name(
     assert (watched.path, len(folders)) == ("_cache/develop/ZLIB/", 4)
 
 
-def test_a_page_whose_name_is_no_text_makes_everything_dirty(tmp_path: Path) -> None:
+def test_a_page_whose_name_isnt_utf8_makes_everything_dirty(tmp_path: Path) -> None:
     put(tmp_path, page(entry()))
     before = scan(source(tmp_path))
     folder = os.fsencode(tmp_path) + b"/_cache/develop/\xff"
@@ -149,7 +149,7 @@ def test_a_page_whose_name_is_no_text_makes_everything_dirty(tmp_path: Path) -> 
 
 @pytest.fixture
 def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A table of mounts to write."""
+    """A writable mount table."""
     monkeypatch.setattr(mounts, "_LIST", tmp_path / "mountinfo")
     return tmp_path / "mountinfo"
 
@@ -158,7 +158,7 @@ def line(point: str, type: str) -> str:
     return f"29 1 8:1 / {point} rw,relatime shared:1 - {type} what rw\n"
 
 
-def test_mounts_are_the_nearest_above_and_those_in_what_is_watched(mounted: Path) -> None:
+def test_mounts_are_the_nearest_above_and_those_in_watched_folders(mounted: Path) -> None:
     root = mounted.parent / "the pages"
     (root / "_cache/develop").mkdir(parents=True)
     shown = str(root).replace(" ", r"\040")
@@ -172,7 +172,7 @@ def test_mounts_are_the_nearest_above_and_those_in_what_is_watched(mounted: Path
 
 
 @pytest.mark.parametrize("type", ["nfs", "nfs4", "cifs", "fuse.sshfs", "overlay", "9p", "lustre", "ceph"])
-def test_pages_that_others_write_unseen_are_not_watched(mounted: Path, type: str) -> None:
+def test_pages_that_others_can_write_unseen_are_not_watched(mounted: Path, type: str) -> None:
     mounted.write_text(line("/", "ext4") + line(str(mounted.parent), type))
     with pytest.raises(limits.CannotWatchError, match=rf"{mounted.parent} is {type}, .*watch\.mode: native"):
         limits.require_local(source(mounted.parent))
@@ -184,6 +184,6 @@ def test_pages_on_a_local_disk_are_watched(mounted: Path, type: str) -> None:
     limits.require_local(source(mounted.parent))
 
 
-def test_where_nobody_knows_what_is_mounted_pages_are_watched(mounted: Path) -> None:
+def test_if_mounts_are_unknown_pages_are_watched(mounted: Path) -> None:
     assert not mounted.exists()
     limits.require_local(source(mounted.parent))

@@ -1,4 +1,4 @@
-"""What the watcher should have told of what a rescan has found."""
+"""Whether the watcher reports the changes that rescans find."""
 
 import math
 
@@ -19,7 +19,7 @@ class Rescans:
         self.blindness = WatcherHealth(self.dirty, self.state)
 
     def missed(self, *found: str, told_before: str = "", told_after: str = "") -> bool:
-        """Rescan, and tell whether the watcher has missed anything."""
+        """Rescan, and return whether the watcher has missed a change."""
         self.dirty.mark([told_before] if told_before else [], 0)
         self.blindness.rescan_begins()
         self.dirty.take_all()
@@ -32,7 +32,7 @@ class Rescans:
         return missed
 
 
-def test_what_the_watcher_tells_too_is_not_missed() -> None:
+def test_changes_that_the_watcher_reports_are_not_missed() -> None:
     rescans = Rescans()
     assert not rescans.missed()
     assert not rescans.missed(PAGE, told_before=PAGE)
@@ -40,13 +40,13 @@ def test_what_the_watcher_tells_too_is_not_missed() -> None:
     assert (rescans.state.blind, rescans.state.found_by_rescan) == (False, 0)
 
 
-def test_what_only_the_rescan_has_found_is_counted() -> None:
+def test_changes_that_only_the_rescan_found_are_counted() -> None:
     rescans = Rescans()
     assert rescans.missed(PAGE, OTHER, told_after=OTHER)
     assert (rescans.state.blind, rescans.state.found_by_rescan) == (True, 1)
 
 
-def test_a_watcher_that_misses_nothing_for_long_is_trusted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_watcher_is_trusted_again_after_rescans_without_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watcher_health, "_RESCANS", 3)
     rescans = Rescans()
     for _ in range(2):

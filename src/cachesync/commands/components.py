@@ -85,9 +85,9 @@ class Components:
         except NoIndexError:
             if not (status := self.index.status()).service:
                 raise
-            from cachesync.service.first_fill import filled  # noqa: PLC0415  see above
+            from cachesync.service.first_fill import noted_progress  # noqa: PLC0415  see above
 
-            known = filled(self.index.notes())
+            known = noted_progress(self.index.notes())
         filling = (
             f"no index {self.config.index.name} at {self.index.url} yet: the service ({status.holder}) is filling it"
         )

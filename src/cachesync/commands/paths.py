@@ -10,8 +10,8 @@ from cachesync.errors import UsageError
 from cachesync.log import spelled
 from cachesync.pages.page import PREFIX, Page, Problem, parse
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Content, Moving, Unreadable, read
-from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_path, look_at, misnamed, root_of, scan_at
+from cachesync.sync.read import Changing, Content, Unreadable, read
+from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_path, misnamed, page_at, root_of, scan_at
 
 
 class Named(NamedTuple):
@@ -81,7 +81,7 @@ def _look(path: Path, source: Source) -> _PathTarget:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except OSError as error:
-        found = Scan({}, {}, [Problem(below or ".", f"cannot be looked at: {error.strerror}")], [])
+        found = Scan({}, {}, [Problem(below or ".", f"cannot be read: {error.strerror}")], [])
     place = _PathTarget(path, placed, below, is_folder, found)
     if not (found.entries or found.problems):
         raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, place.warnings())]))
@@ -97,7 +97,7 @@ def _file(source: Source, path: str) -> Scan:
     if problem := misnamed(path):
         os.lstat(source.root / path)
         return Scan({}, {}, [problem], [])
-    return Scan({path: look_at(source, path)}, {}, [], [])
+    return Scan({path: page_at(source, path)}, {}, [], [])
 
 
 def _placed(path: Path, root: Path) -> tuple[Path, str]:
@@ -128,5 +128,5 @@ def _documents(entry: Entry, source: Source) -> Rendered | Problem:
             return render(page) if isinstance(page, Page) else page
         case Unreadable(message):
             return Problem(entry.path, message)
-        case Moving():
+        case Changing():
             return Problem(entry.path, "it changed while it was read: try again")

@@ -36,10 +36,10 @@ def run(components: Components) -> int:
     of this index, 3 ended by an error of its own, 130 Ctrl-C twice.
     """
     from cachesync.commands.supervisor import Supervisor  # noqa: PLC0415  its libraries take a while to load
-    from cachesync.service.malloc import keep_few  # noqa: PLC0415  the same
+    from cachesync.service.malloc import limit_arenas  # noqa: PLC0415  the same
     from cachesync.service.orphans import reap  # noqa: PLC0415  the same
 
-    keep_few()
+    limit_arenas()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with waited_for(_SIGNALS) as caught:
         service = Supervisor(components)

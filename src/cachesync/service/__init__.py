@@ -1,1 +1,1 @@
-"""The service: keeps the index equal to the pages for as long as it runs."""
+"""The service: keeps the index equal to the pages while it runs."""

@@ -1,4 +1,4 @@
-"""A reindex beside the service's other work: its long part has a thread of its own."""
+"""A reindex that runs beside the service's other work: filling the new generation has a thread of its own."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ from typing import Final
 from cachesync.context import StoppedError, current, delays, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
-from cachesync.log import get_logger, passing
+from cachesync.log import get_logger, pass_context
 from cachesync.service.state import ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.reindex import Reindex
@@ -22,18 +22,18 @@ _MAX_RETRY_SECONDS: Final = 3600.0
 
 
 class BackgroundReindex:
-    """At most one reindex. All methods are for one thread, which alone may write to the live generation."""
+    """At most one reindex at a time. Only the thread that writes to the live generation may call its methods."""
 
     def __init__(self, source: Source, writer: Writer, state: ServiceState, on_filled: Callable[[], None]) -> None:
-        """The other thread calls ``on_filled`` in the end. Then there is something to :meth:`finish`."""
+        """``on_filled`` is called by the filling thread when it ends. Then the reindex is ready for :meth:`finish`."""
         self.request: str | None = None
-        """Who asked for it."""
+        """The id of the request that started the reindex; None if the service started it itself."""
         self.consent = False
-        """Whoever asked for it means any loss."""
+        """Whether that request consents to any loss."""
         self.done = 0
         self.pages = 0
         self.not_before = 0.0
-        """When another try is worth it, by :func:`time.monotonic`."""
+        """When the next attempt may start, by :func:`time.monotonic`."""
         self._source = source
         self._writer = writer
         self._state = state
@@ -46,16 +46,16 @@ class BackgroundReindex:
 
     @property
     def is_running(self) -> bool:
-        """One is under way."""
+        """Whether a reindex is in progress."""
         return self._thread is not None
 
     @property
     def is_filled(self) -> bool:
-        """Its long part is over, one way or the other."""
+        """Whether filling has ended, successfully or not."""
         return self._thread is not None and not self._thread.is_alive()
 
     def start(self, request: str | None = None, *, consent: bool = False) -> None:
-        """Begin one, for whoever asked for it. It stops with the context of the thread that begins it."""
+        """Start a reindex, for a request if one is given. It stops with the context of the calling thread."""
         self._cancelled = threading.Event()
         self._error = None
         self.done = self.pages = 0
@@ -71,58 +71,58 @@ class BackgroundReindex:
         self._thread = threading.Thread(target=fill, args=(self._new,), name="reindex", daemon=True)
         self._thread.start()
 
-    def finish(self, guard: Guard, goes_live: Callable[[str], None]) -> Report:
-        """Let it go live, with all that the live generation has been given until now, if ``guard`` lets it.
+    def finish(self, guard: Guard, before_promote: Callable[[str], None]) -> Report:
+        """Bring the new generation up to date with the pages and promote it, if ``guard`` allows.
 
-        ``goes_live`` is told its name before.
+        ``before_promote`` is called with its name first.
 
         Raises:
-            CachesyncError: it failed.
+            CachesyncError: the reindex failed.
         """
         assert self._new
         try:
-            report = self._finished(self._new, guard, goes_live)
+            report = self._finish(self._new, guard, before_promote)
         except BaseException:
             self._new.abandon()
             raise
         finally:
-            self._forget()
+            self._clear()
         self._retries = delays(_RETRY_SECONDS, _MAX_RETRY_SECONDS)
         self._state.reindex_trouble = None
         return report
 
-    def _finished(self, new: Reindex, guard: Guard, goes_live: Callable[[str], None]) -> Report:
+    def _finish(self, new: Reindex, guard: Guard, before_promote: Callable[[str], None]) -> Report:
         if self._error:
             raise self._error
-        goes_live(new.generation)
+        before_promote(new.generation)
         return new.finish(guard)
 
     def failed(self, error: CachesyncError) -> None:
-        """Tell that it failed, and put off the next try, longer and longer."""
+        """Log that the reindex failed, and delay the next attempt with back-off."""
         self._state.reindex_trouble = str(error)
-        _log.warning("the reindex came to nothing", reason=str(error))
+        _log.warning("the reindex failed", reason=str(error))
         self.not_before = time.monotonic() + next(self._retries)
 
     def cancel(self) -> None:
-        """End it, if there is one."""
+        """Stop and discard the reindex, if one is running."""
         if self._thread and self._new:
             self._cancelled.set()
-            with current().awaiting(self._source.file_system):  # it ends at its next page, unless that doesn't answer
+            with current().awaiting(self._source.file_system):  # it ends at its next page, unless the disk hangs
                 self._thread.join()
             self._new.abandon()
-            self._forget()
+            self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._new = self._thread = self.request = None
         self._state.reindexing = None
 
     def _fill(self, new: Reindex) -> None:
         try:
-            with passing("reindex"):
+            with pass_context("reindex"):
                 new.fill()
         except (CachesyncError, StoppedError) as error:
             self._error = error
-        except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
+        except Exception as error:  # noqa: BLE001  finish() raises it in the main thread
             _log.exception("a defect of cachesync: please report it")
             self._error = DefectError.of(error)
         self._on_filled()

@@ -1,4 +1,4 @@
-"""The service: watch the pages, stand by until the index is ours, and serve it until we are told to end."""
+"""The service: watch the pages, stand by until this process is the writer, then keep the index equal to the pages."""
 
 import math
 import threading
@@ -13,7 +13,7 @@ from cachesync.index.connection_health import SERVICE, ConnectionHealth
 from cachesync.log import get_logger
 from cachesync.service import systemd
 from cachesync.service.debounce import DirtyPaths
-from cachesync.service.loop import LoopSettings, ServiceLoop, tell_queue
+from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
 from cachesync.service.metrics import Metrics
 from cachesync.service.state import ServiceState
 from cachesync.sync.scan import EVERYTHING
@@ -24,11 +24,11 @@ _log = get_logger()
 
 _RETRY_SECONDS: Final = 2.0
 _BEAT_SECONDS: Final = 10.0
-"""How often the loop wakes up to show that it goes on, where nobody wants to hear it more often."""
+"""How often the loop wakes up to show that it is alive, unless systemd's watchdog needs to hear it more often."""
 
 
 class WatchOptions(NamedTuple):
-    """What the configuration says of noticing changes."""
+    """The configuration of the watcher and the debounce."""
 
     mode: Mode
     debounce: float
@@ -36,7 +36,7 @@ class WatchOptions(NamedTuple):
 
 
 class Daemon:
-    """One run of the service under one configuration: :meth:`start` it, and :meth:`end` it some day."""
+    """One run of the service under one configuration, from :meth:`start` to :meth:`end`."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Daemon:
         metrics: Metrics,
         health: ConnectionHealth,
     ) -> None:
-        """``health`` are those that ``index`` was opened with."""
+        """``health`` is the one that ``index`` was opened with."""
         self._settings = settings
         self._index = index
         self._state = state
@@ -66,7 +66,7 @@ class Daemon:
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     def start(self, *, has_served: bool = False) -> None:
-        """Begin; ``has_served``: in place of one that has."""
+        """Start the service's thread. ``has_served``: whether the daemon that this one replaces had been the writer."""
         self._has_served = has_served
         with self._state.changing():
             self._state.role = "starting"
@@ -78,49 +78,49 @@ class Daemon:
 
     @property
     def is_alive(self) -> bool:
-        """It is at work; if it isn't, though nobody has stopped it, it has failed."""
+        """Whether its thread is running. If it is not, although nothing stopped it, it has failed."""
         return self._thread.is_alive()
 
     @property
     def watcher_pid(self) -> int | None:
-        """The process that watches."""
+        """The process id of the watcher."""
         return self._watcher.pid
 
     @property
     def has_served(self) -> bool:
-        """The index was ours, under this configuration or an earlier one: from then on it waits for what is wrong."""
+        """Whether it has been the writer, under any configuration. From then on it retries instead of refusing one."""
         return self._has_served
 
     @property
     def refusal(self) -> UsageError | None:
-        """Why it has ended by itself, if that is the configuration."""
+        """Why the configuration made it end by itself; None if it did not."""
         return self._refusal
 
     def end(self) -> None:
-        """Begin to end: finish what is in flight, and give the index back."""
+        """Start to shut down: finish what is in flight and release the lease. Returns at once, see :meth:`join`."""
         self._state.role = "stopping"
         self._ended.set()
         self._wake.set()
 
     def join(self, patience: float) -> bool:
-        """Wait for the end, but no longer than ``patience`` seconds, and tell whether it has come."""
+        """Wait for the end, for at most ``patience`` seconds, and return whether it has ended."""
         self._thread.join(patience)
         return not self._thread.is_alive()
 
     @property
     def awaited(self) -> Awaited | None:
-        """What outside of the process has to answer before the service can go on; None: nothing."""
+        """What outside of this process the service is waiting for; None: nothing."""
         return self._context.pulse.awaited
 
     @property
     def beat_every(self) -> float:
-        """In how many seconds at the latest to :meth:`beat` again."""
+        """The longest time in seconds between two calls of :meth:`beat`."""
         return self._context.pulse.every
 
     def beat(self) -> None:
-        """Tell the watchdog that the service goes on, if it is silent only because something outside doesn't answer.
+        """Send the watchdog a sign of life if the service is only waiting for something outside of this process.
 
-        To be killed and started again would not help then, and take its health endpoints away.
+        A restart would not help then, and would take its health endpoints away.
         """
         if self.awaited:
             self._heart.beat()
@@ -136,7 +136,7 @@ class Daemon:
             self._index.close()
 
     def _serve(self) -> None:
-        """Become the writer, however long that takes, and do its work for as long as it lasts."""
+        """Wait until this process is the writer, and run the loop for as long as it remains so."""
         try:
             self._context.check()
             self._state.role = "starting"
@@ -145,7 +145,7 @@ class Daemon:
                 with self._state.changing():
                     self._state.role = "serving"
                     self._state.holder = holder
-                self._state.troubled(None, time.monotonic())  # whoever served before had it, and isn't there to end it
+                self._state.set_trouble(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
                 _log.info("serving the index", url=self._index.url)
                 systemd.status(f"serving {self._index.url}")
                 self._health.answered(SERVICE, self._index.url)
@@ -165,27 +165,27 @@ class Daemon:
             pass
         except OvertakenError as error:
             self._state.caught_up = False
-            _log.warning("another has become the writer: standing by", reason=str(error))
+            _log.warning("another process has become the writer: standing by", reason=str(error))
         except UsageError as error:
             self._refused(error)
         except CachesyncError as error:
             self._failed(str(error))
-        except Exception as error:  # noqa: BLE001  nobody is there to start it again, and the next try may go better
+        except Exception as error:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
             if not self._failures:
                 _log.exception("a defect of cachesync: please report it")
             self._failed(str(DefectError.of(error)))
 
     def _stand_by(self, holder: str) -> None:
-        """Say for whom we wait."""
+        """Record and report which process is the writer while this one waits."""
         if (self._state.role, self._state.holder) != ("standing by", holder):
             with self._state.changing():
                 self._state.role = "standing by"
                 self._state.holder = holder
-            systemd.status(f"standing by: {holder} writes")
+            systemd.status(f"standing by: {holder} is the writer")
 
     @property
     def index_trouble(self) -> str | None:
-        """Why the index can't be used now."""
+        """Why the index can't be used now; None: it can."""
         return self._health.trouble
 
     def _refused(self, error: UsageError) -> None:
@@ -198,7 +198,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         if self._ended.is_set():
             return
-        self._health.gave_up(SERVICE, "other", reason)  # before the log says so: whoever reads that may ask
+        self._health.gave_up(SERVICE, "other", reason)  # before it is logged, so that /readyz agrees with the log
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", reason=reason)
         self._failures += 1
@@ -207,7 +207,7 @@ class Daemon:
 
     def _on_dirty(self, paths: list[str]) -> None:
         self._dirty.mark(paths, time.monotonic())
-        tell_queue(self._dirty, self._state)
+        update_queue(self._dirty, self._state)
         self._wake.set()
 
     def _on_change(self, watching: WatcherState) -> None:
@@ -216,6 +216,6 @@ class Daemon:
         if watching.watching and not (before and before.watching):
             self._heart.starting = False
             systemd.ready()
-        elif not watching.watching:  # whatever the reason is, a look finds out what it means
+        elif not watching.watching:  # a full pass finds out what is wrong, such as a missing root
             self._on_dirty([EVERYTHING])
         self._wake.set()

@@ -1,4 +1,4 @@
-"""Which paths may have changed, and since when: what the watcher says, until a pass has looked at it."""
+"""The debounce: collects the dirty paths that the watcher reports, until a pass has handled them."""
 
 import threading
 from collections.abc import Iterable
@@ -8,91 +8,91 @@ from typing import Final
 from cachesync.sync.scan import EVERYTHING, is_at, places_of
 
 MAX_PATHS: Final = 50_000
-"""More than so many dirty paths are one: everything. A scan of all pages costs less, and memory is bounded."""
+"""More dirty paths than this are replaced by one that covers all pages: a full pass is cheaper, and memory bounded."""
 
 _BYTES_EACH: Final = 250
-"""About what a path and its times take in memory."""
+"""The approximate memory of one path and its times."""
 
 
 class DirtyPaths:
-    """Paths that are to be looked at, each from the moment that it has been quiet.
+    """The dirty paths, each due once no change was reported for it for a while.
 
-    A path is as :func:`cachesync.sync.scan.scan_at` takes it: a page, a folder with a slash at its end, or ``""``,
-    which is everything. Threads may share this. Times are those of one monotonic clock, in seconds.
+    A path is one that :func:`cachesync.sync.scan.scan_at` accepts: a page, a folder with a trailing slash, or ``""``
+    for all pages. It is thread-safe. Times are seconds of one monotonic clock.
     """
 
     def __init__(self, quiet: float, longest: float, max_paths: int = MAX_PATHS) -> None:
-        """A path is due when nothing was heard of it for ``quiet`` seconds, or something for ``longest``."""
+        """A path is due ``quiet`` seconds after its last report, but at most ``longest`` seconds after its first."""
         self._quiet = quiet
         self._longest = max(quiet, longest)
         self._max_paths = max_paths
         self._lock = threading.Lock()
         self._first: dict[str, float] = {}
-        """When each path was first heard of, the earliest first."""
+        """When each path was first reported, the earliest first."""
         self._last: dict[str, float] = {}
-        """When each path was last heard of, the earliest first."""
+        """When each path was last reported, the earliest first."""
         self._taken: dict[str, float] = {}
-        """Paths that are being looked at, and when each was first heard of."""
-        self._heard: set[str] | None = None
+        """Paths that a pass is handling, and when each was first reported."""
+        self._recorded: set[str] | None = None
 
     def mark(self, paths: Iterable[str], now: float) -> None:
-        """Something was heard of these paths."""
+        """Add paths that were reported as dirty."""
         with self._lock:
             for path in paths:
                 self._first.setdefault(path, now)
                 self._last.pop(path, None)
                 self._last[path] = now
-                if self._heard is not None:
-                    self._heard.add(path)
+                if self._recorded is not None:
+                    self._recorded.add(path)
             if len(self._first) > self._max_paths:
                 since = next(iter(self._first.values()))
                 self._first = {EVERYTHING: since}
                 self._last = {EVERYTHING: now}
-                if self._heard is not None:
-                    self._heard = {EVERYTHING}
+                if self._recorded is not None:
+                    self._recorded = {EVERYTHING}
 
     def due_at(self) -> float | None:
-        """Return when the next path is due; None: there is none."""
+        """Return when the next path is due; None if there is none."""
         with self._lock:
             if not self._first:
                 return None
             return min(next(iter(self._last.values())) + self._quiet, next(iter(self._first.values())) + self._longest)
 
     def take(self, now: float, limit: int) -> list[str]:
-        """Take at most so many paths that are due, those that are due first; all of them, if everything is."""
+        """Take up to ``limit`` paths that are due, the earliest first; or all paths, if ``""`` is due."""
         with self._lock:
             if EVERYTHING in self._first and self._is_due(EVERYTHING, now):
                 return self._take_away(list(self._first))
-            # Both are in the order of their times, so neither is walked further than to what isn't due.
+            # Both are ordered by time, so each walk ends at the first path that is not due.
             noisy = takewhile(lambda path: now - self._first[path] >= self._longest, self._first)
             quiet = takewhile(lambda path: now - self._last[path] >= self._quiet, self._last)
             due = dict.fromkeys([*islice(noisy, limit), *islice(quiet, limit)])
             return self._take_away(list(islice(due, limit)))
 
     def take_all(self) -> list[str]:
-        """Take every path, whether it is quiet or not."""
+        """Take every path, due or not."""
         with self._lock:
             return self._take_away(list(self._first))
 
     def done(self) -> None:
-        """What was taken has been looked at, and the index says so."""
+        """Forget the paths that were taken: the index has acknowledged their changes."""
         with self._lock:
             self._taken.clear()
 
     def put_back(self) -> None:
-        """What was taken is still to be looked at."""
+        """Make the paths that were taken dirty again, since their pass failed."""
         with self._lock:
             self._first = dict(sorted({**self._first, **self._taken}.items(), key=lambda each: each[1]))
             self._last = {**dict.fromkeys((path for path in self._taken if path not in self._last), 0.0), **self._last}
             self._taken.clear()
 
     def since(self, path: str) -> float | None:
-        """Return when a page that is being looked at was first heard of: by its own path or that of a folder."""
+        """Return when a taken page was first reported, by its own path or that of a folder above it; None: never."""
         with self._lock:
             return next((self._taken[each] for each in places_of(path) if each in self._taken), None)
 
     def oldest(self) -> float | None:
-        """Return since when the longest waiting path waits; None: there is none."""
+        """Return when the oldest waiting or taken path was first reported; None if there is none."""
         with self._lock:
             return min([*islice(self._first.values(), 1), *self._taken.values()], default=None)
 
@@ -101,19 +101,19 @@ class DirtyPaths:
 
     @property
     def bytes(self) -> int:
-        """About how much memory this takes."""
+        """Its approximate memory."""
         return _BYTES_EACH * len(self)
 
-    def listen(self) -> None:
-        """Remember from now on what is heard, and what was heard and isn't done yet."""
+    def start_recording(self) -> None:
+        """Record the paths that are reported from now on, besides those that are waiting or taken."""
         with self._lock:
-            self._heard = {*self._first, *self._taken}
+            self._recorded = {*self._first, *self._taken}
 
-    def unheard(self, pages: Iterable[str]) -> list[str]:
-        """Return those of some pages of which nothing was heard since :meth:`listen`, and stop remembering."""
+    def stop_recording(self, pages: Iterable[str]) -> list[str]:
+        """Stop recording, and return those of ``pages`` that were not reported since :meth:`start_recording`."""
         with self._lock:
-            heard, self._heard = self._heard or set(), None
-        return [page for page in pages if not is_at(page, heard)]
+            recorded, self._recorded = self._recorded or set(), None
+        return [page for page in pages if not is_at(page, recorded)]
 
     def _is_due(self, path: str, now: float) -> bool:
         return now - self._last[path] >= self._quiet or now - self._first[path] >= self._longest

@@ -1,4 +1,4 @@
-"""What the service tells its operators over HTTP: whether it is ready, its metrics, and all it knows of itself."""
+"""The HTTP endpoints for operators: readiness, metrics and the service's status."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -18,11 +18,11 @@ _METRICS: Final = operation("Metrics for Prometheus, in its text format", conten
 def operators_endpoints(
     health: Callable[[], Health], status: Callable[[], Mapping[str, Any]], metrics: Callable[[], tuple[bytes, str]]
 ) -> list[Endpoint]:
-    """Return where operators ask.
+    """Return the endpoints for operators.
 
     Args:
-        health: tells whether the service is ready. As the next two it is called by the server's own thread, so it must
-            not wait for anything.
+        health: returns whether the service is ready. Like the next two it is called by the server's own thread, so it
+            must not block.
         status: returns the object of ``/api/status``.
         metrics: returns metrics and their content type.
     """

@@ -1,4 +1,4 @@
-"""How far the service is with filling an index that isn't there yet, for commands to tell."""
+"""The progress of the first fill, noted for commands to show while there is no index yet."""
 
 import time
 from contextlib import suppress
@@ -14,42 +14,42 @@ _KEY: Final = "filling"
 _EVERY_SECONDS: Final = 1.0
 
 
-class Filled(msgspec.Struct, frozen=True):
-    """How many pages are done, of how many."""
+class FillProgress(msgspec.Struct, frozen=True):
+    """How many pages of the first fill are done, and how many there are."""
 
     done: int
     pages: int
 
 
-def filled(notes: Notes) -> Filled | None:
-    """Return how far the service is; None: it hasn't said so.
+def noted_progress(notes: Notes) -> FillProgress | None:
+    """Return the progress of the first fill; None if none is noted.
 
     Raises:
         IndexUnavailableError: the index doesn't answer.
     """
     try:
-        return msgspec.json.decode(notes.get(_KEY) or b"null", type=Filled | None)
+        return msgspec.json.decode(notes.get(_KEY) or b"null", type=FillProgress | None)
     except msgspec.MsgspecError:
         return None
 
 
-class Filling:
-    """Notes it every now and then. That it can't be noted keeps nobody from filling."""
+class FirstFill:
+    """Notes the progress at most once a second. A note that can't be written is ignored: filling goes on."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
         self._noted_at: float | None = None
 
     def note(self, done: int, pages: int) -> None:
-        """So many pages are done."""
+        """Note how many pages are done."""
         now = time.monotonic()
         if self._noted_at is None or now - self._noted_at >= _EVERY_SECONDS:
             self._noted_at = now
             with suppress(CachesyncError), within(_EVERY_SECONDS):
-                self._notes.put(_KEY, msgspec.json.encode(Filled(done, pages)))
+                self._notes.put(_KEY, msgspec.json.encode(FillProgress(done, pages)))
 
     def over(self) -> None:
-        """The index is there."""
+        """Remove the note: the index exists now."""
         if self._noted_at is not None:
             self._noted_at = None
             with suppress(CachesyncError):

@@ -1,4 +1,4 @@
-"""How fresh the index is, noted in it by the service, so that whoever only reads the index can tell."""
+"""The service notes the index's freshness in the index itself, for processes that only read the index."""
 
 import math
 import time
@@ -16,28 +16,28 @@ from cachesync.index.freshness import Freshness, note_freshness, read_freshness
 from cachesync.service.state import ServiceState, in_sync, lag, shortcomings
 
 _SETTLED_SECONDS: Final = 2.0
-"""A change is noted when it is so old. So notes are never closer, and what is over by then isn't noted."""
+"""A change of freshness is noted after this time. So notes are at least as far apart, and brief changes are skipped."""
 
-_LOOK_SECONDS: Final = 1.0
-"""How often a pass looks whether there is something to note."""
+_CHECK_SECONDS: Final = 1.0
+"""How often a pass checks whether a note is due."""
 
-_PATIENCE: Final = 1.0
-"""How long a note may take."""
+_TIMEOUT: Final = 1.0
+"""How long writing a note may take."""
 
 _RETRY_SECONDS: Final = 10.0
-"""How soon to try again where it failed."""
+"""How long to wait before retrying a note that could not be written."""
 
-_LEAST_GRACE: Final = 30.0
-_MOST_SECONDS: Final = 86_400.0
-"""How long there may be no note at the most, however rare rescans are; and for as long again it may be late."""
+_MIN_GRACE: Final = 30.0
+_MAX_SECONDS: Final = 86_400.0
+"""The longest time between notes, however rare rescans are. A note may be late by the same time again."""
 
 _NEVER: Final = math.inf
 
 
 class FreshnessNotes:
-    """Notes it when it changes, and after each rescan. That it can't be noted keeps nobody from working.
+    """Notes the freshness when it changes and after each rescan. A note that can't be written stops nothing.
 
-    All methods are for the thread that changes the index.
+    Only the thread that writes to the index may call its methods.
     """
 
     def __init__(
@@ -48,75 +48,75 @@ class FreshnessNotes:
         rescan_interval: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``index_trouble`` says why the index can't be used, and ``clock`` is that of the moments in ``state``."""
+        """``index_trouble`` returns why the index can't be used; ``clock`` is the one of the times in ``state``."""
         self._notes = notes
         self._state = state
         self._index_trouble = index_trouble
-        every = min(rescan_interval, _MOST_SECONDS)
-        grace = max(every, _LEAST_GRACE)
+        every = min(rescan_interval, _MAX_SECONDS)
+        grace = max(every, _MIN_GRACE)
         self._promised = every + grace
-        """In how many seconds the next note is there at the latest: that of a rescan, which may take a while."""
-        self._patience = every + grace / 2
-        """For how many seconds to wait for a rescan until it is noted without one."""
+        """The seconds within which each note promises the next one. A rescan writes it, and may take a while."""
+        self._longest = every + grace / 2
+        """After this many seconds a note is written even without a rescan."""
         self._clock = clock
         self._before: Freshness | None = None
-        """What was noted before this service became the writer."""
+        """The note from before this service became the writer."""
         self._noted: Freshness | None = None
         self._rescanned = False
-        """There was a rescan since it was noted."""
-        self._news_at = _NEVER
-        """Since when there is something to note."""
-        self._again_at = clock()
-        self._not_before = self._look_at = 0.0
+        """Whether there was a rescan since the last note."""
+        self._changed_at = _NEVER
+        """Since when the freshness differs from the last note."""
+        self._next_at = clock()
+        self._not_before = self._check_at = 0.0
 
     def begin(self) -> None:
-        """Note that a service is the writer now, and go on from what was noted before."""
-        with suppress(CachesyncError), within(_PATIENCE):
+        """Read the note of the writer before, and note that a service is the writer now."""
+        with suppress(CachesyncError), within(_TIMEOUT):
             before = read_freshness(self._notes)
-            self._before = before and replace(before, due=None)  # whoever noted it has ended
+            self._before = before and replace(before, due=None)  # the process that wrote it has ended
         self.note()
 
     def due(self) -> float:
-        """Look whether there is something to note, and return when to :meth:`note` it, by the clock."""
+        """Compare the freshness with the last note, and return when :meth:`note` is due, by the clock."""
         is_news = self._rescanned or self._noted is None or not self._noted.is_as(self._now())
-        self._news_at = min(self._news_at, self._clock()) if is_news else _NEVER
-        return max(min(self._news_at + _SETTLED_SECONDS, self._again_at), self._not_before)
+        self._changed_at = min(self._changed_at, self._clock()) if is_news else _NEVER
+        return max(min(self._changed_at + _SETTLED_SECONDS, self._next_at), self._not_before)
 
     def note(self) -> None:
-        """Note how fresh the index is now; where that fails, it is due again in a while."""
+        """Note the index's freshness; if that fails, it is retried later."""
         freshness = self._now()
         try:
-            with within(_PATIENCE):
+            with within(_TIMEOUT):
                 note_freshness(self._notes, freshness)
         except CachesyncError:
             self._not_before = self._clock() + _RETRY_SECONDS
         else:
-            self._noted, self._rescanned, self._news_at = freshness, False, _NEVER
-            self._again_at = self._clock() + self._patience
+            self._noted, self._rescanned, self._changed_at = freshness, False, _NEVER
+            self._next_at = self._clock() + self._longest
 
-    def meanwhile(self) -> None:
-        """Note what is due while a pass is under way, which may take long. It costs next to nothing."""
+    def note_if_due(self) -> None:
+        """Write a note during a long pass, if one is due. It is cheap to call often."""
         now = self._clock()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_SECONDS
+        if now >= self._check_at:
+            self._check_at = now + _CHECK_SECONDS
             if self.due() <= now:
                 self.note()
 
     def rescanned(self) -> None:
-        """All pages were looked at, which is to be noted."""
+        """Make a note due, since all pages were scanned."""
         self._rescanned = True
 
     def end(self) -> None:
-        """Note that nobody follows the pages any more."""
-        with suppress(CachesyncError), shielded(_PATIENCE):
+        """Note that no service follows the pages any more."""
+        with suppress(CachesyncError), shielded(_TIMEOUT):
             note_freshness(self._notes, self._now(is_last=True))
 
     def _now(self, *, is_last: bool = False) -> Freshness:
         state, now, moment = self._state.snapshot(), self._clock(), datetime.now(UTC)
-        state.role = "serving"  # until now: that the service is about to end changes nothing of what is so
+        state.role = "serving"  # also in the last note: the index is what it was while the service ran
         before = self._before
         behind = lag(state, now)
-        if before and not state.caught_up:  # whatever has waited since then
+        if before and not state.caught_up:  # what waited then still waits
             behind = max(behind, before.lag(moment))
         written = [each for each in (state.last_written, before and before.written) if each]
         return Freshness(

@@ -1,4 +1,4 @@
-"""How much the service may lose, all its passes together: what is held back stays so until the pages are back."""
+"""Limits how much all passes of the service lose together. Withheld deletes stay withheld until the pages return."""
 
 import time
 from collections.abc import Callable
@@ -20,25 +20,25 @@ WITHHELD: Final = "held"
 _NO_LOSS: Final = Guard(0)
 
 _WINDOW_SECONDS: Final = 3600.0
-"""For how long losses add up where pages change without end."""
+"""For how long losses add up if pages never stop changing."""
 
 
 class Withheld(msgspec.Struct, frozen=True):
-    """What the guard of the running service holds back, for ``status`` to tell."""
+    """What the guard of the running service withholds, noted for ``status`` and for the next service."""
 
     pages: int = 0
     specs: int = 0
-    """How many would be lost."""
+    """How many specs would be lost."""
     lost: int = 0
-    """How many were lost already when it stopped more from being lost."""
+    """How many specs had been lost before the guard refused more."""
 
     def encoded(self) -> bytes:
-        """Return what is written down of it."""
+        """Return it as the text of a note."""
         return msgspec.json.encode(self)
 
     @classmethod
     def decoded(cls, text: bytes | None) -> "Withheld":
-        """Read that again; what can't be read says that nothing is held."""
+        """Parse a note. A note that is missing or can't be parsed means that nothing is withheld."""
         try:
             return msgspec.json.decode(text, type=cls) if text else cls()
         except msgspec.MsgspecError:
@@ -46,37 +46,36 @@ class Withheld(msgspec.Struct, frozen=True):
 
 
 class LossGuard:
-    """Gives each pass its guard.
+    """Provides the guard for each pass.
 
-    What passes lose from one quiet moment to the next counts as if one had lost it. While something is held back there
-    is no quiet moment: partial passes lose nothing more, and looks at everything go on from what was lost already, also
-    after a restart.
+    Losses add up until no change is waiting, as if a single pass had lost them. While something is withheld they are
+    not reset, not even by a restart: partial passes may lose nothing more, and full passes continue from what is lost.
     """
 
     def __init__(self, make: Callable[[Consent], Guard], notes: Notes, state: ServiceState) -> None:
-        """``make`` makes a guard that asks for consent so."""
+        """``make`` returns a guard that asks the given function for consent."""
         self._make = make
         self._notes = notes
         self._state = state
-        self._holding = self._changed = self._told = False
+        self._is_withholding = self._changed = self._is_logged = False
         self._noted = Withheld()
         self._is_noted = True
-        """The index has the note, as far as anybody knows."""
-        self.begin_anew()
+        """Whether the index is known to have the note."""
+        self.reset()
 
-    def remember(self) -> None:
-        """Go on holding back what was held back when the service ended.
+    def load(self) -> None:
+        """Continue with what was withheld when the service last ended.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
         self._noted = Withheld.decoded(self._notes.get(WITHHELD))
-        self._holding = self._noted.pages > 0
-        if self._holding:
+        self._is_withholding = self._noted.pages > 0
+        if self._is_withholding:
             self._guard.lost = self._noted.lost
 
-    def for_everything(self, consent: Consent | None = None) -> Guard:
-        """Return the guard for what looks at everything, for whoever can give consent to any loss."""
+    def for_full_pass(self, consent: Consent | None = None) -> Guard:
+        """Return the guard for a full pass; ``consent`` asks whoever can consent to any loss."""
         current = self._current()
         if consent is None:
             return current
@@ -84,52 +83,52 @@ class LossGuard:
         guard.lost = current.lost
         return guard
 
-    def for_a_part(self) -> Guard:
+    def for_partial_pass(self) -> Guard:
         """Return the guard for a partial pass."""
-        return _NO_LOSS if self._holding else self._current()
+        return _NO_LOSS if self._is_withholding else self._current()
 
-    def passed(self, report: Report, guard: Guard) -> None:
-        """A pass has done this with a guard. What somebody has consented to doesn't count for what follows."""
+    def record_pass(self, report: Report, guard: Guard) -> None:
+        """Add up what a pass has lost. A loss that somebody consented to doesn't count against later passes."""
         if guard.consented:
-            self.begin_anew()
+            self.reset()
         else:
-            self._guard.passed(report)
+            self._guard.record_pass(report)
 
-    def quiet(self) -> None:
-        """All changes that are known of have been looked at."""
-        if not self._holding:
-            self.begin_anew()
+    def all_scanned(self) -> None:
+        """Reset the losses, since no known change is waiting, unless something is withheld."""
+        if not self._is_withholding:
+            self.reset()
 
-    def begin_anew(self) -> None:
-        """Let what was lost until now count no more."""
+    def reset(self) -> None:
+        """Start counting losses from zero."""
         self._guard = self._make(no_consent)
         self._since = time.monotonic()
 
-    def doubt(self) -> None:
-        """Something has happened to the index, perhaps also to what is noted in it."""
+    def invalidate_note(self) -> None:
+        """Assume that the note may be lost: something has happened to the index."""
         self._is_noted = False
 
     @property
-    def may_let_go(self) -> bool:
-        """What is held back has changed since everything was looked at: perhaps the rest needn't be any more."""
-        return self._holding and self._changed
+    def should_recheck(self) -> bool:
+        """Whether a full pass is needed: what is withheld has changed since the last one, so less may be refused."""
+        return self._is_withholding and self._changed
 
-    def hold(self, withheld: dict[str, int], *, everything: bool) -> None:
-        """Remember what is held back: pages, and how many specs each would lose. Tell it when that begins and ends.
+    def withhold(self, withheld: dict[str, int], *, is_full_pass: bool) -> None:
+        """Record the withheld pages, and how many specs each would lose. Log when withholding begins and ends.
 
-        ``everything``: all pages were looked at.
+        ``is_full_pass``: they are the result of a full pass.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
         """
-        self._changed = not everything and (self._changed or withheld != self._state.withheld)
+        self._changed = not is_full_pass and (self._changed or withheld != self._state.withheld)
         self._state.withheld = withheld
         note = Withheld(len(withheld), self._state.lost, self._guard.lost) if withheld else Withheld()
         if note != self._noted or not self._is_noted:
             self._notes.put(WITHHELD, note.encoded())
         before, self._noted, self._is_noted = self._noted, note, True
-        self._holding = bool(withheld)
-        if withheld and not self._told:
+        self._is_withholding = bool(withheld)
+        if withheld and not self._is_logged:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
                 "those that follow",
@@ -139,10 +138,10 @@ class LossGuard:
                 first=min(withheld),
             )
         elif before.pages and not withheld:
-            _log.info("nothing is held back any more", pages=before.pages)
-        self._told = self._holding
+            _log.info("nothing is withheld any more", pages=before.pages)
+        self._is_logged = self._is_withholding
 
     def _current(self) -> Guard:
-        if not self._holding and time.monotonic() - self._since > _WINDOW_SECONDS:
-            self.begin_anew()
+        if not self._is_withholding and time.monotonic() - self._since > _WINDOW_SECONDS:
+            self.reset()
         return self._guard

@@ -1,4 +1,4 @@
-"""How much memory glibc keeps for threads that come and go."""
+"""Limits the memory that glibc's malloc keeps for threads that have ended."""
 
 import contextlib
 import ctypes
@@ -11,12 +11,12 @@ _M_ARENA_MAX: Final = -8
 _ARENAS: Final = 2
 
 
-def keep_few() -> None:
-    """Let all threads that are started from now on share a few arenas, unless the environment says how many.
+def limit_arenas() -> None:
+    """Make all threads that are started from now on share a few malloc arenas, unless the environment sets a number.
 
-    By itself glibc gives threads arenas of their own, up to eight for each core [mallopt(3)], and each keeps much of
-    what it had in its busiest moment. A commit of tantivy starts threads, and so all arenas come to that. With two the
-    service needs half the memory after some storms, and no more CPU. Other C libraries have no arenas to share.
+    By default glibc gives threads arenas of their own, up to eight per core [mallopt(3)], and each arena keeps much of
+    the memory of its peak. Each commit of tantivy starts threads, so in time every arena reaches its peak. With two
+    arenas the service needs half the memory after some bursts, and no more CPU. Other C libraries have no arenas.
     """
     if "MALLOC_ARENA_MAX" in os.environ or "glibc.malloc.arena_max" in os.environ.get("GLIBC_TUNABLES", ""):
         return

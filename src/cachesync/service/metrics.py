@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: what is counted as it happens, and what is so when somebody asks."""
+"""Metrics for Prometheus: counters of events, and gauges that are computed at each scrape."""
 
 import itertools
 import time
@@ -29,29 +29,29 @@ _OUTCOMES: Final = ("done", "held", "failed")
 
 
 class Metrics:
-    """All metrics of one service, in a registry of its own. Any thread may call its methods.
+    """All metrics of one service, in a registry of its own. It is thread-safe.
 
     Args:
-        state: what is so; it is read when somebody asks for metrics.
-        health: judges it.
-        retries: how often a request to the index had to be repeated, by reason; read as ``state`` is.
+        state: the service's state, which is read at each scrape.
+        health: returns the service's health, at each scrape.
+        retries: how often requests to the index were retried, by reason; also read at each scrape.
     """
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         self._registry = CollectorRegistry()
-        self._registry.register(_Now(state, health, retries))
+        self._registry.register(_LiveGauges(state, health, retries))
         ProcessCollector(registry=self._registry)
         self.web = WebMetrics(self._registry)
         self._acknowledged = Histogram(
             "cachesync_acknowledged_seconds",
-            "From the first word of a page's change until the index has acknowledged it.",
+            "From the first report of a page's change until the index has acknowledged it.",
             buckets=_ACKNOWLEDGED,
             registry=self._registry,
         )
         self._bulk = Histogram(
             "cachesync_bulk_seconds",
-            "How long bulk requests took that were answered.",
+            "How long successful bulk requests took.",
             buckets=_BULK,
             registry=self._registry,
         )
@@ -62,7 +62,7 @@ class Metrics:
             registry=self._registry,
         )
         for kind, outcome in itertools.product(_KINDS, _OUTCOMES):
-            self._passes.labels(kind, outcome)  # a rate sees no first one where there was no 0 before it
+            self._passes.labels(kind, outcome)  # starts at 0: rate() would miss the first increment of a new series
         self._pass_seconds = Histogram(
             "cachesync_pass_seconds", "How long passes took.", ("kind",), buckets=_PASS, registry=self._registry
         )
@@ -76,21 +76,21 @@ class Metrics:
             self._written.labels(what)
 
     def acknowledged(self, seconds: float) -> None:
-        """A page's change was acknowledged so long after its file had changed."""
+        """Record how long after its first report the change of a page was acknowledged."""
         self._acknowledged.observe(seconds)
 
     def bulk(self, seconds: float) -> None:
-        """A bulk request was answered after so long."""
+        """Record how long a bulk request took."""
         self._bulk.observe(seconds)
 
-    def passed(self, kind: str, outcome: str, seconds: float) -> None:
-        """A pass has ended. Kinds and outcomes are words of the code's, never of a page's: each makes a series."""
+    def record_pass(self, kind: str, outcome: str, seconds: float) -> None:
+        """Record that a pass has ended. Each kind and outcome is a time series, so they must not come from pages."""
         self._passes.labels(kind, outcome).inc()
         if outcome != "failed":
             self._pass_seconds.labels(kind).observe(seconds)
 
     def written(self, added: int, updated: int, deleted: int) -> None:
-        """So many documents were written and deleted."""
+        """Record how many documents were written and deleted."""
         for what, count in (("added", added), ("updated", updated), ("deleted", deleted)):
             self._written.labels(what).inc(count)
 
@@ -99,8 +99,8 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class _Now(Collector):
-    """What is so at the moment it is asked for."""
+class _LiveGauges(Collector):
+    """Metrics that are computed from the service's state at each scrape."""
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
         self._state = state
@@ -113,18 +113,16 @@ class _Now(Collector):
         yield _gauge("pages", "Pages that the index knows.", state.pages)
         yield _gauge("specs", "Documents of specs in the index.", state.specs)
         yield _gauge("problems", "Pages that can't be used.", len(state.problems))
-        yield _gauge("held_pages", "Pages whose deletes the guard holds back.", len(state.withheld))
-        yield _gauge("queue_paths", "Paths that may have changed and wait to be looked at.", state.queue)
+        yield _gauge("held_pages", "Pages whose deletes the guard withholds.", len(state.withheld))
+        yield _gauge("queue_paths", "Dirty paths that wait for a pass.", state.queue)
         yield _gauge("queue_bytes", "Memory that those paths take.", state.queue_bytes)
         yield _gauge("lag_seconds", "Age of the oldest change that isn't acknowledged.", lag(state, time.monotonic()))
         synced = in_sync(state, None) and health.ready
         yield _gauge("up_to_date", "1 if the index equals the pages, as far as is known.", synced)
-        yield _gauge("ready", "1 if /readyz says so.", health.ready)
-        yield _gauge("serving", "1 if this service holds the index; 0 while it stands by.", state.role == "serving")
-        yield _gauge(
-            "degraded", "What somebody should look after: the number of sentences in /readyz.", len(health.degraded)
-        )
-        yield _gauge("rolled_back", "1 while a rollback holds the index.", state.rolled_back)
+        yield _gauge("ready", "1 if the service is ready, see /readyz.", health.ready)
+        yield _gauge("serving", "1 if this service is the writer; 0 while it stands by.", state.role == "serving")
+        yield _gauge("degraded", "What needs attention: the number of sentences in /readyz.", len(health.degraded))
+        yield _gauge("rolled_back", "1 while a rollback pins the index.", state.rolled_back)
         yield _gauge("reindex_needed", "1 if another version made the generation.", state.reindex_needed)
         yield _gauge("reindex_running", "1 while a new generation is built.", state.reindexing is not None)
         yield _gauge(
@@ -133,10 +131,10 @@ class _Now(Collector):
         yield _gauge(
             "next_reindex_timestamp_seconds", "When the next reindex is due; 0: never.", _unix(state.next_reindex)
         )
-        yield from self._of_the_watcher(state)
+        yield from self._watcher_metrics(state)
         yield _counter("rescan_found", "Changes that only a rescan has found.", state.found_by_rescan)
         retries = CounterMetricFamily(
-            "cachesync_retries", "Requests to the index that had to be repeated.", labels=("reason",)
+            "cachesync_retries", "Requests to the index that were retried.", labels=("reason",)
         )
         for reason, count in dict(self._retries).items():
             retries.add_metric((reason,), count)
@@ -146,16 +144,16 @@ class _Now(Collector):
         yield build
 
     @staticmethod
-    def _of_the_watcher(state: ServiceState) -> Iterator[Metric]:
+    def _watcher_metrics(state: ServiceState) -> Iterator[Metric]:
         watching = state.watching
-        mode = GaugeMetricFamily("cachesync_watcher", "1 if changes are noticed, and in which mode.", labels=("mode",))
+        mode = GaugeMetricFamily("cachesync_watcher", "1 if the pages are watched, by mode.", labels=("mode",))
         if watching:
             mode.add_metric((watching.mode,), watching.watching)
         yield mode
         yield _gauge("watched_folders", "Folders that are watched.", watching.folders if watching else 0)
-        overflows = "How often more happened than the watcher could tell."
+        overflows = "How often more changed at once than the watcher could report."
         yield _counter("watcher_overflows", overflows, watching.overflows if watching else 0)
-        yield _counter("watcher_restarts", "How often watching was begun anew.", watching.restarts if watching else 0)
+        yield _counter("watcher_restarts", "How often the watcher was restarted.", watching.restarts if watching else 0)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -1,4 +1,4 @@
-"""Children that others have left to this process: the first of a container inherits all whose parent has ended."""
+"""Reaps orphaned processes: the first process of a container inherits all processes whose parent has ended."""
 
 import os
 from collections.abc import Callable, Collection
@@ -6,17 +6,17 @@ from contextlib import suppress
 
 
 def reap(ours: Callable[[], Collection[int | None]]) -> None:
-    """Take note of each child that has ended, but for ``ours``, which somebody here waits for; else it stays a zombie.
+    """Reap each child that has ended, so that it does not stay a zombie, except ``ours``, which other code waits for.
 
-    Where one of ours has ended and isn't waited for yet, those behind it are left for the next time.
+    If one of ours has ended and has not been waited for yet, the children behind it are left for the next call.
     """
     while (pid := _ended()) is not None and pid not in ours():
-        with suppress(ChildProcessError):  # it was ours, and has been waited for just now
+        with suppress(ChildProcessError):  # it was one of ours, and has just been waited for
             os.waitpid(pid, os.WNOHANG)
 
 
 def _ended() -> int | None:
-    """Return a child that has ended, and leave it."""
+    """Return the process id of a child that has ended, without reaping it; None if there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

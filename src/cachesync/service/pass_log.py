@@ -1,4 +1,4 @@
-"""What the log tells of passes."""
+"""Log lines about passes and about what they found."""
 
 import time
 from collections import Counter
@@ -15,21 +15,22 @@ from cachesync.sync.scan import WHOLE_ROOT, by_path, is_at
 _log = get_logger()
 
 _BURST_SECONDS: Final = 5.0
-"""How often to tell of passes that follow each other without a quiet moment."""
+"""How often to log while passes follow each other without a pause."""
 
-_PROBLEMS_TOLD: Final = 10
+_MAX_LINES: Final = 10
+"""How many problems or warnings of one pass are logged with a line each."""
 
 
-class Telling:
-    """Tells what passes have done: of each that changed something, or of a burst of them the sum."""
+class PassLog:
+    """Logs what each pass has changed, or the sum of a burst of passes."""
 
     def __init__(self) -> None:
         self._done: Counter[str] = Counter()
         self._seconds = 0.0
-        self._told_at = 0.0
+        self._logged_at = 0.0
 
-    def passed(self, report: Report, seconds: float, *, more: bool) -> None:
-        """Tell of a pass; where ``more`` are to follow at once, every now and then of all of them together."""
+    def record_pass(self, report: Report, seconds: float, *, more: bool) -> None:
+        """Log a pass that changed something. If ``more`` follow at once, log their sum every few seconds instead."""
         for name, counts in (("pages", report.pages), ("specs", report.specs)):
             for what in ("added", "updated", "deleted"):
                 self._done[f"{name}_{what}"] += getattr(counts, what)
@@ -38,42 +39,42 @@ class Telling:
         self._done["passes"] += 1
         self._seconds += seconds
         now = time.monotonic()
-        if more and now - self._told_at < _BURST_SECONDS:
+        if more and now - self._logged_at < _BURST_SECONDS:
             return
-        self._told_at = now
-        told = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
-        _log.info("brought into line", **told, seconds=round(self._seconds, 3))
+        self._logged_at = now
+        totals = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
+        _log.info("synced", **totals, seconds=round(self._seconds, 3))
         self._done.clear()
         self._seconds = 0.0
 
 
-def tell_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
-    """Tell of pages that can't be used since now, of some of them where there are many."""
-    news = by_page(problem for page, problem in now.items() if problem != before.get(page))
-    for problem in news[:_PROBLEMS_TOLD]:
+def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
+    """Log the pages that have become unusable; if there are many, only the first."""
+    new = by_page(problem for page, problem in now.items() if problem != before.get(page))
+    for problem in new[:_MAX_LINES]:
         _log.warning(
             "a page can't be used; its earlier documents stay",
             page=problem.page,
             line=problem.line,
             reason=problem.message,
         )
-    if len(news) > _PROBLEMS_TOLD:
-        _log.warning("more pages can't be used: see `cachesync status`", pages=len(news) - _PROBLEMS_TOLD)
+    if len(new) > _MAX_LINES:
+        _log.warning("more pages can't be used: see `cachesync status`", pages=len(new) - _MAX_LINES)
 
 
-def note_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
-    """Let the warnings of a pass that looked at some paths take the place of those that were there; log new ones."""
+def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
+    """Replace the warnings at the paths that a pass scanned by those that it found, and log new ones."""
     before = state.warnings
     kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
     now = kept | {warning.path: warning for warning in report.warnings}
-    if state.pages:  # some have come since, or are held
+    if state.pages:  # the root isn't empty any more, or its pages are withheld
         now.pop(WHOLE_ROOT, None)
     state.warnings = now
-    news = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
-    for warning in news[:_PROBLEMS_TOLD]:
+    new = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
+    for warning in new[:_MAX_LINES]:
         if warning.path == WHOLE_ROOT:
             _log.warning("there is nothing to index", reason=warning.message)
         else:
             _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
-    if len(news) > _PROBLEMS_TOLD:
-        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(news) - _PROBLEMS_TOLD)
+    if len(new) > _MAX_LINES:
+        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(new) - _MAX_LINES)

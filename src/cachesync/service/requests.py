@@ -1,13 +1,13 @@
-"""Commands ask the running service for what only it may do, so that an operator never has to stop it.
+"""Commands ask the running service to do what only the writer may do, so that an operator never has to stop it.
 
-A command leaves a *request* in the index's notes, signals the service, and raises a number beside the request every
-second: the sign that somebody still waits. The service carries out a request only while it sees that number change, and
-leaves a *response*. So nothing is ever done for a command that has ended, whatever it had consented to, and whoever
-finds a request after a reboot knows nothing of it but that nobody asks any more.
+A command writes a *request* to the index's notes, signals the service, and every second increments a number beside the
+request: the sign that it is still waiting. The service carries out a request only while it sees that number change, and
+writes a *response*. So nothing is ever done for a command that has ended, whatever it had consented to, and a request
+that is found after a reboot is recognized as abandoned.
 
-What makes a generation live is done once, however often it is begun: before the swap the response names the generation
-that is about to go live, and whoever comes to the request again (the next service, or the command itself) looks first
-whether it is.
+A generation is promoted only once, however often a request is started: before the promotion the response names the
+generation that is about to go live, and whoever resumes the request (the next service, or the command itself) first
+checks whether it is live already.
 """
 
 import os
@@ -40,65 +40,65 @@ from cachesync.sync.scan import require_root
 _log = get_logger()
 
 WRITER_WAIT: Final = 60.0
-"""Seconds that a writing command waits for another writer to end, or for the index to be reached again."""
+"""Seconds that a writing command waits for another writer to end, or for the index to be reachable again."""
 
 SILENT_SECONDS: Final = 10.0
-"""A command that has given no sign for so long has ended."""
+"""A command that has given no sign for this long has ended."""
 
 _SIGN_SECONDS: Final = 1.0
 _POLL_SECONDS: Final = 0.2
 _SERVICE_SILENT_SECONDS: Final = 15.0
-"""A service that has given no sign for so long has ended; its lease lasts less."""
+"""A service that has given no sign for this long has ended; its lease is shorter."""
 
 _IDLE_SECONDS: Final = 1.5
 _BUSY_SECONDS: Final = 0.5
-"""How often the service looks for new requests, and at those that it knows."""
+"""How often the service polls: while it knows of no request, and while it does."""
 
-_TURN_SECONDS: Final = 15.0
-"""After how long a command says that the service hasn't come to its request yet."""
+_BUSY_LOG_SECONDS: Final = 15.0
+"""After how long a command logs that the service hasn't started on its request yet."""
 
-_TELL_SECONDS: Final = 1.0
+_PROGRESS_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
 
 _REQUEST: Final = "request-"
 _SIGN: Final = "sign-"
 _RESPONSE: Final = "response-"
 _EARLIER: Final = ("errand-", "reply-")
-"""What versions before 0.1.0 left. Nobody waits for it."""
+"""Prefixes of notes that versions before 0.1.0 left. No command waits for these."""
 
 
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a command asks for."""
+    """What a command asks the service to do."""
 
     command: Literal["sync", "reindex", "rollback"]
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     asked_at: str = msgspec.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     consent: bool = False
-    """Any loss is meant, as long as the command waits."""
+    """Whether any loss is consented to, as long as the command waits."""
     suspects: list[str] = []
-    """Pages whose documents are to be looked at whatever the ledger says."""
+    """Pages whose documents are checked even if they agree with the ledger."""
     generation: str | None = None
-    """What an earlier try was about to make live. If that is live, the request has been carried out."""
+    """The generation that an earlier attempt was about to promote. If it is live, the request is already done."""
     root: "RootNames | None" = None
-    """The folder whose pages are meant; None: no page is read, or an earlier version asks."""
+    """The command's ``pages.root``; None: it needs no pages, or is of an earlier version."""
 
 
 class RootNames(msgspec.Struct, frozen=True):
-    """What a root is called, as configured and without symbolic links. Who asks may see it from another machine."""
+    """The path of a root, as configured and with links resolved: a command may run on another machine."""
 
     configured: str
     real: str
 
     @classmethod
     def of(cls, root: Path) -> "RootNames":
-        """Name a root."""
+        """Return the names of a root."""
         return cls(str(root.absolute()), os.path.realpath(root))
 
     def require_same(self, asked: "RootNames | None") -> None:
-        """Make sure that whoever asks means this root.
+        """Make sure that a command's root is this one.
 
         Raises:
-            UsageError: it is called otherwise.
+            UsageError: neither of its names is the same.
         """
         if asked and asked.configured != self.configured and asked.real != self.real:
             raise UsageError(
@@ -115,34 +115,34 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a request is, and at last what came of it."""
+    """The progress of a request, and finally its outcome."""
 
     finished: bool = False
     done: int = 0
     pages: int = 0
     generation: str | None = None
-    """What is about to go live, or has by now."""
+    """The generation that is about to go live, or has gone live."""
     report: Report | None = None
     failure: Failure | None = None
 
     @classmethod
     def done_with(cls, report: Report) -> "Response":
-        """Respond with what was done; of long lists only the beginning, so that it fits into a note."""
+        """Return the response to a request that was carried out. Long lists are shortened to fit into a note."""
         return cls(finished=True, report=report.shortened())
 
     @classmethod
     def live(cls, generation: str) -> "Response":
-        """Respond that a rollback has gone back to this generation."""
+        """Return the response to a rollback that made this generation live."""
         return cls(finished=True, generation=generation)
 
     @classmethod
     def failed(cls, error: CachesyncError) -> "Response":
-        """Respond that it couldn't be done."""
+        """Return the response to a request that failed."""
         kind = next(kind for kind, each in _KINDS.items() if isinstance(error, each))
         return cls(finished=True, failure=Failure(kind, spelled(str(error))))
 
     def raise_failure(self) -> None:
-        """Raise what the service couldn't do, as if it had been tried here."""
+        """Raise the service's error, as if it had occurred here."""
         if self.failure:
             raise _KINDS.get(self.failure.kind, IndexUnavailableError)(self.failure.message)
 
@@ -156,7 +156,7 @@ _KINDS: Final[dict[str, type[CachesyncError]]] = {
     "internal": DefectError,
     "other": CachesyncError,
 }
-"""What failures are called in notes. Of several that fit an error the first counts."""
+"""The names of errors in notes. If several fit an error, the first counts."""
 
 
 # --- the command's side -----------------------------------------------------------------------------------------------
@@ -169,28 +169,28 @@ def carry_out(
     here: Callable[[Writer, str | None], Response],
     root: Path | None,
 ) -> Response:
-    """Let the running service carry out a request, or do it here where there is none: the outcome is the same.
+    """Let the running service carry out a request, or do it here if no service runs: the outcome is the same.
 
     Args:
-        index: to be written.
-        request: what is asked for.
-        progress: is told how far it is.
-        here: does it as the one writer. It is told which generation an earlier try was about to make live.
-        root: must be there before anything is done here; None: it isn't needed.
+        index: the index to write to.
+        request: what to do.
+        progress: is called with the progress.
+        here: does it in this process, with the writer and the generation that an earlier attempt was about to promote.
+        root: the root that must exist before anything is done here; None: it isn't needed.
 
     Raises:
-        CachesyncError: it couldn't be done.
+        CachesyncError: the request failed.
     """
     index.require_rights()
     response = ask(index, request, progress)
     if response.finished:
         return response
     if root:
-        require_root(root)  # before the index leaves anything on disk
-    with ExitStack() as held:
+        require_root(root)  # before the index creates anything on disk
+    with ExitStack() as stack:
         try:
-            writer = held.enter_context(index.writer(WRITER_WAIT))
-        except IndexUnavailableError:  # perhaps a service was started meanwhile
+            writer = stack.enter_context(index.writer(WRITER_WAIT))
+        except IndexUnavailableError:  # a service may have been started in the meantime
             again = ask(index, msgspec.structs.replace(request, generation=response.generation), progress)
             if again.finished:
                 return again
@@ -199,10 +199,10 @@ def carry_out(
 
 
 def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
-    """Ask the running service, and wait for its response. It isn't finished where no service is there to the end.
+    """Send a request to the running service and wait. The response is unfinished if no service runs, or it ends.
 
     Raises:
-        CachesyncError: what the service couldn't do.
+        CachesyncError: the service's error.
         IndexUnavailableError: the index can't be reached.
     """
     status = index.status()
@@ -220,11 +220,11 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
 
 
 def _no_progress(_done: int, _pages: int) -> None:
-    """Nobody is told."""
+    """Ignore the progress."""
 
 
 class _Asking:
-    """One request, from its side that waits."""
+    """One request, seen by the command that waits for its response."""
 
     def __init__(self, index: Index, request: CommandRequest) -> None:
         self._index = index
@@ -234,52 +234,52 @@ class _Asking:
         self._response = self._none = Response(generation=request.generation)
 
     def begin(self) -> None:
-        """Leave the request, and signal that it is there."""
+        """Write the request and signal the service."""
         request = msgspec.structs.replace(self._request, generation=self._response.generation)
         self._notes.put(_REQUEST + request.id, msgspec.json.encode(request))
         self._sign()
         self._index.signal()
 
     def wait(self, progress: Progress, sign: str | None) -> Response:
-        """Wait for what comes of it, or until the service is gone, whose last sign was this."""
+        """Return the response once it is finished or the service has ended. ``sign`` is the service's last sign."""
         now = started = time.monotonic()
         alive = answered = signed = now
-        is_told = False
+        is_logged = False
         while True:
             try:
-                self._look(progress)
+                self._poll(progress)
                 if self._response.finished:
                     return self._response
                 if now - signed >= _SIGN_SECONDS:
                     signed = now
-                    self._go_on()
+                    self._keep_alive()
                     status = self._index.status()
                     if status.sign is None or status.sign != sign:
                         sign, alive = status.sign, now
                     if not status.service or now - alive > _SERVICE_SILENT_SECONDS:
-                        self._look(progress)  # its last word may have come since
+                        self._poll(progress)  # its final response may have arrived since
                         return self._response
                 answered = now
-                if not is_told and now - started > _TURN_SECONDS and self._response == self._none:
+                if not is_logged and now - started > _BUSY_LOG_SECONDS and self._response == self._none:
                     _log.info("the service is busy with something else; waiting for it", command=self._request.command)
-                    is_told = True
+                    is_logged = True
             except IndexUnavailableError:
                 if now - answered > WRITER_WAIT:
                     raise
             current().wait(_POLL_SECONDS)
             now = time.monotonic()
 
-    def _go_on(self) -> None:
-        """Show that somebody still waits. If this process was frozen, and its request dropped, it is left anew."""
+    def _keep_alive(self) -> None:
+        """Give a sign. If the request was dropped, since this process was suspended, write it again."""
         if self._notes.get(_REQUEST + self._request.id) is None:
-            self._look(_no_progress)
+            self._poll(_no_progress)
             if not self._response.finished:
                 self.begin()
         else:
             self._sign()
 
     def end(self) -> None:
-        """Leave nothing behind. What can't be removed now the service drops, since nobody gives a sign any more."""
+        """Remove the notes. The service drops what can't be removed now, since no sign follows."""
         for key in (_REQUEST, _SIGN, _RESPONSE):
             with suppress(CachesyncError), shielded(_CLOSE_SECONDS):
                 self._notes.remove(key + self._request.id)
@@ -288,7 +288,7 @@ class _Asking:
         self._signs += 1
         self._notes.put(_SIGN + self._request.id, str(self._signs).encode())
 
-    def _look(self, progress: Progress) -> None:
+    def _poll(self, progress: Progress) -> None:
         text = self._notes.get(_RESPONSE + self._request.id)
         if text is None:
             return
@@ -296,7 +296,7 @@ class _Asking:
             self._response = msgspec.json.decode(text, type=Response)
         except msgspec.MsgspecError as error:
             raise UsageError(
-                f"the service is of another version, and its response can't be read ({error}): restart the service"
+                f"the service's response can't be parsed, since it is of another version ({error}): restart the service"
             ) from None
         if self._response.pages:
             progress(self._response.done, self._response.pages)
@@ -309,45 +309,45 @@ class _Known(msgspec.Struct):
     """A request that the service has found."""
 
     request: CommandRequest | None
-    """None: it can't be read."""
+    """None: it can't be parsed."""
     sign: bytes | None
     signed_at: float
-    """When the sign was last seen to be another one."""
-    looked_at: float
-    """When the sign was last looked at."""
-    lives: bool = False
-    """It was just seen to change, so somebody waits."""
-    is_told: bool = False
+    """When the sign was last seen to change."""
+    checked_at: float
+    """When the sign was last read."""
+    is_alive: bool = False
+    """Whether the sign changed when it was last read, so the command is waiting."""
+    is_logged: bool = False
     is_settled: bool = False
 
     @property
     def asked_at(self) -> str:
-        """When it was asked for, by the clock of who asked."""
+        """When the command wrote the request, by its own clock."""
         return self.request.asked_at if self.request else ""
 
 
-def _is_left(key: str, ids: Container[str]) -> bool:
-    """Tell whether a note is of a request that isn't there, or of an earlier version."""
+def _is_leftover(key: str, ids: Container[str]) -> bool:
+    """Return whether a note belongs to a request that doesn't exist, or to an earlier version."""
     kind, separator, id = key.partition("-")
     return key.startswith(_EARLIER) or (kind + separator in (_SIGN, _RESPONSE) and id not in ids)
 
 
 class Requests:
-    """The requests that the service has to deal with. All methods are for one thread."""
+    """The requests that the service knows of. All methods are for one thread."""
 
     def __init__(self, writer: Writer, notes: Notes, clock: Callable[[], float] = time.monotonic) -> None:
         self.due = 0.0
-        """When to :meth:`look` again, by the clock."""
+        """When to :meth:`poll` again, by the clock."""
         self._writer = writer
         self._notes = notes
         self._clock = clock
         self._signals: int | None = None
         self._known: dict[str, _Known] = {}
         self._to_respond: dict[str, Response] = {}
-        self._told_at = 0.0
+        self._progress_at = 0.0
 
-    def look(self) -> Iterator[CommandRequest]:
-        """Yield what is asked for by commands that still wait, those that came first first.
+    def poll(self) -> Iterator[CommandRequest]:
+        """Yield the requests of commands that still wait, the oldest first.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
@@ -360,20 +360,20 @@ class Requests:
         if self._known:
             self.due = self._clock() + _BUSY_SECONDS
         for id, known in list(self._known.items()):
-            self._observe(id, known)  # just before it is carried out: the one before may have taken minutes
+            self._observe(id, known)  # just before it is carried out: the request before it may have taken minutes
             if id not in self._known or known.is_settled or known.request is None:
                 continue
-            if not known.lives:
-                break  # none overtakes another: a rollback that came after a reindex is about that one
-            self._tell(known, known.request)
+            if not known.is_alive:
+                break  # requests keep their order: a rollback after a reindex is meant to undo that reindex
+            self._log_once(known, known.request)
             yield known.request
 
     def is_waited_for(self, id: str) -> bool:
-        """Tell whether whoever asked still waits, as far as is known."""
+        """Return whether the command still waits, as far as is known."""
         return id in self._known
 
     def consents(self, id: str) -> bool:
-        """Make sure that whoever consented is there at this moment: wait until the next sign is seen.
+        """Return whether the command that consented is waiting at this moment: wait for its next sign.
 
         Raises:
             IndexUnavailableError: the index doesn't answer.
@@ -382,23 +382,23 @@ class Requests:
         if known is None:
             return False
         now = self._clock()
-        known.sign, known.signed_at, known.looked_at, known.lives = self._notes.get(_SIGN + id), now, now, False
-        while id in self._known and not known.lives:
+        known.sign, known.signed_at, known.checked_at, known.is_alive = self._notes.get(_SIGN + id), now, now, False
+        while id in self._known and not known.is_alive:
             current().wait(_POLL_SECONDS)
             self._observe(id, known)
-        return known.lives
+        return known.is_alive
 
     def settle(self, id: str | None, response: Response) -> None:
-        """Remember what has come of a request, if it was one, until the response is written."""
+        """Keep the final response to a request, if ``id`` is a known one, until it is written."""
         if id in self._known and not self._known[id].is_settled:
             self._known[id].is_settled = True
             self._to_respond[id] = response
 
     def respond(self) -> None:
-        """Write the responses that are still to be written.
+        """Write the pending responses.
 
         Raises:
-            CachesyncError: one of them can't be written. It is tried again the next time.
+            CachesyncError: one of them can't be written. The next call retries it.
         """
         errors: list[CachesyncError] = []
         for id, response in list(self._to_respond.items()):
@@ -411,26 +411,26 @@ class Requests:
         if errors:
             raise errors[0]
 
-    def goes_live(self, id: str | None, generation: str) -> None:
-        """Note that a generation is about to go live for a request, if it was one.
+    def note_promotion(self, id: str | None, generation: str) -> None:
+        """Note that a generation is about to go live for a request, if ``id`` is a known one.
 
         Raises:
-            IndexUnavailableError: the index doesn't answer. The swap must wait then.
+            IndexUnavailableError: the index doesn't answer. Nothing may be promoted then.
         """
         if id in self._known:
             self._notes.put(_RESPONSE + id, msgspec.json.encode(Response(generation=generation)))
 
     def progress(self, id: str | None, done: int, pages: int) -> None:
-        """Tell who asked how far it is, every now and then. Where that fails, so be it."""
+        """Write the progress for the command that waits, at most once a second. Failures are ignored."""
         known = self._known.get(id or "")
-        if known and known.request and pages and self._clock() - self._told_at >= _TELL_SECONDS:
-            self._told_at = self._clock()
+        if known and known.request and pages and self._clock() - self._progress_at >= _PROGRESS_SECONDS:
+            self._progress_at = self._clock()
             response = Response(done=done, pages=pages, generation=known.request.generation)
-            with suppress(IndexUnavailableError), within(_TELL_SECONDS):
+            with suppress(IndexUnavailableError), within(_PROGRESS_SECONDS):
                 self._notes.put(_RESPONSE + known.request.id, msgspec.json.encode(response))
 
     def _find(self) -> None:
-        """Take in new requests, and remove what nobody will ever come back for."""
+        """Read new requests, and remove leftover notes."""
         keys = self._notes.list_keys()
         ids = {key.removeprefix(_REQUEST) for key in keys if key.startswith(_REQUEST)}
         found = {id: known for id in ids - self._known.keys() if (known := self._read(id))}
@@ -438,15 +438,15 @@ class Requests:
             self._known[id] = known
             if known.request is None:
                 self.settle(id, Response.failed(UsageError("the service is of another version: restart it")))
-        left = [key for key in keys if _is_left(key, ids | self._known.keys())]
+        left = [key for key in keys if _is_leftover(key, ids | self._known.keys())]
         for key in left:
             self._notes.remove(key)
         if left:
-            _log.info("removed what earlier commands have left", notes=len(left))
+            _log.info("removed notes that earlier commands left behind", notes=len(left))
 
     def _read(self, id: str) -> _Known | None:
         text = self._notes.get(_REQUEST + id)
-        if text is None:  # withdrawn by now
+        if text is None:  # withdrawn since
             return None
         sign, response = self._notes.get(_SIGN + id), self._notes.get(_RESPONSE + id)
         request = None
@@ -457,20 +457,20 @@ class Requests:
         with suppress(msgspec.MsgspecError):
             before = msgspec.json.decode(response, type=Response) if response else Response()
             known.is_settled = before.finished
-            if request and before.generation:  # a service before this one has begun it
+            if request and before.generation:  # an earlier service has started on it
                 known.request = msgspec.structs.replace(request, generation=before.generation)
         return known
 
     def _observe(self, id: str, known: _Known) -> None:
-        """Look whether whoever asked still waits; what nobody waits for any more is dropped."""
+        """Check whether the command still waits, and drop its request if it does not."""
         sign, now = self._notes.get(_SIGN + id), self._clock()
-        was_away, known.looked_at = now - known.looked_at > SILENT_SECONDS, now
+        was_away, known.checked_at = now - known.checked_at > SILENT_SECONDS, now
         if sign is None and known.sign:  # withdrawn
             self._drop(id)
-        elif was_away:  # whatever there is to see now may be as old as that: judge by what is seen from now on
-            known.sign, known.signed_at, known.lives = sign, now, False
+        elif was_away:  # a changed sign may be older than SILENT_SECONDS: only later changes prove that it waits
+            known.sign, known.signed_at, known.is_alive = sign, now, False
         elif sign != known.sign:
-            known.sign, known.signed_at, known.lives = sign, now, True
+            known.sign, known.signed_at, known.is_alive = sign, now, True
         elif now - known.signed_at > SILENT_SECONDS:
             self._drop(id)
             if not known.is_settled and known.request:
@@ -487,7 +487,7 @@ class Requests:
             self._notes.remove(key + id)
 
     @staticmethod
-    def _tell(known: _Known, request: CommandRequest) -> None:
-        if not known.is_told:
-            known.is_told = True
-            _log.info("asked for by a command", command=request.command)
+    def _log_once(known: _Known, request: CommandRequest) -> None:
+        if not known.is_logged:
+            known.is_logged = True
+            _log.info("carrying out a command's request", command=request.command)

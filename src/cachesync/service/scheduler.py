@@ -1,4 +1,4 @@
-"""A scheduler of jobs: it runs one at a time, and retries those that fail with back-off. What they do is theirs."""
+"""A scheduler: it runs one job at a time, and retries a job that fails with back-off."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,32 +11,32 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 NEVER: Final = float("inf")
-"""When a job is due that isn't due at all."""
+"""The due time of a job that is not due."""
 
 _RETRY_SECONDS: Final = (1.0, 5.0)
-"""How long a job that failed waits before its next run, after the first failure and at most."""
+"""How long to wait before a failed job runs again: after its first failure, and at most."""
 
 
 class Job(NamedTuple):
-    """Something to do again and again."""
+    """A recurring task."""
 
     name: str
     due: Callable[[], float]
-    """When it is due next, by the scheduler's clock."""
+    """Returns when it is due next, by the scheduler's clock."""
     run: Callable[[], None]
 
 
 class Listener(Protocol):
-    """Is told how jobs fare."""
+    """Is notified when jobs fail and recover."""
 
     def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
-        """A job has failed. Return the seconds until its next run, or None to leave them to the scheduler's back-off.
+        """Handle a failed job. Return the seconds until its next run, or None for the scheduler's back-off.
 
         ``is_first``: no other job was failing.
         """
 
     def job_recovered(self, job: str) -> None:
-        """A job that had failed has succeeded."""
+        """Handle a job that had failed and now succeeded."""
 
 
 class _Failing(NamedTuple):
@@ -45,12 +45,12 @@ class _Failing(NamedTuple):
 
 
 class Scheduler:
-    """Runs whichever job has been due for longest."""
+    """Runs the job that has been due for longest."""
 
     def __init__(self, jobs: Sequence[Job], listener: Listener, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` returns the time in seconds, from any beginning."""
+        """``clock`` returns the time in seconds, since any starting point."""
         self.jobs = {job.name: job for job in jobs}
-        """By name."""
+        """Jobs by name."""
         self._listener = listener
         self._clock = clock
         self._failing: dict[str, _Failing] = {}
@@ -62,19 +62,19 @@ class Scheduler:
         return [failing.error for failing in self._failing.values()]
 
     def next(self) -> tuple[Job, float]:
-        """Return the next job to run, and in how many seconds; it is due where they are not above zero."""
+        """Return the next job to run and in how many seconds it is due; it is due now if they are not above zero."""
         job = min(self.jobs.values(), key=self._due)
         return job, self.seconds_until(job)
 
     def seconds_until(self, job: Job) -> float:
-        """Return in how many seconds a job is due; at most 0: it is."""
+        """Return in how many seconds a job is due; it is due now if they are not above zero."""
         return self._due(job) - self._clock()
 
     def _due(self, job: Job) -> float:
         return max(job.due(), self._not_before.get(job.name, 0.0))
 
     def run(self, job: Job) -> None:
-        """Run a job. If it fails, it is due again later, and other jobs run meanwhile.
+        """Run a job. If it fails, it is due again later, and other jobs can run in the meantime.
 
         Raises:
             OvertakenError: another process has become the writer.
@@ -86,7 +86,7 @@ class Scheduler:
             raise
         except CachesyncError as error:
             self._fail(job.name, error)
-        except Exception as error:  # noqa: BLE001  nobody would start the loop again, and the next run may succeed
+        except Exception as error:  # noqa: BLE001  nothing would restart the loop, and the next run may succeed
             _log.exception("a defect of cachesync: please report it", job=job.name)
             self._fail(job.name, DefectError.of(error))
         else:
@@ -102,12 +102,12 @@ class Scheduler:
         self._not_before[job] = self._clock() + (delay if wanted is None else wanted)
 
     def recover(self, job: str) -> None:
-        """Take a job for one that succeeded, also where another job has done its work."""
+        """Mark a job as succeeded, even if another job has done its work."""
         self._not_before.pop(job, None)
         if self._failing.pop(job, None):
             self._listener.job_recovered(job)
 
     def recover_all(self) -> None:
-        """Take every job for one that succeeded."""
+        """Mark every job as succeeded."""
         for name in list(self._failing):
             self.recover(name)

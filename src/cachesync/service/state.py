@@ -1,4 +1,4 @@
-"""What the service knows of itself. Its loop writes it; HTTP and metrics read it, and judge it with pure functions."""
+"""The service's state. Its loop writes it; HTTP and metrics read it, through pure functions that judge it."""
 
 import copy
 import threading
@@ -20,7 +20,7 @@ Role = Literal["starting", "standing by", "serving", "stopping"]
 
 
 class WatcherStatus(Protocol):
-    """How changes are noticed at the moment."""
+    """How the pages are watched at the moment."""
 
     @property
     def mode(self) -> str:
@@ -28,11 +28,11 @@ class WatcherStatus(Protocol):
 
     @property
     def watching(self) -> bool:
-        """Changes are noticed. Otherwise only rescans find them."""
+        """Whether the pages are watched. If not, only rescans find changes."""
 
     @property
     def reason(self) -> str | None:
-        """Why it isn't as it was wanted."""
+        """Why the pages are not watched, or not in the configured mode."""
 
     @property
     def folders(self) -> int:
@@ -40,11 +40,11 @@ class WatcherStatus(Protocol):
 
     @property
     def overflows(self) -> int:
-        """How often more happened than could be told."""
+        """How often more changed at once than could be reported."""
 
     @property
     def restarts(self) -> int:
-        """How often watching was begun anew."""
+        """How often the watcher was restarted."""
 
 
 class LastPass(NamedTuple):
@@ -62,21 +62,21 @@ class LastPass(NamedTuple):
 
 @dataclass
 class ServiceState:
-    """What is so now.
+    """The current state of the service.
 
-    Its values are replaced, never changed in place, so any thread may read one. Values that must agree are set within
-    :meth:`changing`, and read from a :meth:`snapshot`. Moments are those of :func:`time.monotonic`.
+    Its values are replaced, never modified in place, so any thread may read one. Values that must agree are set within
+    :meth:`changing`, and read from a :meth:`snapshot`. Times as numbers are those of :func:`time.monotonic`.
     """
 
     engine: str = ""
     url: str = ""
     role: Role = "starting"
     holder: str | None = None
-    """The process that writes, this one or another."""
+    """The writer: this process or another."""
     caught_up: bool = False
-    """The first catch-up is done."""
+    """Whether the first full pass is done."""
     trouble: str | None = None
-    """Why the service can't go on, such as a missing root; set by :meth:`troubled`."""
+    """Why the service can't continue, such as a missing root; set by :meth:`set_trouble`."""
     trouble_since: float | None = None
     generation: str | None = None
     specs: int = 0
@@ -88,32 +88,32 @@ class ServiceState:
     warnings: Mapping[str, PathWarning] = field(default_factory=dict)
     """By path."""
     withheld: Mapping[str, int] = field(default_factory=dict)
-    """Pages whose deletes the guard holds back, and how many specs each would lose."""
+    """Pages whose deletes the guard withholds, and how many specs each would lose."""
     rolled_back: bool = False
-    """A rollback holds the index until a reindex."""
+    """Whether a rollback pins the index until a reindex."""
     reindex_needed: bool = False
-    """Another version made the generation."""
+    """Whether the live generation was made by another version."""
     watching: WatcherStatus | None = None
     blind: bool = False
-    """A rescan has found changes that the watcher should have noticed."""
+    """Whether rescans find changes that the watcher missed."""
     found_by_rescan: int = 0
     """Changes that only rescans have found, since the service started."""
     queue: int = 0
-    """Paths that may have changed and wait to be looked at."""
+    """How many dirty paths wait for a pass."""
     queue_bytes: int = 0
     waiting_since: float | None = None
-    """Since when the oldest change waits that isn't acknowledged; None: none does."""
+    """When the oldest change that isn't acknowledged was reported; None: there is none."""
     reindexing: float | None = None
-    """How much of a reindex is done, from 0 to 1; None: there is none."""
+    """The progress of a reindex, from 0 to 1; None: none is running."""
     last_reindex: datetime | None = None
     next_reindex: datetime | None = None
     reindex_trouble: str | None = None
-    """Why the last reindex came to nothing."""
+    """Why the last reindex failed."""
     last_pass: LastPass | None = None
 
     @property
     def lost(self) -> int:
-        """How many specs would be lost if the guard held nothing back."""
+        """How many specs would be lost if the guard withheld nothing."""
         return sum(self.withheld.values())
 
     def __post_init__(self) -> None:
@@ -121,12 +121,12 @@ class ServiceState:
 
     @contextmanager
     def changing(self) -> Iterator[None]:
-        """Let nobody take a snapshot while several values are set."""
+        """Prevent snapshots while several values are set."""
         with self._lock:
             yield
 
-    def troubled(self, reason: str | None, now: float) -> None:
-        """Note why the service can't go on, and since when; None: it can."""
+    def set_trouble(self, reason: str | None, now: float) -> None:
+        """Record why the service can't continue, and since when; None: it can."""
         with self._lock:
             if reason is None:
                 self.trouble_since = None
@@ -135,7 +135,7 @@ class ServiceState:
             self.trouble = reason
 
     def snapshot(self) -> "ServiceState":
-        """Return all values as they are at one moment."""
+        """Return a consistent copy of all values."""
         with self._lock:
             return copy.copy(self)
 
@@ -147,7 +147,7 @@ class Health(NamedTuple):
     reason: str | None
     """Why it isn't ready."""
     degraded: list[str]
-    """What somebody should look after, a sentence each; the service works."""
+    """What needs attention although the service works, a sentence each."""
 
 
 def health(
@@ -156,34 +156,34 @@ def health(
     """Judge whether the service is ready, and what it lacks.
 
     Args:
-        state: what is so.
-        index_trouble: why the index doesn't answer; None: it does.
+        state: the service's state.
+        index_trouble: why the index can't be used; None: it can.
         max_lag: how many seconds a change may wait.
-        now: the moment, by :func:`time.monotonic`.
-        awaited: what has to answer before the service can go on; None: nothing.
+        now: the current time, by :func:`time.monotonic`.
+        awaited: what the service is waiting for outside of this process; None: nothing.
     """
     state = state.snapshot()
     late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None
     reason = _unready(state, index_trouble, max_lag, now, late)
-    stalled = [f"nothing goes on: {late.what} hasn't answered for {now - late.since:,.0f} s"] if late else []
-    return Health(reason is None, reason, [*stalled, *(sentence for _, sentence in _lacks(state))])
+    stalled = [f"the service is stalled: {late.what} hasn't responded for {now - late.since:,.0f} s"] if late else []
+    return Health(reason is None, reason, [*stalled, *(sentence for _, sentence in _shortcomings(state))])
 
 
 def shortcomings(state: ServiceState) -> tuple[Shortcoming, ...]:
-    """Return what :func:`health` calls degraded in words that tell no reason, which is for operators alone."""
-    return tuple(shortcoming for shortcoming, _ in _lacks(state))
+    """Return what :func:`health` lists as degraded, in fixed words: only operators may see the reasons."""
+    return tuple(shortcoming for shortcoming, _ in _shortcomings(state))
 
 
 _LATE_SECONDS: Final = 10.0
-"""An answer that takes so long is told."""
+"""A response that takes longer than this counts as trouble."""
 
 
 def lag(state: ServiceState, now: float, late: Awaited | None = None) -> float:
-    """Return for how many seconds the oldest change has waited; while pages can't be looked at, one may be waiting.
+    """Return for how many seconds the oldest change has waited; while pages can't be read, one may be waiting.
 
-    ``late`` is what hasn't answered for so long that it counts as trouble.
+    ``late`` is what hasn't responded for so long that it counts as trouble.
     """
-    if state.role == "standing by":  # the other knows
+    if state.role == "standing by":  # the writer is another service, which knows
         return 0.0
     moments = (state.waiting_since, state.trouble_since, late and late.since)
     since = [moment for moment in moments if moment is not None]
@@ -195,7 +195,7 @@ def _first_line(text: str) -> str:
 
 
 def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
-    """Tell whether the index equals the pages, as far as is known."""
+    """Return whether the index equals the pages, as far as is known."""
     known = state.role == "serving" and state.caught_up and not state.trouble and not index_trouble
     return known and state.waiting_since is None and not (state.queue or state.withheld or state.rolled_back)
 
@@ -203,7 +203,7 @@ def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
 def status(
     state: ServiceState, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
 ) -> dict[str, Any]:
-    """Return what ``cachesync status --json`` prints, and what only the service knows.
+    """Return the object that ``cachesync status --json`` prints, with what only the service knows.
 
     The arguments are those of :func:`health`.
     """
@@ -240,7 +240,7 @@ def status(
 
 
 def _waiting_for(awaited: Awaited | None, now: float) -> dict[str, Any] | None:
-    """Tell what hasn't answered for a second. Sooner it would be told of every look at a page."""
+    """Return what hasn't responded for a second or more. Any sooner, each access to a page would appear here."""
     seconds = now - awaited.since if awaited else 0.0
     return {"what": awaited.what, "seconds": round(seconds, 1)} if awaited and seconds >= 1 else None
 
@@ -257,39 +257,39 @@ def _unready(
     if state.role == "stopping":
         return "the service is stopping"
     if state.role == "standing by":
-        return f"standing by: {state.holder or 'another process'} writes"
+        return f"standing by: {state.holder or 'another process'} is the writer"
     if index_trouble:
         return f"the index can't be used: {index_trouble}"
     if not state.caught_up:
-        return "the first catch-up isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
+        return "the first full pass isn't done" + (f": {_first_line(state.trouble)}" if state.trouble else "")
     if (behind := lag(state, now, late)) > max_lag:
         cause = f": {_first_line(state.trouble)}" if state.trouble else ""
         return f"the index is behind by {behind:,.0f} s, and http.max_lag allows {max_lag:,.0f} s{cause}"
     return None
 
 
-def _lacks(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
+def _shortcomings(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if state.trouble:
-        yield "trouble", f"the service can't go on for now: {_first_line(state.trouble)}"
+        yield "trouble", f"the service can't continue for now: {_first_line(state.trouble)}"
     if state.withheld:
-        held = f"deletes are held back, of {len(state.withheld):,} pages with {state.lost:,} specs"
+        held = f"deletes of {len(state.withheld):,} pages with {state.lost:,} specs are withheld"
         yield "held", f"{held}. {question()}"
     if state.rolled_back:
-        yield "rolled-back", "a rollback holds the index as it is: `cachesync reindex` goes on"
-    yield from _lacking_pages(state)
+        yield "rolled-back", "a rollback pins the index: `cachesync reindex` ends that"
+    yield from _page_shortcomings(state)
     if state.watching and not state.watching.watching and not state.trouble:
         reason = state.watching.reason or "not started yet"
-        yield "unwatched", f"nothing watches the pages, rescans find what changes: {reason}"
+        yield "unwatched", f"the pages are not watched, only rescans find changes: {reason}"
     elif state.watching and state.watching.watching and state.watching.reason:
         yield "polling", f"the pages are watched by {state.watching.mode}: {state.watching.reason}"
     if state.reindex_trouble:
-        yield "reindex-failed", f"the last reindex came to nothing: {_first_line(state.reindex_trouble)}"
+        yield "reindex-failed", f"the last reindex failed: {_first_line(state.reindex_trouble)}"
     if state.blind:
         found = f"rescans have found {state.found_by_rescan:,} that it didn't notice"
         yield "blind", f"the watcher misses changes: {found}"
 
 
-def _lacking_pages(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
+def _page_shortcomings(state: ServiceState) -> Iterator[tuple[Shortcoming, str]]:
     if empty := state.warnings.get(WHOLE_ROOT):
         yield "empty", f"there is nothing to index: {empty.message}"
     if state.problems:

@@ -1,4 +1,4 @@
-"""What is told to systemd (``sd_notify``): nothing at all where it didn't start us, and never an error."""
+"""Notifies systemd (``sd_notify``). Does nothing if systemd did not start the service, and never raises an error."""
 
 import os
 import socket
@@ -12,43 +12,42 @@ _WATCHDOG: Final = "WATCHDOG_USEC"
 _WATCHED: Final = "WATCHDOG_PID"
 
 _START_SECONDS: Final = 10.0
-"""How often a start that takes long asks for time where no watchdog wants to hear more often."""
+"""How often a long start asks for more time, if no watchdog sets another interval."""
 
 _EXTENSION_USEC: Final = 60_000_000
-"""For how much it asks, from then on."""
+"""How much more time it asks for each time."""
 
-_PATIENCE: Final = 0.5
-"""Seconds after which a message is dropped that nobody takes."""
+_TIMEOUT: Final = 0.5
+"""Seconds after which a message that can't be sent is dropped."""
 
 
 def ready() -> None:
-    """Tell that the service has started, or that it has reloaded."""
+    """Report that the service has started, or has reloaded."""
     _notify("READY=1")
 
 
 def status(text: str) -> None:
-    """Tell in a line for people what the service is doing."""
+    """Report in one line what the service is doing."""
     _notify(f"STATUS={' '.join(text.split())}")
 
 
 def reloading() -> None:
-    """Tell that the configuration is being read again; :func:`ready` ends it."""
+    """Report that the configuration is being reloaded; :func:`ready` ends the reload."""
     _notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
 def stopping() -> None:
-    """Tell that the service is about to end."""
+    """Report that the service is shutting down."""
     _notify("STOPPING=1")
 
 
 class Heartbeat:
-    """Tells systemd that the service goes on: its watchdog, if there is one, and during a start, that it needs time.
+    """Signs of life for systemd's watchdog, if there is one, and requests for more time while the service starts.
 
     Attributes:
-        every: seconds after which the watchdog wants the next beat, a third of those after which it strikes; None where
-            nobody watches.
-        starting: the service isn't ready yet, so each beat asks for time: a start on a cold file system may take longer
-            than ``TimeoutStartSec``.
+        every: the seconds between two beats, a third of the watchdog's timeout; None without a watchdog.
+        starting: whether the service isn't ready yet. Each beat then asks for more time: a start on a cold file system
+            may take longer than ``TimeoutStartSec``.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Heartbeat:
         self._last: float | None = None
 
     def beat(self) -> None:
-        """Tell it that the service goes on. More calls than are wanted cost next to nothing."""
+        """Send a sign of life if one is due. It is cheap to call more often."""
         every = _START_SECONDS if self.every is None else self.every
         if self.every is None and not self.starting:
             return
@@ -89,5 +88,5 @@ def _notify(state: str) -> None:
     if address.startswith("@"):
         address = f"\0{address[1:]}"
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.settimeout(_PATIENCE)
+        out.settimeout(_TIMEOUT)
         out.sendto(os.fsencode(state), os.fsencode(address))

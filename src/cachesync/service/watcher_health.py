@@ -1,4 +1,4 @@
-"""Does the watcher tell everything? What only a rescan has found, it has missed."""
+"""Detects changes that the watcher missed: those that only a rescan found."""
 
 import time
 from collections.abc import Collection
@@ -14,39 +14,39 @@ BLIND_SECONDS: Final = 30.0
 """How often to rescan while the watcher misses changes."""
 
 _RESCANS: Final = 10
-"""After so many rescans that found nothing the watcher is trusted again."""
+"""The watcher is trusted again after this many rescans without a missed change."""
 
 _GRACE_SECONDS: Final = 5.0
-"""How long the watcher may take to tell what a rescan has seen already."""
+"""How long after a rescan the watcher may still report a change that the rescan found."""
 
 _NEVER: Final = float("inf")
 
 
 class WatcherHealth:
-    """Compares what rescans find with what the watcher tells until shortly after."""
+    """Compares the changes that rescans find with those that the watcher reports until shortly afterwards."""
 
     def __init__(self, dirty: DirtyPaths, state: ServiceState) -> None:
         self.due = _NEVER
-        """When to :meth:`judge`, by :func:`time.monotonic`."""
+        """When to call :meth:`judge`, by :func:`time.monotonic`."""
         self._dirty = dirty
         self._state = state
         self._found: list[str] = []
         self._left = 0
 
     def rescan_begins(self) -> None:
-        """Listen to the watcher from now on, if nothing is still to be judged."""
+        """Start to record what the watcher reports, unless an earlier rescan has not been judged yet."""
         if not self._found:
-            self._dirty.listen()
+            self._dirty.start_recording()
 
     def rescan_ended(self, news: Collection[str]) -> None:
-        """Take the pages that a rescan has found changed; the watcher tells each of them too, if it sees."""
+        """Add the pages that a rescan found changed; a healthy watcher reports each of them too."""
         self._found = sorted({*self._found, *news})
         self.due = min(self.due, time.monotonic() + (_GRACE_SECONDS if self._found else 0))
 
     def judge(self) -> bool:
-        """Tell whether the watcher has missed anything."""
+        """Return whether the watcher has missed a change."""
         self.due = _NEVER
-        missed = self._dirty.unheard(self._found)
+        missed = self._dirty.stop_recording(self._found)
         self._found = []
         self._state.found_by_rescan += len(missed)
         if missed:
@@ -63,5 +63,5 @@ class WatcherHealth:
             self._left -= 1
             if self._left <= 0:
                 self._state.blind = False
-                _log.info("the watcher misses nothing any more")
+                _log.info("the watcher no longer misses changes")
         return bool(missed)

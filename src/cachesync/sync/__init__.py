@@ -1,1 +1,1 @@
-"""The way of a page into the index: scan → plan → apply."""
+"""How a page gets into the index: scan → plan → apply."""

@@ -1,4 +1,4 @@
-"""What commands and the service ask for: an index that equals the pages, whatever was there before."""
+"""Sync and reindex, for commands and the service: make the index equal to the pages, whatever its state was."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -9,18 +9,18 @@ from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
-from cachesync.sync.passes import Progress, look, timed, whole_pass
+from cachesync.sync.passes import Progress, full_pass, scan_and_plan, timed
 from cachesync.sync.reindex import reindex_once
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source
 
 _log = get_logger()
 
-MAX_TURNS: Final = 3
-"""How often ``sync`` looks again while pages change under its eyes."""
+MAX_PASSES: Final = 3
+"""How many passes :func:`sync` makes at most while pages keep changing."""
 
 _MAX_TRIES: Final = 5
-"""How often a turn is begun anew because the index was taken away under it."""
+"""How often a pass is tried in all if another process deletes or changes the index meanwhile."""
 
 
 def sync(
@@ -33,67 +33,67 @@ def sync(
 ) -> Report:
     """Make the index equal to the pages.
 
-    An index that is missing or damaged is built anew, and goes live when it is whole. Where the guard refuses, what
-    would be lost stays, and ``report.withheld`` says so; all else is done.
+    An index that is missing or damaged is built anew, and goes live when it is complete. If the guard refuses a loss,
+    the pages that it concerns are left as they are and listed in ``report.withheld``; all other changes are made.
 
     Args:
         source: where the pages are.
-        writer: of the index.
-        guard: how much may be lost.
-        progress: is told of each page.
-        suspects: pages whose documents are to be looked at whatever the ledger says.
-        before_build: see :func:`one_turn`.
+        writer: the writer of the index.
+        guard: limits how much may be lost.
+        progress: is called for each page.
+        suspects: pages whose documents are checked even if they agree with the ledger.
+        before_build: see :func:`sync_once`.
 
     Raises:
         UsageError: the root can't be scanned.
-        RefusedError: a rollback holds the index, the root became another folder while it was scanned, or nothing
-            would take the place of an index that can't be read.
+        RefusedError: a rollback pins the index, the root was replaced while it was scanned, or an index that can't be
+            read would be replaced by an empty one.
         IndexUnavailableError: the index can't be written.
     """
-    report = _mended(lambda: one_turn(source, writer, guard, progress, suspects, before_build))
+    report = _with_retries(lambda: sync_once(source, writer, guard, progress, suspects, before_build))
     if report.outdated:
         _log.warning(OUTDATED)
-    for _ in range(MAX_TURNS - 1):
+    for _ in range(MAX_PASSES - 1):
         if report.again:
-            guard.passed(report)
-            report = report.then(_mended(lambda: one_turn(source, writer, guard, progress, (), before_build)))
+            guard.record_pass(report)
+            report = report.then(_with_retries(lambda: sync_once(source, writer, guard, progress, (), before_build)))
     return _settled(report, source)
 
 
 def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
-    """Build a new generation from the pages beside the live one, and let it take that one's place.
+    """Build a new generation from the pages beside the live one, and promote it.
 
     Raises:
-        As :func:`sync`, but for a rollback, which this ends.
+        As :func:`sync`, except that a rollback doesn't stop it: the reindex unpins the index.
     """
-    return _settled(_mended(lambda: reindex_once(source, writer, guard, progress)), source)
+    return _settled(_with_retries(lambda: reindex_once(source, writer, guard, progress)), source)
 
 
-def dry_run(source: Source, index: Reader | None, guard: Guard, tell: Callable[[PageChange], None]) -> Report:
-    """Tell what :func:`sync` would do, page by page, and do nothing."""
+def dry_run(source: Source, index: Reader | None, guard: Guard, report_change: Callable[[PageChange], None]) -> Report:
+    """Report what :func:`sync` would do, page by page, without doing it."""
     phases: dict[str, float] = {}
     try:
-        found, todo = look(source, index, phases)
+        found, todo = scan_and_plan(source, index, phases)
     except IndexUnusableError:
         index = None
-        found, todo = look(source, None, phases)
+        found, todo = scan_and_plan(source, None, phases)
     apply = Apply(source, index, found, todo, guard, phases)
     with timed(phases, "apply"):
         for change in apply.changes():
-            tell(change)
+            report_change(change)
     return apply.report
 
 
-def _mended(turn: Callable[[], Report]) -> Report:
-    """Take a turn, and take it again where another writer came in between or the index was taken away under it."""
+def _with_retries(attempt: Callable[[], Report]) -> Report:
+    """Make an attempt, and retry it if another writer interfered or the index became unusable meanwhile."""
     for _ in range(_MAX_TRIES - 1):
         try:
-            return turn()
+            return attempt()
         except OvertakenError as error:
-            _log.info("planning anew", reason=str(error))
+            _log.info("another writer interfered; planning again", reason=str(error))
         except IndexUnusableError as error:
-            _log.warning("starting anew", reason=str(error))
-    return turn()
+            _log.warning("the index became unusable during a pass; starting again", reason=str(error))
+    return attempt()
 
 
 def _settled(report: Report, source: Source) -> Report:
@@ -104,7 +104,7 @@ def _settled(report: Report, source: Source) -> Report:
     return report
 
 
-def one_turn(
+def sync_once(
     source: Source,
     writer: Writer,
     guard: Guard,
@@ -112,13 +112,13 @@ def one_turn(
     suspects: Collection[str] = (),
     before_build: Callable[[], None] = lambda: None,
 ) -> Report:
-    """Look at all pages once and do what is to be done, as :func:`sync` does as often as is needed.
+    """Make one full pass; :func:`sync` repeats it as often as needed.
 
-    ``before_build`` is called before a new generation is begun: the writer can build only one at a time.
+    ``before_build`` is called before a new generation is built: the writer can build only one at a time.
 
     Raises:
-        As :func:`sync`; also OvertakenError or IndexUnusableError, where another writer came in between or the index
-        was taken away meanwhile: then another turn is needed.
+        As :func:`sync`; also OvertakenError or IndexUnusableError if another writer interfered or the index became
+        unusable meanwhile: then the pass must be repeated.
     """
     if writer.pinned():
         raise pinned_error()
@@ -127,7 +127,7 @@ def one_turn(
         before_build()
         return reindex_once(source, writer, guard, progress)
     try:
-        report = whole_pass(live, source, guard, progress, suspects).report
+        report = full_pass(live, source, guard, progress, suspects).report
     except IndexUnusableError as error:
         _log.warning("the index can't be used and is built anew", reason=str(error))
         before_build()
@@ -142,7 +142,7 @@ OUTDATED: Final = (
 
 
 def pinned_error() -> RefusedError:
-    """Say that a rollback holds syncs."""
+    """Return the error for a sync while a rollback pins the index."""
     return RefusedError(
         "stopped: a rollback has gone back to the live generation, which stays as it is.\n"
         "To go on from the pages as they are now: cachesync reindex"

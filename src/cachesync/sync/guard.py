@@ -1,4 +1,4 @@
-"""How much a sync may lose: an emptied or unmounted root must not empty the index."""
+"""The guard limits how many specs a sync may lose: an emptied or unmounted root must not empty the index."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from cachesync.sync.report import Report
 
 
 def question(command: str = "sync") -> str:
-    """Ask what a loss is most often due to, and only then say by which command a person consents to it."""
+    """Return what to check before consenting to a loss, and the command that consents."""
     return (
         "Is pages.root mounted and complete? Do pages.include and pages.exclude say what they should? "
         f"If this is meant: cachesync {command} --allow-mass-delete"
@@ -18,8 +18,8 @@ def question(command: str = "sync") -> str:
 class Loss:
     """Counts the specs that a pass would lose.
 
-    Lost is, summed over the pages, how many specs fewer a page has than before. A page that is found again under
-    another name (the same bytes elsewhere) isn't lost.
+    The loss is the sum over all pages of how many specs fewer each has than before. A page that was moved (the same
+    bytes are found at another path) is not lost.
     """
 
     def __init__(self, gone: Iterable[PageRecord]) -> None:
@@ -30,28 +30,28 @@ class Loss:
             self._gone.setdefault(record.digest or "", {})[record.page] = record.specs
 
     def shrunk(self, by: int) -> None:
-        """A page has ``by`` specs fewer than before."""
+        """Count a page that has ``by`` specs fewer than before."""
         self._shrunk += by
 
     def averted(self, record: PageRecord | None, shrunk: int | None) -> None:
-        """A page that was counted keeps its specs for now; ``shrunk`` is by how many it was, None: it was gone."""
+        """Don't count a page after all. ``shrunk`` is by how many specs it was counted; None: as deleted."""
         if shrunk is not None:
             self._shrunk -= shrunk
         elif record:
             self._gone.get(record.digest or "", {}).pop(record.page, None)
 
     def appeared(self, digest: str) -> None:
-        """A page that the ledger didn't know has this content."""
+        """Count a page that wasn't in the ledger, by its digest: a deleted one may have moved there."""
         self._moved[digest] += 1
 
     def total(self) -> int:
-        """Return how many specs are lost as far as the pass has seen."""
+        """Return how many specs are lost, by what was counted so far."""
         moved = self._moved
         return self._shrunk + sum(sum([*specs.values()][moved[digest] :]) for digest, specs in self._gone.items())
 
 
 def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:
-    """Count what is lost where one ledger takes the place of another."""
+    """Return the loss if the ledger ``after`` replaces the ledger ``before``."""
     now = {record.page: (record.specs, record.digest) for record in after}
     gone = []
     shrunk = 0
@@ -70,37 +70,37 @@ def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> L
 
 
 Consent = Callable[[], bool]
-"""Tells whether a person who is there at this moment means any loss."""
+"""Returns whether a person consents to any loss, and is still waiting for the result."""
 
 
 def no_consent() -> bool:
-    """Tell that nobody has consented."""
+    """Return that nobody consents."""
     return False
 
 
 class Guard:
-    """How much may be lost by some passes together, such as those of one sync.
+    """Limits how much several passes, such as those of one sync, may lose together.
 
-    It is measured against all specs that there were: those that there are, and those that were lost since.
+    The limit is a fraction of all specs that there were at first: those that are left and those lost since.
     """
 
     def __init__(self, max_delete_fraction: float, consent: Consent = no_consent) -> None:
-        """``consent`` is asked each time that too much would be lost."""
+        """``consent`` is called each time that too much would be lost."""
         self._fraction = max_delete_fraction
         self._consent = consent
         self.lost = 0
-        """How many were lost by passes before."""
+        """How many specs earlier passes have lost."""
         self.consented = False
-        """Consent was needed, and was given."""
+        """Whether consent was needed and given."""
 
     def refuses(self, lost: int, specs: int) -> bool:
-        """Tell whether losing ``lost`` of the ``specs`` that there are now needs consent first."""
+        """Return whether losing ``lost`` of the current ``specs`` is too much, and nobody consents to it."""
         if lost <= 0 or self.lost + lost <= self._fraction * (specs + self.lost):
             return False
         self.consented = self._consent()
         return not self.consented
 
-    def passed(self, report: Report) -> None:
-        """A pass has done this. What it has lost counts for the next ones."""
+    def record_pass(self, report: Report) -> None:
+        """Count what a pass has lost towards the limit for the next ones."""
         if not report.withheld:
             self.lost += report.lost

@@ -1,4 +1,4 @@
-"""Passes over pages: scan → plan → apply. Everything that is done to an index is one of these."""
+"""Passes: scan → plan → apply. All changes to an index are made by one of these."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,28 +15,28 @@ from cachesync.sync.report import Report
 from cachesync.sync.scan import Root, Scan, Source, scan, scan_at
 
 Progress = Callable[[int, int], None]
-"""Is told how many pages are done, of how many, which is at least one and never fewer than are done."""
+"""Is called with how many pages are done and how many there are, which is at least one and never less than are done."""
 
 Acknowledged = Callable[[str], None]
-"""Is told each page whose change is acknowledged."""
+"""Is called with each page whose change is acknowledged."""
 
 
 class Pass(NamedTuple):
-    """What one pass found on disk, and what came of it."""
+    """What one pass found on disk, and its outcome."""
 
     report: Report
     found: Scan
     written: dict[str, int]
-    """How many documents each page has that the pass has written."""
+    """How many documents each page has, for the pages that the pass has written."""
 
     def then(self, later: "Pass") -> "Pass":
-        """Join this pass with one after it."""
+        """Return this pass and a later one as one."""
         found = later.found
         written = {page: n for page, n in self.written.items() if page in found.entries or not found.covers(page)}
         return Pass(self.report.then(later.report), later.found, written | later.written)
 
 
-def whole_pass(
+def full_pass(
     generation: Generation,
     source: Source,
     guard: Guard,
@@ -44,21 +44,21 @@ def whole_pass(
     suspects: Collection[str] = (),
     earlier: Reader | None = None,
 ) -> Pass:
-    """Bring a generation into line with all pages.
+    """Make a generation equal to all pages.
 
     Args:
-        generation: to be written.
+        generation: the generation to write to.
         source: where the pages are.
-        guard: how much may be lost.
-        progress: is told of each page.
-        suspects: pages whose documents are to be looked at whatever the ledger says.
+        guard: limits how much may be lost.
+        progress: is called for each page.
+        suspects: pages whose documents are checked even if they agree with the ledger.
         earlier: the generation that this one is to replace, see :class:`cachesync.sync.apply.Apply`.
     """
     phases: dict[str, float] = {}
-    found, todo = look(source, generation, phases, suspects)
+    found, todo = scan_and_plan(source, generation, phases, suspects)
     apply = Apply(source, generation, found, todo, guard, phases, earlier)
     with timed(phases, "apply"):
-        for written in generation.write(_told(apply, progress)):
+        for written in generation.write(_with_progress(apply, progress)):
             if written.refused:
                 apply.refused(written)
     return Pass(apply.report, found, apply.written)
@@ -73,23 +73,23 @@ def partial_pass(
     root: Root,
     specs: int,
 ) -> Report:
-    """Bring a generation into line with the pages at some paths.
+    """Make a generation equal to the pages at some paths.
 
-    It believes the ledger, and sees neither documents that others have deleted nor two pages that want the same ids:
-    that is for whole passes. What it writes is found when the index refreshes itself.
+    It trusts the ledger: documents that others have deleted, and two pages whose documents have the same ids, are
+    detected by full passes only. What it writes can be searched once the index refreshes itself.
 
     Args:
-        generation: to be written.
-        source: where the pages are. Its pattern must give every page ids of its own.
-        guard: how much may be lost.
-        acknowledged: is told of each page that was written.
+        generation: the generation to write to.
+        source: where the pages are. Its pattern must give every page distinct ids.
+        guard: limits how much may be lost.
+        acknowledged: is called for each page that was written.
         paths: pages and folders, as for :func:`cachesync.sync.scan.scan_at`.
-        root: the folder that the root is known to be.
-        specs: how many the generation has: what a loss is measured against.
+        root: the identity that the root must have.
+        specs: how many specs the generation has, against which a loss is measured.
 
     Raises:
         UsageError: the root can't be listed.
-        RefusedError: the root is another folder.
+        RefusedError: the root was replaced by another folder.
     """
     phases: dict[str, float] = {}
     with timed(phases, "scan"):
@@ -112,9 +112,10 @@ _LOOKUP_FOLDERS: Final = 250
 
 
 def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageRecord]:
-    """Return what the ledger has of the pages at some paths, in its last state.
+    """Return the latest ledger records of the pages at some paths.
 
-    Folders, and the documents of pages that are pending, are searched for, and a search lags behind.
+    The index is refreshed first where searches are needed, which lag behind writes: those for the pages below folders,
+    and for the documents of pending pages.
     """
     pages = [path for path in paths if not path.endswith("/")]
     records: dict[str, PageRecord] = {}
@@ -130,24 +131,26 @@ def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageReco
     return records
 
 
-def _told(apply: Apply, progress: Progress) -> Iterator[PageChange]:
+def _with_progress(apply: Apply, progress: Progress) -> Iterator[PageChange]:
     for done, change in enumerate(apply.changes(), start=1):
         progress(done, max(done, apply.pages))
         yield change
 
 
-def look(
+def scan_and_plan(
     source: Source, index: Reader | None, phases: dict[str, float], suspects: Collection[str] = ()
 ) -> tuple[Scan, Plan]:
-    """Look at all pages and at the index, and plan what is to be done. Nothing is changed."""
+    """Scan all pages, compare them with the index, and plan what to do. Nothing is changed."""
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
-        return found, plan(found, _checked(index.records()), index.counts(), suspects) if index else plan(found, [], {})
+        if index is None:
+            return found, plan(found, [], {})
+        return found, plan(found, _with_checks(index.records()), index.counts(), suspects)
 
 
-def _checked(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
-    """Walk a ledger, and show all the while that the work goes on."""
+def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
+    """Yield the records, checking for each whether to stop and giving a sign of life."""
     check = current().check
     for record in records:
         check()
@@ -156,7 +159,7 @@ def _checked(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
 
 @contextmanager
 def timed(phases: dict[str, float], name: str) -> Iterator[None]:
-    """Add the seconds that the block takes to a phase."""
+    """Add the seconds that the block takes to a phase's total."""
     start = time.perf_counter()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What to do: pure functions of what is on disk and what the ledger says."""
+"""Plan what a pass has to do. All functions are pure: they compare a scan with the ledger."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,57 +13,57 @@ from cachesync.sync.scan import Entry, Scan
 
 
 class Todo(NamedTuple):
-    """A page to look at."""
+    """A page to read or to delete."""
 
     page: str
     entry: Entry | None
-    """What is on disk; None: nothing, so its documents go."""
+    """The page on disk; None: it is gone, so its documents are to be deleted."""
     record: PageRecord | None
-    """What the ledger says; None: it doesn't know the page."""
-    damaged: bool = False
-    """The index may hold other documents of it than the ledger says: look at the documents themselves."""
+    """The page's record in the ledger; None: it has none."""
+    check_documents: bool = False
+    """Whether to read its documents from the index, which may hold others than the ledger says."""
 
     @property
     def is_news(self) -> bool:
-        """It isn't on disk as the ledger knows it."""
+        """Whether the page on disk differs from the ledger's record."""
         if self.entry is None or self.record is None:
-            return bool(self.entry or self.record) and not (self.damaged and self.record is None)
+            return bool(self.entry or self.record) and not (self.check_documents and self.record is None)
         return self.entry.signature != self.record.signature
 
     @property
     def is_retry(self) -> bool:
-        """It couldn't be read before, and nothing has changed since: the index is as good as it can be."""
+        """Whether it couldn't be read before and hasn't changed since, so there is nothing to update in the index."""
         same_file = self.entry and self.record and self.entry.signature == self.record.signature
-        return bool(same_file) and not self.damaged and _unread_before(self.record)
+        return bool(same_file) and not self.check_documents and _unread_before(self.record)
 
 
 @dataclass
 class Plan:
-    """What a pass has to do, by page. Of pages that are as they were, only the number is kept."""
+    """What a pass has to do, by page. Unchanged pages are only counted."""
 
     read: list[Todo] = field(default_factory=list)
     gone: list[Todo] = field(default_factory=list)
     unchanged: int = 0
-    """Pages that are as they were, but for those that were problems."""
+    """The number of unchanged pages that are not problems."""
     problems: list[Problem] = field(default_factory=list)
-    """Of pages that are as they were, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
+    """Problems of unchanged pages, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
     specs: int = 0
-    """How many specs the index has before the pass, by its ledger: what a loss is measured against."""
+    """How many specs the index has before the pass, by its ledger; a loss is measured against it."""
     moved: set[str] = field(default_factory=set)
-    """Pages in ``gone`` that are found again where their documents will have the same ids."""
+    """Pages in ``gone`` whose ids another page on disk takes over in the next pass."""
     again: bool = False
-    """What was on disk changed while it was listed, or waits for what this pass does: another pass is needed."""
+    """Whether another pass is needed: pages changed during the scan, or have to wait for what this pass deletes."""
 
     @property
     def news(self) -> list[str]:
-        """The pages that aren't on disk as the ledger knows them."""
+        """The pages that differ on disk from the ledger's records."""
         return [todo.page for todo in (*self.read, *self.gone) if todo.is_news]
 
 
 def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], suspects: Iterable[str] = ()) -> Plan:
-    """Compare the pages on disk with the ledger, and the ledger with the documents that are really there.
+    """Compare the pages on disk with the ledger, and the ledger with the number of documents of each page.
 
-    ``suspects`` are pages whose documents are to be looked at though their number is right.
+    ``suspects`` are pages whose documents are to be checked even if their number is right.
     """
     result = Plan(problems=list(found.problems), again=any(found.unread.values()))
     suspected = frozenset(suspects)
@@ -72,13 +72,13 @@ def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], sus
     owners = _Owners(found)
     for record in records:
         entry = unknown.pop(record.page, None)
-        damaged = orphans.pop(record.page, 0) != record.specs or record.pending or record.page in suspected
+        check_documents = orphans.pop(record.page, 0) != record.specs or record.pending or record.page in suspected
         result.specs += record.specs
         owners.add(record)
         if entry is None and found.covers(record.page):
-            result.gone.append(Todo(record.page, None, record, damaged))
-        elif entry and (damaged or not _same(entry, record)):
-            result.read.append(Todo(record.page, entry, record, damaged))
+            result.gone.append(Todo(record.page, None, record, check_documents))
+        elif entry and (check_documents or not _same(entry, record)):
+            result.read.append(Todo(record.page, entry, record, check_documents))
         elif record.problem:
             result.problems.append(Problem(record.page, record.problem, record.line))
         else:
@@ -92,7 +92,7 @@ def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], sus
 
 
 def _same(entry: Entry, record: PageRecord) -> bool:
-    """Tell whether a page needn't be read again. What couldn't be read has no digest, and is tried at every pass."""
+    """Return whether a page needn't be read again. A page that couldn't be read has no digest: each pass retries it."""
     can_be_read = entry.fault is None and not _unread_before(record)
     return can_be_read and record.settled and record.signature == entry.signature
 
@@ -102,14 +102,14 @@ def _unread_before(record: PageRecord | None) -> bool:
 
 
 def ids_are_unique(pattern: Pattern) -> bool:
-    """Tell whether no two pages of a pattern can have documents with the same ids, as with the default one."""
+    """Return whether no two pages of a pattern can have documents with the same ids, as with the default pattern."""
     return pattern.is_fixed_to(PREFIX, SUFFIX.removeprefix("/"))
 
 
 class _Owners:
     """Finds pages whose documents would have another page's ids: ``a/b/specs.md`` beside ``_cache/a/b/specs.md``.
 
-    Only patterns other than the default let that happen. The page that has documents keeps its ids until it is gone.
+    Only patterns other than the default allow this. The page that has documents owns the ids until it is deleted.
     """
 
     def __init__(self, found: Scan) -> None:
@@ -118,13 +118,13 @@ class _Owners:
         self._owners: dict[str, str] = {}
 
     def add(self, record: PageRecord) -> None:
-        """Remember a page that has ids which another may want."""
+        """Record the owner of ids that documents of another page may have."""
         key = identity(record.page)
         if (key in self._odd or _is_odd(record.page)) and (record.digest or record.specs):
             self._owners[key] = record.page
 
     def settle(self, result: Plan) -> None:
-        """Give the pages that want another's ids a fault, or put them off until that page's documents are deleted."""
+        """Give pages whose ids have another owner a fault, or postpone them if the owner is about to be deleted."""
         if not (self._odd or self._owners):
             return
         read, result.read = result.read, []
@@ -141,16 +141,16 @@ class _Owners:
 
 
 def _is_odd(path: str) -> bool:
-    """Tell whether another path can have the same identity."""
+    """Return whether another path can have the same identity."""
     return path != f"{PREFIX}{identity(path)}{SUFFIX}"
 
 
 def page_change(
-    todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None, strays: Sequence[str] = ()
+    todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None, foreign_ids: Sequence[str] = ()
 ) -> PageChange:
-    """Compare a page's documents with those that the index has: write what is new or differs, delete what is gone.
+    """Compare a page's documents with those in the index: write what is new or differs, delete what is gone.
 
-    ``strays`` are ids that the index has beside them, and that no document of the page can have.
+    ``foreign_ids``, which are deleted too, are of documents that name the page but have no id that belongs to it.
     """
     after = digests(rendered)
     start = document_id(todo.page, "")
@@ -162,5 +162,5 @@ def page_change(
         ]
     else:
         puts = [Put(start + key, source, True) for key, source in rendered.items()]
-    deletes = [*(start + key for key in before if key not in after), *strays]
+    deletes = [*(start + key for key in before if key not in after), *foreign_ids]
     return PageChange(todo.page, puts, deletes, todo.record, record, after)

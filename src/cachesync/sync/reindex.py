@@ -1,4 +1,4 @@
-"""A new generation: filled beside the live one, and then put in its place in one step."""
+"""Reindex: fill a new generation beside the live one, then promote it in one step."""
 
 from typing import Final
 
@@ -7,98 +7,99 @@ from cachesync.index.base import Generation, Reader, Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.guard import Guard, loss_between, question
-from cachesync.sync.passes import Pass, Progress, timed, whole_pass
+from cachesync.sync.passes import Pass, Progress, full_pass, timed
 from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
 
 _log = get_logger()
 
-_MAX_LOOKS: Final = 3
-"""How often a generation is brought up to date while pages change under its eyes, before it goes live all the same."""
+_MAX_PASSES: Final = 3
+"""How many more passes a generation gets while pages keep changing, before it is promoted anyway."""
 
-_ANYTHING: Final = Guard(1)
+_NO_LIMIT: Final = Guard(1)
 """An empty generation has nothing to lose."""
 
 
 class Reindex:
-    """A new generation on its way: :meth:`fill` it, then :meth:`finish` it; else :meth:`abandon` it."""
+    """One reindex: call :meth:`fill`, then :meth:`finish`, or :meth:`abandon` if either fails."""
 
     def __init__(self, source: Source, writer: Writer, progress: Progress) -> None:
-        """Nothing is touched yet."""
+        """Prepare it without changing anything yet."""
         self._source = source
         self._writer = writer
         self._progress = progress
         self._earlier: Reader | None = None
         self._unreadable = False
-        self._made: Generation | None = None
+        self._new: Generation | None = None
         self._filled: Pass | None = None
 
     @property
     def generation(self) -> str:
-        """Its name; it must be filled."""
+        """The name of the new generation. :meth:`fill` must have been called."""
         return self._generation.generation
 
     @property
     def _generation(self) -> Generation:
-        assert self._made, "fill it first"
-        return self._made
+        assert self._new, "fill it first"
+        return self._new
 
     def fill(self) -> None:
-        """Make it and fill it from all pages: the long part. The live generation may be written all the while.
+        """Create the new generation and fill it from all pages. The live one may be written to meanwhile.
 
         Raises:
-            IndexUnavailableError: it can't be made, or a part of it isn't available.
-            As :func:`cachesync.sync.passes.whole_pass`.
+            IndexUnavailableError: it can't be created, or a part of it isn't available.
+            As :func:`cachesync.sync.passes.full_pass`.
         """
-        self._earlier, self._unreadable = _replaced(self._writer)
-        self._made = self._writer.build()
+        self._earlier, self._unreadable = _open_replaced(self._writer)
+        self._new = self._writer.build()
         self._filled = self._pass()
-        self._writer.settle(self._made)
+        self._writer.settle(self._new)
 
     def finish(self, guard: Guard) -> Report:
-        """Bring it up to date and let it go live, unless by that more would be lost than ``guard`` allows.
+        """Bring the new generation up to date and promote it, unless that would lose more than ``guard`` allows.
 
-        What the live generation was given until now is in it, if nobody writes to that one meanwhile.
+        It includes all changes that the live generation has, provided that nothing writes to that one meanwhile.
 
         Raises:
-            ConsentError: nothing would take the place of an index that can't be read.
+            ConsentError: an index that can't be read would be replaced by an empty one.
             IndexUnavailableError: it doesn't hold what was written to it, or the index can't be written.
         """
-        self._earlier, self._unreadable = _replaced(self._writer)  # as it is now
+        self._earlier, self._unreadable = _open_replaced(self._writer)  # again: it may have been written to since
         assert self._filled, "fill it first"
-        filled = self._whole(self._filled)
+        filled = self._until_complete(self._filled)
         report = filled.report
         if self._unreadable:
             _require_specs(self._generation, guard)
         if self._earlier and _loses_too_much(report, self._earlier, self._generation, filled.written, guard):
             self._writer.discard(self._generation)
             return Report(
-                phases=report.phases, warnings=report.warnings, before=report.before, lost=report.lost, withheld=report.withheld
+                phases=report.phases,
+                warnings=report.warnings,
+                before=report.before,
+                lost=report.lost,
+                withheld=report.withheld,
             )
         with timed(report.phases, "promote"):
             self._writer.promote(self._generation)
-        report.news = []  # to an empty ledger everything is
+        report.news = []  # compared with an empty ledger, every page is one
         return report
 
     def abandon(self) -> None:
-        """Remove it, unless it has gone live; where even that fails, the next writer does it."""
-        if self._made is None:
+        """Delete the new generation unless it is live. If that fails, the next writer does it."""
+        if self._new is None:
             return
         try:
-            self._writer.discard(self._made)
+            self._writer.discard(self._new)
         except CachesyncError as error:
             _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
 
     def _pass(self) -> Pass:
-        return whole_pass(self._generation, self._source, _ANYTHING, self._progress, earlier=self._earlier)
+        return full_pass(self._generation, self._source, _NO_LIMIT, self._progress, earlier=self._earlier)
 
-    def _whole(self, filled: Pass) -> Pass:
-        """Look until it is whole and nothing has changed on disk since.
-
-        So what changed meanwhile is in it, and what the index holds was counted, page by page.
-        """
-        for _ in range(_MAX_LOOKS):
-            if not filled.report.again and _is_whole(self._generation, self._source, filled):
+    def _until_complete(self, filled: Pass) -> Pass:
+        """Repeat passes until nothing has changed on disk since, and the index has the right count for each page."""
+        for _ in range(_MAX_PASSES):
+            if not filled.report.again and _is_complete(self._generation, self._source, filled):
                 return filled
             filled = filled.then(self._pass())
         if not _holds_what_was_written(self._generation, filled):
@@ -110,7 +111,7 @@ class Reindex:
 
 
 def reindex_once(source: Source, writer: Writer, guard: Guard, progress: Progress) -> Report:
-    """Fill a new generation and let it go live, in one go."""
+    """Fill a new generation and promote it."""
     new = Reindex(source, writer, progress)
     try:
         new.fill()
@@ -121,13 +122,13 @@ def reindex_once(source: Source, writer: Writer, guard: Guard, progress: Progres
 
 
 def went_live(writer: Writer, generation: str | None) -> Report | None:
-    """Report on a reindex whose earlier try noted that this generation was about to go live; None if it isn't live."""
+    """Return the report of an earlier attempt, which was about to promote this generation; None if it isn't live."""
     live = writer.live() if generation else None
     return report_on(live) if live and live.generation == generation else None
 
 
 def report_on(live: Reader) -> Report:
-    """Report on a reindex of which nothing is known but that this generation came of it."""
+    """Return the report of a reindex of which only the resulting generation is known."""
     report = Report()
     report.specs.added, _ = live.size()
     for record in live.records():
@@ -139,8 +140,8 @@ def report_on(live: Reader) -> Report:
     return report
 
 
-def _is_whole(generation: Generation, source: Source, filled: Pass) -> bool:
-    """Tell whether the pages are as they were found, and the index holds what was written."""
+def _is_complete(generation: Generation, source: Source, filled: Pass) -> bool:
+    """Return whether the pages haven't changed since they were scanned, and the index holds what was written."""
     with timed(filled.report.phases, "check"):
         return scan(source) == filled.found and _holds_what_was_written(generation, filled)
 
@@ -150,7 +151,7 @@ def _holds_what_was_written(generation: Generation, filled: Pass) -> bool:
 
 
 def _require_specs(generation: Generation, guard: Guard) -> None:
-    """Make sure that an empty generation doesn't take the place of one of which nobody knows what is lost."""
+    """Make sure that an empty generation doesn't replace one that can't be read, whose loss is unknown."""
     if not generation.size()[0] and guard.refuses(1, 0):
         raise ConsentError(
             "stopped for safety: the index can't be read, and the pages have no spec to fill a new one with.\n"
@@ -161,7 +162,7 @@ def _require_specs(generation: Generation, guard: Guard) -> None:
 def _loses_too_much(
     report: Report, earlier: Reader, generation: Generation, written: dict[str, int], guard: Guard
 ) -> bool:
-    """Compare what the generation that is to be replaced has with what the new one has."""
+    """Compare the generation that is to be replaced with the new one, and ask the guard about the loss."""
     with timed(report.phases, "compare"):
         before = _counts(earlier)
         if before is not None and all(specs <= written.get(page, 0) for page, specs in before.items()):
@@ -183,8 +184,8 @@ def _counts(index: Reader) -> dict[str, int] | None:
         return None
 
 
-def _replaced(writer: Writer) -> tuple[Reader | None, bool]:
-    """Open what is to be replaced; if there is something whose ledger can't be read, say so."""
+def _open_replaced(writer: Writer) -> tuple[Reader | None, bool]:
+    """Return the generation that is to be replaced, if any, and whether there is one that can't be read."""
     try:
         replaced = writer.replaced()
         if replaced:

@@ -1,4 +1,4 @@
-"""What a pass did, or would do."""
+"""The report of a pass: what it did, or would do."""
 
 import itertools
 from collections.abc import Collection
@@ -12,18 +12,18 @@ from cachesync.sync.scan import PathWarning, by_path
 _T = TypeVar("_T")
 
 _SHORT_BYTES: Final = 4_000
-"""How much of each list is in a shortened report: some proxies take no more than 20 kB in one request."""
+"""How much of each list a shortened report has: some proxies accept no more than 20 kB in one request."""
 
 
 def _first(items: Collection[_T]) -> list[_T]:
-    """Return the first of some items, as many as fit."""
+    """Return as many of the first items as fit."""
     sizes = itertools.accumulate(len(msgspec.json.encode(item)) for item in items)
     fitting = itertools.takewhile(lambda size: size <= _SHORT_BYTES, sizes)
     return [item for item, _ in zip(items, fitting, strict=False)]
 
 
 class PageCounts(msgspec.Struct):
-    """Pages by what happened to them. A page that is a problem is counted as nothing else."""
+    """How many pages had which outcome. A page that is a problem is counted only as that."""
 
     added: int = 0
     updated: int = 0
@@ -33,7 +33,7 @@ class PageCounts(msgspec.Struct):
 
 
 class SpecCounts(msgspec.Struct):
-    """Documents written and deleted."""
+    """How many documents were written and deleted."""
 
     added: int = 0
     updated: int = 0
@@ -50,33 +50,33 @@ class Report(msgspec.Struct):
     problems: list[Problem] = []
     warnings: list[PathWarning] = []
     records: int = 0
-    """How many more pages the ledger has afterwards."""
+    """By how many pages the ledger has grown."""
     before: int = 0
-    """Specs that the index held before."""
+    """How many specs the index had before."""
     lost: int = 0
-    """Specs that the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
+    """How many specs the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
     withheld: dict[str, int] = {}
-    """Pages whose changes were not made, because with them too much would be lost, and how many specs each loses."""
+    """Pages whose changes the guard withheld, and how many specs each would lose."""
     withheld_more: int = 0
-    """How many more pages are held that aren't named, in a report that was shortened."""
+    """How many withheld pages a shortened report leaves out."""
     again: bool = False
-    """Something changed while it was looked at: another pass is needed."""
+    """Whether another pass is needed, since something changed during this one."""
     outdated: bool = False
-    """Another version made the generation: a reindex is needed to bring it up to date."""
+    """Whether another version made the generation, so that a reindex is needed."""
     unsteady: list[str] = []
-    """Pages and folders that changed while they were looked at, as far as they can be named."""
+    """Pages and folders that changed during the pass, as far as they are known."""
     news: list[str] = []
-    """Pages that weren't on disk as the ledger knew them."""
+    """Pages that differed on disk from the ledger's records."""
 
     @property
     def has_written(self) -> bool:
-        """Documents were written or deleted."""
+        """Whether documents were written or deleted."""
         pages, specs = self.pages, self.specs
         return any((pages.added, pages.updated, pages.deleted, specs.added, specs.updated, specs.deleted))
 
     @property
     def outcome(self) -> Literal["done", "held"]:
-        """How it ended."""
+        """How the pass ended."""
         return "held" if self.withheld else "done"
 
     @property
@@ -86,11 +86,11 @@ class Report(msgspec.Struct):
 
     @property
     def withheld_pages(self) -> int:
-        """How many pages are held."""
+        """How many pages are withheld."""
         return len(self.withheld) + self.withheld_more
 
     def shortened(self) -> "Report":
-        """Return what whoever asked for the pass prints of it, whose size has a bound."""
+        """Return a report of bounded size, with what a command prints of it."""
         withheld = dict(_first(self.withheld.items()))
         more = self.withheld_pages - len(withheld)
         problems, warnings = _first(self.problems), _first(self.warnings)
@@ -99,7 +99,7 @@ class Report(msgspec.Struct):
         )
 
     def then(self, later: "Report") -> "Report":
-        """Join this pass with one after it: what was done adds up, what is so now is the later one's."""
+        """Join this report with that of a later pass: counts of changes add up, the state is that of the later one."""
         done = msgspec.structs.replace(later, phases=dict(self.phases), before=self.before)
         for name in ("added", "updated", "deleted"):
             for mine, its in ((self.pages, done.pages), (self.specs, done.specs)):

@@ -1,4 +1,4 @@
-"""What is on disk: every page below the root, by its signature. Nothing is read here."""
+"""Scan the disk: list every page below the root with its signature. No page is read."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def _file_system(root: Path) -> str:
 
 
 class Source(NamedTuple):
-    """Where pages come from."""
+    """Where the pages are, and which files are pages."""
 
     root: Path
     pattern: Pattern
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
     @property
     def file_system(self) -> str:
-        """What has to answer whenever pages are looked at, in words for a person."""
+        """A description of the file system of the pages, as :meth:`cachesync.context.Context.awaiting` takes it."""
         return _file_system(self.root)
 
 
@@ -42,16 +42,16 @@ class Entry(NamedTuple):
     path: str
     signature: Signature
     fault: str | None = None
-    """Why it can't even be read: a folder, a device, too large, a symbolic link that leaves the root."""
+    """Why it must not be read: it is a folder or a device, too large, or a symbolic link that leaves the root."""
     link: bool = False
-    """It is a symbolic link to a file below the root."""
+    """Whether it is a symbolic link to a file below the root."""
 
 
 class PathWarning(msgspec.Struct, frozen=True):
-    """Something below the root that keeps no document and no page from being read, but may not be as it was meant."""
+    """Something below the root that makes no page unreadable, but is probably a mistake."""
 
     path: str
-    """Relative to the root, without a slash at its end."""
+    """Relative to the root, without a trailing slash."""
     message: str
 
     def __str__(self) -> str:
@@ -68,42 +68,42 @@ class Scan(NamedTuple):
 
     entries: dict[str, Entry]
     unread: dict[str, bool]
-    """Paths of which nothing is known, since they couldn't be looked at; True: they were gone by then."""
+    """Paths that couldn't be read, so that nothing is known of them; True: they had been deleted since."""
     problems: list[Problem]
-    """What can't be in the ledger: unread folders, names that aren't UTF-8 or are too long."""
+    """Problems that can't be in the ledger: unread folders, names that aren't UTF-8 or are too long."""
     warnings: list[PathWarning]
-    """Symbolic links where folders of pages could be: they aren't followed. Else, that a root has no page at all."""
+    """Symbolic links where folders of pages could be, which aren't followed; or that a root has no page at all."""
 
     def covers(self, path: str) -> bool:
-        """Tell whether a page that wasn't found is really gone: no folder above it is unread."""
+        """Return whether a page that wasn't found is really gone, since no folder above it is unread."""
         if not self.unread:
             return True
         ends = [match.start() for match in re.finditer("/", path)]
         return not any(above in self.unread for above in ("", path, *(path[:end] for end in ends)))
 
     def knows(self, path: str) -> bool:
-        """Tell whether it is known how a page is: it was found, or is really gone."""
+        """Return whether the state of a page is known: it was found, or is really gone."""
         return path in self.entries or self.covers(path)
 
 
 EVERYTHING: Final = ""
-"""The path of the root's own folder: all pages are below it."""
+"""The path of the root's own folder, which stands for all pages."""
 
 WHOLE_ROOT: Final = "."
-"""The path of a warning or a problem that the root itself has."""
+"""The path of warnings and problems of the root itself."""
 
 EXPECTED: Final = "expected files that pages.include matches, below no folder that pages.exclude or pages.ignore names"
-"""What is to be found where there is no page."""
+"""The end of messages about a root without pages."""
 
 
 def scan(source: Source) -> Scan:
     """List the pages below the root.
 
-    The root itself may be a symbolic link; folders that are links aren't followed. A root without a page is warned of.
+    The root itself may be a symbolic link; folders that are links aren't followed. A root without pages is a warning.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
-        RefusedError: it became another folder meanwhile, so what was found may be half of each.
+        RefusedError: it was replaced meanwhile, so the result may mix both folders.
     """
     found = scan_at(source, [EVERYTHING], root_of(source))
     if not (found.entries or found.unread or found.problems or found.warnings):
@@ -112,14 +112,14 @@ def scan(source: Source) -> Scan:
 
 
 def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
-    """List the pages at some paths. One that ends in ``/`` is a folder, with all that is below it; others are pages.
+    """List the pages at some paths. A path that ends in ``/`` is a folder and all that is below it, others are pages.
 
-    What isn't there is gone: :meth:`Scan.covers` says so. Only what the folders above list is there: a file may also
-    answer to a path through a link to a folder, or to another spelling of its name.
+    A page that isn't found is gone if :meth:`Scan.covers` it. Folders are listed from the root down rather than paths
+    opened, since a path can also lead to a file through a linked folder, or by another spelling of its name.
 
     Raises:
         UsageError: the root can't be listed.
-        RefusedError: it isn't the folder any more that ``root`` says.
+        RefusedError: it isn't the folder that ``root`` identifies.
     """
     with current().awaiting(source.file_system):
         require_same(source, root)
@@ -130,15 +130,15 @@ def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
 
 
 def is_at(path: str, paths: AbstractSet[str]) -> bool:
-    """Tell whether a page, or a folder, is at one of these paths, which are as those of :func:`scan_at`.
+    """Return whether a page or a folder is at or below one of ``paths``, which are as for :func:`scan_at`.
 
-    ``path`` has no slash at its end.
+    ``path`` has no trailing slash.
     """
     return f"{path}/" in paths or any(place in paths for place in places_of(path))
 
 
 def places_of(page: str) -> Iterator[str]:
-    """Yield the paths that a page is at: its own, and those of the folders that it is in."""
+    """Yield a page's own path and the paths of all folders that it is in."""
     yield page
     yield EVERYTHING
     for match in re.finditer("/", page):
@@ -146,14 +146,14 @@ def places_of(page: str) -> Iterator[str]:
 
 
 class Root(NamedTuple):
-    """Which folder a root is; another one that takes its place isn't the same."""
+    """The identity of a root, which differs for another folder at the same path."""
 
     device: int
     inode: int
 
 
 def root_of(source: Source) -> Root:
-    """Tell which folder the root is now.
+    """Return the identity of the root.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
@@ -163,18 +163,18 @@ def root_of(source: Source) -> Root:
 
 
 def require_same(source: Source, root: Root) -> None:
-    """Make sure that the root is still that folder.
+    """Make sure that the root is still the same folder.
 
     Raises:
         UsageError: it can't be listed.
         RefusedError: it is another one.
     """
     if root_of(source) != root:
-        raise RefusedError(f"pages.root: {source.root} was replaced while it was looked at; nothing was changed")
+        raise RefusedError(f"pages.root: {source.root} was replaced while it was scanned; nothing was changed")
 
 
 def require_root(root: Path) -> os.stat_result:
-    """Return the root's status.
+    """Return the root's status, making sure that it can be listed.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
@@ -191,7 +191,7 @@ def require_root(root: Path) -> os.stat_result:
 
 
 def misnamed(path: str) -> Problem | None:
-    """Say why no index can have a page of this path; None: it can."""
+    """Return why a page with this path can't be indexed; None: it can."""
     shown = spelled(path)
     if shown != path:
         return Problem(shown, "the path is not UTF-8: expected a name that is text")
@@ -200,21 +200,21 @@ def misnamed(path: str) -> Problem | None:
     return None
 
 
-def look_at(source: Source, path: str) -> Entry:
-    """Look at one page.
+def page_at(source: Source, path: str) -> Entry:
+    """Return the entry of one page.
 
     Raises:
-        OSError: there is none, or it can't be looked at.
+        OSError: there is none, or its status can't be read.
     """
     full = f"{source.root}/{path}"
     status = os.lstat(full)
     if stat.S_ISLNK(status.st_mode):
-        return _look_at_link(source, path, full, status)
+        return _page_at_link(source, path, full, status)
     return Entry(path, signature_of(status), _fault(status, source.max_bytes))
 
 
-def _look_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
-    """A symbolic link to a file inside the root is a page like any other."""
+def _page_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
+    """Return the entry of a symbolic link: a page like any other if it leads to a file inside the root."""
     try:
         status = os.stat(full)
     except OSError as error:
@@ -240,7 +240,7 @@ _KINDS: Final = {stat.S_IFREG: None, stat.S_IFDIR: "a folder", stat.S_IFIFO: "a 
 
 
 def _why_not_followed(link: str) -> str | None:
-    """Say what a link in the place of a folder leads to; None: to a file, where there would be no pages anyway."""
+    """Return the warning for a link at the path of a folder; None: it leads to a file, so no pages are missed."""
     try:
         status = os.stat(link)
     except OSError as error:
@@ -254,12 +254,12 @@ def _why_not_followed(link: str) -> str | None:
 
 
 def signature_of(status: os.stat_result) -> Signature:
-    """Return what of a file's status is compared."""
+    """Return the parts of a file's status that are compared."""
     return Signature(stat.S_IFMT(status.st_mode), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class _Walk:
-    """Lists folders from the root down, as far as there may be pages in them that are wanted."""
+    """Lists folders from the root down, but only those that may lead to wanted pages."""
 
     def __init__(self, source: Source, paths: Collection[str]) -> None:
         self.found = Scan({}, {}, [], [])
@@ -268,10 +268,10 @@ class _Walk:
         self._pattern = source.pattern
         self._check = current().check
         self._wanted = set(paths)
-        self._on_the_way = {place for path in paths for place in places_of(path)}
+        self._leading = {place for path in paths for place in places_of(path)}
 
     def run(self) -> None:
-        """Find what is wanted."""
+        """Find the wanted pages."""
         waiting = [(EVERYTHING, EVERYTHING in self._wanted)]
         while waiting:
             self._check()
@@ -283,13 +283,13 @@ class _Walk:
                 self._unread(folder.rstrip("/"), error)
 
     def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]], whole: bool) -> Iterator[tuple[str, bool]]:
-        """Take the pages of one folder, and yield the folders in it, each with whether all that is in it is wanted."""
+        """Add the wanted pages of one folder, and yield its subfolders, each with whether it is wanted as a whole."""
         for entry in entries:
             self._check()
             path = folder + entry.name
             below = path + "/"
             try:
-                if (whole or below in self._on_the_way) and self._is_folder(entry, below):
+                if (whole or below in self._leading) and self._is_folder(entry, below):
                     yield below, whole or below in self._wanted
                 if (whole or path in self._wanted) and self._pattern.matches(path):
                     self._page(path)
@@ -297,7 +297,7 @@ class _Walk:
                 self._unread(path, error)
 
     def _is_folder(self, entry: os.DirEntry[str], path: str) -> bool:
-        """Tell whether there is a folder in which pages can be; warn of a link in the place of one."""
+        """Return whether an entry is a folder that may lead to pages; add a warning for a link at its path."""
         if entry.is_dir(follow_symlinks=False):
             return self._pattern.may_lead_to_pages(path)
         if entry.is_symlink() and self._pattern.may_lead_to_pages(path):
@@ -313,12 +313,12 @@ class _Walk:
         if problem := misnamed(path):
             self.found.problems.append(problem)
         else:
-            self.found.entries[path] = look_at(self._source, path)
+            self.found.entries[path] = page_at(self._source, path)
 
     def _unread(self, path: str, error: OSError) -> None:
-        """Remember that nothing is known of ``path``. That it is gone by now is no problem: the next scan sees it."""
+        """Record that ``path`` couldn't be read. If it was deleted since, that is no problem: the next scan sees it."""
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
         self.found.unread[path] = gone
         if not gone:
-            message = f"cannot be looked at: {error.strerror}; what the index has of it stays as it is"
+            message = f"cannot be read: {error.strerror}; the index keeps what it has of it"
             self.found.problems.append(Problem(spelled(path) or WHOLE_ROOT, message))

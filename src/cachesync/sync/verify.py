@@ -1,4 +1,4 @@
-"""Compare index and pages document by document, without believing the ledger."""
+"""Compare the index with the pages document by document, without trusting the ledger."""
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -13,7 +13,7 @@ from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Content, Moving, Unreadable, read
+from cachesync.sync.read import Changing, Content, Unreadable, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 _CHUNK_PAGES: Final = 250
@@ -23,42 +23,42 @@ _CHUNK_SPECS: Final = 20_000
 Kind = Literal["missing", "extra", "different"]
 
 NAMED: Final = 50
-"""How many documents that differ are named."""
+"""How many differing documents are named at most."""
 
 
 class Difference(msgspec.Struct):
-    """A document that isn't as it should be."""
+    """A document that differs from its page."""
 
     id: str
     page: str
     kind: Kind
     fields: list[str] = []
-    """Those that differ; none where the document is missing or extra, or where its page can't be used."""
+    """The differing fields; empty if the document is missing or extra, or if its page can't be used."""
 
 
 class Verdict(msgspec.Struct):
-    """What a comparison found."""
+    """The result of a comparison."""
 
     pages: int = 0
-    """How many were compared."""
+    """How many pages were compared."""
     specs: int = 0
-    """How many documents the index should hold of these."""
+    """How many documents the index should hold of these pages."""
     missing: int = 0
-    """Documents that the index should hold and doesn't."""
+    """How many documents the index should hold and doesn't."""
     extra: int = 0
-    """Documents that it holds and shouldn't."""
+    """How many documents it holds and shouldn't."""
     different: int = 0
-    """Documents that aren't as their page says; of a page that can't be used, as the ledger says."""
+    """How many documents differ from their page or, if that can't be used, from the ledger."""
     ledger: int = 0
-    """Pages of which the ledger says something else than is so."""
+    """How many pages have a wrong record in the ledger."""
     differing: list[str] = []
     """The pages with any of these."""
     documents: list[Difference] = []
-    """The first of the documents that are missing, extra or different, :data:`NAMED` at most."""
+    """The first of the missing, extra or different documents, :data:`NAMED` at most."""
     problems: list[Problem] = []
-    """Pages that can't be used. What their documents should be nobody can tell: they are compared with what the ledger
-    says of them, which is their last good state, or else what a repair has found there. Also folders that can't be
-    looked at: what is below them is not compared."""
+    """Pages that can't be used. What their documents should be is not known, so they are compared with the ledger's
+    record: the last good state or, after a repair, what that found in the index. Also folders that can't be listed:
+    what is below them is not compared."""
     warnings: list[PathWarning] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -67,22 +67,22 @@ class Verdict(msgspec.Struct):
         return found
 
 
-class _Side(NamedTuple):
+class _Pair(NamedTuple):
     """A page on disk and in the index."""
 
     page: str
     entry: Entry | None
-    """None: it is gone."""
-    there: Digests
+    """None: there is no such page on disk."""
+    stored: Digests
 
 
 def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
-    """Compare every page with its documents and its record. What is in memory is bounded by the largest page.
+    """Compare every page with its documents and its ledger record. The memory is bounded by the largest page.
 
     Args:
         source: where the pages are.
-        index: what is compared with them.
-        progress: is told of each page.
+        index: the index to compare with them.
+        progress: is called for each page.
 
     Raises:
         UsageError: the root can't be scanned.
@@ -93,14 +93,14 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     unseen = {record.page for record in index.records() if found.knows(record.page)}
     pages = len(unseen | found.entries.keys())
     for chunk in _chunks(_merged(found, index)):
-        known = index.remembered([side.page for side in chunk])
-        for side in chunk:
+        known = index.remembered([pair.page for pair in chunk])
+        for pair in chunk:
             current().check()
-            unseen.discard(side.page)
-            expected = _expected(verdict, side, source)
+            unseen.discard(pair.page)
+            expected = _expected(verdict, pair, source)
             if expected is not None and index.outdated:
                 expected = {key: fitting(text, index.fields) for key, text in expected.items()}
-            _compare(verdict, side, known.get(side.page), expected, index)
+            _compare(verdict, pair, known.get(pair.page), expected, index)
             progress(verdict.pages, max(pages, verdict.pages))
     for page in sorted(unseen):
         verdict.ledger += 1
@@ -108,31 +108,31 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     return verdict
 
 
-def _merged(found: Scan, index: Reader) -> Iterator[_Side]:
-    """Yield every page that is on disk or has documents, in the order of their paths, but those that can't be seen."""
+def _merged(found: Scan, index: Reader) -> Iterator[_Pair]:
+    """Yield every page that is on disk or has documents, by path, except pages below folders that can't be listed."""
     ahead = iter(sorted(found.entries))
     page = next(ahead, None)
-    for stored, documents in groupby(index.documents(), key=lambda each: each.page):
-        while page is not None and page < stored:
-            yield _Side(page, found.entries[page], {})
+    for stored_page, documents in groupby(index.documents(), key=lambda each: each.page):
+        while page is not None and page < stored_page:
+            yield _Pair(page, found.entries[page], {})
             page = next(ahead, None)
-        if found.knows(stored):
-            start = document_id(stored, "")
-            there = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
-            yield _Side(stored, found.entries.get(stored), there)
-        if page == stored:
+        if found.knows(stored_page):
+            start = document_id(stored_page, "")
+            stored = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
+            yield _Pair(stored_page, found.entries.get(stored_page), stored)
+        if page == stored_page:
             page = next(ahead, None)
     while page is not None:
-        yield _Side(page, found.entries[page], {})
+        yield _Pair(page, found.entries[page], {})
         page = next(ahead, None)
 
 
-def _chunks(sides: Iterable[_Side]) -> Iterator[list[_Side]]:
-    chunk: list[_Side] = []
+def _chunks(pairs: Iterable[_Pair]) -> Iterator[list[_Pair]]:
+    chunk: list[_Pair] = []
     specs = 0
-    for side in sides:
-        chunk.append(side)
-        specs += len(side.there)
+    for pair in pairs:
+        chunk.append(pair)
+        specs += len(pair.stored)
         if len(chunk) >= _CHUNK_PAGES or specs >= _CHUNK_SPECS:
             yield chunk
             chunk, specs = [], 0
@@ -140,14 +140,14 @@ def _chunks(sides: Iterable[_Side]) -> Iterator[list[_Side]]:
         yield chunk
 
 
-def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
-    remembered = known.digests if known else {}
-    expected = remembered if rendered is None else digests(rendered)
-    there = side.there
-    missing = expected.keys() - there.keys()
-    extra = there.keys() - expected.keys()
-    different = {key for key, digest in expected.items() if key in there and there[key] != digest}
-    ledger = remembered != expected or (known is None) != (side.entry is None) or (known and known.record.pending)
+def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
+    recorded = known.digests if known else {}
+    expected = recorded if rendered is None else digests(rendered)
+    stored = pair.stored
+    missing = expected.keys() - stored.keys()
+    extra = stored.keys() - expected.keys()
+    different = {key for key, digest in expected.items() if key in stored and stored[key] != digest}
+    ledger = recorded != expected or (known is None) != (pair.entry is None) or (known and known.record.pending)
     verdict.pages += 1
     verdict.specs += len(expected)
     verdict.missing += len(missing)
@@ -155,20 +155,20 @@ def _compare(verdict: Verdict, side: _Side, known: Remembered | None, rendered: 
     verdict.different += len(different)
     verdict.ledger += bool(ledger)
     if missing or extra or different or ledger:
-        verdict.differing.append(side.page)
+        verdict.differing.append(pair.page)
     if (missing or extra or different) and len(verdict.documents) < NAMED:
-        fields = _differing_fields(side.page, different, rendered or {}, index)
+        fields = _differing_fields(pair.page, different, rendered or {}, index)
         kinds: list[tuple[str, Kind]] = [(key, "missing") for key in missing]
         kinds += [(key, "extra") for key in extra]
         kinds += [(key, "different") for key in different]
         for key, kind in sorted(kinds)[: NAMED - len(verdict.documents)]:
-            verdict.documents.append(Difference(document_id(side.page, key), side.page, kind, fields.get(key, [])))
+            verdict.documents.append(Difference(document_id(pair.page, key), pair.page, kind, fields.get(key, [])))
 
 
 def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, index: Reader) -> dict[str, list[str]]:
-    """Return in which fields some documents of a page differ from what they should be, as far as that can be told.
+    """Return the fields in which some documents of a page differ from what they should be, as far as that is known.
 
-    They are read once more: they are few, and to keep those of all pages would take memory without a bound.
+    They are read again, since they are few, and keeping the documents of all pages would take unbounded memory.
     """
     wanted = keys & rendered.keys()
     found = {}
@@ -184,18 +184,18 @@ def _between(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
-def _expected(verdict: Verdict, side: _Side, source: Source) -> Rendered | None:
-    """Return what the index should hold of a page; None: nobody can tell, but the ledger knows what it held."""
-    if side.entry is None:
+def _expected(verdict: Verdict, pair: _Pair, source: Source) -> Rendered | None:
+    """Return what the index should hold of a page; None: it is not known, since the page can't be used now."""
+    if pair.entry is None:
         return {}
-    match read(source, side.entry):
-        case Moving():
+    match read(source, pair.entry):
+        case Changing():
             return None
         case Unreadable(message):
-            verdict.problems.append(Problem(side.page, message))
+            verdict.problems.append(Problem(pair.page, message))
             return None
         case Content(data):
-            page = parse(side.page, data)
+            page = parse(pair.page, data)
             rendered = render(page) if isinstance(page, Page) else page
             if isinstance(rendered, Problem):
                 verdict.problems.append(rendered)

@@ -1,1 +1,1 @@
-"""Notices that pages may have changed. What it says is a hint: a scan decides."""
+"""Watch the pages. What the watcher reports is only a hint: a scan decides what has changed."""

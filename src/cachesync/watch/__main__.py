@@ -1,6 +1,6 @@
-"""The watcher's process: settings come in on stdin, messages go out on stdout.
+"""The watcher's process: it reads its settings from stdin and writes messages to stdout.
 
-It ends when its stdin does, since then its parent has ended, however that came about.
+It ends when its stdin is closed, since its parent has ended then, for whatever reason.
 """
 
 import os
@@ -21,7 +21,7 @@ from cachesync.watch.messages import WatchSettings
 FAILED: Final = 70
 
 
-class _Teller(FileSystemEventHandler):
+class _MessageWriter(FileSystemEventHandler):
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder()
 
@@ -33,7 +33,7 @@ class _Teller(FileSystemEventHandler):
 
 
 def _end(failure: threading.ExceptHookArgs) -> None:
-    """End the process when a thread fails: without one of them the others would go on and tell nothing."""
+    """End the process when a thread fails: the other threads would continue without reporting anything."""
     if not issubclass(failure.exc_type, BrokenPipeError):
         what = " ".join(f"cachesync.watch: {failure.exc_type.__name__}: {failure.exc_value}".split())
         os.write(2, f"{what}\n".encode(errors="backslashreplace"))
@@ -42,15 +42,15 @@ def _end(failure: threading.ExceptHookArgs) -> None:
 
 def main() -> None:
     """Watch until stdin ends."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # for the parent, though all of a group get them
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the parent, but sent to the whole group
         signal.signal(number, signal.SIG_IGN)
     threading.excepthook = _end
     settings = msgspec.json.decode(sys.stdin.buffer.readline(), type=WatchSettings)
     pattern = Pattern(settings.include, settings.exclude, settings.ignore)
     source = Source(Path(os.fsdecode(settings.root)), pattern, settings.max_bytes)
-    observer(source, settings.mode, _Teller()).start()
+    observer(source, settings.mode, _MessageWriter()).start()
     sys.stdin.buffer.read()
-    os._exit(0)  # threads that wait for events, or for a reader of theirs that has gone, wait no longer
+    os._exit(0)  # without joining threads, which may wait for events or for a reader of stdout that has gone
 
 
 if __name__ == "__main__":

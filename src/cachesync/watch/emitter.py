@@ -1,7 +1,7 @@
-"""The watcher as watchdog has it: an emitter puts into a queue what a dispatcher hands on.
+"""The watcher as a watchdog emitter, which puts messages into a queue that a dispatcher empties.
 
-Of watchdog's own emitters, the one for Linux loses changes unseen (where its queue overflows, where watches run out,
-where folders are moved), and the one that polls keeps more than a page's signature. So what watches is ours.
+Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows, when watches run out,
+when folders are moved), and the polling one keeps more in memory than a page's signature. So this one replaces them.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from cachesync.watch.limits import CannotWatchError
 from cachesync.watch.messages import Message, Mode
 
 _QUEUED: Final = 100
-"""How many messages may wait for a slow reader. Beyond that the kernel's queue fills, and says so if it must."""
+"""How many messages may wait for a slow reader. Beyond that the kernel's queue fills, which reports an overflow."""
 
 
 def follow(source: Source, mode: Mode) -> Iterator[Message]:
-    """Yield for ever what may have changed, and how it is watched."""
+    """Yield messages forever: what may have changed, and how the pages are watched."""
     reason = None
     if mode != "polling":
         try:
@@ -34,7 +34,7 @@ def follow(source: Source, mode: Mode) -> Iterator[Message]:
 
 @dataclass(unsafe_hash=True)  # compared by its message too: the queue drops what equals the event before
 class MessageEvent(FileSystemEvent):
-    """An event whose path is the root's and whose news are in the message."""
+    """An event that carries a message. Its path is always the root's."""
 
     message: Message = field(kw_only=True)
 
@@ -54,13 +54,13 @@ class PageEmitter(EventEmitter):
         super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
         self._messages = messages
 
-    def queue_events(self, timeout: float) -> None:  # noqa: ARG002  it blocks until there is one
+    def queue_events(self, timeout: float) -> None:  # noqa: ARG002  it blocks until there is a message
         """Queue the next message."""
         self.queue_event(MessageEvent(self.watch.path, message=next(self._messages)))
 
 
 def observer(source: Source, mode: Mode, handler: FileSystemEventHandler) -> BaseObserver:
-    """Return an observer, not started yet, that hands every message on to ``handler``."""
+    """Return an observer, not started yet, that passes every message to ``handler``."""
     emitter = partial(PageEmitter, messages=follow(source, mode))
     made = BaseObserver(cast("type[EventEmitter]", emitter))
     made.event_queue.maxsize = _QUEUED

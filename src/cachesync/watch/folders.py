@@ -1,4 +1,4 @@
-"""The folders that are watched: all that may lead to pages."""
+"""The watched folders: all that may lead to pages."""
 
 import errno
 import os
@@ -27,26 +27,26 @@ _MASK: Final = (
 )
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _EXHAUSTED: Final = frozenset({errno.ENOSPC, errno.ENOMEM})
-_BREATH: Final = 500
+_YIELD_EVERY: Final = 500
 
 
 class Folder:
-    """A watched folder. Its path is empty for the root, and ends in ``/`` for any other."""
+    """A watched folder. Its path is empty for the root and ends in ``/`` for any other."""
 
     __slots__ = ("below", "path", "watch")
 
     def __init__(self, path: str, watch: int) -> None:
         self.path = path
         self.watch = watch
-        self.below: dict[str, Folder] | None = None  # a dict for each of 100,000 folders with nothing below is too much
+        self.below: dict[str, Folder] | None = None  # a dict for each of 100,000 leaf folders takes too much
 
 
 class PathSet:
-    """Folders, of which those at a path and below it are found without looking at the others."""
+    """A set of folders, with fast access to those at a path and below it."""
 
     def __init__(self) -> None:
         self._at: dict[str, set[str]] = {}
-        """By each folder that is one of them or that one of them is in."""
+        """The folders at or below each path that has any."""
 
     def add(self, folder: str) -> None:
         """Add a folder."""
@@ -54,11 +54,11 @@ class PathSet:
             self._at.setdefault(place, set()).add(folder)
 
     def at(self, path: str) -> AbstractSet[str]:
-        """Return the folders that are at ``path`` or below it."""
+        """Return the folders at ``path`` and below it."""
         return self._at.get(path, frozenset())
 
     def remove_at(self, path: str) -> None:
-        """Remove the folders that are at ``path`` or below it."""
+        """Remove the folders at ``path`` and below it."""
         for folder in [*self.at(path)]:
             for place in {*places_of(folder)}:
                 self._at[place].discard(folder)
@@ -67,42 +67,42 @@ class PathSet:
 
 
 class Folders:
-    """The watched folders as a tree, kept in step with the disk by whoever reads the events.
+    """The watched folders as a tree, which the reader of the events keeps equal to the disk.
 
-    It believes no event: what is at a path is asked of the disk, after which any change is another event.
+    It doesn't trust what an event says, but checks what is at the path on disk. Any later change is another event.
     """
 
-    def __init__(self, source: Source, inotify: Inotify, breathe: Callable[[], None]) -> None:
-        """Begin with none. ``breathe`` is called now and then while many are added."""
+    def __init__(self, source: Source, inotify: Inotify, yield_to_events: Callable[[], None]) -> None:
+        """Start without folders. ``yield_to_events`` is called now and then while many are added."""
         self._source = source
         self._inotify = inotify
-        self._breathe = breathe
+        self._yield_to_events = yield_to_events
         self._by_watch: dict[int, Folder] = {}
         self._top: Folder | None = None
         self.blocked = PathSet()
-        """Folders that can't be watched, since they may not be read."""
+        """Folders that can't be watched because permission is denied."""
         self._links = PathSet()
-        """Symbolic links in the place of folders, with a slash at the end: no event tells that what went was a link."""
+        """Symbolic links at paths of folders, with a trailing slash: a delete event doesn't show that it was a link."""
         self.moved: set[str] = set()
-        """Where folders were that have been found elsewhere."""
+        """The earlier paths of folders that were found elsewhere."""
 
     def __len__(self) -> int:
         return len(self._by_watch)
 
     def of(self, watch: int) -> Folder | None:
-        """Return the folder of a watch; None where it isn't watched any more."""
+        """Return the folder of a watch; None if it isn't watched any more."""
         return self._by_watch.get(watch)
 
     def has(self, path: str) -> bool:
-        """Tell whether a folder, or a link in the place of one, was at ``path`` when the disk was last asked."""
+        """Return whether a folder, or a link, was at ``path`` when the disk was last checked."""
         return path in self._links.at(path) or self._at(path) is not None
 
     def refresh(self, path: str) -> None:
-        """Watch the folder that is at ``path`` now, if one is, and all below it; and none that was there before.
+        """Watch the folder that is at ``path`` now, if any, and all below it, instead of those that were there before.
 
         Raises:
             OSError: the root can't be watched.
-            CannotWatchError: there are too few watches, or one folder is at two places.
+            CannotWatchError: there are too few watches, or one folder is at two paths.
         """
         if before := self._at(path):
             self._forget(before)
@@ -117,11 +117,11 @@ class Folders:
         while waiting:
             above, path = waiting.pop()
             if above and self.of(above.watch) is not above:
-                continue  # found elsewhere meanwhile, of which an event is still to come
-            if folder := self._watch(above, path):  # first watched, then listed: what comes in between is in both
+                continue  # it was found elsewhere meanwhile, and its event is still to come
+            if folder := self._watch(above, path):  # before it is listed, so that no new subfolder is missed
                 waiting += [(folder, below) for below in self._listed(path)]
-            if len(self) % _BREATH == 0:
-                self._breathe()
+            if len(self) % _YIELD_EVERY == 0:
+                self._yield_to_events()
 
     def _watch(self, above: Folder | None, path: str) -> Folder | None:
         try:
@@ -148,7 +148,7 @@ class Folders:
         return folder
 
     def _found_elsewhere(self, known: Folder, path: str) -> None:
-        """Forget a watch whose folder is at ``path`` now: the event that says so is still to come."""
+        """Forget a watch whose folder is now at ``path``; the event of that move is still to come."""
         old, new = self._full(known.path), self._full(path)
         if known.path != path and _same(old, new):
             _require_listed(new)
@@ -160,7 +160,7 @@ class Folders:
         self._forget(known)
 
     def _forget(self, folder: Folder) -> None:
-        """End the watches of a folder and of all below it: they would go on to tell of it by its old path."""
+        """Remove the watches of a folder and of all below it, which would report changes under its old path."""
         above = self._at(_above(folder.path)) if folder.path else None
         if above and above.below and above.below.get(folder.path) is folder:
             del above.below[folder.path]
@@ -186,7 +186,7 @@ class Folders:
         return folder
 
     def _full(self, path: str) -> str:
-        # With a slash at its end a link would be followed: the root's is to be, no other.
+        # A trailing slash would follow a link. That is right for the root only.
         return f"{self._source.root}/{path[:-1]}"
 
 
@@ -206,12 +206,12 @@ def subfolders(source: Source, path: str, *, links: bool = False) -> list[str]:
 
 
 def is_link(source: Source, path: str) -> bool:
-    """Tell whether a symbolic link is at ``path``, which ends in a slash, in the place of a folder of pages."""
+    """Return whether a symbolic link is at ``path``, which ends in a slash, where a folder of pages could be."""
     return source.pattern.may_lead_to_pages(path) and Path(source.root, path).is_symlink()
 
 
 def count(source: Source) -> int:
-    """Return how many folders there are to watch, the root among them. Those that can't be listed count as empty."""
+    """Return how many folders there are to watch, including the root. Those that can't be listed count as empty."""
     waiting, counted = [""], 0
     while waiting:
         counted += 1
@@ -227,7 +227,7 @@ def _above(path: str) -> str:
 
 
 def _is_listed(path: str) -> bool:
-    """Tell whether the folder above has this name: on a file system that folds names, others answer too."""
+    """Return whether the parent lists exactly this name: a case-insensitive file system accepts other spellings too."""
     above, _, name = path.rpartition("/")
     with os.scandir(above) as entries:
         return any(entry.name == name for entry in entries)

@@ -1,4 +1,4 @@
-"""Linux's inotify, bare. What it does is in inotify(7)."""
+"""A thin wrapper around Linux's inotify, see inotify(7)."""
 
 import ctypes
 import errno
@@ -29,10 +29,10 @@ _HEAD: Final = struct.Struct("@iIII")
 
 
 class Inotify:
-    """One instance with its own queue. Closing it ends all its watches."""
+    """An inotify instance with its own queue. Closing it removes all its watches."""
 
     def __init__(self) -> None:
-        """Make an instance.
+        """Create an instance.
 
         Raises:
             OSError: the user has too many of them, or this system has no inotify.
@@ -54,19 +54,19 @@ class Inotify:
         os.close(self.fd)
 
     def add(self, path: str, mask: int) -> int:
-        """Watch what is at ``path`` and return its watch: the one it has, where that inode is watched already.
+        """Watch ``path`` and return the watch, which is the existing one if its inode is already watched.
 
         Raises:
-            OSError: there is nothing, it may not be read, or there are too many watches (ENOSPC).
+            OSError: it doesn't exist, permission is denied, or there are too many watches (ENOSPC).
         """
         return _checked(self._add(self.fd, os.fsencode(path), mask), path)
 
     def remove(self, watch: int) -> None:
-        """End a watch; it may have ended by itself."""
+        """Remove a watch, which may already have ended by itself."""
         self._remove(self.fd, watch)
 
     def read(self) -> bytes:
-        """Return what is in the queue, as far as it goes into one read; nothing where it is empty."""
+        """Return as much of the queue as fits into one read; nothing if it is empty."""
         try:
             return os.read(self.fd, _READ_BYTES)
         except BlockingIOError:
@@ -74,7 +74,7 @@ class Inotify:
 
 
 def events(data: bytes) -> Iterator[tuple[int, int, str]]:
-    """Yield the watch, the mask and the name of each event; the name is empty where the folder itself is meant."""
+    """Yield the watch, mask and name of each event. The name is empty if the event is about the folder itself."""
     position, end = 0, len(data)
     while position < end:
         watch, mask, _, length = _HEAD.unpack_from(data, position)

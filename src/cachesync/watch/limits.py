@@ -1,4 +1,4 @@
-"""Where watching natively would miss changes or isn't possible, in words for who can change that."""
+"""Checks whether native watching is possible and complete, with messages that name what an administrator can change."""
 
 import errno
 import os
@@ -15,20 +15,20 @@ _NO_LIMIT: Final = 2**31 - 1
 
 
 class CannotWatchError(CachesyncError):
-    """The pages can't be watched natively; its text is the reason."""
+    """The pages can't be watched natively; the message is the reason."""
 
 
 def require_local(source: Source) -> None:
-    """Make sure that all who write the pages write them through this kernel.
+    """Make sure that the pages are written only through this kernel.
 
     Raises:
-        CannotWatchError: the root, or a folder that leads to pages, lies on a file system where others may write.
+        CannotWatchError: the root, or a folder that leads to pages, is on a file system that others may write to.
     """
     for mount in mounts(source):
         if mount.blind:
             raise CannotWatchError(
-                f"{mount.point} is {mount.type}, where changes that others make are not told; "
-                "watch.mode: native watches it all the same"
+                f"{mount.point} is {mount.type}, where changes by others are not reported; "
+                "watch.mode: native watches it anyway"
             )
 
 
@@ -36,14 +36,14 @@ def require_watches(folders: int) -> None:
     """Make sure that there can be a watch for each folder.
 
     Raises:
-        CannotWatchError: there can't.
+        CannotWatchError: there are too many folders.
     """
     if folders > _limit(_WATCHES)[0]:
         raise too_few_watches(folders)
 
 
 def too_few_watches(folders: int) -> CannotWatchError:
-    """Say how many watches there must be."""
+    """Return the error that names how many watches are needed."""
     limit, name = _limit(_WATCHES)
     enough = _round(folders + max(folders, limit if limit < _NO_LIMIT else 0))
     return CannotWatchError(
@@ -53,7 +53,7 @@ def too_few_watches(folders: int) -> CannotWatchError:
 
 
 def no_instance(error: OSError) -> CannotWatchError:
-    """Say why there is no inotify."""
+    """Return the error that names why there is no inotify."""
     if error.errno not in {errno.EMFILE, errno.ENFILE}:
         return CannotWatchError(f"this system has no inotify ({error.strerror})")
     limit, name = _limit(_INSTANCES)
@@ -79,6 +79,6 @@ def _round(number: int) -> int:
 
 
 def queue_length() -> str:
-    """Say how much fits into a queue."""
+    """Return the length of an inotify queue as a phrase for a message."""
     length = _sysctl("fs.inotify.max_queued_events")
     return f"fs.inotify.max_queued_events = {length}" if length < _NO_LIMIT else os.strerror(errno.EOVERFLOW)

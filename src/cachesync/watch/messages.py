@@ -1,15 +1,15 @@
-"""What the watcher's two processes say to each other, a line of JSON each."""
+"""The messages between the watcher's two processes, a line of JSON each."""
 
 from typing import Literal
 
 import msgspec
 
 Mode = Literal["auto", "native", "polling"]
-"""How to watch. ``native``: inotify wherever there is one. ``auto``: inotify where it sees all writes."""
+"""How to watch. ``native``: by inotify if available. ``auto``: by inotify if it sees all writes."""
 
 
 class WatchSettings(msgspec.Struct, frozen=True):
-    """What the child is to watch: the first line on its stdin, and the only one."""
+    """The child's settings, the only line on its stdin."""
 
     root: bytes
     include: tuple[str, ...]
@@ -29,17 +29,17 @@ class WatchState(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line on the child's stdout. What is dirty was so before the state was this."""
+    """A line on the child's stdout. The dirty paths come before the new state."""
 
     dirty: tuple[str, ...] = ()
-    """Paths below the root. With a slash at its end: this folder and all in it; empty: everything."""
+    """Paths below the root. With a trailing slash: a folder and all that is below it; empty: everything."""
     state: WatchState | None = None
     overflows: int = 0
-    """How many queues have overflown since the last message."""
+    """How many queues have overflowed since the last message."""
 
 
-def tellable(path: str) -> str:
-    """Return a dirty path as it can be told: a name that isn't UTF-8 gives way to the nearest folder that is."""
+def sendable(path: str) -> str:
+    """Return a dirty path that can be sent as JSON: one that isn't UTF-8 is replaced by the nearest folder that is."""
     while not _is_text(path):
         path = path[: path.rstrip("/").rfind("/") + 1]
     return path

@@ -1,4 +1,4 @@
-"""The file systems that pages lie on, as proc_pid_mountinfo(5) lists them."""
+"""The file systems that pages are on, from the list in proc_pid_mountinfo(5)."""
 
 import os
 import re
@@ -17,8 +17,8 @@ _BLIND: Final = frozenset(
         *("overlay", "aufs", "ecryptfs"),
     }
 )
-"""Names of file systems that change without this kernel seeing who writes: another machine does, the host of a virtual
-machine, or somebody in the layer below. Names are told by /proc/filesystems, and are the ones that mount(8) takes."""
+"""File systems that can be written to without this kernel seeing it: by another machine, by the host of a virtual
+machine, or in the layer below. The names are those in /proc/filesystems, which mount(8) accepts."""
 
 
 class Mount(NamedTuple):
@@ -29,12 +29,12 @@ class Mount(NamedTuple):
 
     @property
     def blind(self) -> bool:
-        """Others can write to it without being seen."""
+        """Whether it can be written to without this kernel seeing it."""
         return self.type in _BLIND or self.type == "fuse" or self.type.startswith("fuse.")
 
 
 def mounts(source: Source) -> list[Mount]:
-    """Return the file system that the root lies on, where it is known, and all that are mounted in what is watched."""
+    """Return the file system that the root is on, if known, and all that are mounted in watched folders."""
     root = os.path.realpath(source.root).rstrip("/") + "/"
     above, below = [], []
     for mount in _all():
@@ -43,7 +43,7 @@ def mounts(source: Source) -> list[Mount]:
             above.append(mount)
         elif point.startswith(root) and source.pattern.may_lead_to_pages(point.removeprefix(root)):
             below.append(mount)
-    # Where one is mounted over another, the later is on top.
+    # If one is mounted over another, the later one is on top.
     nearest = max(enumerate(above), key=lambda each: (len(each[1].point), each[0]), default=None)
     return ([nearest[1]] if nearest else []) + sorted(below)
 
@@ -65,7 +65,7 @@ def _unescaped(path: str) -> str:
 
 
 class MountTable:
-    """Tells whether what is mounted in the watched folders has changed: inotify doesn't."""
+    """Detects that file systems in the watched folders were mounted or unmounted, which inotify doesn't report."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -85,5 +85,5 @@ class MountTable:
             os.close(self._fd)
 
     def changed(self) -> bool:
-        """Tell whether it changed. Costs next to nothing while nothing is mounted anywhere."""
+        """Return whether they changed. This is cheap while nothing is mounted anywhere."""
         return bool(self._poll.poll(0)) and mounts(self._source) != self._before

@@ -1,4 +1,4 @@
-"""Watching by inotify: nothing costs time but changes."""
+"""Watch the pages by inotify, which costs no time while nothing changes."""
 
 import select
 import time
@@ -10,22 +10,22 @@ from cachesync.watch import inotify
 from cachesync.watch.folders import Folders, count, is_link
 from cachesync.watch.inotify import Inotify
 from cachesync.watch.limits import no_instance, queue_length, require_local, require_watches
-from cachesync.watch.messages import Message, WatchState, tellable
+from cachesync.watch.messages import Message, WatchState, sendable
 from cachesync.watch.mounts import MountTable
-from cachesync.watch.root import LOOK_SECONDS, WatchedRoot, await_root, is_at
+from cachesync.watch.root import CHECK_SECONDS, WatchedRoot, await_root, is_at
 
 _GATHER_SECONDS: Final = 0.01
-"""How long events gather once there is one: a storm comes in a hundred batches a second, not in a hundred thousand."""
+"""How long to collect events after the first: a burst becomes a hundred batches a second, not a hundred thousand."""
 
 _PAUSE_SECONDS: Final = (0.1, 5.0)
-"""How long a storm is left alone after its first overflow, and after many."""
+"""How long to pause after an overflow: the first time, and at most."""
 
-_COMES: Final = inotify.CREATE | inotify.MOVED_TO
-_PLACE: Final = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
+_APPEARED: Final = inotify.CREATE | inotify.MOVED_TO
+_ENTRY_CHANGED: Final = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
 
 
-class _BeginAnewError(Exception):
-    """The root isn't what it was."""
+class _RestartError(Exception):
+    """Watching must start again, since the root or its mounts have changed."""
 
 
 class _OverflowError(Exception):
@@ -33,10 +33,10 @@ class _OverflowError(Exception):
 
 
 def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
-    """Yield what inotify tells of the pages below the root, for ever, at first that everything is dirty.
+    """Yield forever what inotify reports of the pages below the root; at first, that everything is dirty.
 
     Raises:
-        CannotWatchError: the pages can't be watched, or with ``only_local`` not all who write them would be seen.
+        CannotWatchError: the pages can't be watched, or, with ``only_local``, some writes to them would not be seen.
     """
     pause = _PAUSE_SECONDS[0]
     while True:
@@ -47,10 +47,10 @@ def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
         began = time.monotonic()
         try:
             yield from _watch(source, root)
-        except _BeginAnewError:
+        except _RestartError:
             continue
         except _OverflowError:
-            lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all is looked at anew"
+            lost = f"more changed at once than the kernel's queue holds ({queue_length()}); all pages are scanned again"
             yield Message(state=WatchState("native", False, lost), overflows=1)
             pause = _PAUSE_SECONDS[0] if time.monotonic() - began > 10 * pause else min(2 * pause, _PAUSE_SECONDS[1])
             time.sleep(pause)
@@ -58,7 +58,7 @@ def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
             yield Message(
                 state=WatchState("native", False, f"pages.root: cannot watch {source.root}: {error.strerror}")
             )
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
 
 
 def _watch(source: Source, root: WatchedRoot) -> Iterator[Message]:
@@ -70,22 +70,22 @@ def _watch(source: Source, root: WatchedRoot) -> Iterator[Message]:
         watched = _Watched(source, instance)
         folders = watched.begin()
         yield Message(dirty=("",), state=WatchState("native", True, folders=folders))
-        look = time.monotonic() + LOOK_SECONDS
+        check_at = time.monotonic() + CHECK_SECONDS
         while True:
-            watched.await_events(look - time.monotonic())
+            watched.await_events(check_at - time.monotonic())
             dirty = watched.settle()
             state = WatchState("native", True, folders=len(watched)) if len(watched) != folders else None
             folders = len(watched)
             if dirty or state:
                 yield Message(dirty=dirty, state=state)
-            if time.monotonic() >= look:
+            if time.monotonic() >= check_at:
                 if not is_at(source.root, root) or mounted.changed():
-                    raise _BeginAnewError
-                look = time.monotonic() + LOOK_SECONDS
+                    raise _RestartError
+                check_at = time.monotonic() + CHECK_SECONDS
 
 
 class _Watched:
-    """Turns events into dirty paths, and keeps the watched folders what they should be."""
+    """Turns events into dirty paths, and keeps the set of watched folders up to date."""
 
     def __init__(self, source: Source, instance: Inotify) -> None:
         self._source = source
@@ -94,7 +94,7 @@ class _Watched:
         self._folders = Folders(source, instance, self._take)
         self._dirty: set[str] = set()
         self._changed: set[str] = set()
-        """Folders that came, went or took another's place, so their watches are to be made anew."""
+        """Folders that were created, deleted or replaced, so that their watches must be set again."""
         self._poll = select.poll()
         self._poll.register(instance.fd, select.POLLIN)
 
@@ -102,7 +102,7 @@ class _Watched:
         return len(self._folders)
 
     def begin(self) -> int:
-        """Watch everything and return how many folders that is.
+        """Watch all folders and return their number.
 
         Raises:
             OSError: the root can't be watched.
@@ -112,13 +112,13 @@ class _Watched:
         return len(self)
 
     def await_events(self, seconds: float) -> None:
-        """Take what events there are; wait for one for at most so many seconds."""
+        """Wait for events for at most so many seconds, and read them."""
         if not self._changed and self._poll.poll(max(0, int(seconds * 1000) + 1)):
             time.sleep(_GATHER_SECONDS)
         self._take()
 
     def settle(self) -> tuple[str, ...]:
-        """Watch what has come, stop watching what has gone, and only then return what is dirty, to miss nothing."""
+        """Update the watches, and only then return the dirty paths, so that no change is missed in between."""
         changed, self._changed = sorted(self._changed), set()
         done = None
         for path in changed:
@@ -127,19 +127,19 @@ class _Watched:
                 done = path
         dirty, self._dirty = self._dirty | self._folders.moved, set()
         self._folders.moved.clear()
-        return tuple(sorted({tellable(path) for path in dirty}))
+        return tuple(sorted({sendable(path) for path in dirty}))
 
     def _take(self) -> None:
         for watch, mask, name in inotify.events(self._inotify.read()):
             if mask & inotify.Q_OVERFLOW:
                 raise _OverflowError
             if mask & inotify.UNMOUNT:
-                raise _BeginAnewError
+                raise _RestartError
             folder = self._folders.of(watch)
             if folder is None:
                 continue
             if not name:
-                self._itself(folder.path, mask)
+                self._folder_itself(folder.path, mask)
                 continue
             path = folder.path + name
             if mask & inotify.ISDIR or self._folders.has(f"{path}/") or self._is_new_link(f"{path}/", mask):
@@ -148,21 +148,21 @@ class _Watched:
                 self._dirty.add(path)
 
     def _is_new_link(self, path: str, mask: int) -> bool:
-        return bool(mask & _COMES) and is_link(self._source, path)
+        return bool(mask & _APPEARED) and is_link(self._source, path)
 
-    def _itself(self, path: str, mask: int) -> None:
+    def _folder_itself(self, path: str, mask: int) -> None:
         if mask & inotify.ATTRIB:
             self._folder(path, mask)
         elif path:
             self._changed.add(path)
         else:
-            raise _BeginAnewError
+            raise _RestartError
 
     def _folder(self, path: str, mask: int) -> None:
         if not self._pattern.may_lead_to_pages(path):
             return
         self._dirty.add(path)
-        if mask & _PLACE:
+        if mask & _ENTRY_CHANGED:
             self._changed.add(path)
         else:
             self._changed.update(self._folders.blocked.at(path))

@@ -1,4 +1,4 @@
-"""Watching by looking again and again, where nothing tells of changes."""
+"""Watch the pages by scanning them at intervals, if there is no inotify or it would miss changes."""
 
 import time
 from collections.abc import Iterator
@@ -6,18 +6,18 @@ from typing import Final
 
 from cachesync.errors import CachesyncError
 from cachesync.sync.scan import WHOLE_ROOT, Scan, Source, scan
-from cachesync.watch.messages import Message, WatchState, tellable
-from cachesync.watch.root import LOOK_SECONDS, await_root, is_at
+from cachesync.watch.messages import Message, WatchState, sendable
+from cachesync.watch.root import CHECK_SECONDS, await_root, is_at
 
 _PAUSE_PER_CPU_SECOND: Final = 10
 _PAUSE_PER_SECOND: Final = 3
-"""Scans take less than a tenth of a core, and keep the file system busy for less than a quarter of the time."""
+"""So scans take less than a tenth of a core, and less than a quarter of the time."""
 
 
 def follow(source: Source, reason: str | None) -> Iterator[Message]:
-    """Yield what differs from one scan to the next, for ever, at first that everything is dirty.
+    """Yield forever what differs from one scan to the next; at first, that everything is dirty.
 
-    ``reason`` says why it isn't watched natively.
+    ``reason`` is why the pages aren't watched natively.
     """
     while True:
         root = yield from await_root(source.root, "polling")
@@ -34,7 +34,7 @@ def follow(source: Source, reason: str | None) -> Iterator[Message]:
                 before = now
         except CachesyncError as error:
             yield Message(state=WatchState("polling", False, str(error).partition("\n")[0]))
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
 
 
 def _timed_scan(source: Source) -> tuple[Scan, float]:
@@ -44,12 +44,12 @@ def _timed_scan(source: Source) -> tuple[Scan, float]:
 
 
 def pause_after(seconds: float, cpu_seconds: float) -> float:
-    """Return for how many seconds to pause after a scan that took ``seconds``, and ``cpu_seconds`` of a core."""
-    return max(LOOK_SECONDS, _PAUSE_PER_CPU_SECOND * cpu_seconds, _PAUSE_PER_SECOND * seconds)
+    """Return how many seconds to pause after a scan that took ``seconds``, and ``cpu_seconds`` of a core."""
+    return max(CHECK_SECONDS, _PAUSE_PER_CPU_SECOND * cpu_seconds, _PAUSE_PER_SECOND * seconds)
 
 
 def difference(source: Source, before: Scan, now: Scan) -> tuple[str, ...]:
-    """Return what is dirty if first the one was found and then the other."""
+    """Return the dirty paths between two scans."""
     dirty = {path for path, entry in now.entries.items() if before.entries.get(path) != entry}
     dirty |= before.entries.keys() - now.entries.keys()
     links = {warning.path for warning in {*before.warnings} ^ {*now.warnings}} - {WHOLE_ROOT}
@@ -58,4 +58,4 @@ def difference(source: Source, before: Scan, now: Scan) -> tuple[str, ...]:
     dirty |= {f"{path}/" if path else "" for path in unread} | {path for path in unread if source.pattern.matches(path)}
     if not unread and set(before.problems) != set(now.problems):
         dirty.add("")
-    return tuple(sorted({tellable(path) for path in dirty}))
+    return tuple(sorted({sendable(path) for path in dirty}))

@@ -1,4 +1,4 @@
-"""Which folder the root is, and waiting for one that isn't there."""
+"""The identity of the watched root, and waiting for a root that is missing."""
 
 import stat
 import time
@@ -10,21 +10,21 @@ from cachesync.errors import UsageError
 from cachesync.sync.scan import require_root
 from cachesync.watch.messages import Message, WatchState
 
-LOOK_SECONDS: Final = 2.0
-"""How often the root is looked at: what becomes of the folders above it is told by no event."""
+CHECK_SECONDS: Final = 2.0
+"""How often to check the root: changes of the folders above it cause no event."""
 
 
 class WatchedRoot(NamedTuple):
-    """What tells a root from another one at the same place."""
+    """The identity of a root, which differs for another one at the same path."""
 
     device: int
     inode: int
     link: tuple[int, int] | None
-    """The symbolic link that it is: a link that was turned away and back is another one."""
+    """The identity of the root's symbolic link, if it is one: a link that is changed and changed back differs."""
 
 
 def root_at(path: Path) -> WatchedRoot:
-    """Return the root that is there.
+    """Return the identity of the root at ``path``.
 
     Raises:
         OSError: there is none.
@@ -36,7 +36,7 @@ def root_at(path: Path) -> WatchedRoot:
 
 
 def is_at(path: Path, root: WatchedRoot) -> bool:
-    """Tell whether this root is there, and no other."""
+    """Return whether the root at ``path`` is still this one."""
     try:
         return root_at(path) == root
     except OSError:
@@ -44,15 +44,15 @@ def is_at(path: Path, root: WatchedRoot) -> bool:
 
 
 def await_root(path: Path, mode: Literal["native", "polling"]) -> Generator[Message, None, WatchedRoot]:
-    """Wait until there is a root that can be listed, and return it; yield why it is waited, each reason once."""
-    said = None
+    """Wait until there is a root that can be listed, and return it. Yield the reason for waiting when it changes."""
+    reported = None
     while True:
         try:
             require_root(path)
             return root_at(path)
         except (UsageError, OSError) as error:
             reason = str(error).partition("\n")[0]
-        if reason != said:
+        if reason != reported:
             yield Message(state=WatchState(mode, False, reason))
-            said = reason
-        time.sleep(LOOK_SECONDS)
+            reported = reason
+        time.sleep(CHECK_SECONDS)

@@ -1,6 +1,6 @@
-"""The watcher as the service has it: a process that says which pages may have changed.
+"""The service's side of the watcher: runs the process that reports which pages may have changed.
 
-It is a process of its own since a reader of events that shares an interpreter with busy threads comes too late.
+It is a separate process because a reader of events that shares an interpreter with busy threads would be too slow.
 """
 
 import contextlib
@@ -24,30 +24,30 @@ _log = get_logger()
 
 
 class WatcherState(msgspec.Struct, frozen=True):
-    """What the watcher says of itself."""
+    """The watcher's state."""
 
     mode: Literal["native", "polling"]
     watching: bool
-    """False: not yet, or there is no root, or the process is being started again."""
+    """False: it hasn't started yet, there is no root, or the process is being restarted."""
     reason: str | None = None
-    """Why it isn't watching, or why it polls though it was to watch natively."""
+    """Why it isn't watching, or why it polls instead of watching natively."""
     folders: int = 0
-    """How many are watched; 0 while polling."""
+    """How many folders are watched; 0 while polling."""
     overflows: int = 0
-    """How often more changed at once than could be told, since the watcher was made."""
+    """How often more changed at once than could be reported."""
     restarts: int = 0
-    """How often its process had to be started again."""
+    """How often its process had to be restarted."""
 
 
 class Watcher:
-    """Watches pages, for as long as it is started.
+    """Watches pages from :meth:`start` to :meth:`stop`.
 
-    Both callbacks are called by one thread, so they must be quick. What one raises is logged, and watching begins anew.
-    A dirty path is relative to the root. With a slash at its end it means the folder and anything in it; an empty one
-    means everything.
+    One thread calls both callbacks, so they must be quick. If one raises, that is logged and watching is restarted.
+    A dirty path is relative to the root. With a trailing slash it is a folder and all that is below it; an empty one
+    is everything.
 
-    Whenever watching begins, also again, the first dirty path is the empty one, and after that ``on_change`` hears
-    that it is watching. What changes while it isn't watching is told then.
+    Whenever watching starts or restarts, the empty path is reported first, which covers what changed while nothing was
+    watched. Then ``on_change`` is called with a state that is ``watching``.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Watcher:
         on_dirty: Callable[[list[str]], None],
         on_change: Callable[[WatcherState], None],
     ) -> None:
-        root = os.fsencode(os.path.abspath(source.root))  # noqa: PTH100  links in it are for the child to follow
+        root = os.fsencode(os.path.abspath(source.root))  # noqa: PTH100  the child must follow its links
         pattern = source.pattern
         self._settings = WatchSettings(root, pattern.include, pattern.exclude, pattern.ignore, source.max_bytes, mode)
         self._on_dirty = on_dirty
@@ -67,21 +67,21 @@ class Watcher:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self.state = WatcherState("polling" if mode == "polling" else "native", False, "it is being started")
-        """The last thing it said of itself."""
+        """The last state."""
 
     @property
     def pid(self) -> int | None:
-        """The process that watches; None where there is none. One that is just being started is waited for."""
+        """The id of its process; None if there is none. If one is just being started, this waits for it."""
         with self._lock:
             process = self._process
         return process.pid if process and process.returncode is None else None
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start to watch."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the process and return when it has ended. Nothing is called afterwards; not for use in a callback."""
+        """End the process and wait for its end. No callback is called afterwards. Must not be called by a callback."""
         with self._lock:
             self._stopped.set()
             process = self._process
@@ -95,12 +95,12 @@ class Watcher:
         while not self._stopped.is_set():
             try:
                 pause = self._watch_and_wait(pause)
-            except Exception:  # noqa: BLE001  nobody is there to start it again, and the next try may go better
+            except Exception:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
                 _log.exception("a defect of cachesync: please report it")
                 self._stopped.wait(_BACK_OFF_SECONDS[1])
 
     def _watch_and_wait(self, pause: float) -> float:
-        """Watch for as long as it lasts, wait before the next try, and return how long to wait after that."""
+        """Watch until the process ends, wait before the next try, and return how long to wait after that one."""
         watched = self._watch_once()
         if watched and not self._stopped.is_set():
             pause = _BACK_OFF_SECONDS[0]
@@ -110,7 +110,7 @@ class Watcher:
         return min(2 * pause, _BACK_OFF_SECONDS[1])
 
     def _watch_once(self) -> bool:
-        """Start the process, hand on what it says until it ends, and tell whether it has watched anything."""
+        """Start the process, handle its messages until it ends, and return whether it has watched anything."""
         watched = False
         try:
             with self._lock:
@@ -118,41 +118,41 @@ class Watcher:
                     return False
                 process = self._process = _start(self._settings)
             try:
-                for message in _said(process):
+                for message in _messages(process):
                     watched |= bool(message.dirty)
-                    self._hear(message)
+                    self._handle(message)
             finally:
                 _end(process)
                 if process.stdout:
                     process.stdout.close()
-            reason = f"the watcher ended ({_outcome(process.returncode)}); it is started again"
+            reason = f"the watcher ended ({_outcome(process.returncode)}); it is being restarted"
         except (OSError, msgspec.DecodeError) as error:
-            reason = f"the watcher failed ({error}); it is started again"
+            reason = f"the watcher failed ({error}); it is being restarted"
         if not self._stopped.is_set():
             self._change(msgspec.structs.replace(self.state, watching=False, reason=reason, folders=0))
         return watched
 
-    def _hear(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:
         if self._stopped.is_set():
             return
         if message.dirty:
             self._on_dirty(list(message.dirty))
         if message.state or message.overflows:
-            said = message.state or WatchState(
+            status = message.state or WatchState(
                 self.state.mode, self.state.watching, self.state.reason, self.state.folders
             )
             overflows = self.state.overflows + message.overflows
             counts = {"overflows": overflows, "restarts": self.state.restarts}
-            self._change(WatcherState(said.mode, said.watching, said.reason, said.folders, **counts))
+            self._change(WatcherState(status.mode, status.watching, status.reason, status.folders, **counts))
 
     def _change(self, state: WatcherState) -> None:
         before, self.state = self.state, state
         if (before.mode, before.watching, before.reason) != (state.mode, state.watching, state.reason):
-            _tell(state)
+            _log_state(state)
         self._on_change(state)
 
 
-def _tell(state: WatcherState) -> None:
+def _log_state(state: WatcherState) -> None:
     if not state.watching:
         _log.warning("pages are not watched", mode=state.mode, reason=state.reason or "not started yet")
     elif state.reason:
@@ -162,24 +162,24 @@ def _tell(state: WatcherState) -> None:
 
 
 def _start(settings: WatchSettings) -> subprocess.Popen[bytes]:
-    # Not the working directory (-P): what lies there isn't ours to run.
+    # -P keeps the working directory out of sys.path: modules there must not be imported.
     command = [sys.executable, "-P", "-m", "cachesync.watch"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own module
     if process.stdin:
-        with contextlib.suppress(BrokenPipeError):  # it has ended already, as will be read
+        with contextlib.suppress(BrokenPipeError):  # it has already ended, which the reader will notice
             os.write(process.stdin.fileno(), msgspec.json.encode(settings) + b"\n")
     return process
 
 
-def _said(process: subprocess.Popen[bytes]) -> Iterator[Message]:
+def _messages(process: subprocess.Popen[bytes]) -> Iterator[Message]:
     decoder = msgspec.json.Decoder(Message)
     for line in process.stdout or ():
-        if line.endswith(b"\n"):  # else it was killed in the middle of it
+        if line.endswith(b"\n"):  # otherwise the process was killed while writing it
             yield decoder.decode(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process by the end of its stdin, or by force where it doesn't answer; wait until it has ended."""
+    """End the process by closing its stdin, or kill it if that doesn't help; wait until it has ended."""
     if process.stdin and not process.stdin.closed:
         process.stdin.close()
     try:
