@@ -15,7 +15,9 @@ from typing import Any, Final, Literal, NamedTuple, TextIO
 import msgspec
 
 _ECS: Final = "8.11.0"
+_DATASET: Final = "cachesync.log"
 _NAMES: Final = {
+    "action": "event.action",
     "reason": "error.message",
     "error": "error.message",
     "exception": "error.stack_trace",
@@ -116,7 +118,11 @@ def as_json(value: Any) -> bytes:
 class _Relay(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         get_logger().log(
-            record.levelno, record.getMessage().strip(), logger=record.name, exc_info=record.exc_info or False
+            record.levelno,
+            record.getMessage().strip(),
+            action="library.failed",
+            logger=record.name,
+            exc_info=record.exc_info or False,
         )
 
 
@@ -145,6 +151,8 @@ def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
         "log.level": level,
         "message": str(values.pop("event", "")),
         "ecs.version": _ECS,
+        "event.dataset": _DATASET,
+        "host.name": os.uname().nodename,
         "service.name": "cachesync",
         "service.version": __version__,
         "process.pid": os.getpid(),
@@ -177,7 +185,8 @@ def _console_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
     values = dict(event)
     message = str(values.pop("event", ""))
     traceback = str(values.pop("exception", ""))
-    values.pop("trace", None)
+    for name in ("action", "trace"):
+        values.pop(name, None)
     time = datetime.now().astimezone().strftime("%H:%M:%S")
     words = [time, f"{level:7}", printable(message), *_pairs(values)]
     return "\n".join([" ".join(words), *(f"  {printable(line)}" for line in traceback.splitlines())])

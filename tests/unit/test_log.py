@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_a_json_line_has_elastics_names(capsys: pytest.CaptureFixture[str]) -> None:
     setup("info", "json")
-    get_logger().warning("starting anew", reason="it is gone", generation="spack-specs-7", pages=3)
+    get_logger().warning("starting anew", action="sync.restarted", reason="it is gone", generation="spack-specs-7", pages=3)
     (line,) = logged(capsys)
     time = line.pop("@timestamp")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
@@ -45,6 +46,9 @@ def test_a_json_line_has_elastics_names(capsys: pytest.CaptureFixture[str]) -> N
         "service.name": "cachesync",
         "service.version": __version__,
         "process.pid": os.getpid(),
+        "event.dataset": "cachesync.log",
+        "event.action": "sync.restarted",
+        "host.name": socket.gethostname(),
         "error.message": "it is gone",
         "cachesync.generation": "spack-specs-7",
         "cachesync.pages": 3,
@@ -160,6 +164,7 @@ def test_a_library_tells_errors_and_nothing_else(capsys: pytest.CaptureFixture[s
         library.exception("it %s\n", "broke")
     (line,) = logged(capsys)
     assert (line["message"], line["log.level"], line["log.logger"]) == ("it broke", "error", "cachesync-test-library")
+    assert line["event.action"] == "library.failed"
     assert "FileNotFoundError" in line["error.stack_trace"]
 
 

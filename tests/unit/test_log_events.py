@@ -25,6 +25,7 @@ LEVELS = {
 
 
 class Event(NamedTuple):
+    action: str
     level: str
     text: str
     fields: frozenset[str]
@@ -38,12 +39,14 @@ def events_in(tree: ast.AST, module: ModuleType) -> Iterator[Event]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=ast.Name(id="_log"), attr=method), args=[said, *_]):
-                names = {each.arg for each in node.keywords if each.arg} - {
-                    "exc_info"
-                }  # how the logger is given `exception`
+                keywords = {each.arg: each.value for each in node.keywords}
+                action = keywords.pop("action", None)
+                assert isinstance(action, ast.Constant), f"{module.__name__}, line {node.lineno}: expected an action"
+                names = {name for name in keywords if name} - {"exc_info"}  # which the logger turns into `exception`
                 if method == "exception":
                     names.add("exception")
-                yield Event(LEVELS[method], text_of(said, module), frozenset(names), len(names) < len(node.keywords))
+                text = text_of(said, module)
+                yield Event(str(action.value), LEVELS[method], text, frozenset(names), None in keywords)
 
 
 def text_of(said: ast.expr, module: ModuleType) -> str:
@@ -57,28 +60,29 @@ def text_of(said: ast.expr, module: ModuleType) -> str:
     raise AssertionError(f"{module.__name__}, line {said.lineno}: an event's text must be a constant")
 
 
-def real_events() -> dict[tuple[str, str], Event]:
-    """All events of the source by level and text. What is said at several places has the fields of all of them."""
-    found: dict[tuple[str, str], Event] = {}
+def real_events() -> dict[tuple[str, str, str], Event]:
+    """All events of the source by action, level and text. What is said at several places has the fields of all of them."""
+    found: dict[tuple[str, str, str], Event] = {}
     for file in sorted(SOURCE.rglob("*.py")):
         tree = ast.parse(file.read_bytes())
         if "_log = get_logger()" not in file.read_text():
             continue
         module = importlib.import_module(".".join(("cachesync", *file.relative_to(SOURCE).with_suffix("").parts)))
         for event in events_in(tree, module):
-            same = found.get(event[:2], event)
-            found[event[:2]] = event._replace(fields=event.fields | same.fields, open=event.open or same.open)
+            same = found.get(event[:3], event)
+            found[event[:3]] = event._replace(fields=event.fields | same.fields, open=event.open or same.open)
     return found
 
 
-def documented_events() -> dict[tuple[str, str], tuple[frozenset[str], str]]:
-    """Fields and advice by level and text, as the table has them."""
-    found: dict[tuple[str, str], tuple[frozenset[str], str]] = {}
+def documented_events() -> dict[tuple[str, str, str], tuple[frozenset[str], str]]:
+    """Fields and advice by action, level and text, as the table has them."""
+    found: dict[tuple[str, str, str], tuple[frozenset[str], str]] = {}
     for line in DOCUMENTED.read_text().splitlines():
         match [cell.strip() for cell in line.strip("|").split("|")]:
-            case [text, ("debug" | "info" | "warning" | "error" | "critical") as level, fields, advice]:
-                assert (level, text) not in found, f"twice: {text}"
-                found[level, text] = (frozenset(re.findall(r"`(\w+)`", fields)), advice)
+            case [action, text, ("debug" | "info" | "warning" | "error" | "critical") as level, fields, advice]:
+                key = action.strip("`"), level, text
+                assert key not in found, f"twice: {text}"
+                found[key] = (frozenset(re.findall(r"`(\w+)`", fields)), advice)
     return found
 
 
@@ -98,7 +102,13 @@ def test_the_fields_of_every_event_are_documented() -> None:
 
 
 def test_every_event_says_what_to_do() -> None:
-    assert not [text for (_, text), (_, advice) in documented_events().items() if len(advice) < 5]
+    assert not [text for (_, _, text), (_, advice) in documented_events().items() if len(advice) < 5]
+
+
+def test_actions_are_an_object_and_what_happened_to_it() -> None:
+    actions = {action for action, _, _ in real_events()}
+    assert not [action for action in actions if not re.fullmatch(r"[a-z]+\.[a-z]+(_[a-z]+)*", action)]
+    assert {"sync.completed", "job.failed", "reindex.completed", "watcher.degraded"} <= actions
 
 
 def test_nothing_logs_in_another_way() -> None:
