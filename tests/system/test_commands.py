@@ -176,7 +176,7 @@ def test_without_an_index_there_are_hints_and_3(sandbox: Sandbox, command: str) 
     assert "`cachesync sync` makes one" in index
     assert (
         server
-        == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` asks a cachesync over HTTP instead"
+        == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` queries a cachesync server over HTTP instead"
     )
 
 
@@ -213,7 +213,7 @@ def test_status(filled: Sandbox) -> None:
     found = filled.json("status")
     assert not found["in_sync"]
     assert 0 <= found["lag_seconds"] < 3600, "an old mtime says nothing about when the file came"
-    assert "no: 1 page to look at" in filled.run("status").stdout
+    assert "no: 1 page waiting" in filled.run("status").stdout
 
 
 @pytest.fixture
@@ -260,7 +260,7 @@ def test_pages_that_cannot_be_read_keep_nothing_out_of_sync(odd: Sandbox) -> Non
 
 def test_status_tells_what_waits_and_for_how_long(filled: Sandbox) -> None:
     put(filled.root, page(entry("new")), "new", "develop")
-    waits = r"in sync   no: 1 page to look at, for up to \d+ seconds?, such as _cache/develop/new/specs.md\n"
+    waits = r"in sync   no: 1 page waiting, for up to \d+ seconds?, such as _cache/develop/new/specs.md\n"
     assert re.search(waits, filled.run("status").stdout)
 
 
@@ -444,10 +444,10 @@ def test_a_repair_that_pages_kept_from_its_end_says_so(embedded: Sandbox, monkey
     embedded.run("sync")
     put(embedded.root, page(entry("bbbb")))
     module = importlib.import_module("cachesync.commands.verify")  # the package has the command by that name
-    monkeypatch.setattr(module.writing, "sync", lambda *_, **__: Report(again=True))
+    monkeypatch.setattr(module.writer, "sync", lambda *_, **__: Report(again=True))
     arguments = ["-c", str(embedded.config), "verify", "--repair"]
     done = CliRunner().invoke(cachesync, arguments, standalone_mode=False)
-    assert "not all is repaired: pages kept changing while they were read" in done.stdout
+    assert "not everything was repaired: pages kept changing while they were read" in done.stdout
     done = CliRunner().invoke(cachesync, [*arguments, "--json"], standalone_mode=False)
     assert json.loads(done.stdout)["repaired"] is False
 
@@ -550,7 +550,7 @@ def test_a_variable_that_is_nearly_a_key_is_told(embedded: Sandbox, command: str
     file = put(embedded.root, page(entry()))
     arguments = [command, file] if command == "check" else [command]
     done = embedded.run(*arguments, CACHESYNC_PAGES_ROOT="/srv", CACHESYNC_LOG__FORMAT="console")
-    assert "a variable is not configuration, though its name is nearly a key's" in done.stderr
+    assert "a variable is ignored: its name resembles that of a configuration key" in done.stderr
     assert "name=CACHESYNC_PAGES_ROOT meant=CACHESYNC_PAGES__ROOT" in done.stderr
     assert "CACHESYNC_PAGES__ROOT" not in embedded.run(*arguments).stderr
 
@@ -581,9 +581,9 @@ HTTPS = {"url": "https://127.0.0.1:9"}
     [
         (
             {"api_key": "Y2FuYXJ5", "username": "u", "password": "canary"},
-            ["index.api_key: expected it, or index.username and index.password, not both"],
+            ["index.api_key: expected either this or index.username and index.password, not both"],
         ),
-        ({"password": "canary"}, ["index.username: expected one beside index.password"]),
+        ({"password": "canary"}, ["index.username: expected it together with index.password"]),
         ({"api_key_file": "none"}, ["index.api_key_file: cannot read none: No such file or directory"]),
         (
             {"username_file": "none", "password_file": "gone", "ca_certs": "ca", "client_cert": "cert"},
@@ -597,11 +597,11 @@ HTTPS = {"url": "https://127.0.0.1:9"}
         ({"client_key": "key"}, ["index.client_key is the key of index.client_cert, which is missing"]),
         (
             {"api_key": "Y2FuYXJ5", "api_key_file": "none"},
-            ["index.api_key: expected it, or index.api_key_file, not both"],
+            ["index.api_key: expected either this or index.api_key_file, not both"],
         ),
         (
             {"username": "u", "password": "canary", "password_file": "none"},
-            ["index.password: expected it, or index.password_file, not both"],
+            ["index.password: expected either this or index.password_file, not both"],
         ),
     ],
 )

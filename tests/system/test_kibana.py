@@ -421,7 +421,7 @@ def test_the_kibana_of_these_tests_is_strict(headers: dict[str, str], filename: 
 
 
 def test_without_a_url_there_is_nowhere_to_install(embedded: Sandbox) -> None:
-    assert "kibana.url: expected where Kibana is" in embedded.run("kibana", "install", expect=2).stderr
+    assert "kibana.url: expected the URL of Kibana" in embedded.run("kibana", "install", expect=2).stderr
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://h:99999"])
