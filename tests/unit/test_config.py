@@ -1,11 +1,12 @@
-"""The configuration: what is accepted, and how everything else is told."""
+"""The configuration: which values are accepted, and how mistakes are reported."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from cachesync.config import SECTIONS, Config, load
+from cachesync.config import SECTIONS, Config
+from cachesync.config_loader import load
 from cachesync.errors import UsageError
 from cachesync.yamltext import load as load_yaml
 
@@ -145,7 +146,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",
         "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, ignore, max_bytes",
         "cachesync.yml:5: watch.mode: .*'auto', 'native' or 'polling', found 'fast'",
-        "cachesync.yml:6: safety: expected keys below it, found a text",
+        "cachesync.yml:6: safety: expected keys below it, found a string",
         "cachesync.yml:7: kibanna: no such key; expected one of pages, watch, .*",
         "environment: CACHESYNC_HTTP__PORT: .*65535, found '99999'",
     }
@@ -157,15 +158,15 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
     ("text", "says"),
     [
         ("pages:\n  [\n", "cachesync.yml:3: broken YAML"),
-        ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a text"),
+        ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a string"),
         (
             "index: {password:canary, name: a}",
-            "cachesync.yml:1: index.password…: no such key (a colon needs a blank",
+            "cachesync.yml:1: index.password…: no such key (a colon needs a space",
         ),
-        ("index: {password:canary: x}", "cachesync.yml:1: index.password…: no such key (a colon needs a blank"),
+        ("index: {password:canary: x}", "cachesync.yml:1: index.password…: no such key (a colon needs a space"),
         ("index: {password=canary}", "cachesync.yml:1: index.password…: no such key"),
         ("index: {password canary}", "cachesync.yml:1: index.password…: no such key"),
-        ("{index:password:canary, log: {}}", "cachesync.yml:1: index…: no such key (a colon needs a blank"),
+        ("{index:password:canary, log: {}}", "cachesync.yml:1: index…: no such key (a colon needs a space"),
         ("index: {rooot: }", "cachesync.yml:1: index.rooot: no such key; expected one of url, name"),
         ("indexx:", "cachesync.yml:1: indexx: no such key; expected one of pages, watch"),
         ("index:\n  password: a${canary}b", "cachesync.yml:2: a variable is not set in the environment and has no"),
@@ -177,14 +178,14 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("kibana: {public_url: 'http://user:canary@h'}", "kibana.public_url: expected no user and password in it"),
         ("kibana: {public_url: 'http://h/x?token=canary'}", "kibana.public_url: expected http(s)://HOST:PORT"),
         ("index: {url: 'http://user:canary@h:9200'}", "index.url: expected no user and password in it"),
-        ("index: {url: 'http://h 9200'}", "index.url: expected no blanks"),
-        ("index: {url: 'http://localhost:99999'}", "index.url: expected a host, and a port from 0 to 65535"),
-        ("index: {url: 'http://localhost:x'}", "index.url: expected a host, and a port"),
+        ("index: {url: 'http://h 9200'}", "index.url: expected no whitespace"),
+        ("index: {url: 'http://localhost:99999'}", "index.url: expected a host and an optional port from 0 to 65535"),
+        ("index: {url: 'http://localhost:x'}", "index.url: expected a host and an optional port"),
         ("index: {url: ['https://es', 'https://es:443']}", "index.url: expected each server once"),
         ("index: {url: ['http://a:1', 'http://a:1']}", "index.url: expected each server once"),
         ("index: {url: 'embedded:~nobody-of-this-name/x'}", "index.url: expected a path"),
-        ('index: {url: "embedded:a\\0b"}', "index.url: expected no blanks"),
-        ("index: {name: 'Upper'}", "index.name: expected small letters"),
+        ('index: {url: "embedded:a\\0b"}', "index.url: expected no whitespace"),
+        ("index: {name: 'Upper'}", "index.name: expected lowercase letters"),
         ("kibana: {url: 'kibana:5601'}", "kibana.url: expected http(s)://HOST:PORT"),
         ("kibana: {url: 'http://user:canary@h:5601'}", "kibana.url: expected no user and password in it"),
         ("kibana: {url: 'http://h:5601/a b'}", "kibana.url: expected http(s)://HOST:PORT"),
@@ -198,7 +199,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("pages: {include: ['']}", "pages.include: expected patterns"),
         ("pages: {include: ['!x']}", "pages.include: expected patterns"),
         ("pages: {include: ['[z-a]/x']}", "pages.include: no pattern"),
-        ("pages: {root: '${NOPE'}", "without its end"),
+        ("pages: {root: '${NOPE'}", "unterminated '${'"),
         ("schedule: {timezone: Nowhere/Land}", "schedule.timezone: expected a time zone"),
         ("schedule: {reindex: '0 4 * *'}", "schedule.reindex: expected a cron expression like '0 4 * * 0'"),
         ("schedule: {reindex: '0 0 4 * * 0'}", "schedule.reindex: expected a cron expression"),

@@ -5,9 +5,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cachesync import config, log
+from cachesync import config_loader, log
 from cachesync.commands.secrets import secret
-from cachesync.config import Config, Loaded
+from cachesync.config import EMBEDDED, Config
+from cachesync.config_loader import Loaded
 from cachesync.errors import IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Index, Reader
 from cachesync.index.connection_health import ConnectionHealth
@@ -41,7 +42,7 @@ class Components:
     @cached_property
     def loaded(self) -> Loaded:
         """The configuration."""
-        loaded = config.load(self._config_file)
+        loaded = config_loader.load(self._config_file)
         if not self._quiet:
             log.setup(loaded.config.log.level, loaded.config.log.format)
             for name, meant in loaded.misspelt:
@@ -134,7 +135,7 @@ class Components:
 
     @property
     def _is_embedded(self) -> bool:
-        return self.config.index.url[0].startswith(config.EMBEDDED)
+        return self.config.index.url[0].startswith(EMBEDDED)
 
     def _open(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
         from cachesync.index.engines import open_index  # noqa: PLC0415  some commands need no index
