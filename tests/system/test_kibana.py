@@ -284,9 +284,9 @@ REFUSALS: list[tuple[str, Callable[[], Kibana], int, str]] = [
     ("too old", lambda: Kibana(latest=OLD), 3, "belongs to a more recent version.*\n.*older than they are"),
     ("defect", lambda: Kibana(deed=always(500, b"")), 3, r"refuses the import \(500\): ''"),
     ("never ready", lambda: Kibana(deed=always(503, b"not ready yet")), 3, r"within 0.5 s \(503\): 'not ready yet'"),
-    ("login page", lambda: Kibana(deed=always(302, b"", LOGIN)), 2, "leads elsewhere .*to https://login.example.org/"),
-    ("a page", lambda: Kibana(deed=always(200, b"<html>\nHello")), 3, "is no Kibana, but says '<html> Hello'"),
-    ("other JSON", lambda: Kibana(deed=always(200, {"ok": 1})), 3, "is no Kibana"),
+    ("login page", lambda: Kibana(deed=always(302, b"", LOGIN)), 2, r"redirects \(302\) to https://login.example.org/"),
+    ("a page", lambda: Kibana(deed=always(200, b"<html>\nHello")), 3, "is not Kibana: it answered '<html> Hello'"),
+    ("other JSON", lambda: Kibana(deed=always(200, {"ok": 1})), 3, "is not Kibana"),
 ]  # fmt: skip
 
 
@@ -307,7 +307,7 @@ def test_what_goes_wrong_is_told_with_what_to_do(
 def test_a_kibana_that_wants_a_key_says_so(embedded: Sandbox) -> None:
     with Kibana(api_key=KEY).running() as kibana:
         done = embedded.run("kibana", "install", expect=3, CACHESYNC_KIBANA__URL=kibana.url)
-    assert "asks for credentials: give it a kibana.api_key" in done.stderr
+    assert "requires credentials: set kibana.api_key" in done.stderr
 
 
 def test_a_kibana_that_is_starting_or_busy_is_waited_for(embedded: Sandbox) -> None:
@@ -363,7 +363,7 @@ def test_objects_that_a_kibana_refuses_are_named_though_it_says_200(embedded: Sa
     with Kibana(api_key=KEY, required=strict).running() as kibana:
         done = put_into(embedded, kibana, expect=3)
         assert {each["type"] for each in objects_of(kibana)} == {"index-pattern", "dashboard"}
-    assert "4 objects are installed, but" in done.stderr
+    assert "4 others are installed" in done.stderr
     assert "  search All binaries: spack-specs: [attributes.tabs]: expected value of type [string]" in done.stderr
 
 
@@ -372,12 +372,12 @@ def test_objects_that_a_kibana_refuses_are_named_though_it_says_200(embedded: Sa
     [
         (
             lambda objects: objects[2:],
-            "nothing is:\n  search All binaries: test: it needs what isn't there: data view c",
+            "nothing is installed:\n  search All binaries: test: it refers to missing objects: data view c",
         ),
         (lambda objects: [*objects, objects[0]], r"\(400\): Non-unique import objects detected: \[index-pattern:cach"),
         (
             lambda objects: [*objects, {**objects[0], "type": "map"}],
-            "7 objects .*\n  map test: .* nothing of this type",
+            "7 others .*\n  map test: this Kibana doesn't know its type",
         ),
     ],
 )
@@ -391,7 +391,7 @@ def test_what_is_in_the_way_is_told() -> None:
     body = {"success": False, "successCount": 0, "errors": [error]}
     with (
         Kibana(deed=always(200, body, only="POST")).running() as kibana,
-        pytest.raises(KibanaError, match="dashboard Mine: another one is in its way"),
+        pytest.raises(KibanaError, match="dashboard Mine: it conflicts with another object"),
     ):
         install(Place(kibana.url), b"", 1)
 
