@@ -162,7 +162,7 @@ class _Caller(NamedTuple):
         if isinstance(error, LocationValueError):
             return UsageError(f"kibana.url: {reason}: expected http(s)://HOST:PORT")
         if isinstance(error, SSLError):
-            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and https in kibana.url")
+            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and https in the URL")
         if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
             return KibanaError(f"{url} didn't answer in time: {reason}\nTry again; installing twice does no harm")
         return KibanaError(f"cannot reach Kibana at {url}: {reason}")
