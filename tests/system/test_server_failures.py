@@ -1,4 +1,4 @@
-"""``--server`` where the server isn't what it should be: a sentence, an exit code, and nothing that harms."""
+"""``--server`` with servers that misbehave: each failure ends with a message, an exit code and no harm."""
 
 import itertools
 import json
@@ -72,7 +72,7 @@ def always(made: bytes) -> Answer:
 
 
 def exported(stream: Answer) -> Answer:
-    """A search that has more hits than one answer takes, and what its export is answered with."""
+    """The answers to a search with more hits than one response may have, and to its export."""
     many = page_of([HIT] * 1_000, "more", 5_000)
     return lambda asked: stream(asked) if asked.parameter("format") == "ndjson" else many
 
@@ -163,7 +163,7 @@ def with_user(url: str) -> str:
     return url.replace("://", f"://user:{SECRET}@")
 
 
-def test_what_a_server_can_do_wrong_is_told_in_a_sentence(server: Impostor, tmp_path: Path) -> None:
+def test_every_failure_of_a_server_has_a_message(server: Impostor, tmp_path: Path) -> None:
     server.answers |= {name: case[1] for name, case in CASES.items()}
     commands = [(*case[0], "--server", f"{with_user(server.url)}/{name}/") for name, case in CASES.items()]
     for (name, (_, _, code, sentence)), ran in zip(CASES.items(), run_each(commands, tmp_path), strict=True):
@@ -176,14 +176,14 @@ def test_what_a_server_can_do_wrong_is_told_in_a_sentence(server: Impostor, tmp_
     assert {each.headers["authorization"] for each in server.asked} == {"Basic dXNlcjpzM2NyZXQ="}
 
 
-def test_of_an_export_that_breaks_off_what_came_is_printed(server: Impostor, tmp_path: Path) -> None:
+def test_hits_of_an_export_are_printed_before_it_breaks_off(server: Impostor, tmp_path: Path) -> None:
     server.answers["breaks"] = CASES["export-broken"][1]
     (ran,) = run_each([(*EXPORT, "--server", f"{server.url}/breaks")], tmp_path)
     assert ran.code == 3
     assert list(map(json.loads, ran.stdout.splitlines())) == [HIT] * 1_200
 
 
-def test_an_export_takes_no_more_memory_for_more_hits(server: Impostor, tmp_path: Path) -> None:
+def test_an_export_needs_no_more_memory_for_more_hits(server: Impostor, tmp_path: Path) -> None:
     long = {**HIT, "variants": ["+" + "x" * 1_000]}
     server.answers["endless"] = exported(lambda _: in_chunks(iter(lambda: b"".join(lines(20, long)), None)))
     commands = [
@@ -195,7 +195,7 @@ def test_an_export_takes_no_more_memory_for_more_hits(server: Impostor, tmp_path
     assert many.memory - few.memory < 20_000_000, (few.memory, many.memory)
 
 
-def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp_path: Path) -> None:
+def test_a_request_is_retried_while_the_server_is_busy(server: Impostor, tmp_path: Path) -> None:
     def busy_first(asked: Asked) -> bytes:
         busy = told({"error": "too much is asked at once"}, "503 Service Unavailable", "Retry-After: 0")
         return busy if asked.before < 3 else told(GOOD)
@@ -206,7 +206,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp
         assert (ran.code, ran.stderr) == (0, "")
 
 
-def test_a_server_that_stays_busy_is_asked_a_few_times(server: Impostor, tmp_path: Path) -> None:
+def test_retries_end_if_the_server_stays_busy(server: Impostor, tmp_path: Path) -> None:
     statuses = {"always-busy": "503 Service Unavailable", "always-too-much": "429 Too Many Requests"}
     for name, status in statuses.items():
         server.answers[name] = always(told({"error": "too much is asked at once"}, status, "Retry-After: 0"))
@@ -218,7 +218,7 @@ def test_a_server_that_stays_busy_is_asked_a_few_times(server: Impostor, tmp_pat
         assert 4 <= asked <= 20, name
 
 
-def test_a_walk_begins_anew_where_the_server_has_other_packages(server: Impostor, tmp_path: Path) -> None:
+def test_paging_starts_again_if_the_servers_packages_change(server: Impostor, tmp_path: Path) -> None:
     refused = told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")
     server.answers["anew"] = walked(lambda asked: page_of([HIT] * 500, None) if asked.before else refused)
     (ran,) = run_each([(*WALK, "--server", f"{server.url}/anew")], tmp_path)
@@ -232,7 +232,7 @@ def test_redirects_are_followed_on_the_same_server(server: Impostor, tmp_path: P
     assert (ran.code, ran.stderr) == (0, "")
 
 
-def test_a_password_goes_to_no_other_server(server: Impostor, tmp_path: Path) -> None:
+def test_a_password_is_sent_to_no_other_server(server: Impostor, tmp_path: Path) -> None:
     with impostor() as other:
         same, foreign = (each.url.removeprefix("http://") for each in (server, other))
         leading = [
@@ -255,7 +255,7 @@ def test_a_password_goes_to_no_other_server(server: Impostor, tmp_path: Path) ->
             assert (ran.code, ran.stdout, "redirects to" in ran.stderr) == (2, "", True), (to, ran)
 
 
-def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: Path) -> None:
+def test_control_characters_are_escaped(server: Impostor, tmp_path: Path) -> None:
     hit: dict[str, Any] = {name: [EVIL] if isinstance(value, list) else EVIL for name, value in HIT.items()}
     hit |= {"tags": [EVIL], "runs": EVIL, "os": EVIL, "install": {"mirror": EVIL, "commands": [EVIL]}}
     found = {**GOOD, "hits": [hit] * 2, "query": {**GOOD["query"], "notes": [EVIL]}}
@@ -282,7 +282,7 @@ def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "ndjson"])
-def test_values_of_fields_that_nothing_relies_on_may_be_anything(server: Impostor, tmp_path: Path, form: str) -> None:
+def test_fields_that_no_command_relies_on_may_have_any_value(server: Impostor, tmp_path: Path, form: str) -> None:
     odd = {**HIT, "version_key": [1, None, {}], "git_ref": {"a": 1}, "variant_names": 3.5, "later": [[]]}
     server.answers["odd"] = lambda _: told({**GOOD, "hits": [odd] * 2, "more": {}})
     columns = ("--columns", "version_key,git_ref,variant_names")
@@ -291,7 +291,7 @@ def test_values_of_fields_that_nothing_relies_on_may_be_anything(server: Imposto
     assert "3.5" in ran.stdout
 
 
-def test_all_that_a_service_tells_of_itself_is_printed(server: Impostor, tmp_path: Path) -> None:
+def test_the_whole_status_of_a_service_is_printed(server: Impostor, tmp_path: Path) -> None:
     status = {
         "url": "http://es:9200",
         "generation": "spack-specs-3",
@@ -346,7 +346,7 @@ BAD_URLS = {
 }  # fmt: skip
 
 
-def test_what_is_no_url_of_a_server_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_url_is_refused(tmp_path: Path) -> None:
     for (url, sentence), ran in zip(
         BAD_URLS.items(), run_each([("search", "--server", url) for url in BAD_URLS], tmp_path), strict=True
     ):
@@ -357,7 +357,7 @@ def test_what_is_no_url_of_a_server_is_refused(tmp_path: Path) -> None:
     assert ran.code == 2
 
 
-def test_who_cannot_be_reached_is_told(server: Impostor, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(server: Impostor, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         urls = {
@@ -373,7 +373,7 @@ def test_who_cannot_be_reached_is_told(server: Impostor, tmp_path: Path) -> None
             assert SECRET not in ran.stderr
 
 
-def test_authorities_are_those_of_the_system_or_of_ssl_cert_file(tmp_path: Path) -> None:
+def test_certificate_authorities_come_from_the_system_or_ssl_cert_file(tmp_path: Path) -> None:
     ours = trustme.CA()
     ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -389,7 +389,7 @@ def test_authorities_are_those_of_the_system_or_of_ssl_cert_file(tmp_path: Path)
     assert (misnamed.code, "its certificate is for another name" in misnamed.stderr) == (3, True), misnamed
 
 
-def test_proxies_are_those_of_the_environment(server: Impostor, tmp_path: Path) -> None:
+def test_proxies_come_from_the_environment(server: Impostor, tmp_path: Path) -> None:
     server.answers["proxied"] = lambda _: told(GOOD)
     command = ("search", "--server", "http://behind.invalid/proxied")
     here = ("search", "--server", f"{server.url}/proxied")
