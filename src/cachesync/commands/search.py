@@ -229,7 +229,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
         printers[form](counted)
         if counted.number < _all(found, question):
             click.echo(
-                f"note: {counted.number:,} of {_all(found, question):,} are printed: --limit says how many.", err=True
+                f"note: only {counted.number:,} of {_all(found, question):,} hits are printed; see --limit.", err=True
             )
         return
     if form == "long":

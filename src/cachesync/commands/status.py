@@ -73,7 +73,7 @@ def _compare(components: Components) -> tuple[dict[str, Any], str]:
         problems += on_disk.problems
         warnings = by_path(on_disk.warnings)
         if on_disk.unread:
-            reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
+            reason = f"{plural(len(on_disk.unread), 'path')} can't be scanned"
     notes = components.index.notes()
     withheld = Withheld.decoded(notes.get(WITHHELD)) if index_status.service else Withheld()
     schedule = Schedule(components.config.schedule.reindex, components.config.schedule.timezone)
