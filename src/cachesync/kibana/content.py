@@ -32,7 +32,7 @@ _PAGE_FIELDS: Final = {
     "package": "The package of the page.",
     "tag": "The tag of the page.",
     "digest": "A digest of the page's bytes when it was last read.",
-    "settled": "Whether any later change of the file must show in its size, times or inode.",
+    "settled": "Whether any later change of the file would alter its size, times or inode.",
     "pending": "The page's documents are being changed, or were when the service was killed.",
     "specs": "How many documents of this page the index holds.",
     "versions": "The versions on the page.",
