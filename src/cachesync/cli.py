@@ -1,4 +1,4 @@
-"""The command line: arguments, and how every way to end becomes an exit code."""
+"""The command line: parses arguments and turns every way a command can end into an exit code."""
 
 import errno
 import gc
@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, TextIO
 import click
 
 from cachesync import log
-from cachesync.commands.wait_notices import say_what_is_awaited
+from cachesync.commands.wait_notices import log_waits
 from cachesync.context import Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
 from cachesync.log import get_logger, printable
@@ -25,19 +25,19 @@ _log = get_logger()
 
 
 class _OutputError(CachesyncError):
-    """What we print can't be written."""
+    """Standard output can't be written."""
 
     exit_code = 3
 
 
 class _OutputClosedError(_OutputError):
-    """Whoever read our output has gone, as ``head`` does: what a shell calls 141."""
+    """The reader of our output has closed it, as ``head`` does. A shell reports this as exit code 141."""
 
     exit_code = 128 + signal.SIGPIPE
 
 
 class _Stdout(io.FileIO):
-    """Standard output. Its errors are told from those of other files."""
+    """Standard output, with errors of its own to distinguish them from those of other files."""
 
     def write(self, data: Any) -> int:
         try:
@@ -45,33 +45,33 @@ class _Stdout(io.FileIO):
         except BrokenPipeError:
             raise _OutputClosedError from None
         except OSError as error:
-            closed = "standard output is closed: what was to be printed is lost"
-            told = closed if error.errno == errno.EBADF else f"cannot write to standard output: {error.strerror}"
-            raise _OutputError(told) from None
+            closed = "standard output is closed: the output is lost"
+            message = closed if error.errno == errno.EBADF else f"cannot write to standard output: {error.strerror}"
+            raise _OutputError(message) from None
 
 
 _COMPLETING: Final = "_CACHESYNC_COMPLETE"
-"""The variable by which a shell asks what to offer."""
+"""The environment variable by which a shell requests completions."""
 
 _COMMANDS: Final = {
-    "run": "The service: keep the index equal to the pages.",
-    "serve": "Serve the API and the page over an index that others keep.",
+    "run": "Run the service that keeps the index equal to the pages.",
+    "serve": "Serve the API and the web page from an index that is kept elsewhere.",
     "sync": "Make the index equal to the pages, then exit.",
-    "reindex": "Build the index anew and swap it in when it is whole.",
-    "rollback": "Go back to the generation before, and stay there.",
+    "reindex": "Build a new index from all pages, then switch to it.",
+    "rollback": "Return to the previous generation of the index and pin it.",
     "search": "Find binaries.",
-    "show": "Show one binary whole: its fields, tags and stacks, and how to install it.",
-    "diff": "Compare two tags: which binaries came, and which are gone.",
-    "status": "Tell what the index holds, and whether it is up to date.",
-    "verify": "Compare index and pages document by document.",
-    "check": "Parse the pages at PATHS and index nothing.",
+    "show": "Show one binary: its fields, tags and stacks, and how to install it.",
+    "diff": "List the binaries that were added and removed between two tags.",
+    "status": "Show what the index holds and whether it is up to date.",
+    "verify": "Compare the index with the pages, document by document.",
+    "check": "Check the pages at PATHS for problems without indexing them.",
     "render": "Print the documents of the pages at PATHS as NDJSON.",
-    "kibana": "Data views, searches and dashboards for Kibana.",
-    "config": "Print the configuration in force, without secrets.",
+    "kibana": "Export or install data views, searches and dashboards for Kibana.",
+    "config": "Print the effective configuration, without secrets.",
     "example": "Print an example file: configuration, systemd unit, roles, alerts.",
 }
-"""Commands by name, in the order in which they are listed: each is in the module of its name, and loaded when it is
-called."""
+"""Commands by name, in the order in which they are listed. Each lives in the module of its name, which is imported when
+the command is called."""
 
 
 class _Commands(click.Group):
@@ -101,13 +101,13 @@ class _Commands(click.Group):
     "config_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The configuration. Default: $CACHESYNC_CONFIG, then config/cachesync.yml, then built-in defaults.",
+    help="The configuration file. Default: $CACHESYNC_CONFIG, then config/cachesync.yml, then built-in defaults.",
 )
 @click.version_option(package_name="cachesync")
 @click.pass_context
 def cachesync(context: click.Context, config_file: Path | None) -> None:
     """Keep a search index equal to a tree of Spack build-cache pages."""
-    from cachesync.commands.components import Components  # noqa: PLC0415  it takes a while to load, and --version does without
+    from cachesync.commands.components import Components  # noqa: PLC0415  slow to import, and --version does without
 
     context.obj = Components(config_file)
 
@@ -115,22 +115,22 @@ def cachesync(context: click.Context, config_file: Path | None) -> None:
 def run() -> int:
     """Run the command line and return its exit code.
 
-    A user never sees a traceback for what users, files or servers do: each kind of error has one sentence and one
-    exit code.
+    Errors caused by users, files or servers never show a traceback: each kind of error has one sentence and one exit
+    code.
     """
-    gc.freeze()  # what is loaded by now stays, and of the pages and documents that come none is a cycle
+    gc.freeze()  # modules loaded by now stay for good, and pages and documents contain no reference cycles
     gc.set_threshold(50_000, 20, 100)
-    sys.stdout = _standard_output()
-    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  closed by whoever started us
+    sys.stdout = _robust_stdout()
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  the process was started with stderr closed
     log.setup("info", "auto")  # until the configuration is read
-    threading.excepthook = _thread_failed
+    threading.excepthook = _log_thread_failure
     signal.signal(signal.SIGTERM, _terminate)
     if _COMPLETING in os.environ:
         from cachesync.commands import shells  # noqa: PLC0415  only shells need it
 
         shells.register()
     try:
-        with running(Context()) as context, say_what_is_awaited(context):
+        with running(Context()) as context, log_waits(context):
             code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -139,42 +139,42 @@ def run() -> int:
         return UsageError.exit_code
     except CachesyncError as error:
         if isinstance(error, _OutputError):
-            _forget_stdout()
-        _tell(str(error))
+            _discard_stdout()
+        _print_error(str(error))
         return error.exit_code
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        _tell(f"{place}{error.strerror or error}")
+        _print_error(f"{place}{error.strerror or error}")
         return IndexUnavailableError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _tell("interrupted; run the command again to finish what it began")
+        _print_error("interrupted; run the command again to finish what it began")
         return INTERRUPTED
-    except Exception:  # noqa: BLE001  the log has all of it, in its usual form
+    except Exception:  # noqa: BLE001  it is logged in full, in the log's usual format
         _log.exception("a defect of cachesync: please report it")
         return DefectError.exit_code
 
 
-def _thread_failed(failure: threading.ExceptHookArgs) -> None:
-    """Log what has ended a thread that nobody waits for."""
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Log the exception that ended a thread which is never joined."""
     thread = failure.thread.name if failure.thread else None
-    told = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-    _log.exception("a defect of cachesync: please report it", thread=thread, exc_info=told)
+    exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
+    _log.exception("a defect of cachesync: please report it", thread=thread, exc_info=exc_info)
 
 
-def _tell(message: str) -> None:
-    """Say on stderr why we end. Where that can't be written, the exit code still tells."""
+def _print_error(message: str) -> None:
+    """Print to stderr why the command ends. If stderr can't be written, the exit code has to suffice."""
     with suppress(OSError):
         for line in message.splitlines():
             click.echo(f"cachesync: {printable(line)}", err=True)
 
 
 def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    """End as an exception does, so that locks are freed and the terminal is put right."""
+    """Exit by an exception, so that locks are released and the terminal is restored."""
     sys.exit(128 + number)
 
 
-def _standard_output() -> TextIO:
-    """Return an output that spells out what its encoding hasn't; one that was closed refuses what is written."""
+def _robust_stdout() -> TextIO:
+    """Return a stdout that escapes characters its encoding lacks. If stdout was closed, every write to it fails."""
     before = sys.stdout
     file = before.fileno() if before else os.open(os.devnull, os.O_RDONLY)
     buffer = io.BufferedWriter(_Stdout(file, "w", closefd=False))
@@ -182,6 +182,6 @@ def _standard_output() -> TextIO:
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=is_terminal)
 
 
-def _forget_stdout() -> None:
-    """Leave nothing in the buffer: Python would fail on it once more at exit."""
+def _discard_stdout() -> None:
+    """Discard what is still buffered: Python would fail again when it flushes the buffer at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

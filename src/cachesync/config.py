@@ -1,47 +1,35 @@
-"""The configuration: a YAML file, the environment over it, and every mistake told at once.
+"""The configuration: its sections and keys, each with its type, its default and what validates it.
 
-Only commands read it; everything below them is handed values.
+Only commands use it; everything below them is passed values.
 """
 
-import os
 import re
-from collections.abc import Iterable, Iterator
-from collections.abc import Mapping as Environment
-from itertools import takewhile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
-from cachesync import values, yamltext
-from cachesync.errors import UsageError
+from cachesync import values
 from cachesync.index.server import with_port
 from cachesync.search.install import MIRROR_URL
 from cachesync.values import Read, Secret
-from cachesync.yamltext import Mapping, Repeated, Sequence, Value, YamlError
+from cachesync.yamltext import Value
 
-FILE_VARIABLE: Final = "CACHESYNC_CONFIG"
-DEFAULT_FILE: Final = Path("config/cachesync.yml")
 EMBEDDED: Final = "embedded:"
-"""How the URL of an embedded index starts; its folder follows."""
+"""The prefix of an embedded index's URL; the path of its folder follows."""
 
 WatchMode = Literal["auto", "native", "polling"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "console", "json"]
-
-_LONGEST_NAME: Final = 80
-"""So much is told of a key that isn't ours."""
-
-_PREFIX: Final = "CACHESYNC_"
-_SEPARATOR: Final = "__"
 
 
 def _patterns(value: Value) -> tuple[str, ...]:
     patterns = values.texts(value)
     if not all(pattern.strip() and not pattern.startswith("!") for pattern in patterns):
         raise ValueError("expected patterns as in .gitignore, none of them empty or starting with '!'")
-    if patterns != _USUAL_PAGES:
-        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search does without patterns
+    if patterns != _DEFAULT_INCLUDE:
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search needs no patterns
 
         Pattern(patterns)
     return patterns
@@ -57,9 +45,7 @@ def _some_patterns(value: Value) -> tuple[str, ...]:
 def _names(value: Value) -> tuple[str, ...]:
     names = values.texts(value)
     if not all(name and "/" not in name for name in names):
-        raise ValueError(
-            "expected names of folders or files, none of them empty or with '/': for paths there is exclude"
-        )
+        raise ValueError("expected names of folders or files, none of them empty or with '/': use exclude for paths")
     return names
 
 
@@ -68,11 +54,11 @@ def _index_urls(value: Value) -> tuple[str, ...]:
     servers = [url for url in urls if re.match(r"https?://[^/]", url)]
     folders = [url for url in urls if re.match(rf"{EMBEDDED}.", url)]
     if any("@" in url for url in servers):
-        raise ValueError("expected no user and password in it: they go to index.username and index.password")
+        raise ValueError("expected no user and password in it: use index.username and index.password")
     for url in folders:
         values.expandable(url.removeprefix(EMBEDDED))
     if any(re.search(r"\s", url) for url in servers) or any("\0" in url for url in folders):
-        raise ValueError("expected no blanks in it")
+        raise ValueError("expected no whitespace in it")
     if not urls or (len(servers) != len(urls) and (len(folders), len(urls)) != (1, 1)):
         raise ValueError(f"expected http(s)://HOST:PORT, several of those, or one {EMBEDDED}DIR")
     addresses = [_with_port(url) for url in servers]
@@ -87,30 +73,30 @@ def _with_port(url: str) -> str:
     try:
         return with_port(url)
     except ValueError:
-        raise ValueError("expected a host, and a port from 0 to 65535 if any, as in http://localhost:9200") from None
+        raise ValueError("expected a host and an optional port from 0 to 65535, as in http://localhost:9200") from None
 
 
 def _kibana_url(value: Value) -> str:
     url = values.text(value)
     if "@" in url:
-        raise ValueError("expected no user and password in it: an API key goes to kibana.api_key")
+        raise ValueError("expected no user and password in it: use kibana.api_key")
     if not re.fullmatch(r"https?://[^\s/?#\\]+(/[^\s?#\\]*)?", url):
-        raise ValueError("expected http(s)://HOST:PORT, perhaps with a base path, as in https://example.org/kibana")
+        raise ValueError("expected http(s)://HOST:PORT with an optional base path, as in https://example.org/kibana")
     return url.rstrip("/")
 
 
 _index_name: Final = values.matching(
-    r"[a-z0-9][a-z0-9_.-]{0,99}", "small letters, digits and _ . - (at most 100, a letter or digit first)"
+    r"[a-z0-9][a-z0-9_.-]{0,99}", "lowercase letters, digits and _ . - (at most 100, a letter or digit first)"
 )
-_host: Final = values.matching(r"[^\s/\[\]\x00]+", "an address or a host's name, such as 127.0.0.1, 0.0.0.0 or ::")
+_host: Final = values.matching(r"[^\s/\[\]\x00]+", "an address or a hostname, such as 127.0.0.1, 0.0.0.0 or ::")
 _base_path: Final = values.matching(
     r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*",
-    "nothing or a path like /cachesync: a '/' first, none at the end, no blanks, ? or #",
+    "nothing or a path like /cachesync: a '/' first, none at the end, no spaces, ? or #",
 )
 
 
 def _listener(value: Value) -> str | None:
-    """Take ``HOST:PORT``; an empty text is none."""
+    """Read ``HOST:PORT``; an empty string is None."""
     address = values.text(value)
     if not address:
         return None
@@ -122,7 +108,7 @@ def _listener(value: Value) -> str | None:
 
 
 def _origins(value: Value) -> tuple[str, ...]:
-    """Take where web pages come from."""
+    """Read origins of web pages."""
     origins = values.texts(value)
     for origin in origins:
         if not re.fullmatch(
@@ -133,35 +119,35 @@ def _origins(value: Value) -> tuple[str, ...]:
 
 
 _space: Final = values.matching(
-    r"[a-z0-9_-]+", "the space's identifier, as in its address: small letters, digits, _ and -"
+    r"[a-z0-9_-]+", "the space's identifier, as in its URL: lowercase letters, digits, _ and -"
 )
 
 Location = Annotated[Path | None, values.path]
-"""A path, if any."""
+"""An optional path."""
 
 Hidden = Annotated[Secret | None, values.secret]
-"""A secret, if any."""
+"""An optional secret."""
 
 Duration = Annotated[float, values.duration()]
-"""Seconds."""
+"""A duration in seconds."""
 
-_USUAL_PAGES: Final = ("_cache/**/specs.md",)
+_DEFAULT_INCLUDE: Final = ("_cache/**/specs.md",)
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True):
-    """Keys, each with its type, what reads it, and its default."""
+    """The keys of a section: each has a type, a function that reads its value, and a default."""
 
     @classmethod
     def readers(cls) -> dict[str, Read]:
-        """Return what reads each key."""
+        """Return the function that reads each key's value."""
         return {key: hint.__metadata__[0] for key, hint in cls.__annotations__.items()}
 
 
 class PagesConfig(_Section, frozen=True, kw_only=True):
-    """Where pages are."""
+    """Where the pages are, and which files are pages."""
 
     root: Annotated[Path, values.path] = Path("pages")
-    include: Annotated[tuple[str, ...], _some_patterns] = _USUAL_PAGES
+    include: Annotated[tuple[str, ...], _some_patterns] = _DEFAULT_INCLUDE
     exclude: Annotated[tuple[str, ...], _patterns] = ()
     ignore: Annotated[tuple[str, ...], _names] = (
         *("@eaDir", "@tmp", "#recycle", "#snapshot"),
@@ -176,7 +162,7 @@ class PagesConfig(_Section, frozen=True, kw_only=True):
 
 
 class WatchConfig(_Section, frozen=True, kw_only=True):
-    """How changes are noticed."""
+    """How changes of pages are detected."""
 
     mode: Annotated[WatchMode, values.choice(*get_args(WatchMode))] = "auto"
     debounce: Duration = 0.3
@@ -185,7 +171,7 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
 
 
 class IndexConfig(_Section, frozen=True, kw_only=True):
-    """Where documents go."""
+    """Where the index is, the credentials for it, and its layout."""
 
     url: Annotated[tuple[str, ...], _index_urls] = ("embedded:var/index",)
     name: Annotated[str, _index_name] = "spack-specs"
@@ -206,14 +192,14 @@ class IndexConfig(_Section, frozen=True, kw_only=True):
 
 
 class SearchConfig(_Section, frozen=True, kw_only=True):
-    """What answers say beyond what documents do."""
+    """What search results contain besides documents, and other names of packages."""
 
     mirror_url: Annotated[str, values.text] = MIRROR_URL
     aliases: Location = None
 
 
 class ScheduleConfig(_Section, frozen=True, kw_only=True):
-    """When the index is rebuilt."""
+    """When the index is rebuilt on a schedule."""
 
     reindex: Annotated[str | None, values.schedule] = None
     timezone: Annotated[str, values.timezone] = "UTC"
@@ -239,14 +225,14 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
 
 
 class LogConfig(_Section, frozen=True, kw_only=True):
-    """What is told on stderr."""
+    """What is logged to stderr."""
 
     level: Annotated[LogLevel, values.choice(*get_args(LogLevel))] = "info"
     format: Annotated[LogFormat, values.choice(*get_args(LogFormat))] = "auto"
 
 
 class KibanaConfig(_Section, frozen=True, kw_only=True):
-    """Where saved objects go."""
+    """Where saved objects are installed."""
 
     url: Annotated[str | None, _kibana_url] = None
     public_url: Annotated[str | None, _kibana_url] = None
@@ -257,7 +243,7 @@ class KibanaConfig(_Section, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything, with its defaults."""
+    """The whole configuration, with its defaults."""
 
     pages: PagesConfig = PagesConfig()
     watch: WatchConfig = WatchConfig()
@@ -270,7 +256,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     kibana: KibanaConfig = KibanaConfig()
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """Return all keys and values, as YAML has them, without secrets."""
+        """Return all keys and values in types that YAML knows, with secrets redacted."""
         return {name: {key: _shown(value) for key, value in _items(getattr(self, name))} for name in SECTIONS}
 
 
@@ -292,260 +278,3 @@ def _shown(value: Any) -> Any:
             return list(value)
         case _:
             return value
-
-
-class Misspelt(NamedTuple):
-    """A variable of the environment that isn't configuration, though its name is nearly that of a key."""
-
-    name: str
-    meant: str
-    """The variable of that key."""
-
-
-class Loaded(NamedTuple):
-    """A configuration and what its relative paths are relative to."""
-
-    config: Config
-    file: Path | None
-    base: Path
-    misspelt: tuple[Misspelt, ...] = ()
-
-    def path(self, path: Path) -> Path:
-        """Resolve a path of the configuration: relative to its file, without one to the working directory."""
-        return self.base / path.expanduser()
-
-
-def load(file: Path | None, environment: Environment[str, str] = os.environ) -> Loaded:
-    """Read the configuration.
-
-    ``file`` defaults to ``$CACHESYNC_CONFIG``, then ``config/cachesync.yml``, then nothing but defaults.
-
-    Raises:
-        UsageError: the file can't be read, or anything in it or in the environment is wrong: all of it, a line each.
-    """
-    named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
-    found = named or _default_file()
-    mistakes: list[str] = []
-    tree = _read(found, environment, mistakes) if found else Mapping(1)
-    overrides = _overrides(environment, mistakes)
-    place = _Place(tree, overrides, found)
-    config = _read_config(_merged(tree, overrides), place, mistakes)
-    if mistakes:
-        raise UsageError("\n".join(mistakes))
-    return Loaded(config, found, _base(found), tuple(_misspelt(environment)))
-
-
-def _default_file() -> Path | None:
-    try:
-        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-    except OSError as error:
-        raise _unreadable(DEFAULT_FILE, error) from None
-
-
-def _base(file: Path | None) -> Path:
-    try:
-        return file.absolute().parent if file else Path.cwd()
-    except OSError as error:
-        raise UsageError(f"the working directory can't be used: {error.strerror}; go to another one") from None
-
-
-def _unreadable(file: Path, error: OSError) -> UsageError:
-    return UsageError(f"cannot read the configuration {file}: {error.strerror}")
-
-
-def _read(file: Path, environment: Environment[str, str], mistakes: list[str]) -> Mapping:
-    repeated: list[Repeated] = []
-    try:
-        tree = yamltext.load(file.read_text("utf-8"), repeated=repeated)
-    except OSError as error:
-        raise _unreadable(file, error) from None
-    except UnicodeDecodeError:
-        raise UsageError(f"the configuration {file} is not UTF-8") from None
-    except YamlError as error:
-        raise UsageError(f"{file}:{error.line}: {error.message}") from None
-    if tree is None:
-        return Mapping(1)
-    if not isinstance(tree, Mapping):
-        raise UsageError(f"{file}:1: expected sections like 'pages:', found {_kind(tree)}")
-    mistakes += [f"{file}:{each.line}: {_key_of(each)}: given twice (line {each.first})" for each in repeated]
-    _expand(tree, environment, file, mistakes)
-    return tree
-
-
-def _key_of(repeated: Repeated) -> str:
-    return ".".join(_name_in(step) if isinstance(step, str) else str(step) for step in repeated.path)
-
-
-_VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
-
-
-def _expand(
-    value: Mapping | Sequence, environment: Environment[str, str], file: Path, mistakes: list[str], *path: str
-) -> None:
-    """Put the environment's values for ``${VAR}`` and ``${VAR:-default}``, in place; ``path`` leads to ``value``."""
-
-    def text_of(match: re.Match[str]) -> str:
-        set_value = environment.get(match["name"])
-        if set_value is None and match["default"] is None:
-            raise KeyError(match[0])
-        return set_value or match["default"] or ""
-
-    items: list[tuple[Any, Value]] = list(value.items() if isinstance(value, Mapping) else enumerate(value))
-    for key, item in items:
-        if isinstance(item, Mapping | Sequence):
-            _expand(item, environment, file, mistakes, *path, str(key))
-        elif item is not None:
-            try:
-                if "${" in _VARIABLE.sub("", item):
-                    mistakes.append(f"{file}:{value.lines[key]}: a '${{' without its end: expected ${{NAME}}")
-                value[key] = _VARIABLE.sub(text_of, item)
-            except KeyError as error:
-                # A secret may have a ${ of its own, and so may one whose key is misspelt.
-                section, name = (*path, str(key), "")[:2]
-                told = _field(section, name) is not None and not _is_secret(section, name)
-                variable = error.args[0] if told else "a variable"
-                mistakes.append(
-                    f"{file}:{value.lines[key]}: {variable} is not set in the environment and has no default"
-                )
-
-
-_Overrides = dict[tuple[str, str], Value]
-
-
-def _overrides(environment: Environment[str, str], mistakes: list[str]) -> _Overrides:
-    """Return what ``CACHESYNC_SECTION__KEY`` variables say. A list is written as in YAML: ``[a, b]``."""
-    found: _Overrides = {}
-    for name, text in environment.items():
-        section, separator, key = name.removeprefix(_PREFIX).lower().partition(_SEPARATOR)
-        if not (name.startswith(_PREFIX) and separator):
-            continue
-        if _field(section, key) is None:
-            meant = _nearest(name)
-            mistakes.append(f"environment: {name}: no such key" + (f"; did you mean {meant}?" if meant else ""))
-            continue
-        found[section, key] = text
-        if text.startswith("[") and not _is_secret(section, key):
-            try:
-                found[section, key] = yamltext.load(text)
-            except YamlError as error:
-                mistakes.append(f"environment: {name}: {error.message}")
-    return found
-
-
-def _variables() -> Iterator[str]:
-    """Yield all variables that are configuration."""
-    yield FILE_VARIABLE
-    for section, keys in SECTIONS.items():
-        for key in keys.readers():
-            yield f"{_PREFIX}{section}{_SEPARATOR}{key}".upper()
-
-
-def _misspelt(environment: Environment[str, str]) -> Iterator[Misspelt]:
-    """Find variables that may have been meant as configuration.
-
-    They are no mistakes: who runs us may have variables of its own. Kubernetes makes CACHESYNC_HTTP_PORT of a service
-    called ``cachesync-http``.
-    """
-    for name in environment:
-        if name.startswith(_PREFIX) and _SEPARATOR not in name and (meant := _nearest(name)):
-            yield Misspelt(name, meant)
-
-
-def _nearest(name: str) -> str | None:
-    """Return the variable whose name differs from a name, which is none, by one character."""
-    return next((known for known in _variables() if _differ_by_one(name.upper(), known)), None)
-
-
-def _differ_by_one(one: str, other: str) -> bool:
-    """Tell whether a character is missing, added, another one, or has changed places with the next."""
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
-    one, other = one[same:], other[same:]
-    swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
-    return one != other and (one[1:] in (other, other[1:]) or one == other[1:] or swapped)
-
-
-def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:
-    """Lay the environment over the file. A key of ours without a value (``reindex:``) is a key left out."""
-    merged: dict[str, Any] = {}
-    for section, keys in tree.items():
-        if isinstance(keys, Mapping):
-            merged[section] = {
-                key: value for key, value in keys.items() if value is not None or _field(section, key) is None
-            }
-        elif keys is not None or section not in SECTIONS:
-            merged[section] = keys
-    for (section, key), value in overrides.items():
-        keys = merged.setdefault(section, {})
-        if isinstance(keys, dict):
-            keys[key] = value
-    return merged
-
-
-def _field(section: str, key: str) -> Read | None:
-    """Return what reads a key; None: there is no such key."""
-    return SECTIONS[section].readers().get(key) if section in SECTIONS else None
-
-
-def _is_secret(section: str, key: str) -> bool:
-    return _field(section, key) is values.secret
-
-
-class _Place(NamedTuple):
-    """Where what is wrong is to be mended."""
-
-    tree: Mapping
-    overrides: _Overrides
-    file: Path | None
-
-    def told(self, message: str, section: str, key: str = "", *, named: str = "") -> str:
-        """Say what is wrong with a key, and where that stands. ``named``: what the key is called then."""
-        name = named or f"{section}{'.' if key else ''}{key}"
-        if (section, key) in self.overrides or self.file is None:
-            return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"
-        line = yamltext.line_of(self.tree, [step for step in (section, key) if step], 1)
-        return f"{self.file}:{line}: {name}: {message}"
-
-
-def _read_config(sections: dict[str, Any], place: _Place, mistakes: list[str]) -> Config:
-    """Read all sections; what is wrong with any of them is told."""
-    found: dict[str, Any] = {}
-    for name in sorted(sections, key=[*SECTIONS, *sections].index):
-        keys = sections[name]
-        if name not in SECTIONS:
-            mistakes.append(place.told(_no_such(name, SECTIONS), name, named=_name_in(name)))
-        elif not isinstance(keys, dict):
-            mistakes.append(place.told(f"expected keys below it, found {_kind(keys)}", name))
-        else:
-            found[name] = SECTIONS[name](**_read_section(name, keys, place, mistakes))
-    return Config(**found)
-
-
-def _read_section(section: str, keys: dict[str, Value], place: _Place, mistakes: list[str]) -> dict[str, Any]:
-    readers = SECTIONS[section].readers()
-    found: dict[str, Any] = {}
-    for key, value in keys.items():
-        if key not in readers:
-            mistakes.append(place.told(_no_such(key, readers), section, key, named=f"{section}.{_name_in(key)}"))
-            continue
-        try:
-            found[key] = readers[key](value)
-        except ValueError as error:
-            is_told = not _is_secret(section, key) and not key.endswith("url")  # people put passwords into addresses
-            mistakes.append(place.told(f"{error}, found {value!r:.80}" if is_told else str(error), section, key))
-    return found
-
-
-def _no_such(key: str, known: Iterable[str]) -> str:
-    is_glued = not re.fullmatch(r"[\w-]*", key)
-    return f"no such key{' (a colon needs a blank behind it)' if is_glued else ''}; expected one of {', '.join(known)}"
-
-
-def _kind(value: object) -> str:
-    """Name a value without telling a text, which may be a key and its secret whose colon was forgotten."""
-    return "a text" if isinstance(value, str) else yamltext.describe(value)
-
-
-def _name_in(key: str) -> str:
-    """Return what may be a name in a key that isn't ours. A secret follows where a colon has no blank behind it."""
-    name = re.split(r"[^\w-]", key, maxsplit=1)[0][:_LONGEST_NAME]
-    return name if name == key else f"{name}…"

@@ -1,6 +1,6 @@
-"""What can go wrong beyond one page, and the exit code each kind ends a command with.
+"""The errors that end a command, each kind with its exit code.
 
-A bad page is no error: it is a :class:`cachesync.pages.page.Problem`, recorded while everything else goes on.
+A bad page is not an error: it is recorded as a :class:`cachesync.pages.page.Problem` and all other pages are processed.
 """
 
 from typing import ClassVar, Final
@@ -10,7 +10,7 @@ INTERRUPTED: Final = 130
 
 
 class CachesyncError(Exception):
-    """Something a person or a server did; its text is the whole message a user sees."""
+    """An error caused by a person or a server; its text is the whole message that the user sees."""
 
     exit_code: ClassVar[int] = 1
 
@@ -22,28 +22,28 @@ class UsageError(CachesyncError):
 
 
 class QueryError(UsageError):
-    """A query can't be read, or its answer can't be told, for what stands at one of its characters."""
+    """A query can't be parsed or answered because of what stands at one of its characters."""
 
     def __init__(self, at: int, problem: str) -> None:
         super().__init__(f"character {at} of the query: {problem}")
         self.at = at
-        """The character, counted from 1. One behind the last: the query ends too early."""
+        """The position of the character, counted from 1. One past the last means that the query ends too early."""
 
 
 class UnanswerableError(QueryError):
-    """A query is well-formed and asks for what documents don't tell."""
+    """A query is well-formed but asks for something that documents don't contain."""
 
 
 class NotThereError(UsageError):
-    """What is asked for by its name isn't there."""
+    """The thing that was named does not exist."""
 
 
 class AmbiguousError(UsageError):
-    """What is asked for by the beginning of its name may be one of several."""
+    """The beginning of a name matches several things."""
 
 
 class ExcessiveError(UsageError):
-    """What is asked for is more than the index's server does in one search."""
+    """A search is larger than the index's server can do in one request."""
 
 
 class PortTakenError(UsageError):
@@ -51,53 +51,53 @@ class PortTakenError(UsageError):
 
 
 class IndexUnavailableError(CachesyncError):
-    """The index can't be reached, isn't there yet, or stayed busy past the deadline: worth another try."""
+    """The index can't be reached, doesn't exist yet, or was busy past the deadline. A retry may succeed."""
 
     exit_code = 3
 
 
 class ForbiddenError(IndexUnavailableError):
-    """The index answers, and whoever asks may not do this: a right is missing."""
+    """The index's server denied the request: its credentials lack a privilege."""
 
 
 class OutdatedIndexError(IndexUnavailableError):
-    """The index was made by another version, and can't answer what is asked."""
+    """The index was made by another version and can't answer the query."""
 
 
 class NoIndexError(IndexUnavailableError):
-    """The index isn't there yet."""
+    """The index doesn't exist yet."""
 
 
 class IndexUnusableError(IndexUnavailableError):
-    """What is stored is damaged, or was made by another version: ``sync`` builds the index anew."""
+    """The stored index is damaged or was made by another version: ``sync`` rebuilds it."""
 
 
 class OvertakenError(IndexUnavailableError):
-    """Another process has become the writer, so what is known of the index is outdated: plan anew."""
+    """Another process has become the writer, so our knowledge of the index is stale: make a new plan."""
 
 
 class KibanaError(CachesyncError):
-    """Kibana can't be reached, refuses the credentials or what it is to take, or stayed busy past the deadline."""
+    """Kibana can't be reached, refused the credentials or the objects, or was busy past the deadline."""
 
     exit_code = 3
 
 
 class RefusedError(CachesyncError):
-    """Refused for safety until a person consents."""
+    """An operation was refused for safety until a person consents."""
 
     exit_code = 4
 
 
 class ConsentError(RefusedError):
-    """Too much would be lost by it: a person has to say that it is meant."""
+    """The operation would lose too many specs: a person has to confirm that this is intended."""
 
 
 class DefectError(CachesyncError):
-    """What nobody has thought of, met by a service that goes on all the same. Its log has the whole of it."""
+    """An unexpected bug in the service, which continues nevertheless. Its log has the traceback."""
 
     exit_code = 3
 
     @classmethod
     def of(cls, error: Exception) -> "DefectError":
-        """Say that something went wrong which is nobody's fault but ours."""
-        return cls(f"a defect of cachesync, which is in the service's log: {error!r:.200}")
+        """Return the error that reports an unexpected exception."""
+        return cls(f"a defect of cachesync, see the service's log: {error!r:.200}")

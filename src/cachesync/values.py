@@ -1,7 +1,7 @@
-"""What a key of the configuration may be: each function makes its value of what YAML has, or says what was expected.
+"""The value types of configuration keys: each function here validates and converts a value read from YAML.
 
-YAML gives texts, lists and mappings, see :mod:`cachesync.yamltext`. Every function here raises ValueError, with a
-sentence that begins with what was expected.
+YAML yields strings, lists and mappings, see :mod:`cachesync.yamltext`. For an invalid value every function raises
+ValueError, with a message that begins "expected".
 """
 
 import math
@@ -14,7 +14,7 @@ from typing import Any, Final
 from cachesync.yamltext import Value
 
 Read = Callable[[Value], Any]
-"""Makes a value of what YAML has."""
+"""Converts a value read from YAML."""
 
 _UNITS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", re.ASCII)
@@ -25,13 +25,13 @@ _NO: Final = frozenset({"false", "no", "off", "0"})
 
 
 class Secret:
-    """A text that is shown nowhere by accident."""
+    """A string that is never shown by accident."""
 
     def __init__(self, text: str) -> None:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the text."""
+        """Return the string."""
         return self._text
 
     def __repr__(self) -> str:
@@ -45,19 +45,19 @@ class Secret:
 
 
 def text(value: Value) -> str:
-    """Take any text."""
+    """Read a string."""
     if not isinstance(value, str):
-        raise ValueError("expected one value")  # noqa: TRY004  it is told as what the key's value should have been
+        raise ValueError("expected one value")  # noqa: TRY004  the message describes the value that the key should have
     return value
 
 
 def secret(value: Value) -> Secret:
-    """Take any text, and keep it to itself."""
+    """Read a string that must never be shown."""
     return Secret(text(value))
 
 
 def choice(*names: str) -> Read:
-    """Take one of some names."""
+    """Return a reader of one of these names."""
     *others, last = (repr(name) for name in names)
 
     def read(value: Value) -> str:
@@ -69,20 +69,20 @@ def choice(*names: str) -> Read:
 
 
 def truth(value: Value) -> bool:
-    """Take yes or no."""
-    said = text(value).strip().lower()
-    if said not in _YES | _NO:
+    """Read a boolean."""
+    word = text(value).strip().lower()
+    if word not in _YES | _NO:
         raise ValueError("expected true or false")
-    return said in _YES
+    return word in _YES
 
 
 def integer(least: int, most: int | None = None) -> Read:
-    """Take a whole number within bounds."""
-    bounds = f"from {least} on" if most is None else f"from {least} to {most}"
+    """Return a reader of an integer within bounds."""
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(value: Value) -> int:
-        said = value.strip().replace("_", "") if isinstance(value, str) else ""
-        number = int(said) if _INTEGER.fullmatch(said) else None
+        digits = value.strip().replace("_", "") if isinstance(value, str) else ""
+        number = int(digits) if _INTEGER.fullmatch(digits) else None
         if number is None or number < least or (most is not None and number > most):
             raise ValueError(f"expected an integer {bounds}")
         return number
@@ -91,21 +91,21 @@ def integer(least: int, most: int | None = None) -> Read:
 
 
 def fraction(value: Value) -> float:
-    """Take a number from 0 to 1."""
-    said = value.strip() if isinstance(value, str) else ""
-    if not _NUMBER.fullmatch(said) or not 0 <= float(said) <= 1:
+    """Read a number from 0 to 1."""
+    number = value.strip() if isinstance(value, str) else ""
+    if not _NUMBER.fullmatch(number) or not 0 <= float(number) <= 1:
         raise ValueError("expected a number from 0 to 1")
-    return float(said)
+    return float(number)
 
 
 def duration(least: float = 0.0) -> Read:
-    """Take seconds, or a number with its unit, and return seconds."""
+    """Return a reader of a duration, in seconds or with a unit. It returns seconds."""
 
     def read(value: Value) -> float:
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
         seconds = float(match[1]) * _UNITS[match[2]] if match else math.inf
         if math.isinf(seconds):
-            raise ValueError("expected seconds, or a number with ms, s, m, h or d behind it, as in 300ms")
+            raise ValueError("expected seconds, or a number followed by ms, s, m, h or d, as in 300ms")
         if seconds < least:
             raise ValueError(f"expected at least {least:g}s")
         return seconds
@@ -114,23 +114,23 @@ def duration(least: float = 0.0) -> Read:
 
 
 def path(value: Value) -> Path:
-    """Take a path; ``~`` is the home folder."""
+    """Read a path; ``~`` is the home directory."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("expected a path")
     return expandable(value)
 
 
-def expandable(place: str) -> Path:
-    """Take a path whose ``~`` means a home folder that is known."""
+def expandable(name: str) -> Path:
+    """Read a path whose ``~`` can be expanded."""
     try:
-        Path(place).expanduser()
+        Path(name).expanduser()
     except RuntimeError as error:
         raise ValueError(f"expected a path: {error}") from None
-    return Path(place)
+    return Path(name)
 
 
 def texts(value: Value) -> tuple[str, ...]:
-    """Take a list of texts; a single text is a list of one."""
+    """Read a list of strings; a single string is a list of one."""
     found = [value] if isinstance(value, str) else value
     if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
         raise ValueError("expected a list of values, or one value")
@@ -138,7 +138,7 @@ def texts(value: Value) -> tuple[str, ...]:
 
 
 def matching(pattern: str, expected: str) -> Read:
-    """Take a text that matches a regular expression as a whole; else it is said what was expected."""
+    """Return a reader of strings that match a regular expression in full; errors say what was ``expected``."""
     compiled = re.compile(pattern)
 
     def read(value: Value) -> str:
@@ -150,8 +150,8 @@ def matching(pattern: str, expected: str) -> Read:
 
 
 def timezone(value: Value) -> str:
-    """Take the name of a time zone."""
-    import zoneinfo  # noqa: PLC0415  few have one of their own
+    """Read the name of a time zone."""
+    import zoneinfo  # noqa: PLC0415  few configurations set a time zone
 
     name = text(value)
     try:
@@ -162,16 +162,16 @@ def timezone(value: Value) -> str:
 
 
 def schedule(value: Value) -> str | None:
-    """Take a cron expression; an empty one is none."""
-    from cronsim import CronSim, CronSimError  # noqa: PLC0415  few have a schedule
+    """Read a cron expression; an empty string is None."""
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415  few configurations set a schedule
 
     expression = text(value)
     if not expression.strip():
         return None
     try:
-        comes = len(expression.split()) == 5 and next(CronSim(expression, datetime.now(UTC)), None)
+        due = len(expression.split()) == 5 and next(CronSim(expression, datetime.now(UTC)), None)
     except CronSimError:
-        comes = None
-    if not comes:
+        due = None
+    if not due:
         raise ValueError("expected a cron expression like '0 4 * * 0': minute, hour, day of month, month, day of week")
     return expression

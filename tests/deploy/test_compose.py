@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cachesync import config
+from cachesync import config_loader
 from tests.support.compose import NoComposeError, loader, refusal
 
 PROJECT = Path(__file__).parents[2]
@@ -224,7 +224,7 @@ def test_our_variables_are_keys_of_the_configuration(name: str) -> None:
         for key, value in SERVICES[name]["environment"].items()
         if key.startswith("CACHESYNC_")
     }
-    loaded = config.load(Path(os.devnull), image | ours).config
+    loaded = config_loader.load(Path(os.devnull), image | ours).config
     assert loaded.pages.root == Path("/pages")
     assert loaded.http.host == "0.0.0.0"
     assert loaded.index.name == "spack-specs"

@@ -12,7 +12,7 @@ import pytest
 import trustme
 import yaml
 
-from cachesync import config
+from cachesync import config_loader
 from cachesync.cli import cachesync
 from cachesync.commands.example import _EXAMPLES
 from tests.support.accounts import Security
@@ -168,5 +168,5 @@ def test_what_it_shows_of_the_one_shots_is_what_they_print() -> None:
 def test_its_variables_are_keys_of_the_configuration() -> None:
     pairs = {match for code in CODE for match in re.findall(r"(CACHESYNC_[A-Z]+__[A-Z_]+)=('[^']*'|\S+)", code)}
     for name, value in pairs:
-        config.load(Path(os.devnull), {name: "".join(shlex.split(value))})
+        config_loader.load(Path(os.devnull), {name: "".join(shlex.split(value))})
     assert len(pairs) > 6

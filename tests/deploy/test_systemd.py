@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cachesync import config
+from cachesync import config_loader
 
 PROJECT = Path(__file__).parents[2]
 UNIT = PROJECT / "deploy/systemd/cachesync.service"
@@ -69,7 +69,7 @@ def test_what_serves_is_no_less_confined() -> None:
 def test_one_serves_on_the_port_that_it_is_called_by() -> None:
     name, _, value = service(SERVE_UNIT)["Environment"].partition("=")
     assert value == "%i"
-    assert config.load(CONFIGS["serve"], {name: "8082"}).config.http.port == 8082
+    assert config_loader.load(CONFIGS["serve"], {name: "8082"}).config.http.port == 8082
 
 
 def test_it_is_started_watched_reloaded_and_ended_as_the_service_wants_it() -> None:
@@ -94,6 +94,6 @@ def test_it_is_handed_the_key_that_its_configuration_names(tmp_path: Path, comma
     unit, file = service(UNITS[command]), CONFIGS[command]
     name, _, path = unit["LoadCredential"].partition(":")
     for environment, folder in (({}, Path(path).parent), ({"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path)):
-        loaded = config.load(file, environment).config
+        loaded = config_loader.load(file, environment).config
         assert loaded.index.api_key_file == folder / name
     assert f"-c {Path(path).parent / file.name} {command}" in unit["ExecStart"]

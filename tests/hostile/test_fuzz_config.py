@@ -12,7 +12,8 @@ from hypothesis import event, example, given
 from hypothesis import strategies as st
 
 from cachesync.cli import cachesync
-from cachesync.config import SECTIONS, Loaded, load
+from cachesync.config import SECTIONS
+from cachesync.config_loader import Loaded, load
 from cachesync.errors import UsageError
 from cachesync.pages.pattern import Pattern
 from cachesync.service.schedule import Schedule

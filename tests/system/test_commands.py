@@ -1,4 +1,4 @@
-"""The other commands, from outside."""
+"""All commands but `run` and `serve`, run as programs."""
 
 import importlib
 import json
@@ -86,7 +86,7 @@ def test_facets_are_disjunctive(filled: Sandbox) -> None:
     assert found["facets"]["version"] == [{"value": "1.2.3", "count": 1}]
 
 
-def test_a_variant_that_is_off_may_be_written_with_a_dash(filled: Sandbox) -> None:
+def test_a_disabled_variant_may_be_written_with_a_dash(filled: Sandbox) -> None:
     put(filled.root, page(entry("off", variants=["~mpi"]), title="hdf5"), "hdf5")
     filled.run("sync")
     assert filled.json("search", "hdf5", "~mpi")["total"] == 1
@@ -96,7 +96,7 @@ def test_a_variant_that_is_off_may_be_written_with_a_dash(filled: Sandbox) -> No
 
 
 @pytest.mark.parametrize("name", ["pic", "shared", "hl", "hip", "tests", "latex", "json", "tools"])
-def test_no_variant_is_taken_for_an_option(embedded: Sandbox, name: str) -> None:
+def test_no_variant_is_mistaken_for_an_option(embedded: Sandbox, name: str) -> None:
     put(embedded.root, page(entry("off", variants=[f"~{name}"]), entry("on", variants=[f"+{name}"])))
     embedded.run("sync")
     assert embedded.json("search", "zlib", f"-{name}")["total"] == 1
@@ -130,7 +130,7 @@ def test_search_sorts_by_several_keys_the_first_before_the_second(
 
 
 @pytest.mark.parametrize("query", [(), ("nothing-like-it",)])
-def test_what_is_not_shown_leaves_no_blank_lines(filled: Sandbox, query: tuple[str, ...]) -> None:
+def test_empty_sections_leave_no_blank_lines(filled: Sandbox, query: tuple[str, ...]) -> None:
     total = 0 if query else 4
     assert filled.run("search", *query, "--limit", "0").stdout == f"{total} specs found\n"
     lines = filled.run("search", *query, "--limit", "0", "--facet", "os", "--facet", "tag").stdout.splitlines()
@@ -170,23 +170,23 @@ def test_a_wrong_configuration_ends_with_2_and_names_file_and_line(embedded: San
 
 
 @pytest.mark.parametrize("command", ["search", "status", "show /aaaa", "diff v1 v2"])
-def test_without_an_index_there_are_hints_and_3(sandbox: Sandbox, command: str) -> None:
+def test_without_an_index_hints_are_printed_and_the_exit_code_is_3(sandbox: Sandbox, command: str) -> None:
     index, server = sandbox.run(*command.split(), expect=3).stderr.splitlines()
     assert "no index " in index
     assert "`cachesync sync` makes one" in index
     assert (
         server
-        == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` asks a cachesync over HTTP instead"
+        == f"cachesync: `cachesync {command.split(maxsplit=1)[0]} --server URL` queries a cachesync server over HTTP instead"
     )
 
 
-def test_without_an_index_no_command_is_told_of_an_option_that_it_lacks(embedded: Sandbox) -> None:
+def test_without_an_index_no_hint_names_an_option_that_a_command_lacks(embedded: Sandbox) -> None:
     told = embedded.run("verify", expect=3).stderr
     assert "`cachesync sync` makes one" in told
     assert "--server" not in told
 
 
-def test_something_foreign_in_the_indexs_place_ends_with_2(embedded: Sandbox) -> None:
+def test_a_foreign_file_in_place_of_the_index_ends_with_2(embedded: Sandbox) -> None:
     (embedded.index / "spack-specs/precious").mkdir(parents=True)
     for command in ("run", "sync", "search", "status"):
         assert "not a cachesync index" in embedded.run(command, expect=2, CACHESYNC_HTTP__PORT="0").stderr
@@ -213,12 +213,12 @@ def test_status(filled: Sandbox) -> None:
     found = filled.json("status")
     assert not found["in_sync"]
     assert 0 <= found["lag_seconds"] < 3600, "an old mtime says nothing about when the file came"
-    assert "no: 1 page to look at" in filled.run("status").stdout
+    assert "no: 1 page waiting" in filled.run("status").stdout
 
 
 @pytest.fixture
 def odd(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A tree with one good page, and one of each kind that can't even be read."""
+    """A tree with two good pages, and one page of each kind that can't be read."""
     good = put(sandbox.root, page(entry()))
     (sandbox.folder / "outside.md").write_bytes(page(entry("stolen")))
     below = sandbox.root / "_cache/v1"
@@ -239,7 +239,7 @@ def odd(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
     return sandbox
 
 
-def test_check_and_render_go_by_the_rules_of_sync(odd: Sandbox) -> None:
+def test_check_and_render_follow_the_rules_of_sync(odd: Sandbox) -> None:
     synced = odd.json("sync", expect=1)
     checked = odd.json("check", odd.root, expect=1)
     assert synced["specs"]["added"] == checked["specs"] == 2
@@ -252,26 +252,26 @@ def test_check_and_render_go_by_the_rules_of_sync(odd: Sandbox) -> None:
     assert "a folder" in odd.run("check", odd.root / "_cache/v1/folder/specs.md", expect=1).stdout
 
 
-def test_pages_that_cannot_be_read_keep_nothing_out_of_sync(odd: Sandbox) -> None:
+def test_unreadable_pages_do_not_keep_the_index_out_of_sync(odd: Sandbox) -> None:
     odd.run("sync", expect=1)
     assert odd.json("status")["in_sync"]
     assert odd.json("status")["lag_seconds"] == 0.0
 
 
-def test_status_tells_what_waits_and_for_how_long(filled: Sandbox) -> None:
+def test_status_shows_what_is_waiting_and_for_how_long(filled: Sandbox) -> None:
     put(filled.root, page(entry("new")), "new", "develop")
-    waits = r"in sync   no: 1 page to look at, for up to \d+ seconds?, such as _cache/develop/new/specs.md\n"
+    waits = r"in sync   no: 1 page waiting, for up to \d+ seconds?, such as _cache/develop/new/specs.md\n"
     assert re.search(waits, filled.run("status").stdout)
 
 
-def test_status_tells_of_the_index_also_without_the_pages(filled: Sandbox) -> None:
+def test_status_shows_the_index_even_without_the_pages(filled: Sandbox) -> None:
     filled.root.rename(filled.folder / "away")
     found = filled.json("status")
     assert (found["specs"], found["in_sync"], found["lag_seconds"]) == (4, False, None)
     assert "in sync   unknown: pages.root: cannot list" in filled.run("status").stdout
 
 
-def test_nothing_from_a_page_plays_with_the_terminal(sandbox: Sandbox) -> None:
+def test_no_control_characters_of_a_page_reach_the_terminal(sandbox: Sandbox) -> None:
     put(sandbox.root, page(entry(os="o\x1b[2J"), title="zlib"), "x\x1b[31mred")
     put(sandbox.root, page(entry(versions=["1\n2"]), title="zlib"), "version")
     put(sandbox.root, page(entry(size="\x1b]0;pwn")), "bad\x1b")
@@ -287,7 +287,7 @@ def test_nothing_from_a_page_plays_with_the_terminal(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["search $'caf\\xe9'", "search --filter $'os=\\xff'", "search @"])
-def test_a_query_that_is_none_ends_with_2(filled: Sandbox, arguments: str) -> None:
+def test_an_invalid_query_ends_with_2(filled: Sandbox, arguments: str) -> None:
     script = f"{' '.join(filled.command())} {arguments}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=filled.folder)
     assert done.returncode == 2, done.stderr
@@ -295,7 +295,7 @@ def test_a_query_that_is_none_ends_with_2(filled: Sandbox, arguments: str) -> No
 
 
 @pytest.mark.parametrize(("where", "code"), [(">/dev/full", 3), (">&-", 3), ("2>&-", 0), ("2>/dev/full", 0)])
-def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, code: int) -> None:
+def test_output_that_cannot_be_written_causes_no_traceback(filled: Sandbox, where: str, code: int) -> None:
     for command in ("search", "sync", "config", f"render {filled.root}"):
         script = f"{' '.join(filled.command())} {command} {where}"
         done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, cwd=filled.folder)
@@ -308,7 +308,7 @@ def test_output_that_goes_nowhere_is_no_traceback(filled: Sandbox, where: str, c
         assert done.stderr.endswith(full) == (where == ">/dev/full"), done.stderr
 
 
-def test_a_mistake_that_nobody_can_be_told_of_ends_with_its_code(embedded: Sandbox) -> None:
+def test_an_error_that_cannot_be_printed_still_has_its_exit_code(embedded: Sandbox) -> None:
     embedded.config.unlink()
     for arguments in (["config"], ["nope"]):
         with Path("/dev/full").open("w") as full:
@@ -317,7 +317,7 @@ def test_a_mistake_that_nobody_can_be_told_of_ends_with_its_code(embedded: Sandb
 
 
 @pytest.mark.parametrize("place", ["", "spack-specs", "spack-specs/spack-specs-1"])
-def test_an_index_that_may_not_be_read_is_named(embedded: Sandbox, place: str) -> None:
+def test_an_index_without_read_permission_is_named(embedded: Sandbox, place: str) -> None:
     put(embedded.root, page(entry()))
     embedded.run("sync")
     embedded.blindfold()
@@ -328,7 +328,7 @@ def test_an_index_that_may_not_be_read_is_named(embedded: Sandbox, place: str) -
             assert "Permission denied" in told
 
 
-def test_a_usual_configuration_that_may_not_be_read_is_named(embedded: Sandbox) -> None:
+def test_a_default_configuration_without_read_permission_is_named(embedded: Sandbox) -> None:
     folder = embedded.folder / "config"
     folder.mkdir()
     embedded.blindfold()
@@ -339,7 +339,7 @@ def test_a_usual_configuration_that_may_not_be_read_is_named(embedded: Sandbox) 
     assert done.stderr == "cachesync: cannot read the configuration config/cachesync.yml: Permission denied\n"
 
 
-def test_a_working_directory_that_is_gone_is_told(embedded: Sandbox) -> None:
+def test_a_deleted_working_directory_is_reported(embedded: Sandbox) -> None:
     put(embedded.root, page(entry()))
 
     def run(arguments: str) -> subprocess.CompletedProcess[str]:
@@ -365,8 +365,8 @@ def test_a_refused_sync_leaves_nothing_behind(sandbox: Sandbox) -> None:
     assert not sandbox.has_index()
 
 
-def test_other_users_may_search(embedded: Sandbox) -> None:
-    """The folder and the files are as open as the umask says; the lock of readers is for all."""
+def test_other_users_can_search(embedded: Sandbox) -> None:
+    """Folders and files have the permissions of the umask, and any user can take the readers' lock."""
     filled = embedded
     put(filled.root, page(entry("m1"), title="intel-oneapi-mkl"), "intel-oneapi-mkl")
     filled.run("sync")
@@ -403,7 +403,7 @@ def test_a_path_that_is_not_utf_8_is_a_problem_everywhere(embedded: Sandbox) -> 
     assert problem["page"] == str(broken).replace("\udce9", "\\udce9")
 
 
-def test_json_is_utf_8_and_tables_spell_out_what_the_locale_has_not(
+def test_json_is_utf_8_and_tables_escape_characters_that_the_locale_lacks(
     embedded: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(embedded.root, page(entry(os="snow☃")))
@@ -417,7 +417,7 @@ def test_json_is_utf_8_and_tables_spell_out_what_the_locale_has_not(
     assert embedded.json("check", embedded.root, expect=1)["problems"][0]["page"].endswith("b☃/specs.md")
 
 
-def test_what_cannot_be_looked_at_is_left_out_by_verify_and_is_nothing_to_repair(embedded: Sandbox) -> None:
+def test_an_unreadable_folder_is_left_out_by_verify_and_not_repaired(embedded: Sandbox) -> None:
     put(embedded.root, page(entry("h1")), "zlib", "seen")
     put(embedded.root, page(entry("h2")), "zlib", "locked")
     embedded.run("sync")
@@ -439,20 +439,20 @@ def test_what_cannot_be_looked_at_is_left_out_by_verify_and_is_nothing_to_repair
     assert embedded.json("verify")["pages"] == 2
 
 
-def test_a_repair_that_pages_kept_from_its_end_says_so(embedded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_reports_pages_that_keep_changing(embedded: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     put(embedded.root, page(entry()))
     embedded.run("sync")
     put(embedded.root, page(entry("bbbb")))
     module = importlib.import_module("cachesync.commands.verify")  # the package has the command by that name
-    monkeypatch.setattr(module.writing, "sync", lambda *_, **__: Report(again=True))
+    monkeypatch.setattr(module.writer, "sync", lambda *_, **__: Report(again=True))
     arguments = ["-c", str(embedded.config), "verify", "--repair"]
     done = CliRunner().invoke(cachesync, arguments, standalone_mode=False)
-    assert "not all is repaired: pages kept changing while they were read" in done.stdout
+    assert "not everything was repaired: pages kept changing while they were read" in done.stdout
     done = CliRunner().invoke(cachesync, [*arguments, "--json"], standalone_mode=False)
     assert json.loads(done.stdout)["repaired"] is False
 
 
-def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:
+def test_check_reports_paths_without_permission(embedded: Sandbox) -> None:
     page_in_it = put(embedded.root, page(entry()), "zlib", "locked")
     locked = embedded.root / "_cache/locked"
     mirror = embedded.folder / "mirror"
@@ -473,7 +473,7 @@ def test_check_says_what_it_may_not_look_at(embedded: Sandbox) -> None:
 
 @pytest.mark.parametrize("command", ["verify", "check", "render"])
 @pytest.mark.surroundings
-def test_long_work_shows_a_bar_on_a_terminal_and_leaves_the_output_alone(embedded: Sandbox, command: str) -> None:
+def test_a_progress_bar_on_a_terminal_does_not_disturb_the_output(embedded: Sandbox, command: str) -> None:
     write_tree(embedded.root, tag_count=2, package_count=60)
     embedded.run("sync")
     arguments = [command] if command == "verify" else [command, embedded.root]
@@ -482,7 +482,7 @@ def test_long_work_shows_a_bar_on_a_terminal_and_leaves_the_output_alone(embedde
     assert re.search(rf"{command} .*\d+/\d+", shown), shown
 
 
-def test_check_and_render_warn_of_links_and_leave_ignored_folders_alone(embedded: Sandbox) -> None:
+def test_check_and_render_warn_of_links_and_skip_ignored_folders(embedded: Sandbox) -> None:
     put(embedded.root, page(entry()))
     staged = put(embedded.root, page(entry()), ".~tmp~")
     elsewhere = put(embedded.folder / "elsewhere", page(entry())).parents[1]
@@ -503,7 +503,7 @@ def test_check_and_render_warn_of_links_and_leave_ignored_folders_alone(embedded
         embedded.run(command, staged, embedded.root / "_cache/linked/zlib/specs.md")
 
 
-def test_check_tells_path_line_and_message(embedded: Sandbox) -> None:
+def test_check_prints_path_line_and_message(embedded: Sandbox) -> None:
     good = put(embedded.root, page(entry()))
     bad = put(embedded.root, page(entry("")), "bad")
     done = embedded.run("check", good, bad, expect=1)
@@ -515,7 +515,7 @@ def test_check_tells_path_line_and_message(embedded: Sandbox) -> None:
     assert embedded.run("check", embedded.root).stdout == ""
 
 
-def test_render_needs_no_index_and_names_pages_from_cache_on(embedded: Sandbox, tmp_path: Path) -> None:
+def test_render_needs_no_index_and_names_pages_from_the_cache_folder_on(embedded: Sandbox, tmp_path: Path) -> None:
     elsewhere = tmp_path / "mirror"
     put(elsewhere, page(entry("h")), tag="v1")
     put(elsewhere, b"x", "broken", tag="v1")
@@ -536,7 +536,7 @@ def test_render_into_a_closed_pipe_is_quiet(embedded: Sandbox) -> None:
     assert done.stderr == ""
 
 
-def test_config_prints_what_is_in_force_without_secrets(embedded: Sandbox) -> None:
+def test_config_prints_the_effective_configuration_without_secrets(embedded: Sandbox) -> None:
     done = embedded.run("config", CACHESYNC_INDEX__API_KEY="canary", CACHESYNC_WATCH__DEBOUNCE="500ms")
     assert "canary" not in done.stdout + done.stderr
     shown = yaml.safe_load(done.stdout)
@@ -546,11 +546,11 @@ def test_config_prints_what_is_in_force_without_secrets(embedded: Sandbox) -> No
 
 
 @pytest.mark.parametrize("command", ["config", "sync", "check"])
-def test_a_variable_that_is_nearly_a_key_is_told(embedded: Sandbox, command: str) -> None:
+def test_a_variable_that_resembles_a_key_is_logged(embedded: Sandbox, command: str) -> None:
     file = put(embedded.root, page(entry()))
     arguments = [command, file] if command == "check" else [command]
     done = embedded.run(*arguments, CACHESYNC_PAGES_ROOT="/srv", CACHESYNC_LOG__FORMAT="console")
-    assert "a variable is not configuration, though its name is nearly a key's" in done.stderr
+    assert "a variable is ignored: its name resembles that of a configuration key" in done.stderr
     assert "name=CACHESYNC_PAGES_ROOT meant=CACHESYNC_PAGES__ROOT" in done.stderr
     assert "CACHESYNC_PAGES__ROOT" not in embedded.run(*arguments).stderr
 
@@ -565,7 +565,7 @@ def test_help_and_version_need_no_configuration(tmp_path: Path) -> None:
 
 
 def config_mistakes(sandbox: Sandbox, **sections: dict[str, object]) -> list[str]:
-    """What `config` tells, without the folder that everything is in; what is right is printed all the same."""
+    """The mistakes that `config` lists, without the sandbox's path. It prints the configuration nevertheless."""
     sandbox.config.write_text(json.dumps(sections))
     done = sandbox.run("config", expect=2)
     assert "canary" not in done.stdout + done.stderr
@@ -581,9 +581,9 @@ HTTPS = {"url": "https://127.0.0.1:9"}
     [
         (
             {"api_key": "Y2FuYXJ5", "username": "u", "password": "canary"},
-            ["index.api_key: expected it, or index.username and index.password, not both"],
+            ["index.api_key: expected either this or index.username and index.password, not both"],
         ),
-        ({"password": "canary"}, ["index.username: expected one beside index.password"]),
+        ({"password": "canary"}, ["index.username: expected it together with index.password"]),
         ({"api_key_file": "none"}, ["index.api_key_file: cannot read none: No such file or directory"]),
         (
             {"username_file": "none", "password_file": "gone", "ca_certs": "ca", "client_cert": "cert"},
@@ -597,15 +597,15 @@ HTTPS = {"url": "https://127.0.0.1:9"}
         ({"client_key": "key"}, ["index.client_key is the key of index.client_cert, which is missing"]),
         (
             {"api_key": "Y2FuYXJ5", "api_key_file": "none"},
-            ["index.api_key: expected it, or index.api_key_file, not both"],
+            ["index.api_key: expected either this or index.api_key_file, not both"],
         ),
         (
             {"username": "u", "password": "canary", "password_file": "none"},
-            ["index.password: expected it, or index.password_file, not both"],
+            ["index.password: expected either this or index.password_file, not both"],
         ),
     ],
 )
-def test_config_tells_every_mistake_in_secrets_and_certificates(
+def test_config_lists_every_mistake_in_secrets_and_certificates(
     embedded: Sandbox, index: dict[str, object], told: list[str]
 ) -> None:
     assert config_mistakes(embedded, index={**HTTPS, **index}) == told
@@ -616,7 +616,7 @@ def test_config_tells_every_mistake_in_secrets_and_certificates(
     )
 
 
-def test_config_tells_mistakes_of_kibana_where_there_is_one(embedded: Sandbox) -> None:
+def test_config_lists_mistakes_about_kibana_if_it_is_configured(embedded: Sandbox) -> None:
     kibana = {"api_key_file": "none", "ca_certs": "gone"}
     assert config_mistakes(embedded, kibana={"url": "https://127.0.0.1:9", **kibana}) == [
         "kibana.api_key_file: cannot read none: No such file or directory",
@@ -626,6 +626,6 @@ def test_config_tells_mistakes_of_kibana_where_there_is_one(embedded: Sandbox) -
     embedded.run("config")
 
 
-def test_pages_that_are_not_there_yet_are_no_mistake_of_the_configuration(embedded: Sandbox) -> None:
+def test_a_missing_pages_root_is_not_a_mistake_in_the_configuration(embedded: Sandbox) -> None:
     embedded.config.write_text(json.dumps({"pages": {"root": "not-mounted"}}))
     assert "not-mounted" in embedded.run("config").stdout

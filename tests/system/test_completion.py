@@ -1,4 +1,4 @@
-"""What a shell offers for the word that is being typed."""
+"""Shell completion of the word that is being typed."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ HASH = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 def offered(sandbox: Sandbox, *words: str) -> list[str]:
-    """What zsh is told to offer for the last of some words behind ``cachesync``."""
+    """The completions that zsh receives for the last of these words after ``cachesync``."""
     environment = {
         "PATH": f"{BINARIES}:{os.environ['PATH']}",
         "CACHESYNC_CONFIG": str(sandbox.config),
@@ -89,13 +89,13 @@ def test_values_are_those_of_the_index(filled: Sandbox, words: list[str], values
         (["show", "/ab"], []),
     ],
 )
-def test_without_an_index_fields_are_offered_and_nothing_is_said(
+def test_without_an_index_fields_are_offered_and_no_error_is_printed(
     embedded: Sandbox, words: list[str], values: list[str]
 ) -> None:
     assert offered(embedded, *words) == values
 
 
-def test_a_server_that_is_not_there_and_a_broken_configuration_offer_nothing(embedded: Sandbox) -> None:
+def test_an_unreachable_server_and_a_broken_configuration_offer_nothing(embedded: Sandbox) -> None:
     embedded.url = "http://127.0.0.1:9"
     embedded.configure()
     assert offered(embedded, "search", "--filter", "os=") == []
@@ -117,8 +117,8 @@ def test_a_server_that_is_not_there_and_a_broken_configuration_offer_nothing(emb
         ("hdf5 +m", ["+mpi", "+mpi_io"]),
     ],
 )
-def test_bash_takes_words_apart_and_they_are_put_together(filled: Sandbox, words: str, values: list[str]) -> None:
-    """As it hands them over: `=`, `:` and `@` are words of their own, and only what is behind them is replaced."""
+def test_words_that_bash_splits_are_joined_again(filled: Sandbox, words: str, values: list[str]) -> None:
+    """Bash passes `=`, `:` and `@` as separate words, and replaces only what follows them."""
     if not shutil.which("bash"):
         pytest.skip("there is no bash")
     script = (

@@ -73,8 +73,8 @@ def test_a_service_goes_on(embedded: Sandbox, fault: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        ("from cachesync.commands.supervisor import Service", "plant(Service, 'tend')"),
-        ("from cachesync.commands.supervisor import Service", "plant(Service, 'start')"),
+        ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'tend')"),
+        ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'start')"),
         ("from cachesync.watch.watcher import Watcher", "plant(Watcher, 'start')"),
         ("from cachesync.sync import turn", "plant(turn, 'sync')"),
     ],

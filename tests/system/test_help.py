@@ -1,4 +1,4 @@
-"""`--help` tells all there is, and shells complete it."""
+"""`--help` describes every command and option, and shells complete them."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from tests.support.commands import commands_of
 
 
 def commands(command: click.Command = cachesync, name: str = "cachesync") -> Iterator[tuple[str, click.Command]]:
-    """Every command with its full name, the groups among them."""
+    """Every command and group with its full name."""
     yield name, command
     for each, below in commands_of(command).items():
         yield from commands(below, f"{name} {each}")
@@ -44,19 +44,19 @@ def test_every_command_and_option_has_help(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, command in ALL.items() if isinstance(command, click.Group)])
-def test_what_a_command_does_is_told_whole_in_a_list(name: str) -> None:
+def test_lists_of_commands_do_not_truncate_descriptions(name: str) -> None:
     assert "...\n" not in help_of(name).partition("\nCommands:")[2]
 
 
-def test_fields_are_named() -> None:
+def test_all_fields_are_named() -> None:
     shown = help_of("cachesync search").partition("Fields: ")[2].partition(".")[0]
     with pytest.raises(UsageError) as refused:
         parse_filters(("nope=1",))
     assert " ".join(shown.split()) == str(refused.value).partition("expected one of ")[2]
 
 
-def test_the_list_says_of_each_command_what_it_says_of_itself() -> None:
-    """The list is made without loading them."""
+def test_the_list_of_commands_has_the_short_help_of_each() -> None:
+    """The list is a copy, so that it can be printed without importing the commands."""
     listed = help_of("cachesync").partition("Commands:")[2]
     for name, command in commands_of(cachesync).items():
         assert f"{name} {command.get_short_help_str(100)}" in " ".join(listed.split())
@@ -64,12 +64,12 @@ def test_the_list_says_of_each_command_what_it_says_of_itself() -> None:
 
 @pytest.fixture
 def path() -> str:
-    """A path on which cachesync is found."""
+    """A PATH that contains cachesync."""
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
 def completed(words: str, shell: str, path: str) -> list[str]:
-    """What a shell is told to offer for the last word, as `TYPE,WORD` or the word."""
+    """The completions that a shell receives for the last word, as `TYPE,WORD` or the word."""
     environment = {"PATH": path, "_CACHESYNC_COMPLETE": f"{shell}_complete", "COMP_WORDS": words}
     environment["COMP_CWORD"] = words.rpartition(" ")[2] if shell == "fish" else str(words.count(" "))
     done = subprocess.run(["cachesync"], check=False, env=environment, capture_output=True, text=True, timeout=60)
@@ -101,7 +101,7 @@ def in_shell(shell: str, script: str, path: str) -> str:
     return done.stdout
 
 
-def test_bash_takes_it(path: str) -> None:
+def test_bash_loads_the_completion(path: str) -> None:
     script = (
         'eval "$(_CACHESYNC_COMPLETE=bash_source cachesync)"; complete -p cachesync; '
         'COMP_WORDS=(cachesync rei); COMP_CWORD=1; _cachesync_completion cachesync rei; echo "${COMPREPLY[@]}"'
@@ -111,7 +111,7 @@ def test_bash_takes_it(path: str) -> None:
     assert offered == "reindex"
 
 
-def test_zsh_takes_it(path: str) -> None:
+def test_zsh_loads_the_completion(path: str) -> None:
     script = (
         "autoload -Uz compinit; compinit -u -D; "
         'eval "$(_CACHESYNC_COMPLETE=zsh_source cachesync)"; echo "${_comps[cachesync]}"'
@@ -119,6 +119,6 @@ def test_zsh_takes_it(path: str) -> None:
     assert in_shell("zsh", script, path).strip() == "_cachesync_completion"
 
 
-def test_fish_takes_it(path: str) -> None:
+def test_fish_loads_the_completion(path: str) -> None:
     script = '_CACHESYNC_COMPLETE=fish_source cachesync | source; complete -C "cachesync rei"'
     assert in_shell("fish", script, path).split()[0] == "reindex"

@@ -1,4 +1,4 @@
-"""Kibana, as far as it can be had: the searches that it would make, and an import as strict as its own."""
+"""Kibana, simulated: the searches that it would send, and an import as strict as its own."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from tests.support.pages import entry, page, path_of, put, raw_page
 from tests.support.sandbox import Sandbox
 
 KEY = "Y2FuYXJ5OmNhbmFyeS1jYW5hcnktY2FuYXJ5"
-"""A secret that must be nowhere but in a header."""
+"""A secret that may appear only in a header."""
 
 
 # --- what it shows ----------------------------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ KEY = "Y2FuYXJ5OmNhbmFyeS1jYW5hcnktY2FuYXJ5"
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory, elasticsearch_url: str) -> Iterator[Sandbox]:
-    """An index after a real sync: good pages, one that went bad, one that never was good, one cut short."""
+    """An index after a real sync: good pages, one that went bad, one that was always bad, one cut short."""
     sandbox = Sandbox(tmp_path_factory.mktemp("kibana"), elasticsearch_url, f"test-kibana-{os.getpid()}")
     write_tree(sandbox.root, tag_count=5, package_count=12)
     put(sandbox.root, page(entry("a" * 32), entry("b" * 32), title="went-bad"), "went-bad")
@@ -55,7 +55,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory, elasticsearch_url: str) -> 
 
 
 class Shown:
-    """What a Kibana that has imported an export shows of an index."""
+    """Shows an index as a Kibana would after importing an export."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._url = sandbox.url
@@ -64,12 +64,12 @@ class Shown:
         self._aliases = {each["id"]: each["attributes"]["title"] for each in objects}
 
     def ask(self, of: dict[str, Any], request: dict[str, Any]) -> Any:
-        """Search as Kibana does: through the alias that the object's data view names."""
+        """Search as Kibana does: through the alias of the object's data view."""
         (view,) = {each["id"] for each in of["references"]}
         return elasticsearch.request(f"{self._url}/{self._aliases[view]}/_search", "POST", request)
 
     def rows(self, dashboard: str) -> dict[str, list[lens.Row]]:
-        """What each panel shows, by its title."""
+        """The rows of each panel, by its title."""
         found = self.objects[dashboard]
         return {title: panel.rows(self.ask(found, panel.request())) for title, panel in lens.panels(found).items()}
 
@@ -85,7 +85,7 @@ def test_an_export_is_for_the_index_of_the_configuration(embedded: Sandbox) -> N
     assert other.encode() == ndjson(saved_objects("other"))
 
 
-def test_build_cache_shows_what_the_pages_say(filled: Sandbox, shown: Shown) -> None:
+def test_build_cache_shows_the_content_of_the_pages(filled: Sandbox, shown: Shown) -> None:
     rows = shown.rows("cachesync-build-cache")
     documents = list(filled.documents().values())
     hashes = {each["hash"] for each in documents if "hash" in each}
@@ -247,7 +247,7 @@ def test_several_indices_fit_into_one_kibana() -> None:
         assert objects_of(kibana) == saved_objects("spack-specs") + saved_objects("other")
 
 
-def test_a_space_that_is_not_there_is_not_made_by_mistake(embedded: Sandbox) -> None:
+def test_a_missing_space_is_not_created_by_mistake(embedded: Sandbox) -> None:
     with Kibana(api_key=KEY).running() as kibana:
         told = put_into(embedded, kibana, space="nope", expect=2).stderr
         assert list(kibana.spaces) == ["default"]
@@ -258,7 +258,7 @@ def test_a_space_that_is_not_there_is_not_made_by_mistake(embedded: Sandbox) -> 
     assert "There may be no such space, or the key is for another" in told
 
 
-def test_links_are_where_browsers_find_it(embedded: Sandbox) -> None:
+def test_links_use_the_public_url(embedded: Sandbox) -> None:
     with Kibana(api_key=KEY).running() as kibana:
         shown = "https://kibana.example.org/base"
         found = json.loads(put_into(embedded, kibana, "--json", CACHESYNC_KIBANA__PUBLIC_URL=shown).stdout)
@@ -266,7 +266,7 @@ def test_links_are_where_browsers_find_it(embedded: Sandbox) -> None:
 
 
 def always(status: int, body: Any = b"", *headers: tuple[str, str], only: str = "") -> Deed:
-    """Answer every request so, or those of one method."""
+    """Answer every request like this, or only those of one method."""
     return lambda request: Answer(status, body, headers) if request.method == only or not only else None
 
 
@@ -284,16 +284,16 @@ REFUSALS: list[tuple[str, Callable[[], Kibana], int, str]] = [
     ("too old", lambda: Kibana(latest=OLD), 3, "belongs to a more recent version.*\n.*older than they are"),
     ("defect", lambda: Kibana(deed=always(500, b"")), 3, r"refuses the import \(500\): ''"),
     ("never ready", lambda: Kibana(deed=always(503, b"not ready yet")), 3, r"within 0.5 s \(503\): 'not ready yet'"),
-    ("login page", lambda: Kibana(deed=always(302, b"", LOGIN)), 2, "leads elsewhere .*to https://login.example.org/"),
-    ("a page", lambda: Kibana(deed=always(200, b"<html>\nHello")), 3, "is no Kibana, but says '<html> Hello'"),
-    ("other JSON", lambda: Kibana(deed=always(200, {"ok": 1})), 3, "is no Kibana"),
+    ("login page", lambda: Kibana(deed=always(302, b"", LOGIN)), 2, r"redirects \(302\) to https://login.example.org/"),
+    ("a page", lambda: Kibana(deed=always(200, b"<html>\nHello")), 3, "is not Kibana: it answered '<html> Hello'"),
+    ("other JSON", lambda: Kibana(deed=always(200, {"ok": 1})), 3, "is not Kibana"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("kibana", "code", "says"), [each[1:] for each in REFUSALS], ids=[each[0] for each in REFUSALS]
 )
-def test_what_goes_wrong_is_told_with_what_to_do(
+def test_every_failure_has_a_message_that_says_what_to_do(
     embedded: Sandbox, kibana: Callable[[], Kibana], code: int, says: str
 ) -> None:
     with kibana().running() as one:
@@ -304,13 +304,13 @@ def test_what_goes_wrong_is_told_with_what_to_do(
     assert done.stdout == ""
 
 
-def test_a_kibana_that_wants_a_key_says_so(embedded: Sandbox) -> None:
+def test_a_missing_key_is_reported(embedded: Sandbox) -> None:
     with Kibana(api_key=KEY).running() as kibana:
         done = embedded.run("kibana", "install", expect=3, CACHESYNC_KIBANA__URL=kibana.url)
-    assert "asks for credentials: give it a kibana.api_key" in done.stderr
+    assert "requires credentials: set kibana.api_key" in done.stderr
 
 
-def test_a_kibana_that_is_starting_or_busy_is_waited_for(embedded: Sandbox) -> None:
+def test_requests_are_retried_while_kibana_is_starting_or_busy(embedded: Sandbox) -> None:
     answers = iter([Answer(503, b"Kibana server is not ready yet"), None, Answer(429, b""), Answer(502, b""), None])
     with Kibana(api_key=KEY, deed=lambda _request: next(answers)).running() as kibana:
         done = put_into(embedded, kibana)
@@ -318,7 +318,7 @@ def test_a_kibana_that_is_starting_or_busy_is_waited_for(embedded: Sandbox) -> N
     assert "isn't ready" in done.stderr
 
 
-def test_a_kibana_that_does_not_answer_is_not_waited_for_forever(embedded: Sandbox) -> None:
+def test_an_unanswered_request_times_out(embedded: Sandbox) -> None:
     told = threading.Event()
 
     def silent(_request: Request) -> None:
@@ -330,7 +330,7 @@ def test_a_kibana_that_does_not_answer_is_not_waited_for_forever(embedded: Sandb
     assert "didn't answer in time" in done.stderr
 
 
-def test_a_kibana_that_is_not_there_is_told(embedded: Sandbox) -> None:
+def test_an_unreachable_kibana_is_reported(embedded: Sandbox) -> None:
     gone = f"http://127.0.0.1:{elasticsearch.free_port()}"
     done = embedded.run("kibana", "install", expect=3, CACHESYNC_KIBANA__URL=gone)
     assert f"cannot reach Kibana at {gone}: " in done.stderr
@@ -357,13 +357,13 @@ def test_certificates(embedded: Sandbox) -> None:
         assert objects_of(kibana) == saved_objects("spack-specs")
 
 
-def test_objects_that_a_kibana_refuses_are_named_though_it_says_200(embedded: Sandbox) -> None:
-    """A later version might want more of a search than this one has."""
+def test_objects_that_kibana_refuses_with_status_200_are_listed(embedded: Sandbox) -> None:
+    """A later version might require more attributes of a search."""
     strict = {each: frozenset[str]() for each in LATEST} | {"search": frozenset({"tabs"})}
     with Kibana(api_key=KEY, required=strict).running() as kibana:
         done = put_into(embedded, kibana, expect=3)
         assert {each["type"] for each in objects_of(kibana)} == {"index-pattern", "dashboard"}
-    assert "4 objects are installed, but" in done.stderr
+    assert "4 others are installed" in done.stderr
     assert "  search All binaries: spack-specs: [attributes.tabs]: expected value of type [string]" in done.stderr
 
 
@@ -372,26 +372,26 @@ def test_objects_that_a_kibana_refuses_are_named_though_it_says_200(embedded: Sa
     [
         (
             lambda objects: objects[2:],
-            "nothing is:\n  search All binaries: test: it needs what isn't there: data view c",
+            "nothing is installed:\n  search All binaries: test: it refers to missing objects: data view c",
         ),
         (lambda objects: [*objects, objects[0]], r"\(400\): Non-unique import objects detected: \[index-pattern:cach"),
         (
             lambda objects: [*objects, {**objects[0], "type": "map"}],
-            "7 objects .*\n  map test: .* nothing of this type",
+            "7 others .*\n  map test: this Kibana doesn't know its type",
         ),
     ],
 )
-def test_a_file_that_is_not_whole_is_told(change: Callable[[list[Any]], list[Any]], says: str) -> None:
+def test_an_inconsistent_file_is_reported(change: Callable[[list[Any]], list[Any]], says: str) -> None:
     with Kibana().running() as kibana, pytest.raises(KibanaError, match=says):
         install(Place(kibana.url), ndjson(change(saved_objects("test"))), 1)
 
 
-def test_what_is_in_the_way_is_told() -> None:
+def test_a_conflicting_object_is_reported() -> None:
     error = {"type": "dashboard", "id": "x", "meta": {"title": "Mine"}, "error": {"type": "ambiguous_conflict"}}
     body = {"success": False, "successCount": 0, "errors": [error]}
     with (
         Kibana(deed=always(200, body, only="POST")).running() as kibana,
-        pytest.raises(KibanaError, match="dashboard Mine: another one is in its way"),
+        pytest.raises(KibanaError, match="dashboard Mine: it conflicts with another object"),
     ):
         install(Place(kibana.url), b"", 1)
 
@@ -404,7 +404,7 @@ def test_what_is_in_the_way_is_told() -> None:
         ({"kbn-xsrf": "1"}, "x.ndjson", None),
     ],
 )
-def test_the_kibana_of_these_tests_is_strict(headers: dict[str, str], filename: str, message: str | None) -> None:
+def test_the_test_double_of_kibana_is_strict(headers: dict[str, str], filename: str, message: str | None) -> None:
     form = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n\r\n'.encode()
     form += ndjson(saved_objects("test")) + b"\r\n--x--\r\n"
     headers = {"Content-Type": "multipart/form-data; boundary=x", **headers}
@@ -420,18 +420,18 @@ def test_the_kibana_of_these_tests_is_strict(headers: dict[str, str], filename: 
     assert bool(objects_of(kibana)) == (message is None)
 
 
-def test_without_a_url_there_is_nowhere_to_install(embedded: Sandbox) -> None:
-    assert "kibana.url: expected where Kibana is" in embedded.run("kibana", "install", expect=2).stderr
+def test_an_install_needs_a_url(embedded: Sandbox) -> None:
+    assert "kibana.url: expected the URL of Kibana" in embedded.run("kibana", "install", expect=2).stderr
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://h:99999"])
-def test_an_address_that_is_none_is_told(url: str) -> None:
+def test_an_invalid_url_is_reported(url: str) -> None:
     with pytest.raises(UsageError, match=r"kibana\.url: .* expected http"):
         install(Place(url), b"", 1)
 
 
 @pytest.mark.parametrize("key", ["canary:canary", "canary\ncanary", "canäry"])
-def test_a_key_that_is_none_is_told_without_saying_it(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_is_reported_without_showing_it(tmp_path: Path, key: str) -> None:
     (tmp_path / "key").write_text(f"{key}\n")
     config = tmp_path / "cachesync.yml"
     config.write_text(f"kibana: {{url: 'http://127.0.0.1:1', api_key_file: {tmp_path}/key}}")

@@ -186,7 +186,7 @@ def test_a_rollback_is_held_until_a_reindex(sandbox: Sandbox) -> None:
         assert "cachesync reindex" in sandbox.run(*arguments, expect=4).stderr
     assert list(sandbox.documents()) == ["develop/zlib/old"]
     assert sandbox.json("status")["held_after_rollback"]
-    assert "held      after a rollback" in sandbox.run("status").stdout
+    assert "pinned    after a rollback" in sandbox.run("status").stdout
     sandbox.run("reindex")
     assert sandbox.documents() == sandbox.rendered()
     assert not sandbox.json("status")["held_after_rollback"]
@@ -289,7 +289,7 @@ def test_a_repair_says_which_documents_only_a_mended_page_puts_right(sandbox: Sa
     sandbox.run("sync", expect=1)
     damage(sandbox)
     said = sandbox.run("verify", "--repair", expect=1).stdout
-    assert "repaired, but for the documents of 1 page that can't be used" in said
+    assert "repaired, except for the documents of 1 page with problems" in said
     assert sandbox.json("verify", expect=1)["differing"] == []
     put(sandbox.root, good["b"], "b")
     sandbox.run("sync")

@@ -227,7 +227,7 @@ def test_neither_is_it_on_disk(guarded: Sandbox, secured: Secured) -> None:
 
 
 ONE_LINE = "expected one line"
-BESIDE = "expected one beside index."
+BESIDE = "expected it together with index."
 MISTAKES: list[tuple[dict[str, str], str]] = [
     ({"api_key_file": f'{{\n  "encoded" : "{PASSWORD}"\n}}'}, "index.api_key_file: expected one line of base64 in "),
     ({"api_key_file": ""}, "index.api_key_file: expected one line of base64 in "),
@@ -239,7 +239,7 @@ MISTAKES: list[tuple[dict[str, str], str]] = [
     ({"username": "u"}, f"index.password: {BESIDE}username"),
     ({"password": PASSWORD}, f"index.username: {BESIDE}password"),
     ({"username": "", "password": PASSWORD}, f"index.username: {BESIDE}password"),
-    ({"api_key": "a2V5", "username": "u", "password": PASSWORD}, "index.api_key: expected it, or index.username and"),
+    ({"api_key": "a2V5", "username": "u", "password": PASSWORD}, "index.api_key: expected either this or"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""``--server`` where the server isn't what it should be: a sentence, an exit code, and nothing that harms."""
+"""``--server`` with servers that misbehave: each failure ends with a message, an exit code and no harm."""
 
 import itertools
 import json
@@ -72,7 +72,7 @@ def always(made: bytes) -> Answer:
 
 
 def exported(stream: Answer) -> Answer:
-    """A search that has more hits than one answer takes, and what its export is answered with."""
+    """The answers to a search with more hits than one response may have, and to its export."""
     many = page_of([HIT] * 1_000, "more", 5_000)
     return lambda asked: stream(asked) if asked.parameter("format") == "ndjson" else many
 
@@ -83,68 +83,68 @@ def walked(further: Answer) -> Answer:
 
 
 CASES: dict[str, tuple[tuple[str, ...], Answer, int, str]] = {
-    "html": (SEARCH, lambda _: answer("<!doctype html><p>Welcome", content_type="text/html"), 2, "is no cachesync, but says '<!doctype"),
-    "text": (SEARCH, lambda _: answer(EVIL, content_type="text/plain"), 2, r"is no cachesync, but says"),
-    "nothing-there": (SEARCH, lambda _: answer("<h1>404", "404 Not Found", "text/html"), 2, "there is no cachesync at"),
-    "no-such-path": (SEARCH, lambda _: told({"error": "Not Found", "at": None}, "404 Not Found"), 2, "there is no cachesync at"),
-    "no-such-method": (SEARCH, lambda _: answer("", "405 Method Not Allowed", "text/html"), 2, "there is no cachesync at"),
+    "html": (SEARCH, lambda _: answer("<!doctype html><p>Welcome", content_type="text/html"), 2, "is not a cachesync server: it answered '<!doctype"),
+    "text": (SEARCH, lambda _: answer(EVIL, content_type="text/plain"), 2, r"is not a cachesync server: it answered"),
+    "nothing-there": (SEARCH, lambda _: answer("<h1>404", "404 Not Found", "text/html"), 2, "there is no cachesync server at"),
+    "no-such-path": (SEARCH, lambda _: told({"error": "Not Found", "at": None}, "404 Not Found"), 2, "there is no cachesync server at"),
+    "no-such-method": (SEARCH, lambda _: answer("", "405 Method Not Allowed", "text/html"), 2, "there is no cachesync server at"),
     "who": (SEARCH, lambda _: answer("", "401 Unauthorized", "text/html"), 3, "https://USER:PASSWORD@HOST"),
-    "forbidden": (SEARCH, lambda _: answer("", "403 Forbidden", "text/html"), 3, "doesn't let everybody in (403 Forbidden)"),
-    "teapot": (SEARCH, lambda _: answer("", "418 I'm a teapot", "text/html"), 2, "answers what no cachesync does (418"),
-    "odd-status": (SEARCH, lambda _: answer("", "299 Fine", "text/html"), 2, "answers what no cachesync does (299)"),
-    "too-long": (SEARCH, lambda _: answer("", "414 URI Too Long", "text/html"), 2, "takes no query as long as this one"),
-    "broken": (SEARCH, lambda _: answer("", "500 Internal Server Error", "text/html"), 3, "something went wrong at"),
-    "gateway": (SEARCH, lambda _: answer("", "502 Bad Gateway", "text/html"), 3, "can't answer now (502 Bad Gateway)"),
-    "away": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html"), 3, "can't answer now (503"),
+    "forbidden": (SEARCH, lambda _: answer("", "403 Forbidden", "text/html"), 3, "denied access (403 Forbidden)"),
+    "teapot": (SEARCH, lambda _: answer("", "418 I'm a teapot", "text/html"), 2, "gave an answer unlike a cachesync server's (418"),
+    "odd-status": (SEARCH, lambda _: answer("", "299 Fine", "text/html"), 2, "gave an answer unlike a cachesync server's (299)"),
+    "too-long": (SEARCH, lambda _: answer("", "414 URI Too Long", "text/html"), 2, "refused the query as too long"),
+    "broken": (SEARCH, lambda _: answer("", "500 Internal Server Error", "text/html"), 3, "had an internal error"),
+    "gateway": (SEARCH, lambda _: answer("", "502 Bad Gateway", "text/html"), 3, "is unavailable (502 Bad Gateway)"),
+    "away": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html"), 3, "is unavailable (503"),
     "away-for-long": (SEARCH, lambda _: told({"error": "not just now"}, "503 Service Unavailable", "Retry-After: 600"), 3, ": not just now"),
-    "away-for-ever": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: " + "9" * 400), 3, "can't answer now"),
-    "away-until": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: Mon, 30 Nov 2026 10:00:00 GMT"), 3, "can't answer now"),
+    "away-for-ever": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: " + "9" * 400), 3, "is unavailable"),
+    "away-until": (SEARCH, lambda _: answer("", "503 Service Unavailable", "text/html", "Retry-After: Mon, 30 Nov 2026 10:00:00 GMT"), 3, "is unavailable"),
     "late": (SEARCH, lambda _: told({"error": "it takes longer than 5 s; ask for less", "at": None}, "504 Gateway Timeout"), 3, ": it takes longer than 5 s; ask for less"),
     "refused-query": (SEARCH, lambda _: told({"error": "character 3 of the query: no", "at": 3}, "400 Bad Request"), 2, "cachesync: character 3 of the query: no\n"),
     "refused-with-escapes": (SEARCH, lambda _: told({"error": EVIL, "at": 3}, "400 Bad Request"), 2, r"cachesync: \x1b]0;owned\x07\x9b31m\u202e"),
     "refused-at-length": (SEARCH, lambda _: told({"error": "long " * 10_000 + "end", "at": 3}, "400 Bad Request"), 2, "long long"),
     "refused-in-lines": (SEARCH, lambda _: told({"error": "line\n" * 300 + "end", "at": 3}, "400 Bad Request"), 2, "line\n"),
-    "refused-by-a-number": (SEARCH, lambda _: told({"error": 3}, "400 Bad Request"), 2, "answers what no cachesync does (400"),
-    "refused-endlessly": (SEARCH, lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 2_000)), 2, "is no cachesync"),
+    "refused-by-a-number": (SEARCH, lambda _: told({"error": 3}, "400 Bad Request"), 2, "gave an answer unlike a cachesync server's (400"),
+    "refused-endlessly": (SEARCH, lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 2_000)), 2, "is not a cachesync server"),
     "several": (SHOW, lambda _: told({"error": "/aaaa fits 2 binaries: type more of it\n/aaaab x\n/aaaac y", "at": None}, "409 Conflict"), 2, "fits 2 binaries: type more of it\ncachesync: /aaaab x\ncachesync: /aaaac y\n"),
-    "elsewhere": (SEARCH, lambda _: redirected("https://u:s3cret@example.org/login?x"), 2, "leads elsewhere, to https://example.org/login?x: if that is right, give it as --server"),
-    "elsewhere-by-port": (SEARCH, lambda _: redirected("http://127.0.0.1:1/"), 2, "leads elsewhere, to http://127.0.0.1:1/"),
-    "elsewhere-by-escapes": (SEARCH, lambda _: redirected("http://example.org/\x9b"), 2, "leads elsewhere"),
-    "elsewhere-by-a-backslash": (SEARCH, lambda asked: redirected(f"http://{asked.headers['host']}\\.evil/"), 2, "leads elsewhere, by a Location that is no URL"),
-    "elsewhere-by-half-a-host": (SEARCH, lambda _: redirected("http://[::1"), 2, "leads elsewhere, by a Location that is no URL"),
-    "elsewhere-by-no-address": (SEARCH, lambda _: redirected("http://[x]/"), 2, "leads elsewhere, by a Location that is no URL"),
-    "elsewhere-by-no-port": (SEARCH, lambda _: redirected("http://127.0.0.1:99999/"), 2, "leads elsewhere, by a Location that is no URL"),
-    "elsewhere-by-words": (SEARCH, lambda _: redirected("http://127.0.0.1:http/"), 2, "leads elsewhere, by a Location that is no URL"),
-    "elsewhere-by-another-scheme": (SEARCH, lambda _: redirected("file:///etc/passwd"), 2, "leads elsewhere, to file:///etc/passwd"),
-    "in-circles": (SEARCH, lambda asked: redirected(asked.target), 2, "leads elsewhere"),
-    "nowhere": (SEARCH, lambda _: redirected(""), 2, "leads elsewhere"),
-    "cut-off": (SEARCH, lambda _: told(GOOD)[:-10], 3, "broke the connection off"),
-    "cut-chunks": (SEARCH, lambda _: in_chunks([json.dumps(GOOD).encode()], "application/json", whole=False), 3, "broke the connection off"),
-    "bad-chunks": (SEARCH, lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnope\r\n", 3, "broke the connection off"),
-    "no-gzip": (SEARCH, lambda _: packed(b"{}"), 3, "it can't be unpacked"),
+    "elsewhere": (SEARCH, lambda _: redirected("https://u:s3cret@example.org/login?x"), 2, "redirects to https://example.org/login?x: if that is right, give it as --server"),
+    "elsewhere-by-port": (SEARCH, lambda _: redirected("http://127.0.0.1:1/"), 2, "redirects to http://127.0.0.1:1/"),
+    "elsewhere-by-escapes": (SEARCH, lambda _: redirected("http://example.org/\x9b"), 2, "redirects to"),
+    "elsewhere-by-a-backslash": (SEARCH, lambda asked: redirected(f"http://{asked.headers['host']}\\.evil/"), 2, "redirects to an invalid URL"),
+    "elsewhere-by-half-a-host": (SEARCH, lambda _: redirected("http://[::1"), 2, "redirects to an invalid URL"),
+    "elsewhere-by-no-address": (SEARCH, lambda _: redirected("http://[x]/"), 2, "redirects to an invalid URL"),
+    "elsewhere-by-no-port": (SEARCH, lambda _: redirected("http://127.0.0.1:99999/"), 2, "redirects to an invalid URL"),
+    "elsewhere-by-words": (SEARCH, lambda _: redirected("http://127.0.0.1:http/"), 2, "redirects to an invalid URL"),
+    "elsewhere-by-another-scheme": (SEARCH, lambda _: redirected("file:///etc/passwd"), 2, "redirects to file:///etc/passwd"),
+    "in-circles": (SEARCH, lambda asked: redirected(asked.target), 2, "redirects to"),
+    "nowhere": (SEARCH, lambda _: redirected(""), 2, "redirects to"),
+    "cut-off": (SEARCH, lambda _: told(GOOD)[:-10], 3, "dropped the connection"),
+    "cut-chunks": (SEARCH, lambda _: in_chunks([json.dumps(GOOD).encode()], "application/json", whole=False), 3, "dropped the connection"),
+    "bad-chunks": (SEARCH, lambda _: b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nnope\r\n", 3, "dropped the connection"),
+    "no-gzip": (SEARCH, lambda _: packed(b"{}"), 3, "it can't be decompressed"),
     "cut-gzip": (SEARCH, lambda _: packed(gzipped(GOOD)[:-20]), 3, "its end is missing"),
     "bomb": (SEARCH, lambda _: packed(gzipped("0" * 70_000_000)), 3, "it has more than 67,108,864 bytes"),
-    "other-packing": (SEARCH, lambda _: packed(b"{}", "br"), 3, "it is packed by 'br'"),
+    "other-packing": (SEARCH, lambda _: packed(b"{}", "br"), 3, "its encoding is 'br'"),
     "no-json": (SEARCH, lambda _: answer("{"), 3, "isn't as expected: Input data was truncated"),
     "no-object": (SEARCH, lambda _: told([GOOD]), 3, "isn't as expected: Expected `object`, got `array`"),
     "no-text": (SEARCH, lambda _: answer(b'{"total": "\xff"}'), 3, "isn't as expected"),
-    "too-deep": (SEARCH, lambda _: answer('{"total":' + "[" * 1_000_000), 3, "isn't as expected: it is nested too deep"),
+    "too-deep": (SEARCH, lambda _: answer('{"total":' + "[" * 1_000_000), 3, "isn't as expected: it is nested too deeply"),
     "empty": (SEARCH, lambda _: told({}), 3, "isn't as expected: Object missing required field `total`"),
     "no-version": (SEARCH, lambda _: told({**GOOD, "hits": [WITHOUT_VERSION]}), 3, "Object missing required field `version` - at `$.hits[0]`"),
     "not-a-number": (SEARCH, lambda _: told({**GOOD, "total": "many"}), 3, "Expected `int`, got `str` - at `$.total`"),
-    "too-many": (SEARCH, lambda _: told({**GOOD, "hits": [HIT] * 21}), 3, "it has 21 hits, and 20 were asked for"),
+    "too-many": (SEARCH, lambda _: told({**GOOD, "hits": [HIT] * 21}), 3, "it has 21 hits, but 20 were requested"),
     "no-facet": (SEARCH, lambda _: told({**GOOD, "facets": {"os": [{"value": "x"}]}}), 3, "missing required field `count`"),
-    "silent": (SEARCH, lambda _: b"", 3, "broke the connection off"),
-    "ssh": (SEARCH, lambda _: b"SSH-2.0-OpenSSH_9.9\r\n", 3, "broke the connection off"),
-    "long-header": (SEARCH, lambda _: answer("", "200 OK", "a/b", "X: " + "x" * 100_000), 3, "broke the connection off"),
-    "many-headers": (SEARCH, lambda _: answer("", "200 OK", "a/b", *["X: x"] * 1_000), 3, "broke the connection off"),
-    "export-html": (EXPORT, exported(lambda _: answer("<p>", content_type="text/html")), 2, "is no cachesync"),
+    "silent": (SEARCH, lambda _: b"", 3, "dropped the connection"),
+    "ssh": (SEARCH, lambda _: b"SSH-2.0-OpenSSH_9.9\r\n", 3, "dropped the connection"),
+    "long-header": (SEARCH, lambda _: answer("", "200 OK", "a/b", "X: " + "x" * 100_000), 3, "dropped the connection"),
+    "many-headers": (SEARCH, lambda _: answer("", "200 OK", "a/b", *["X: x"] * 1_000), 3, "dropped the connection"),
+    "export-html": (EXPORT, exported(lambda _: answer("<p>", content_type="text/html")), 2, "is not a cachesync server"),
     "export-busy": (EXPORT, exported(lambda _: told({"error": "too much is asked at once"}, "503 Service Unavailable", "Retry-After: 60")), 3, ": too much is asked at once"),
-    "export-broken": (EXPORT, exported(lambda _: in_chunks(lines(1_200), whole=False)), 3, "broke the connection off"),
+    "export-broken": (EXPORT, exported(lambda _: in_chunks(lines(1_200), whole=False)), 3, "dropped the connection"),
     "export-cut": (EXPORT, exported(lambda _: in_chunks([*lines(5), b'{"_id"'])), 3, "its last line is cut off"),
-    "export-long-line": (EXPORT, exported(lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 1_000))), 3, "a line of it has more than 16,777,216 bytes"),
+    "export-long-line": (EXPORT, exported(lambda _: in_chunks(itertools.repeat(b"x" * 60_000, 1_000))), 3, "it has a line of more than 16,777,216 bytes"),
     "export-no-hit": (EXPORT, exported(lambda _: in_chunks([b"{}\n"])), 3, "missing required field `package`"),
-    "walk-empty": (WALK, walked(lambda _: page_of([], "more")), 3, "it says that there are more hits, and has none"),
+    "walk-empty": (WALK, walked(lambda _: page_of([], "more")), 3, "a page of hits that should follow is empty"),
     "walk-refused": (WALK, walked(lambda _: told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")), 2, "cachesync: cursor: begin anew\n"),
     "show-empty": (SHOW, lambda _: told({"documents": [], "tags": [], "stacks": [], "query": {}}), 3, "it has no documents"),
     "show-without": (SHOW, lambda _: told({"tags": [], "stacks": [], "query": {}}), 3, "missing required field `documents`"),
@@ -163,7 +163,7 @@ def with_user(url: str) -> str:
     return url.replace("://", f"://user:{SECRET}@")
 
 
-def test_what_a_server_can_do_wrong_is_told_in_a_sentence(server: Impostor, tmp_path: Path) -> None:
+def test_every_failure_of_a_server_has_a_message(server: Impostor, tmp_path: Path) -> None:
     server.answers |= {name: case[1] for name, case in CASES.items()}
     commands = [(*case[0], "--server", f"{with_user(server.url)}/{name}/") for name, case in CASES.items()]
     for (name, (_, _, code, sentence)), ran in zip(CASES.items(), run_each(commands, tmp_path), strict=True):
@@ -176,14 +176,14 @@ def test_what_a_server_can_do_wrong_is_told_in_a_sentence(server: Impostor, tmp_
     assert {each.headers["authorization"] for each in server.asked} == {"Basic dXNlcjpzM2NyZXQ="}
 
 
-def test_of_an_export_that_breaks_off_what_came_is_printed(server: Impostor, tmp_path: Path) -> None:
+def test_hits_of_an_export_are_printed_before_it_breaks_off(server: Impostor, tmp_path: Path) -> None:
     server.answers["breaks"] = CASES["export-broken"][1]
     (ran,) = run_each([(*EXPORT, "--server", f"{server.url}/breaks")], tmp_path)
     assert ran.code == 3
     assert list(map(json.loads, ran.stdout.splitlines())) == [HIT] * 1_200
 
 
-def test_an_export_takes_no_more_memory_for_more_hits(server: Impostor, tmp_path: Path) -> None:
+def test_an_export_needs_no_more_memory_for_more_hits(server: Impostor, tmp_path: Path) -> None:
     long = {**HIT, "variants": ["+" + "x" * 1_000]}
     server.answers["endless"] = exported(lambda _: in_chunks(iter(lambda: b"".join(lines(20, long)), None)))
     commands = [
@@ -195,7 +195,7 @@ def test_an_export_takes_no_more_memory_for_more_hits(server: Impostor, tmp_path
     assert many.memory - few.memory < 20_000_000, (few.memory, many.memory)
 
 
-def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp_path: Path) -> None:
+def test_a_request_is_retried_while_the_server_is_busy(server: Impostor, tmp_path: Path) -> None:
     def busy_first(asked: Asked) -> bytes:
         busy = told({"error": "too much is asked at once"}, "503 Service Unavailable", "Retry-After: 0")
         return busy if asked.before < 3 else told(GOOD)
@@ -206,7 +206,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(server: Impostor, tmp
         assert (ran.code, ran.stderr) == (0, "")
 
 
-def test_a_server_that_stays_busy_is_asked_a_few_times(server: Impostor, tmp_path: Path) -> None:
+def test_retries_end_if_the_server_stays_busy(server: Impostor, tmp_path: Path) -> None:
     statuses = {"always-busy": "503 Service Unavailable", "always-too-much": "429 Too Many Requests"}
     for name, status in statuses.items():
         server.answers[name] = always(told({"error": "too much is asked at once"}, status, "Retry-After: 0"))
@@ -218,7 +218,7 @@ def test_a_server_that_stays_busy_is_asked_a_few_times(server: Impostor, tmp_pat
         assert 4 <= asked <= 20, name
 
 
-def test_a_walk_begins_anew_where_the_server_has_other_packages(server: Impostor, tmp_path: Path) -> None:
+def test_paging_starts_again_if_the_servers_packages_change(server: Impostor, tmp_path: Path) -> None:
     refused = told({"error": "cursor: begin anew", "at": None}, "400 Bad Request")
     server.answers["anew"] = walked(lambda asked: page_of([HIT] * 500, None) if asked.before else refused)
     (ran,) = run_each([(*WALK, "--server", f"{server.url}/anew")], tmp_path)
@@ -232,7 +232,7 @@ def test_redirects_are_followed_on_the_same_server(server: Impostor, tmp_path: P
     assert (ran.code, ran.stderr) == (0, "")
 
 
-def test_a_password_goes_to_no_other_server(server: Impostor, tmp_path: Path) -> None:
+def test_a_password_is_sent_to_no_other_server(server: Impostor, tmp_path: Path) -> None:
     with impostor() as other:
         same, foreign = (each.url.removeprefix("http://") for each in (server, other))
         leading = [
@@ -252,10 +252,10 @@ def test_a_password_goes_to_no_other_server(server: Impostor, tmp_path: Path) ->
         urls = [f"{with_user(server.url)}/leads-{number}" for number in range(len(leading))]
         for to, ran in zip(leading, run_each([(*SEARCH, "--server", url) for url in urls], tmp_path), strict=True):
             assert not other.asked, to
-            assert (ran.code, ran.stdout, "leads elsewhere" in ran.stderr) == (2, "", True), (to, ran)
+            assert (ran.code, ran.stdout, "redirects to" in ran.stderr) == (2, "", True), (to, ran)
 
 
-def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: Path) -> None:
+def test_control_characters_are_escaped(server: Impostor, tmp_path: Path) -> None:
     hit: dict[str, Any] = {name: [EVIL] if isinstance(value, list) else EVIL for name, value in HIT.items()}
     hit |= {"tags": [EVIL], "runs": EVIL, "os": EVIL, "install": {"mirror": EVIL, "commands": [EVIL]}}
     found = {**GOOD, "hits": [hit] * 2, "query": {**GOOD["query"], "notes": [EVIL]}}
@@ -282,7 +282,7 @@ def test_what_plays_with_a_terminal_is_spelled_out(server: Impostor, tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "ndjson"])
-def test_values_of_fields_that_nothing_relies_on_may_be_anything(server: Impostor, tmp_path: Path, form: str) -> None:
+def test_fields_that_no_command_relies_on_may_have_any_value(server: Impostor, tmp_path: Path, form: str) -> None:
     odd = {**HIT, "version_key": [1, None, {}], "git_ref": {"a": 1}, "variant_names": 3.5, "later": [[]]}
     server.answers["odd"] = lambda _: told({**GOOD, "hits": [odd] * 2, "more": {}})
     columns = ("--columns", "version_key,git_ref,variant_names")
@@ -291,7 +291,7 @@ def test_values_of_fields_that_nothing_relies_on_may_be_anything(server: Imposto
     assert "3.5" in ran.stdout
 
 
-def test_all_that_a_service_tells_of_itself_is_printed(server: Impostor, tmp_path: Path) -> None:
+def test_the_whole_status_of_a_service_is_printed(server: Impostor, tmp_path: Path) -> None:
     status = {
         "url": "http://es:9200",
         "generation": "spack-specs-3",
@@ -325,28 +325,28 @@ def test_all_that_a_service_tells_of_itself_is_printed(server: Impostor, tmp_pat
 
 
 BAD_URLS = {
-    "": "expected where its page is, as in https://HOST",
-    "example.org": "expected where its page is",
-    "localhost:8080": "expected where its page is",
-    "ftp://example.org": "expected where its page is",
-    "http://": "expected where its page is",
-    "http:///path": "expected where its page is",
+    "": "expected the URL of its web page, as in https://HOST",
+    "example.org": "expected the URL of its web page",
+    "localhost:8080": "expected the URL of its web page",
+    "ftp://example.org": "expected the URL of its web page",
+    "http://": "expected the URL of its web page",
+    "http:///path": "expected the URL of its web page",
     "http://host:99999": "Port out of range 0-65535",
-    "http://host:0": "expected where its page is",
+    "http://host:0": "expected the URL of its web page",
     "http://host:http": "Port could not be cast",
     "http://[::1": "Invalid IPv6 URL",
-    "http://host/?q=zlib": "without what stands behind ? or #",
-    "http://host/#top": "without what stands behind ? or #",
-    "http://ho st": "without blanks and control characters",
-    "http://host\x1b[0m": "without blanks and control characters",
+    "http://host/?q=zlib": "without ? or # and what follows",
+    "http://host/#top": "without ? or # and what follows",
+    "http://ho st": "without whitespace and control characters",
+    "http://host\x1b[0m": "without whitespace and control characters",
     f"http://user:{SECRET}/more@host": "has to be percent-encoded",
     f"http://user:{SECRET}@host:bad": "has to be percent-encoded",
-    f"user:{SECRET}@host": "expected where its page is",
-    f"http://user:{SECRET}@": "expected where its page is",
+    f"user:{SECRET}@host": "expected the URL of its web page",
+    f"http://user:{SECRET}@": "expected the URL of its web page",
 }  # fmt: skip
 
 
-def test_what_is_no_url_of_a_server_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_url_is_refused(tmp_path: Path) -> None:
     for (url, sentence), ran in zip(
         BAD_URLS.items(), run_each([("search", "--server", url) for url in BAD_URLS], tmp_path), strict=True
     ):
@@ -357,7 +357,7 @@ def test_what_is_no_url_of_a_server_is_refused(tmp_path: Path) -> None:
     assert ran.code == 2
 
 
-def test_who_cannot_be_reached_is_told(server: Impostor, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(server: Impostor, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # nobody listens there
         urls = {
@@ -373,7 +373,7 @@ def test_who_cannot_be_reached_is_told(server: Impostor, tmp_path: Path) -> None
             assert SECRET not in ran.stderr
 
 
-def test_authorities_are_those_of_the_system_or_of_ssl_cert_file(tmp_path: Path) -> None:
+def test_certificate_authorities_come_from_the_system_or_ssl_cert_file(tmp_path: Path) -> None:
     ours = trustme.CA()
     ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -389,7 +389,7 @@ def test_authorities_are_those_of_the_system_or_of_ssl_cert_file(tmp_path: Path)
     assert (misnamed.code, "its certificate is for another name" in misnamed.stderr) == (3, True), misnamed
 
 
-def test_proxies_are_those_of_the_environment(server: Impostor, tmp_path: Path) -> None:
+def test_proxies_come_from_the_environment(server: Impostor, tmp_path: Path) -> None:
     server.answers["proxied"] = lambda _: told(GOOD)
     command = ("search", "--server", "http://behind.invalid/proxied")
     here = ("search", "--server", f"{server.url}/proxied")

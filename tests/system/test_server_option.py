@@ -1,4 +1,4 @@
-"""``--server``: the same answers without an index at hand."""
+"""``--server``: a server gives the same answers as an index."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ class Place(NamedTuple):
     web: Web
 
     def both(self, *commands: tuple[str | bytes, ...]) -> list[tuple[Ran, Ran]]:
-        """Run commands with the index at hand, and once more with a server's URL and no other configuration."""
+        """Run commands on the index, and again with the server's URL and no other configuration."""
         here = run_each([("-c", str(self.config), *each) for each in commands], self.folder)
         there = run_each([(each[0], "--server", self.web.url, *each[1:]) for each in commands], self.folder)
         return list(zip(here, there, strict=True))
@@ -131,13 +131,13 @@ MANY: list[tuple[str | bytes, ...]] = [
 
 
 def without_waiting(ran: Ran) -> Ran:
-    """Leave out how long the search took, and that a busy machine has let us wait."""
+    """Leave out the duration of the search and log lines about waiting on a busy machine."""
     lines = [line for line in ran.stderr.splitlines(keepends=True) if '"waiting for an answer"' not in line]
     return Ran(ran.code, timeless(ran.stdout), "".join(lines))
 
 
 def same(place: Place, commands: list[tuple[str | bytes, ...]], code: int = 0) -> list[Ran]:
-    """Make sure that each command prints the same with and without an index at hand."""
+    """Make sure that each command prints the same from an index and from a server."""
     ran = []
     for command, both in zip(commands, place.both(*commands), strict=True):
         here, there = map(without_waiting, both)
@@ -147,7 +147,7 @@ def same(place: Place, commands: list[tuple[str | bytes, ...]], code: int = 0) -
     return ran
 
 
-def test_a_search_gives_the_same_object(place: Place) -> None:
+def test_a_search_returns_the_same_object(place: Place) -> None:
     same(place, [("search", *query, "--json") for query in QUERIES])
 
 
@@ -156,7 +156,7 @@ def test_a_search_prints_the_same(place: Place) -> None:
     assert len({each.stdout for each in ran}) > 2 * len(SHOWN)
 
 
-def test_any_number_of_hits_is_the_same(place: Place) -> None:
+def test_any_number_of_hits_gives_the_same_output(place: Place) -> None:
     ran = same(place, [("search", *many, "--format", form) for form in (*FORMATS, "json") for many in MANY])
     assert min(each.stdout.count("\n") for each in ran[:-2]) > 500  # not all have a hash
     assert [len(json.loads(each.stdout)["hits"]) > 1_000 for each in ran[-2:]] == [True, True]
@@ -178,7 +178,7 @@ OTHER_COMMANDS: list[tuple[str | bytes, ...]] = [
 ]
 
 
-def test_one_binary_and_a_difference_are_the_same(place: Place) -> None:
+def test_show_and_diff_print_the_same(place: Place) -> None:
     assert all(each.stdout for each in same(place, OTHER_COMMANDS))
 
 
@@ -225,13 +225,13 @@ REFUSED: list[tuple[str | bytes, ...]] = [
 ]
 
 
-def test_what_is_refused_is_refused_in_the_same_words(place: Place) -> None:
+def test_errors_have_the_same_words(place: Place) -> None:
     for ran in same(place, REFUSED, code=2):
         assert not ran.stdout
         assert ran.stderr
 
 
-def test_what_http_asks_for_more_strictly_is_refused_by_a_sentence(place: Place) -> None:
+def test_requests_that_only_http_refuses_end_with_a_message(place: Place) -> None:
     (_, there), (_, other) = place.both(("show", "/h"), ("diff", "", "v1"))
     assert (there.code, there.stderr) == (2, "cachesync: h: expected a hash, or at least its first 4 characters\n")
     assert (other.code, other.stderr) == (2, "cachesync: from: expected a tag\n")
@@ -248,8 +248,8 @@ def test_no_configuration_is_read(place: Place) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_what_the_terminal_cannot_print_is_spelled_out(place: Place, encoding: str) -> None:
-    """Also with an index at hand."""
+def test_characters_that_the_terminal_cannot_print_are_escaped(place: Place, encoding: str) -> None:
+    """This applies with --server as well as with an index."""
     environment = {"PYTHONIOENCODING": f"{encoding}:strict", "LC_ALL": "C.UTF-8"}
     commands = [("search", "zlib", "żółw"), ("show", "żółw"), ("diff", "żółw", "v1")]
     here = run_each([("-c", str(place.config), *each) for each in commands], place.folder, environment)
@@ -258,7 +258,7 @@ def test_what_the_terminal_cannot_print_is_spelled_out(place: Place, encoding: s
     assert [each.code for each in here] == [0, 2, 2]
 
 
-def test_the_status_is_what_the_server_tells(place: Place) -> None:
+def test_the_status_is_what_the_server_reports(place: Place) -> None:
     as_json, to_people = run_each(
         [("status", "--json", "--server", place.web.url), ("status", "--server", place.web.url)], place.folder
     )

@@ -276,7 +276,7 @@ def test_an_emptied_root_loses_nothing(service: Service, tree: Path) -> None:
     until(lambda: service.said("stopped for safety"), "the log to say so")
     assert len(service.said("stopped for safety")) == 1
     assert service.sandbox.json("status")["held_deletes"] == status["held_deletes"]
-    assert "held back deletes of 120 pages" in service.sandbox.run("status").stdout
+    assert "withheld  deletes of 120 pages" in service.sandbox.run("status").stdout
     code, ready = service.get("/readyz")
     assert (code, "are withheld" in str(ready["degraded"])) == (200, True)
 

@@ -365,7 +365,7 @@ def test_who_has_the_port_cannot_be_told_without_the_index(embedded: Sandbox) ->
         port = str(taken.getsockname()[1])
         told = embedded.run("run", expect=3, CACHESYNC_HTTP__PORT=port).stderr.splitlines()[-2:]
     assert f"http.port: {port} is taken" in told[0]
-    assert "can't be told: cannot reach Elasticsearch at http://127.0.0.1:1: " in told[1]
+    assert "is a service of this index: cannot reach Elasticsearch at http://127.0.0.1:1: " in told[1]
 
 
 def role_of(service: Service) -> str | None:

@@ -280,7 +280,7 @@ def test_a_dry_run_tells_and_touches_nothing(sandbox: Sandbox) -> None:
         "delete   _cache/develop/gone/specs.md  +0 ~0 -1",
         "pages  1 added  1 updated  1 deleted  1 unchanged  1 problem",
         "specs  2 added  1 updated  2 deleted",
-        "dry run: nothing was touched",
+        "dry run: nothing was changed",
     ]
     assert sandbox.state() == before
     planned, done_ = sandbox.json("sync", "--dry-run", expect=1), sandbox.json("sync", expect=1)

@@ -1,11 +1,12 @@
-"""The configuration: what is accepted, and how everything else is told."""
+"""The configuration: which values are accepted, and how mistakes are reported."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from cachesync.config import SECTIONS, Config, load
+from cachesync.config import SECTIONS, Config
+from cachesync.config_loader import load
 from cachesync.errors import UsageError
 from cachesync.yamltext import load as load_yaml
 
@@ -30,7 +31,7 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.M
     assert (loaded.config, loaded.file, loaded.base) == (Config(), None, tmp_path)
 
 
-def test_the_file_is_the_named_one_then_the_environments_then_the_usual_one(
+def test_the_option_precedes_the_variable_which_precedes_the_default_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -72,7 +73,7 @@ def test_a_kibana_may_have_a_base_path(tmp_path: Path, url: str) -> None:
     assert load(written(tmp_path, f"kibana: {{url: '{url}/'}}"), {}).config.kibana.url == url
 
 
-def test_variables_are_put_in(tmp_path: Path) -> None:
+def test_variables_are_substituted(tmp_path: Path) -> None:
     text = "pages: {root: '${BASE}/x${EMPTY:-y}', include: ['${P:-a}', b]}\nindex: {name: '${UNSET:-n}'}"
     config = load(written(tmp_path, text), {"BASE": "/srv", "EMPTY": "", "P": "${BASE}"}).config
     assert config.pages.root == Path("/srv/xy")
@@ -80,7 +81,7 @@ def test_variables_are_put_in(tmp_path: Path) -> None:
     assert config.index.name == "n"
 
 
-def test_the_environment_wins(tmp_path: Path) -> None:
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     environment = {
         "CACHESYNC_PAGES__INCLUDE": "[a, 'b/**']",
         "CACHESYNC_INDEX__URL": "http://127.0.0.1:9200",
@@ -108,7 +109,7 @@ def test_the_environment_wins(tmp_path: Path) -> None:
         ("CACHESYNC_COFNIG", "CACHESYNC_CONFIG"),
     ],
 )
-def test_a_variable_that_is_nearly_a_key_is_noticed(tmp_path: Path, name: str, meant: str) -> None:
+def test_a_variable_that_resembles_a_key_is_reported(tmp_path: Path, name: str, meant: str) -> None:
     assert load(written(tmp_path, ""), {name: "x"}).misspelt == ((name, meant),)
 
 
@@ -116,7 +117,7 @@ def test_a_variable_that_is_nearly_a_key_is_noticed(tmp_path: Path, name: str, m
     "name",
     ["CACHESYNC_TEST_ELASTICSEARCH_URL", "CACHESYNC_VERSION", "CACHESYNC_ROOT", "_CACHESYNC_COMPLETE", "PAGES_ROOT"],
 )
-def test_other_variables_are_not_noticed(tmp_path: Path, name: str) -> None:
+def test_other_variables_are_not_reported(tmp_path: Path, name: str) -> None:
     assert load(written(tmp_path, ""), {name: "x", "CACHESYNC_PAGES__ROOT": "y"}).misspelt == ()
 
 
@@ -130,11 +131,11 @@ def test_other_variables_are_not_noticed(tmp_path: Path, name: str) -> None:
         ("CACHESYNC_INDEX__PASSWORDS", "CACHESYNC_INDEX__PASSWORD"),
     ],
 )
-def test_a_key_that_is_none_is_refused_with_the_one_that_is_near(tmp_path: Path, name: str, meant: str) -> None:
+def test_an_unknown_key_is_refused_and_the_nearest_one_suggested(tmp_path: Path, name: str, meant: str) -> None:
     assert mistakes(tmp_path, "", **{name: "x"}) == [f"environment: {name}: no such key; did you mean {meant}?"]
 
 
-def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_with_key_value_file_and_line(tmp_path: Path) -> None:
     text = "pages:\n  root: ${NOPE}\n  max_bytes: many\n  rooot: x\nwatch: {mode: fast}\nsafety: 3\nkibanna: {}\n"
     told = mistakes(tmp_path, text, CACHESYNC_HTTP__PORT="99999", CACHESYNC_PAGES__ROT="x")
     assert told[:2] == [
@@ -145,7 +146,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         "cachesync.yml:3: pages.max_bytes: .*integer.*'many'",
         "cachesync.yml:4: pages.rooot: no such key; expected one of root, include, exclude, ignore, max_bytes",
         "cachesync.yml:5: watch.mode: .*'auto', 'native' or 'polling', found 'fast'",
-        "cachesync.yml:6: safety: expected keys below it, found a text",
+        "cachesync.yml:6: safety: expected keys below it, found a string",
         "cachesync.yml:7: kibanna: no such key; expected one of pages, watch, .*",
         "environment: CACHESYNC_HTTP__PORT: .*65535, found '99999'",
     }
@@ -157,15 +158,15 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
     ("text", "says"),
     [
         ("pages:\n  [\n", "cachesync.yml:3: broken YAML"),
-        ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a text"),
+        ("index:\n  password canary", "cachesync.yml:1: index: expected keys below it, found a string"),
         (
             "index: {password:canary, name: a}",
-            "cachesync.yml:1: index.password…: no such key (a colon needs a blank",
+            "cachesync.yml:1: index.password…: no such key (a colon needs a space",
         ),
-        ("index: {password:canary: x}", "cachesync.yml:1: index.password…: no such key (a colon needs a blank"),
+        ("index: {password:canary: x}", "cachesync.yml:1: index.password…: no such key (a colon needs a space"),
         ("index: {password=canary}", "cachesync.yml:1: index.password…: no such key"),
         ("index: {password canary}", "cachesync.yml:1: index.password…: no such key"),
-        ("{index:password:canary, log: {}}", "cachesync.yml:1: index…: no such key (a colon needs a blank"),
+        ("{index:password:canary, log: {}}", "cachesync.yml:1: index…: no such key (a colon needs a space"),
         ("index: {rooot: }", "cachesync.yml:1: index.rooot: no such key; expected one of url, name"),
         ("indexx:", "cachesync.yml:1: indexx: no such key; expected one of pages, watch"),
         ("index:\n  password: a${canary}b", "cachesync.yml:2: a variable is not set in the environment and has no"),
@@ -177,14 +178,14 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("kibana: {public_url: 'http://user:canary@h'}", "kibana.public_url: expected no user and password in it"),
         ("kibana: {public_url: 'http://h/x?token=canary'}", "kibana.public_url: expected http(s)://HOST:PORT"),
         ("index: {url: 'http://user:canary@h:9200'}", "index.url: expected no user and password in it"),
-        ("index: {url: 'http://h 9200'}", "index.url: expected no blanks"),
-        ("index: {url: 'http://localhost:99999'}", "index.url: expected a host, and a port from 0 to 65535"),
-        ("index: {url: 'http://localhost:x'}", "index.url: expected a host, and a port"),
+        ("index: {url: 'http://h 9200'}", "index.url: expected no whitespace"),
+        ("index: {url: 'http://localhost:99999'}", "index.url: expected a host and an optional port from 0 to 65535"),
+        ("index: {url: 'http://localhost:x'}", "index.url: expected a host and an optional port"),
         ("index: {url: ['https://es', 'https://es:443']}", "index.url: expected each server once"),
         ("index: {url: ['http://a:1', 'http://a:1']}", "index.url: expected each server once"),
         ("index: {url: 'embedded:~nobody-of-this-name/x'}", "index.url: expected a path"),
-        ('index: {url: "embedded:a\\0b"}', "index.url: expected no blanks"),
-        ("index: {name: 'Upper'}", "index.name: expected small letters"),
+        ('index: {url: "embedded:a\\0b"}', "index.url: expected no whitespace"),
+        ("index: {name: 'Upper'}", "index.name: expected lowercase letters"),
         ("kibana: {url: 'kibana:5601'}", "kibana.url: expected http(s)://HOST:PORT"),
         ("kibana: {url: 'http://user:canary@h:5601'}", "kibana.url: expected no user and password in it"),
         ("kibana: {url: 'http://h:5601/a b'}", "kibana.url: expected http(s)://HOST:PORT"),
@@ -198,7 +199,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("pages: {include: ['']}", "pages.include: expected patterns"),
         ("pages: {include: ['!x']}", "pages.include: expected patterns"),
         ("pages: {include: ['[z-a]/x']}", "pages.include: no pattern"),
-        ("pages: {root: '${NOPE'}", "without its end"),
+        ("pages: {root: '${NOPE'}", "unterminated '${'"),
         ("schedule: {timezone: Nowhere/Land}", "schedule.timezone: expected a time zone"),
         ("schedule: {reindex: '0 4 * *'}", "schedule.reindex: expected a cron expression like '0 4 * * 0'"),
         ("schedule: {reindex: '0 0 4 * * 0'}", "schedule.reindex: expected a cron expression"),
@@ -223,8 +224,8 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("index: {refresh_interval: 0}", "index.refresh_interval: expected at least 0.1s, found '0'"),
         (f"http: {{max_lag: 1{'0' * 400}}}", "http.max_lag: expected seconds"),
         ("index: {shards: 1025}", "index.shards: expected an integer from 1 to 1024, found '1025'"),
-        ("index: {keep_generations: -1}", "index.keep_generations: expected an integer from 0 on"),
-        ("pages: {max_bytes: 0}", "pages.max_bytes: expected an integer from 1 on"),
+        ("index: {keep_generations: -1}", "index.keep_generations: expected an integer of at least 0"),
+        ("pages: {max_bytes: 0}", "pages.max_bytes: expected an integer of at least 1"),
         ("safety: {max_delete_fraction: 1.5}", "safety.max_delete_fraction: expected a number from 0 to 1"),
         ("safety: {max_delete_fraction: nan}", "safety.max_delete_fraction: expected a number from 0 to 1"),
         ("http: {port: 80.5}", "http.port: expected an integer from 0 to 65535, found '80.5'"),
@@ -237,14 +238,14 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("log: {level: loud}", "log.level"),
     ],
 )
-def test_a_mistake_is_told(tmp_path: Path, text: str, says: str) -> None:
+def test_a_mistake_is_reported_without_secrets(tmp_path: Path, text: str, says: str) -> None:
     told = mistakes(tmp_path, text)
     assert len(told) == 1
     assert says in told[0]
     assert "canary" not in told[0]
 
 
-def test_what_is_given_twice_is_told_with_both_lines_among_all_mistakes(tmp_path: Path) -> None:
+def test_repeated_keys_are_reported_with_both_lines_among_all_mistakes(tmp_path: Path) -> None:
     text = (
         "index: {name: a, name: b}\n"
         "watch:\n"
@@ -265,7 +266,7 @@ def test_what_is_given_twice_is_told_with_both_lines_among_all_mistakes(tmp_path
     assert "canary" not in "".join(told)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the configuration .*nowhere\.yml: No such file"):
         load(tmp_path / "nowhere.yml", {})
     (tmp_path / "latin.yml").write_bytes(b"\xff")
@@ -273,7 +274,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         load(tmp_path / "latin.yml", {})
 
 
-def test_secrets_are_not_told(tmp_path: Path) -> None:
+def test_secrets_are_never_shown(tmp_path: Path) -> None:
     file = written(tmp_path, "index: {api_key: {a: canary}}\nkibana: {api_key: [canary]}")
     with pytest.raises(UsageError) as caught:
         load(file, {})
@@ -283,7 +284,7 @@ def test_secrets_are_not_told(tmp_path: Path) -> None:
     assert "canary" not in str(config.shown())
 
 
-def test_a_variable_of_a_secret_whose_key_is_misspelt_is_not_told(tmp_path: Path) -> None:
+def test_a_variable_in_a_secret_with_a_misspelt_key_is_not_shown(tmp_path: Path) -> None:
     told = mistakes(tmp_path, "index:\n  pasword: a${canary}b\nkibanna:\n  api_key: ['${canary}']\nkibana: ${canary}")
     assert [line for line in told if "a variable is not set" in line]
     assert "canary" not in "".join(told)

@@ -1,4 +1,4 @@
-"""Grafana's dashboard: Grafana would understand it, and what it asks for is there."""
+"""Grafana's dashboard: it fits Grafana's own model, and the metrics that it queries exist."""
 
 import itertools
 import json
@@ -23,7 +23,7 @@ COLUMNS = 24
 
 
 def expressions(panel: dict[str, Any]) -> list[str]:
-    """What a panel asks Prometheus, with something in the place of Grafana's variables."""
+    """The Prometheus queries of a panel, with values in place of Grafana's variables."""
     return [target["expr"].replace("$__rate_interval", "5m") for target in panel["targets"]]
 
 
@@ -33,7 +33,7 @@ def cells(panel: dict[str, Any]) -> Iterator[tuple[int, int]]:
 
 
 def lost(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
-    """What isn't in a copy any more."""
+    """The paths of values that a copy has lost or changed."""
     match ours, theirs:
         case dict(), dict():
             for key, value in ours.items():
@@ -54,14 +54,14 @@ def test_grafanas_own_model_knows_every_key() -> None:
     assert list(lost(DASHBOARD, copy)) == []
 
 
-def test_a_key_that_grafana_doesnt_know_is_found() -> None:
+def test_an_unknown_key_is_detected() -> None:
     register_default_plugins()
     wrong = DASHBOARD | {"refreshing": "30s"}
     assert list(lost(wrong, json.loads(JSONEncoder().encode(Dashboard.from_json(wrong))))) == [".refreshing"]
 
 
 @pytest.mark.parametrize("panel", DRAWN, ids=[panel["title"] for panel in DRAWN])
-def test_a_panel_asks_for_what_there_is(panel: dict[str, Any]) -> None:
+def test_a_panel_queries_existing_metrics(panel: dict[str, Any]) -> None:
     assert [each for expression in expressions(panel) for each in unknown_in(expression, real_series())] == []
     assert panel["datasource"] == DATASOURCE
     assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
@@ -74,7 +74,7 @@ def test_a_panel_asks_for_what_there_is(panel: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("panel", DRAWN, ids=[panel["title"] for panel in DRAWN])
-def test_a_panel_has_the_unit_of_what_it_shows(panel: dict[str, Any]) -> None:
+def test_a_panel_has_the_unit_of_its_metric(panel: dict[str, Any]) -> None:
     unit = panel["options"]["yAxis"]["unit"] if panel["type"] == "heatmap" else panel["fieldConfig"]["defaults"]["unit"]
     for expression in expressions(panel):
         if "timestamp_seconds" in expression:
@@ -97,7 +97,7 @@ def test_every_metric_is_on_it() -> None:
     assert [name for name in sorted(families) if not re.search(rf"\b{name}(_bucket|_sum|_count)?\b", asked)] == []
 
 
-def test_panels_lie_side_by_side() -> None:
+def test_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         place = set(cells(panel))
@@ -108,7 +108,7 @@ def test_panels_lie_side_by_side() -> None:
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
 
 
-def test_variables_are_asked_for_in_order() -> None:
+def test_variables_are_queried_in_order() -> None:
     variables = DASHBOARD["templating"]["list"]
     assert [each["name"] for each in variables] == ["datasource", "job", "instance"]
     assert [each.get("datasource") for each in variables] == [None, DATASOURCE, DATASOURCE]
@@ -119,5 +119,5 @@ def test_variables_are_asked_for_in_order() -> None:
         assert metric[2] == variable["name"]
 
 
-def test_what_a_panel_shows_is_explained() -> None:
+def test_every_panel_has_a_description() -> None:
     assert not [panel["title"] for panel in DRAWN if not re.fullmatch(r"[A-Z`].+\.", panel["description"])]

@@ -1,4 +1,4 @@
-"""The saved objects, looked at as closely as can be where no Kibana is: an import checks far less."""
+"""The saved objects, checked as thoroughly as is possible without Kibana: an import checks far less."""
 
 import itertools
 import json
@@ -18,7 +18,7 @@ from tests.support import lens
 
 NAMES = ["spack-specs", "other_1.x"]
 VERSIONS = {"index-pattern": "8.0.0", "search": "7.9.3", "dashboard": "8.9.0"}
-"""What every Kibana 9 knows, and nobody has rewritten since."""
+"""Format versions that every Kibana 9 knows and that no later migration rewrites."""
 
 Saved = dict[str, Any]
 
@@ -30,7 +30,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def objects(name: str) -> list[Saved]:
-    """As they are read back from the file."""
+    """The saved objects, read back from the exported file."""
     return [json.loads(line) for line in ndjson(saved_objects(name)).decode().splitlines()]
 
 
@@ -39,7 +39,7 @@ def of_type(objects: list[Saved], type: str) -> list[Saved]:
 
 
 def unpacked(value: Any) -> Any:
-    """A value with the JSON in its texts read as well, wherever Kibana keeps JSON in a text."""
+    """A value with the JSON in its strings decoded, wherever Kibana keeps JSON in a string."""
     if isinstance(value, dict):
         return {
             key: unpacked(
@@ -51,7 +51,7 @@ def unpacked(value: Any) -> Any:
 
 
 def inside(value: Any, key: str) -> Iterator[Any]:
-    """Every value that stands under a key, however deep."""
+    """Every value of a key, at any depth."""
     if isinstance(value, dict):
         yield from (each for name, each in value.items() if name == key)
     if isinstance(value, dict | list):
@@ -65,7 +65,7 @@ def fields_of(view_id: str, name: str) -> dict[str, Any]:
 
 
 def layers(objects: list[Saved]) -> Iterator[tuple[Saved, Saved, str]]:
-    """Every panel's attributes, its layer, and the id of the data view that it is of."""
+    """The attributes of every panel, its layer, and the id of its data view."""
     for dashboard in of_type(objects, "dashboard"):
         for panel in unpacked(dashboard)["attributes"]["panelsJSON"]:
             attributes = panel["embeddableConfig"]["attributes"]
@@ -79,7 +79,7 @@ def is_aggregatable(field: dict[str, Any]) -> bool:
     return field["type"] != "text" and field.get("doc_values") is not False and field.get("index") is not False
 
 
-def test_there_is_what_people_look_at(objects: list[Saved], name: str) -> None:
+def test_all_objects_are_exported(objects: list[Saved], name: str) -> None:
     titles = [(each["type"], each["attributes"]["title"]) for each in objects]
     assert titles == [
         ("index-pattern", name),
@@ -96,7 +96,7 @@ def test_there_is_what_people_look_at(objects: list[Saved], name: str) -> None:
     ]  # fmt: skip
 
 
-def test_the_bytes_are_the_same_each_time(name: str) -> None:
+def test_the_export_is_reproducible(name: str) -> None:
     program = (
         f"import sys; from cachesync.kibana.content import *; sys.stdout.buffer.write(ndjson(saved_objects({name!r})))"
     )
@@ -106,7 +106,7 @@ def test_the_bytes_are_the_same_each_time(name: str) -> None:
     assert other.stdout == ndjson(saved_objects(name))
 
 
-def test_ids_are_unique_and_of_one_index(objects: list[Saved], name: str) -> None:
+def test_ids_are_unique_and_name_the_index(objects: list[Saved], name: str) -> None:
     ids = [(each["type"], each["id"]) for each in objects]
     assert len(set(ids)) == len(ids)
     assert all(id.endswith(name) and "/" not in id for _, id in ids)
@@ -114,7 +114,7 @@ def test_ids_are_unique_and_of_one_index(objects: list[Saved], name: str) -> Non
     assert not others & set(ids)
 
 
-def test_every_line_is_what_an_import_takes(objects: list[Saved]) -> None:
+def test_every_line_is_accepted_by_an_import(objects: list[Saved]) -> None:
     for each in objects:
         assert set(each) == {
             "type", "id", "attributes", "references", "managed", "coreMigrationVersion", "typeMigrationVersion",
@@ -129,7 +129,7 @@ def test_every_line_is_what_an_import_takes(objects: list[Saved]) -> None:
         }  # fmt: skip
 
 
-def test_references_lead_to_what_is_in_the_file(objects: list[Saved]) -> None:
+def test_references_are_to_objects_in_the_file(objects: list[Saved]) -> None:
     there = {(each["type"], each["id"]) for each in objects}
     for each in objects:
         names = [reference["name"] for reference in each["references"]]
@@ -138,7 +138,7 @@ def test_references_lead_to_what_is_in_the_file(objects: list[Saved]) -> None:
         assert {(reference["type"], reference["id"]) for reference in each["references"]} <= there
 
 
-def test_references_stand_where_they_are_looked_for_and_nowhere_else(objects: list[Saved]) -> None:
+def test_references_are_where_kibana_expects_them_and_nowhere_else(objects: list[Saved]) -> None:
     for search in of_type(objects, "search"):
         assert [each["name"] for each in search["references"]] == list(inside(unpacked(search), "indexRefName"))
     for dashboard in of_type(objects, "dashboard"):
@@ -155,7 +155,7 @@ def test_references_stand_where_they_are_looked_for_and_nowhere_else(objects: li
         assert [{"id": view, **each} for each in expected] == dashboard["references"]
 
 
-def test_panels_lie_side_by_side(objects: list[Saved]) -> None:
+def test_panels_do_not_overlap(objects: list[Saved]) -> None:
     for dashboard in of_type(objects, "dashboard"):
         panels = unpacked(dashboard)["attributes"]["panelsJSON"]
         assert len({panel["panelIndex"] for panel in panels}) == len(panels)
@@ -173,7 +173,7 @@ def test_panels_lie_side_by_side(objects: list[Saved]) -> None:
         assert len(taken) == 48 * bottom, "there are holes"
 
 
-def test_columns_are_in_order_and_what_shows_them_names_them(objects: list[Saved]) -> None:
+def test_columns_are_in_order_and_visualizations_refer_to_them(objects: list[Saved]) -> None:
     for attributes, layer, _ in layers(objects):
         columns, order = layer["columns"], layer["columnOrder"]
         assert sorted(columns) == sorted(order)
@@ -189,10 +189,10 @@ def test_columns_are_in_order_and_what_shows_them_names_them(objects: list[Saved
             by = column["params"].get("orderBy")
             if by:
                 assert not columns[by["columnId"]]["isBucketed"]
-            assert column["customLabel"], "Lens would say it in its own words"
+            assert column["customLabel"], "Lens would use a label of its own"
 
 
-def test_every_field_is_in_the_mapping_and_can_do_what_is_asked_of_it(objects: list[Saved], name: str) -> None:
+def test_every_field_is_in_the_mapping_and_supports_its_operation(objects: list[Saved], name: str) -> None:
     types = {"keyword": "string", "text": "string", "date": "date", "long": "number", "integer": "number"}
     for _, layer, view in layers(objects):
         fields = fields_of(view, name)
@@ -219,7 +219,7 @@ def test_every_field_is_in_the_mapping_and_can_do_what_is_asked_of_it(objects: l
                 assert field["type"] in ("integer", "long")
 
 
-def test_controls_searches_queries_and_formats_name_fields_that_are_there(objects: list[Saved], name: str) -> None:
+def test_controls_searches_queries_and_formats_name_existing_fields(objects: list[Saved], name: str) -> None:
     for dashboard in of_type(objects, "dashboard"):
         fields = fields_of(dashboard["references"][0]["id"], name)
         for field in lens.controls(dashboard):
@@ -245,13 +245,13 @@ def test_controls_searches_queries_and_formats_name_fields_that_are_there(object
             assert not text or text.partition(":")[0] in fields_of(of_view, name)
 
 
-def test_what_only_helps_to_sort_and_count_is_not_shown(objects: list[Saved]) -> None:
+def test_helper_fields_are_hidden(objects: list[Saved]) -> None:
     specs, pages = (unpacked(view)["attributes"]["sourceFilters"] for view in of_type(objects, "index-pattern"))
     assert [each["value"] for each in specs] == ["version_key", "compiler_version_key", "binary_number"]
     assert [each["value"] for each in pages] == ["digest", "settled"]
 
 
-def test_a_field_that_is_not_there_is_noticed_when_objects_are_made() -> None:
+def test_a_missing_field_is_an_error_when_objects_are_made() -> None:
     view = DataView("v", "a", "n", {"package": "keyword"}, {"nope": {}})
     number = count("n")
     with pytest.raises(KeyError):

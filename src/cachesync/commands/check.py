@@ -1,4 +1,4 @@
-"""``cachesync check``: are these pages good?"""
+"""``cachesync check``: check pages for problems."""
 
 from pathlib import Path
 
@@ -18,11 +18,11 @@ from cachesync.sync.scan import PathWarning
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def check(components: Components, paths: tuple[Path, ...], as_json: bool) -> int:
-    """Parse the pages at PATHS and index nothing. A folder stands for all pages in it.
+    """Check the pages at PATHS for problems without indexing them. A folder stands for all pages in it.
 
-    Prints a line for each problem: path:line: message. A line for a link that isn't followed is path: warning: message.
+    Prints a line for each problem: path:line: message. For a link that isn't followed it is path: warning: message.
 
-    Exit codes: 0 all are good, 1 some are not.
+    Exit codes: 0 all pages are good, 1 some are not.
     """
     pages = specs = 0
     problems: list[Problem] = []
@@ -39,8 +39,8 @@ def check(components: Components, paths: tuple[Path, ...], as_json: bool) -> int
                     specs += len(documents)
             pages += 1
     if as_json:
-        told = {"problems": msgspec.to_builtins(problems), "warnings": msgspec.to_builtins(warnings)}
-        print_json({"pages": pages, "specs": specs, **told})
+        lists = {"problems": msgspec.to_builtins(problems), "warnings": msgspec.to_builtins(warnings)}
+        print_json({"pages": pages, "specs": specs, **lists})
     else:
         for each in (*problems, *warnings):
             click.echo(printable(str(each)))

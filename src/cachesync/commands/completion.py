@@ -1,6 +1,6 @@
-"""What a shell offers for the word that is being typed: fields, and where an index is at hand, values.
+"""Shell completion: offers fields and, if the index can be read, values for the word being typed.
 
-Nothing is said of what goes wrong: whoever presses Tab has asked for nothing yet.
+Errors are not reported: pressing Tab must not print anything.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,34 +17,34 @@ from cachesync.index.base import Reader
 from cachesync.search.request import LATEST
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
-"""Returns what begins like what is typed, as click asks for it."""
+"""Returns the completions of the text typed so far, with the signature that click expects."""
 
-_SECONDS: Final = 0.2
-"""So long the index is waited for."""
+_TIMEOUT_SECONDS: Final = 0.2
+"""How long to wait for the index."""
 
-_MOST: Final = 200
-"""So many values are offered; of more, none is found by looking at them."""
+_MAX_VALUES: Final = 200
+"""How many values are offered; nobody finds a value by reading a longer list."""
 
-_MANY: Final = frozenset({"binary", "hash", "short_hash", "page"})
+_HIGH_CARDINALITY: Final = frozenset({"binary", "hash", "short_hash", "page"})
 """Fields with about as many values as there are documents."""
 
-_LEAST_OF_MANY: Final = 2
-"""So many characters of such a value are typed before others are looked for."""
+_MIN_TYPED: Final = 2
+"""How many characters must be typed before values of such a field are looked up."""
 
-_SIGNS: Final = {"+": "variant_names", "~": "variant_names", "%": "compiler_name", "/": "hash"}
-"""What stands behind a sign of Spack's grammar, at the beginning of a word."""
+_SIGIL_FIELDS: Final = {"+": "variant_names", "~": "variant_names", "%": "compiler_name", "/": "hash"}
+"""The field whose values follow a sigil of Spack's grammar at the beginning of a word."""
 
-_GRAMMAR: Final = ("os", "target", "platform", "tag", "stacks", "package", "version", "compiler")
-"""Keys of a query that are offered."""
+_QUERY_KEYS: Final = ("os", "target", "platform", "tag", "stacks", "package", "version", "compiler")
+"""The keys that are offered in a query."""
 
 
 def fields(*, many: bool = True, numbers: bool = True, ending: str = "") -> Complete:
-    """Complete the name of a field.
+    """Return a completer of field names.
 
     Args:
-        many: also fields that have several values.
-        numbers: also fields that are numbers.
-        ending: what stands behind it.
+        many: include fields that have several values.
+        numbers: include numeric fields.
+        ending: text to append to each name.
     """
     names = [
         name
@@ -63,7 +63,7 @@ def order(context: click.Context, parameter: click.Parameter, typed: str) -> lis
 
 
 def columns(names: Sequence[str]) -> Complete:
-    """Complete the last of several names with commas between them."""
+    """Return a completer of comma-separated names, which completes the last one."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
         before, comma, last = typed.rpartition(",")
@@ -86,43 +86,44 @@ def tags(context: click.Context, _parameter: click.Parameter, typed: str) -> lis
 
 
 def tags_or_latest(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
-    """Complete a tag, or the word for the newest."""
+    """Complete a tag, or the keyword for the newest tag."""
     latest = [LATEST] if LATEST.startswith(typed) else []
     return [*latest, *tags(context, parameter, typed)]
 
 
 def hashes(context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
-    """Complete a hash, with or without a slash before it."""
+    """Complete a hash, with or without a leading slash."""
     slash = "/" if typed.startswith("/") else ""
     return [f"{slash}{each}" for each in _values(context, "hash", typed.removeprefix("/"))]
 
 
 def query(context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
-    """Complete a word of a query: a package, or what is asked of it."""
-    if typed[:1] in _SIGNS:
-        return [f"{typed[0]}{each}" for each in _values(context, _SIGNS[typed[0]], typed[1:])]
+    """Complete a word of a query: a package, or a condition on it."""
+    if typed[:1] in _SIGIL_FIELDS:
+        return [f"{typed[0]}{each}" for each in _values(context, _SIGIL_FIELDS[typed[0]], typed[1:])]
     key, equals, value = typed.partition("=")
     if equals and key in FIELDS:
         return [f"{key}={each}" for each in _values(context, key, value)]
     if equals:
         start = f"{key}={value}"
         return [each for each in _values(context, "variant_values", start) if ":=" not in each]
-    keys = [f"{name}=" for name in _GRAMMAR if typed and name.startswith(typed)]
+    keys = [f"{name}=" for name in _QUERY_KEYS if typed and name.startswith(typed)]
     return [*_values(context, "package", typed), *keys]
 
 
 def _values(context: click.Context, field: str, start: str) -> list[str]:
-    """Return the values of a field that begin so, if an index is at hand. A server isn't asked while somebody types."""
-    if field not in FIELDS or (field in _MANY and len(start) < _LEAST_OF_MANY) or context.params.get("server"):
+    """Return the values of a field that begin with ``start``, if the index can be read. --server is never queried."""
+    is_too_short = field in _HIGH_CARDINALITY and len(start) < _MIN_TYPED
+    if field not in FIELDS or is_too_short or context.params.get("server"):
         return []
     file: Path | None = context.find_root().params.get("config_file")
     try:
-        with within(_SECONDS):
-            return _beginning(Components(file, quiet=True).reader(), field, start)
+        with within(_TIMEOUT_SECONDS):
+            return _values_in(Components(file, quiet=True).reader(), field, start)
     except (CachesyncError, OSError):
         return []
 
 
-def _beginning(reader: Reader, field: str, start: str) -> list[str]:
+def _values_in(reader: Reader, field: str, start: str) -> list[str]:
     folded = start.lower() if FIELDS[field].any_case else start
-    return reader.vocabulary(field, folded)[:_MOST]
+    return reader.vocabulary(field, folded)[:_MAX_VALUES]

@@ -1,13 +1,14 @@
-"""The configuration's values, put together into what commands work with."""
+"""Builds the objects that commands work with, such as the index and the guard, from the configuration."""
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cachesync import config, log
+from cachesync import config_loader, log
 from cachesync.commands.secrets import secret
-from cachesync.config import Config, Loaded
+from cachesync.config import EMBEDDED, Config
+from cachesync.config_loader import Loaded
 from cachesync.errors import IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Index, Reader
 from cachesync.index.connection_health import ConnectionHealth
@@ -18,7 +19,7 @@ from cachesync.search.answer import Answer, ask
 from cachesync.search.question import Question
 from cachesync.search.vocabulary import Vocabulary
 
-if TYPE_CHECKING:  # what most commands do without, and what takes a while to load
+if TYPE_CHECKING:  # slow to import, and not needed by most commands
     from cachesync.kibana.server import Kibana
     from cachesync.sync.guard import Consent, Guard
     from cachesync.sync.scan import Source
@@ -31,27 +32,27 @@ _CERTIFICATES: Final = ("ca_certs", "client_cert", "client_key")
 
 
 class Components:
-    """What one run of a command needs. The configuration is read when it is first asked for."""
+    """The objects that one run of a command needs, each built when it is first used."""
 
     def __init__(self, config_file: Path | None, *, quiet: bool = False) -> None:
-        """``quiet``: leave the log as it is."""
+        """``quiet``: don't configure the log."""
         self._config_file = config_file
         self._quiet = quiet
 
     @cached_property
     def loaded(self) -> Loaded:
         """The configuration."""
-        loaded = config.load(self._config_file)
+        loaded = config_loader.load(self._config_file)
         if not self._quiet:
             log.setup(loaded.config.log.level, loaded.config.log.format)
             for name, meant in loaded.misspelt:
                 _log.warning(
-                    "a variable is not configuration, though its name is nearly a key's", name=name, meant=meant
+                    "a variable is ignored: its name resembles that of a configuration key", name=name, meant=meant
                 )
         return loaded
 
     def set_up_log(self) -> None:
-        """Log as the configuration says."""
+        """Configure the log."""
         log.setup(self.config.log.level, self.config.log.format)
 
     @property
@@ -61,8 +62,8 @@ class Components:
 
     @cached_property
     def source(self) -> "Source":
-        """Where pages come from."""
-        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search does without pages
+        """The source of the pages."""
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search needs no pages
         from cachesync.sync.scan import Source  # noqa: PLC0415  see above
 
         pages = self.config.pages
@@ -70,16 +71,16 @@ class Components:
         return Source(self.loaded.path(pages.root), pattern, pages.max_bytes)
 
     def again(self) -> "Components":
-        """Return the components of the configuration as it is now. It may be refused, so the log stays as it is."""
+        """Return components of the configuration read anew. It may turn out invalid, so the log is not configured."""
         return Components(self._config_file, quiet=True)
 
     @cached_property
     def index(self) -> Index:
-        """Where documents go."""
+        """The index that documents are written to and read from."""
         return self.index_with(None)
 
     def reader(self, *, fresh: bool = False) -> Reader:
-        """Open the live generation, see :meth:`Index.reader`. Where there is none yet, tell of who is filling it."""
+        """Open the live generation, see :meth:`Index.reader`. If a service is still filling it, the error says so."""
         try:
             return self.index.reader(fresh=fresh)
         except NoIndexError:
@@ -95,7 +96,7 @@ class Components:
 
     @cached_property
     def aliases(self) -> Aliases:
-        """What people call packages."""
+        """The other names by which people know packages."""
         file = self._path("aliases", "search")
         if file is None:
             return load_aliases()
@@ -107,19 +108,19 @@ class Components:
         return load_aliases(lines, f"search.aliases: {file}")
 
     def ask(self, question: Question) -> Answer:
-        """Answer a question from the live generation; if another takes its place just then, from that one."""
+        """Answer a question from the live generation; if it is replaced meanwhile, retry with its successor."""
         try:
-            return self._asked(question, self.reader())
+            return self._ask(question, self.reader())
         except IndexUnusableError:
-            return self._asked(question, self.reader())
+            return self._ask(question, self.reader())
 
-    def _asked(self, question: Question, reader: Reader) -> Answer:
+    def _ask(self, question: Question, reader: Reader) -> Answer:
         return ask(question, reader, Vocabulary(reader, self.aliases), self.config.search.mirror_url)
 
     def api(self, *, is_public: bool) -> "Api":
-        """Return what answers over HTTP, over an index that is opened for nothing else.
+        """Return the HTTP API, over an index opened for it alone.
 
-        ``is_public``: errors tell nothing of what is behind.
+        ``is_public``: error messages reveal nothing about the index behind the API.
         """
         from cachesync.web.api import Api, Bounds  # noqa: PLC0415  see above
         from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
@@ -129,43 +130,43 @@ class Components:
         return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
 
     def index_with(self, health: ConnectionHealth | None) -> Index:
-        """Return where documents go, and let ``health`` know how the way to it fares."""
-        return self._opened(IndexServer(self.config.index.url) if self._is_embedded else self._cluster(), health)
+        """Open the index, with ``health`` recording the state of its connection."""
+        return self._open(IndexServer(self.config.index.url) if self._is_embedded else self._cluster(), health)
 
     @property
     def _is_embedded(self) -> bool:
-        return self.config.index.url[0].startswith(config.EMBEDDED)
+        return self.config.index.url[0].startswith(EMBEDDED)
 
-    def _opened(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
-        from cachesync.index.engines import open_index  # noqa: PLC0415  not even every command has an index
+    def _open(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
+        from cachesync.index.engines import open_index  # noqa: PLC0415  some commands need no index
 
         settings = self.config.index
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
         return open_index(server, settings.name, layout, self.loaded.path, health)
 
     def _cluster(self) -> IndexServer:
-        """Where a cluster is, and who we are there."""
+        """Return the cluster's URLs with our credentials and certificates."""
         return IndexServer(self.config.index.url, *self._credentials(), *map(self._path, _CERTIFICATES))
 
     def _credentials(self) -> tuple[str | None, str | None, str | None]:
         api_key, username, password = map(self._secret, _CREDENTIALS)
         if api_key and (username or password):
-            raise UsageError("index.api_key: expected it, or index.username and index.password, not both")
+            raise UsageError("index.api_key: expected either this or index.username and index.password, not both")
         if bool(username) != bool(password):
             missing, given = ("username", "password") if password else ("password", "username")
-            raise UsageError(f"index.{missing}: expected one beside index.{given}")
+            raise UsageError(f"index.{missing}: expected it together with index.{given}")
         return api_key, username, password
 
     def mistakes(self) -> list[str]:
-        """Return what commands would refuse of secrets and certificates.
+        """Return the errors that commands would raise about secrets, certificates and aliases.
 
-        That ``pages.root`` is missing is none: it may be mounted later, which the service waits for.
+        A missing ``pages.root`` is not a mistake: it may be mounted later, and the service waits for it.
         """
-        told = [mistake for use in self._uses() if (mistake := _refusal(use))]
-        return list(dict.fromkeys(told))
+        found = [mistake for use in self._uses() if (mistake := _usage_error(use))]
+        return list(dict.fromkeys(found))
 
     def _uses(self) -> Iterator[Callable[[], object]]:
-        """Yield what commands do with secrets and certificates, each by itself."""
+        """Yield every use that commands make of these, one at a time."""
         server = IndexServer(self.config.index.url)
         if self._is_embedded:
             yield lambda: self.index
@@ -173,26 +174,26 @@ class Components:
             yield from (partial(self._secret, name) for name in _CREDENTIALS)
             yield self._credentials
             ca_certs, client_cert, client_key = map(self._path, _CERTIFICATES)
-            yield lambda: self._opened(server._replace(ca_certs=ca_certs))
-            yield lambda: self._opened(server._replace(client_cert=client_cert, client_key=client_key))
+            yield lambda: self._open(server._replace(ca_certs=ca_certs))
+            yield lambda: self._open(server._replace(client_cert=client_cert, client_key=client_key))
         yield lambda: self.aliases
         if self.config.kibana.url:
             yield lambda: self.kibana
             yield self._trust_kibana
 
     def _trust_kibana(self) -> None:
-        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it takes a while to load
+        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it is slow to import
 
         trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
 
     @cached_property
     def kibana(self) -> "Kibana":
-        """Where Kibana is."""
+        """The Kibana server."""
         from cachesync.kibana.server import Kibana  # noqa: PLC0415  see above
 
         settings = self.config.kibana
         if settings.url is None:
-            raise UsageError("kibana.url: expected where Kibana is, as in http://localhost:5601")
+            raise UsageError("kibana.url: expected the URL of Kibana, as in http://localhost:5601")
         key = self._secret("api_key", "kibana")
         return Kibana(settings.url, settings.space, key, self._path("ca_certs", "kibana"), settings.public_url)
 
@@ -207,14 +208,14 @@ class Components:
         return self.loaded.path(path) if path else None
 
     def guard(self, consent: "Consent") -> "Guard":
-        """How much a pass may lose, if whoever is asked doesn't consent to more."""
+        """Return the guard, which stops a pass that loses too many specs unless ``consent`` returns true."""
         from cachesync.sync.guard import Guard  # noqa: PLC0415  see above
 
         return Guard(self.config.safety.max_delete_fraction, consent)
 
 
-def _refusal(use: Callable[[], object]) -> str | None:
-    """Return why something can't be used."""
+def _usage_error(use: Callable[[], object]) -> str | None:
+    """Return the message of the UsageError that a call raises, if any."""
     try:
         use()
     except UsageError as error:

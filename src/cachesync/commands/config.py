@@ -1,4 +1,4 @@
-"""``cachesync config``: the configuration as it is used."""
+"""``cachesync config``: print and check the effective configuration."""
 
 import click
 import yaml
@@ -7,12 +7,12 @@ from cachesync.commands.components import Components
 from cachesync.errors import UsageError
 
 
-@click.command(short_help="Print the configuration in force, without secrets.")
+@click.command(short_help="Print the effective configuration, without secrets.")
 @click.pass_obj
 def config(components: Components) -> int:
-    """Print the effective configuration: file, environment and defaults together. Secrets are redacted.
+    """Print the effective configuration: file, environment and defaults combined. Secrets are redacted.
 
-    Exit codes: 0 commands can use it, 2 they can't: each mistake is told, also in secrets and certificates.
+    Exit codes: 0 the configuration is valid, 2 it isn't: every mistake is listed, also in secrets and certificates.
     """
     loaded = components.loaded
     click.echo(f"# from {loaded.file or 'defaults'} and the environment")

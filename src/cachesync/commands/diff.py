@@ -1,4 +1,4 @@
-"""``cachesync diff``: what two tags don't have in common."""
+"""``cachesync diff``: compare two tags."""
 
 import click
 
@@ -11,7 +11,7 @@ from cachesync.search.difference import TagDifference, as_object, difference
 from cachesync.search.request import check_text, parse_filters
 
 
-@click.command(short_help="Compare two tags: which binaries came, and which are gone.")
+@click.command(short_help="List the binaries that were added and removed between two tags.")
 @click.argument("before", metavar="TAG", shell_complete=completion.tags)
 @click.argument("after", metavar="TAG", shell_complete=completion.tags)
 @filters_option
@@ -21,7 +21,7 @@ from cachesync.search.request import check_text, parse_filters
 def diff(
     components: Components, before: str, after: str, filters: tuple[str, ...], server: str | None, as_json: bool
 ) -> int:
-    """Tell which binaries the second TAG has that the first hasn't, and the other way round."""
+    """List the binaries that only the second TAG has (+), and those that only the first has (-)."""
     for tag in (before, after):
         check_text("TAG", tag)
     chosen = parse_filters(filters)

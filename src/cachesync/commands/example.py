@@ -1,4 +1,4 @@
-"""``cachesync example``: the files that an installation begins with."""
+"""``cachesync example``: print the example files that an installation starts from."""
 
 import sys
 from importlib.resources import files
@@ -11,40 +11,40 @@ import click
 
 class _Example(NamedTuple):
     path: str
-    """In a checkout, and below ``examples`` in an installed package."""
+    """Relative to the checkout, or to ``examples`` in an installed package."""
     about: str
 
 
 _EXAMPLES: Final = {
-    "configuration": _Example("config/cachesync.yml", "the configuration: every key, explained"),
-    "constraints": _Example("constraints.txt", "for pip: the versions of libraries that are tested together"),
-    "systemd-unit": _Example("deploy/systemd/cachesync.service", "the service as a unit of systemd, hardened"),
-    "systemd-configuration": _Example("deploy/systemd/cachesync.yml", "the configuration that the unit uses"),
+    "configuration": _Example("config/cachesync.yml", "the configuration, with every key explained"),
+    "constraints": _Example("constraints.txt", "pip constraints: library versions that are tested together"),
+    "systemd-unit": _Example("deploy/systemd/cachesync.service", "hardened systemd unit of the service"),
+    "systemd-configuration": _Example("deploy/systemd/cachesync.yml", "the configuration that this unit uses"),
     "systemd-serve-unit": _Example(
-        "deploy/systemd/cachesync-serve@.service", "`cachesync serve` as a unit of systemd, hardened"
+        "deploy/systemd/cachesync-serve@.service", "hardened systemd unit of `cachesync serve`"
     ),
     "systemd-serve-configuration": _Example("deploy/systemd/serve.yml", "the configuration that this unit uses"),
-    "nginx": _Example("deploy/nginx/cachesync.conf", "for nginx: `cachesync serve` before the public"),
-    "caddy": _Example("deploy/caddy/Caddyfile", "for Caddy: the same"),
+    "nginx": _Example("deploy/nginx/cachesync.conf", "nginx as the public proxy of `cachesync serve`"),
+    "caddy": _Example("deploy/caddy/Caddyfile", "Caddy as the public proxy of `cachesync serve`"),
     "elasticsearch-key": _Example(
-        "deploy/elasticsearch/cachesync-key.json", "for Elasticsearch: the rights of cachesync's API key"
+        "deploy/elasticsearch/cachesync-key.json", "Elasticsearch API key: the privileges that the service needs"
     ),
     "elasticsearch-serve-key": _Example(
-        "deploy/elasticsearch/serve-key.json", "for Elasticsearch: the rights of the API key of `cachesync serve`"
+        "deploy/elasticsearch/serve-key.json", "Elasticsearch API key: the privileges that `cachesync serve` needs"
     ),
     "kibana-key": _Example(
-        "deploy/elasticsearch/kibana-key.json", "for Elasticsearch: the rights of the API key that fills Kibana"
+        "deploy/elasticsearch/kibana-key.json", "Elasticsearch API key: the privileges that `kibana install` needs"
     ),
-    "prometheus-scrape": _Example("deploy/prometheus/scrape.yml", "for Prometheus: where metrics are"),
-    "prometheus-alerts": _Example("deploy/prometheus/alerts.yml", "for Prometheus: rules for alerts"),
-    "grafana-dashboard": _Example("deploy/grafana/cachesync.json", "for Grafana: a dashboard of the service"),
+    "prometheus-scrape": _Example("deploy/prometheus/scrape.yml", "Prometheus scrape configuration"),
+    "prometheus-alerts": _Example("deploy/prometheus/alerts.yml", "Prometheus alerting rules"),
+    "grafana-dashboard": _Example("deploy/grafana/cachesync.json", "Grafana dashboard of the service"),
 }
 
 
 @click.command(short_help="Print an example file: configuration, systemd unit, roles, alerts.")
 @click.argument("name", required=False, metavar="[NAME]", type=click.Choice(tuple(_EXAMPLES)))
 def example(name: str | None) -> int:
-    """Print the example file NAME, to be written where it is wanted. Without NAME, list all there are."""
+    """Print the example file NAME to stdout. Without NAME, list all examples."""
     if name:
         sys.stdout.buffer.write((_folder() / _EXAMPLES[name].path).read_bytes())
         return 0
@@ -55,6 +55,6 @@ def example(name: str | None) -> int:
 
 
 def _folder() -> Traversable:
-    """Return where the examples are: in the package, or around it where a checkout is used as it is."""
+    """Return the folder of the examples: inside an installed package, or the root of a checkout."""
     installed = files("cachesync") / "examples"
     return installed if installed.is_dir() else Path(__file__).parents[3]

@@ -1,4 +1,4 @@
-"""How hits are printed: as a table, as blocks, as lines, or for programs."""
+"""Prints hits: as a table, as blocks, as lines, or in formats for programs."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,15 +15,15 @@ from cachesync.search.request import Hit
 from cachesync.search.table import csv_hits, csv_rows
 
 COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks", "variants")
-"""What people see of a hit, unless they say what."""
+"""The default columns of a table of hits."""
 
 _GAP: Final = "  "
 
 
 def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
-    """Print a table, if all of it has room on the terminal, and tell whether it had.
+    """Print a table and return True, or print nothing and return False if it is too wide for the terminal.
 
-    There, hashes and lists of tags are short, and variants are those that differ; elsewhere they are whole.
+    On a terminal, hashes and lists of tags are shortened, and only variants that differ are shown.
     """
     is_short = sys.stdout.isatty()
     common = common_variants(hits)
@@ -39,13 +39,13 @@ def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
 
 
 def _terminal_width() -> int:
-    from shutil import get_terminal_size  # noqa: PLC0415  it brings libraries for archives, which take a while to load
+    from shutil import get_terminal_size  # noqa: PLC0415  shutil imports archive libraries, which are slow to load
 
     return get_terminal_size().columns
 
 
 def aligned(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the lines of a table, the names of its columns first."""
+    """Yield the lines of a table, beginning with its header; columns named in ``right`` are right-aligned."""
     cells = [[printable(cell) for cell in row] for row in (names, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
@@ -57,7 +57,7 @@ def aligned(names: Sequence[str], rows: Sequence[Sequence[str]], *, right: Seque
 
 
 def _print_lines(lines: Sequence[str]) -> None:
-    """Print the lines of a table, its first one bold where that shows."""
+    """Print the lines of a table, with a bold header on terminals."""
     for number, line in enumerate(lines):
         click.echo(line if number else click.style(line, bold=True))
 
@@ -68,7 +68,7 @@ def print_counts(field: str, counts: Iterable[tuple[str, int]]) -> None:
 
 
 def print_blocks(hits: Sequence[Hit]) -> None:
-    """Print a block for each hit, with all that there is to say of it."""
+    """Print a block for each hit, with all of its fields."""
     for number, hit in enumerate(hits):
         if number:
             click.echo()
@@ -77,18 +77,18 @@ def print_blocks(hits: Sequence[Hit]) -> None:
 
 
 def block(hit: Hit) -> Iterator[str]:
-    """Yield the lines of one hit's block."""
+    """Yield the lines of a hit's block."""
     yield printable(f"{hit['package']}@{hit['version']}" + (f" /{hit['hash']}" if "hash" in hit else ""))
-    said = {
+    fields = {
         "compiler": hit.get("compiler"),
-        "runs on": _place(hit),
+        "runs on": _architecture(hit),
         "variants": " ".join(hit["variants"]),
         "tags": " ".join(hit.get("tags") or [hit.get("tag", "")]),
         "stacks": " ".join(stacks_of(hit)),
         "size": f"{hit['size']:,} bytes" if "size" in hit else None,
         "page": hit["page"],
     }
-    for name, value in said.items():
+    for name, value in fields.items():
         if value:
             yield printable(f"  {name:9} {value}")
     if install := hit.get("install"):
@@ -96,9 +96,9 @@ def block(hit: Hit) -> Iterator[str]:
         yield from (printable(f"    {command}") for command in install["commands"])
 
 
-def _place(hit: Hit) -> str:
-    place = "-".join(hit[name] for name in ("platform", "os", "target") if name in hit)
-    return f"{place} ({hit['runs']})" if "runs" in hit else place
+def _architecture(hit: Hit) -> str:
+    architecture = "-".join(hit[name] for name in ("platform", "os", "target") if name in hit)
+    return f"{architecture} ({hit['runs']})" if "runs" in hit else architecture
 
 
 def _cell(hit: Hit, column: str, common: Common) -> str:
@@ -131,14 +131,14 @@ def print_oneline(hits: Iterable[Hit]) -> None:
 
 
 def print_hashes(hits: Iterable[Hit]) -> None:
-    """Print the hash of each hit that has one, as Spack takes it."""
+    """Print the hash of each hit that has one, in Spack's notation ``/HASH``."""
     for hit in hits:
         if "hash" in hit:
             click.echo(printable(f"/{hit['hash']}"))
 
 
 def print_csv(hits: Iterable[Hit], columns: Sequence[str]) -> None:
-    """Print hits as a table for programs that work out what looks like a formula, a row as each hit comes."""
+    """Print hits as CSV that is safe in spreadsheets: nothing reads as a formula. Rows are printed as hits arrive."""
     click.echo(csv_rows([columns]), nl=False)
     for hit in hits:
         click.echo(uncontrolled(csv_hits([hit], columns)), nl=False)

@@ -1,4 +1,4 @@
-"""``cachesync kibana``: what people look at in Kibana."""
+"""``cachesync kibana``: export or install the saved objects for Kibana."""
 
 import sys
 from typing import Any
@@ -14,37 +14,37 @@ _WAIT_SECONDS = 120.0
 
 @click.group()
 def kibana() -> None:
-    """Data views, searches and dashboards for Kibana."""
+    """Export or install data views, searches and dashboards for Kibana."""
 
 
 @kibana.command()
 @click.pass_obj
 def export(components: Components) -> int:
-    """Print the saved objects as NDJSON: the file that Kibana imports.
+    """Print the saved objects as NDJSON, the file that Kibana imports.
 
-    They are for the index called index.name.
+    They are for the index named by index.name.
     """
     sys.stdout.buffer.write(_file(components))
     return 0
 
 
-@kibana.command(short_help="Put the saved objects into Kibana.")
+@kibana.command(short_help="Install the saved objects in Kibana.")
 @click.option(
     "--wait",
     metavar="SECONDS",
     type=click.FloatRange(min=0.1),
     default=_WAIT_SECONDS,
     show_default=True,
-    help="For how long Kibana may be starting, busy or silent.",
+    help="How long to wait while Kibana is starting, busy or silent.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def install(components: Components, wait: float, as_json: bool) -> int:
-    """Put the saved objects into the Kibana at kibana.url, over those that were put there before.
+    """Install the saved objects in the Kibana at kibana.url, replacing those of an earlier installation.
 
-    Exit codes: 0 all are there, 2 the configuration is wrong, 3 Kibana can't be reached, or refuses.
+    Exit codes: 0 installed, 2 wrong configuration, 3 Kibana can't be reached or refuses.
     """
-    from cachesync.kibana.install import install  # noqa: PLC0415  HTTP and Elasticsearch's client take a while to load
+    from cachesync.kibana.install import install  # noqa: PLC0415  HTTP and Elasticsearch's client are slow to import
 
     place = components.kibana
     installed = install(place, _file(components), wait)

@@ -1,4 +1,4 @@
-"""How the web servers of commands begin to listen, and how one takes the place of another."""
+"""Starts the web servers of commands, and replaces a running one by another."""
 
 from cachesync.errors import CachesyncError
 from cachesync.log import get_logger
@@ -8,10 +8,10 @@ _log = get_logger()
 
 
 def listen(server: WebServer) -> WebServer:
-    """Start a server, say where it listens, and return it.
+    """Start a server, log its URL, and return it.
 
     Raises:
-        UsageError: host or port can't be used: a PortTakenError if another process has it now.
+        UsageError: host or port can't be used: a PortTakenError if another process listens there now.
     """
     server.start()
     _log.info("listening", url=server.url)
@@ -19,7 +19,7 @@ def listen(server: WebServer) -> WebServer:
 
 
 def moved(before: WebServer, now: WebServer) -> WebServer:
-    """Let a server listen in place of another one, and return it. What can't be done leaves all as it was.
+    """Start a server in place of a running one, and return it. On failure the running one stays.
 
     Raises:
         UsageError: host or port can't be used.
@@ -28,7 +28,7 @@ def moved(before: WebServer, now: WebServer) -> WebServer:
         listen(now)
         before.stop()
         return now
-    before.stop()  # else it would be in its own way
+    before.stop()  # both need the same port
     try:
         return listen(now)
     except CachesyncError:

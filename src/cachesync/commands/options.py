@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,7 +9,7 @@ import click
 from cachesync.commands import completion
 from cachesync.errors import NoIndexError
 
-if TYPE_CHECKING:  # what is connected with takes a while to load, and an index at hand does without
+if TYPE_CHECKING:  # the HTTP client is slow to import, and only --server needs it
     from cachesync.remote.server import RemoteServer
 
 filters_option = click.option(
@@ -18,35 +18,35 @@ filters_option = click.option(
     multiple=True,
     metavar="FIELD=VALUE",
     shell_complete=completion.filters,
-    help="Only documents with this value; repeat for others.",
+    help="Only specs whose FIELD has this VALUE; may be repeated.",
 )
 
 
 def server_option(command: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the option --server. Where it is left out and no index is at hand, the error names it."""
+    """Add the option --server to a command. If it isn't given and there is no index, the error suggests it."""
 
     @click.option(
         "--server",
         metavar="URL",
-        help="Ask the cachesync at this URL, where its page is, instead of an index. No configuration is read then.",
+        help="Query the cachesync server whose web page is at this URL. The configuration is not read then.",
     )
     @wraps(command)
-    def asked(**values: Any) -> int:
+    def with_hint(**values: Any) -> int:
         try:
             return command(**values)
         except NoIndexError as error:
             name = click.get_current_context().info_name
-            hint = f"`cachesync {name} --server URL` asks a cachesync over HTTP instead"
+            hint = f"`cachesync {name} --server URL` queries a cachesync server over HTTP instead"
             raise NoIndexError(f"{error}\n{hint}") from None
 
-    return asked
+    return with_hint
 
 
 def server_at(url: str) -> "RemoteServer":
-    """Return the server that answers instead of an index.
+    """Return the server that is queried instead of an index.
 
     Raises:
-        UsageError: the URL can't be one of a server.
+        UsageError: the URL can't be that of a server.
     """
     from cachesync.remote.server import RemoteServer  # noqa: PLC0415  see above
 

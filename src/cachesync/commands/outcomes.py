@@ -1,4 +1,4 @@
-"""What a pass came to: what is printed of it, and how it ends."""
+"""Reports the outcome of a pass: prints it and derives the exit code."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ from cachesync.sync.guard import question
 from cachesync.sync.report import Report
 from cachesync.sync.scan import WHOLE_ROOT, by_path
 
-_HELD_SHOWN: Final = 3
+_PAGES_SHOWN: Final = 3
 
 
 def finish(report: Report, components: Components, command: str, *, as_json: bool, dry_run: bool = False) -> int:
     """Print a report and return the exit code.
 
     Raises:
-        ConsentError: the guard has held something back.
+        ConsentError: the guard has withheld deletes.
     """
     if as_json:
         print_json(report.to_json())
@@ -31,23 +31,24 @@ def finish(report: Report, components: Components, command: str, *, as_json: boo
 
 
 def require_all_done(report: Report, components: Components, command: str) -> None:
-    """Make sure that nothing was held back.
+    """Make sure that no deletes were withheld.
 
     Raises:
-        ConsentError: the guard has held something back.
+        ConsentError: the guard has withheld deletes.
     """
     if report.withheld:
+        pages = _list(sorted(report.withheld), report.withheld_pages)
         raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({components.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(report.withheld_pages, 'page')} kept as before: {_some(sorted(report.withheld), report.withheld_pages)}\n"
+            f"{plural(report.withheld_pages, 'page')} kept as before: {pages}\n"
             f"{question(command)}"
         )
 
 
-def _some(pages: list[str], count: int) -> str:
-    more = f" and {count - _HELD_SHOWN:,} more" if count > _HELD_SHOWN else ""
-    return ", ".join(map(printable, pages[:_HELD_SHOWN])) + more
+def _list(pages: list[str], count: int) -> str:
+    more = f" and {count - _PAGES_SHOWN:,} more" if count > _PAGES_SHOWN else ""
+    return ", ".join(map(printable, pages[:_PAGES_SHOWN])) + more
 
 
 def _print(report: Report, dry_run: bool) -> None:
@@ -63,6 +64,6 @@ def _print(report: Report, dry_run: bool) -> None:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
     for warning in by_path(report.warnings):
         if report.before and warning.path == WHOLE_ROOT:
-            continue  # where there was something, the guard has asked about that
+            continue  # the guard's message covers an empty root of which the index has specs
         click.echo(printable(str(warning)), err=True)
-    click.echo("dry run: nothing was touched" if dry_run else f"done in {report.seconds:.1f} s")
+    click.echo("dry run: nothing was changed" if dry_run else f"done in {report.seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""What commands print: results to stdout, progress and problems to stderr."""
+"""Prints the output of commands: results to stdout, progress and problems to stderr."""
 
 import re
 import sys
@@ -11,43 +11,43 @@ import click
 
 from cachesync.log import as_json
 
-Tell = Callable[[int, int], None]
+ShowProgress = Callable[[int, int], None]
 
 _LINE_EVERY_SECONDS: Final = 5.0
 
 
 _CONTROLS: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-"""What a terminal may take for a command; tables for programs have ends of lines and tabs, too."""
+"""Control characters, which a terminal may interpret, except for line ends and tabs."""
 
 _CONTROLS_IN_JSON: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]")
-"""Those that JSON in UTF-8 may have as they are."""
+"""The control characters that JSON in UTF-8 may contain unescaped."""
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object, in UTF-8 whatever the locale says. Nothing in it plays with the terminal."""
+    """Print one JSON object, in UTF-8 whatever the locale is, with all control characters escaped."""
     click.echo(_CONTROLS_IN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), as_json(value)))
 
 
 def uncontrolled(text: str) -> str:
-    """Spell out what a terminal may take for a command."""
+    """Escape control characters, which a terminal may interpret."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def plural(count: int, noun: str) -> str:
-    """Say ``1 page``, ``1,200 pages``."""
+    """Return a count with its noun, such as ``1 page`` or ``1,200 pages``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 @contextmanager
-def no_progress() -> Iterator[Tell]:
-    """Show nothing: what long work prints on the terminal shows how far it is."""
+def no_progress() -> Iterator[ShowProgress]:
+    """Show no progress, for work whose own output on the terminal shows it."""
     yield lambda _done, _total: None
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Tell]:
-    """Show how far long work is: a bar on a terminal, a line every few seconds elsewhere."""
-    from rich.console import Console  # noqa: PLC0415  rich takes longer to load than a search does
+def progress(label: str) -> Iterator[ShowProgress]:
+    """Show progress: as a bar on a terminal, elsewhere as a line every few seconds."""
+    from rich.console import Console  # noqa: PLC0415  importing rich takes longer than a search
 
     console = Console(stderr=True)
     if console.is_terminal:
@@ -64,12 +64,12 @@ def progress(label: str) -> Iterator[Tell]:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
-    told = time.monotonic()
+    printed_at = time.monotonic()
 
     def line(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _LINE_EVERY_SECONDS:
-            told = time.monotonic()
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= _LINE_EVERY_SECONDS:
+            printed_at = time.monotonic()
             print(f"{label}: {done:,} of {total:,} pages", file=sys.stderr, flush=True)
 
     yield line

@@ -1,4 +1,4 @@
-"""Pages named on the command line."""
+"""Reads the pages that are named on the command line."""
 
 import os
 from collections.abc import Iterator
@@ -15,31 +15,31 @@ from cachesync.sync.scan import EXPECTED, Entry, PathWarning, Scan, Source, by_p
 
 
 class Named(NamedTuple):
-    """A page named by a path, and its documents; or what there is a warning of."""
+    """A page named on the command line with its documents, or a path with its problem or warning."""
 
     page: str
     """The page's path below the root."""
     documents: Rendered | Problem | PathWarning
-    """A problem and a warning name the file as the user would."""
+    """A problem and a warning give the path as on the command line."""
 
 
 class _PathTarget(NamedTuple):
-    """What is at a path of the command line."""
+    """What a path on the command line refers to."""
 
     path: Path
     source: Source
     below: str
     """The path below the root."""
     is_folder: bool
-    """It stands for the pages in it."""
+    """Whether the path is a folder, which stands for the pages in it."""
     found: Scan
 
     def problem(self, problem: Problem) -> Problem:
-        """Name the file of a problem as the user would."""
+        """Return a problem with its path as on the command line."""
         return Problem(self._shown(problem.page), problem.message, problem.line)
 
     def warnings(self) -> list[PathWarning]:
-        """Name the paths of warnings as the user would."""
+        """Return the warnings with their paths as on the command line."""
         return [PathWarning(self._shown(each.path), each.message) for each in by_path(self.found.warnings)]
 
     def _shown(self, path: str) -> str:
@@ -51,62 +51,62 @@ def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> 
     """Read the pages at ``paths`` by the rules of ``sync``; a folder stands for all pages in it.
 
     Raises:
-        UsageError: nothing is there, or a folder has no page. None is read then.
+        UsageError: a path doesn't exist, or a folder has no page. No page is read then.
     """
-    places = [_look(path, source) for path in paths]
-    done, pages = 0, sum(len(place.found.entries) for place in places)
-    for place in places:
-        for warning in place.warnings():
+    targets = [_target(path, source) for path in paths]
+    done, pages = 0, sum(len(target.found.entries) for target in targets)
+    for target in targets:
+        for warning in target.warnings():
             yield Named(warning.path, warning)
-        for problem in place.found.problems:
-            yield Named(problem.page, place.problem(problem))
-        for page, entry in sorted(place.found.entries.items()):
-            documents = _documents(entry, place.source)
-            yield Named(page, place.problem(documents) if isinstance(documents, Problem) else documents)
+        for problem in target.found.problems:
+            yield Named(problem.page, target.problem(problem))
+        for page, entry in sorted(target.found.entries.items()):
+            documents = _documents(entry, target.source)
+            yield Named(page, target.problem(documents) if isinstance(documents, Problem) else documents)
             done += 1
             progress(done, pages)
 
 
-def _look(path: Path, source: Source) -> _PathTarget:
-    """Look at what is at a path.
+def _target(path: Path, source: Source) -> _PathTarget:
+    """Find out what a path refers to.
 
     Raises:
-        UsageError: nothing, or a folder without a page.
+        UsageError: it doesn't exist, or is a folder without a page.
     """
-    root, below = _placed(path, source.root)
-    placed = source._replace(root=root)
-    is_folder = _is_folder(path) and not placed.pattern.matches(below)
+    root, below = _split_at_root(path, source.root)
+    rooted = source._replace(root=root)
+    is_folder = _is_folder(path) and not rooted.pattern.matches(below)
     try:
-        found = _folder(placed, below) if is_folder else _file(placed, below)
+        found = _scan_folder(rooted, below) if is_folder else _scan_file(rooted, below)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"{path}: {error.strerror}") from None
     except OSError as error:
         found = Scan({}, {}, [Problem(below or ".", f"cannot be read: {error.strerror}")], [])
-    place = _PathTarget(path, placed, below, is_folder, found)
+    target = _PathTarget(path, rooted, below, is_folder, found)
     if not (found.entries or found.problems):
-        raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, place.warnings())]))
-    return place
+        raise UsageError("\n".join([f"{path}: no page in this folder; {EXPECTED}", *map(str, target.warnings())]))
+    return target
 
 
-def _folder(source: Source, below: str) -> Scan:
-    next(source.root.iterdir(), None)  # else it would be asked for by the configuration's name
+def _scan_folder(source: Source, below: str) -> Scan:
+    next(source.root.iterdir(), None)  # fails here with the path's own error: a scan's would blame pages.root
     return scan_at(source, [f"{below}/" if below else ""], root_of(source))
 
 
-def _file(source: Source, path: str) -> Scan:
+def _scan_file(source: Source, path: str) -> Scan:
     if problem := misnamed(path):
         os.lstat(source.root / path)
         return Scan({}, {}, [problem], [])
     return Scan({path: page_at(source, path)}, {}, [], [])
 
 
-def _placed(path: Path, root: Path) -> tuple[Path, str]:
+def _split_at_root(path: Path, root: Path) -> tuple[Path, str]:
     """Return the root that a path is below, and the path below it.
 
-    Elsewhere than below ``pages.root``, the root is what holds the ``_cache`` folder that the path is in, else a folder
-    itself, else the folder that a file is in.
+    For a path outside ``pages.root``, the root is the folder that holds the ``_cache`` folder in the path; without one,
+    the path itself if it is a folder, else the folder of the file.
     """
-    absolute = Path(os.path.normpath(path.absolute()))  # not resolved: a page is named by where it was found
+    absolute = Path(os.path.normpath(path.absolute()))  # links are not resolved: a page is named by where it was found
     for base in (Path(os.path.normpath(root.absolute())), root.resolve()):
         if absolute.is_relative_to(base):
             below = absolute.relative_to(base).as_posix()
@@ -118,7 +118,7 @@ def _placed(path: Path, root: Path) -> tuple[Path, str]:
 
 
 def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112  Path's own fails where it may not look
+    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises PermissionError
 
 
 def _documents(entry: Entry, source: Source) -> Rendered | Problem:

@@ -1,4 +1,4 @@
-"""``cachesync reindex``: a new generation, beside the live one and then in its place."""
+"""``cachesync reindex``: build a new generation beside the live one, then promote it."""
 
 import click
 
@@ -8,18 +8,18 @@ from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
 
 
-@click.command(short_help="Build the index anew and swap it in when it is whole.")
-@click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
+@click.command(short_help="Build a new index from all pages, then switch to it.")
+@click.option("--allow-mass-delete", is_flag=True, help="Continue even if too many specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def reindex(components: Components, allow_mass_delete: bool, as_json: bool) -> int:
-    """Build the index anew from all pages, and swap it in when it is whole.
+    """Build a new index from all pages, then switch to it.
 
-    Who searches meanwhile finds the index as it was, and in one step the new one. The one before is kept for
-    `cachesync rollback`. What was interrupted is removed by the next run.
+    Searches keep using the current index until the new one is complete and replaces it in one step. The old index is
+    kept for `cachesync rollback`. What an interrupted run leaves behind is removed by the next one.
 
-    Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to or no room, 4 stopped because too
-    much would be lost.
+    Exit codes: 0 done, 1 done but some pages have problems, 3 the index can't be written or there is no room, 4 stopped
+    because too many specs would be lost.
     """
     with progress("reindex") as show:
         report = writer.reindex(components, show, consent=allow_mass_delete)

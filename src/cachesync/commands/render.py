@@ -1,4 +1,4 @@
-"""``cachesync render``: the documents of pages."""
+"""``cachesync render``: print the documents of pages."""
 
 import sys
 from pathlib import Path
@@ -25,16 +25,16 @@ def render(components: Components, paths: tuple[Path, ...]) -> int:
 
     Problems go to stderr. Exit codes: 0 all pages were rendered, 1 some were not.
     """
-    told: list[Problem | PathWarning] = []
+    skipped: list[Problem | PathWarning] = []
     out = sys.stdout.buffer
     with no_progress() if sys.stdout.isatty() else progress("render") as show:
         for page, documents in named_pages(paths, components.source, show):
             if isinstance(documents, Problem | PathWarning):
-                told.append(documents)
+                skipped.append(documents)
                 continue
             for key, source in documents.items():
                 id = msgspec.json.encode(document_id(page, key))
                 out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
-    for each in told:
+    for each in skipped:
         click.echo(printable(str(each)), err=True)
-    return 1 if any(isinstance(each, Problem) for each in told) else 0
+    return 1 if any(isinstance(each, Problem) for each in skipped) else 0

@@ -1,4 +1,4 @@
-"""``cachesync rollback``: back to the generation before."""
+"""``cachesync rollback``: return to the previous generation."""
 
 import click
 
@@ -6,14 +6,15 @@ from cachesync.commands import writer
 from cachesync.commands.components import Components
 
 
-@click.command(short_help="Go back to the generation before, and stay there.")
+@click.command(short_help="Return to the previous generation of the index and pin it.")
 @click.pass_obj
 def rollback(components: Components) -> int:
-    """Go back to the generation that was live before the last reindex, and stay there.
+    """Return to the generation that was live before the last reindex, and pin the index there.
 
-    Syncs are refused until `cachesync reindex` is asked for. Exit codes: 0 done, 2 there is none to go back to, 3 no
-    index to write to.
+    Syncs are refused until the next `cachesync reindex`.
+
+    Exit codes: 0 done, 2 no previous generation is kept, 3 the index can't be written.
     """
     generation = writer.rollback(components)
-    click.echo(f"{generation} is live again and stays as it is; `cachesync reindex` goes on from the pages")
+    click.echo(f"{generation} is live again and pinned: nothing is synced until `cachesync reindex`")
     return 0

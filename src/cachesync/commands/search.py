@@ -1,4 +1,4 @@
-"""``cachesync search``: ask the index."""
+"""``cachesync search``: find binaries."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,29 +34,29 @@ from cachesync.search.table import COLUMNS
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
 _LINE_BY_LINE: Final = frozenset({"csv", "ndjson", "oneline", "hash"})
-"""What is printed of a hit needs none of the others."""
+"""Formats that print each hit independently of the others."""
 
 Found = Mapping[str, Any]
-"""An answer as the object that JSON shows. Hits that are printed line by line may be an iterator."""
+"""An answer as a JSON object. In a format that prints line by line, its hits may be an iterator."""
 
 
 class _Search(click.Command):
-    """Spack spells a variant that is off like an option."""
+    """A command whose query may contain variants like ``-mpi``, which Spack spells like options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what begins with a dash, stands behind the first word, and is no option, for a part of the query."""
-        return super().parse_args(ctx, list(_sorted_out(args, _options(self))))
+        """Treat an argument with a leading dash that isn't an option as part of the query, if it follows a word."""
+        return super().parse_args(ctx, _separate(args, _options(self)))
 
 
 def _options(command: click.Command) -> dict[str, bool]:
-    """Return the options, and whether each takes a value."""
+    """Return whether each option takes a value."""
     options = [each for each in command.params if isinstance(each, click.Option)]
     found = {name: not each.is_flag for each in options for name in (*each.opts, *each.secondary_opts)}
     return {**found, "-h": False, "--help": False}
 
 
-def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
-    """Put options first, and what belongs to the query behind ``--``."""
+def _separate(args: Sequence[str], options: dict[str, bool]) -> list[str]:
+    """Reorder arguments: options first, then ``--`` and the words of the query."""
     known: list[str] = []
     words: list[str] = []
     rest = iter(args)
@@ -69,17 +69,17 @@ def _sorted_out(args: Sequence[str], options: dict[str, bool]) -> list[str]:
             if options[name] and argument == name:
                 known += [value for value in [next(rest, None)] if value is not None]
         elif argument.startswith("-") and (not words or _is_nearly_one(name, options)):
-            known.append(argument)  # it is told that there is no such option
+            known.append(argument)  # click reports that there is no such option
         else:
             words.append(argument)
     return [*known, "--", *words]
 
 
 def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
-    """Tell whether a word is an option with a typo. Spack's own words that begin so have one dash, seldom two."""
+    """Whether a word looks like a misspelt option. Words of Spack begin with one dash and seldom with two."""
     if not name.startswith("--"):
         return False
-    from difflib import get_close_matches  # noqa: PLC0415  few words begin so
+    from difflib import get_close_matches  # noqa: PLC0415  few queries have such words
 
     long = [each for each in options if each.startswith("--")]
     return bool(get_close_matches(name, long, cutoff=0.75))
@@ -87,23 +87,23 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
 
 @click.command(cls=_Search, short_help="Find binaries.")
 @click.argument("query", nargs=-1, shell_complete=completion.query)
-@click.option("--spec", "mode", flag_value="spec", help="QUERY is a spec in Spack's language, exactly.")
-@click.option("--text", "mode", flag_value="text", help="QUERY is words.")
+@click.option("--spec", "mode", flag_value="spec", help="Read QUERY strictly as a Spack spec.")
+@click.option("--text", "mode", flag_value="text", help="Read QUERY as words.")
 @filters_option
 @click.option(
     "--tag",
     metavar=f"TAG|{LATEST}",
-    help=f"Only this tag; {LATEST} is the newest with a date.",
+    help=f"Only specs of this tag; {LATEST} is the newest tag with a date.",
     shell_complete=completion.tags_or_latest,
 )
-@click.option("--arch", metavar="MACHINE", help="Only what runs on a machine, given as `spack arch` prints it.")
-@click.option("--here", is_flag=True, help="Only what runs on this machine.")
+@click.option("--arch", metavar="MACHINE", help="Only specs that run on MACHINE, as printed by `spack arch`.")
+@click.option("--here", is_flag=True, help="Only specs that run on this machine.")
 @click.option(
     "--facet",
     "facets",
     multiple=True,
     metavar="FIELD[:N]",
-    help="Count the N most frequent values of a field.",
+    help="Count the N most frequent values of FIELD; may be repeated.",
     shell_complete=completion.fields(numbers=False),
 )
 @click.option(
@@ -112,24 +112,24 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
     multiple=True,
     metavar="FIELD[:desc]",
     shell_complete=completion.order,
-    help="Sort by a field instead of by how well the name matches; repeat to order what is equal by another field.",
+    help="Sort by FIELD instead of relevance; may be repeated to break ties.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, show_default=True, help="How many hits to print."
+    "--limit", type=click.IntRange(min=0), default=DEFAULT_LIMIT, show_default=True, help="Maximum number of hits."
 )
 @click.option(
     "--distinct/--no-distinct",
     default=None,
-    help="Show each binary once, with all its tags. This is so unless programs read the answer.",
+    help="Show each binary once, with all its tags. Default: yes, but not with csv, ndjson and json.",
 )
-@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="How to print.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="The format.")
 @click.option(
     "--columns",
     metavar="FIELD,…",
-    help="What a table shows.",
+    help="The columns of a table or of csv.",
     shell_complete=completion.columns(COLUMNS),
 )
-@click.option("--json", "form", flag_value="json", help="The same as --format json: one JSON object.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object; same as --format json.")
 @server_option
 @click.pass_obj
 def search(
@@ -148,10 +148,10 @@ def search(
     columns: str | None,
     server: str | None,
 ) -> int:
-    """Find binaries. Without a QUERY everything is found; no hit is no error.
+    """Find binaries. Without QUERY, list all of them. Finding none is not an error.
 
-    QUERY is a spec as Spack writes it, words as people type them, or both: hdf5@1.14:+mpi%gcc@11, openmpi zen4, mkl.
-    Values of one filtered field are alternatives, fields combine; a facet isn't narrowed by filters of its own field.
+    QUERY is a Spack spec, plain words, or both: hdf5@1.14:+mpi%gcc@11, openmpi zen4, mkl. Several filters of one field
+    match any of their values; filters of different fields must all match. A facet ignores filters of its own field.
 
     Fields: package, tag, tag_date, version, version_key, git_ref, compiler, compiler_name, compiler_version,
     compiler_version_key, hash, short_hash, binary, os, platform, target, stacks, variants, variant_names,
@@ -184,10 +184,10 @@ def search(
 
 
 def _columns(text: str | None) -> tuple[str, ...] | None:
-    """Read a list of columns.
+    """Parse a list of columns.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: a column doesn't exist.
     """
     columns = tuple(column.strip() for column in text.split(",")) if text is not None else None
     for column in columns or ():
@@ -208,7 +208,7 @@ def _filters_of(tag: str | None) -> Sequence[str]:
 
 def _machine(arch: str | None, *, here: bool) -> targets.Machine | None:
     if here and arch is not None:
-        raise UsageError("--here and --arch: expected one of them")
+        raise UsageError("--here and --arch: expected only one of them")
     if here:
         return targets.this_machine()
     if arch is None:
@@ -229,7 +229,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
         printers[form](counted)
         if counted.number < _all(found, question):
             click.echo(
-                f"note: {counted.number:,} of {_all(found, question):,} are printed: --limit says how many.", err=True
+                f"note: only {counted.number:,} of {_all(found, question):,} hits are printed; see --limit.", err=True
             )
         return
     if form == "long":
@@ -240,7 +240,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
 
 
 class _CountedHits:
-    """Hits, and how many of them were taken."""
+    """An iterable of hits that counts those it has yielded."""
 
     def __init__(self, found: Iterable[Hit]) -> None:
         self.number = 0
@@ -253,24 +253,24 @@ class _CountedHits:
 
 
 def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:
-    """Print a table; one hit alone, and what has no room, in blocks."""
+    """Print a table, or blocks for a single hit or if the table is too wide."""
     usual = (*hits.COLUMNS, "runs") if machine else hits.COLUMNS
     is_alone = columns is None and len(found) == 1
     if is_alone or not hits.print_table(found, columns or usual):
         hits.print_blocks(found)
     elif sys.stdout.isatty() and any("hash" in hit for hit in found):
-        click.echo("`cachesync show /HASH` tells all of one, and how to install it")
+        click.echo("`cachesync show /HASH` shows one in full, and how to install it")
 
 
 def _print_rest(found: Found, question: Question) -> None:
-    """Print facets, how many there are, and where there are none, what is near."""
+    """Print facets, near misses if nothing was found, and the totals."""
     for number, (field, counts) in enumerate(found["facets"].items()):
         if number or found["hits"]:
             click.echo()
         hits.print_counts(field, [(each["value"], each["count"]) for each in counts])
     for near in found.get("near", []):
         without = near.get("without")
-        change = f"if {without} is left out" if without else f"if {near.get('package')} is asked for instead"
+        change = f"if {without} is left out" if without else f"if the package is {near.get('package')} instead"
         click.echo(printable(f"{plural(near['total'], 'spec')} {change}"))
     click.echo(_summary(found, question))
 
@@ -279,8 +279,8 @@ def _summary(found: Found, question: Question) -> str:
     number, total, binaries = len(found["hits"]), found["total"], found["binaries"]
     first = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(found, question) else ""
     about = "about " if BINARIES in found.get("approximate", ()) else ""
-    told = "" if binaries in (None, total) else f", {about}{_binaries(binaries)}"
-    return f"{plural(total, 'spec')} found{told}{first}"
+    distinct = "" if binaries in (None, total) else f", {about}{_binaries(binaries)}"
+    return f"{plural(total, 'spec')} found{distinct}{first}"
 
 
 def _binaries(count: int) -> str:
@@ -288,6 +288,6 @@ def _binaries(count: int) -> str:
 
 
 def _all(found: Found, question: Question) -> int:
-    """How many hits there are to be shown."""
+    """Return how many hits there are without --limit."""
     number: int = found["total"] if found["binaries"] is None or not question.distinct else found["binaries"]
     return number

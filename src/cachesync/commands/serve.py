@@ -1,4 +1,4 @@
-"""``cachesync serve``: the API and the page over an index that others keep."""
+"""``cachesync serve``: serve the API and the web page from an index that is kept elsewhere."""
 
 import signal
 from typing import Final
@@ -6,31 +6,31 @@ from typing import Final
 import click
 
 from cachesync.commands.components import Components
-from cachesync.commands.signals import waited_for
+from cachesync.commands.signals import catching
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-_SECONDS: Final = 3_600.0
+_WAIT_SECONDS: Final = 3_600.0
 
 
-@click.command(short_help="Serve the API and the page over an index that others keep.")
+@click.command(short_help="Serve the API and the web page from an index that is kept elsewhere.")
 @click.pass_obj
 def serve(components: Components) -> int:
-    """Answer searches over HTTP, by an API and a page, until SIGTERM or Ctrl-C.
+    """Serve searches over HTTP, with an API and a web page, until SIGTERM or Ctrl-C.
 
-    It only reads: a key that may only read is enough, and several may serve one index. SIGHUP reads the configuration
-    again. What it tells is for everybody: /healthz, /readyz and /api/status name nothing of what is behind. Metrics
-    are served only where http.metrics says. What is before it (a proxy) does TLS, authentication and limits by client.
+    It only reads the index: a read-only API key suffices, and several servers can share one index. SIGHUP reloads the
+    configuration. Its answers are fit for the public: /healthz, /readyz and /api/status reveal nothing about the index
+    behind it. Metrics are served only at http.metrics. Leave TLS, authentication and limits per client to a proxy.
 
-    Exit codes: 0 ended by a signal, 2 wrong configuration, or the port is taken.
+    Exit codes: 0 stopped by a signal, 2 wrong configuration or the port is in use.
     """
-    from cachesync.commands.web_service import WebService  # noqa: PLC0415  its libraries take a while to load
+    from cachesync.commands.web_service import WebService  # noqa: PLC0415  its libraries are slow to import
 
-    with waited_for(_SIGNALS) as caught:
+    with catching(_SIGNALS) as wait:
         site = WebService(components)
         site.start()
         try:
             while True:
-                numbers = caught(_SECONDS)
+                numbers = wait(_WAIT_SECONDS)
                 if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                     return 0
                 if signal.SIGHUP in numbers:

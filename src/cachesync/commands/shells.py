@@ -1,4 +1,4 @@
-"""How shells are told what is offered, where click's own way doesn't do."""
+"""Passes completions to shells for which click's own method doesn't suffice."""
 
 import os
 from typing import Final
@@ -9,15 +9,15 @@ _BREAKS: Final = frozenset("=:@")
 
 
 def register() -> None:
-    """Let shells be told by the classes here."""
+    """Make click use the classes of this module."""
     add_completion_class(_Bash)
 
 
 class _Bash(BashComplete):
-    """Bash takes a word apart at ``=``, ``:`` and ``@``, and puts what is offered in the place of the last part."""
+    """Bash splits words at ``=``, ``:`` and ``@``, and replaces only the last part by the completion."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Put the words together again."""
+        """Return the words before the cursor, joined again, and the one to complete."""
         words = split_arg_string(os.environ["COMP_WORDS"])
         number = int(os.environ["COMP_CWORD"])
         whole: list[str] = []
@@ -32,7 +32,7 @@ class _Bash(BashComplete):
         return whole, last
 
     def format_completion(self, item: CompletionItem) -> str:
-        """Leave out what bash keeps, of which the item may have the end alone."""
+        """Remove from a completion the parts that bash keeps, of which it may begin with only the last."""
         value: str = item.value
         starts = (self._kept[place:] for place in range(len(self._kept)))
         kept = next((start for start in starts if value.startswith(start)), "")

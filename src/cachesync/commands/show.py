@@ -1,4 +1,4 @@
-"""``cachesync show``: one binary whole."""
+"""``cachesync show``: show one binary in full."""
 
 import click
 
@@ -9,15 +9,15 @@ from cachesync.commands.output import print_json
 from cachesync.search.answer import binary_as_object, show_binary
 
 
-@click.command(short_help="Show one binary whole: its fields, tags and stacks, and how to install it.")
+@click.command(short_help="Show one binary: its fields, tags and stacks, and how to install it.")
 @click.argument("name", metavar="ID|/HASH", shell_complete=completion.hashes)
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def show(components: Components, name: str, server: str | None, as_json: bool) -> int:
-    """Show the binary of a document's ID, or that whose hash begins with HASH.
+    """Show the binary with a document's ID, or the binary whose hash begins with HASH.
 
-    Exit codes: 2 there is none, or the beginning of a hash fits several, which are listed.
+    Exit codes: 0 found, 2 there is no such binary, or HASH matches several, which are listed.
     """
     if server is None:
         binary = show_binary(name, components.reader(), components.config.search.mirror_url)

@@ -1,4 +1,4 @@
-"""Signals as something to wait for."""
+"""Turns signals into events that a loop can wait for."""
 
 import os
 import select
@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def waited_for(numbers: Sequence[int]) -> Iterator[Callable[[float], bytes]]:
-    """Lend what waits so many seconds for signals, and returns their numbers. None interrupts anything any more.
+def catching(numbers: Sequence[int]) -> Iterator[Callable[[float], bytes]]:
+    """Catch signals, which then interrupt nothing, and yield a function that waits for them.
 
-    They come through a pipe. ``sigtimedwait`` can't be trusted: after SIGSTOP and SIGCONT it returns signals that
-    nobody sent [CPython 3.11.7].
+    It waits at most so many seconds and returns the numbers of the signals that arrived. They come through a pipe:
+    ``sigtimedwait`` is unreliable, as it returns signals that were never sent after SIGSTOP and SIGCONT [CPython
+    3.11.7].
     """
     out, into = os.pipe()
     os.set_blocking(out, False)
@@ -20,7 +21,7 @@ def waited_for(numbers: Sequence[int]) -> Iterator[Callable[[float], bytes]]:
     before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     signal.set_wakeup_fd(into)
 
-    def caught(seconds: float) -> bytes:
+    def wait(seconds: float) -> bytes:
         select.select([out], [], [], seconds)
         try:
             return os.read(out, 100)
@@ -28,7 +29,7 @@ def waited_for(numbers: Sequence[int]) -> Iterator[Callable[[float], bytes]]:
             return b""
 
     try:
-        yield caught
+        yield wait
     finally:
         signal.set_wakeup_fd(-1)
         for number, handler in before.items():

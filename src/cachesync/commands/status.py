@@ -1,4 +1,4 @@
-"""``cachesync status``: how index and pages are."""
+"""``cachesync status``: show the state of the index and of the pages."""
 
 import time
 from datetime import datetime
@@ -22,26 +22,26 @@ from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import PathWarning, by_path, scan
 
 
-@click.command(short_help="Tell what the index holds, and whether it is up to date.")
+@click.command(short_help="Show what the index holds and whether it is up to date.")
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def status(components: Components, server: str | None, as_json: bool) -> int:
-    """Tell what the index holds, which pages are problems, and whether it equals the pages on disk now.
+    """Show what the index holds, which pages have problems, and whether it equals the pages on disk now.
 
-    With --server it is told what the server there knows: `cachesync run` tells all, `cachesync serve` what is for
-    everybody. It looks at no page for that.
+    With --server, show what that server knows, without scanning pages: `cachesync run` reports everything, `cachesync
+    serve` only what is public.
     """
     if server is not None:
-        asked = server_at(server)
-        told, known = asked.status()
+        remote = server_at(server)
+        response, known = remote.status()
         if as_json:
-            print_json(told)
+            print_json(response)
         else:
             values = msgspec.to_builtins(known, builtin_types=(datetime,))
-            _print({**values, "server": asked.url}, _told_in_sync(known.in_sync, known.lag_seconds))
+            _print({**values, "server": remote.url}, _in_sync_at_server(known.in_sync, known.lag_seconds))
         return 0
-    found, in_sync = _looked_up(components)
+    found, in_sync = _compare(components)
     if as_json:
         print_json(found)
     else:
@@ -49,10 +49,10 @@ def status(components: Components, server: str | None, as_json: bool) -> int:
     return 0
 
 
-def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
-    """Return how index and pages are, and in words whether they are equal."""
+def _compare(components: Components) -> tuple[dict[str, Any], str]:
+    """Return the state of the index and of the pages, and in words whether they are equal."""
     reader = components.reader()
-    whole = components.index.status()
+    index_status = components.index.status()
     specs, pages = reader.size()
     problems: list[Problem] = []
     warnings: list[PathWarning] = []
@@ -73,9 +73,9 @@ def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
         problems += on_disk.problems
         warnings = by_path(on_disk.warnings)
         if on_disk.unread:
-            reason = f"{plural(len(on_disk.unread), 'path')} can't be looked at"
+            reason = f"{plural(len(on_disk.unread), 'path')} can't be scanned"
     notes = components.index.notes()
-    withheld = Withheld.decoded(notes.get(WITHHELD)) if whole.service else Withheld()
+    withheld = Withheld.decoded(notes.get(WITHHELD)) if index_status.service else Withheld()
     schedule = Schedule(components.config.schedule.reindex, components.config.schedule.timezone)
     last_reindex, next_reindex = noted(schedule, notes)
     found: dict[str, Any] = {
@@ -89,21 +89,21 @@ def _looked_up(components: Components) -> tuple[dict[str, Any], str]:
         "in_sync": waiting == [] and not reason,
         "lag_seconds": None if waiting is None else _lag(waiting),
         "last_written": last_written,
-        "holder": whole.holder,
-        "service": whole.service,
+        "holder": index_status.holder,
+        "service": index_status.service,
         "held_deletes": {"pages": withheld.pages, "specs": withheld.specs},
         "last_reindex": last_reindex,
         "next_reindex": next_reindex,
-        "held_after_rollback": whole.pinned,
-        "kept_generations": whole.kept,
-        "rollback": _rollback(components.index, whole.kept),
+        "held_after_rollback": index_status.pinned,
+        "kept_generations": index_status.kept,
+        "rollback": _rollback(components.index, index_status.kept),
         "reindex_needed": reader.outdated,
     }
     return found, _in_sync(waiting, reason, found["lag_seconds"])
 
 
 def _print(found: dict[str, Any], in_sync: str) -> None:
-    """Print what is known; a server tells less to some, and other things besides."""
+    """Print what is known. A server may leave out some of it, and adds other things."""
     lines = {
         "server": found.get("server"),
         "index": found["url"] and f"{found['url']} ({found['generation']})",
@@ -114,9 +114,9 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "degraded": "; ".join(found.get("degraded", ())),
         "writer": _writer(**found),
         "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
-        "rollback": _goes_back(found["rollback"]),
-        "held back": _held_back(**found["held_deletes"]),
-        "held": found["held_after_rollback"] and "after a rollback; `cachesync reindex` goes on",
+        "rollback": _rollback_line(found["rollback"]),
+        "withheld": _withheld(**found["held_deletes"]),
+        "pinned": found["held_after_rollback"] and "after a rollback; `cachesync reindex` unpins it",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
         "problems": found["problems"] is not None and str(len(found["problems"])),
         "warnings": found["warnings"] and str(len(found["warnings"])),
@@ -131,30 +131,30 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
 
 
 def _writer(holder: str | None, service: bool, **others: Any) -> str | None:
-    """Say who writes to the index; nothing where a server doesn't tell that."""
+    """Return who writes to the index; None if a server doesn't reveal it."""
     if holder:
         return f"{holder}{', a service' if service else ''}"
     return None if "server" in others else "none: no `cachesync run` keeps the index up to date"
 
 
 def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:
-    told = [f"{word} {moment:%Y-%m-%d %H:%M} UTC" for word, moment in (("last", last), ("next", upcoming)) if moment]
-    return ", ".join(told) or None
+    times = [f"{word} {moment:%Y-%m-%d %H:%M} UTC" for word, moment in (("last", last), ("next", upcoming)) if moment]
+    return ", ".join(times) or None
 
 
 def _rollback(index: Index, kept: list[str]) -> dict[str, Any] | None:
-    """Return what `cachesync rollback` would go back to, and when that was made."""
+    """Return the generation that `cachesync rollback` would return to, and when it was made."""
     return {"generation": kept[0], "made": index.made(kept[0])} if kept else None
 
 
-def _goes_back(rollback: dict[str, Any] | None) -> str | None:
+def _rollback_line(rollback: dict[str, Any] | None) -> str | None:
     if rollback is None:
         return None
     made = rollback["made"]
     return f"would go back to {rollback['generation']}" + (f", made {made:%Y-%m-%d %H:%M} UTC" if made else "")
 
 
-def _held_back(pages: int, specs: int) -> str | None:
+def _withheld(pages: int, specs: int) -> str | None:
     if not pages:
         return None
     what = f"deletes of {plural(pages, 'page')} with {plural(specs, 'spec')}"
@@ -167,18 +167,18 @@ def _in_sync(waiting: list[Todo] | None, reason: str | None, lag: float | None) 
     if not waiting:
         return "yes"
     oldest = "" if lag is None else f", for up to {plural(round(lag), 'second')}"
-    return f"no: {plural(len(waiting), 'page')} to look at{oldest}, such as {printable(waiting[0].page)}"
+    return f"no: {plural(len(waiting), 'page')} waiting{oldest}, such as {printable(waiting[0].page)}"
 
 
-def _told_in_sync(known: bool | None, lag: float | None) -> str:
-    """Say what a server knows of whether its index equals the pages."""
+def _in_sync_at_server(known: bool | None, lag: float | None) -> str:
+    """Return in words whether a server's index equals the pages, as far as the server knows."""
     if known is None:
         return "unknown"
     return "yes" if known else f"no, for up to {plural(round(lag), 'second')}" if lag else "no"
 
 
 def _lag(waiting: list[Todo]) -> float | None:
-    """Return how long the oldest change has waited; None if there are only deletions, which leave no time behind."""
+    """Return how long the oldest change has waited; None if there are only deletions, whose times are unknown."""
     changed = [todo.entry.signature for todo in waiting if todo.entry]
     if not changed:
         return None if waiting else 0.0

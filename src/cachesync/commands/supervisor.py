@@ -1,4 +1,4 @@
-"""The service, put together from a configuration, and again whenever that is read anew."""
+"""Builds the service from the configuration, and replaces it when the configuration is reloaded."""
 
 import gc
 import time
@@ -30,41 +30,41 @@ from cachesync.web.site import build_site
 _log = get_logger()
 
 _STOP_SECONDS: Final = 15.0
-"""How long to wait at the end for requests that nobody answers. A client would give up after 30."""
+"""How long to wait at the end for unanswered requests to the index. Its client would give up after 30 seconds."""
 
 _CHANGE_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 1.0
 
 _PORT_TRIES: Final = 4
-"""How often, a second apart, to look whether who has the port becomes the index's service: it may have just begun."""
+"""How often, a second apart, to check whether the process on our port is the index's service: it may be starting."""
 
 
 class Supervisor:
-    """What runs under one configuration after the other, and what stays meanwhile."""
+    """Runs one daemon per configuration, one after the other, with state, metrics and HTTP that outlive them."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
         self._state = ServiceState()
         self._retries: Counter[str] = Counter()
         self._metrics = Metrics(self._state, self._health, self._retries)
-        self._daemon = self._made(components)
+        self._daemon = self._make_daemon(components)
         self._next: Daemon | None = None
-        self._http = self._web(components)
-        self._listen_first()
+        self._http = self._make_web_server(components)
+        self._listen_or_stand_by()
 
     @property
     def is_alive(self) -> bool:
-        """It is at work, or is just being made anew."""
+        """Whether the service is running or is about to run under a new configuration."""
         return self._daemon.is_alive or self._next is not None
 
     @property
     def refusal(self) -> UsageError | None:
-        """Why it has ended, if its configuration can't be used after all."""
+        """Why the service ended, if its configuration turned out to be invalid."""
         return self._daemon.refusal
 
     @property
-    def patience(self) -> float:
-        """In how many seconds at the latest to :meth:`tend` to it again."""
+    def tend_within(self) -> float:
+        """In how many seconds at the latest :meth:`tend` must be called again."""
         if self._next:
             return _CHANGE_SECONDS
         if self._state.role == "starting" or not self._http.is_started:
@@ -72,15 +72,15 @@ class Supervisor:
         return self._daemon.beat_every
 
     def processes(self) -> list[int | None]:
-        """Return the processes that it has started and waits for."""
+        """Return the child processes whose exit the service itself waits for."""
         return [self._daemon.watcher_pid]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the service."""
         self._daemon.start()
 
     def stop(self) -> None:
-        """Finish what is in flight, and end; tell if not all of it is over."""
+        """Finish the requests in flight and stop; log it if one is still unanswered."""
         systemd.stopping()
         _log.info("stopping")
         self._daemon.end()
@@ -89,17 +89,17 @@ class Supervisor:
         if over:
             _log.info("stopped")
         else:
-            _log.warning("stopped, though a request is not answered yet; what it was about is done by the next start")
+            _log.warning("stopped although a request is not answered yet; the next start completes its work")
 
     def reload(self) -> None:
-        """Read the configuration again. One that is refused changes nothing; else the one before begins to end."""
+        """Read the configuration again and begin to stop the current daemon. If it is invalid, change nothing."""
         systemd.reloading()
         try:
             components = self._components.again()
-            daemon = self._made(components)
-            self._http = self._moved(components)
+            daemon = self._make_daemon(components)
+            self._http = self._reconfigured_http(components)
         except CachesyncError as error:
-            _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
+            _log.error("the new configuration is refused; the previous one stays in force", reason=str(error))
             systemd.ready()
         else:
             components.set_up_log()
@@ -108,7 +108,7 @@ class Supervisor:
             self._daemon.end()
 
     def tend(self) -> None:
-        """Let a new configuration begin when the one before has ended, and HTTP when its port is free."""
+        """Start the next daemon once the previous one has ended, and HTTP once its port is free."""
         self._daemon.beat()
         if not self._http.is_started:
             with suppress(UsageError):
@@ -116,13 +116,13 @@ class Supervisor:
         if self._next and self._daemon.join(0):
             has_served = self._daemon.has_served
             self._daemon, self._next = self._next, None
-            gc.collect()  # what belonged to the one before is held together by itself
+            gc.collect()  # the previous daemon's objects refer to each other in cycles
             self._daemon.start(has_served=has_served)
             _log.info("the configuration was read again")
             systemd.ready()
 
     def line(self, width: int) -> str:
-        """Say in a line that is ``width`` characters wide at most how the service fares, and where to ask it more."""
+        """Return the service's state and URL as a line of at most ``width`` characters."""
         state = self._state.snapshot()
         trouble = self._daemon.index_trouble or state.trouble
         parts: list[str] = [state.role]
@@ -139,15 +139,15 @@ class Supervisor:
         if state.reindexing is not None:
             parts.append(f"reindex {state.reindexing:.0%}")
         if state.withheld:
-            parts.append(f"{plural(len(state.withheld), 'page')} held back")
+            parts.append(f"{plural(len(state.withheld), 'page')} withheld")
         if state.problems:
             parts.append(plural(len(state.problems), "problem"))
         if state.warnings:
             parts.append(plural(len(state.warnings), "warning"))
-        return _fitting(" · ".join(parts), self._http.url if self._http.is_started else "no HTTP", width)
+        return _fit(" · ".join(parts), self._http.url if self._http.is_started else "no HTTP", width)
 
-    def _made(self, components: Components) -> Daemon:
-        """Make a daemon of a configuration. It touches nothing before it is started."""
+    def _make_daemon(self, components: Components) -> Daemon:
+        """Make the daemon of a configuration. It does nothing until it is started."""
         config = components.config
         settings = LoopSettings(
             source=components.source,
@@ -160,26 +160,26 @@ class Supervisor:
         health = ConnectionHealth(self._metrics.bulk, retries=self._retries)
         return Daemon(settings, watch, components.index_with(health), self._state, self._metrics, health)
 
-    def _moved(self, components: Components) -> WebServer:
-        """Answer by a new configuration, and listen where it says. What can't be done leaves all as it was."""
+    def _reconfigured_http(self, components: Components) -> WebServer:
+        """Return the web server as a new configuration requires it. On failure nothing changes."""
         before, now = self._components.config.http, components.config.http
         if (before.host, before.port) != (now.host, now.port):
-            return moved(self._http, self._web(components))
+            return moved(self._http, self._make_web_server(components))
         self._http.answer_with(self._site(components), now.base_path)
         return self._http
 
-    def _listen_first(self) -> None:
-        """Listen, but where the port is taken and a service has the index, leave both for when that ends.
+    def _listen_or_stand_by(self) -> None:
+        """Start to listen; if the port is taken while a service has the index, stand by without HTTP.
 
         Raises:
-            UsageError: it is taken without such a service, or can't be used at all.
-            IndexUnavailableError: it is taken, and whether there is such a service can't be told.
+            UsageError: the port is taken although no service has the index, or it can't be used at all.
+            IndexUnavailableError: the port is taken, and whether a service has the index can't be determined.
         """
         for left in reversed(range(_PORT_TRIES)):
             try:
                 listen(self._http)
             except PortTakenError as error:
-                if self._is_served(error):
+                if self._has_service(error):
                     _log.warning("standing by without HTTP until its port is free", reason=str(error))
                     return
                 if not left:
@@ -188,22 +188,22 @@ class Supervisor:
             else:
                 return
 
-    def _is_served(self, taken: PortTakenError) -> bool:
-        """Tell whether a service has the index."""
+    def _has_service(self, taken: PortTakenError) -> bool:
+        """Whether a service has the index."""
         try:
             return self._components.index.status().service
         except IndexUnavailableError as error:
-            raise IndexUnavailableError(f"{taken}\nwhether by a service of this index can't be told: {error}") from None
+            message = f"{taken}\ncannot determine whether that is a service of this index: {error}"
+            raise IndexUnavailableError(message) from None
         finally:
             self._components.index.close()
 
-    def _web(self, components: Components) -> WebServer:
-        """Make a web server of a configuration."""
+    def _make_web_server(self, components: Components) -> WebServer:
         config = components.config.http
         return WebServer(config.host, config.port, self._site(components), config.base_path)
 
     def _site(self, components: Components) -> ASGIApp:
-        """Return what answers over HTTP. It has an index of its own, so that no search is in the service's way."""
+        """Return the web application. It opens an index of its own, so that searches don't hold up the service."""
         config = components.config.http
         own = operators_endpoints(self._health, self._status, lambda: (self._metrics.text(), CONTENT_TYPE))
         return build_site(
@@ -221,12 +221,12 @@ class Supervisor:
         return status(self._state, daemon.index_trouble, max_lag, time.monotonic(), daemon.awaited)
 
 
-def _fitting(told: str, address: str, width: int) -> str:
-    """Put an address behind what is told, which is cut where there is no room. The address is needed whole."""
+def _fit(state: str, address: str, width: int) -> str:
+    """Join a state and an address, and truncate the state if there is no room for both in full."""
     ending = f" · {printable(address)}"
     room = width - cell_len(ending)
     if room < 1:
         return printable(address)
-    text = Text(printable(told))
+    text = Text(printable(state))
     text.truncate(room, overflow="ellipsis")
     return text.plain + ending

@@ -1,4 +1,4 @@
-"""``cachesync sync``: one pass until index = pages."""
+"""``cachesync sync``: make the index equal to the pages."""
 
 import click
 
@@ -13,22 +13,22 @@ from cachesync.sync import full_sync
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Print what would be added, updated and deleted, and touch nothing.")
-@click.option("--allow-mass-delete", is_flag=True, help="Go ahead even if most of the specs would be lost.")
+@click.option("--dry-run", is_flag=True, help="Print what would be added, updated and deleted, but change nothing.")
+@click.option("--allow-mass-delete", is_flag=True, help="Continue even if too many specs would be lost.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json: bool) -> int:
     """Make the index equal to the pages, then exit.
 
-    Exit codes: 0 done, 1 done but some pages are problems, 3 no index to write to, 4 stopped because too much would
-    be lost.
+    Exit codes: 0 done, 1 done but some pages have problems, 3 the index can't be written, 4 stopped because too many
+    specs would be lost.
     """
     if dry_run:
         if components.index.status().pinned:
             raise full_sync.pinned_error()
         guard = components.guard(lambda: allow_mass_delete)
         report = full_sync.dry_run(
-            components.source, _reader(components), guard, _tell_nothing if as_json else _print_change
+            components.source, _reader(components), guard, _print_nothing if as_json else _print_change
         )
     else:
         with progress("sync") as show:
@@ -37,7 +37,7 @@ def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json
 
 
 def _reader(components: Components) -> Reader | None:
-    """Return the index as it is; without one, or with one to be built anew, everything is still to be added."""
+    """Return the live generation; None if there is none or it must be rebuilt, so that all pages are added."""
     if not components.index.exists():
         return None
     try:
@@ -46,7 +46,7 @@ def _reader(components: Components) -> Reader | None:
         return None
 
 
-def _tell_nothing(_change: PageChange) -> None:
+def _print_nothing(_change: PageChange) -> None:
     pass
 
 
@@ -57,5 +57,5 @@ def _print_change(change: PageChange) -> None:
         kind = "delete"
     elif change.record.problem:
         kind = "problem"
-    fresh = sum(put.fresh for put in change.puts)
-    click.echo(f"{kind:8} {printable(change.page)}  +{fresh} ~{len(change.puts) - fresh} -{len(change.deletes)}")
+    added = sum(put.fresh for put in change.puts)
+    click.echo(f"{kind:8} {printable(change.page)}  +{added} ~{len(change.puts) - added} -{len(change.deletes)}")

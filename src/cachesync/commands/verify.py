@@ -1,4 +1,4 @@
-"""``cachesync verify``: does every document say what its page says?"""
+"""``cachesync verify``: compare every document with its page."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -18,21 +18,21 @@ from cachesync.sync.verify import verify as compare
 _SHOWN: Final = 20
 
 _BATCH_BYTES: Final = 10_000
-"""How long the paths may be that one request to the service names: some proxies take no more than 20 kB at once."""
+"""The total length of the paths in one request to the service: some proxies limit requests to 20 kB."""
 
 
-@click.command(short_help="Compare index and pages document by document.")
-@click.option("--repair", is_flag=True, help="Then write the documents that differ anew.")
+@click.command(short_help="Compare the index with the pages, document by document.")
+@click.option("--repair", is_flag=True, help="Rewrite the documents that differ.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
 def verify(components: Components, repair: bool, as_json: bool) -> int:
-    """Compare index and pages document by document, without believing what the index says of itself.
+    """Compare the index with the pages, document by document, without trusting the index's own records.
 
-    Names the pages that differ, and of the first of their documents what is wrong with each: it is missing, extra, or
-    different in the fields that are named.
+    Lists the pages that differ and, for the first documents, whether they are missing, extra, or in which fields they
+    differ.
 
-    Exit codes: 0 they are equal, 1 they differ (also if --repair has mended that: run it again to see), 3 no index,
-    4 repairing would lose too much.
+    Exit codes: 0 they are equal, 1 they differed (even if --repair has fixed that: run it again to check), 3 no index,
+    4 stopped because a repair would lose too many specs.
     """
     with progress("verify") as show:
         verdict = compare(components.source, components.reader(fresh=True), show)
@@ -71,7 +71,7 @@ def _print(verdict: Verdict) -> None:
 
 
 def _batches(pages: list[str]) -> Iterator[list[str]]:
-    """Cut a list of pages into parts that fit into a request."""
+    """Split a list of pages into parts that fit into a request."""
     batch: list[str] = []
     size = 0
     for page in pages:
@@ -86,9 +86,9 @@ def _batches(pages: list[str]) -> Iterator[list[str]]:
 
 def _outcome(verdict: Verdict, steady: bool) -> str:
     if not steady:
-        return "not all is repaired: pages kept changing while they were read; run it again"
+        return "not everything was repaired: pages kept changing while they were read; run it again"
     unusable = {problem.page for problem in verdict.problems}.intersection(verdict.differing)
     if not unusable:
         return "repaired"
     pages = plural(len(unusable), "page")
-    return f"repaired, but for the documents of {pages} that can't be used: mending the page puts them right"
+    return f"repaired, except for the documents of {pages} with problems: fix the problems to repair them"

@@ -1,4 +1,4 @@
-"""A command that is held up says by what: a server that doesn't answer, or a file system."""
+"""Logs what a command is waiting for: a server or a file system that doesn't answer."""
 
 import threading
 import time
@@ -12,24 +12,24 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 _PATIENCE_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.25
+_POLL_SECONDS: Final = 0.25
 
 
 @contextmanager
-def say_what_is_awaited(context: Context) -> Iterator[None]:
-    """Say, for as long as the block lasts, what the work in a context has waited for for a second."""
+def log_waits(context: Context) -> Iterator[None]:
+    """While the block runs, log everything that the work in a context has been waiting for for a second."""
     ended = threading.Event()
-    threading.Thread(target=_look_on, args=(context, ended), name="awaiting", daemon=True).start()
+    threading.Thread(target=_monitor, args=(context, ended), name="awaiting", daemon=True).start()
     try:
         yield
     finally:
         ended.set()
 
 
-def _look_on(context: Context, ended: threading.Event) -> None:
-    said: Awaited | None = None
-    while not ended.wait(_LOOK_SECONDS):
+def _monitor(context: Context, ended: threading.Event) -> None:
+    logged: Awaited | None = None
+    while not ended.wait(_POLL_SECONDS):
         awaited = context.pulse.awaited
-        if awaited and awaited != said and time.monotonic() - awaited.since >= _PATIENCE_SECONDS:
-            said = awaited
+        if awaited and awaited != logged and time.monotonic() - awaited.since >= _PATIENCE_SECONDS:
+            logged = awaited
             _log.warning("waiting for an answer", of=awaited.what)

@@ -1,4 +1,4 @@
-"""What `cachesync serve` runs: a web server over an index that it only reads."""
+"""The web servers that `cachesync serve` runs over an index that it only reads."""
 
 import contextlib
 import gc
@@ -25,16 +25,16 @@ _log = get_logger()
 
 
 class WebService:
-    """The web server, and what answers there."""
+    """The public web server, and the operators' one with metrics if it is configured."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
         self._metrics = ServerMetrics()
-        self._server = self._made(components)
-        self._operators = self._made_for_operators(components)
+        self._server = self._make_server(components)
+        self._operators = self._make_operators_server(components)
 
     def start(self) -> None:
-        """Serve from now on.
+        """Start to serve.
 
         Raises:
             UsageError: the configuration can't be used, or the port is taken.
@@ -42,53 +42,53 @@ class WebService:
         for server in self._servers():
             listen(server)
         systemd.ready()
-        threading.Thread(target=_look_at, args=(self._searcher,), name="first look", daemon=True).start()
+        threading.Thread(target=_try_index, args=(self._searcher,), name="first look", daemon=True).start()
 
     def _servers(self) -> list[WebServer]:
         return [each for each in (self._server, self._operators) if each]
 
     def reload(self) -> None:
-        """Read the configuration again. One that is refused changes nothing."""
+        """Read the configuration again. If it is invalid, change nothing."""
         systemd.reloading()
         try:
             components = self._components.again()
-            self._take(components)
+            self._reconfigure(components)
         except CachesyncError as error:
-            _log.error("the new configuration is refused; the one before stays in force", reason=str(error))
+            _log.error("the new configuration is refused; the previous one stays in force", reason=str(error))
         else:
             components.set_up_log()
             self._components = components
-            # What answered before is held together by itself, threads and index included. It ends here, but for
-            # requests under way, which may take as long as an export does: closing it would break them.
+            # The previous application's objects, its threads and index among them, refer to each other in cycles.
+            # It isn't closed: that would break requests in flight, which may be exports that take a while.
             gc.collect()
             _log.info("the configuration was read again")
         systemd.ready()
 
-    def _take(self, components: Components) -> None:
-        """Serve as another configuration says. What can't be done leaves all as it was."""
+    def _reconfigure(self, components: Components) -> None:
+        """Serve under another configuration. On failure nothing changes."""
         before, now = self._components.config.http, components.config.http
         operators = self._operators
         if before.metrics != now.metrics:
-            operators = _instead_of(self._operators, self._made_for_operators(components))
+            operators = _replace(self._operators, self._make_operators_server(components))
         try:
             if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._made(components))
+                self._server = moved(self._server, self._make_server(components))
             else:
                 self._server.answer_with(self._app(components), now.base_path)
         except CachesyncError:
             if operators is not self._operators:
-                _instead_of(operators, self._operators)
+                _replace(operators, self._operators)
             raise
         self._operators = operators
 
     def stop(self) -> None:
-        """End within two seconds each."""
+        """Stop the servers, each within two seconds."""
         systemd.stopping()
         for server in self._servers():
             server.stop()
         _log.info("stopped")
 
-    def _made(self, components: Components) -> WebServer:
+    def _make_server(self, components: Components) -> WebServer:
         config = components.config.http
         return WebServer(config.host, config.port, self._app(components), config.base_path)
 
@@ -99,8 +99,8 @@ class WebService:
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
         return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
 
-    def _made_for_operators(self, components: Components) -> WebServer | None:
-        """Make what serves metrics, where the configuration says."""
+    def _make_operators_server(self, components: Components) -> WebServer | None:
+        """Make the server of metrics, if one is configured."""
         address = components.config.http.metrics
         if address is None:
             return None
@@ -113,14 +113,14 @@ class WebService:
         return WebServer(host.strip("[]"), int(port), app, keys=("http.metrics", "http.metrics"))
 
 
-def _look_at(searcher: Searcher) -> None:
-    """Look whether there is an index before anybody asks: the log says why not."""
+def _try_index(searcher: Searcher) -> None:
+    """Try the index before the first request, so that the log says at once if it can't be searched."""
     with contextlib.suppress(CachesyncError):
         searcher.overview()
 
 
-def _instead_of(before: WebServer | None, now: WebServer | None) -> WebServer | None:
-    """Let a server listen in place of another one, where there are both."""
+def _replace(before: WebServer | None, now: WebServer | None) -> WebServer | None:
+    """Stop one server and start another in its place. Either may be None."""
     if before is not None and now is not None:
         return moved(before, now)
     if before is not None:

@@ -1,4 +1,4 @@
-"""What only the one writer may do: the running service does it for a command, or the command itself where none runs."""
+"""Commands that write to the index: the running service carries them out; if none runs, the command does it itself."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,10 +19,10 @@ from cachesync.sync.reindex import went_live
 from cachesync.sync.report import Report
 
 _NOTE_SECONDS: Final = 5.0
-"""How long it may take to note how fresh the index is."""
+"""How long writing the freshness note may take."""
 
-_STILL_FRESH: Final = timedelta(minutes=1)
-"""A note that is younger isn't replaced by one that says the same."""
+_NOTE_MAX_AGE: Final = timedelta(minutes=1)
+"""A younger freshness note isn't replaced by one with the same content."""
 
 
 def sync(
@@ -42,7 +42,7 @@ def sync(
 
 
 def reindex(components: Components, progress: Progress, *, consent: bool) -> Report:
-    """Build a new generation and let it go live, as :func:`cachesync.sync.full_sync.reindex` does."""
+    """Build a new generation and promote it, as :func:`cachesync.sync.full_sync.reindex` does."""
 
     def here(writer: Writer, generation: str | None) -> Response:
         report = went_live(writer, generation)
@@ -57,7 +57,7 @@ def reindex(components: Components, progress: Progress, *, consent: bool) -> Rep
 
 
 def rollback(components: Components) -> str:
-    """Go back to the generation before, and return its name."""
+    """Return to the previous generation, and return its name."""
 
     def here(writer: Writer, generation: str | None) -> Response:
         return Response.live(writer.rollback(generation))
@@ -74,21 +74,21 @@ def _carried_out(
     here: Callable[[Writer, str | None], Response],
     root: Path | None,
 ) -> Response:
-    """Carry out a request as :func:`carry_out` does. If it is done here, how fresh the index is then is noted here."""
+    """Carry out a request as :func:`carry_out` does. If ``here`` does the work, also write the freshness note."""
 
-    def noted(writer: Writer, generation: str | None) -> Response:
+    def here_with_note(writer: Writer, generation: str | None) -> Response:
         response = here(writer, generation)
-        with suppress(CachesyncError), within(_NOTE_SECONDS):  # what was done is done
+        with suppress(CachesyncError), within(_NOTE_SECONDS):  # the work has succeeded, with or without a note
             _note(components.index, response.report)
         return response
 
-    return carry_out(components.index, request, progress, noted, root)
+    return carry_out(components.index, request, progress, here_with_note, root)
 
 
 def _note(index: Index, report: Report | None) -> None:
-    """Note how fresh the index is after a command; without a report, after a rollback.
+    """Write the freshness note after a command; without a report, after a rollback.
 
-    A command that finds nothing to do needn't be the writer, so a service may have begun meanwhile, which knows better.
+    A command with nothing to do needn't be the writer, so a service may have started meanwhile: its own note is better.
     """
     status = index.status()
     if status.service:
@@ -106,9 +106,9 @@ def _note(index: Index, report: Report | None) -> None:
         writer="command",
         in_sync=report is not None and not (report.withheld or report.again),
         written=written,
-        degraded=tuple(shortcoming for shortcoming, is_so in lacks.items() if is_so),
+        degraded=tuple(shortcoming for shortcoming, applies in lacks.items() if applies),
     )
-    if not (before and before.is_as(freshness) and abs(now - before.noted) < _STILL_FRESH):
+    if not (before and before.is_as(freshness) and abs(now - before.noted) < _NOTE_MAX_AGE):
         note_freshness(notes, freshness)
 
 

@@ -1,1 +1,1 @@
-"""What people look at in Kibana: what there is, how Kibana writes it, and the way it gets there."""
+"""The saved objects for Kibana: their content, Kibana's format for them, and their installation."""

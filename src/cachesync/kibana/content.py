@@ -1,4 +1,4 @@
-"""What there is in Kibana for one index: data views, searches in Discover, and two dashboards."""
+"""The saved objects of one index: data views, searches in Discover, and two dashboards."""
 
 from typing import Final
 
@@ -20,32 +20,32 @@ from cachesync.kibana.objects import (
 from cachesync.pages.version import version_range
 
 _DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UTC"}}
-"""A release's date is a day, the same one everywhere."""
+"""The date of a release is a day, which must be the same in every time zone."""
 
 _PROBLEMS: Final = "problem: *"
 _PENDING: Final = "pending: true"
 _EXAMPLE: Final = ("hdf5", "1.12", "1.14")
-"""A package and a range of its versions: what the search shows how to ask for."""
+"""The package and range of versions in the example of a query for a range."""
 
-_OF_PAGES: Final = {
+_PAGE_FIELDS: Final = {
     "page": "The page's path below the root.",
-    "package": "The package that the page is of.",
-    "tag": "The tag that the page is of.",
-    "digest": "A digest of the page's bytes as they were last read.",
-    "settled": "The page's file can't have changed since without looking different.",
+    "package": "The package of the page.",
+    "tag": "The tag of the page.",
+    "digest": "A digest of the page's bytes when it was last read.",
+    "settled": "Whether any later change of the file would alter its size, times or inode.",
     "pending": "The page's documents are being changed, or were when the service was killed.",
-    "specs": "How many documents the index holds of this page.",
+    "specs": "How many documents of this page the index holds.",
     "versions": "The versions on the page.",
     "compilers": "The compilers on the page.",
     "stacks": "The stacks on the page.",
     "synced": "When the page's record was last written.",
-    "problem": "Why the page can't be used as it is now. Its documents are those of its last good state.",
-    "line": "The line of the page that has the problem, where it is known.",
+    "problem": "Why the page can't be used now. Its documents are those of its last good state.",
+    "line": "The line of the page that has the problem, if it is known.",
 }
-"""What the fields of a page's record are."""
+"""Descriptions of the fields of a page's record."""
 
 _COLUMNS: Final = ("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash")
-"""What a search shows of a binary."""
+"""The columns that a search shows for each binary."""
 
 _BINARIES_SHOWN: Final = 100
 _PAGES_SHOWN: Final = 200
@@ -54,8 +54,8 @@ _PAGES_SHOWN: Final = 200
 def saved_objects(name: str) -> list[SavedObject]:
     """Return the saved objects for the index called ``name``.
 
-    Ids and titles derive from the name, so those of several indices fit into one Kibana, and those of one are replaced
-    when they are installed again.
+    Ids and titles derive from the name, so that one Kibana can have those of several indices, and a new installation
+    replaces those of the same index.
     """
     specs = DataView(
         id=f"cachesync-specs-{name}",
@@ -72,7 +72,7 @@ def saved_objects(name: str) -> list[SavedObject]:
         name=f"Pages: {name}",
         types=types_of(pages_mapping(name)),
         formats={"line": {"id": "number", "params": {"pattern": "0"}}},
-        descriptions=_OF_PAGES,
+        descriptions=_PAGE_FIELDS,
         left_out=("digest", "settled"),
     )
     parts = (
@@ -88,12 +88,12 @@ def saved_objects(name: str) -> list[SavedObject]:
 
 
 def ndjson(objects: list[SavedObject]) -> bytes:
-    """Return saved objects as the file that Kibana imports: one a line."""
+    """Encode saved objects as the file that Kibana imports, one per line."""
     return msgspec.json.Encoder().encode_lines(objects)
 
 
 def _sentence(about: About) -> str:
-    """Return what a field means, and an example of it."""
+    """Return the description of a field: its meaning and an example."""
     return f"{about.meaning[0].upper()}{about.meaning[1:]}: {about.example}"
 
 
@@ -114,7 +114,7 @@ def _versions(name: str, specs: DataView) -> SavedSearch:
     return SavedSearch(
         id=f"cachesync-versions-{name}",
         title=f"Versions from {oldest} to {newest} of {package}: {name}",
-        description="How to ask for a range of versions in Spack's order: by version_key, see docs/fields.md.",
+        description="How to search for a range of versions in Spack's order: by version_key, see docs/fields.md.",
         view=specs,
         columns=_COLUMNS,
         sort=(("version_key", "desc"), ("tag", "asc")),
@@ -126,7 +126,7 @@ def _problem_pages(name: str, pages: DataView) -> SavedSearch:
     return SavedSearch(
         id=f"cachesync-problems-{name}",
         title=f"Problem pages: {name}",
-        description="Pages that can't be used as they are. What was read of them before stays searchable.",
+        description="Pages that can't be used. Their documents from before stay searchable.",
         view=pages,
         columns=("page", "line", "problem", "synced"),
         sort=(("synced", "desc"), ("page", "asc")),
@@ -135,7 +135,7 @@ def _problem_pages(name: str, pages: DataView) -> SavedSearch:
 
 
 def _build_cache(name: str, specs: DataView) -> Dashboard:
-    """Is there a binary for this spec that my machine can run?"""
+    """Return the dashboard that shows which binaries there are for which machines."""
     number = count("Specs")
     tag_date = largest("Tag's date", "tag_date")
 
@@ -160,7 +160,7 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
         ),
         sort=(package, "asc"),
     )
-    in_tags = count("Tags")  # a tag has one page of a package, and a page lists a hash once
+    in_tags = count("Tags")  # a document per tag: a tag has one page of a package, and a page lists a hash once
     binaries = Visualization(
         f"Binaries: {_BINARIES_SHOWN} of what is chosen above, those in most tags",
         specs,
@@ -232,7 +232,7 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
 
 
 def _mirror_health(name: str, pages: DataView) -> Dashboard:
-    """Does the index say what the pages say, and if not, why?"""
+    """Return the dashboard that shows whether the index equals the pages, and if not, why."""
     number = count("Pages")
     specs = total("Specs", "specs")
     problems = count("Problem pages", _PROBLEMS)

@@ -1,7 +1,7 @@
-"""The way to Kibana: one import, and what may come of it.
+"""Installs saved objects in Kibana by a single import, and explains failures.
 
-``POST /api/saved_objects/_import`` takes a file of saved objects; what it says of them, and that it says 200 also where
-it took none, stands in Kibana's sources under ``import-export-server-internal/src/import``.
+``POST /api/saved_objects/_import`` takes a file of saved objects. Its response, whose status is 200 even if nothing was
+imported, is defined in Kibana's sources under ``import-export-server-internal/src/import``.
 """
 
 import re
@@ -28,25 +28,25 @@ _log = get_logger()
 
 _CONNECT_SECONDS: Final = 10.0
 _LEAST_SECONDS: Final = 1.0
-"""What an attempt gets even if there is less time left: else a slow answer would hide what Kibana has said before."""
+"""The shortest timeout of an attempt, even near the deadline: a timeout would hide the reason of the last response."""
 
-_PAGES: Final = {
+_PATHS: Final = {
     "dashboard": "/app/dashboards#/view/{id}",
     "search": "/app/discover#/view/{id}",
     DATA_VIEW: "/app/management/kibana/dataViews/dataView/{id}",
 }
-"""Where each type is looked at, within its space."""
+"""The paths in Kibana that show an object of each type, within its space."""
 
 _KINDS: Final = {DATA_VIEW: "data view"}
 
 
 class Installed(NamedTuple):
-    """An object that is in Kibana now."""
+    """An object that was installed in Kibana."""
 
     kind: str
     """``data view``, ``search`` or ``dashboard``."""
     id: str
-    """As it is there: another one than was sent where another space has that already."""
+    """Its id in Kibana, which differs from the one that was sent if another space has that already."""
     title: str
     outcome: str
     """``created`` or ``overwritten``."""
@@ -90,17 +90,17 @@ class _Imported(msgspec.Struct, rename="camel"):
 
 
 def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
-    """Import a file of saved objects, over what was imported before. Doing it again changes nothing.
+    """Import a file of saved objects, replacing those of an earlier import. This is idempotent.
 
-    ``patience``: for how many seconds Kibana may be starting, busy or silent, all in all.
+    ``patience``: for how many seconds in total Kibana may be starting, busy or silent.
 
     Raises:
-        UsageError: Kibana, or the space, isn't where the configuration says, or what that names can't be read.
-        KibanaError: it can't be reached, refuses the credentials or the objects, or stayed busy.
+        UsageError: Kibana or the space isn't where the configuration says, or the certificate file can't be read.
+        KibanaError: Kibana can't be reached, refused the credentials or the objects, or stayed busy.
     """
     with _pool(kibana) as pool:
         caller = _Caller(kibana, pool, patience, time.monotonic() + patience)
-        # An import into a space that doesn't exist would succeed, and nobody would ever see what it made.
+        # An import into a space that doesn't exist would succeed, but its objects could never be seen.
         caller.call("GET", f"{kibana.url}/api/spaces/space/{kibana.space}")
         answer = caller.call(
             "POST",
@@ -110,19 +110,19 @@ def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
     try:
         imported = msgspec.json.decode(answer, type=_Imported)
     except msgspec.MsgspecError:
-        raise _no_kibana(kibana, answer) from None
+        raise _not_kibana(kibana, answer) from None
     if not imported.success:
-        raise KibanaError(_refused(kibana, imported))
+        raise KibanaError(_failures(kibana, imported))
     return [_installed(kibana, each) for each in imported.success_results]
 
 
 def _pool(kibana: Kibana) -> PoolManager:
-    """Return what connects. Without retries it follows no redirects either, so the key goes nowhere else."""
+    """Return a connection pool. ``retries=False`` also disables redirects, so the key is sent to no other server."""
     return PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, "kibana.ca_certs"))
 
 
 class _Caller(NamedTuple):
-    """What the requests of one command share."""
+    """Sends the requests of one command, which share a deadline."""
 
     kibana: Kibana
     pool: PoolManager
@@ -130,12 +130,12 @@ class _Caller(NamedTuple):
     deadline: float
 
     def call(self, method: str, url: str, fields: Mapping[str, Any] | None = None) -> bytes:
-        """Send a request until it is answered with more than "not now", and return the body of a success."""
+        """Send a request, retry it while Kibana is busy, and return the body of a successful response."""
         headers = {"kbn-xsrf": "cachesync"}
         if self.kibana.api_key:
             headers["Authorization"] = f"ApiKey {self.kibana.api_key}"
         waits = delays()
-        told = False
+        logged = False
         while True:
             left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
             timeout = urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left)
@@ -146,14 +146,14 @@ class _Caller(NamedTuple):
             wait = next(waits)
             if answer.status not in BUSY or time.monotonic() + wait > self.deadline:
                 break
-            if not told:
+            if not logged:
                 _log.warning("Kibana isn't ready; trying again", url=self.kibana.url, status=answer.status)
-                told = True
+                logged = True
             current().wait(wait)
         if answer.status != HTTPStatus.OK:
-            raise self._explained(answer.status, answer.headers.get("Location", ""), answer.data)
+            raise self._error_from(answer.status, answer.headers.get("Location", ""), answer.data)
         if not answer.data.lstrip().startswith(b"{"):
-            raise _no_kibana(self.kibana, answer.data)
+            raise _not_kibana(self.kibana, answer.data)
         return answer.data
 
     def _unreachable(self, error: HTTPError) -> CachesyncError:
@@ -162,57 +162,57 @@ class _Caller(NamedTuple):
         if isinstance(error, LocationValueError):
             return UsageError(f"kibana.url: {reason}: expected http(s)://HOST:PORT")
         if isinstance(error, SSLError):
-            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and that it is https")
+            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and https in the URL")
         if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
             return KibanaError(f"{url} didn't answer in time: {reason}\nTry again; installing twice does no harm")
         return KibanaError(f"cannot reach Kibana at {url}: {reason}")
 
-    def _explained(self, status: int, location: str, body: bytes) -> CachesyncError:
-        """Turn an answer that is no success into a sentence for a person, with what to do."""
+    def _error_from(self, status: int, location: str, body: bytes) -> CachesyncError:
+        """Return the error of an unsuccessful response, with what to do about it."""
         url, space = self.kibana.url, self.kibana.space
         reason = _reason(body)
         match status:
             case HTTPStatus.UNAUTHORIZED if not self.kibana.api_key:
-                return KibanaError(f"{url} asks for credentials: give it a kibana.api_key")
+                return KibanaError(f"{url} requires credentials: set kibana.api_key")
             case HTTPStatus.UNAUTHORIZED:
                 return KibanaError(f"{url} refuses the credentials: check kibana.api_key")
             case HTTPStatus.FORBIDDEN:
                 return KibanaError(
-                    f"{url} doesn't let kibana.api_key do this in the space {space}: {reason}\n"
-                    "There may be no such space, or the key is for another; docs/kibana.md says which rights it needs"
+                    f"{url} doesn't allow kibana.api_key to do this in the space {space}: {reason}\n"
+                    "There may be no such space, or the key is for another; docs/kibana.md lists the rights it needs"
                 )
             case HTTPStatus.NOT_FOUND:
                 return UsageError(
-                    f"at {url} there is no Kibana, or it has no space {space}: check kibana.space and kibana.url, to "
-                    "which a base path belongs, as in https://host/kibana"
+                    f"at {url} there is no Kibana, or it has no space {space}: check kibana.space and kibana.url, "
+                    "which must include the base path, as in https://host/kibana"
                 )
             case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
                 return KibanaError(
-                    f"{url} takes no file as large as this one: raise savedObjects.maxImportPayloadBytes in Kibana, or "
-                    "the limit of the proxy before it"
+                    f"{url} refused the file as too large: raise savedObjects.maxImportPayloadBytes in Kibana, or "
+                    "the limit of the proxy in front of it"
                 )
             case HTTPStatus.UNPROCESSABLE_ENTITY:
                 return KibanaError(
                     f"{url} can't read the objects: {reason}\n"
-                    "It is older than they are; docs/kibana.md says which versions can"
+                    "It is older than they are; docs/kibana.md lists the supported versions"
                 )
             case _ if status in BUSY:
                 return KibanaError(f"{url} wasn't ready within {self.patience:g} s ({status}): {reason}")
             case _ if 300 <= status < 400:
                 return UsageError(
-                    f"{url} leads elsewhere ({status}), to {location or 'nowhere'}: expected Kibana itself. Check "
-                    "kibana.url; a proxy that asks people to log in has to let API keys through"
+                    f"{url} redirects ({status}) to {location or 'nowhere'}: expected Kibana itself. Check kibana.url; "
+                    "a proxy with a login page has to let API keys through"
                 )
             case _:
                 return KibanaError(f"{url} refuses the import ({status}): {reason}")
 
 
-def _no_kibana(kibana: Kibana, body: bytes) -> KibanaError:
-    return KibanaError(f"what answers at {kibana.url} is no Kibana, but says {_reason(body)}: check kibana.url")
+def _not_kibana(kibana: Kibana, body: bytes) -> KibanaError:
+    return KibanaError(f"{kibana.url} is not Kibana: it answered {_reason(body)}. Check kibana.url")
 
 
 def _reason(body: bytes) -> str:
-    """Return what an answer says: Kibana's message, else how the text begins."""
+    """Return Kibana's message in a response, or else the start of the body."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -223,23 +223,23 @@ def _reason(body: bytes) -> str:
     return repr(f"{text[:100]}…" if len(text) > 100 else text)
 
 
-def _refused(kibana: Kibana, imported: _Imported) -> str:
-    """Say which objects Kibana didn't take, and why."""
+def _failures(kibana: Kibana, imported: _Imported) -> str:
+    """Return a message that lists the objects which Kibana didn't import, and why."""
     done = len(imported.success_results)
-    lines = [f"{kibana.url} didn't take all of it; {f'{done} objects are installed, but' if done else 'nothing is:'}"]
+    lines = [f"{kibana.url} refused these objects; {f'{done} others are' if done else 'nothing is'} installed:"]
     lines += [f"  {_named(each.type, each.meta.title or each.id)}: {_why(each.error)}" for each in imported.errors]
     return "\n".join(lines)
 
 
 def _why(error: _Reason) -> str:
-    """Say what an import says of one object (the kinds are those of ``SavedObjectsImportFailure``)."""
+    """Return why an object wasn't imported (the types of errors are those of ``SavedObjectsImportFailure``)."""
     match error.type:
         case "missing_references":
-            return f"it needs what isn't there: {', '.join(_named(each.type, each.id) for each in error.references)}"
+            return f"it refers to missing objects: {', '.join(_named(each.type, each.id) for each in error.references)}"
         case "conflict" | "ambiguous_conflict":
-            return "another one is in its way: look for its title under Saved Objects and delete that"
+            return "it conflicts with another object: search for its title under Saved Objects and delete that"
         case "unsupported_type":
-            return "this Kibana has nothing of this type"
+            return "this Kibana doesn't know its type"
         case kind:
             return error.message or kind
 
@@ -251,7 +251,7 @@ def _installed(kibana: Kibana, result: _Result) -> Installed:
         id=id,
         title=result.meta.title,
         outcome="overwritten" if result.overwrite else "created",
-        link=kibana.public_space_url + _PAGES.get(result.type, "").format(id=id),
+        link=kibana.public_space_url + _PATHS.get(result.type, "").format(id=id),
     )
 
 

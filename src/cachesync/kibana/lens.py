@@ -1,9 +1,9 @@
-"""Visualizations as Lens keeps them: columns that become an aggregation, and how the result is shown.
+"""Visualizations in the format of Lens: columns that become an aggregation, and how its result is displayed.
 
-What a column says, and which aggregation it becomes, stands in Kibana's sources under
-``lens/public/datasources/form_based/operations/definitions``; the names of what shows them under
-``lens-common/visualizations``. Lens counts its columns as buckets, which group, and metrics, which are computed of each
-group. Buckets come first, the outermost before the others, and are shown in that order.
+The format of columns and the aggregations that they become are defined in Kibana's sources under
+``lens/public/datasources/form_based/operations/definitions``, and the types of visualizations under
+``lens-common/visualizations``. A column is either a bucket, which groups documents, or a metric, which is computed for
+each group. Buckets come first, outermost first, and are displayed in that order.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cachesync.kibana.objects import DataView, kql
 
 _LAYER: Final = "l1"
 _RECORDS: Final = "___records___"
-"""The field of a column that counts documents."""
+"""The pseudo-field of a column that counts documents."""
 
 _DATA_TYPES: Final = {
     "keyword": "string",
@@ -38,28 +38,28 @@ class Column:
     operation: Operation
     field: str = _RECORDS
     where: str = ""
-    """Which documents it looks at, in Kibana's query language."""
+    """Limits it to the documents that match this query in Kibana's query language."""
     size: int = 0
-    """How many groups, at most."""
+    """The maximum number of groups."""
     order_by: "Column | None" = None
-    """The column that says which groups come first: those with the largest value."""
+    """The column by which groups are sorted, largest value first."""
     exclude: tuple[str, ...] = ()
-    """Values that are no groups."""
+    """Values that form no group."""
     latest_by: str = ""
-    """The date that says which document is the last one."""
+    """The date field by which the last document is chosen."""
     hidden: bool = False
-    """It is computed, but not shown."""
+    """Whether it is computed but not displayed."""
 
     @property
     def is_bucket(self) -> bool:
-        """Whether it groups."""
+        """Whether it groups documents."""
         return self.operation in _BUCKETS
 
 
 def top(
     label: str, field: str, size: int, by: Column, *, exclude: tuple[str, ...] = (), hidden: bool = False
 ) -> Column:
-    """Group by the values of a field: those ``size`` that are first by another column."""
+    """Group by the values of a field: the top ``size`` values by another column."""
     return Column(label, "terms", field, size=size, order_by=by, exclude=exclude, hidden=hidden)
 
 
@@ -74,31 +74,31 @@ def count(label: str, where: str = "") -> Column:
 
 
 def unique(label: str, field: str) -> Column:
-    """Count different values: exact below 3,000, a few per mille off above (Elasticsearch's cardinality)."""
+    """Count distinct values: exactly below 3,000, above that within a few per mille (Elasticsearch's cardinality)."""
     return Column(label, "unique_count", field)
 
 
 def total(label: str, field: str) -> Column:
-    """Add values up."""
+    """Sum up values."""
     return Column(label, "sum", field)
 
 
 def largest(label: str, field: str) -> Column:
-    """The largest value; of dates the last."""
+    """Show the largest value; for dates the last."""
     return Column(label, "max", field)
 
 
 def last(label: str, field: str, by: str) -> Column:
-    """All values of the document whose date is the last one."""
+    """Show all values of the document with the latest date in ``by``."""
     return Column(label, "last_value", field, latest_by=by)
 
 
 @dataclass(frozen=True)
 class Visualization:
-    """Columns, and how they are shown.
+    """Columns, and how they are displayed.
 
-    A ``metric`` shows one number, ``bars`` a horizontal bar for each group, ``timeline`` an upright one for each
-    stretch of time, ``table`` a row for each group.
+    A ``metric`` shows one number, ``bars`` a horizontal bar for each group, ``timeline`` a vertical bar for each
+    interval, ``table`` a row for each group.
     """
 
     title: str
@@ -106,12 +106,12 @@ class Visualization:
     shape: Literal["metric", "bars", "timeline", "table"]
     columns: tuple[Column, ...]
     query: str = ""
-    """Which documents it is made from, in Kibana's query language."""
+    """Selects the documents, in Kibana's query language."""
     sort: tuple[Column, Literal["asc", "desc"]] | None = None
-    """In which order a table shows its rows; else as they come, largest first."""
+    """The order of a table's rows; by default that of the groups, largest first."""
 
     def attributes(self) -> dict[str, Any]:
-        """Return what Lens saves of it."""
+        """Return the attributes under which Lens saves it."""
         ids = {column: f"c{number}" for number, column in enumerate(self.columns, 1)}
         ordered = sorted(self.columns, key=lambda column: not column.is_bucket)
         layer = {
@@ -135,7 +135,7 @@ class Visualization:
         }
 
     def _column(self, column: Column, ids: dict[Column, str]) -> dict[str, Any]:
-        """Return a column of the layer. A label that isn't marked as custom is replaced by one of Lens's own."""
+        """Return a column of the layer. Lens would replace a label that isn't marked as custom by its own."""
         keeps_type = column.operation in (*_BUCKETS, "max", "last_value")
         data_type = _DATA_TYPES[self.view.types[column.field]] if column.field != _RECORDS else "number"
         text = column.operation == "last_value" and data_type == "string"
@@ -170,10 +170,10 @@ class Visualization:
                     "excludeIsRegex": False,
                 }
             case "date_histogram":
-                # Nothing else follows the time picker, so this doesn't either; an interval of "auto" would need it.
+                # Like everything else it ignores the time picker; an interval of "auto" would require it.
                 return {"interval": "1w", "ignoreTimeRange": True, "includeEmptyRows": False, "dropPartials": False}
             case "last_value":
-                # As arrays: top_hits, of which every value is shown; else top_metrics, which knows only one.
+                # With arrays Lens uses top_hits, which shows all values; else top_metrics, which returns only one.
                 return {"sortField": self.view.checked(column.latest_by), "showArrayValues": True}
             case _:
                 return {"emptyAsNull": False}

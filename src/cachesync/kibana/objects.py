@@ -1,8 +1,8 @@
-"""The kinds of saved objects that we make, as Kibana writes them down: data view, search, dashboard.
+"""Saved objects in Kibana's format: data views, searches and dashboards.
 
-An import checks little of them (``import-export-server-internal/src/import`` in Kibana's sources), and nothing within
-the texts that are JSON once more: what is wrong there shows when a person opens the dashboard. So fields are looked up
-in the mapping that they come from, and one that isn't there is a KeyError when the object is made.
+An import validates little of them (``import-export-server-internal/src/import`` in Kibana's sources) and nothing inside
+strings that contain JSON: errors there show only when somebody opens the dashboard. Therefore all fields are looked up
+in the index's mapping, and a field that doesn't exist is a KeyError when the object is made.
 """
 
 from collections.abc import Mapping
@@ -15,39 +15,39 @@ SavedObject = dict[str, Any]
 """A line of the file that Kibana imports."""
 
 Reference = dict[str, str]
-"""How an object names another: by a name of its own, type and id."""
+"""A reference to another object: its type and id, and a name for the reference."""
 
 DATA_VIEW: Final = "index-pattern"
-"""A data view is still saved under its old name."""
+"""The type of a data view, which Kibana still saves under its old name."""
 
 _CORE_VERSION: Final = "8.8.0"
-"""What every export since 8.8 says; Kibana refuses what is above its own version."""
+"""The value in every export since 8.8; Kibana rejects versions above its own."""
 
 _TYPE_VERSIONS: Final = {DATA_VIEW: "8.0.0", "search": "7.9.3", "dashboard": "8.9.0"}
-"""The form that each type is written in. Kibana brings it up to its own; it refuses one that is newer, and takes one
-that is left out for the oldest. These are above the last rewrite of old forms and known to every Kibana 9."""
+"""The format version of each type. Kibana migrates older ones to its own, rejects newer ones, and takes a missing one
+for the oldest. These come after the last migration that rewrites old formats, and every Kibana 9 knows them."""
 
-_EVERYTHING: Final = {"query": "", "language": "kuery"}
+_MATCH_ALL: Final = {"query": "", "language": "kuery"}
 
 
 @dataclass(frozen=True)
 class DataView:
-    """The documents behind an alias, and how their fields look. It has no time field: release tags have no date."""
+    """The documents of an alias and the formats of their fields. It has no time field: release tags have no date."""
 
     id: str
     alias: str
     name: str
     types: Mapping[str, str]
-    """The Elasticsearch type of each field that can be shown."""
+    """The Elasticsearch type of each field that can be displayed."""
     formats: Mapping[str, Any] = field(default_factory=dict)
-    """How a field's values are shown, where not as they are: field → id and params of a field formatter."""
+    """The format of fields that need one: field → id and params of a field formatter."""
     descriptions: Mapping[str, str] = field(default_factory=dict)
-    """What a field is; Kibana takes 300 characters of each."""
+    """Descriptions of fields, which Kibana limits to 300 characters."""
     left_out: tuple[str, ...] = ()
-    """Fields that Discover doesn't show unless somebody asks: they can be searched all the same."""
+    """Fields that Discover hides by default; they can be searched nevertheless."""
 
     def reference(self, name: str) -> Reference:
-        """Name this data view in another object."""
+        """Return a reference to this data view for use in another object."""
         return {"name": name, "type": DATA_VIEW, "id": self.id}
 
     def saved(self) -> SavedObject:
@@ -65,20 +65,20 @@ class DataView:
         return _saved(DATA_VIEW, self.id, attributes, [])
 
     def checked(self, name: str) -> str:
-        """Return the name of a field that is there."""
+        """Return the name of a field; raise KeyError if the field doesn't exist."""
         self.types[name]
         return name
 
 
 def types_of(mapping: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a mapping that can be shown, each with its type."""
+    """Return the types of a mapping's fields that can be displayed."""
     hidden = ("object", "binary")
     return {name: each["type"] for name, each in mapping["properties"].items() if each["type"] not in hidden}
 
 
 @dataclass(frozen=True)
 class SavedSearch:
-    """A search in Discover: one document a row."""
+    """A search in Discover, with a row for each document."""
 
     id: str
     title: str
@@ -88,10 +88,10 @@ class SavedSearch:
     sort: tuple[tuple[str, str], ...]
     """Fields, each with ``asc`` or ``desc``."""
     query: str = ""
-    """In Kibana's query language."""
+    """A query in Kibana's query language."""
 
     def saved(self) -> SavedObject:
-        """Return the saved object. Kibana refuses a search with an attribute that it doesn't know."""
+        """Return the saved object. Kibana rejects a search with an unknown attribute."""
         index = "kibanaSavedObjectMeta.searchSourceJSON.index"
         source = {"query": kql(self.query), "filter": [], "indexRefName": index}
         attributes = {
@@ -109,7 +109,7 @@ class SavedSearch:
 
 @dataclass(frozen=True)
 class GridPosition:
-    """Where a panel is on its dashboard, which is 48 columns wide."""
+    """The position of a panel on its dashboard, which is 48 columns wide."""
 
     x: int
     y: int
@@ -123,14 +123,14 @@ class Placed:
 
     place: GridPosition
     attributes: Mapping[str, Any]
-    """What Lens would save of it."""
+    """The attributes under which Lens would save it."""
     bare: bool = False
-    """Show no title above it: it says what it is by itself."""
+    """Whether to hide the panel's title because the visualization has its own."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """A list of a field's values to choose from. What is chosen in one narrows the others."""
+    """A list of a field's values to choose from. A choice in one control narrows the others."""
 
     field: str
     title: str
@@ -144,15 +144,15 @@ class Dashboard:
     title: str
     description: str
     view: DataView
-    """What the controls choose from."""
+    """The data view of the controls."""
     controls: tuple[Control, ...]
     panels: tuple[Placed, ...]
 
     def saved(self) -> SavedObject:
         """Return the saved object.
 
-        References of a panel stand twice: within it, and here with the panel's name before theirs; Lens matches them by
-        name. ``controlGroupInput`` is what Kibana wrote until 9.3 and what later ones read where their own
+        References of a panel appear twice: within it, and here with the panel's name as a prefix; Lens matches them by
+        name. ``controlGroupInput`` was written by Kibana until 9.3, and is read by later versions if their own
         ``pinned_panels`` is missing (``transform_pinned_panels_out.ts``).
         """
         panels = [_panel(f"p{number}", each) for number, each in enumerate(self.panels, 1)]
@@ -211,7 +211,7 @@ def _control(id: str, order: int, control: Control, view: DataView) -> dict[str,
             "title": control.title,
             "fieldName": view.checked(control.field),
             "searchTechnique": "wildcard",
-            "runPastTimeout": True,  # else Kibana looks at 100,000 documents or for a second, and lists what it met
+            "runPastTimeout": True,  # else Kibana stops after 100,000 documents or a second and lists what it found
             "selectedOptions": [],
             "enhancements": {},
         },
@@ -219,17 +219,17 @@ def _control(id: str, order: int, control: Control, view: DataView) -> dict[str,
 
 
 def kql(query: str) -> dict[str, str]:
-    """Return a query in Kibana's query language as it is saved; an empty one finds everything."""
-    return {**_EVERYTHING, "query": query}
+    """Return the saved form of a query in Kibana's query language; an empty one matches everything."""
+    return {**_MATCH_ALL, "query": query}
 
 
 def text_of(value: Any) -> str:
-    """Return JSON within JSON, as Kibana keeps what it doesn't look into."""
+    """Encode a value as a string of JSON, which Kibana uses for nested data that it doesn't index."""
     return msgspec.json.encode(value).decode()
 
 
 def _saved(type: str, id: str, attributes: dict[str, Any], references: list[Reference]) -> SavedObject:
-    """Return a line of an import. ``managed``: people change copies, so the next import takes nothing from them."""
+    """Return a line of an import. It is ``managed``: users edit copies, which the next import doesn't overwrite."""
     return {
         "type": type,
         "id": id,

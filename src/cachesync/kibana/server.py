@@ -1,31 +1,31 @@
-"""What is to be known of where Kibana is."""
+"""The URLs and credentials of a Kibana server."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
 
 DEFAULT_SPACE: Final = "default"
-"""The space without a name in addresses."""
+"""The space that doesn't appear in URLs."""
 
 
 class Kibana(NamedTuple):
-    """Where Kibana is, and who we are there."""
+    """A Kibana server with a space and our credentials."""
 
     url: str
-    """With the base path, if it has one, and no ``/`` at its end."""
+    """The URL with the base path, if any, and without a trailing ``/``."""
     space: str = DEFAULT_SPACE
     api_key: str | None = None
     ca_certs: Path | None = None
     public_url: str | None = None
-    """Where browsers find it, if not there."""
+    """The URL for browsers, if it differs."""
 
     @property
     def space_url(self) -> str:
-        """Where the APIs of the space are."""
+        """The base URL of the space's APIs."""
         return self.url + self._space
 
     @property
     def public_space_url(self) -> str:
-        """Where people find the space."""
+        """The URL of the space for browsers."""
         return (self.public_url or self.url) + self._space
 
     @property

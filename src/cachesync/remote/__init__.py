@@ -1,1 +1,1 @@
-"""Another cachesync, asked over HTTP: the answers of an index without the index."""
+"""The client of another cachesync server: answers queries over HTTP instead of from an index."""

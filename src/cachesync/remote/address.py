@@ -1,4 +1,4 @@
-"""Where a server is: what people write behind ``--server``."""
+"""Parses the URL of a server, as given with ``--server``."""
 
 from base64 import b64encode
 from typing import Final, NamedTuple
@@ -7,47 +7,47 @@ from urllib.parse import unquote, urlsplit
 from cachesync.errors import UsageError
 
 OPTION: Final = "--server"
-_EXPECTED: Final = "expected where its page is, as in https://HOST or http://HOST:8080/BASE/PATH"
+_EXPECTED: Final = "expected the URL of its web page, as in https://HOST or http://HOST:8080/BASE/PATH"
 _SCHEMES: Final = frozenset({"http", "https"})
-_MOST_TOLD: Final = 200
+_MAX_SHOWN: Final = 200
 
 
 class ServerUrl(NamedTuple):
-    """Where a server is, and who we are there."""
+    """The URL of a server, with our credentials apart from it."""
 
     url: str
-    """Without a slash at its end, and without a user. It may be shown to anybody."""
+    """The URL without a trailing slash and without credentials, so that it may be shown."""
     authorization: str | None
-    """The value of that header."""
+    """The value of the Authorization header."""
 
 
 def parse_address(text: str) -> ServerUrl:
-    """Read an URL, which may have a user with a password and a base path.
+    """Parse a URL, which may have a user, a password and a base path.
 
     Raises:
-        UsageError: it is none of a server. A password that may be in it isn't told.
+        UsageError: it can't be the URL of a server. The message contains no password.
     """
-    told = f"{OPTION} {harmless(text)}"
+    option = f"{OPTION} {redacted(text)}"
     if not text.isprintable() or " " in text:
-        raise UsageError(f"{told}: {_EXPECTED}, without blanks and control characters")
+        raise UsageError(f"{option}: {_EXPECTED}, without whitespace and control characters")
     try:
         parts = urlsplit(text)
-        is_one = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        is_valid = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
     except ValueError as error:
-        raise UsageError(f"{told}: {_EXPECTED}; {_reason(error, text)}") from None
-    if not is_one:
-        raise UsageError(f"{told}: {_EXPECTED}")
+        raise UsageError(f"{option}: {_EXPECTED}; {_reason(error, text)}") from None
+    if not is_valid:
+        raise UsageError(f"{option}: {_EXPECTED}")
     if parts.query or parts.fragment:
-        raise UsageError(f"{told}: {_EXPECTED}, without what stands behind ? or #")
+        raise UsageError(f"{option}: {_EXPECTED}, without ? or # and what follows")
     user, at, host = parts.netloc.rpartition("@")
     return ServerUrl(f"{parts.scheme}://{host}{parts.path.rstrip('/')}", _basic(user) if at else None)
 
 
-def harmless(url: str) -> str:
-    """Return a URL, or what was meant to be one, without its user and password."""
-    before, at, after = url[: 10 * _MOST_TOLD].rpartition("@")
+def redacted(url: str) -> str:
+    """Return a URL, even an invalid one, without its user and password."""
+    before, at, after = url[: 10 * _MAX_SHOWN].rpartition("@")
     scheme, slashes, _ = before.partition("://")
-    return f"{scheme}{slashes}{after}"[:_MOST_TOLD] if at and slashes else after[:_MOST_TOLD]
+    return f"{scheme}{slashes}{after}"[:_MAX_SHOWN] if at and slashes else after[:_MAX_SHOWN]
 
 
 def _basic(user: str) -> str:
@@ -56,5 +56,5 @@ def _basic(user: str) -> str:
 
 
 def _reason(error: ValueError, text: str) -> str:
-    """Return what is wrong with a URL. The words of Python name parts of it, so not of one with a password."""
-    return "what stands before the @ has to be percent-encoded" if "@" in text else str(error)[:_MOST_TOLD]
+    """Return why a URL is invalid. Python's message quotes parts of it, so it isn't used if there may be a password."""
+    return "what precedes the @ has to be percent-encoded" if "@" in text else str(error)[:_MAX_SHOWN]

@@ -1,43 +1,43 @@
-"""What an answer brings: unpacked as it comes, whole, or line by line, and never more than is allowed."""
+"""Reads the bodies of responses: decompressed as they arrive, in full or line by line, within limits of size."""
 
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_AT_ONCE: Final = 1 << 18
-"""So many bytes are unpacked at once, whatever the packed ones would come to."""
+_CHUNK_BYTES: Final = 1 << 18
+"""How many bytes are decompressed at a time, however large the decompressed body is."""
 
 
 class BrokenBodyError(Exception):
-    """It isn't what it says it is, ends too early, or is too long; the text says what, for the end of a sentence."""
+    """A body is malformed, truncated or too long; the text is the end of a sentence that says why."""
 
 
-def unpacked(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield a body as it was before it was packed.
+def decompressed(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield a body, decompressed.
 
     Raises:
-        BrokenBodyError: it can't be unpacked, or its end is missing.
+        BrokenBodyError: it can't be decompressed, or is truncated.
     """
     if encoding not in ("", "identity", "gzip", "x-gzip"):
-        raise BrokenBodyError(f"it is packed by {encoding!r:.40}, which nobody has asked for")
+        raise BrokenBodyError(f"its encoding is {encoding!r:.40}, which was not requested")
     if encoding in ("", "identity"):
         yield from parts
         return
-    unpacker = zlib.decompressobj(_GZIP)
+    decompressor = zlib.decompressobj(_GZIP)
     try:
         for part in parts:
             left = part
-            while left and not unpacker.eof:
-                yield unpacker.decompress(left, _AT_ONCE)
-                left = unpacker.unconsumed_tail
+            while left and not decompressor.eof:
+                yield decompressor.decompress(left, _CHUNK_BYTES)
+                left = decompressor.unconsumed_tail
     except zlib.error as error:
-        raise BrokenBodyError(f"it can't be unpacked: {error}") from None
-    if not unpacker.eof:
+        raise BrokenBodyError(f"it can't be decompressed: {error}") from None
+    if not decompressor.eof:
         raise BrokenBodyError("its end is missing")
 
 
-def whole(parts: Iterable[bytes], most: int) -> bytes:
+def read_all(parts: Iterable[bytes], most: int) -> bytes:
     """Return a body.
 
     Raises:
@@ -51,8 +51,8 @@ def whole(parts: Iterable[bytes], most: int) -> bytes:
     return bytes(found)
 
 
-def beginning(parts: Iterable[bytes], most: int) -> bytes:
-    """Return the first bytes of a body; nothing more of it is read."""
+def read_start(parts: Iterable[bytes], most: int) -> bytes:
+    """Return the first bytes of a body, without reading the rest."""
     found = bytearray()
     for part in parts:
         found += part
@@ -65,7 +65,7 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes]:
     """Yield the lines of a body.
 
     Raises:
-        BrokenBodyError: a line is longer than ``longest`` bytes, or the last one has no end.
+        BrokenBodyError: a line is longer than ``longest`` bytes, or the last one isn't terminated.
     """
     rest = bytearray()
     for part in parts:
@@ -75,6 +75,6 @@ def lines(parts: Iterable[bytes], longest: int) -> Iterator[bytes]:
             yield from map(bytes, complete)
             rest = last
         if len(rest) > longest:
-            raise BrokenBodyError(f"a line of it has more than {longest:,} bytes")
+            raise BrokenBodyError(f"it has a line of more than {longest:,} bytes")
     if rest:
         raise BrokenBodyError("its last line is cut off")

@@ -1,4 +1,4 @@
-"""Requests to a server, and what they come to: a body, or a sentence that says why there is none."""
+"""Sends requests to a server, with retries and redirects, and turns failures into errors for users."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,33 +14,33 @@ from cachesync.context import current
 from cachesync.errors import CachesyncError, IndexUnavailableError
 from cachesync.remote import refusal
 from cachesync.remote.address import ServerUrl
-from cachesync.remote.body import BrokenBodyError, beginning, lines, unpacked, whole
+from cachesync.remote.body import BrokenBodyError, decompressed, lines, read_all, read_start
 from cachesync.remote.transport import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     pool,
     resolved,
     same_origin,
-    silent,
+    timed_out,
     unreachable,
 )
 
 Pairs = Sequence[tuple[str, str]]
 """Names and values of parameters."""
 
-_PATIENCE_SECONDS: Final = 10.0
-"""So long a server may say "not now", all in all."""
+_RETRY_SECONDS: Final = 10.0
+"""How long, in total, to retry while the server is busy."""
 
-_MOST_TRIES: Final = 12
-"""So often it may say so."""
+_MAX_TRIES: Final = 12
+"""How often to try, at most."""
 
 _ANSWER_SECONDS: Final = 300.0
-"""So long an answer may take to come, however little of it comes at a time. An export may take longer."""
+"""How long a whole response may take, even if it keeps trickling in. An export may take longer."""
 
-_MOST_REDIRECTS: Final = 5
-_READ: Final = 1 << 16
-_LONGEST_LINE: Final = 1 << 24
-_MOST_OF_REFUSAL: Final = 1 << 16
+_MAX_REDIRECTS: Final = 5
+_READ_BYTES: Final = 1 << 16
+_MAX_LINE_BYTES: Final = 1 << 24
+_MAX_ERROR_BYTES: Final = 1 << 16
 
 JSON: Final = "application/json"
 
@@ -48,13 +48,13 @@ _Result = TypeVar("_Result")
 
 
 class Client:
-    """Asks one server."""
+    """An HTTP client of one server."""
 
     def __init__(self, address: ServerUrl) -> None:
-        """Connect when something is asked.
+        """Prepare a client, which connects with its first request.
 
         Raises:
-            UsageError: the environment names a proxy of a kind that can't be used.
+            UsageError: the environment names a proxy of an unsupported kind.
         """
         self.url = address.url
         self._pool = pool(address.url)
@@ -64,59 +64,59 @@ class Client:
         self._timeout = Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
 
     def get(self, path: str, parameters: Pairs = (), *, most: int) -> bytes:
-        """Return the body of an answer, of at most so many bytes.
+        """Return the body of a response, of at most ``most`` bytes.
 
         Raises:
-            UsageError: the server says that what is asked is wrong, or it is no cachesync.
-            IndexUnavailableError: it can't be asked just now.
+            UsageError: the server rejected the request as invalid, or it is not a cachesync server.
+            IndexUnavailableError: the server is unavailable.
         """
         with self._answer(path, parameters, JSON) as answer:
-            return whole(self._body(answer, time.monotonic() + _ANSWER_SECONDS), most)
+            return read_all(self._body(answer, time.monotonic() + _ANSWER_SECONDS), most)
 
     @contextmanager
     def lines(self, path: str, parameters: Pairs, media_type: str) -> Iterator[Iterator[bytes]]:
-        """Lend the lines of an answer as they come. What isn't wanted when the block ends isn't waited for.
+        """Yield the lines of a response as they arrive. Lines that the block doesn't read are dropped.
 
         Raises:
-            UsageError: as :meth:`get`, and what answers has another type.
-            IndexUnavailableError: as :meth:`get`, or it broke off.
+            UsageError: as :meth:`get`, or the response has another media type.
+            IndexUnavailableError: as :meth:`get`, or the response broke off.
         """
         with self._answer(path, parameters, media_type) as answer:
-            yield lines(self._body(answer, float("inf")), _LONGEST_LINE)
+            yield lines(self._body(answer, float("inf")), _MAX_LINE_BYTES)
 
     @contextmanager
     def _answer(self, path: str, parameters: Pairs, media_type: str) -> Iterator[BaseHTTPResponse]:
-        """Lend an answer that is as asked for."""
+        """Yield a successful response of the media type."""
         query = urlencode(parameters)
-        answer = self._asked(f"{self.url}{path}{f'?{query}' if query else ''}", media_type)
+        answer = self._retry_while_busy(f"{self.url}{path}{f'?{query}' if query else ''}", media_type)
         try:
             if answer.status != HTTPStatus.OK:
-                raise self._refused(answer)
+                raise refusal.error_from(self.url, answer.status, self._start_of(answer))
             if answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() != media_type:
-                raise refusal.no_cachesync(self.url, self._beginning(answer))
+                raise refusal.not_cachesync(self.url, self._start_of(answer))
             yield answer
         except BrokenBodyError as error:
             raise IndexUnavailableError(f"the answer of {self.url} can't be used: {error}") from None
         finally:
-            answer.close()  # one that was read to its end has given its connection back by now
+            answer.close()  # a response that was read to its end has returned its connection to the pool already
 
-    def _asked(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Ask until the answer is more than "not now", or it was so for too long or too often."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        for _ in range(_MOST_TRIES - 1):
-            answer = self._led(url, media_type)
+    def _retry_while_busy(self, url: str, media_type: str) -> BaseHTTPResponse:
+        """Send a request, and retry while the server is busy, within limits of time and tries."""
+        deadline = time.monotonic() + _RETRY_SECONDS
+        for _ in range(_MAX_TRIES - 1):
+            answer = self._follow_redirects(url, media_type)
             wait = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
             if wait is None or time.monotonic() + wait > deadline:
                 return answer
             answer.close()
             with current().awaiting(self.url):
                 current().wait(wait)
-        return self._led(url, media_type)
+        return self._follow_redirects(url, media_type)
 
-    def _led(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Ask, and go where the answer leads, as long as that is the same server."""
-        for _ in range(_MOST_REDIRECTS):
-            answer = self._sent(url, media_type)
+    def _follow_redirects(self, url: str, media_type: str) -> BaseHTTPResponse:
+        """Send a request, and follow redirects within the same server."""
+        for _ in range(_MAX_REDIRECTS):
+            answer = self._send(url, media_type)
             if answer.status not in refusal.REDIRECTS:
                 return answer
             answer.close()
@@ -124,14 +124,14 @@ class Client:
                 elsewhere = resolved(url, answer.headers.get("Location", ""))
                 stays = same_origin(url, elsewhere)
             except ValueError:
-                raise refusal.leads_nowhere(self.url) from None
+                raise refusal.invalid_redirect(self.url) from None
             if not stays:
-                raise refusal.leads_elsewhere(self.url, elsewhere)
+                raise refusal.redirected(self.url, elsewhere)
             url = elsewhere
-        raise refusal.leads_elsewhere(self.url, url)
+        raise refusal.redirected(self.url, url)
 
-    def _sent(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Send a request. One whose connection breaks off is sent once more: the server may have been idle too long."""
+    def _send(self, url: str, media_type: str) -> BaseHTTPResponse:
+        """Send a request, and once more if the connection breaks: the server may have closed it while it was idle."""
 
         def send() -> BaseHTTPResponse:
             headers = {**self._headers, "Accept": media_type}
@@ -140,38 +140,37 @@ class Client:
             )
 
         try:
-            return self._awaited(send)
+            return self._awaiting(send)
         except ProtocolError:
-            return self._told(lambda: self._awaited(send))
+            return self._translating(lambda: self._awaiting(send))
         except HTTPError as error:
             raise unreachable(self.url, error) from None
 
     def _body(self, answer: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
-        return unpacked(self._parts(answer, deadline), answer.headers.get("Content-Encoding", "").strip().lower())
+        return decompressed(self._parts(answer, deadline), answer.headers.get("Content-Encoding", "").strip().lower())
 
     def _parts(self, answer: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
-        """Yield a body as it comes."""
-        parts = answer.stream(_READ, decode_content=False)
-        while (part := self._told(lambda: self._awaited(lambda: next(parts, None)))) is not None:
+        """Yield a body as it arrives."""
+        parts = answer.stream(_READ_BYTES, decode_content=False)
+        while (part := self._translating(lambda: self._awaiting(lambda: next(parts, None)))) is not None:
             if time.monotonic() > deadline:
-                raise silent(self.url)
+                raise timed_out(self.url)
             yield part
 
-    def _refused(self, answer: BaseHTTPResponse) -> CachesyncError:
-        return refusal.explained(self.url, answer.status, self._beginning(answer))
-
-    def _beginning(self, answer: BaseHTTPResponse) -> bytes:
-        """Return how an answer begins that isn't as asked for; nothing of one that can't be read."""
+    def _start_of(self, answer: BaseHTTPResponse) -> bytes:
+        """Return the start of an unexpected response's body; nothing if it can't be read."""
         try:
-            return beginning(self._body(answer, time.monotonic() + CONNECT_SECONDS), _MOST_OF_REFUSAL)
+            return read_start(self._body(answer, time.monotonic() + CONNECT_SECONDS), _MAX_ERROR_BYTES)
         except (BrokenBodyError, CachesyncError):
             return b""
 
-    def _awaited(self, wait: Callable[[], _Result]) -> _Result:
+    def _awaiting(self, work: Callable[[], _Result]) -> _Result:
+        """Do what waits for the server."""
         with current().awaiting(self.url):
-            return wait()
+            return work()
 
-    def _told(self, work: Callable[[], _Result]) -> _Result:
+    def _translating(self, work: Callable[[], _Result]) -> _Result:
+        """Do something, and turn urllib3's errors into ours."""
         try:
             return work()
         except HTTPError as error:

@@ -1,4 +1,4 @@
-"""A question as the parameters of a URL, by which a server reads it as it is read here."""
+"""Encodes a question as URL parameters, which a server decodes to the same question."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ Pairs = list[tuple[str, str]]
 
 
 def narrowing(question: Question) -> Pairs:
-    """Return what is asked, but for the facets and the limit, which don't change what is found and in which order."""
+    """Return the parameters that determine which hits are found and in which order: all but facets and limit."""
     return list(_narrowing(question))
 
 
@@ -30,10 +30,10 @@ def _narrowing(question: Question) -> Iterator[tuple[str, str]]:
 
 
 def facets(question: Question) -> Pairs:
-    """Return which fields are counted."""
+    """Return the parameters of the facets."""
     return [("facet", f"{each.field}:{each.size}") for each in question.facets]
 
 
 def of_filters(filters: Sequence[Filter]) -> Pairs:
-    """Return filters: each value as the field's own parameter."""
+    """Return the parameters of filters: one for each value, named like the field."""
     return [(each.field, str(value)) for each in filters for value in each.values]

@@ -1,4 +1,4 @@
-"""What a server says instead of an answer, in a sentence with what to do."""
+"""Turns error responses of a server into errors that tell the user what to do."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -7,37 +7,37 @@ from typing import Any, Final
 import msgspec
 
 from cachesync.errors import AmbiguousError, CachesyncError, IndexUnavailableError, NotThereError, UsageError
-from cachesync.remote.address import OPTION, harmless
+from cachesync.remote.address import OPTION, redacted
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_NOT_NOW: Final = frozenset({429, 503})
-_OF_A_PROXY: Final = frozenset({429, 502, 503, 504})
-_FOR_SOME: Final = frozenset({401, 403, 407})
+_BUSY: Final = frozenset({429, 503})
+_UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
+_DENIED: Final = frozenset({401, 403, 407})
 _TOO_LONG: Final = frozenset({413, 414, 431})
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
 
-_LEAST_WAIT_SECONDS: Final = 0.5
-"""A server that says "at once" is asked no faster, lest it gets all the more to do."""
+_MIN_WAIT_SECONDS: Final = 0.5
+"""The shortest wait before a retry, whatever the server asks for, so that retries don't overload it."""
 
-_MOST_TOLD: Final = 2_000
-_LONGEST_QUOTE: Final = 100
-_MOST_LINES: Final = 20
+_MAX_SHOWN: Final = 2_000
+_MAX_QUOTE: Final = 100
+_MAX_LINES: Final = 20
 
 
 def seconds_to_wait(status: int, retry_after: str) -> float | None:
-    """Return after how long a server that says "not now" is to be asked again; None: it doesn't say so."""
-    if status in _NOT_NOW and retry_after.isdecimal() and len(retry_after) < 5:
-        return max(float(retry_after), _LEAST_WAIT_SECONDS)
+    """Return how long to wait before a retry; None if the server isn't busy or gives no usable Retry-After."""
+    if status in _BUSY and retry_after.isdecimal() and len(retry_after) < 5:
+        return max(float(retry_after), _MIN_WAIT_SECONDS)
     return None
 
 
-def explained(url: str, status: int, body: bytes) -> CachesyncError:
-    """Return the error that an answer is which isn't 200."""
-    told = _object(body)
-    error = told.get("error")
+def error_from(url: str, status: int, body: bytes) -> CachesyncError:
+    """Return the error of a response whose status isn't 200."""
+    content = _object(body)
+    error = content.get("error")
     if not isinstance(error, str) or (status == HTTPStatus.NOT_FOUND and error == HTTPStatus.NOT_FOUND.phrase):
-        return _unexplained(url, status, told)
-    error = "\n".join(error[:_MOST_TOLD].splitlines()[:_MOST_LINES])
+        return _error_from_status(url, status, content)
+    error = "\n".join(error[:_MAX_SHOWN].splitlines()[:_MAX_LINES])
     match status:
         case HTTPStatus.BAD_REQUEST:
             return UsageError(error)
@@ -45,62 +45,60 @@ def explained(url: str, status: int, body: bytes) -> CachesyncError:
             return NotThereError(error)
         case HTTPStatus.CONFLICT:
             return AmbiguousError(error)
-        case _ if status >= 500 or status in _NOT_NOW:
+        case _ if status >= 500 or status in _BUSY:
             return IndexUnavailableError(f"{url}: {error}")
     return UsageError(f"{url}: {error}")
 
 
-def _unexplained(url: str, status: int, told: Mapping[str, Any]) -> CachesyncError:
-    """Say what an answer means by its status alone. A proxy may have given it."""
-    reason = told.get("reason")
+def _error_from_status(url: str, status: int, content: Mapping[str, Any]) -> CachesyncError:
+    """Return the error of a response without an error message; it may come from a proxy."""
+    reason = content.get("reason")
     if isinstance(reason, str):
-        return IndexUnavailableError(f"{url} isn't ready: {reason[:_MOST_TOLD]}")
+        return IndexUnavailableError(f"{url} isn't ready: {reason[:_MAX_SHOWN]}")
     if status in _NO_SUCH_PATH:
         return UsageError(
-            f"there is no cachesync at {url}, or one too old for this ({_named(status)}): {OPTION} has to name where "
-            "its page is, with the base path, as in https://HOST/BASE/PATH"
+            f"there is no cachesync server at {url}, or it is too old for this command ({_named(status)}): {OPTION} "
+            "must be the URL of its web page with the base path, as in https://HOST/BASE/PATH"
         )
-    if status in _FOR_SOME:
+    if status in _DENIED:
         return IndexUnavailableError(
-            f"{url} doesn't let everybody in ({_named(status)}): a user and a password are given as in "
+            f"{url} denied access ({_named(status)}): give a user and password as in "
             f"{OPTION} https://USER:PASSWORD@HOST"
         )
     if status in _TOO_LONG:
-        return UsageError(f"{url}, or a proxy before it, takes no query as long as this one ({_named(status)})")
-    if status in _OF_A_PROXY:
-        return IndexUnavailableError(f"{url} can't answer now ({_named(status)}): try again later")
+        return UsageError(f"{url}, or a proxy in front of it, refused the query as too long ({_named(status)})")
+    if status in _UNAVAILABLE:
+        return IndexUnavailableError(f"{url} is unavailable ({_named(status)}): try again later")
     if status >= 500:
-        return IndexUnavailableError(f"something went wrong at {url} ({_named(status)}): its log says what")
-    return UsageError(f"{url} answers what no cachesync does ({_named(status)}): check {OPTION}")
+        return IndexUnavailableError(f"{url} had an internal error ({_named(status)}): see its log")
+    return UsageError(f"{url} gave an answer unlike a cachesync server's ({_named(status)}): check {OPTION}")
 
 
-def leads_elsewhere(url: str, location: str) -> UsageError:
-    """Say that a server wants to be asked elsewhere, where a password must not go by itself."""
-    return UsageError(f"{url} leads elsewhere, to {harmless(location)}: if that is right, give it as {OPTION}")
+def redirected(url: str, location: str) -> UsageError:
+    """Return the error for a redirect to another server, to which a password must not be sent unasked."""
+    return UsageError(f"{url} redirects to {redacted(location)}: if that is right, give it as {OPTION}")
 
 
-def leads_nowhere(url: str) -> UsageError:
-    """Say that a server wants to be asked at what is no URL, which isn't told: it may be made to look like another."""
+def invalid_redirect(url: str) -> UsageError:
+    """Return the error for a redirect to an invalid URL, which isn't shown: it may be made to look like another."""
+    return UsageError(f"{url} redirects to an invalid URL: check {OPTION}, and any proxies in front of that server")
+
+
+def not_cachesync(url: str, body: bytes) -> UsageError:
+    """Return the error for a server that isn't cachesync."""
+    text = " ".join(body[:_MAX_SHOWN].decode(errors="replace").split())
+    quoted = repr(f"{text[:_MAX_QUOTE]}…" if len(text) > _MAX_QUOTE else text)
     return UsageError(
-        f"{url} leads elsewhere, by a Location that is no URL: check {OPTION}, and proxies before that server"
+        f"{url} is not a cachesync server: it answered {quoted}. Check {OPTION}; "
+        "it must include the base path, as in https://HOST/BASE/PATH"
     )
 
 
-def no_cachesync(url: str, body: bytes) -> UsageError:
-    """Say that what answers is something else."""
-    text = " ".join(body[:_MOST_TOLD].decode(errors="replace").split())
-    quoted = repr(f"{text[:_LONGEST_QUOTE]}…" if len(text) > _LONGEST_QUOTE else text)
-    return UsageError(
-        f"what answers at {url} is no cachesync, but says {quoted}: check {OPTION}; "
-        "the base path belongs to it, as in https://HOST/BASE/PATH"
-    )
-
-
-def unfit(url: str, reason: str) -> IndexUnavailableError:
-    """Say that an answer isn't what this version knows."""
+def unexpected(url: str, reason: str) -> IndexUnavailableError:
+    """Return the error for a response whose content this version doesn't understand."""
     return IndexUnavailableError(
-        f"the answer of {url} isn't as expected: {reason[:_MOST_TOLD]}\n"
-        "Is it a cachesync, and of about the same version as this one?"
+        f"the answer of {url} isn't as expected: {reason[:_MAX_SHOWN]}\n"
+        "Is it a cachesync server of about the same version as this one?"
     )
 
 

@@ -1,4 +1,4 @@
-"""The shapes that answers have to have, as far as commands rely on them. What else is in them is passed on."""
+"""The structure of responses, as far as commands rely on it. Other keys are passed through."""
 
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ _Text = str | UnsetType
 Shape = TypeVar("Shape")
 
 MALFORMED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What JSON that isn't as expected raises."""
+"""The exceptions that malformed JSON raises."""
 
 
 class _Install(msgspec.Struct):
@@ -22,7 +22,7 @@ class _Install(msgspec.Struct):
 
 
 class Hit(msgspec.Struct):
-    """A hit, or a document of a binary."""
+    """A hit of a search, or a document of a binary."""
 
     package: str
     version: str
@@ -60,7 +60,7 @@ class _Query(msgspec.Struct):
 
 
 class SearchResponse(msgspec.Struct):
-    """What a search is answered with."""
+    """The response to a search."""
 
     total: int
     hits: list[Hit]
@@ -73,13 +73,13 @@ class SearchResponse(msgspec.Struct):
 
 
 class BinaryDocument(Hit, kw_only=True):
-    """A document of a binary that is shown whole."""
+    """A document of a binary that is shown in full."""
 
     binary: str
 
 
 class Shown(msgspec.Struct):
-    """One binary whole."""
+    """The response to a request for one binary."""
 
     documents: list[BinaryDocument]
     tags: list[str]
@@ -100,7 +100,7 @@ class _Changed(msgspec.Struct):
 
 
 class DiffResponse(msgspec.Struct):
-    """What two tags don't have in common."""
+    """The response to a comparison of two tags."""
 
     added: list[_Listed]
     gone: list[_Listed]
@@ -123,7 +123,7 @@ class _WithheldDeletes(msgspec.Struct):
 
 
 class StatusResponse(msgspec.Struct, kw_only=True):
-    """How a server and its index are. To the public it tells less."""
+    """The state of a server and its index. A public server leaves out most of it."""
 
     specs: int
     pages: int

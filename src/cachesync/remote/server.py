@@ -1,4 +1,4 @@
-"""A server that is asked what commands would ask an index, and whose answers they print just so."""
+"""Answers the queries of commands from a server, in the form in which an index answers them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,81 +19,81 @@ from cachesync.search.lexer import require_text
 from cachesync.search.question import Question
 from cachesync.search.request import Filter, Hit
 
-_AT_ONCE: Final = 1_000
-"""More hits a server doesn't put into one answer."""
+_PAGE_HITS: Final = 1_000
+"""How many hits a server returns at most in one response."""
 
-_WALKS: Final = 3
-"""So often a walk from answer to answer begins anew, where the server has other packages meanwhile."""
+_MAX_WALKS: Final = 3
+"""How often to page through the hits: a walk has to start again if the server's packages change meanwhile."""
 
-_MOST_BYTES: Final = 1 << 26
-_MOST_BYTES_OF_ALL: Final = 1 << 28
-"""Of a comparison of tags, which comes whole."""
+_MAX_BYTES: Final = 1 << 26
+_MAX_DIFF_BYTES: Final = 1 << 28
+"""The limit for a comparison of tags, which comes in one response."""
 
-_LINES: Final = "application/x-ndjson"
+_NDJSON: Final = "application/x-ndjson"
 
 
 class RemoteServer:
-    """Answers over HTTP, as the index behind it would."""
+    """A server that is queried over HTTP instead of an index."""
 
     def __init__(self, url: str) -> None:
-        """Ask nothing yet.
+        """Parse the URL; no request is sent yet.
 
         Raises:
-            UsageError: the URL can't be one of a server.
+            UsageError: the URL can't be that of a server.
         """
         self._client = Client(parse_address(url))
         self.url = self._client.url
 
     def search(self, question: Question, *, as_they_come: bool = False) -> dict[str, Any]:
-        """Return the object that :func:`cachesync.search.answer.as_object` makes of an answer.
+        """Return an answer as the object that :func:`cachesync.search.answer.as_object` returns.
 
-        ``as_they_come``: its hits may be an iterator, which gets them when they are wanted; ``next`` tells nothing
-        then, and facets aren't counted.
+        ``as_they_come``: hits may be an iterator that fetches them as they are consumed; then ``next`` is meaningless
+        and facets aren't counted.
 
         Raises:
-            UsageError: the question can't be answered, or what answers is no cachesync.
-            IndexUnavailableError: the server or its index can't be asked.
+            UsageError: the question can't be answered, or the server is not a cachesync server.
+            IndexUnavailableError: the server or its index is unavailable.
         """
         require_text(question.text)
-        if question.limit <= _AT_ONCE:
+        if question.limit <= _PAGE_HITS:
             return self._answer([*narrowing(question), *facets(question)], question.limit)
         if as_they_come:
-            found = self._answer(narrowing(question), _AT_ONCE)
+            found = self._answer(narrowing(question), _PAGE_HITS)
             return {**found, "hits": self._streamed(question)} if found["next"] else found
-        return self._walked(question)
+        return self._walk(question)
 
     def _answer(self, parameters: Pairs, limit: int) -> dict[str, Any]:
-        body = self._client.get("/api/search", [*parameters, ("limit", str(limit))], most=_MOST_BYTES)
+        body = self._client.get("/api/search", [*parameters, ("limit", str(limit))], most=_MAX_BYTES)
         found: dict[str, Any] = self._decoded(body, responses.SearchResponse)
         if len(found["hits"]) > limit:
-            raise refusal.unfit(self.url, f"it has {len(found['hits']):,} hits, and {limit:,} were asked for")
+            raise refusal.unexpected(self.url, f"it has {len(found['hits']):,} hits, but {limit:,} were requested")
         return found
 
-    def _walked(self, question: Question) -> dict[str, Any]:
-        """Walk from answer to answer until there are enough hits."""
+    def _walk(self, question: Question) -> dict[str, Any]:
+        """Page through the hits until there are enough."""
         narrowed = narrowing(question)
-        for walk in range(1, _WALKS + 1):
-            found = self._answer([*narrowed, *facets(question)], _AT_ONCE)
+        for walk in range(1, _MAX_WALKS + 1):
+            found = self._answer([*narrowed, *facets(question)], _PAGE_HITS)
             hits = found["hits"]
             try:
                 while found["next"] and (left := question.limit - len(hits)):
                     cursor = ("cursor", found["next"])
-                    page = self._answer([*narrowed, cursor], min(left, _AT_ONCE))
+                    page = self._answer([*narrowed, cursor], min(left, _PAGE_HITS))
                     if not page["hits"]:
-                        raise refusal.unfit(self.url, "it says that there are more hits, and has none")
+                        raise refusal.unexpected(self.url, "a page of hits that should follow is empty")
                     hits += page["hits"]
                     found["next"] = page["next"]
             except UsageError:
-                if walk == _WALKS:
+                if walk == _MAX_WALKS:
                     raise
             else:
                 return found
-        raise AssertionError("the last walk ends by itself")
+        raise AssertionError("the last walk returns or raises")
 
     def _streamed(self, question: Question) -> Iterator[Hit]:
-        """Yield hits of an export."""
+        """Yield the hits of an export."""
         parameters = [*narrowing(question), ("format", "ndjson")]
-        with self._client.lines("/api/search", parameters, _LINES) as lines:
+        with self._client.lines("/api/search", parameters, _NDJSON) as lines:
             for line in islice(lines, question.limit):
                 yield self._decoded(line, responses.Hit)
 
@@ -101,10 +101,10 @@ class RemoteServer:
         """Find a binary, as :func:`cachesync.search.answer.show_binary` does.
 
         Raises:
-            NotThereError: there is none.
-            AmbiguousError: there are several.
-            UsageError: it is a package's name, or none at all, or what answers is no cachesync.
-            IndexUnavailableError: the server or its index can't be asked.
+            NotThereError: there is no such binary.
+            AmbiguousError: the hash matches several.
+            UsageError: the name is a package's or malformed, or the server is not a cachesync server.
+            IndexUnavailableError: the server or its index is unavailable.
         """
         require_name(name)
         if "/" not in name and self._has_package(name):
@@ -114,11 +114,11 @@ class RemoteServer:
         if not _is_segment(hash):
             raise no_such_binary(name)
         try:
-            found = self._got(f"/api/binaries/{quote(hash, safe='')}", (), responses.Shown)
+            found = self._get(f"/api/binaries/{quote(hash, safe='')}", (), responses.Shown)
         except NotThereError:
             raise no_such_binary(name) from None
         if not found["documents"]:
-            raise refusal.unfit(self.url, "it has no documents")
+            raise refusal.unexpected(self.url, "it has no documents")
         return Binary(found["documents"], found["tags"], found["stacks"], {**found["query"], "text": name})
 
     def _has_package(self, name: str) -> bool:
@@ -129,7 +129,7 @@ class RemoteServer:
         if not all(map(_is_segment, id.split("/"))):
             raise no_such_binary(name)
         try:
-            found = self._got(f"/api/specs/{quote(id)}", (), responses.BinaryDocument)
+            found = self._get(f"/api/specs/{quote(id)}", (), responses.BinaryDocument)
         except NotThereError:
             raise no_such_binary(name) from None
         return str(found["binary"])
@@ -139,49 +139,50 @@ class RemoteServer:
 
         Raises:
             NotThereError: there is no such tag.
-            UsageError: what answers is no cachesync.
-            IndexUnavailableError: the server or its index can't be asked.
+            UsageError: the server is not a cachesync server.
+            IndexUnavailableError: the server or its index is unavailable.
         """
         parameters = [("from", before), ("to", after), *of_filters(filters)]
-        body = self._client.get("/api/diff", parameters, most=_MOST_BYTES_OF_ALL)
-        found = self._shaped(body, responses.DiffResponse)
+        body = self._client.get("/api/diff", parameters, most=_MAX_DIFF_BYTES)
+        found = self._converted(body, responses.DiffResponse)
         added, gone = ([Listed(each.package, each.hash, each.spec) for each in of] for of in (found.added, found.gone))
         packages = [PackageCount(each.package, each.added, each.gone) for each in found.packages]
         return TagDifference(before, after, added, gone, packages)
 
     def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
-        """Return the object that the server tells of itself, and what of it is known here.
+        """Return the server's status as it was received, and the part of it that this version knows.
 
         Raises:
-            UsageError: what answers is no cachesync.
-            IndexUnavailableError: the server or its index can't be asked.
+            UsageError: the server is not a cachesync server.
+            IndexUnavailableError: the server or its index is unavailable.
         """
-        body = self._client.get("/api/status", most=_MOST_BYTES)
-        return self._decoded(body, dict[str, Any]), self._shaped(body, responses.StatusResponse)
+        body = self._client.get("/api/status", most=_MAX_BYTES)
+        return self._decoded(body, dict[str, Any]), self._converted(body, responses.StatusResponse)
 
-    def _got(self, path: str, parameters: Sequence[tuple[str, str]], shape: type[Any]) -> dict[str, Any]:
-        return self._decoded(self._client.get(path, parameters, most=_MOST_BYTES), shape)
+    def _get(self, path: str, parameters: Sequence[tuple[str, str]], shape: type[Any]) -> dict[str, Any]:
+        return self._decoded(self._client.get(path, parameters, most=_MAX_BYTES), shape)
 
     def _decoded(self, body: bytes, shape: type[Any]) -> dict[str, Any]:
-        """Return an object as it is, if it has a shape."""
+        """Decode an object and return it unchanged, after validating it against a type."""
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
             msgspec.convert(found, shape)
         except responses.MALFORMED as error:
-            raise self._unfit(error) from None
+            raise self._unexpected(error) from None
         return found
 
-    def _shaped(self, body: bytes, shape: type[responses.Shape]) -> responses.Shape:
-        """Return an object in its shape."""
+    def _converted(self, body: bytes, shape: type[responses.Shape]) -> responses.Shape:
+        """Decode an object to a type."""
         try:
             return msgspec.json.decode(body, type=shape)
         except responses.MALFORMED as error:
-            raise self._unfit(error) from None
+            raise self._unexpected(error) from None
 
-    def _unfit(self, error: Exception) -> IndexUnavailableError:
-        return refusal.unfit(self.url, "it is nested too deep" if isinstance(error, RecursionError) else str(error))
+    def _unexpected(self, error: Exception) -> IndexUnavailableError:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return refusal.unexpected(self.url, reason)
 
 
 def _is_segment(text: str) -> bool:
-    """Tell whether a text can be a part of a path: dots alone would lead out of it."""
+    """Whether a string can be a segment of a path; dots alone would lead out of it."""
     return text not in ("", ".", "..")

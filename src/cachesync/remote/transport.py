@@ -1,4 +1,4 @@
-"""The connection to a server: whom to trust, which proxy to take, and what to say of one that fails."""
+"""Connections to a server: trusted certificates, proxies, and the messages for failures."""
 
 import re
 import ssl
@@ -20,39 +20,39 @@ from urllib3.exceptions import TimeoutError as NoAnswerError
 from urllib3.util import make_headers, parse_url
 
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
-from cachesync.remote.address import OPTION, harmless
+from cachesync.remote.address import OPTION, redacted
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 90.0
-"""So long a server may be silent. It gives a part of an export 60 seconds."""
+"""How long a server may send nothing. It takes up to 60 seconds for a part of an export."""
 
 _MEANINGS: Final = {
     "certificate has expired": "its certificate has expired: it must be renewed there, or is this clock wrong?",
     "certificate is not yet valid": "its certificate isn't valid yet: is this machine's clock right?",
-    "mismatch": f"its certificate is for another name: {OPTION} must have a name that stands in it",
+    "mismatch": f"its certificate is for another name: {OPTION} must have a name that is in it",
     "WRONG_VERSION_NUMBER": f"it answers without TLS: expected http:// behind {OPTION}",
     "record layer failure": f"it answers without TLS: expected http:// behind {OPTION}",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is by an authority that isn't trusted: let the system trust it, or "
     "name a file with its certificate in SSL_CERT_FILE",
 }
-"""What OpenSSL says, in part, and what that means to a person. The first one that fits counts."""
+"""Parts of OpenSSL's messages and their meanings for users; the first match counts."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
-"""The characters of URLs, by RFC 3986. Of what has others, parsers disagree on where the host ends."""
+"""The characters of URLs by RFC 3986. If there are others, parsers disagree on where the host ends."""
 
 
 def pool(url: str) -> PoolManager:
-    """Return what connects to a server, through a proxy where the environment names one.
+    """Return a connection pool for a server, which uses the proxy that the environment names, if any.
 
-    It tries nothing twice and follows no redirects. Whom the system trusts, or ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``
-    name, is trusted.
+    It neither retries nor follows redirects. It trusts the system's certificate authorities, or those in
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
 
     Raises:
-        UsageError: the proxy is of a kind that can't be used.
+        UsageError: the proxy is of an unsupported kind.
     """
     trusted = ssl.create_default_context()
-    # Python 3.13 sets it, and then refuses the authorities that many a centre has made for itself.
+    # Python 3.13 sets this flag, and then rejects many private certificate authorities of computing centres.
     trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
     proxy = _proxy(url)
     if proxy is None:
@@ -60,22 +60,22 @@ def pool(url: str) -> PoolManager:
     parts = urlsplit(proxy)
     user, at, _ = parts.netloc.rpartition("@")
     headers = make_headers(proxy_basic_auth=unquote(user)) if at else None
-    return ProxyManager(harmless(proxy), proxy_headers=headers, retries=False, ssl_context=trusted)
+    return ProxyManager(redacted(proxy), proxy_headers=headers, retries=False, ssl_context=trusted)
 
 
 def resolved(url: str, location: str) -> str:
-    """Return the URL that a ``Location`` is, seen from another one.
+    """Return the URL that a ``Location`` refers to, relative to the requested one.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is invalid.
     """
     if not _REFERENCE.fullmatch(location):
-        raise ValueError("it has characters that no URL has")
+        raise ValueError("it has characters that URLs can't have")
     return urljoin(url, location)
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Tell whether requests for two URLs go to one server. What sends them parses them, so nothing else decides it.
+    """Whether requests for two URLs go to the same server, as urllib3, which sends them, parses the URLs.
 
     Raises:
         ValueError: one of them can't be parsed.
@@ -89,7 +89,7 @@ def _origin(url: str) -> tuple[str | None, str | None, int | None]:
 
 
 def _proxy(url: str) -> str | None:
-    """Return the proxy for a server: that of http_proxy, https_proxy or all_proxy, unless no_proxy has the host."""
+    """Return the proxy for a server from http_proxy, https_proxy or all_proxy, unless no_proxy lists the host."""
     parts = urlsplit(url)
     proxies = getproxies()
     found = proxies.get(parts.scheme) or proxies.get("all")
@@ -97,26 +97,27 @@ def _proxy(url: str) -> str | None:
         return None
     proxy = found if "://" in found else f"http://{found}"
     if not proxy.startswith(("http://", "https://")):
-        raise UsageError(f"the environment names {harmless(proxy)} as a proxy: expected one of http:// or https://")
+        raise UsageError(f"the environment names {redacted(proxy)} as a proxy: expected one of http:// or https://")
     return proxy
 
 
 def unreachable(url: str, error: HTTPError) -> CachesyncError:
-    """Say why a server can't be asked, and what to do."""
+    """Return the error for a failed connection, with what to do about it."""
     if isinstance(error, ProxyError):
-        proxy = harmless(_proxy(url) or "")
+        proxy = redacted(_proxy(url) or "")
         return IndexUnavailableError(
-            f"the proxy {proxy}, which the environment names, doesn't let us through to {url}: "
-            f"{_reason(error.original_error)}\nNO_PROXY names hosts that are asked without it"
+            f"the proxy {proxy}, which the environment names, doesn't connect to {url}: "
+            f"{_reason(error.original_error)}\nNO_PROXY lists the hosts to connect to without a proxy"
         )
     if isinstance(error, LocationValueError):
         return UsageError(f"{OPTION} {url}: {_reason(error)}: expected http(s)://HOST:PORT")
     if isinstance(error, SSLError):
-        said = _reason(error)
-        meant = next((told for part, told in _MEANINGS.items() if part in said), None)
-        return IndexUnavailableError(f"no trusted connection to {url}: {f'{meant} ({said})' if meant else said}")
+        reason = _reason(error)
+        meaning = next((meaning for part, meaning in _MEANINGS.items() if part in reason), None)
+        details = f"{meaning} ({reason})" if meaning else reason
+        return IndexUnavailableError(f"no trusted connection to {url}: {details}")
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
-        return IndexUnavailableError(f"cannot reach {url}: nobody took the connection within {CONNECT_SECONDS:g} s")
+        return IndexUnavailableError(f"cannot reach {url}: no connection within {CONNECT_SECONDS:g} s")
     if isinstance(error, NameResolutionError):
         return IndexUnavailableError(
             f"cannot reach {url}: {_reason(error)}\nIs the name right, and is there a network?"
@@ -124,15 +125,15 @@ def unreachable(url: str, error: HTTPError) -> CachesyncError:
     if isinstance(error, NewConnectionError):
         return IndexUnavailableError(f"cannot reach {url}: {_reason(error)}\nIs `cachesync serve` running there?")
     if isinstance(error, NoAnswerError):
-        return silent(url)
-    return IndexUnavailableError(f"{url} broke the connection off: {_reason(error)}\nTry again")
+        return timed_out(url)
+    return IndexUnavailableError(f"{url} dropped the connection: {_reason(error)}\nTry again")
 
 
-def silent(url: str) -> IndexUnavailableError:
-    """Say that a server takes too long."""
+def timed_out(url: str) -> IndexUnavailableError:
+    """Return the error for a server that takes too long."""
     return IndexUnavailableError(f"{url} didn't answer in time: try again later, or ask for less")
 
 
 def _reason(error: BaseException) -> str:
-    """Return what a library says of an error, without the objects it names."""
+    """Return the message of a library's error, without the names of objects in it."""
     return re.sub(r"^(\w*\(.*?\)|<.*?>): ", "", str(error))[:300]
