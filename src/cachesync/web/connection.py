@@ -113,7 +113,7 @@ class HttpConnection(H11Protocol):
             "Date": formatdate(usegmt=True),
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "HttpConnection": "close",
+            "Connection": "close",
         }
         response = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase)
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
