@@ -293,7 +293,7 @@ def add(index: Index, pages: Mapping[str, bytes]) -> None:
 
 
 def test_a_walk_that_is_under_way_is_remembered_before_others(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     monkeypatch.setattr(searcher_module, "_MOST_REMEMBERED", 2)
     walk = {"q": "spa", "limit": "1"}
     fill(index, {path_of("spark"): page(*(entry(f"s{n}", os=os) for n, os in enumerate(OS * 2)), title="spark")})
@@ -332,7 +332,7 @@ def test_a_walk_that_began_before_a_tag_came_goes_on_at_any_server(
     index: Index, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It began at one that knew the old tags alone; others have never been asked before."""
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2024-12-29", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     wanted = asked_of(searcher, asked)
@@ -363,7 +363,7 @@ def test_a_binary_that_comes_earlier_in_a_tag_that_was_there_is_missed_by_distin
     index: Index, distinct: str, missed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit that `docs/web.md` tells of: nothing tells its new document from one that was met."""
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2025-01-12", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     asked = {"q": "zlib", "distinct": distinct, "limit": "3"}

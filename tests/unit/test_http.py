@@ -256,8 +256,8 @@ def test_a_port_that_is_taken_is_told(start: Start) -> None:
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        ("203.0.113.1", r"http\.host: 203\.0\.113\.1 is no address of this machine"),
-        ("a..b", r"http\.host: a\.\.b is no host"),
+        ("203.0.113.1", r"http\.host: 203\.0\.113\.1 is not an address of this machine"),
+        ("a..b", r"http\.host: a\.\.b is not a valid host"),
     ],
 )
 def test_a_host_that_isnt_ours_is_told(host: str, says: str, start: Start) -> None:
@@ -270,7 +270,7 @@ def test_a_port_that_isnt_allowed_is_told(start: Start, monkeypatch: pytest.Monk
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "create_server", forbidden)
-    with pytest.raises(UsageError, match=r"http\.port: 80 is not for this user .* above 1023"):
+    with pytest.raises(UsageError, match=r"http\.port: 80 is not permitted for this user .* above 1023"):
         start(port=80)
 
 

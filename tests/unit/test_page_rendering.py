@@ -77,8 +77,8 @@ def binary(searcher: Searcher) -> Render:
     """Renders the page of the binary whose hash begins so."""
 
     def rendered(start: str) -> str:
-        found = searcher.look(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
-        others = searcher.look(lambda opened: beside(found.newest, opened.reader))
+        found = searcher.read(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
+        others = searcher.read(lambda opened: beside(found.newest, opened.reader))
         return PageRenderer("/base", lambda: NOW).binary(found, others, IndexState())
 
     return rendered
@@ -179,7 +179,7 @@ def test_what_has_two_directions_is_kept_apart_and_what_hides_is_spelled_out() -
     assert markup.v("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
     assert markup.variant("~<b>") == '<code class="variant off">~&lt;b&gt;</code>'
     assert markup.variants(["+a", "~b"], ["+a"]) == (
-        '<code class="variant telling">+a</code> <code class="variant off">~b</code>'
+        '<code class="variant differing">+a</code> <code class="variant off">~b</code>'
     )
     assert markup.command("a --b <c-d>") == "a <span>--b</span> <span>&lt;c-d&gt;</span>"
 

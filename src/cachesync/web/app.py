@@ -1,4 +1,4 @@
-"""The application that a web server serves: endpoints below a base path, with the headers that all answers have."""
+"""The ASGI application: routes for the endpoints, a bound on concurrent requests, and headers for every response."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ from cachesync.web.headers import HEADERS
 _log = get_logger()
 
 _REQUESTS: Final = 64
-"""How many requests are answered at a time; others are told 503."""
+"""How many requests are answered at a time; others get 503."""
 
 _RETRY_SECONDS: Final = 1
 
@@ -30,14 +30,14 @@ _LONGEST_URL: Final = 65_536
 """Bytes of path and query."""
 
 Answered = Callable[[int, float], None]
-"""Is told the status of an answer, and how many seconds it took."""
+"""Called after each response with its status and how many seconds it took."""
 
 Refused = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
-"""Answers what has no endpoint, or an endpoint doesn't do."""
+"""Returns the response to a request that no endpoint answers, by its status and an error message."""
 
 
-async def told_in_json(_request: Request, status: HTTPStatus, message: str) -> Response:
-    """Answer with the error as JSON."""
+async def refused_in_json(_request: Request, status: HTTPStatus, message: str) -> Response:
+    """Return the error as JSON."""
     return error_answer(message, status)
 
 
@@ -45,18 +45,18 @@ def build_app(
     base_path: str,
     endpoints: Sequence[Endpoint],
     *,
-    refused: Refused = told_in_json,
+    refused: Refused = refused_in_json,
     allow_origins: Sequence[str] = (),
     answered: Answered = lambda _status, _seconds: None,
 ) -> ASGIApp:
-    """Put endpoints together. All are read-only: what isn't GET or HEAD is answered with 405.
+    """Combine endpoints into an application. All are read-only: methods other than GET and HEAD are answered with 405.
 
     Args:
-        base_path: what all paths start with: nothing, or like ``/cachesync``.
-        endpoints: what is asked at which path.
-        refused: answers all else.
-        allow_origins: whose pages may read answers, such as ``https://example.org``; ``*`` is everybody's.
-        answered: is told of each answer.
+        base_path: the prefix of all paths: empty, or like ``/cachesync``.
+        endpoints: the endpoints.
+        refused: answers the requests that no endpoint does.
+        allow_origins: the sites whose scripts may read responses, such as ``https://example.org``; ``*`` is any site.
+        answered: called after each response.
     """
     routes: list[BaseRoute] = [Route(f"{base_path}{each.path}", each.answer, methods=["GET"]) for each in endpoints]
 
@@ -76,10 +76,10 @@ def build_app(
 
 
 class _Around:
-    """Bounds how many requests are answered at a time, and gives each answer its date and the headers that it lacks."""
+    """Middleware that bounds how many requests are answered at a time, and adds the common headers to each response."""
 
     def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], answered: Answered) -> None:
-        """``free``: paths that are answered however many requests there are."""
+        """``free``: paths that are exempt from the bound on concurrent requests."""
         self._app = app
         self._free = free
         self._answered = answered
@@ -105,7 +105,7 @@ class _Around:
             await self._chosen(scope)(scope, receive, headed)
         except asyncio.CancelledError:
             raise
-        except BaseException:  # noqa: BLE001  panics in Rust are none else, and the server would log and answer in its own words
+        except BaseException:  # noqa: BLE001  a panic in Rust is a BaseException; uvicorn would log and answer it in its own words
             _log.exception("a defect of cachesync: please report it")
             if not has_begun:
                 await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
@@ -114,7 +114,7 @@ class _Around:
             self._answered(status, time.perf_counter() - begun)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
-        """Return what answers a request."""
+        """Return the application that answers a request."""
         if self._requests > _REQUESTS and scope["path"] not in self._free:
             return _too_many
         is_too_long = len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_URL
@@ -130,7 +130,7 @@ class _Around:
                 headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allow_origins else origin
 
 
-_FAILED: Final = "something in the service went wrong; its log says what"
+_FAILED: Final = "internal error: the log of the service has the details"
 _too_many: Final = error_answer(
     "too much is asked at once; try again in a second", HTTPStatus.SERVICE_UNAVAILABLE, retry_after=_RETRY_SECONDS
 )

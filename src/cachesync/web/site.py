@@ -1,4 +1,4 @@
-"""All that is served at one address: the page, the API, its description, and what whoever serves it tells of itself."""
+"""The whole site: the web page, the API, its description, and the endpoints of the command that serves it."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ def build_site(
     """Return the application.
 
     Args:
-        base_path: what all paths start with: nothing, or like ``/cachesync``.
-        own: what whoever serves it tells of itself.
-        api: what answers searches.
-        allow_origins: see :func:`cachesync.web.app.build_app`, as for the next.
-        answered: is told of each answer.
+        base_path: the prefix of all paths: empty, or like ``/cachesync``.
+        own: the endpoints of the command that serves, such as its status.
+        api: answers searches.
+        allow_origins: see :func:`cachesync.web.app.build_app`.
+        answered: called after each response.
     """
     browsing = HtmlEndpoints(base_path, api)
     endpoints = with_description(base_path, [*own, *api.endpoints(), *browsing.endpoints()])
