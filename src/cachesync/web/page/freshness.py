@@ -52,7 +52,7 @@ _OLD_SECONDS: Final = 30.0 * 60 * 60
 
 
 class FreshnessView(NamedTuple):
-    """What is here of an index's age."""
+    """The age of an index, in words."""
 
     written: str | None
     """When it last changed, for a ``datetime`` attribute."""
