@@ -197,7 +197,7 @@ def test_all_mistakes_are_told_at_once_with_key_value_file_and_line(tmp_path: Pa
         ("pages: {include: []}", "pages.include"),
         ("pages: {include: ['']}", "pages.include: expected patterns"),
         ("pages: {include: ['!x']}", "pages.include: expected patterns"),
-        ("pages: {include: ['[z-a]/x']}", "pages.include: no pattern"),
+        ("pages: {include: ['[z-a]/x']}", "pages.include: invalid pattern"),
         ("pages: {root: '${NOPE'}", "without its end"),
         ("schedule: {timezone: Nowhere/Land}", "schedule.timezone: expected a time zone"),
         ("schedule: {reindex: '0 4 * *'}", "schedule.reindex: expected a cron expression like '0 4 * * 0'"),

@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "a list in stacks": (page(entry(stacks=[["x"]])), 6, "spec_details[0].stacks[0]: expected text, found a list"),
     "a mapping for os": (page(entry(os={"a": 1})), 6, "spec_details[0].os: expected text, found a mapping"),
     "a blank version": (page(entry(versions=[" "])), 6, "exactly one version"),
-    "blanks around the title": (page(entry(), title=" x "), 2, "title: expected no blank at either end, found U+0020 SPACE at character 1 of ' x '"),
+    "blanks around the title": (page(entry(), title=" x "), 2, "title: expected no space at either end, found U+0020 SPACE at character 1 of ' x '"),
     "a size in words": (page(entry(size="big")), 6, "expected a number of bytes or '-', found 'big'"),
     "a negative size": (page(entry(size=-1)), 6, "expected a number of bytes"),
     "a size beyond long": (page(entry(size=MAX_SIZE + 1)), 6, "expected a number of bytes"),
@@ -432,7 +432,7 @@ def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_
 def test_a_blank_at_an_end_is_a_problem(place: str, text: str) -> None:
     problem = bad(page_with(place, text, ascii_only=True))
     assert (
-        f"expected no blank at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
+        f"expected no space at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
         in problem.message
     )
 
