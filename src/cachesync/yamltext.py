@@ -205,7 +205,7 @@ class _Builder:
     def _error(self, message: str, event: yaml.Event) -> YamlError:
         return YamlError(message, self.line(event.start_mark))
 
-    def _quotes_hint(self, event: yaml.Event, sign: str) -> str:
+    def _hint(self, event: yaml.Event, sign: str) -> str:
         """Suggest quotes for a sign that may be meant as text. What follows may be a password, so it isn't shown."""
         return f"; a text that starts with '{sign}' needs quotes{_at(event)}"
 
@@ -215,7 +215,7 @@ class _Builder:
             raise self._error(f"more than {MAX_NODES:,} values", event)
         if event.tag and event.tag not in _TAGS:
             raise self._error(
-                f"a YAML tag is not accepted: expected plain text, lists and mappings{self._quotes_hint(event, '!')}", event
+                f"a YAML tag is not accepted: expected plain text, lists and mappings{self._hint(event, '!')}", event
             )
 
     def _open(self, value: Mapping | Sequence, event: yaml.CollectionStartEvent) -> None:
@@ -241,7 +241,7 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
-            raise self._error(f"an alias without a complete anchor before it{self._quotes_hint(event, '*')}", event)
+            raise self._error(f"an alias without a complete anchor before it{self._hint(event, '*')}", event)
         value, nodes = self._anchors[event.anchor]
         self._nodes += nodes
         self._aliased += nodes
