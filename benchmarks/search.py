@@ -117,7 +117,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how well search finds what people mean, and how fast.")
     parser.add_argument("--only", action="append", choices=_PARTS, help="measure this part; may be repeated")
     parser.add_argument("--file", type=Path, help='measure these instead: a JSON list of {"q", "want", "kind"}')
-    parser.add_argument("--failures", metavar="PART", help="print the wrong first results of a part: tuned, or held out")
+    parser.add_argument("--failures", metavar="PART", help="print wrong first results of a part: tuned, or held out")
     parser.add_argument("--tags", type=int, default=120, help="120 tags of 1,200 packages are a million specs")
     parser.add_argument("--rounds", type=int, default=5, help="how often each question is asked")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
