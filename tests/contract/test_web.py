@@ -1,4 +1,4 @@
-"""The HTTP API over every engine: the answer of the command line, in bounds."""
+"""The HTTP API with every engine: it has the same answers as the command line, within bounds."""
 
 import base64
 import csv
@@ -43,7 +43,7 @@ PAGES |= {path_of("odd é"): page(entry("o" * 32, compiler="none", variants=["+x
 
 @pytest.fixture(scope="module", params=ENGINES)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """One that no test writes to."""
+    """An index that no test changes."""
     is_embedded = request.param == "embedded"
     url = (
         f"embedded:{tmp_path_factory.mktemp('index')}" if is_embedded else request.getfixturevalue("elasticsearch_url")
@@ -331,7 +331,7 @@ def of_tag(tag: str, *hashes: str) -> dict[str, bytes]:
 def test_a_walk_that_began_before_a_tag_came_goes_on_at_any_server(
     index: Index, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It began at one that knew the old tags alone; others have never been asked before."""
+    """The first server only knew the old tags; the others have an empty cache."""
     monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2024-12-29", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
@@ -362,7 +362,7 @@ def test_a_cursor_that_names_other_tags_shows_no_other_hits(web: Web, tags: byte
 def test_a_binary_that_comes_earlier_in_a_tag_that_was_there_is_missed_by_distinct_walks_alone(
     index: Index, distinct: str, missed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit that `docs/web.md` tells of: nothing tells its new document from one that was met."""
+    """This limit is documented in `docs/web.md`: its new document can't be told apart from one already shown."""
     monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2025-01-12", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)

@@ -1,4 +1,4 @@
-"""The HTTP API where it is asked oddly: what can't be read is 400 and told, and what can be is answered whole."""
+"""Odd requests to the HTTP API: invalid ones get 400 with an explanation, valid ones a complete answer."""
 
 import base64
 import csv
@@ -62,7 +62,7 @@ def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def raw(web: Web, target: str) -> tuple[int, Any]:
-    """Ask for a target as it is."""
+    """Request a target unchanged, without encoding it."""
     connection = http.client.HTTPConnection(web.host, web.port, timeout=60)
     try:
         connection.request("GET", target)
@@ -75,7 +75,7 @@ def raw(web: Web, target: str) -> tuple[int, Any]:
 
 @pytest.mark.parametrize("bad", ["%ff", "a%c3", "%ed%a0%80", "%c0%af"])
 def test_what_is_not_utf_8_is_told(web: Web, bad: str) -> None:
-    """It isn't searched for with another character in its place."""
+    """It isn't searched for with a replacement character."""
     for path in ("search", "suggest", "diff", "tags"):
         for query in (f"q={bad}", f"{bad}=1", f"package=zlib&package={bad}", f"cursor={bad}", f"from={bad}&to={bad}"):
             status, told = raw(web, f"/api/{path}?{query}")
@@ -102,7 +102,7 @@ def test_a_walk_in_a_long_order_comes_to_its_end(web: Web, order: list[str]) -> 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_an_export_has_all_hits_unless_a_number_is_given(web: Web, form: str) -> None:
-    """A form sends an empty field, too."""
+    """Forms send an empty field as well."""
     total = web.search()["total"]
 
     def hits(**more: Any) -> int:
@@ -146,7 +146,7 @@ def test_what_has_no_hash_is_found_shown_and_walked_like_all_else(web: Web, dist
 
 
 def repacked(cursor: str, change: Callable[[list[Any]], None]) -> str:
-    """Change what is in a cursor, as anybody can."""
+    """Forge a cursor by changing its content."""
     packed = msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     change(packed)
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(packed)).rstrip(b"=").decode()
@@ -205,7 +205,7 @@ def test_odd_values_are_answered_or_told(web: Web, query: str) -> None:
 @pytest.mark.parametrize("number", [257, 2_000, 7_000])
 @pytest.mark.parametrize("path", ["/", "/parts", "/diff", "/binary/abcd"])
 def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str, number: int) -> None:
-    """A chip for each, with a link to all the others, would take minutes."""
+    """A chip for each, with a link that has all the others, would take minutes."""
     is_too_long = number > 257
     status, told = raw(web, f"{path}?" + "&".join(f"os={each}" for each in range(number)))
     assert status == (414 if is_too_long else 400)
@@ -215,7 +215,7 @@ def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str,
 
 
 def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is rendered on a thread of its own, unless it has no chips, which make it expensive."""
+    """It is rendered on a worker thread, unless it has no chips, which are the expensive part."""
     rendered: list[tuple[bool, bool]] = []
     whole = PageRenderer.error
 

@@ -1,4 +1,4 @@
-"""What anybody may ask is bounded: in time, in number, in length, and in how long a client may take."""
+"""Requests are bounded in time, number and length, and in how slow a client may be."""
 
 import contextlib
 import http.client
@@ -28,7 +28,7 @@ from tests.support.web import Got, Web, serving
 HTML = {"Accept": "text/html"}
 SPECS = 400
 LARGE = ["x" * 500 + f"={number}" for number in range(60)]
-"""Variants that make a document of 30 KB: all of them are more than what buffers take between us and a client."""
+"""Variants that make a document of 30 KB: all documents are more than the buffers between server and client hold."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def stalling(index: Index) -> Stalling:
 
 @pytest.fixture(autouse=True)
 def logged_in_json() -> Iterator[None]:
-    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    """Log as JSON: on a terminal each stack trace is drawn with all variables, which takes seconds."""
     log.setup("info", "json")
     yield
     structlog.reset_defaults()
@@ -64,7 +64,7 @@ def served(stalling: Stalling, seconds: float = 60, searches: int = 8) -> Iterat
 
 
 def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
-    """Its turn ends when its thread does, so no client can have more threads than there are turns."""
+    """It occupies its thread until that is idle, so clients can't use more threads than there are."""
     with served(stalling, seconds=0.3, searches=1) as web:
         gate = stalling.before = Gate()
         late = web.get("/api/search")
@@ -124,16 +124,16 @@ def test_a_client_that_goes_away_gives_up_no_turn_of_others(stalling: Stalling) 
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_too_much_is_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
-    """Nothing of it is searched for. There is no way to the depth of an answer but by its cursors.
+    """Nothing is searched for. Deep pages of an answer can only be reached by its cursors.
 
-    The page takes its own facets, and no more values than there may be.
+    The web page adds its own facets, and has the same bound on the number of values.
     """
     with served(stalling) as web:
         stalling.before = cast("Any", not_at_all)
         is_cut_by_page = "facet" in dict(parameters)
         for path in ("/api/search",) if is_cut_by_page else ("/api/search", "/", "/parts"):
             got = web.get(path, parameters, HTML)
-            is_too_long = path != "/api/search" and "cursor" in dict(parameters)  # a URL of a page is shorter
+            is_too_long = path != "/api/search" and "cursor" in dict(parameters)  # the bound on URLs of pages is lower
             assert got.status == (414 if is_too_long else 400)
             if path == "/api/search":
                 assert got.json["error"]
@@ -189,19 +189,19 @@ def test_exports_that_nobody_takes_have_their_turns_and_others_wait(stalling: St
 
 @pytest.mark.usefixtures("impatient")
 def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> None:
-    """What came doesn't look whole, and others have its turn."""
+    """What was received doesn't look complete, and the thread is free for others."""
     with served(stalling) as web, contextlib.ExitStack() as clients:
         stuck = [clients.enter_context(asking(web, EXPORT, buffer=4_096)) for _ in range(2)]
         for client in stuck:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
         until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a turn")
-        # The other one may not have been given up yet, and is read to its end by this.
+        # The other one may not have been aborted yet; then this reads it to its end.
         assert not all(rest_of(client).endswith(b"0\r\n\r\n") for client in stuck)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_an_export_that_is_taken_slowly_is_whole(stalling: Stalling) -> None:
-    """However long it takes all in all."""
+    """However long it takes in total."""
     with served(stalling) as web, asking(web, EXPORT, buffer=65_536) as client:
         pace = threading.Event()
         with http.client.HTTPResponse(client) as answer:
@@ -223,7 +223,7 @@ def test_a_request_that_never_ends_is_given_up(stalling: Stalling, sent: bytes) 
 
 
 def test_connections_are_bounded(stalling: Stalling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One too many is closed at once, and those that are there are answered."""
+    """One too many is closed at once, and the existing ones are still answered."""
     with served(stalling) as web:
         monkeypatch.setattr(connection, "CONNECTIONS", 2)
         with contextlib.ExitStack() as clients:

@@ -1,4 +1,4 @@
-"""The page in a real browser, over every engine: what people do with it, by hand, by keys and without scripts."""
+"""The web page in a real browser, with every engine: used by mouse, by keyboard and without scripts."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ WIDE: Final = 1280
 """Pixels."""
 
 NO_ABORTING: Final = "AbortController.prototype.abort = () => {}"
-"""Lets answers come that nobody wants any more, as those do that are on their way already."""
+"""Disables aborting requests, so that outdated responses arrive, like those that are already on their way."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def tab(chromium: Chromium, web: Web) -> Iterator[Tab]:
 
 
 class State(NamedTuple):
-    """What a page shows of a search."""
+    """What a page shows for a search."""
 
     text: str
     ticked: list[str]
@@ -57,13 +57,13 @@ def box(page: Page) -> Locator:
 
 
 def ids(page: Page) -> list[str]:
-    """The hits that are shown, in their order."""
+    """Return the ids of the shown hits, in order."""
     found: list[str] = page.locator("[data-id]").evaluate_all("rows => rows.map(row => row.dataset.id)")
     return found
 
 
 def ticked(page: Page) -> list[str]:
-    """Which values are chosen in facets."""
+    """Return the chosen values of facets."""
     found: list[str] = page.locator("[data-facet] input:checked").evaluate_all(
         "boxes => boxes.map(box => `${box.closest('[data-facet]').dataset.facet}=${box.value}`)"
     )
@@ -75,7 +75,7 @@ def option(page: Page, field: str, value: str) -> Locator:
 
 
 def counts(page: Page, field: str) -> list[tuple[str, int]]:
-    """The values of a facet with their numbers of hits."""
+    """Return the values of a facet with their counts."""
     rows = page.locator(f"[data-facet={field}] li")
     found = rows.evaluate_all("""
         rows => rows.map(row => [row.querySelector("input").value, +row.querySelector("[data-count]").textContent])
@@ -84,7 +84,7 @@ def counts(page: Page, field: str) -> list[tuple[str, int]]:
 
 
 def open_filters(page: Page) -> None:
-    """Where there is no room, they are behind a disclosure."""
+    """Open the filters, which are collapsed on narrow screens."""
     summary = page.locator("summary", has_text="Filters")
     if summary.is_visible() and not page.locator("[data-facet=package] summary").is_visible():
         summary.click()
@@ -104,7 +104,7 @@ def search(page: Page, web: Web, text: str) -> int:
 
 
 def turn(page: Page, link: str) -> None:
-    """Follow a link to other hits of the same search."""
+    """Follow a link to another page of hits."""
     (before, *_) = ids(page)
     page.get_by_role("link", name=link).click()
     expect(page.locator("[data-id]").first).not_to_have_attribute("data-id", before)
@@ -191,7 +191,7 @@ def test_back_and_forward_restore_box_ticks_and_hits(tab: Tab, web: Web) -> None
 
 
 def expect_shown(page: Page, wanted: State) -> None:
-    """Expect a state, whose hits come last."""
+    """Expect a state; its hits are checked last."""
     expect(page.locator("[data-id]").first).to_have_attribute("data-id", wanted.ids[0])
     expect_total(page, int(wanted.total))
     assert state(page) == wanted
@@ -214,10 +214,10 @@ def test_what_is_typed_is_searched_for_and_is_no_step_back(tab: Tab, web: Web) -
 
 
 class Held:
-    """A request that is only let through when a test says so."""
+    """Holds a request back until the test lets it through."""
 
     def __init__(self, page: Page, url: str) -> None:
-        """Take the pattern of its URL, with which the URL ends."""
+        """``pattern`` matches the end of the request's URL."""
         self._page = page
         self._url = re.compile(f"{url}$")
         self._routes: list[Route] = []
@@ -227,7 +227,7 @@ class Held:
         self._routes.append(route)
 
     def let_through(self) -> None:
-        """Return when it is answered."""
+        """Let the request through, and wait for its response."""
         with self._page.expect_request_finished(lambda request: bool(self._url.search(request.url))):
             self._routes[0].continue_()
 
@@ -440,7 +440,7 @@ def test_the_latest_tag_stands_alone(tab: Tab, web: Web) -> None:
 
 
 def orders(page: Page) -> list[str]:
-    """What the form sends along to sort by."""
+    """Return the sort keys that the form sends."""
     found: list[str] = page.evaluate("new FormData(document.getElementById('search')).getAll('sort').filter(Boolean)")
     return found
 
@@ -613,7 +613,7 @@ def test_focus_stays_where_somebody_chooses(tab: Tab, web: Web) -> None:
 
 
 def places(web: Web) -> dict[str, str]:
-    """An address for each kind of page that there is."""
+    """Return a URL for each kind of page."""
     hit = web.search(q="hdf5", target="zen4")["hits"][0]
     cursor = web.search(q="hdf5", distinct="true", limit=4)["next"]
     return {
@@ -630,7 +630,7 @@ def places(web: Web) -> dict[str, str]:
 
 
 def visits(tab: Tab, web: Web) -> Iterator[str]:
-    """Go from one kind of page to the next, and yield what it is once it is there."""
+    """Visit each kind of page, and yield its name once it is loaded."""
     for what, address in places(web).items():
         answer = tab.page.goto(address)
         assert answer
@@ -658,7 +658,7 @@ def test_nothing_is_wider_than_the_narrowest_screen(chromium: Chromium, web: Web
     wider = {}
     with chromium.tab(web.url, width=NARROWEST) as tab:
         for what in visits(tab, web):
-            for _ in range(2):  # closed, and with all that can be opened
+            for _ in range(2):  # with all collapsible elements closed, then open
                 wider[what] = tab.page.evaluate("document.documentElement.scrollWidth")
                 if what == "suggestions" or wider[what] > NARROWEST:
                     break

@@ -1,4 +1,4 @@
-"""How the page looks and behaves where there is little room, an old browser, paper, or a query that isn't whole yet."""
+"""Layout and behaviour of the page on narrow screens, in old browsers, on paper, and with unfinished queries."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _CUT: Final = """
         .filter(each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX !== "visible")
         .map(each => `${each.tagName}#${each.id}.${each.className}`)
 """
-"""What is there in part only, unless somebody scrolls it sideways."""
+"""Finds elements that are partly cut off unless they are scrolled sideways."""
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_server_that_is_busy_is_asked_again(tab: Tab, web: Web, busy: int) -> 
 
 
 def age(route: Route) -> None:
-    """Make the stylesheet and the script ask for what no browser has."""
+    """Simulate an old browser: make the stylesheet and script test for features that no browser has."""
     answer = route.fetch()
     route.fulfill(response=answer, body=answer.text().replace("::details-content", "::nonesuch"))
 

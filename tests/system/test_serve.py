@@ -1,4 +1,4 @@
-"""`cachesync serve`, as it begins, follows an index that others write, is given another configuration, and ends."""
+"""`cachesync serve`: starting, following an index that others write, reloading its configuration, and stopping."""
 
 import json
 import signal
@@ -27,13 +27,13 @@ def taken_port() -> Iterator[int]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports on which nobody listens."""
+    """Return ports that are not in use."""
     with ExitStack() as stack:
         return [stack.enter_context(taken_port()) for _ in range(number)]
 
 
 def configure(sandbox: Sandbox, **http: Any) -> None:
-    """Let `http` have these keys, and no others."""
+    """Set the keys of `http` in the configuration, replacing all others."""
     keys = json.loads(sandbox.config.read_text())
     sandbox.config.write_text(json.dumps({**keys, "http": http}))
 
@@ -54,7 +54,7 @@ def has_specs(service: Serve, number: int) -> bool:
 
 
 def reloaded(service: Serve, *, refused: bool = False) -> None:
-    """Let it read its configuration again, and see whether it takes it."""
+    """Reload the configuration, and check whether it is accepted."""
     outcome = "stays in force" if refused else "read again"
     before = len(service.said(outcome))
     service.send(signal.SIGHUP)
@@ -180,7 +180,7 @@ def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> 
 def test_nobody_is_called_behind_whom_a_command_brought_up_to_date(
     sandbox: Sandbox, writer: Literal["command", "service"]
 ) -> None:
-    """Of an old note of a service, that can't be known: it should have noted something since."""
+    """After an old note of a service it does count as behind: the service should have updated its note since."""
     put(sandbox.root, page(entry("1")))
     sandbox.run("sync")
     with closing(index_of(sandbox)) as index:

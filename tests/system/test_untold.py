@@ -1,4 +1,4 @@
-"""`cachesync serve` tells nobody what is behind it, whatever is wrong there."""
+"""`cachesync serve` reveals nothing about the engine behind it, whatever is wrong with that."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ JSON = [("Content-Type", "application/json"), ("X-Elastic-Product", "Elasticsear
 
 @pytest.fixture(params=["embedded", "elasticsearch"])
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path, index_name: str) -> Sandbox:
-    """With pages, and an index of them on each engine."""
+    """Pages, and an index of them with each engine."""
     if request.param == "elasticsearch":
         return filled(Sandbox(tmp_path, request.getfixturevalue("elasticsearch_index"), index_name))
     return filled(Sandbox(tmp_path, name=EMBEDDED))
@@ -59,11 +59,11 @@ def filled(sandbox: Sandbox) -> Sandbox:
 def tells_nothing(
     sandbox: Sandbox, *secrets: str, is_ready: bool = False, searched: set[int] | None = None, some: bool = False
 ) -> None:
-    """Ask for everything, or for some. Who may try again is told so.
+    """Send all kinds of requests, or some, to a new process, and check that its responses reveal nothing.
 
-    ``secrets``: what else mustn't be told; ``searched``: the statuses that searches may have.
+    ``secrets``: what else mustn't be revealed; ``searched``: the statuses that searches may have.
     """
-    patience = "60s" if is_ready else "5s"  # a server that is well may still be slow
+    patience = "60s" if is_ready else "5s"  # a healthy server may still be slow
     with Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT=patience) as served:
         is_untold(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
 
@@ -71,7 +71,7 @@ def tells_nothing(
 def is_untold(
     served: Serve, hidden: set[str], *, is_ready: bool = False, searched: set[int] | None = None, some: bool = True
 ) -> None:
-    """Do the same with a process that serves already."""
+    """Do the same with a running process."""
     found = {each.asked: each for each in (told_in_short if some else told)(served.url)}
     assert {name: faults for name, each in found.items() if (faults := faults_of(each, hidden))} == {}
     assert {each.status for each in found.values()} <= {200, 400, 404, 405, 503, 504}
@@ -193,7 +193,7 @@ def test_a_folder_that_an_older_version_has_filled(embedded: Sandbox) -> None:
 
 
 def test_a_folder_that_is_damaged_meanwhile(embedded: Sandbox) -> None:
-    """What is gone is noticed by the next look. Whoever runs it is told what those who ask aren't, and once."""
+    """The next check detects the damage. The operator finds the reason in the log, once; clients don't see it."""
     with Serve(embedded) as served:
         assert asked(served.url, "/api/search").status == 200
         foreign_file(embedded.index / embedded.name)
@@ -300,16 +300,16 @@ TOLD_BY_ANSWERS = {"es-", "max_buckets", "9300"}
 
 
 class Behind(NamedTuple):
-    """A proxy between a process that serves and its server, which is to do something to requests."""
+    """A proxy between ``cachesync serve`` and Elasticsearch that tampers with requests."""
 
     served: Serve
     proxy: Proxy
     hidden: set[str]
 
     def tells_nothing(self, deed: Deed, kind: str = "all", searched: set[int] | None = None) -> None:
-        """Ask with something done to all requests, or to those that search."""
+        """Check with the proxy tampering with all requests, or with searches only."""
         self.proxy.deed = lambda request: deed(request) if kind == "all" or "_search" in request.path else None
-        self.served.reload()  # so that it knows nothing from before
+        self.served.reload()  # clears its caches
         is_untold(self.served, self.hidden, searched=searched)
 
 

@@ -1,4 +1,4 @@
-"""The web server: what it answers, and that no client can hold it up."""
+"""The web server: its responses, and that no client can block it."""
 
 import asyncio
 import contextlib
@@ -32,14 +32,14 @@ from cachesync.web.server import WebServer
 
 WELL = Health(ready=True, reason=None, degraded=["one page can't be used"])
 LARGE = 50_000_000
-"""Bytes, more than all buffers between us and a client take."""
+"""Bytes; more than all buffers between the server and a client hold."""
 
 Start = Callable[..., WebServer]
 
 
 @pytest.fixture(autouse=True)
 def logged_in_json() -> Iterator[None]:
-    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    """Log as JSON: on a terminal each stack trace is drawn with all variables, which takes seconds."""
     log.setup("info", "json")
     yield
     structlog.reset_defaults()
@@ -160,7 +160,7 @@ def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start
     ],
 )
 def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
-    """Whether the application, what is around it, or the server itself answers."""
+    """The response may come from the application, the middleware or the connection itself."""
 
     async def panics(_request: Request) -> Response:
         raise Panic
@@ -195,7 +195,7 @@ def test_pages_of_other_sites_read_answers_only_where_they_are_named(
 
 
 class Panic(BaseException):
-    """As Rust's come to Python."""
+    """A BaseException, like that for a panic in Rust."""
 
 
 def test_the_base_path_is_before_everything(start: Start) -> None:
@@ -295,7 +295,7 @@ def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
 
 
 def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start) -> None:
-    """On a connection that is kept, the second packet would wait for 40 ms: until the client acknowledges the first."""
+    """On a persistent connection the second packet would wait 40 ms, until the client acknowledges the first."""
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -304,11 +304,11 @@ def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start)
 
 
 def other_end(client: socket.socket) -> socket.socket:
-    """Return the server's socket of a connection within this process."""
+    """Return the server's socket of a connection, which is in this process too."""
     ends = client.getpeername(), client.getsockname()
     for each in gc.get_objects():
         if type(each) is socket.socket:
-            with contextlib.suppress(OSError):  # it is closed, or only listens
+            with contextlib.suppress(OSError):  # closed, or only listening
                 if (each.getsockname(), each.getpeername()) == ends:
                     return each
     raise AssertionError("the server has no such connection")
@@ -369,14 +369,14 @@ def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.Monkey
         status, headers, body = ask(server, "/openapi.json")
         assert (status, headers["retry-after"]) == (503, "1")
         assert json.loads(body)["error"]
-        assert ask(server, "/healthz")[0] == 200  # who asks that would restart it otherwise
+        assert ask(server, "/healthz")[0] == 200  # otherwise a supervisor would restart it
         released.set()
         assert client.recv(15) == b"HTTP/1.1 200 OK"
     assert ask(server, "/healthz")[0] == 200
 
 
 def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
-    """Also for a client of HTTP/1.0, to whom the end of the connection is the end of the answer."""
+    """Also for HTTP/1.0 clients, which read until the connection is closed."""
 
     async def fails(_request: Request) -> Response:
         async def parts() -> AsyncIterator[bytes]:
@@ -397,7 +397,7 @@ def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
 @pytest.mark.parametrize("breaks", [True, False])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: str, breaks: bool) -> None:
-    """And sees that it is broken off: to a client of HTTP/1.0 the end of the connection is the end of the answer."""
+    """If it is broken off, the client can tell, even with HTTP/1.0, where a response ends with the connection."""
     goes_on = threading.Event()
 
     async def answers(_request: Request) -> Response:
@@ -447,7 +447,7 @@ def test_a_client_that_takes_something_now_and_then_is_not_put_out(
     ids=["URL", "header"],
 )
 def test_what_is_too_long_is_told(request_text: str, statuses: set[int], size: int, start: Start) -> None:
-    """A header that comes at once may be taken; a URL is too long however it comes. Nobody's connection is reset."""
+    """A long header is accepted if it arrives in one piece, a long URL never. No connection is reset."""
     status, headers, body = sent(start(), request_text.format("x" * size).encode())
     assert status in statuses
     assert json.loads(body)["error"]
@@ -475,7 +475,7 @@ def test_a_request_may_name_the_whole_url(target: str, wanted: str, start: Start
 
 
 def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request as it is written, and return its answer."""
+    """Send a raw request, and return its response."""
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(request)
         with http.client.HTTPResponse(client) as answer:
@@ -484,7 +484,7 @@ def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]
 
 
 def is_guarded(headers: Mapping[str, str]) -> None:
-    """All that answers have whoever gives them."""
+    """Check the headers that every response has."""
     assert headers["date"].endswith("GMT")
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -511,7 +511,7 @@ POST = b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n
 def test_what_is_no_http_is_refused_and_forgotten(
     first: bytes, second: bytes, answer: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forgotten at once: nothing of it waits until garbage is collected."""
+    """Freed at once, without the garbage collector."""
     gone = threading.Event()
 
     class Watched(connection.HttpConnection):
@@ -519,7 +519,7 @@ def test_what_is_no_http_is_refused_and_forgotten(
             super().connection_made(transport)
             weakref.finalize(self, gone.set)
 
-    monkeypatch.setattr(web_server, "Connection", Watched)
+    monkeypatch.setattr(web_server, "HttpConnection", Watched)
     server = start()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Pages, good and broken."""
+"""Parsing of valid and broken pages."""
 
 import json
 
@@ -330,7 +330,7 @@ def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) 
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("same", [True, False])
 def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
-    """Whether all entries have the key twice or only one has it."""
+    """Whether all entries have a duplicate key or only one of them."""
     written = [json.dumps({**entry(hash), "tarball": "x", "unknown": "y"}) for hash in "ab"]
     again = written[position].replace(f'"{field}"', f'"{field}": {json.dumps(entry().get(field, "x"))}, "{field}"')
     written = [again, again.replace('"a"', '"b"')] if same else [*written[:position], again, *written[position + 1 :]]
@@ -400,7 +400,7 @@ PLACES = (
 
 
 def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
-    """A page of which one value is a text."""
+    """Return a page with a text as one of its values."""
     if place == "spec_names":
         front: dict[str, object] = {"title": "zlib", "spec_names": ["zlib@1", f"zlib@2 x={text}"]}
     else:
@@ -419,7 +419,7 @@ def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
 def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
     character = HIDDEN[kind]
     problem = bad(page_with(place, f"1.2{character}3", ascii_only=ascii_only))
-    if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML refuses or folds these by itself
+    if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML itself rejects or folds these
         position = 4 + len("zlib@2 x=") if place == "spec_names" else 4
         assert f"found U+{ord(character):04X}" in problem.message
         assert f" at character {position} of " in problem.message

@@ -1,4 +1,4 @@
-"""What the server renders of an answer, without a browser: what stands there, and what doesn't."""
+"""The rendered HTML, checked without a browser."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ Render = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def search(searcher: Searcher) -> Render:
-    """Renders the page of a search, of an index in this state."""
+    """Return a function that renders the page of a search, with the index in a given state."""
 
     def rendered(*pairs: tuple[str, str], state: IndexState = UNKNOWN) -> str:
         asked = read_search(asked_by_page(pairs))
@@ -74,7 +74,7 @@ def search(searcher: Searcher) -> Render:
 
 @pytest.fixture(scope="module")
 def binary(searcher: Searcher) -> Render:
-    """Renders the page of the binary whose hash begins so."""
+    """Return a function that renders the page of the binary whose hash begins with ``start``."""
 
     def rendered(start: str) -> str:
         found = searcher.read(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
@@ -235,7 +235,7 @@ def test_whoever_is_refused_keeps_what_was_chosen() -> None:
 
 
 def test_filters_are_only_opened_for_good_where_they_can_be_seen() -> None:
-    """Their summary is hidden only by browsers that show what is behind it even while it is closed."""
+    """Only browsers that can show the content of a closed element hide its summary."""
     style = (Path(markup.__file__).parents[1] / "static" / "cachesync.css").read_text(encoding="utf-8")
     (hiding,) = re.finditer(r"#filters > summary \{ display: none", style)
     assert style.rfind("@supports selector(::details-content)", 0, hiding.start()) > style.rfind(

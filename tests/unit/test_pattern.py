@@ -1,4 +1,4 @@
-"""Which folders may lead to pages, and which files are pages in those."""
+"""Which folders may lead to pages, and which files in them are pages."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""``docs/threat-model.md`` names tests that there are, and says that each threat is tried."""
+"""``docs/threat-model.md`` names existing tests, and at least one for each threat."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Variants, as pages write them and as queries ask for them."""
+"""Variants: from the notation of pages to the values that queries ask for."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""YAML as text, within bounds."""
+"""The YAML loader: scalars stay text, and input is bounded."""
 
 import pytest
 
