@@ -74,7 +74,7 @@ def raw(web: Web, target: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("bad", ["%ff", "a%c3", "%ed%a0%80", "%c0%af"])
-def test_what_is_not_utf_8_is_told(web: Web, bad: str) -> None:
+def test_text_that_is_not_utf_8_is_an_error(web: Web, bad: str) -> None:
     """It isn't searched for with a replacement character."""
     for path in ("search", "suggest", "diff", "tags"):
         for query in (f"q={bad}", f"{bad}=1", f"package=zlib&package={bad}", f"cursor={bad}", f"from={bad}&to={bad}"):
@@ -85,7 +85,7 @@ def test_what_is_not_utf_8_is_told(web: Web, bad: str) -> None:
 
 
 @pytest.mark.parametrize("order", [SORTABLE, SORTABLE[::-1], ["os"] * 200, [f"{name}:desc" for name in SORTABLE]])
-def test_a_walk_in_a_long_order_comes_to_its_end(web: Web, order: list[str]) -> None:
+def test_a_walk_with_many_sort_keys_ends(web: Web, order: list[str]) -> None:
     parameters = {"sort": order, "package": ["long", "hashless", "zlib"]}
     wanted = [hit["_id"] for hit in web.search(**parameters, limit=1_000)["hits"]]
     assert len(wanted) > 5
@@ -126,7 +126,7 @@ def test_an_export_of_nothing_is_a_table_with_its_header(web: Web) -> None:
 
 
 @pytest.mark.parametrize("distinct", ["true", "false"])
-def test_what_has_no_hash_is_found_shown_and_walked_like_all_else(web: Web, distinct: str) -> None:
+def test_binaries_without_a_hash_are_found_and_shown_like_others(web: Web, distinct: str) -> None:
     found = web.search(package="hashless", distinct=distinct, limit=1_000)["hits"]
     assert len(found) == (2 if distinct == "true" else 4)
     for hit in found:
@@ -182,7 +182,7 @@ def test_a_cursor_of_another_version(web: Web) -> None:
         "mode=%0a", "q=" + "x" * 1_001, "cursor=" + "A" * 50_000, "&".join(["q=x"] * 100), "&".join(["os=x"] * 257),
     ],
 )  # fmt: skip
-def test_values_that_no_parameter_takes(web: Web, query: str) -> None:
+def test_invalid_values_are_errors(web: Web, query: str) -> None:
     status, told = raw(web, f"/api/search?{query}")
     assert status == 400, told
     assert 0 < len(told["error"]) < 1_000
@@ -196,7 +196,7 @@ def test_values_that_no_parameter_takes(web: Web, query: str) -> None:
         "facet=os&facet=os&facet=os:3", "size=999999999999999999", "page=%7f", "hash=" + "%C3%A9" * 2_000,
     ],
 )  # fmt: skip
-def test_odd_values_are_answered_or_told(web: Web, query: str) -> None:
+def test_odd_values_get_an_answer_or_an_error(web: Web, query: str) -> None:
     for path in ("/api/search", "/api/suggest", "/"):
         status, told = raw(web, f"{path}?{query}")
         assert status in (200, 400) or (path == "/" and len(query) > 8_192 and status == 414), (path, told)
@@ -229,7 +229,7 @@ def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypat
     assert rendered == [(True, True)] * 2
 
 
-def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_without_a_free_thread_gets_a_short_error_page(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     async def none(*_: object) -> None:
         raise BusyError("too much is asked at once")
 
@@ -240,7 +240,7 @@ def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pyte
     assert got.body.count(b"<a ") < 20
 
 
-def test_what_is_too_long_to_be_searched_for_is_not_suggested_for_either(web: Web) -> None:
+def test_suggestions_have_the_same_bound_on_length_as_searches(web: Web) -> None:
     status, told = raw(web, "/api/suggest?q=" + "ab+cd0+" * 200)
     assert (status, told["at"], "1,000 characters" in told["error"]) == (400, 1_001, True)
     assert raw(web, "/api/suggest?q=" + "x" * 1_000)[0] == 200

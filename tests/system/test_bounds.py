@@ -95,7 +95,7 @@ def test_more_searches_than_may_run_at_once_are_told_to_wait(stalling: Stalling)
         assert web.get("/api/search").status == 200
 
 
-def test_a_client_that_goes_away_gives_up_no_turn_of_others(stalling: Stalling) -> None:
+def test_a_client_that_disconnects_does_not_keep_its_thread(stalling: Stalling) -> None:
     with served(stalling, searches=1) as web:
         gate = stalling.before = Gate()
         with asking(web, "/api/search"):
@@ -159,7 +159,7 @@ def test_cursors_lead_to_the_end_at_the_cost_of_a_page_each(stalling: Stalling) 
     assert (pages, found) == (SPECS // 50, sorted({f"h{number:03d}" for number in range(SPECS)}, reverse=True))
 
 
-def test_a_url_that_is_too_long_is_told_wherever_it_leads(stalling: Stalling) -> None:
+def test_a_url_that_is_too_long_is_an_error_on_every_path(stalling: Stalling) -> None:
     with served(stalling) as web:
         for path in ("/api/search", "/", "/nowhere"):
             got = web.get(path, {"q": "x" * 70_000}, HTML)
@@ -177,7 +177,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 EXPORT = "/api/search?format=ndjson"
 
 
-def test_exports_that_nobody_takes_have_their_turns_and_others_wait(stalling: Stalling) -> None:
+def test_exports_that_are_not_read_do_not_block_searches(stalling: Stalling) -> None:
     with served(stalling) as web, contextlib.ExitStack() as clients:
         for _ in range(2):
             client = clients.enter_context(asking(web, EXPORT, buffer=4_096))
@@ -200,7 +200,7 @@ def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_export_that_is_taken_slowly_is_whole(stalling: Stalling) -> None:
+def test_an_export_that_is_read_slowly_is_complete(stalling: Stalling) -> None:
     """However long it takes in total."""
     with served(stalling) as web, asking(web, EXPORT, buffer=65_536) as client:
         pace = threading.Event()
@@ -266,7 +266,7 @@ def test_a_defect_is_told_as_what_was_asked_for_and_without_its_reason(stalling:
                 is_untold(got)
 
 
-def test_a_defect_of_the_page_of_errors_itself_has_an_answer(
+def test_an_error_while_rendering_the_error_page_gets_a_response(
     stalling: Stalling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(stalling) as web:

@@ -268,7 +268,7 @@ def test_a_table_is_whole_and_nothing_in_it_is_worked_out(web: Web) -> None:
         assert cells["variants"] == f"[{string}]"
 
 
-def test_lines_of_json_lose_nothing(web: Web) -> None:
+def test_ndjson_loses_nothing(web: Web) -> None:
     lines = web.get("/api/search", {"format": "ndjson"}).body.split(b"\n")
     assert lines.pop() == b""
     found = {hit["_id"]: hit for hit in map(json.loads, lines)}
@@ -300,7 +300,7 @@ def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
     assert not [text for text in copied if not re.fullmatch("/[A-Za-z0-9._+~@%^=:,/ -]*", text)]
 
 
-def test_a_spec_is_only_offered_to_be_copied_if_a_shell_leaves_it_as_it_is(serve: Serve) -> None:
+def test_a_spec_can_only_be_copied_if_a_shell_does_not_change_it(serve: Serve) -> None:
     packages = ["hdf5", "$(touch x)", "a;touch x", "`x`", "a&b", "a>b", "*", "'", "é", "a\\"]
     blank = made_of(letter * 32 for letter in ascii_lowercase)
     web = serve(
@@ -365,7 +365,7 @@ def test_nothing_runs_on_any_page(chromium: Chromium, web: Web, scripts: bool) -
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_nothing_runs_where_all_strings_are_found(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_nothing_runs_on_a_page_with_all_strings(chromium: Chromium, web: Web, scripts: bool) -> None:
     facets = [("facet", f"{name}:1000") for name in FACETS]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page

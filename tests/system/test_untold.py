@@ -178,7 +178,7 @@ def test_a_folder_that_cant_be_used(embedded: Sandbox, damage: Callable[[Path], 
     tells_nothing(embedded, some=damage is not foreign_folder)
 
 
-def test_a_folder_that_is_another_ones(embedded: Sandbox) -> None:
+def test_a_folder_that_cannot_be_read(embedded: Sandbox) -> None:
     embedded.blindfold()
     for place in (embedded.index, embedded.index / embedded.name, live(embedded.index / embedded.name)):
         with unreadable(place):
@@ -192,7 +192,7 @@ def test_a_folder_that_an_older_version_has_filled(embedded: Sandbox) -> None:
     tells_nothing(embedded, is_ready=True)
 
 
-def test_a_folder_that_is_damaged_meanwhile(embedded: Sandbox) -> None:
+def test_a_folder_that_is_damaged_while_it_is_served(embedded: Sandbox) -> None:
     """The next check detects the damage. The operator finds the reason in the log, once; clients don't see it."""
     with Serve(embedded) as served:
         assert asked(served.url, "/api/search").status == 200
@@ -256,7 +256,7 @@ def test_indices_that_an_older_version_has_filled_or_nobody_may_write(elastic: S
         elastic.ask("/_settings", "PUT", {"index.blocks.read_only": None})
 
 
-def test_a_server_that_nobody_reaches(elastic: Sandbox) -> None:
+def test_a_server_that_cannot_be_reached(elastic: Sandbox) -> None:
     with socket.create_server((HOST, 0)) as closed:
         port = closed.getsockname()[1]
     elastic.url = f"http://{HOST}:{port}"
@@ -330,7 +330,7 @@ def test_a_server_that_answers_something_else(behind: Behind, name: str, kind: s
     behind.tells_nothing(lambda _request: ANSWERS[name], kind)
 
 
-def test_a_server_that_counts_no_more(behind: Behind) -> None:
+def test_a_server_that_refuses_large_facets(behind: Behind) -> None:
     too_much = refused(400, "too_many_buckets_exception", "must be less than or equal to: [7], search.max_buckets")
     behind.tells_nothing(lambda _request: too_much, "searches", {400, 504})
 

@@ -9,7 +9,7 @@ from cachesync.web import admission
 from cachesync.web.admission import Admission, BusyError, LateError
 
 
-def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if one was in use when it was stopped, and another request was waiting."""
     monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
     admitted = Admission("search", 2, 60)
@@ -37,7 +37,7 @@ def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.Monkey
     admitted.close()
 
 
-def test_a_turn_lasts_as_long_as_its_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise steps that timed out would occupy more and more threads, and admitted requests would have to wait."""
     monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
     released = threading.Event()

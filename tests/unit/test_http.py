@@ -94,7 +94,7 @@ def test_it_is_alive(start: Start) -> None:
     assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {"status": "alive"})
 
 
-def test_it_is_ready_until_it_isnt(start: Start) -> None:
+def test_readiness_follows_the_health(start: Start) -> None:
     found = WELL
     server = start(health=lambda: found)
     status, _, body = ask(server, "/readyz")
@@ -104,7 +104,7 @@ def test_it_is_ready_until_it_isnt(start: Start) -> None:
     assert (status, json.loads(body)["reason"]) == (503, "the index doesn't answer")
 
 
-def test_metrics_and_status_are_what_the_service_says(start: Start) -> None:
+def test_metrics_and_status_are_passed_through(start: Start) -> None:
     server = start()
     assert ask(server, "/metrics")[2] == b"m 1\n"
     assert ask(server, "/metrics")[1]["content-type"] == "text/plain; version=0.0.4"
@@ -127,7 +127,7 @@ def test_errors_are_json(method: str, path: str, status: int, start: Start) -> N
     assert set(headers.get("allow", "GET, HEAD").split(", ")) == {"GET", "HEAD"}
 
 
-def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+def test_internal_errors_are_logged_and_not_revealed(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     server = start(status=lambda: {"x": 1 // 0})
     status, headers, body = ask(server, "/api/status")
     assert ask(server, "/healthz")[0] == 200
@@ -140,7 +140,7 @@ def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pyt
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nowhere", "/openapi.json"])
-def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start) -> None:
+def test_responses_have_a_date_and_are_neither_cached_nor_sniffed(path: str, start: Start) -> None:
     _, headers, _ = ask(start(), path)
     assert headers["cache-control"] == "no-store"
     is_guarded(headers)
@@ -198,7 +198,7 @@ class Panic(BaseException):
     """A BaseException, like that for a panic in Rust."""
 
 
-def test_the_base_path_is_before_everything(start: Start) -> None:
+def test_all_paths_are_below_the_base_path(start: Start) -> None:
     server = start(base_path="/cache/sync")
     assert server.url.endswith("/cache/sync")
     assert ask(server, "/cache/sync/healthz")[0] == 200
@@ -224,7 +224,7 @@ def test_other_endpoints_are_served_and_described(start: Start) -> None:
     assert "/" not in paths
 
 
-def test_openapi_describes_what_is_there(start: Start) -> None:
+def test_openapi_describes_the_endpoints(start: Start) -> None:
     server = start()
     described = json.loads(ask(server, "/openapi.json")[2])
     assert described["openapi"].startswith("3.")
@@ -246,7 +246,7 @@ def test_an_ipv6_address_is_in_brackets(start: Start) -> None:
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_a_port_that_is_taken_is_told(start: Start) -> None:
+def test_a_port_in_use_is_an_error(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"http\.port: {port} is taken on 127\.0\.0\.1 .* 0 for any free one"):
@@ -260,12 +260,12 @@ def test_a_port_that_is_taken_is_told(start: Start) -> None:
         ("a..b", r"http\.host: a\.\.b is not a valid host"),
     ],
 )
-def test_a_host_that_isnt_ours_is_told(host: str, says: str, start: Start) -> None:
+def test_a_host_that_isnt_ours_is_an_error(host: str, says: str, start: Start) -> None:
     with pytest.raises(UsageError, match=says):
         start(host=host)
 
 
-def test_a_port_that_isnt_allowed_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_port_is_an_error(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_arguments: Any, **_options: Any) -> socket.socket:
         raise PermissionError(13, "Permission denied")
 
@@ -282,7 +282,7 @@ def test_it_leaves_signals_alone(start: Start) -> None:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
+def test_stopping_frees_the_port(start: Start) -> None:
     server = start()
     connection = http.client.HTTPConnection(*address(server), timeout=20)
     connection.request("GET", "/healthz")
@@ -294,7 +294,7 @@ def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
     assert ask(start(port=address(server)[1]), "/healthz")[0] == 200
 
 
-def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start) -> None:
+def test_a_response_in_several_packets_is_not_delayed(start: Start) -> None:
     """On a persistent connection the second packet would wait 40 ms, until the client acknowledges the first."""
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
@@ -314,7 +314,7 @@ def other_end(client: socket.socket) -> socket.socket:
     raise AssertionError("the server has no such connection")
 
 
-def test_stopping_what_never_started_is_nothing() -> None:
+def test_stopping_a_server_that_was_never_started_does_nothing() -> None:
     WebServer("127.0.0.1", 0, build_app("", [])).stop()
 
 
@@ -323,7 +323,7 @@ def test_stopping_what_never_started_is_nothing() -> None:
     [b"", b"GET /healthz HTT", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"],
     ids=["nothing", "half a request", "reads nothing"],
 )
-def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> None:
+def test_a_stuck_client_does_not_delay_stopping(sent: bytes, start: Start) -> None:
     asked = threading.Event()
 
     async def large(_request: Request) -> Response:
@@ -340,7 +340,7 @@ def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> Non
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
-def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_completes_its_request_is_disconnected(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
@@ -353,7 +353,7 @@ def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypa
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_app, "_REQUESTS", 1)
     asked, released = threading.Event(), threading.Event()
 
@@ -375,7 +375,7 @@ def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.Monkey
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
+def test_a_response_that_fails_halfway_is_broken_off(start: Start) -> None:
     """Also for HTTP/1.0 clients, which read until the connection is closed."""
 
     async def fails(_request: Request) -> Response:
@@ -396,7 +396,7 @@ def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
 
 @pytest.mark.parametrize("breaks", [True, False])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: str, breaks: bool) -> None:
+def test_a_half_closed_connection_gets_its_response(start: Start, version: str, breaks: bool) -> None:
     """If it is broken off, the client can tell, even with HTTP/1.0, where a response ends with the connection."""
     goes_on = threading.Event()
 
@@ -426,7 +426,7 @@ def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: st
             assert b"last" in b"".join(iter(lambda: client.recv(65_536), b""))
 
 
-def test_a_client_that_takes_something_now_and_then_is_not_put_out(
+def test_a_slow_client_is_not_disconnected(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
@@ -508,7 +508,7 @@ POST = b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n
     ],
     ids=["at once", "body with its request", "body after the answer", "after the body"],
 )
-def test_what_is_no_http_is_refused_and_forgotten(
+def test_invalid_http_is_refused_and_freed(
     first: bytes, second: bytes, answer: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Freed at once, without the garbage collector."""

@@ -44,7 +44,7 @@ def test_each_entry_is_a_spec_under_its_hash() -> None:
     )
 
 
-def test_the_usual_shape_takes_the_fast_way() -> None:
+def test_usual_pages_use_the_fast_parser() -> None:
     assert pages._fast(PATH, big_page(count=5))
     assert pages._fast(PATH, page(entry()))
     assert pages._fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
@@ -94,7 +94,7 @@ AROUND: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("shape", AROUND)
-def test_what_stands_around_one_line_json_costs_nothing(shape: str) -> None:
+def test_yaml_around_one_line_json_does_not_prevent_the_fast_parser(shape: str) -> None:
     assert good(AROUND[shape]) == good(page(entry())) == pages._fast(PATH, AROUND[shape])
 
 
@@ -110,7 +110,7 @@ def test_what_stands_around_one_line_json_costs_nothing(shape: str) -> None:
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("more", [{}, {"tarball": "x"}])
-def test_every_entry_in_json_takes_the_fast_way(
+def test_all_valid_json_entries_use_the_fast_parser(
     entries: list[dict[str, object]], ascii_only: bool, more: dict[str, str]
 ) -> None:
     data = raw_page(json.dumps([{**each, **more} for each in entries], ensure_ascii=ascii_only))
@@ -154,12 +154,12 @@ IN_DOUBT: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("shape", IN_DOUBT)
-def test_what_yaml_may_read_otherwise_is_read_as_yaml(shape: str) -> None:
+def test_the_fast_parser_leaves_doubtful_pages_to_yaml(shape: str) -> None:
     assert pages._fast(PATH, IN_DOUBT[shape]) is None
     parse(PATH, IN_DOUBT[shape])
 
 
-def test_yaml_by_hand_gives_what_json_gives() -> None:
+def test_handwritten_yaml_is_the_same_as_json() -> None:
     by_hand = b"""---
 title: zlib
 categories: [package, develop]
@@ -188,7 +188,7 @@ def test_numbers_in_json_keep_their_text() -> None:
     assert found.specs["a"] == Spec(hash="a", versions=["1.10"], os="7", size=3)
 
 
-def test_spec_strings_have_a_digest_for_a_key() -> None:
+def test_the_key_of_a_spec_string_is_a_digest() -> None:
     found = good(example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
     assert [spec.hash for spec in found.specs.values()] == [None, None]
     assert [spec.versions for spec in found.specs.values()] == [["1.2.3"], ["2"]]
@@ -220,7 +220,7 @@ def test_without_categories_the_path_has_the_tag(path: str, tag: str | None) -> 
         ("specs.md", "specs.md"),
     ],
 )
-def test_ids_start_with_the_path_without_its_usual_ends(path: str, start: str) -> None:
+def test_the_prefix_of_ids_is_the_path_without_its_usual_ends(path: str, start: str) -> None:
     assert identity(path) == start
 
 
@@ -319,7 +319,7 @@ TWICE: dict[str, tuple[bytes, int, str, int]] = {
 
 @pytest.mark.parametrize("kind", TWICE)
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
-def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) -> None:
+def test_a_duplicate_key_is_a_problem_with_both_lines(kind: str, ends: bytes) -> None:
     data, line, key, first = TWICE[kind]
     problem = bad(data.replace(b"\n", ends))
     assert f"'{key}' is given twice, first on line {first}" in problem.message
@@ -329,7 +329,7 @@ def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) 
 @pytest.mark.parametrize("field", [*entry(), "tarball", "unknown"])
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("same", [True, False])
-def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
+def test_any_duplicate_key_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
     """Whether all entries have a duplicate key or only one of them."""
     written = [json.dumps({**entry(hash), "tarball": "x", "unknown": "y"}) for hash in "ab"]
     again = written[position].replace(f'"{field}"', f'"{field}": {json.dumps(entry().get(field, "x"))}, "{field}"')
@@ -339,7 +339,7 @@ def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int,
     assert problem.line == 6
 
 
-def test_a_merged_key_is_not_given_twice() -> None:
+def test_a_merged_key_is_not_a_duplicate() -> None:
     data = b"""---
 title: zlib
 usual: &usual {hash: x, os: ubuntu22.04, size: 3}
@@ -416,7 +416,7 @@ def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
 @pytest.mark.parametrize("kind", HIDDEN)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
+def test_an_invisible_character_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
     character = HIDDEN[kind]
     problem = bad(page_with(place, f"1.2{character}3", ascii_only=ascii_only))
     if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML itself rejects or folds these
@@ -429,7 +429,7 @@ def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_
 
 @pytest.mark.parametrize("place", ["title", "tag", "hash", "versions", "compiler", "os", "platform", "target"])
 @pytest.mark.parametrize("text", [" x", "x ", "  x"])
-def test_a_blank_at_an_end_is_a_problem(place: str, text: str) -> None:
+def test_a_space_at_either_end_is_a_problem(place: str, text: str) -> None:
     problem = bad(page_with(place, text, ascii_only=True))
     assert (
         f"expected no space at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
@@ -439,7 +439,7 @@ def test_a_blank_at_an_end_is_a_problem(place: str, text: str) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_spelling_that_unicode_has_another_for_is_a_problem(place: str, ascii_only: bool) -> None:
+def test_text_that_is_not_in_nfc_is_a_problem(place: str, ascii_only: bool) -> None:
     problem = bad(page_with(place, "re\u0301", ascii_only=ascii_only))
     position = 11 if place == "spec_names" else 2
     assert f"found another one from U+0065 LATIN SMALL LETTER E at character {position} of" in problem.message
@@ -450,7 +450,7 @@ def test_a_spelling_that_unicode_has_another_for_is_a_problem(place: str, ascii_
 )
 @pytest.mark.parametrize("text", ["é", "a b", "😀", "中文", "x\u0301", "\u0915\u093f", "+a=' b'"])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_whatever_is_seen_is_kept(place: str, text: str, ascii_only: bool) -> None:
+def test_visible_text_is_kept(place: str, text: str, ascii_only: bool) -> None:
     data = page_with(place, text, ascii_only=ascii_only)
     found = good(data)
     specs = [getattr(spec, place, None) for spec in found.specs.values()]
@@ -459,7 +459,7 @@ def test_whatever_is_seen_is_kept(place: str, text: str, ascii_only: bool) -> No
 
 
 @pytest.mark.parametrize("tag", ["develop\u200b", " develop", "e\u0301"])
-def test_the_folder_of_a_tag_shows_what_it_is_called(tag: str) -> None:
+def test_invisible_characters_in_a_tags_folder_are_a_problem(tag: str) -> None:
     data = page(entry()).replace(b"categories: [package, develop]\n", b"")
     problem = parse(path_of(tag=tag), data)
     assert isinstance(problem, Problem)
@@ -467,7 +467,7 @@ def test_the_folder_of_a_tag_shows_what_it_is_called(tag: str) -> None:
 
 
 @needs_real_pages
-def test_every_real_page_takes_the_fast_way() -> None:
+def test_every_real_page_uses_the_fast_parser() -> None:
     for file in REAL_PAGES.rglob("specs.md"):
         path, data = file.relative_to(REAL_PAGES).as_posix(), file.read_bytes()
         assert pages._fast(path, data) == pages._safe(path, data)
@@ -482,18 +482,18 @@ def test_a_broken_page_is_one_problem_with_its_line(kind: str) -> None:
     assert len(problem.message) < 300
 
 
-def test_the_line_of_an_entry_by_hand_is_its_own() -> None:
+def test_a_problem_in_handwritten_yaml_has_the_line_of_its_entry() -> None:
     data = b"---\ntitle: x\nspec_details:\n- hash: a\n  versions: [1]\n- hash: b\n  versions: [1]\n  size: big\n---"
     assert bad(data).line == 8
 
 
-def test_a_shape_a_page_is_a_problem_where_yaml_refuses_its_keys() -> None:
+def test_keys_too_long_for_yaml_are_a_problem() -> None:
     key = "zlib@1.2.11%gcc " + "^dependency@1.0 " * 100
     data = f'---\ntitle: "zlib"\ncategory: package\nspec_files:\n - {key}: spec-0.json\n\n---'.encode()
     assert "broken YAML" in bad(data).message
 
 
-def test_the_biggest_page_is_read_whole() -> None:
+def test_the_biggest_page_is_parsed_completely() -> None:
     data = big_page()
     assert len(data) > 2_000_000
     details = json.loads(data.decode().split("spec_details: ")[1].rsplit("\n", 1)[0])

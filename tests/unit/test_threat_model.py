@@ -18,5 +18,5 @@ def test_tests_that_are_named_are_there(named: str) -> None:
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=lambda threat: threat.split("|")[1].strip()[:40])
-def test_each_threat_is_tried(threat: str) -> None:
+def test_each_threat_has_a_test(threat: str) -> None:
     assert "`tests/" in threat.split("|")[3]

@@ -81,7 +81,7 @@ def test_a_hundred_thousand_brackets_are_one_error(opening: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["%TAG !{0}! x\n" * 300_000 + "--- {{}}", "a: [" + "[]," * 1_100_000 + "]"])
-def test_what_would_take_hours_or_all_memory_is_one_error(text: str) -> None:
+def test_input_that_would_exhaust_time_or_memory_is_one_error(text: str) -> None:
     with pytest.raises(YamlError, match=r"directives|more than 1,000,000 values"):
         load(text)
 
@@ -98,7 +98,7 @@ def test_an_alias_bomb_is_one_error() -> None:
         load(f"a0: &a0 [x]\n{levels}")
 
 
-def test_every_value_knows_its_line() -> None:
+def test_every_value_has_its_line() -> None:
     front = load("a: 1\nb:\n  - x: 1\n    y: [1,\n      2]\n", first_line=5)
     assert isinstance(front, Mapping)
     assert line_of(front, ["b", 0, "x"], 0) == 7
@@ -106,7 +106,7 @@ def test_every_value_knows_its_line() -> None:
     assert line_of(front, ["b", 0, "missing"], 0) == 7
 
 
-def test_a_key_given_twice_is_noted_and_one_that_replaces_a_merged_one_is_not() -> None:
+def test_a_duplicate_key_is_reported_but_not_one_that_replaces_a_merged_one() -> None:
     repeated: list[Repeated] = []
     text = "a: &a {k: 1}\nb: {<<: *a, k: 2}\nc:\n- {k: 1,\n   k: 2}\na: 3\nb: x"
     assert load(text, 1, repeated) == {"a": "3", "b": "x", "c": [{"k": "2"}]}
