@@ -173,7 +173,9 @@ def test_an_unchanged_response_is_not_sent_again(web: Web) -> None:
     [("gzip", True), ("deflate, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("identity", False), ("", False), ("br", False)],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_responses_are_compressed_if_the_client_accepts_it(web: Web, accept: str, is_compressed: bool, form: str) -> None:
+def test_responses_are_compressed_if_the_client_accepts_it(
+    web: Web, accept: str, is_compressed: bool, form: str
+) -> None:
     got = web.get("/api/search", {"limit": 50, "format": form}, {"Accept-Encoding": accept})
     assert (got.headers.get("content-encoding") == "gzip") == is_compressed
     assert "Accept-Encoding" in got.headers["vary"]
@@ -206,7 +208,9 @@ def test_responses_are_compressed_if_the_client_accepts_it(web: Web, accept: str
         ("/api/binaries/%00%ff", {}, 400, None),
     ],
 )
-def test_invalid_requests_get_an_error_message(web: Web, path: str, parameters: Any, status: int, at: int | None) -> None:
+def test_invalid_requests_get_an_error_message(
+    web: Web, path: str, parameters: Any, status: int, at: int | None
+) -> None:
     got = web.get(path, parameters)
     assert got.status == status, got
     assert got.json["error"]

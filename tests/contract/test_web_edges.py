@@ -204,7 +204,7 @@ def test_odd_values_get_an_answer_or_an_error(web: Web, query: str) -> None:
 
 @pytest.mark.parametrize("number", [257, 2_000, 7_000])
 @pytest.mark.parametrize("path", ["/", "/parts", "/diff", "/binary/abcd"])
-def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str, number: int) -> None:
+def test_the_error_page_for_too_many_parameters_is_short(web: Web, path: str, number: int) -> None:
     """A chip for each, with a link that has all the others, would take minutes."""
     is_too_long = number > 257
     status, told = raw(web, f"{path}?" + "&".join(f"os={each}" for each in range(number)))
@@ -214,7 +214,7 @@ def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str,
     assert len(told) < 20_000
 
 
-def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_pages_are_rendered_off_the_event_loop(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is rendered on a worker thread, unless it has no chips, which are the expensive part."""
     rendered: list[tuple[bool, bool]] = []
     whole = PageRenderer.error

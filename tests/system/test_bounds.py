@@ -63,7 +63,7 @@ def served(stalling: Stalling, seconds: float = 60, searches: int = 8) -> Iterat
 # --- time and number --------------------------------------------------------------------------------------------------
 
 
-def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
+def test_a_search_that_takes_too_long_times_out(stalling: Stalling) -> None:
     """It occupies its thread until that is idle, so clients can't use more threads than there are."""
     with served(stalling, seconds=0.3, searches=1) as web:
         gate = stalling.before = Gate()
@@ -79,7 +79,7 @@ def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
         gate.open()
 
 
-def test_more_searches_than_may_run_at_once_are_told_to_wait(stalling: Stalling) -> None:
+def test_too_many_concurrent_searches_are_refused(stalling: Stalling) -> None:
     with served(stalling, searches=2) as web, contextlib.ExitStack() as clients:
         gate = stalling.before = Gate()
         held = [clients.enter_context(asking(web, "/api/search")) for _ in range(2)]
@@ -123,7 +123,7 @@ def test_a_client_that_disconnects_does_not_keep_its_thread(stalling: Stalling) 
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_too_much_is_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
+def test_requests_that_are_too_large_are_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
     """Nothing is searched for. Deep pages of an answer can only be reached by its cursors.
 
     The web page adds its own facets, and has the same bound on the number of values.
@@ -144,7 +144,7 @@ def not_at_all() -> NoReturn:
     raise AssertionError("it was searched for")
 
 
-def test_cursors_lead_to_the_end_at_the_cost_of_a_page_each(stalling: Stalling) -> None:
+def test_cursors_reach_all_hits_page_by_page(stalling: Stalling) -> None:
     found: list[str] = []
     with served(stalling) as web:
         parameters: dict[str, Any] = {"limit": 50, "sort": "hash:desc"}
@@ -188,7 +188,7 @@ def test_exports_that_are_not_read_do_not_block_searches(stalling: Stalling) -> 
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> None:
+def test_an_export_that_is_not_read_is_aborted(stalling: Stalling) -> None:
     """What was received doesn't look complete, and the thread is free for others."""
     with served(stalling) as web, contextlib.ExitStack() as clients:
         stuck = [clients.enter_context(asking(web, EXPORT, buffer=4_096)) for _ in range(2)]
@@ -215,7 +215,7 @@ def test_an_export_that_is_read_slowly_is_complete(stalling: Stalling) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("sent", [b"", b"GET ", b"GET / HTTP/1.1\r\nHost: x\r\nX: "], ids=["nothing", "word", "header"])
-def test_a_request_that_never_ends_is_given_up(stalling: Stalling, sent: bytes) -> None:
+def test_a_request_that_never_ends_is_aborted(stalling: Stalling, sent: bytes) -> None:
     with served(stalling) as web, socket.create_connection((web.host, web.port), timeout=60) as client:
         client.sendall(sent)
         assert rest_of(client) == b""
@@ -250,7 +250,7 @@ def fail() -> NoReturn:
     raise RuntimeError("the secret place")
 
 
-def test_a_defect_is_told_as_what_was_asked_for_and_without_its_reason(stalling: Stalling) -> None:
+def test_an_internal_error_has_the_requested_format_and_no_details(stalling: Stalling) -> None:
     with served(stalling) as web:
         stalling.before = fail
         for path in ("/api/search", "/api/search?format=csv", "/api/diff?from=develop&to=develop"):

@@ -81,7 +81,7 @@ def web(serve: Serve) -> Web:
     return serve(DOCUMENTS)
 
 
-def test_who_obeys_robots_txt_sees_one_page_and_its_parts(web: Web) -> None:
+def test_a_crawler_that_obeys_robots_txt_fetches_one_page(web: Web) -> None:
     told = rules(web.get("/robots.txt").body.decode())
 
     def may(path: str) -> bool:
@@ -94,7 +94,7 @@ def test_who_obeys_robots_txt_sees_one_page_and_its_parts(web: Web) -> None:
     assert kinds == ["text/css", "text/html", "text/javascript"]
 
 
-def test_who_obeys_nothing_but_nofollow_sees_each_binary_once(web: Web) -> None:
+def test_a_crawler_that_only_obeys_nofollow_fetches_each_binary_once(web: Web) -> None:
     """Searches only link to the examples and to the search for everything."""
     found = crawl(web, lambda _path: True)
     assert {got.status for got in found.values()} == {200}

@@ -446,9 +446,7 @@ def orders(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_further_sort_keys_are_kept_until_another_order_is_chosen(
-    chromium: Chromium, web: Web, scripts: bool
-) -> None:
+def test_further_sort_keys_are_kept_until_another_order_is_chosen(chromium: Chromium, web: Web, scripts: bool) -> None:
     both = ["compiler:desc", "version"]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page

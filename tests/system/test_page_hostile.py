@@ -210,7 +210,7 @@ def strings(request: pytest.FixtureRequest) -> Sequence[str]:
     return HOSTILE if is_whole else HOSTILE[::5]
 
 
-def test_pages_are_made_of_the_same_whatever_is_asked(
+def test_pages_have_the_same_structure_whatever_is_asked(
     web: Web, usual: tuple[set[tuple[str, str]], set[str]], strings: Sequence[str]
 ) -> None:
     parts, headers = usual
@@ -253,7 +253,7 @@ def test_the_api_answers_with_json_whatever_is_asked(web: Web, harmless: Web, st
             assert set(got.headers) <= headers, asking
 
 
-def test_a_table_is_whole_and_nothing_in_it_is_worked_out(web: Web) -> None:
+def test_csv_is_complete_and_has_no_formulas(web: Web) -> None:
     wanted = {each["_id"]: each for each in made_of(HOSTILE)}
     text = web.get("/api/search", {"format": "csv"}).body.decode()
     header, *rows = csv.reader(io.StringIO(text, newline=""))
@@ -277,7 +277,7 @@ def test_ndjson_loses_nothing(web: Web) -> None:
         assert {name: found[document["_id"]][name] for name in document} == document
 
 
-def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
+def test_copied_commands_have_no_shell_metacharacters(serve: Serve) -> None:
     harmless = {"package": "zlib", "tag": "develop", "stacks": ["e4s", "root"], "hash": "a" * 32, "variants": ["+x"]}
     changes: list[dict[str, Any]] = [harmless]
     for string in HOSTILE:
@@ -385,7 +385,7 @@ def test_nothing_runs_on_a_page_with_all_strings(chromium: Chromium, web: Web, s
         )
 
 
-def test_nothing_runs_of_what_is_suggested_or_typed(chromium: Chromium, web: Web) -> None:
+def test_nothing_runs_from_suggestions_or_typed_text(chromium: Chromium, web: Web) -> None:
     with chromium.tab(web.url) as tab:
         page = tab.page
         page.goto("?limit=0")

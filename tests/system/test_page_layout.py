@@ -146,9 +146,7 @@ def age(route: Route) -> None:
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_filters_can_be_reached_in_old_browsers(
-    chromium: Chromium, web: Web, width: int, scripts: bool
-) -> None:
+def test_filters_can_be_reached_in_old_browsers(chromium: Chromium, web: Web, width: int, scripts: bool) -> None:
     with chromium.tab(web.url, width=width, scripts=scripts) as tab:
         page = tab.page
         page.route(re.compile("/static/"), age)

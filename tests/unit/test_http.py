@@ -159,7 +159,7 @@ def test_responses_have_a_date_and_are_neither_cached_nor_sniffed(path: str, sta
         (b"GET /panics HTTP/1.1\r\nHost: x\r\n\r\n", 500),
     ],
 )
-def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
+def test_error_responses_have_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
     """The response may come from the application, the middleware or the connection itself."""
 
     async def panics(_request: Request) -> Response:
@@ -184,7 +184,7 @@ def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, stat
         (("*",), "https://a.example", "*"),
     ],
 )
-def test_pages_of_other_sites_read_answers_only_where_they_are_named(
+def test_only_allowed_origins_may_read_responses(
     allowed: tuple[str, ...], asking: str, told: str | None, start: Start
 ) -> None:
     server = start(allow_origins=allowed)
@@ -340,7 +340,9 @@ def test_a_stuck_client_does_not_delay_stopping(sent: bytes, start: Start) -> No
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
-def test_a_client_that_never_completes_its_request_is_disconnected(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_completes_its_request_is_disconnected(
+    sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
@@ -426,9 +428,7 @@ def test_a_half_closed_connection_gets_its_response(start: Start, version: str, 
             assert b"last" in b"".join(iter(lambda: client.recv(65_536), b""))
 
 
-def test_a_slow_client_is_not_disconnected(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_client_is_not_disconnected(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
     slow = threading.Event()
 
@@ -446,7 +446,9 @@ def test_a_slow_client_is_not_disconnected(
     [("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", {414}), ("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", {404, 431})],
     ids=["URL", "header"],
 )
-def test_what_is_too_long_is_told(request_text: str, statuses: set[int], size: int, start: Start) -> None:
+def test_a_url_or_header_that_is_too_long_is_an_error(
+    request_text: str, statuses: set[int], size: int, start: Start
+) -> None:
     """A long header is accepted if it arrives in one piece, a long URL never. No connection is reset."""
     status, headers, body = sent(start(), request_text.format("x" * size).encode())
     assert status in statuses

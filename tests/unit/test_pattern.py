@@ -73,9 +73,7 @@ def test_the_list_is_the_configurations_but_for_names_with_a_dot() -> None:
         (".hidden", ".hidden/", True),
     ],
 )
-def test_a_name_that_include_spells_out_is_not_ignored(
-    include: str, folder: str, expected: bool
-) -> None:
+def test_a_name_that_include_spells_out_is_not_ignored(include: str, folder: str, expected: bool) -> None:
     assert leads(folder, (include,)) is expected
     assert leads(folder, ("x/specs.md", include)) is expected
 

@@ -11,7 +11,7 @@ THREATS = TEXT.partition("| threat |")[2].partition("\n\n")[0].splitlines()[2:]
 
 
 @pytest.mark.parametrize("named", sorted(set(re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", TEXT))))
-def test_tests_that_are_named_are_there(named: str) -> None:
+def test_named_tests_exist(named: str) -> None:
     file, _, test = named.partition("::")
     text = (PROJECT / file).read_text()
     assert not test or f"def {test}(" in text
