@@ -150,13 +150,13 @@ _TOO_LONG: Final = ErrorReply(
 
 
 def _index_state(overview: Overview) -> IndexState:
-    fresh = overview.freshness
-    if fresh is None:
+    note = overview.freshness
+    if note is None:
         return IndexState(outdated=overview.outdated)
     now = datetime.now(UTC)
-    has_stopped = fresh.writer == "service" and not fresh.is_followed(now)
-    degraded = (*fresh.degraded, "stopped") if has_stopped else fresh.degraded
-    return IndexState(fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, not fresh.is_finished)
+    has_stopped = note.writer == "service" and not note.is_followed(now)
+    degraded = (*note.degraded, "stopped") if has_stopped else note.degraded
+    return IndexState(note.written, note.lag(now), note.in_sync, degraded, overview.outdated, not note.is_finished)
 
 
 def _page(text: str, request: Request, status: HTTPStatus) -> Response:

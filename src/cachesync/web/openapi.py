@@ -36,10 +36,10 @@ def a_list(of: Schema) -> Schema:
 
 
 def _of_field(field: Field) -> Schema:
-    told = {"description": ABOUT[field.name].meaning, "examples": [ABOUT[field.name].example]}
+    about = {"description": ABOUT[field.name].meaning, "examples": [ABOUT[field.name].example]}
     if field.kind == "long":
-        return {"type": "integer", "description": told["description"]}
-    return {"type": "array", "items": TEXT, "description": told["description"]} if field.many else {**TEXT, **told}
+        return {"type": "integer", "description": about["description"]}
+    return {"type": "array", "items": TEXT, "description": about["description"]} if field.many else {**TEXT, **about}
 
 
 _INSTALL: Final = an_object({"mirror": TEXT, "commands": TEXTS})
@@ -109,8 +109,8 @@ HEALTH: Final = an_object({"ready": {"type": "boolean"}, "reason": optional(TEXT
 
 def parameter(name: str, schema: Schema, description: str, *, required: bool = False, place: str = "query") -> Schema:
     """Return the description of a parameter. A list is given by repeating the parameter for each value."""
-    told = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
-    return {**told, "style": "form", "explode": True} if schema.get("type") == "array" else told
+    entry = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
+    return {**entry, "style": "form", "explode": True} if schema.get("type") == "array" else entry
 
 
 def a_number(least: int, most: int, default: int) -> Schema:
@@ -125,9 +125,9 @@ def _of_filter(name: str) -> Schema:
     )
 
 
-def _named(fields: Iterable[str], behind: str) -> Schema:
-    """Return the schema of a list of fields, each followed by what ``behind`` matches; items may be empty."""
-    return a_list({**TEXT, "pattern": f"^(({'|'.join(fields)}){behind})?$"})
+def _named(fields: Iterable[str], suffix: str) -> Schema:
+    """Return the schema of a list of fields, each followed by what ``suffix`` matches; items may be empty."""
+    return a_list({**TEXT, "pattern": f"^(({'|'.join(fields)}){suffix})?$"})
 
 
 _VALUES: Final[Mapping[str, Schema]] = {

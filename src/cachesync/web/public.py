@@ -50,15 +50,15 @@ class PublicStatus:
         return {"ready": True, "reason": None, "degraded": self._degraded(state)}
 
     def _whole(self, state: Overview) -> dict[str, Any]:
-        fresh = state.freshness
+        note = state.freshness
         now = datetime.now(UTC)
         return {
             "specs": state.specs,
             "pages": state.pages,
-            "in_sync": fresh.in_sync and not fresh.lag(now) if fresh and not fresh.is_finished else None,
-            "lag_seconds": round(fresh.lag(now), 3) if fresh else None,
-            "last_written": fresh.written if fresh else None,
-            "service": fresh.is_followed(now) if fresh else None,
+            "in_sync": note.in_sync and not note.lag(now) if note and not note.is_finished else None,
+            "lag_seconds": round(note.lag(now), 3) if note else None,
+            "last_written": note.written if note else None,
+            "service": note.is_followed(now) if note else None,
             "reindex_needed": state.outdated,
             "ready": True,
             "degraded": self._degraded(state),
@@ -66,9 +66,9 @@ class PublicStatus:
 
     def _degraded(self, state: Overview) -> list[str]:
         """Return what needs attention, as stable identifiers for monitoring."""
-        fresh = state.freshness
-        is_behind = fresh and not fresh.is_finished and fresh.lag(datetime.now(UTC)) > self._max_lag
-        found = [*(fresh.degraded if fresh else ()), *(["behind"] if is_behind else [])]
+        note = state.freshness
+        is_behind = note and not note.is_finished and note.lag(datetime.now(UTC)) > self._max_lag
+        found = [*(note.degraded if note else ()), *(["behind"] if is_behind else [])]
         return [*found, *(["outdated"] if state.outdated else [])]
 
 

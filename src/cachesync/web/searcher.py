@@ -122,7 +122,7 @@ class Searcher:
         is_gone = False
         while True:
             try:
-                for hits in walk.hits(self._current(anew=is_gone).reader):
+                for hits in walk.hits(self._current(reopen=is_gone).reader):
                     is_gone = False
                     yield hits
             except IndexUnusableError:
@@ -165,8 +165,8 @@ class Searcher:
         def summarized(opened: Opened) -> Overview:
             specs, pages = opened.reader.size()
             with _unusable_as_unavailable():
-                fresh = read_freshness(self._index.notes())
-            return Overview(specs, pages, opened.reader.outdated, fresh)
+                freshness = read_freshness(self._index.notes())
+            return Overview(specs, pages, opened.reader.outdated, freshness)
 
         with self._overview_lock:
             if self._overview is None or time.monotonic() - self._overview[0] > _RECHECK_SECONDS:
@@ -210,12 +210,12 @@ class Searcher:
         try:
             return work(self._current())
         except IndexUnusableError:
-            return work(self._current(anew=True))
+            return work(self._current(reopen=True))
 
-    def _current(self, *, anew: bool = False) -> Opened:
+    def _current(self, *, reopen: bool = False) -> Opened:
         """Return the index in a state that is at most a few seconds old."""
         with self._lock:
-            if anew or self._opened is None or time.monotonic() - self._checked_at > _RECHECK_SECONDS:
+            if reopen or self._opened is None or time.monotonic() - self._checked_at > _RECHECK_SECONDS:
                 self._opened = self._reopen()
                 self._checked_at = time.monotonic()
             return self._opened

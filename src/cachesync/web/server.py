@@ -91,7 +91,7 @@ class WebServer:
             self._server.end()
             self._thread.join(_STOPPED_WITHIN)
             if self._thread.is_alive():
-                _log.warning("the web server is left behind: a request doesn't end")
+                _log.warning("the web server did not stop in time: a request is still running")
             self._server = self._thread = None
 
 

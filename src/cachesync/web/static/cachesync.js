@@ -194,10 +194,10 @@
     if (!focused.isConnected) results.focus({ preventScroll: true });
   }
 
-  function updateFacets(shown, fresh) {
+  function updateFacets(shown, updated) {
     const before = new Map([...shown.children].map((facet) => [facet.dataset.facet, facet]));
     let previous = null;
-    for (let facet of [...fresh.children]) {
+    for (let facet of [...updated.children]) {
       const old = before.get(facet.dataset.facet);
       before.delete(facet.dataset.facet);
       if (!old) {
@@ -218,8 +218,8 @@
   }
 
   // Nothing moves in a facet while it is in use: values keep their places, and new ones are appended.
-  function merge(old, fresh) {
-    const rows = new Map([...fresh.querySelectorAll("li")].map((row) => [row.querySelector("input").value, row]));
+  function merge(old, updated) {
+    const rows = new Map([...updated.querySelectorAll("li")].map((row) => [row.querySelector("input").value, row]));
     for (const row of old.querySelectorAll("li")) {
       const input = row.querySelector("input");
       const now = rows.get(input.value);
@@ -228,12 +228,12 @@
       row.querySelector("[data-count]").textContent = now?.querySelector("[data-count]").textContent ?? "0";
     }
     old.querySelector("ul").append(...rows.values());
-    old.querySelector("summary").replaceChildren(...fresh.querySelector("summary").childNodes);
-    const [links, freshLinks] = [old, fresh].map((facet) => facet.querySelector(".sizes"));
+    old.querySelector("summary").replaceChildren(...updated.querySelector("summary").childNodes);
+    const [links, updatedLinks] = [old, updated].map((facet) => facet.querySelector(".sizes"));
     const wasThere = links?.contains(document.activeElement);
     links?.remove();
-    if (freshLinks) old.append(freshLinks);
-    if (wasThere) (freshLinks?.querySelector("a") ?? old.querySelector("summary")).focus({ preventScroll: true });
+    if (updatedLinks) old.append(updatedLinks);
+    if (wasThere) (updatedLinks?.querySelector("a") ?? old.querySelector("summary")).focus({ preventScroll: true });
   }
 
   function fill(search) {
