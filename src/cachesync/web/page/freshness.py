@@ -25,12 +25,12 @@ class IndexState(NamedTuple):
 DEGRADED: Final = {
     "blind": "Changes of pages may be found some minutes late.",
     "empty": "There are no pages at the moment.",
-    "held": "Many pages have vanished at once. What they had is still found until somebody has looked into it.",
+    "held": "Many pages have vanished at once. What they had is still found until an operator has checked this.",
     "problems": "Some pages can't be read. What they had before is still found.",
     "rolled-back": "The index was set back to an earlier state; what has changed since isn't found.",
     "reindex-failed": "The index could not be rebuilt. What it has is still found.",
     "stopped": "The index isn't kept up to date at the moment.",
-    "trouble": "Updating has come to a halt; it goes on by itself as soon as it can.",
+    "trouble": "Updates have stopped; they continue by themselves as soon as they can.",
     "unwatched": "Changes of pages may be found some minutes late.",
 }
 """Warnings about an index that can be searched."""

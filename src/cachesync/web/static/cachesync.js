@@ -81,7 +81,7 @@
     hideUnfinished();
     const made = document.createElement("div");
     made.className = "problem";
-    made.append(...paragraphs, paragraph("What is shown below is the last answer.", "hint"));
+    made.append(...paragraphs, paragraph("The results below are those of the last search.", "hint"));
     byId("problem").replaceChildren(made);
     announce(made.textContent.trim());
   }
