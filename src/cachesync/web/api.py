@@ -62,7 +62,7 @@ class Bounds(NamedTuple):
     """How many searches run at a time."""
 
 
-class Answered(NamedTuple):
+class JsonBody(NamedTuple):
     """The result of a request's work."""
 
     body: bytes
@@ -131,7 +131,7 @@ class Api:
     async def _spec(self, request: Request) -> Response:
         id = request.path_params["id"]
 
-        def found() -> Answered:
+        def found() -> JsonBody:
             hit = self.searcher.hit(id)
             if hit is None:
                 raise NotThereError(f"there is no spec {id!r:.200}")
@@ -142,7 +142,7 @@ class Api:
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]
 
-        def found() -> Answered:
+        def found() -> JsonBody:
             return _of_value(binary_as_object(self.binary(hash)))
 
         return await self._answered(found, request)
@@ -165,7 +165,7 @@ class Api:
             text = one.get("q", "")
             require_text(text)
 
-            def suggested() -> Answered:
+            def suggested() -> JsonBody:
                 found = self.searcher.read(lambda opened: opened.vocabulary.names.suggest(text, limit))
                 return _of_value({"suggestions": [each._asdict() for each in found]})
 
@@ -174,7 +174,7 @@ class Api:
         return await self._or_error(answered)
 
     async def _tags(self, request: Request) -> Response:
-        def found() -> Answered:
+        def found() -> JsonBody:
             return _of_value({"tags": [each._asdict() for each in self.searcher.tags()]})
 
         return await self._answered(found, request)
@@ -194,7 +194,7 @@ class Api:
         filters = read_filters(given)
         return self.searcher.read(lambda opened: difference(opened.reader, before, after, filters))
 
-    async def _answered(self, work: Callable[[], Answered], request: Request) -> Response:
+    async def _answered(self, work: Callable[[], JsonBody], request: Request) -> Response:
         """Answer a request that takes no parameters in its query."""
 
         async def answered() -> Response:
@@ -204,7 +204,7 @@ class Api:
         return await self._or_error(answered)
 
     async def _run(
-        self, work: Callable[[], Answered], request: Request, admission: Admission | None = None
+        self, work: Callable[[], JsonBody], request: Request, admission: Admission | None = None
     ) -> Response:
         """Run work on a thread, and answer with its result."""
 
@@ -276,13 +276,13 @@ def pairs_of(request: Request) -> Pairs:
     return read_pairs(request.scope["query_string"])
 
 
-def _of_answer(shown: dict[str, Any]) -> Answered:
-    return Answered(as_json(shown), as_json({**shown, "took_ms": None}))
+def _of_answer(shown: dict[str, Any]) -> JsonBody:
+    return JsonBody(as_json(shown), as_json({**shown, "took_ms": None}))
 
 
-def _of_value(value: Any) -> Answered:
+def _of_value(value: Any) -> JsonBody:
     body = as_json(value)
-    return Answered(body, body)
+    return JsonBody(body, body)
 
 
 _HASH: Final = {**openapi.TEXT, "minLength": _SHORTEST_HASH}

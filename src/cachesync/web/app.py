@@ -29,14 +29,14 @@ _RETRY_SECONDS: Final = 1
 _LONGEST_URL: Final = 65_536
 """Bytes of path and query."""
 
-Answered = Callable[[int, float], None]
+Observer = Callable[[int, float], None]
 """Called after each response with its status and how many seconds it took."""
 
-Refused = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
+OnError = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
 """Returns the response to a request that no endpoint answers, by its status and an error message."""
 
 
-async def refused_in_json(_request: Request, status: HTTPStatus, message: str) -> Response:
+async def json_error(_request: Request, status: HTTPStatus, message: str) -> Response:
     """Return the error as JSON."""
     return error_answer(message, status)
 
@@ -45,44 +45,44 @@ def build_app(
     base_path: str,
     endpoints: Sequence[Endpoint],
     *,
-    refused: Refused = refused_in_json,
+    on_error: OnError = json_error,
     allow_origins: Sequence[str] = (),
-    answered: Answered = lambda _status, _seconds: None,
+    observe: Observer = lambda _status, _seconds: None,
 ) -> ASGIApp:
     """Combine endpoints into an application. All are read-only: methods other than GET and HEAD are answered with 405.
 
     Args:
         base_path: the prefix of all paths: empty, or like ``/cachesync``.
         endpoints: the endpoints.
-        refused: answers the requests that no endpoint does.
+        on_error: answers the requests that no endpoint does.
         allow_origins: the sites whose scripts may read responses, such as ``https://example.org``; ``*`` is any site.
-        answered: called after each response.
+        observe: called after each response.
     """
     routes: list[BaseRoute] = [Route(f"{base_path}{each.path}", each.answer, methods=["GET"]) for each in endpoints]
 
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        answer = await refused(request, HTTPStatus(error.status_code), error.detail)
+        answer = await on_error(request, HTTPStatus(error.status_code), error.detail)
         answer.headers.update(error.headers or {})
         return answer
 
     async def fail(request: Request, _error: Exception) -> Response:
-        return await refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+        return await on_error(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
     app.router.redirect_slashes = False
     free = frozenset(f"{base_path}{each.path}" for each in endpoints if each.is_free)
-    return _Around(app, free, frozenset(allow_origins), answered)
+    return _Middleware(app, free, frozenset(allow_origins), observe)
 
 
-class _Around:
+class _Middleware:
     """Middleware that bounds how many requests are answered at a time, and adds the common headers to each response."""
 
-    def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], answered: Answered) -> None:
+    def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], observe: Observer) -> None:
         """``free``: paths that are exempt from the bound on concurrent requests."""
         self._app = app
         self._free = free
-        self._answered = answered
+        self._observe = observe
         self._allow_origins = allow_origins
         self._requests = 0
 
@@ -111,7 +111,7 @@ class _Around:
                 await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
         finally:
             self._requests -= 1
-            self._answered(status, time.perf_counter() - begun)
+            self._observe(status, time.perf_counter() - begun)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """Return the application that answers a request."""
