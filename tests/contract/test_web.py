@@ -304,7 +304,7 @@ def test_the_interpretation_of_a_walk_in_progress_stays_cached(index: Index, mon
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     answer = asked_of(searcher, walk)
     add(index, {path_of("spades"): page(entry("n"), title="spades")})
-    until(lambda: asked_of(searcher, walk)["total"] == 9, "another reading", 20)
+    until(lambda: asked_of(searcher, walk)["total"] == 9, "another interpretation", 20)
     for os in OS:
         answer = asked_of(searcher, walk, answer["next"])
         assert answer["total"] == 8

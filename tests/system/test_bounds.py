@@ -70,7 +70,7 @@ def test_a_search_that_takes_too_long_times_out(stalling: Stalling) -> None:
         late = web.get("/api/search")
         assert (late.status, late.json["at"]) == (504, None)
         assert "takes longer than 0.3 s" in late.json["error"]
-        assert web.get("/api/search").status == 503, "the one before goes on"
+        assert web.get("/api/search").status == 503, "the search before is still running"
         gate.open()
         until(lambda: web.get("/api/search").status == 200, "the thread to end")
         gate = stalling.before = Gate()
@@ -88,8 +88,8 @@ def test_too_many_concurrent_searches_are_refused(stalling: Stalling) -> None:
             got = web.get(path)
             assert (got.status, int(got.headers["retry-after"]) > 0) == (503, True), path
         assert web.get("/healthz").status == 200
-        assert web.get("/readyz").status == 200, "who asks that has a bound of his own"
-        assert web.get("/api/suggest", {"q": "zl"}).json["suggestions"], "and so have suggestions"
+        assert web.get("/readyz").status == 200, "readiness has a bound of its own"
+        assert web.get("/api/suggest", {"q": "zl"}).json["suggestions"], "suggestions have one, too"
         gate.open()
         assert all(client.recv(15) == b"HTTP/1.1 200 OK" for client in held)
         assert web.get("/api/search").status == 200
@@ -101,7 +101,7 @@ def test_a_client_that_disconnects_does_not_keep_its_thread(stalling: Stalling) 
         with asking(web, "/api/search"):
             gate.wait_for(1)
         gate.open()
-        until(lambda: web.get("/api/search").status == 200, "the turn to be free")
+        until(lambda: web.get("/api/search").status == 200, "the thread to be free")
 
 
 # --- length -----------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_an_export_that_is_not_read_is_aborted(stalling: Stalling) -> None:
         stuck = [clients.enter_context(asking(web, EXPORT, buffer=4_096)) for _ in range(2)]
         for client in stuck:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
-        until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a turn")
+        until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a free thread")
         # The other one may not have been aborted yet; then this reads it to its end.
         assert not all(rest_of(client).endswith(b"0\r\n\r\n") for client in stuck)
 

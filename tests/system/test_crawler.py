@@ -63,7 +63,7 @@ def crawl(web: Web, may: Callable[[str], bool]) -> dict[str, Got]:
         asked = f"{address.path}?{address.query}" if address.query else address.path
         if asked in found or address.netloc != f"{web.host}:{web.port}" or not may(asked):
             continue
-        assert len(found) < ENOUGH, f"it doesn't end: {asked}"
+        assert len(found) < ENOUGH, f"the crawler doesn't come to an end: {asked}"
         got = found[asked] = fetched(web, asked)
         if got.headers["content-type"].startswith("text/html"):
             waiting += [urljoin(url, link) for link in Links(got.body.decode()).found]

@@ -191,7 +191,7 @@ def test_only_allowed_origins_may_read_responses(
     _, headers, _ = sent(server, f"GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: {asking}\r\n\r\n".encode())
     assert headers.get("access-control-allow-origin") == told
     assert "access-control-allow-credentials" not in headers
-    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "what is kept for one site isn't another's"
+    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "a response cached for one site isn't valid for another"
 
 
 class Panic(BaseException):
@@ -419,7 +419,7 @@ def test_a_half_closed_connection_gets_its_response(start: Start, version: str, 
         while b"first" not in received:
             received += client.recv(65_536)
         client.shutdown(socket.SHUT_WR)
-        assert not select.select([client], [], [], 0.2)[0], "neither more of the answer nor its end"
+        assert not select.select([client], [], [], 0.2)[0], "the response goes on, but nothing has been sent yet"
         goes_on.set()
         if breaks:
             with pytest.raises(ConnectionResetError):
@@ -437,7 +437,7 @@ def test_a_slow_client_is_not_disconnected(start: Start, monkeypatch: pytest.Mon
         return PlainTextResponse("late")
 
     server = start(others=[Endpoint("/late", late)])
-    assert ask(server, "/late")[2] == b"late", "it is we who took so long"
+    assert ask(server, "/late")[2] == b"late", "the delay was the server's own"
 
 
 @pytest.mark.parametrize("size", [70_000, 200_000, 5_000_000])
