@@ -63,7 +63,7 @@ def reloaded(service: Serve, *, refused: bool = False) -> None:
 
 def test_it_serves_an_index_that_is_created_later_and_follows_it(sandbox: Sandbox) -> None:
     with Serve(sandbox) as serve:
-        until(lambda: serve.said("the index can't be searched for now"), "the log to have the reason before any request")
+        until(lambda: serve.said("the index can't be searched for now"), "the reason in the log before any request")
         assert serve.get("/healthz")[0] == 200
         assert serve.get("/readyz")[0] == 503
         assert serve.get("/api/search")[0] == 503

@@ -191,7 +191,7 @@ def test_only_allowed_origins_may_read_responses(
     _, headers, _ = sent(server, f"GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: {asking}\r\n\r\n".encode())
     assert headers.get("access-control-allow-origin") == told
     assert "access-control-allow-credentials" not in headers
-    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "a response cached for one site isn't valid for another"
+    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "caches must keep sites apart"
 
 
 class Panic(BaseException):
