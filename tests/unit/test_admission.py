@@ -45,8 +45,8 @@ def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.
     async def late() -> None:
         admitted = Admission("export", 1, 0.05)
         with pytest.raises(LateError):
-            async with admitted.turn() as turn:
-                await turn.step(lambda: released.wait(60))
+            async with admitted.slot() as slot:
+                await slot.step(lambda: released.wait(60))
         with pytest.raises(BusyError):
             await admitted.run(lambda: None)
         released.set()

@@ -296,7 +296,7 @@ def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
         and {each.size for each in entries} == {"-"}
         and all(texts)
         and texts == {text and text.strip() for text in texts}
-        and (_is_plain(value) or _all_show(texts, entries))
+        and (_is_plain(value) or _all_visible(texts, entries))
     )
 
 
@@ -305,7 +305,7 @@ def _is_plain(value: bytes) -> bool:
     return value.isascii() and b"\\" not in value
 
 
-def _all_show(texts: set[str | None], entries: Collection[Spec]) -> bool:
+def _all_visible(texts: set[str | None], entries: Collection[Spec]) -> bool:
     words = texts.union(*[each.variants for each in entries], *[each.stacks for each in entries])
     return not hidden("".join(filter(None, words)))
 
@@ -323,7 +323,7 @@ _decode_listings: Final = msgspec.json.Decoder(list[_Listing]).decode
 _decode_stored: Final = msgspec.json.Decoder(list[_Stored]).decode
 _KEYS: Final = len(Spec.__struct_fields__)
 _VALUES: Final = _KEYS - 2
-"""How many strings the values of an entry are, besides those in ``variants`` and ``stacks``."""
+"""How many values of an entry are strings, besides those in ``variants`` and ``stacks``."""
 
 
 def _have_only_usual_keys(entries: Collection[Spec], value: bytes) -> bool:

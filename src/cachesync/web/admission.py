@@ -10,7 +10,7 @@ from cachesync.context import within
 from cachesync.errors import CachesyncError
 
 _WAIT_SECONDS: Final = 1.0
-"""How long a request waits for its turn."""
+"""How long a request waits for a free slot."""
 
 _Result = TypeVar("_Result")
 
@@ -23,14 +23,14 @@ class LateError(CachesyncError):
     """The work took too long."""
 
 
-class Turn:
+class Slot:
     """The right to run work on one of the threads, one step after the other."""
 
     def __init__(self, threads: ThreadPoolExecutor, seconds: float) -> None:
         """``seconds`` is how long one step may take."""
         self._threads = threads
         self._seconds = seconds
-        self._under_way: asyncio.Future[Any] | None = None
+        self._running: asyncio.Future[Any] | None = None
 
     async def step(self, work: Callable[[], _Result]) -> _Result:
         """Run one step on a thread and return its result.
@@ -39,7 +39,7 @@ class Turn:
             LateError: the timeout expired. The thread may still be working.
         """
         done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
-        self._under_way = done
+        self._running = done
         try:
             return await asyncio.wait_for(asyncio.shield(done), self._seconds)
         except TimeoutError:
@@ -52,10 +52,10 @@ class Turn:
 
     def when_idle(self, then: Callable[[], None]) -> None:
         """Call ``then`` as soon as the thread is idle, even if its step has timed out."""
-        if self._under_way is None or self._under_way.done():
+        if self._running is None or self._running.done():
             then()
         else:
-            self._under_way.add_done_callback(lambda _: then())
+            self._running.add_done_callback(lambda _: then())
 
 
 class Admission:
@@ -70,30 +70,30 @@ class Admission:
         self._free = asyncio.Semaphore(at_once)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """Run a single step, see :meth:`Turn.step`.
+        """Run a single step, see :meth:`Slot.step`.
 
         Raises:
             BusyError: no thread became free within a second.
             LateError: the timeout expired.
         """
-        async with self.turn() as turn:
-            return await turn.step(work)
+        async with self.slot() as slot:
+            return await slot.step(work)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def slot(self) -> AsyncIterator[Slot]:
         """Occupy a thread for the length of a ``with`` block, and until a step that has timed out ends.
 
         Raises:
             BusyError: no thread became free within a second.
         """
-        free = await self._free_one()
-        turn = Turn(self._threads, self._seconds)
+        free = await self._acquire()
+        slot = Slot(self._threads, self._seconds)
         try:
-            yield turn
+            yield slot
         finally:
-            turn.when_idle(free.release)
+            slot.when_idle(free.release)
 
-    async def _free_one(self) -> asyncio.Semaphore:
+    async def _acquire(self) -> asyncio.Semaphore:
         """Acquire the semaphore, and return it so that the caller can release it.
 
         A server that is stopped and started again has a new event loop, which needs a new semaphore.

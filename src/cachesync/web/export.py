@@ -73,14 +73,14 @@ class Export(Response):
         has_begun = False
         gone = asyncio.ensure_future(_is_gone(receive))
         try:
-            async with self._admission.turn() as turn:
-                part = await turn.step(self._next)
+            async with self._admission.slot() as slot:
+                part = await slot.step(self._next)
                 has_begun = True
                 await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
                 while part is not None and scope["method"] != "HEAD" and not gone.done():
                     for start in range(0, len(part), _CHUNK):
                         await send(_body(part[start : start + _CHUNK], more=True))
-                    part = await turn.step(self._next)
+                    part = await slot.step(self._next)
                 await send(_body(b"", more=False))
         except CachesyncError as error:
             if has_begun:
