@@ -143,7 +143,7 @@ def test_internal_errors_are_logged_and_not_revealed(start: Start, capsys: pytes
 def test_responses_have_a_date_and_are_neither_cached_nor_sniffed(path: str, start: Start) -> None:
     _, headers, _ = ask(start(), path)
     assert headers["cache-control"] == "no-store"
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_error_responses_have_the_same_headers(request_text: bytes, status: int,
     assert (found, headers["content-type"]) == (status, "application/json")
     assert json.loads(body)["error"]
     assert b"Traceback" not in body
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -454,7 +454,7 @@ def test_a_url_or_header_that_is_too_long_is_an_error(
     assert status in statuses
     assert json.loads(body)["error"]
     assert (status == 404) != (headers.get("connection") == "close" or status == 414)
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
-def is_guarded(headers: Mapping[str, str]) -> None:
+def assert_common_headers(headers: Mapping[str, str]) -> None:
     """Check the headers that every response has."""
     assert headers["date"].endswith("GMT")
     assert headers["x-content-type-options"] == "nosniff"
