@@ -257,13 +257,13 @@ def test_an_internal_error_has_the_requested_format_and_no_details(stalling: Sta
             for accept in ("text/html", "*/*"):
                 got = asked(web, path, accept)
                 assert (got.status, bool(got.json["error"])) == (500, True)
-                assert_nothing_revealed(got)
+                assert_no_leak(got)
         for path in ("/", "/parts", "/?q=zlib", "/binary/h000"):
             for accept in ("text/html", "*/*"):
                 got = asked(web, path, accept)
                 assert (got.status, got.headers["content-type"]) == (500, "text/html; charset=utf-8")
                 assert b"</html>" in got.body
-                assert_nothing_revealed(got)
+                assert_no_leak(got)
 
 
 def test_an_error_while_rendering_the_error_page_gets_a_response(
@@ -274,7 +274,7 @@ def test_an_error_while_rendering_the_error_page_gets_a_response(
         monkeypatch.setattr(PageRenderer, "error", lambda *_: fail())
         got = web.get("/", headers=HTML)
         assert (got.status, bool(got.json["error"])) == (500, True)
-        assert_nothing_revealed(got)
+        assert_no_leak(got)
 
 
 def asked(web: Web, target: str, accept: str) -> Got:
@@ -282,7 +282,7 @@ def asked(web: Web, target: str, accept: str) -> Got:
     return web.get(path, [tuple(each.split("=")) for each in query.split("&") if each], {"Accept": accept})
 
 
-def assert_nothing_revealed(got: Got) -> None:
+def assert_no_leak(got: Got) -> None:
     assert got.headers["x-content-type-options"] == "nosniff"
     assert "frame-ancestors 'none'" in got.headers["content-security-policy"]
     whole = json.dumps(got.headers) + got.body.decode()

@@ -65,10 +65,10 @@ def reveals_nothing(
     """
     patience = "60s" if is_ready else "5s"  # a healthy server may still be slow
     with Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT=patience) as served:
-        assert_nothing_revealed(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
+        assert_no_leak(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
 
 
-def assert_nothing_revealed(
+def assert_no_leak(
     served: Serve, hidden: set[str], *, is_ready: bool = False, searched: set[int] | None = None, some: bool = True
 ) -> None:
     """Do the same with a running process."""
@@ -310,7 +310,7 @@ class Behind(NamedTuple):
         """Check with the proxy tampering with all requests, or with searches only."""
         self.proxy.deed = lambda request: deed(request) if kind == "all" or "_search" in request.path else None
         self.served.reload()  # clears its caches
-        assert_nothing_revealed(self.served, self.hidden, searched=searched)
+        assert_no_leak(self.served, self.hidden, searched=searched)
 
 
 @pytest.fixture(scope="module")
