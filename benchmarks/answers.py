@@ -1,11 +1,11 @@
-"""How long whole answers take, and how much of that the engine itself takes.
+"""How long complete answers take, and how much of that is the engine's time.
 
-A fixed mix of fifty questions, each with six facets, is asked of about a million specs in one process, which keeps its
-connection and the names of packages. Each question is asked some times in turn with what it is compared to, and of
-each the fastest counts, since the machine is noisy.
+One process asks a fixed mix of fifty questions, each with six facets, of about a million specs; it keeps its connection
+and the names of packages. Each question is asked several times, alternating with what it is compared to, and the
+fastest of each counts, since the machine is noisy.
 
-With Elasticsearch, ``engine`` is the very body of the search, sent over a kept connection, its answer read to the end
-and decoded. Embedded, it is what the search itself takes of the answer.
+With Elasticsearch, ``engine`` is the same search body, sent over a persistent connection, with its response read and
+decoded. With the embedded engine, it is the time of the search within the answer.
 """
 
 import http.client
@@ -33,7 +33,7 @@ NAME: Final = "answers"
 
 _FACETS: Final = tuple(map(Facet, ("tag", "stacks", "os", "target", "compiler_name", "version")))
 _SLOW_MS: Final = 20.0
-"""Engines that answer faster leave ours to be measured by nothing but what is sent and said."""
+"""Ratios are only reported for slower searches; for faster ones they would only show fixed overheads."""
 
 
 def _typed(*texts: str, **more: Any) -> tuple[Question, ...]:
@@ -54,11 +54,11 @@ QUESTIONS: Final = (
     *_typed("", order=(SortKey("size", descending=True),)),
     *_typed("develop", mode="text"),
 )
-"""What is asked: from one binary to all of them."""
+"""Questions whose answers range from one binary to all of them."""
 
 
 def measure(root: Path, url: str, folder: Path, rounds: int) -> dict[str, Any]:
-    """Fill an index from the pages below ``root``, and ask it all questions."""
+    """Fill an index from the pages below ``root``, and measure all questions."""
     cost, _ = measuring.cachesync("sync", root, url=url, name=NAME)
     index = open_index(IndexServer((url,)), NAME, Layout(), folder.joinpath)
     reader = index.reader()
@@ -79,7 +79,7 @@ def measure(root: Path, url: str, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return the figures as lines."""
+    """Format the figures as a table."""
     lines = [f"{'question':<44} {'specs':>9} {'answer':>9} {'engine':>9} {'ratio':>6} {'asked':>6}"]
     lines += [
         f"{row['question']:<44} {row['total']:>9,} {row['ms']:>6.1f} ms {row['engine_ms']:>6.1f} ms "
@@ -95,7 +95,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 class _Engine:
-    """A reader that notes what is asked of it."""
+    """A reader that records its calls."""
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -116,16 +116,16 @@ class _Engine:
         return found
 
     def main_request(self) -> int:
-        """Return which of the searches was the one with facets."""
-        return next(place for place, each in enumerate(self.requests) if each.facets)
+        """Return the position of the search with facets."""
+        return next(position for position, each in enumerate(self.requests) if each.facets)
 
     def alone(self) -> float:
-        """Return how many seconds the engine itself takes for that."""
+        """Return how many seconds the engine itself takes for that search."""
         return self.seconds[self.main_request()]
 
 
 class _Elastic(_Engine):
-    """Sends the same body by itself."""
+    """Times the same body sent directly."""
 
     def __init__(self, reader: Reader, url: str) -> None:
         super().__init__(reader)

@@ -1,11 +1,11 @@
-"""Measure, in one run on one machine, cachesync beside the least that could do the same.
+"""Compare cachesync, in one run on one machine, with the least work that gives the same result.
 
 page: from the bytes of a page to the bytes of its documents, see :mod:`.page`.
 embedded: ``cachesync sync`` of a generated tree into an embedded index, see :mod:`.embedded`.
-elastic: ``cachesync reindex`` of that tree into a real Elasticsearch, see :mod:`.elastic`. Without one, this part is
-left out.
+elastic: ``cachesync reindex`` of that tree into a real Elasticsearch, see :mod:`.elastic`. It is skipped if there is
+no server.
 service: ``cachesync run`` over such a tree, with both engines, see :mod:`.service`.
-sizes: disk, memory and time for several corpora, see :mod:`.sizes`. It takes long, so only where it is asked for.
+sizes: disk, memory and time for several corpora, see :mod:`.sizes`. It takes long, so it only runs with ``--only``.
 
     python -m benchmarks.bench [--only PART] [--tags N] [--packages N] [--rounds N] [--idle SECONDS] [--json FILE]
                                [--sizes N …] [--need-elasticsearch]
@@ -30,7 +30,7 @@ _PARTS: Final = (*_USUAL_PARTS, "sizes")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the chosen parts and print the figures."""
     arguments = _arguments()
     parts = arguments.only or _USUAL_PARTS
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores", flush=True)
@@ -51,8 +51,8 @@ def main() -> None:
                     figures["elastic"] = elastic.measure(url, root, arguments.rounds)
                 _print_elastic(figures["elastic"])
             except elasticsearch.NoServerError as reason:
-                print(f"elastic  left out: {' '.join(str(reason).split())}", flush=True)
-        if "service" in parts:  # the last, since it changes the pages
+                print(f"elastic  skipped: {' '.join(str(reason).split())}", flush=True)
+        if "service" in parts:  # last, since it changes the pages
             place = f"embedded:{folder}/service"
             figures["service"] = {"embedded": _service(root, place, Path(folder), arguments.idle)}
             with contextlib.suppress(elasticsearch.NoServerError), elasticsearch.server() as url:
@@ -63,24 +63,24 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     if arguments.need_elasticsearch and "elastic" not in figures:
-        sys.exit("elastic was needed, and not measured")
+        sys.exit("elastic could not be measured, though --need-elasticsearch was given")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure cachesync beside the least that could do the same.")
+    parser = argparse.ArgumentParser(description="Compare cachesync with the least work that gives the same result.")
     parser.add_argument("--only", action="append", choices=_PARTS, help="measure this part; may be repeated")
     parser.add_argument("--tags", type=int, default=28, help="28 tags of 1,200 packages are 240,000 specs")
     parser.add_argument("--packages", type=int, default=1200)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--idle", type=float, default=60, help="how many seconds the service is left alone")
+    parser.add_argument("--idle", type=float, default=60, help="how many seconds the service is left idle")
     parser.add_argument("--sizes", type=int, nargs="+", default=[3, 30, 120], help="how many tags each corpus has")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--need-elasticsearch", action="store_true", help="fail where no server can be had")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--need-elasticsearch", action="store_true", help="fail if there is no server")
     return parser.parse_args()
 
 
 def _service(root: Path, url: str, folder: Path, idle: float) -> dict[str, Any]:
-    """Measure the service, and print it."""
+    """Measure the service with one engine, and print the figures."""
     found = service.measure(root, url, folder, saves=30, idle=idle)
     engine = "embedded" if url.startswith("embedded") else "elastic"
     debounce = service.DEBOUNCE
@@ -101,7 +101,7 @@ def _service(root: Path, url: str, folder: Path, idle: float) -> dict[str, Any]:
 
 
 def _sizes(corpora: list[int], packages: int) -> list[dict[str, Any]]:
-    """Measure each corpus with both engines, and print them as one table."""
+    """Measure each corpus with both engines, and print the figures as one table."""
     rows = []
     for tags in corpora:
         with tempfile.TemporaryDirectory() as folder:

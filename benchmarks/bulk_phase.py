@@ -1,6 +1,6 @@
-"""The engine's own writing of a new generation, alone: no page is read, parsed or rendered while the clock runs.
+"""How fast the engine writes a new generation; reading, parsing and rendering pages are not part of the time.
 
-A process of its own, so that nothing else has a part in its times or its memory:
+It runs as a separate process, so that nothing else affects its times or its memory:
 
     python -m benchmarks.bulk_phase URL NAME ROOT
 """
@@ -21,7 +21,7 @@ from cachesync.index.server import IndexServer, Layout
 
 
 def load(url: str, name: str, changes: list[PageChange]) -> dict[str, Any]:
-    """Write ready changes into a new generation, which is removed, and return what that took."""
+    """Write prepared changes into a new generation, discard it, and return the figures."""
     with ElasticIndex(IndexServer((url,)), name, Layout()).writer(5) as writer:
         generation = writer.build()
         assert isinstance(generation, ElasticGeneration)
@@ -34,7 +34,7 @@ def load(url: str, name: str, changes: list[PageChange]) -> dict[str, Any]:
 
 
 def _write(generation: ElasticGeneration, changes: list[PageChange]) -> dict[str, float]:
-    """Time the way from the first change to the last acknowledgement; ``write`` ends with a refresh, timed apart."""
+    """Time from the first change to the last acknowledgement; the refresh at the end of ``write`` is timed apart."""
     times = []
     refresh = generation.refresh
 
@@ -44,7 +44,7 @@ def _write(generation: ElasticGeneration, changes: list[PageChange]) -> dict[str
         times.append(now())
 
     gc.collect()
-    gc.freeze()  # the real thing never has all changes in memory, where each collection would walk them
+    gc.freeze()  # a reindex never has all changes in memory, where each garbage collection would visit them
     with patch.object(generation, "refresh", timed_refresh):
         start = now()
         refused = [each for written in generation.write(changes) for each in written.refused]
@@ -55,7 +55,7 @@ def _write(generation: ElasticGeneration, changes: list[PageChange]) -> dict[str
 
 
 def main() -> None:
-    """Make the changes of a tree ready, and load them."""
+    """Prepare the changes of a tree, and load them."""
     url, name, root = sys.argv[1:]
     print(json.dumps(load(url, name, ready.changes(Path(root)))))
 

@@ -1,15 +1,15 @@
-"""The Elasticsearch engine: ``cachesync reindex`` into a real server, beside what that server can take at most.
+"""The Elasticsearch engine: ``cachesync reindex`` into a real server, compared with the most that the server can take.
 
-Three loads of the same tree, each into an empty index on the same server:
+There are three loads of the same tree, each into an empty index on the same server:
 
-limit: ready documents over plain HTTP, see :mod:`.limit`.
-bulk: the engine's own writing alone, see :mod:`.bulk_phase`.
-reindex: the whole command as a process, from its start to its end; so with reading the pages, the last look at them,
-the refresh and the swap.
+limit: prepared documents over plain HTTP, see :mod:`.limit`.
+bulk: the engine's writing alone, see :mod:`.bulk_phase`.
+reindex: the whole command as a process, from its start to its end, including reading the pages, the final scan, the
+refresh and the promotion.
 
-Their ratios are taken round by round, and the load that comes first changes from round to round: what the machine does
-beside and how warm the server is then meets all of them alike. Last and once comes, for a part of the tree, what one
-would write otherwise, see :mod:`.usual`.
+Their ratios are computed for each round, and the order of the loads rotates from round to round, so that other
+activity on the machine and the warmth of the server affect all of them alike. Finally the usual approach loads a part
+of the tree once, see :mod:`.usual`.
 """
 
 import contextlib
@@ -27,34 +27,34 @@ from examples.pages import shape_of
 from tests.support import elasticsearch
 
 _WARM_UP_LOADS: Final = 2
-"""The server's JVM takes long until it has compiled what it needs: these come before a first round that doesn't count.
+"""Loads before the first round, which doesn't count either: the server's JVM takes long to compile what it needs.
 
-With the default tree that is 1.1 million specs. With a small one the server stays cold, and its figures say little.
+With the default tree that is 1.1 million specs. With a small one the server stays cold, and the figures mean little.
 """
 
 _USUAL_TAGS: Final = 2
-"""The usual way is slow, so that it only gets so many tags."""
+"""How many tags the usual approach loads; it is slow."""
 
 _REST_SECONDS: Final = 1.2
-"""The server looks at its own CPU time once a second."""
+"""The server updates its own CPU time once a second."""
 
 
 class _Load(msgspec.Struct, omit_defaults=True):
-    """What one load took."""
+    """The figures of one load."""
 
     wall: float
     cpu: float
     """Of the client."""
     refresh: float = 0.0
-    """Seconds of the refresh, where it isn't in ``wall``."""
+    """Seconds of the refresh, if ``wall`` doesn't include it."""
     server_cpu: float = 0.0
     peak_mb: float = 0.0
     phases: dict[str, float] = {}
-    """Seconds by phase; the rest is the program's start and end."""
+    """Seconds by phase; ``rest`` is the program's start and exit."""
 
 
 class _Tree(NamedTuple):
-    """What is to be loaded, and where to."""
+    """What to load, and where."""
 
     url: str
     root: Path
@@ -63,7 +63,7 @@ class _Tree(NamedTuple):
 
 
 def measure(url: str, root: Path, rounds: int) -> dict[str, Any]:
-    """Alternate the three loads, after warm-ups, and take medians; then load a part of the tree the usual way."""
+    """Alternate the three loads, after warm-ups, and take medians; then measure the usual approach."""
     url = url.rstrip("/")
     changes = ready.changes(root)
     tree = _Tree(url, root, sum(len(each.puts) for each in changes), len(changes))
@@ -78,20 +78,20 @@ def measure(url: str, root: Path, rounds: int) -> dict[str, Any]:
 
 
 def _alternated(url: str, loads: dict[str, Callable[[str], _Load]], rounds: int) -> dict[str, list[_Load]]:
-    """Warm the server up, and carry out all loads round after round."""
+    """Warm the server up, and run all loads round by round."""
     taken: dict[str, list[_Load]] = {name: [] for name in loads}
     for _ in range(_WARM_UP_LOADS):
         _measured(url, loads["limit"])
     for number in range(rounds + 1):
-        for name in _turned(list(loads), number):
+        for name in _rotated(list(loads), number):
             done = _measured(url, loads[name])
             if number:  # the first is a warm-up too
                 taken[name].append(done)
     return taken
 
 
-def _turned(names: list[str], number: int) -> list[str]:
-    """Let another one be the first."""
+def _rotated(names: list[str], number: int) -> list[str]:
+    """Rotate the list, so that each round begins with another load."""
     first = number % len(names)
     return names[first:] + names[:first]
 
@@ -120,7 +120,7 @@ def _reindex(tree: _Tree, name: str) -> _Load:
 
 
 def _usual(tree: _Tree) -> dict[str, Any]:
-    """Load tags whose pages have ``spec_details``, which is what the usual way knows to read."""
+    """Load tags whose pages have ``spec_details``; the usual approach can't read others."""
     folders = sorted(each.name for each in (tree.root / "_cache").iterdir())
     tags = [tag for tag in folders if shape_of(tag) != "C"][:_USUAL_TAGS]
     counts = []
@@ -136,7 +136,7 @@ def _usual(tree: _Tree) -> dict[str, Any]:
 
 
 def _measured(url: str, load: Callable[[str], _Load]) -> _Load:
-    """Load under a name of its own, remove all of it, and add what the server spent."""
+    """Load into an index with a unique name, remove it, and add the server's CPU time."""
     with _name(url) as name:
         time.sleep(_REST_SECONDS)
         start, before = time.monotonic(), _server_cpu(url)
@@ -148,7 +148,7 @@ def _measured(url: str, load: Callable[[str], _Load]) -> _Load:
 
 @contextlib.contextmanager
 def _name(url: str) -> Iterator[str]:
-    """Lend a name that nobody else has."""
+    """Yield a unique name, and remove its indices afterwards."""
     name = f"bench-{uuid.uuid4().hex[:12]}"
     try:
         yield name
@@ -157,7 +157,7 @@ def _name(url: str) -> Iterator[str]:
 
 
 def _server_cpu(url: str) -> float:
-    """Return the seconds of CPU that the server says it has spent, all of its threads together."""
+    """Return the server's total CPU seconds, as it reports them."""
     nodes = elasticsearch.request(f"{url}/_nodes/stats/process")["nodes"].values()
     return float(sum(node["process"]["cpu"]["total_in_millis"] for node in nodes) / 1000)
 
@@ -166,7 +166,7 @@ def _server_cpu(url: str) -> float:
 
 
 def _figures(tree: _Tree, taken: dict[str, list[_Load]], usual: dict[str, Any]) -> dict[str, Any]:
-    """Sum up, and keep each round's loads beside it."""
+    """Summarize the loads, and add those of each round."""
     summed = {name: _summary(loads, tree.specs) for name, loads in taken.items()}
     bulk_to_limit = _ratios(taken["limit"], taken["bulk"])
     reindex_to_limit = _ratios(taken["limit"], taken["reindex"])
@@ -188,12 +188,12 @@ def _figures(tree: _Tree, taken: dict[str, list[_Load]], usual: dict[str, Any]) 
 
 
 def _ratios(limits: list[_Load], loads: list[_Load]) -> list[float]:
-    """Return which share of the limit's speed is reached, round by round."""
+    """Return the speed of each round's load as a share of the limit's."""
     return [one.wall / other.wall for one, other in zip(limits, loads, strict=True)]
 
 
 def _summary(loads: list[_Load], specs: int) -> dict[str, Any]:
-    """Take medians, and count by spec documents; the peak is the highest."""
+    """Return medians per spec document, and the highest peak of memory."""
     found: dict[str, Any] = {
         "docs_per_s": specs / statistics.median(load.wall for load in loads),
         "cpu_us_per_doc": statistics.median(load.cpu for load in loads) / specs * 1e6,

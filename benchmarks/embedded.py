@@ -1,4 +1,4 @@
-"""The embedded engine: ``cachesync sync`` into an empty index, and again, beside tantivy fed with ready documents."""
+"""The embedded engine: ``cachesync sync`` into an empty index and again, compared with bare tantivy."""
 
 import statistics
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
 
 
 def _tantivy_documents(changes: Iterable[PageChange]) -> list[str]:
-    """Turn documents into what tantivy takes."""
+    """Return the documents as JSON for tantivy."""
     documents: list[str] = []
     for change in changes:
         documents += map(schema.spec_json, change.puts)
@@ -59,7 +59,7 @@ def _tantivy_documents(changes: Iterable[PageChange]) -> list[str]:
 
 
 def _bare_tantivy(documents: list[str], folder: Path) -> Cost:
-    """Feed ready documents to tantivy, with the engine's schema, threads, memory and size of a commit."""
+    """Add prepared documents to tantivy with the engine's schema, threads, memory and commit size."""
     index = tantivy.Index(schema.schema(), str(folder))
     schema.register_analyzers(index)
     start = now()

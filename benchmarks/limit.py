@@ -1,10 +1,10 @@
-"""The limit: what the server can take from a loader that has nothing else to do.
+"""The limit: the most documents that the server can take from a client that does nothing else.
 
-The very documents that ``reindex`` writes, of specs and of pages, lie ready as NDJSON before the clock starts. They go
-by plain HTTP over two connections that are never without a request, into indices of the same mapping and the same
-settings for loading, in requests of the size that cachesync sends, with answers filtered as it has them. Nothing is
-versioned, paced or looked at before the clock stops, and it stops at the last answer. What is left is what the server
-needs, however the documents came to be.
+The documents that ``reindex`` writes, of specs and of pages, are prepared as NDJSON before the clock starts. They are
+sent by plain HTTP over two connections that always have a request in flight, into indices with the same mapping and the
+same settings for loading, in requests of the same size and with the same filter of responses as cachesync's. Nothing is
+versioned, paced or checked before the clock stops, which it does at the last response. So this is the time that the
+server needs, wherever the documents come from.
 """
 
 import http.client
@@ -27,14 +27,14 @@ from cachesync.index.elastic.reader import IndexNames
 from tests.support import elasticsearch
 
 CONNECTIONS: Final = 2
-"""As many as cachesync begins with: a server that has two requests at hand doesn't wait for the next."""
+"""As many as cachesync starts with: with a second request in its queue, the server never waits for the next one."""
 
 _FILTER: Final = "filter_path=took,errors,items.*.status,items.*.error"
 _HEADERS: Final = {"Content-Type": "application/x-ndjson"}
 
 
 class Request(NamedTuple):
-    """A bulk request, ready to be sent."""
+    """A prepared bulk request."""
 
     kind: str
     """``specs`` or ``pages``."""
@@ -43,7 +43,7 @@ class Request(NamedTuple):
 
 
 class _Answer(NamedTuple):
-    """What came of a request."""
+    """The response to a request."""
 
     request: Request
     status: int
@@ -51,7 +51,7 @@ class _Answer(NamedTuple):
 
 
 def requests(changes: Iterable[PageChange]) -> list[Request]:
-    """Make ready what is to be sent."""
+    """Prepare all requests."""
     specs, pages = [], []
     for change in changes:
         assert change.record
@@ -61,7 +61,7 @@ def requests(changes: Iterable[PageChange]) -> list[Request]:
 
 
 def load(url: str, name: str, ready: list[Request]) -> tuple[Cost, float]:
-    """Send all requests into a new generation, and return what that took and the seconds of the refresh after it."""
+    """Send all requests into a new generation, and return their cost and the seconds of the refresh after them."""
     names = IndexNames(name, 1)
     _create(f"{url}/{names.specs}", mapping.specs_mapping(name))
     _create(f"{url}/{names.pages}", mapping.pages_mapping(name))
@@ -91,7 +91,7 @@ def _operation(id: str, source: bytes) -> bytes:
 
 
 def _requests(kind: str, operations: list[bytes]) -> Iterator[Request]:
-    """Cut operations into requests of the size that cachesync begins with, and keeps on a healthy server."""
+    """Split operations into requests of the size that cachesync starts with, and keeps on a healthy server."""
     part: list[bytes] = []
     size = 0
     for operation in operations:
@@ -109,7 +109,7 @@ def _create(url: str, wanted: dict[str, Any]) -> None:
 
 
 def _send(address: str, paths: dict[str, str], queue: SimpleQueue[Request]) -> list[_Answer]:
-    """Send requests over one connection until none is left."""
+    """Send requests over one connection until the queue is empty."""
     connection = http.client.HTTPConnection(address)
     answers = []
     try:
@@ -125,7 +125,7 @@ def _send(address: str, paths: dict[str, str], queue: SimpleQueue[Request]) -> l
 
 
 def _require_success(ready: list[Request], answers: list[_Answer]) -> None:
-    """Make sure that every operation was answered, and none by a failure."""
+    """Check that every operation has a response, and that none failed."""
     assert len(answers) == len(ready)
     for request, status, body in answers:
         assert status == http.HTTPStatus.OK, body[:1000]

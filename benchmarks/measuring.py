@@ -1,4 +1,4 @@
-"""What takes how long: clocks, and programs run in a process of their own."""
+"""Measure times, and programs that run in their own process."""
 
 import json
 import os
@@ -11,23 +11,23 @@ from typing import Any, Final, NamedTuple
 
 
 class Cost(NamedTuple):
-    """Seconds by the clock, and of the CPU."""
+    """Seconds of wall-clock and of CPU time."""
 
     wall: float
     cpu: float
 
     def since(self, earlier: "Cost") -> "Cost":
-        """Return what was spent from an earlier time to this one."""
+        """Return the cost from an earlier time to this one."""
         return Cost(self.wall - earlier.wall, self.cpu - earlier.cpu)
 
 
 def now() -> Cost:
-    """Return the time, and what all threads of this process have spent."""
+    """Return the wall-clock time, and the CPU time of all threads of this process."""
     return Cost(time.perf_counter(), time.process_time())
 
 
-# A child's ru_maxrss starts with that of the process that forked it, so it tells of itself.
-_RUN_AND_TELL_PEAK: Final = """
+# A child's ru_maxrss starts with that of the process that forked it, so the child reports its own peak.
+_RUN_AND_REPORT_PEAK: Final = """
 import sys
 from cachesync.cli import run
 sys.argv[0] = "cachesync"
@@ -38,20 +38,20 @@ sys.exit(code)
 
 
 def cachesync(command: str, root: Path, **index: str) -> tuple[Cost, dict[str, Any]]:
-    """Run a writing command as a whole process, with defaults but for the pages and these keys of ``index``.
+    """Run a writing command in its own process, with defaults except for the pages and these keys of ``index``.
 
-    Its report comes with ``peak_mb``, the most memory that it had.
+    ``peak_mb``, its peak memory, is added to its report.
     """
     keys = {f"CACHESYNC_INDEX__{key.upper()}": value for key, value in index.items()}
     environment = {"CACHESYNC_CONFIG": os.devnull, "CACHESYNC_PAGES__ROOT": str(root), **keys}
-    cost, done = _run(["-c", _RUN_AND_TELL_PEAK, command, "--json"], environment)
+    cost, done = _run(["-c", _RUN_AND_REPORT_PEAK, command, "--json"], environment)
     report: dict[str, Any] = json.loads(done.stdout)
     report["peak_mb"] = int(done.stderr.rsplit("VmHWM:", 1)[1].split()[0]) / 1024
     return cost, report
 
 
 def module(name: str, *arguments: str) -> tuple[Cost, dict[str, Any]]:
-    """Run a module as a whole process and return the JSON object that it prints."""
+    """Run a module in its own process, and return the JSON object that it prints."""
     cost, done = _run(["-m", name, *arguments], {})
     found: dict[str, Any] = json.loads(done.stdout)
     return cost, found

@@ -1,4 +1,4 @@
-"""What a reindex of a tree writes, made ready before any clock starts."""
+"""Prepare what a reindex of a tree writes, before any clock starts."""
 
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ _DEFAULTS: Final = PagesConfig()
 
 
 def changes(root: Path) -> list[PageChange]:
-    """Return the change of every page, as ``reindex`` makes it: parsed, rendered, with digests and its record."""
+    """Return the change of every page as in ``reindex``: parsed, rendered, with digests and its record."""
     source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude, _DEFAULTS.ignore), _DEFAULTS.max_bytes)
     found = scan(source)
     apply = Apply(source, None, found, plan(found, [], {}), Guard(1), {})

@@ -1,12 +1,12 @@
 """Measure how well search finds what people mean, and how fast it answers.
 
-names: typed names, by kind: how often a package that is meant comes first (success@1) or among the first five
-(success@5), the mean of 1 / its place (MRR), and how long it takes. `typed_names.txt` has them; of each kind every
-second one is held out, so that nothing is tuned by it. An index has all names of `package_names.txt`, or every fourth
-and those that are meant, and how many specs each has is drawn from a seed.
+names: typed names, by kind: how often an intended package ranks first (success@1) or among the first five (success@5),
+the mean reciprocal rank (MRR), and how long it takes. The names are in `typed_names.txt`; every second one of each kind
+is held out, so that nothing is tuned by it. An index has all names of `package_names.txt`, or every fourth and the
+intended ones; how many specs each has is drawn from a seed.
 
-answers: how long whole answers take over a million specs, with both engines, see :mod:`.answers`. Without a server, it
-is left out for that engine.
+answers: how long complete answers take over a million specs, with both engines, see :mod:`.answers`. Without a server,
+Elasticsearch is skipped.
 
     python -m benchmarks.search [--only PART] [--file FILE] [--failures PART] [--tags N] [--rounds N] [--json FILE]
 """
@@ -36,22 +36,22 @@ _VERSION: Final = re.compile(r"v?[0-9]+(\.[0-9]+)*")
 
 
 class Typed(NamedTuple):
-    """What somebody typed."""
+    """A typed query."""
 
     kind: str
     text: str
     meant: frozenset[str]
-    """Any of these packages is right."""
+    """The intended packages; any of them is right."""
     part: str
     """``tuned`` or ``held out``."""
 
 
 Find = Callable[[str], Sequence[str]]
-"""Finds packages, the best first."""
+"""Returns the packages that are found, the best first."""
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the chosen parts and print the figures."""
     arguments = _arguments()
     parts = arguments.only or _PARTS
     figures: dict[str, Any] = {}
@@ -64,23 +64,23 @@ def main() -> None:
 
 
 def _names(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure names in all indices, and print them."""
+    """Measure names in both indices, and print the figures."""
     typed = _examples(arguments.file) if arguments.file else _typed_names()
     names = package_names()
     subset = sorted({*names[::4], *(name for each in typed for name in each.meant)})
     figures: dict[str, Any] = {}
-    for index, held in (("all", names), ("a part", subset)):
-        found = measure(typed, _by_names(held))
+    for index, packages in (("all", names), ("a part", subset)):
+        found = measure(typed, _by_names(packages))
         figures[index] = found
-        print(f"\nnames  {len(held):,} names, {index} of the list")
+        print(f"\nnames  {len(packages):,} names, {index} of the list")
         _print_table(found)
         if arguments.failures:
-            _print_failures(typed, _by_names(held), arguments.failures)
+            _print_failures(typed, _by_names(packages), arguments.failures)
     return figures
 
 
 def _answers(tags: int, rounds: int) -> dict[str, Any]:
-    """Measure both engines over the same pages, and print them."""
+    """Measure both engines over the same pages, and print the figures."""
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "pages"
@@ -96,7 +96,7 @@ def _answers(tags: int, rounds: int) -> dict[str, Any]:
 
 
 def measure(typed: Sequence[Typed], find: Find) -> list[dict[str, Any]]:
-    """Measure each part and kind, and all kinds of each part."""
+    """Measure each kind of each part, and all kinds of a part together."""
     outcomes = {each: _outcome(each, find) for each in typed}
     rows = []
     for part in dict.fromkeys(each.part for each in typed):
@@ -117,10 +117,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how well search finds what people mean, and how fast.")
     parser.add_argument("--only", action="append", choices=_PARTS, help="measure this part; may be repeated")
     parser.add_argument("--file", type=Path, help='measure these instead: a JSON list of {"q", "want", "kind"}')
-    parser.add_argument("--failures", metavar="PART", help="print where what is meant isn't first: tuned, or held out")
+    parser.add_argument("--failures", metavar="PART", help="print wrong first results of a part: tuned, or held out")
     parser.add_argument("--tags", type=int, default=120, help="120 tags of 1,200 packages are a million specs")
     parser.add_argument("--rounds", type=int, default=5, help="how often each question is asked")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     return parser.parse_args()
 
 
@@ -142,7 +142,7 @@ def _examples(file: Path) -> list[Typed]:
 
 
 def _by_names(packages: Iterable[str]) -> Find:
-    """Find by names alone."""
+    """Return a function that finds packages by their names alone."""
     random_ = random.Random(16)
     names = PackageNames({package: random_.choice((1, 3, 7, 20, 300)) for package in packages}, load_aliases())
     values = _values()
@@ -157,12 +157,12 @@ def _by_names(packages: Iterable[str]) -> Find:
 
 
 def _may_hit(split: Split, values: Container[str]) -> bool:
-    """Guess whether documents meet the words that are no name: where these are versions, or values that are usual."""
+    """Guess whether documents match the words that aren't names: those are versions, or common values."""
     return all(_VERSION.fullmatch(word) or word.partition("@")[0] in values for word in split.others)
 
 
 def _values() -> set[str]:
-    """Return operating systems, targets, compilers, stacks and tags that documents have."""
+    """Return common operating systems, targets, compilers, stacks and tags."""
     random_ = random.Random(16)
     specs = [pages.spec(random_, shape) for shape in ("D", "F", "G") for _ in range(1_000)]
     values = {value for spec in specs for value in (spec["os"], spec["platform"], spec["target"], *spec["stacks"])}
@@ -171,8 +171,8 @@ def _values() -> set[str]:
 
 
 class _Outcome(NamedTuple):
-    place: int
-    """Of the first package that is meant; 0: it wasn't found."""
+    rank: int
+    """Of the first intended package; 0: none was found."""
     milliseconds: float
 
 
@@ -180,17 +180,17 @@ def _outcome(typed: Typed, find: Find) -> _Outcome:
     start = time.perf_counter()
     found = find(typed.text)
     milliseconds = (time.perf_counter() - start) * 1000
-    return _Outcome(next((place for place, package in enumerate(found, 1) if package in typed.meant), 0), milliseconds)
+    return _Outcome(next((rank for rank, package in enumerate(found, 1) if package in typed.meant), 0), milliseconds)
 
 
 def _figures(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
-    places = [outcome.place for outcome in outcomes]
+    ranks = [outcome.rank for outcome in outcomes]
     times = [outcome.milliseconds for outcome in outcomes]
     return {
-        "queries": len(places),
-        "success_1": sum(place == 1 for place in places) / len(places),
-        "success_5": sum(1 <= place <= 5 for place in places) / len(places),
-        "mrr": sum(1 / place for place in places if place) / len(places),
+        "queries": len(ranks),
+        "success_1": sum(rank == 1 for rank in ranks) / len(ranks),
+        "success_5": sum(1 <= rank <= 5 for rank in ranks) / len(ranks),
+        "mrr": sum(1 / rank for rank in ranks if rank) / len(ranks),
         "median_ms": statistics.median(times),
         "worst_ms": max(times),
     }
@@ -206,7 +206,7 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 def _print_failures(typed: Sequence[Typed], find: Find, part: str) -> None:
     for each in typed:
-        if each.part == part and _outcome(each, find).place != 1:
+        if each.part == part and _outcome(each, find).rank != 1:
             print(f"  {each.kind}: {each.text!r} found {[*find(each.text)[:5]]}, meant {sorted(each.meant)}")
 
 

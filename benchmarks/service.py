@@ -1,11 +1,11 @@
-"""The service over a large tree: how soon a save is acknowledged, what idleness costs, and what a storm does.
+"""The service over a large tree: how soon a save is in the index, and what idling and mass changes cost.
 
-Each phase follows the one before in one run of ``cachesync run``:
+The phases follow one another in one run of ``cachesync run``:
 
-start: from its start until it is in sync with an empty index, and its memory.
-saves: from a page's rename until a real-time GET finds its document, by a clock outside of the service.
-idle: CPU of service and watcher while nothing happens, beside that of the rescans in that time.
-storm: every page is rewritten as fast as the disk takes it; then saves again, and whether it is idle then.
+start: from its start with an empty index until it is in sync, and its memory.
+saves: from a page's rename until a real-time GET finds its document, measured outside of the service.
+idle: CPU of service and watcher while nothing happens, and separately that of the rescans in that time.
+storm: every page is rewritten as fast as the disk allows; then saves again, and whether the service is idle afterwards.
 """
 
 import contextlib
@@ -66,20 +66,20 @@ class Running:
 
     def _read(self) -> None:
         for line in self._process.stderr or ():
-            told = json.loads(line)
-            self._url = self._url or told.get("cachesync.url")
+            event = json.loads(line)
+            self._url = self._url or event.get("cachesync.url")
 
     def status(self) -> dict[str, Any]:
-        """Return ``/api/status``; empty while nobody answers."""
+        """Return ``/api/status``; empty while the service doesn't answer."""
         try:
-            with urllib.request.urlopen(f"{self._url}/api/status", timeout=60) as answer:  # noqa: S310  it is ours
+            with urllib.request.urlopen(f"{self._url}/api/status", timeout=60) as answer:  # noqa: S310  the URL is our own
                 found: dict[str, Any] = json.loads(answer.read())
                 return found
         except (ValueError, OSError, urllib.error.URLError):
             return {}
 
     def until_in_sync(self) -> float:
-        """Wait until everything is in sync and the watcher watches, and return how many seconds that took."""
+        """Wait until the index is in sync and the watcher runs, and return how many seconds that took."""
         start = time.perf_counter()
         while not ((status := self.status()).get("in_sync") and (status["watcher"] or {}).get("watching")):
             if self._process.poll() is not None:
@@ -88,12 +88,12 @@ class Running:
         return time.perf_counter() - start
 
     def own_memory_mb(self) -> float:
-        """Return the memory of the service alone, without files that are mapped: an embedded index is."""
+        """Return the memory of the service alone, without mapped files such as those of an embedded index."""
         return _memory(self._process.pid, "RssAnon")
 
     @property
     def url(self) -> str:
-        """Where it answers, once it does."""
+        """The URL of the service, once it is listening."""
         return self._url or ""
 
     def cpu(self) -> float:
@@ -101,15 +101,15 @@ class Running:
         return sum(_cpu(pid) for pid in self._pids())
 
     def peak_mb(self) -> list[float]:
-        """Return the most memory that each of its processes had: the service first, then its watcher."""
+        """Return the peak memory of each of its processes: the service first, then its watcher."""
         return [_memory(pid, "VmHWM") for pid in self._pids()]
 
     def memory_mb(self) -> list[float]:
-        """Return the memory that each of its processes has now, in the same order."""
+        """Return the current memory of each of its processes, in the same order."""
         return [_memory(pid, "VmRSS") for pid in self._pids()]
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the service."""
         self._process.terminate()
         self._process.wait()
 
@@ -133,15 +133,15 @@ def _memory(pid: int, kind: str) -> float:
 def measure(
     root: Path, url: str, folder: Path, *, saves: int, idle: float, prefix: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Measure one service over the pages below ``root``; they are rewritten by that."""
+    """Measure one service over the pages below ``root``, rewriting them."""
     found: dict[str, Any] = {}
-    with _looking(url, folder) as look:
+    with _lookup(url, folder) as is_indexed:
         service = Running(root, url, prefix)
         try:
             found["start_s"] = service.until_in_sync()
             found["start_peak_mb"] = service.peak_mb()
-            found["new_page_s"] = _saves(root, look, saves, "new")
-            found["save_s"] = _saves(root, look, saves, "save")
+            found["new_page_s"] = _saves(root, is_indexed, saves, "new")
+            found["save_s"] = _saves(root, is_indexed, saves, "save")
             if idle:
                 found |= _idle(service, idle)
             start = time.perf_counter()
@@ -151,7 +151,7 @@ def measure(
             service.until_in_sync()
             found["storm_in_sync_s"] = time.perf_counter() - start
             found["storm_cpu_s"] = service.cpu() - cpu
-            found["after_storm_save_s"] = _saves(root, look, 100, "after", at_once=True)
+            found["after_storm_save_s"] = _saves(root, is_indexed, 100, "after", at_once=True)
             service.until_in_sync()
             cpu = service.cpu()
             time.sleep(10)
@@ -165,20 +165,20 @@ def measure(
 
 
 def save(root: Path, package: str, word: str) -> str:
-    """Save a page of one spec in one step, and return the spec's hash, which begins with ``word``."""
+    """Save a page of one spec atomically, and return the spec's hash, which begins with ``word``."""
     hash = f"{word}{time.time_ns():x}".ljust(32, "x")
     file = root / "_cache/develop" / package / "specs.md"
     file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(".fresh")
-    fresh.write_text(_PAGE.format(hash=hash))
-    fresh.rename(file)
+    temporary = file.with_name(".new")
+    temporary.write_text(_PAGE.format(hash=hash))
+    temporary.rename(file)
     return hash
 
 
 def _saves(
-    root: Path, look: Callable[[str], bool], count: int, word: str, *, at_once: bool = False
+    root: Path, is_indexed: Callable[[str], bool], count: int, word: str, *, at_once: bool = False
 ) -> dict[str, float]:
-    """Save pages, one after the other is found or all at once, and return how many seconds each took to be found."""
+    """Save pages, each after the one before is indexed or all at once, and return how many seconds that took."""
     waiting: dict[str, float] = {}
     took = []
     for number in range(count):
@@ -186,23 +186,23 @@ def _saves(
         hash = save(root, package, f"{word}{number:04}")
         waiting[f"develop/{package}/{hash}"] = time.perf_counter()
         if not at_once:
-            took += _found(waiting, look)
-    took += _found(waiting, look)
+            took += _found(waiting, is_indexed)
+    took += _found(waiting, is_indexed)
     took.sort()
     return {"median": statistics.median(took), "p90": took[len(took) * 9 // 10], "max": took[-1]}
 
 
-def _found(waiting: dict[str, float], look: Callable[[str], bool]) -> list[float]:
+def _found(waiting: dict[str, float], is_indexed: Callable[[str], bool]) -> list[float]:
     took: list[float] = []
     while waiting:
-        there = [id for id in waiting if look(id)]
-        took += [time.perf_counter() - waiting.pop(id) for id in there]
+        indexed = [id for id in waiting if is_indexed(id)]
+        took += [time.perf_counter() - waiting.pop(id) for id in indexed]
         time.sleep(0.002)
     return took
 
 
 def _idle(service: Running, seconds: float) -> dict[str, Any]:
-    """Do nothing, and tell what that costs: while no rescan runs, and a rescan beside it."""
+    """Measure the CPU of an idle service, and separately that of each rescan."""
     time.sleep(_SAMPLE_SECONDS)
     quiet: list[float] = []
     rescans: list[float] = []
@@ -224,7 +224,7 @@ def _idle(service: Running, seconds: float) -> dict[str, Any]:
 
 
 def _storm(root: Path) -> int:
-    """Rewrite every page as fast as the disk takes it, each with other documents than before."""
+    """Rewrite every page as fast as the disk allows, so that all documents change."""
     pages = [str(file) for file in root.glob("_cache/*/*/specs.md")]
     script = (
         "import os, re, sys, time\n"
@@ -240,8 +240,8 @@ def _storm(root: Path) -> int:
 
 
 @contextlib.contextmanager
-def _looking(url: str, folder: Path) -> Iterator[Callable[[str], bool]]:
-    """Lend what tells whether the index holds a document in its last state."""
+def _lookup(url: str, folder: Path) -> Iterator[Callable[[str], bool]]:
+    """Yield a function that returns whether the index has a document."""
     if url.startswith("http"):
         address = urlsplit(url)
         connection = http.client.HTTPConnection(address.hostname or "", address.port)

@@ -1,11 +1,11 @@
 """How large a machine has to be: disk, memory and time by the size of the corpus, with both engines.
 
-Each step follows the one before, over pages that nobody changes:
+The steps follow one another, over pages that don't change:
 
 sync: ``cachesync sync`` into an empty index.
 reindex: ``cachesync reindex``, which keeps that generation for a rollback.
-run: ``cachesync run``, which is handed a pass that finds nothing to do and, when it has rested, a reindex. That is
-when it takes most, and when there are as many generations as there ever are.
+run: ``cachesync run``, to which commands send a sync with nothing to do and, after some rest, a reindex. That is when
+it needs the most, and when there are as many generations as ever.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from benchmarks import measuring, service
 from tests.support import elasticsearch
 
 _CALM_SECONDS: Final = 20.0
-"""After so long, a service that has nothing to do has given back what it is going to give back."""
+"""How long an idle service takes to return all the memory that it will return."""
 
 _BLOCK: Final = 512
 """The unit of ``st_blocks``."""
@@ -34,12 +34,12 @@ def measure(root: Path, url: str) -> dict[str, Any]:
     index = {"url": url, "name": service.NAME}
     disk = _disk(url)
     found: dict[str, Any] = {"engine": "embedded" if url.startswith("embedded") else "elasticsearch"}
-    for command, held in (("sync", "index_mb"), ("reindex", "two_indices_mb")):
+    for command, size in (("sync", "index_mb"), ("reindex", "two_indices_mb")):
         cost, report = measuring.cachesync(command, root, **index)
         figures = {"specs": report["specs"]["added"], "s": cost.wall, "cpu_s": cost.cpu, "peak_mb": report["peak_mb"]}
         found |= {f"{command}_{name}": figure for name, figure in figures.items()}
         _settle(url)
-        found[held] = disk()
+        found[size] = disk()
     running = service.Running(root, url)
     try:
         return found | _of_service(running, root, index)
@@ -48,7 +48,7 @@ def measure(root: Path, url: str) -> dict[str, Any]:
 
 
 def of_pages(root: Path) -> dict[str, Any]:
-    """Return what the pages themselves take, and how many folders have to be watched."""
+    """Return the size of the pages themselves, and how many folders must be watched."""
     files = list(root.glob("_cache/*/*/specs.md"))
     folders = 1 + sum(1 for each in root.rglob("*/"))
     sizes = [file.stat() for file in files]
@@ -94,7 +94,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _of_service(running: service.Running, root: Path, index: dict[str, str]) -> dict[str, Any]:
-    """Hand a service that is in sync a pass that finds nothing, leave it alone, and hand it a reindex."""
+    """Send a service that is in sync a sync with nothing to do, leave it idle, and send it a reindex."""
     url = index["url"]
     found: dict[str, Any] = {"start_s": running.until_in_sync()}
     _, report = measuring.cachesync("sync", root, **index)
@@ -116,15 +116,15 @@ def _of_service(running: service.Running, root: Path, index: dict[str, str]) -> 
 
 @contextlib.contextmanager
 def _largest(measured: Callable[[], float]) -> Iterator[list[float]]:
-    """Yield a list that gets a value again and again for as long as the block lasts."""
+    """Yield a list to which values are added repeatedly for as long as the block lasts."""
     values = [measured()]
     done = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not done.wait(0.3):
             values.append(measured())
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     try:
         yield values
@@ -134,19 +134,19 @@ def _largest(measured: Callable[[], float]) -> Iterator[list[float]]:
 
 
 def _disk(url: str) -> Callable[[], float]:
-    """Return what tells how many megabytes the index takes on disk, all its generations together."""
+    """Return a function that measures how many megabytes the index takes on disk, with all its generations."""
     if url.startswith("http"):
         return lambda: sum(map(_size_mb, _folders(url)))
     return lambda: _size_mb(Path(url.removeprefix("embedded:")))
 
 
 def _folders(url: str) -> list[Path]:
-    """Return where the server keeps our indices; its own statistics are as old as ten seconds."""
+    """Return the folders of our indices on the server; its own statistics may be ten seconds old."""
     found = elasticsearch.request(f"{url}/_cat/indices/{service.NAME}*?format=json&h=uuid&expand_wildcards=all")
     nodes = elasticsearch.request(f"{url}/_nodes/stats/fs")["nodes"].values()
     paths = [Path(data["path"]) for node in nodes for data in node["fs"]["data"]]
     if not all(path.is_dir() for path in paths):
-        sys.exit("sizes needs a server whose data are on this machine, and may be read")
+        sys.exit("sizes needs a server whose data are on this machine and readable")
     return [path / "indices" / each["uuid"] for path in paths for each in found]
 
 
@@ -154,13 +154,13 @@ def _size_mb(folder: Path) -> float:
     blocks = 0
     for path, _, files in os.walk(folder):
         for name in files:
-            with contextlib.suppress(FileNotFoundError):  # a merge or a swap has just removed it
+            with contextlib.suppress(FileNotFoundError):  # a merge or a promotion has just removed it
                 blocks += Path(path, name).lstat().st_blocks
     return blocks * _BLOCK / _MB
 
 
 def _settle(url: str) -> None:
-    """Let the server drop its journal, as it does by itself after some minutes, and finish its merges."""
+    """Make the server flush its translog, as it does by itself after some minutes, and wait for its merges."""
     if not url.startswith("http"):
         return
     ours = f"{url}/{service.NAME}*"
@@ -174,7 +174,7 @@ def _heap_mb(url: str) -> float:
 
 
 def _garbage_seconds(url: str) -> float:
-    """Return how long the server has stood still to collect garbage since its start."""
+    """Return how many seconds of garbage collection the server has had since its start."""
     collectors = [each for node in _jvms(url) for each in node["gc"]["collectors"].values()]
     return sum(int(each["collection_time_in_millis"]) for each in collectors) / 1000
 

@@ -1,8 +1,8 @@
-"""What one would write otherwise: PyYAML and the client's ``parallel_bulk``, both as they come.
+"""The usual approach, for comparison: PyYAML and the client's ``parallel_bulk``, both with their defaults.
 
-The front matter of each page by ``yaml.CSafeLoader``; a document for each spec with its fields as they are, under an id
-of its own; four threads and 500 documents a request, which are the defaults; and an index that is made by the first
-document, with a mapping that the server guesses. A process of its own:
+The front matter of each page is loaded by ``yaml.CSafeLoader``, and each spec becomes a document with its fields
+unchanged and an id. There are four threads and 500 documents a request, which are the defaults, and the index is
+created by the first document, with a mapping that the server guesses. It runs as a separate process:
 
     python -m benchmarks.usual URL INDEX ROOT TAG…
 """
@@ -19,7 +19,7 @@ from elasticsearch.helpers import parallel_bulk
 
 
 def load(url: str, index: str, root: Path, tags: Sequence[str]) -> int:
-    """Load the pages of these tags until all of it can be found, and return how many documents were sent."""
+    """Load the pages of these tags and refresh the index, and return how many documents were sent."""
     client = Elasticsearch(url)
     sent = sum(done for done, _ in parallel_bulk(client, _documents(root, tags, index)))
     client.indices.refresh(index=index)
@@ -37,7 +37,7 @@ def _documents(root: Path, tags: Sequence[str], index: str) -> Iterator[dict[str
 
 
 def main() -> None:
-    """Load and say how many."""
+    """Load the pages, and print the number of specs."""
     url, index, root, *tags = sys.argv[1:]
     print(json.dumps({"specs": load(url, index, Path(root), tags)}))
 

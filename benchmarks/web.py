@@ -1,9 +1,9 @@
-"""The page and the API under load: what many clients get at once, and what the sync beside them notices of it.
+"""The web page and the API under load: how many clients they serve, and how much that slows down the sync.
 
-quiet: pages are saved one after the other while nobody searches, and the page is fetched with its parts.
-storm: so many clients search without a pause, each over a connection of its own, from one process of their own on the
-same cores; meanwhile as many pages are saved.
-export: all specs are fetched as NDJSON, and how much more memory the service takes for that, without mapped files.
+quiet: pages are saved one after the other without any searches, and the web page is fetched with its static files.
+storm: many clients search without a pause, each over its own connection, from a separate process on the same cores;
+meanwhile as many pages are saved.
+export: all specs are fetched as NDJSON; the service's additional memory is measured, without mapped files.
 
     python -m benchmarks.web [--tags N] [--packages N] [--clients N] [--seconds N] [--pages FOLDER] [--only ENGINE]
                              [--json FILE] [--need-elasticsearch]
@@ -54,7 +54,7 @@ _ENOUGH: Final = 10_000_000
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the figures."""
     arguments = _arguments()
     if arguments.as_clients:
         print(json.dumps(_clients(arguments.as_clients, arguments.clients, arguments.seconds)))
@@ -76,7 +76,7 @@ def main() -> None:
             except elasticsearch.NoServerError as reason:
                 if arguments.need_elasticsearch:
                     sys.exit(str(reason))
-                print(f"elasticsearch left out: {' '.join(str(reason).split())}", flush=True)
+                print(f"elasticsearch skipped: {' '.join(str(reason).split())}", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1))
 
@@ -87,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--packages", type=int, default=1_200)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--pages", type=Path, help="a tree that is there; pages are added to it")
+    parser.add_argument("--pages", type=Path, help="an existing tree, to which pages are added")
     parser.add_argument("--only", choices=("embedded", "elasticsearch"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--need-elasticsearch", action="store_true")
@@ -100,12 +100,12 @@ def _measured(root: Path, url: str, arguments: argparse.Namespace) -> dict[str, 
     try:
         service.until_in_sync()
         found: dict[str, Any] = {"specs": service.status()["specs"]}
-        _clients(service.url, 1, 3.0)  # what is loaded when it is first asked for
+        _clients(service.url, 1, 3.0)  # loads what the service loads lazily
         found["page"] = _page(service.url)
-        with _saving(root, service, arguments.seconds) as quiet:
+        with _saves(root, service, arguments.seconds) as quiet:
             time.sleep(arguments.seconds)
         found["quiet_acknowledged_s"] = quiet
-        with _saving(root, service, arguments.seconds) as busy:
+        with _saves(root, service, arguments.seconds) as busy:
             command = [sys.executable, "-m", "benchmarks.web", "--as-clients", service.url]
             options = ["--clients", str(arguments.clients), "--seconds", str(arguments.seconds)]
             done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
@@ -119,18 +119,18 @@ def _measured(root: Path, url: str, arguments: argparse.Namespace) -> dict[str, 
 
 
 @contextlib.contextmanager
-def _saving(root: Path, service: Running, seconds: float) -> Iterator[dict[str, float]]:
-    """Save pages for so long; what is lent says afterwards how long it took until they were acknowledged."""
-    told: dict[str, float] = {}
+def _saves(root: Path, service: Running, seconds: float) -> Iterator[dict[str, float]]:
+    """Save pages for some seconds; the yielded figures are filled in afterwards."""
+    figures: dict[str, float] = {}
     before = _acknowledged(service)
     thread = threading.Thread(target=_save_all, args=(root, seconds), daemon=True)
     thread.start()
-    yield told
+    yield figures
     thread.join()
     service.until_in_sync()
     after = _acknowledged(service)
     count = after["count"] - before["count"]
-    told |= {"pages": count, "mean": (after["sum"] - before["sum"]) / count}
+    figures |= {"pages": count, "mean": (after["sum"] - before["sum"]) / count}
 
 
 def _save_all(root: Path, seconds: float) -> None:
@@ -146,7 +146,7 @@ def _acknowledged(service: Running) -> dict[str, float]:
 
 
 def _get(url: str, path: str, headers: dict[str, str] | None = None) -> tuple[float, bytes]:
-    """Return after how many seconds the first byte of an answer came, and its body as it was sent."""
+    """Return the seconds until the first byte of a response, and its body without decompressing it."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     begun = time.perf_counter()
@@ -159,7 +159,7 @@ def _get(url: str, path: str, headers: dict[str, str] | None = None) -> tuple[fl
 
 
 def _page(url: str) -> dict[str, float]:
-    """Fetch the page as browsers do, with what it loads."""
+    """Fetch the page as browsers do, with its static files."""
     compressed = {"Accept-Encoding": "gzip"}
     paths = [f"/?{urlencode({'q': text})}" for text in _TEXTS for _ in range(3)]
     firsts = [_get(url, path, compressed)[0] for path in paths]
@@ -174,7 +174,7 @@ def _page(url: str) -> dict[str, float]:
 
 
 def _clients(url: str, clients: int, seconds: float) -> dict[str, Any]:
-    """Search without a pause, and return what came of it."""
+    """Search without a pause, and return statuses and times."""
     statuses: Counter[str] = Counter()
     took: list[float] = []
     end = time.perf_counter() + seconds
@@ -215,7 +215,7 @@ def _search(url: str, seed: int, end: float, statuses: Counter[str], took: list[
 
 
 def _export(service: Running) -> dict[str, float]:
-    """Fetch everything, and look how much memory that takes meanwhile."""
+    """Export everything, and measure the service's memory meanwhile."""
     before = most = service.own_memory_mb()
     address = urlsplit(service.url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=120)

@@ -1,1 +1,1 @@
-"""Example pages, made up but true to life."""
+"""Generators of realistic example pages."""

@@ -1,4 +1,4 @@
-"""Change example pages now and then, for as long as a program runs that has something to do with that.
+"""Run a program, and change example pages every few seconds for as long as it runs.
 
 python -m examples.live DIR PROGRAM [ARGUMENT…]
 """
@@ -21,30 +21,30 @@ _NUMBER_OF_SPECS: Final = re.compile(rb'"num_specs": (\d+)')
 
 
 def change(root: Path, random_: random.Random) -> None:
-    """Change one page: give it other specs, delete it, or write one anew, as an editor or a mirror would."""
+    """Change one page as an editor or a mirror would: give it other specs, delete it, or add a new one."""
     pages = sorted(root.glob("_cache/*/*/specs.md"))
     old = random_.choice(pages)
     package, tag = old.parent.name, old.parent.parent.name
-    deed = random_.choice(("edit", "edit", "edit", "add", "delete"))
-    if deed == "delete":
+    action = random_.choice(("edit", "edit", "edit", "add", "delete"))
+    if action == "delete":
         old.unlink()
         return
-    if deed == "add":
-        there = {file.parent.name for file in pages if file.parent.parent.name == tag}
-        package = random_.choice([name for name in packages() if name not in there] or [package])
+    if action == "add":
+        present = {file.parent.name for file in pages if file.parent.parent.name == tag}
+        package = random_.choice([name for name in packages() if name not in present] or [package])
     shape = shape_of(tag)
     file = root / "_cache" / tag / package / "specs.md"
     file.parent.mkdir(exist_ok=True)
-    fresh = file.with_name(".specs.md")
+    temporary = file.with_name(".specs.md")
     size = max(1, _size(old) + random_.randint(-1, 1))
-    fresh.write_bytes(page(package, tag, [spec(random_, shape, package) for _ in range(size)], shape))
-    fresh.replace(file)
+    temporary.write_bytes(page(package, tag, [spec(random_, shape, package) for _ in range(size)], shape))
+    temporary.replace(file)
 
 
 def _size(file: Path) -> int:
-    """Return how many specs a page says that it has, so that pages stay as large as they are, all in all."""
-    said = _NUMBER_OF_SPECS.search(file.read_bytes())
-    return int(said[1]) if said else 1
+    """Return a page's number of specs. New pages get about as many, so that the total stays the same."""
+    number = _NUMBER_OF_SPECS.search(file.read_bytes())
+    return int(number[1]) if number else 1
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("program", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     random_ = random.Random()
-    with subprocess.Popen(arguments.program) as running:  # noqa: S603  what its user asks for
+    with subprocess.Popen(arguments.program) as running:  # noqa: S603  the user's own command
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *caught: _pass_on(running, caught[0]))
         while running.poll() is None:
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def _pass_on(running: subprocess.Popen[bytes], number: int) -> None:
-    """Ctrl-C has reached the program already; what is sent to us alone has not."""
+    """Terminate the program on SIGTERM. Ctrl-C needs no forwarding: the terminal sends it to the program, too."""
     if number == signal.SIGTERM:
         running.terminate()
 

@@ -1,4 +1,4 @@
-"""What is known of real packages: their names, versions and variants, as ``packages.txt`` beside this file has them."""
+"""Names, versions and variants of real packages, read from ``packages.txt`` beside this file."""
 
 from functools import cache
 from pathlib import Path
@@ -10,16 +10,16 @@ Kind = Literal["switch", "single", "multiple"]
 
 
 class Variant(NamedTuple):
-    """One thing that can be chosen when a package is built."""
+    """A variant of a package."""
 
     name: str
     kind: Kind
     choices: tuple[str, ...]
-    """What it may be, the default first: ``+`` and ``~`` for a switch, else values, or several as in ``a,b``."""
+    """Its settings, the default first: ``+`` and ``~`` for a switch, otherwise values, or several as in ``a,b``."""
 
 
 class Package(NamedTuple):
-    """One package."""
+    """A package."""
 
     name: str
     build_system: str
@@ -32,7 +32,7 @@ class Package(NamedTuple):
 
 @cache
 def packages() -> dict[str, Package]:
-    """Return all packages by name, those that people search for first at the beginning."""
+    """Return all packages by name, the best-known ones first."""
     lines = [line for line in _FILE.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
     starts = [number for number, line in enumerate(lines) if not line.startswith(" ")]
     found = (_package(*lines[start:end]) for start, end in zip(starts, [*starts[1:], len(lines)], strict=True))

@@ -1,10 +1,10 @@
-"""Make a tree of build-cache pages like the real ones, from a seed.
+"""Generate a realistic tree of build-cache pages from a seed.
 
 Sizes, shapes and values follow a survey of the public build cache's pages: 22 % of a weekly tag's pages have one spec,
-the mean is 6.9, the tenth part has 22 and more; 13 % of a weekly tag's specs are there a week later; the biggest page
-of ``develop`` has 4,663 specs. Packages are real, with the versions and variants that they have
-(:mod:`examples.packages`). The same seed gives the same bytes with every version of Python: of :mod:`random`, only
-what promises that is used.
+the mean is 6.9, a tenth of them have 22 or more; 13 % of a weekly tag's specs are still there a week later; the biggest
+page of ``develop`` has 4,663 specs. Packages are real, with their real versions and variants
+(:mod:`examples.packages`). The same seed gives the same bytes with every version of Python: only those functions of
+:mod:`random` are used that guarantee this.
 
     python -m examples.pages DIR --tags 4 --packages 40
 """
@@ -33,17 +33,17 @@ SHAPE_F_SINCE: Final = dt.date(2025, 3, 2)
 
 
 class Place(NamedTuple):
-    """Where binaries are built, and for which stacks."""
+    """A build environment, and the stacks that are built in it."""
 
     shapes: str
-    """Those whose pages have binaries of it."""
+    """The shapes of pages that have binaries of it."""
     compiler: str
     os: str
     platform: str
     target: str
     stacks: tuple[str, ...]
     gpu: Literal["", "cuda", "rocm"] = ""
-    """The switch that is on where a package has it."""
+    """The variant that is on in packages that have it."""
 
 
 PLACES: Final = (
@@ -88,19 +88,19 @@ PLACES: Final = (
 )  # fmt: skip
 _FOR_X86: Final = ("intel-", "amd", "aoc", "roc", "hip", "hsa-", "rccl", "composable-kernel")
 _FOR_LINUX: Final = ("cuda", "cudnn", "cutensor", "nccl", "nvhpc", "libfabric", "ucx", "rdma-core", "glibc")
-"""How the names of packages begin that are built for such machines only."""
+"""Prefixes of packages that are built for such machines only."""
 
 _OLDER: Final[dict[Shape, int]] = {"C": 6, "D": 2, "F": 1, "G": 0}
-"""How many of today's versions were not there yet."""
+"""How many of the current versions didn't exist yet."""
 
 _KEPT: Final = 0.13
-"""The share of what was built for a weekly tag that is in the next one, too; all of a package and place, or nothing."""
+"""The share of a weekly tag's binaries that the next one has, too: either all of a package and place, or none."""
 
 _SIZES: Final = ((0.22, 1, 2), (0.49, 2, 5), (0.76, 5, 11), (0.90, 11, 22), (0.95, 22, 28), (1.0, 28, 41))
-"""Up to which share of pages there are so many specs, and not so many; most of them few within these bounds."""
+"""Ranges of the number of specs (end exclusive) by cumulative share of pages; small numbers are more frequent."""
 
 _WELL_KNOWN: Final = 30
-"""So many packages, which people search for first, are on none of the smaller half of pages."""
+"""How many of the best-known packages never have pages from the smaller half."""
 
 _CMAKE: Final = (
     Variant("build_type", "single", ("Release", "RelWithDebInfo")),
@@ -119,10 +119,10 @@ _OF_GPU: Final = {
     "rocm": Variant("amdgpu_target", "multiple", ("gfx90a", "gfx942", "gfx908,gfx90a")),
 }
 _PATCHED: Final = 0.12
-"""The share of packages that Spack patches."""
+"""The share of packages that have patches."""
 
 _LETTERS: Final = b"abcdefghijklmnopqrstuvwxyz234567" * (256 // 32)
-"""One for each byte."""
+"""A letter for each value of a byte."""
 
 _UNQUOTED: Final = re.compile(r"[\w.,/-]+", re.ASCII)
 
@@ -130,10 +130,10 @@ _T = TypeVar("_T")
 
 
 def packages(count: int) -> list[str]:
-    """Return names of packages: those that people search for first, then others.
+    """Return names of packages, the best-known ones first.
 
     Raises:
-        ValueError: so many aren't known.
+        ValueError: there aren't that many.
     """
     names = list(known_packages())
     if count > len(names):
@@ -142,13 +142,13 @@ def packages(count: int) -> list[str]:
 
 
 def tags(count: int) -> list[str]:
-    """Return names of tags: ``develop``, a release of 2022, and weekly ones from the newest back."""
+    """Return names of tags: ``develop``, a release of 2022, and weekly ones, the newest first."""
     weekly = (f"develop-{NEWEST_TAG - dt.timedelta(weeks=week)}" for week in range(count))
     return (["develop", "v0.18.1", *weekly] if count > 2 else ["develop", *weekly])[:count]
 
 
 def shape_of(tag: str) -> Shape:
-    """Return the shape that pages of a tag have."""
+    """Return the shape of a tag's pages."""
     if tag == "develop":
         return "G"
     if not tag.startswith("develop-"):
@@ -158,12 +158,12 @@ def shape_of(tag: str) -> Shape:
 
 
 def spec_count(random_: random.Random) -> int:
-    """Draw how many specs a page of a weekly tag has."""
+    """Draw the number of specs of a weekly tag's page."""
     return _size(random_.random())
 
 
 def _size(share: float) -> int:
-    """Return how many specs the page has that so large a share of all pages is smaller than."""
+    """Return the number of specs at a quantile: this share of all pages has fewer."""
     low = 0.0
     for high, least, most in _SIZES:
         if share < high:
@@ -174,7 +174,7 @@ def _size(share: float) -> int:
 
 
 def spec(random_: random.Random, shape: Shape, title: str = "hdf5", place: Place | None = None) -> dict[str, Any]:
-    """Draw one entry of ``spec_details``: a binary of a package, from one of the places that build it."""
+    """Draw one entry of ``spec_details``: a binary of a package from one of its places."""
     place = place or _pick(random_, _places(title, shape))
     compiler, releases, branches = _known(title, shape, place.compiler)
     if branches and random_.random() < 0.04:
@@ -205,7 +205,7 @@ def _pick(random_: random.Random, choices: tuple[_T, ...]) -> _T:
 
 
 def _stacks(random_: random.Random, stacks: tuple[str, ...]) -> list[str]:
-    """Draw one stack of a place, or some. What is built is in ``root``, too, but for the odd one that is nowhere."""
+    """Draw one or more stacks of a place, and add ``root``; a few binaries are in no stack at all."""
     drawn = random_.random()
     if drawn < 0.005:
         return []
@@ -215,7 +215,7 @@ def _stacks(random_: random.Random, stacks: tuple[str, ...]) -> list[str]:
 
 
 def _hash(text: str) -> str:
-    """Return 32 letters and digits, as Spack writes a hash."""
+    """Return 32 letters and digits, like Spack's hashes."""
     return _digest(text, 32).translate(_LETTERS).decode()
 
 
@@ -224,11 +224,11 @@ def _digest(text: str, size: int) -> bytes:
 
 
 def _share(text: str) -> float:
-    """Return a number from 0 to below 1 that nobody can foresee, though it is always the same for a text."""
+    """Return a pseudorandom number from 0 to below 1 that is always the same for a text."""
     return int.from_bytes(_digest(text, 6)) / 2**48
 
 
-# --- what pages of a shape have of a package --------------------------------------------------------------------------
+# --- packages ---------------------------------------------------------------------------------------------------------
 
 
 def _package(title: str) -> Package:
@@ -237,7 +237,7 @@ def _package(title: str) -> Package:
 
 @cache
 def _places(title: str, shape: Shape) -> tuple[Place, ...]:
-    """Return where a package is built."""
+    """Return the places where a package is built."""
     return tuple(place for place in PLACES if shape in place.shapes and _fits(title, place))
 
 
@@ -251,7 +251,7 @@ def _fits(title: str, place: Place) -> bool:
 
 @cache
 def _known(title: str, shape: Shape, compiler: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """Return a compiler as it stands on pages of a package, the package's releases, and its branches.
+    """Return a compiler as written on a package's pages, the package's releases, and its branches.
 
     A release of Spack has no branches.
     """
@@ -267,7 +267,7 @@ def _known(title: str, shape: Shape, compiler: str) -> tuple[str, tuple[str, ...
 
 @cache
 def _variants(title: str, shape: Shape, gpu: str) -> tuple[tuple[str, ...], tuple[tuple[int, tuple[str, ...]], ...]]:
-    """Return a package's variants as they usually are, and what some of them may be instead, by position."""
+    """Return a package's default variants, and the alternatives to some of them, by position."""
     package = _package(title)
     found = [*package.variants, *_OF_BUILD_SYSTEM.get(package.build_system, ())]
     found.append(Variant("build_system", "single", (package.build_system,)))
@@ -291,7 +291,7 @@ def _patches(title: str) -> Iterator[Variant]:
 
 
 def _written(variant: Variant, shape: Shape, gpu: str) -> list[str]:
-    """Return what may stand on a page for a variant, the usual first. Without a GPU, nothing is built for one."""
+    """Return a variant's settings as pages write them, the usual one first. GPU support is on only where ``gpu`` is."""
     name, kind, choices = variant
     if name in _OF_GPU:
         return [f"{'+' if name == gpu else '~'}{name}"]
@@ -309,7 +309,7 @@ def _quoted(value: str) -> str:
 
 
 def page(title: str, tag: str, specs: list[dict[str, Any]], shape: Shape = "G") -> bytes:
-    """Write a page as the site's generator does: no newline behind the closing ``---``."""
+    """Render a page as the site's generator does: without a newline after the closing ``---``."""
     if shape == "C":
         return _spec_names_page(title, tag, specs)
     stacks = [stack for each in specs for stack in each["stacks"]]
@@ -357,7 +357,7 @@ def _spec_names_page(title: str, tag: str, specs: list[dict[str, Any]]) -> bytes
 
 
 def big_page(title: str = "py-torch", tag: str = "develop", count: int = BIGGEST_PAGE, seed: int = 0) -> bytes:
-    """Make the largest page there is: many specs, each with many variants."""
+    """Return a page like the largest one: many specs, each with many variants."""
     random_ = random.Random(seed)
     return page(title, tag, [spec(random_, "G", title) for _ in range(count)])
 
@@ -366,7 +366,7 @@ def big_page(title: str = "py-torch", tag: str = "develop", count: int = BIGGEST
 
 
 def tree(tag_count: int, package_count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield the path and the bytes of every page of a tree. A page doesn't depend on what else is in the tree."""
+    """Yield the path and content of every page of a tree. A page doesn't depend on the other pages of the tree."""
     for tag in tags(tag_count):
         shape, weeks = shape_of(tag), _weeks(tag)
         for title in packages(package_count):
@@ -375,14 +375,14 @@ def tree(tag_count: int, package_count: int, seed: int = 0) -> Iterator[tuple[st
 
 
 class _Batch(NamedTuple):
-    """Binaries of a package that are built at one place, all at once."""
+    """Binaries of a package that are built together at one place."""
 
     name: str
     place: Place
     size: int
 
     def specs(self, title: str, shape: Shape, weeks: range) -> list[dict[str, Any]]:
-        """Return the binaries that a tag has, as they were built for it or for one of the weeks before."""
+        """Return the binaries of a tag, built in its week or in an earlier one."""
         built = next((week for week in reversed(weeks) if _share(f"{self.name}/{week}") >= _KEPT), weeks[0])
         random_ = random.Random(f"{self.name}/{shape}/{built}")
         return [spec(random_, shape, title, self.place) for _ in range(self.size)]
@@ -390,7 +390,7 @@ class _Batch(NamedTuple):
 
 @cache
 def _batches(title: str, shape: Shape, seed: int) -> list[_Batch]:
-    """Return what is built of a package: one binary at each of some places, or more of them at all places."""
+    """Return the batches of a package: one binary at each of some places, or more than one at all places."""
     share = _share(f"{seed}/{title}")
     if title in packages(_WELL_KNOWN):
         share = 0.49 + 0.51 * share
@@ -405,9 +405,9 @@ def _batches(title: str, shape: Shape, seed: int) -> list[_Batch]:
 
 
 def _weeks(tag: str) -> range:
-    """Return the weeks, counted from the first day there is, in which binaries of a tag may have been built.
+    """Return the weeks, counted from 0001-01-01, in which binaries of a tag may have been built.
 
-    A new shape came with a new Spack, which builds everything anew; so does a release.
+    A new shape came with a new version of Spack, which rebuilds everything; so does a release.
     """
     shape = shape_of(tag)
     if shape == "C":
@@ -418,7 +418,7 @@ def _weeks(tag: str) -> range:
 
 
 def write_tree(root: Path, tag_count: int, package_count: int, seed: int = 0) -> int:
-    """Write a tree below ``root`` and return how many pages it has."""
+    """Write a tree below ``root``, and return its number of pages."""
     pages = 0
     for path, data in tree(tag_count, package_count, seed):
         file = root / path
@@ -429,7 +429,7 @@ def write_tree(root: Path, tag_count: int, package_count: int, seed: int = 0) ->
 
 
 def main() -> None:
-    """Write a tree from the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description="Write a tree of example pages.")
     parser.add_argument("root", type=Path)
     parser.add_argument("--tags", type=int, default=4)

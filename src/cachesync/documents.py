@@ -1,6 +1,6 @@
-"""Spec documents: their fields in one table, and how a page's specs become them.
+"""Documents: the table of their fields, and how they are rendered from a page's specs.
 
-A document is a pure function of a page's path and bytes: the same bytes whenever and wherever it is rendered.
+A document is a pure function of a page's path and bytes: it is the same whenever and wherever it is rendered.
 """
 
 import datetime as dt
@@ -19,19 +19,19 @@ from cachesync.pages.variants import variants as variants_of
 from cachesync.pages.version import INFINITY_VERSION, git_ref, version_key
 
 RENDER_VERSION: Final = 3
-"""Raise it when the same page gives other documents, or the same document another digest, than before.
+"""Increase it when a page's documents, or the digest of a document, change.
 
-Indices made by an older one are then refilled.
+Indices of an older version are then refilled.
 """
 
 SHORT_HASH: Final = 7
-"""How many characters of a hash people see and type."""
+"""How many characters of a hash are usually shown and typed."""
 
 MAX_ID_BYTES: Final = 512
-"""Elasticsearch refuses a whole bulk request for one longer id."""
+"""Elasticsearch rejects a whole bulk request because of a single longer id."""
 
 MAX_KEYWORD_BYTES: Final = 32_766
-"""Lucene's longest term."""
+"""Lucene's maximum length of a term."""
 
 Kind = Literal["keyword", "text", "date", "long"]
 
@@ -126,7 +126,7 @@ class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
 
 
 class Field(NamedTuple):
-    """One line of the table above."""
+    """One row of the table above."""
 
     name: str
     kind: Kind
@@ -134,15 +134,15 @@ class Field(NamedTuple):
     words: bool
     """It has a subfield ``NAME.text`` with the words of its value."""
     any_case: bool
-    """It is found, counted and sorted in lower case."""
+    """It is found, counted and sorted in lowercase."""
     order_by: str
-    """The field that sorts it."""
+    """The field by which it is sorted."""
     counted: bool
     """It only serves to count its distinct values: it can't be searched for."""
 
     @property
     def is_asked_for(self) -> bool:
-        """It has values that people ask for, count and sort by."""
+        """Whether queries can filter, count and sort by it."""
         return self.kind != "text" and not self.counted
 
 
@@ -167,7 +167,7 @@ _OPTIONAL: Final = frozenset(each.name for each in msgspec.structs.fields(Docume
 
 
 def is_optional(field: str) -> bool:
-    """Tell whether documents may be without a field."""
+    """Whether a field may be missing in documents."""
     return field in _OPTIONAL
 
 
@@ -179,13 +179,13 @@ HELPERS: Final = (
 
 
 class About(NamedTuple):
-    """What people are told of a field. It may be worded anew without any index being made anew."""
+    """The documentation of a field. It can be reworded without a reindex."""
 
     meaning: str
     source: str
-    """What of a page it is from, in Markdown."""
+    """Which part of a page it is from, in Markdown."""
     example: str
-    """One value. Those of all fields but ``git_ref`` are of one document."""
+    """A value. Those of all fields but ``git_ref`` are from the same document."""
 
 
 def _about(meta: Meta) -> About:
@@ -196,7 +196,7 @@ ABOUT: Final = {name: _about(_meta(hint)) for name, hint in _HINTS.items()}
 
 
 def fingerprint() -> str:
-    """Return a digest of all that makes documents and index what they are; an index of another one is refilled."""
+    """Return a digest of everything that documents depend on; an index with another fingerprint is refilled."""
     parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values()]
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
@@ -204,24 +204,24 @@ def fingerprint() -> str:
 Rendered = dict[str, bytes]
 """A page's documents, ready to be indexed: key → fields as JSON.
 
-The key tells a spec from the others of its page: the hash, or a digest where the page has none.
+The key is unique within its page: the hash, or a digest if the page has no hashes.
 """
 
 
 def document_id(page: str, key: str) -> str:
-    """Return the id of a page's spec."""
+    """Return the id of the document of a page's spec."""
     return f"{identity(page)}/{key}"
 
 
 def key_of(page: str, id: str) -> str:
-    """Return the key that is in the id of one of a page's specs."""
+    """Return the key from the id of one of a page's documents."""
     return id[len(identity(page)) + 1 :]
 
 
 def render(page: Page) -> Rendered | Problem:
-    """Turn each spec of a page into its document, or say why one of them can't be."""
+    """Render the document of each spec of a page, or return the problem with one of them."""
     lines = _encode_lines(_rows(page))
-    sources = lines.split(b"\n")  # there is none in JSON, and nothing behind the last one
+    sources = lines.split(b"\n")  # the JSON has no line breaks; the last, empty part is dropped by zip
     rendered = dict(zip(page.specs, sources, strict=False))
     longest_id = len(page.path) + max(map(len, rendered), default=0)
     if longest_id * _MAX_CHARACTER_BYTES > MAX_ID_BYTES or len(lines) > MAX_KEYWORD_BYTES:
@@ -230,11 +230,11 @@ def render(page: Page) -> Rendered | Problem:
 
 
 _MAX_CHARACTER_BYTES: Final = 4
-"""How long a character can be in UTF-8."""
+"""The most bytes that a character takes in UTF-8."""
 
 
 def _unfit(page: Page, rendered: Rendered) -> Problem | None:
-    """Find the first document that no index takes, and say why."""
+    """Return the problem with the first document that no engine accepts, if there is one."""
     room = MAX_ID_BYTES - len(document_id(page.path, "").encode())
     for key, source in rendered.items():
         if len(key) * _MAX_CHARACTER_BYTES > room and len(key.encode()) > room:
@@ -255,7 +255,7 @@ class Summary(NamedTuple):
 
 
 def summary(page: Page) -> Summary:
-    """Sum up a page for its record: versions in Spack's order, the rest by name."""
+    """Summarize a page for its record: versions in Spack's order, the rest by name."""
     specs = page.specs.values()
     versions = {spec.versions[0] for spec in specs}
     compilers = {_compiler(written).text for written in {spec.compiler for spec in specs} if written}
@@ -274,7 +274,7 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def encoded(fields: dict[str, Any]) -> bytes:
-    """Return the fields of a stored document as they are rendered; of one that can't have been rendered, somehow."""
+    """Return a stored document's fields as :func:`render` encodes them, or in their own order if they don't fit."""
     try:
         return _encode(msgspec.convert(fields, Document))
     except msgspec.ValidationError:
@@ -282,13 +282,13 @@ def encoded(fields: dict[str, Any]) -> bytes:
 
 
 def fitting(source: bytes, fields: Collection[str]) -> bytes:
-    """Leave out of a document what an older index has no field for."""
+    """Return a document with these fields only, for an older index that lacks the others."""
     document: dict[str, msgspec.Raw] = msgspec.json.decode(source, type=dict[str, msgspec.Raw])
     return _encode({name: value for name, value in document.items() if name in fields})
 
 
 def _row_type() -> Any:
-    """Make a twin of :class:`Document` that takes its fields by position and at once, which is far cheaper."""
+    """Return a copy of :class:`Document` with untyped, positional fields, which is far cheaper to fill."""
     names = Document.__struct_fields__
     return msgspec.defstruct("Row", [(name, Any, UNSET) for name in names], omit_defaults=True, gc=False)
 
@@ -297,7 +297,7 @@ _Row: Final = _row_type()
 
 
 def _rows(page: Page) -> list[Any]:
-    """Return the documents of a page, each as a row of the fields of :class:`Document`, in that order."""
+    """Return the documents of a page as rows: the fields of :class:`Document`, in that order."""
     package, path, tag = page.package, page.path, page.tag or UNSET
     tag_date = (date_of(page.tag) if page.tag else None) or UNSET
     rows = []
@@ -342,7 +342,7 @@ def _rows(page: Page) -> list[Any]:
 def _build(
     compiler: str | None, os: str | None, platform: str | None, target: str | None
 ) -> tuple[_Optional, _Optional, _Optional, _Optional, _Optional, _Optional, _Optional, str]:
-    """Return the four fields of the compiler, the three of the place, and the text that they give a spec."""
+    """Return the four fields of the compiler, the three of the architecture, and the part of the spec with both."""
     built = _compiler(compiler or "")
     if platform and os and target:
         text = f" arch={platform}-{os}-{target}"
@@ -351,15 +351,15 @@ def _build(
         text = "".join(f" {name}={part}" for name, part in parts.items() if part)
     if built.name:
         text += f" %{built.text}"
-    place = os or UNSET, platform or UNSET, target or UNSET
-    return built.text or UNSET, built.name, built.version, built.version_key, *place, text
+    arch = os or UNSET, platform or UNSET, target or UNSET
+    return built.text or UNSET, built.name, built.version, built.version_key, *arch, text
 
 
 BINARY_NUMBER: Final = "binary_number"
 
 
 def _number(binary: str) -> int:
-    """Return a number that no two of some million binaries are likely to share, and that is exact in JavaScript too."""
+    """Return a number for a binary: collisions are unlikely among millions, and it is exact in JavaScript too."""
     return xxhash.xxh3_64_intdigest(binary.encode()) >> 12
 
 
@@ -377,11 +377,11 @@ _TODAYS_NAME: Final = {
     "rocmcc": "llvm-amdgpu",
     "arm": "acfl",
 }
-"""Compilers that Spack 1.0 renamed when it made them packages."""
+"""Compilers whose names changed when Spack 1.0 turned them into packages."""
 
 
 def todays_name(compiler: str) -> str:
-    """Return a compiler's name in today's spelling."""
+    """Return the current name of a compiler."""
     return _TODAYS_NAME.get(compiler, compiler)
 
 
@@ -396,7 +396,7 @@ def _compiler(written: str) -> _Compiler:
 
 
 def _variants(variants: list[str]) -> str:
-    """Put variants into a spec as Spack does, switches first: ``+mpi~shared build_system=cmake``."""
+    """Join variants in Spack's notation, switches first: ``+mpi~shared build_system=cmake``."""
     switches: list[str] = []
     values = [""]
     for variant in variants:
@@ -415,7 +415,7 @@ _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")
 
 @lru_cache(maxsize=4096)
 def date_of(tag: str) -> str | None:
-    """Return the date that a tag ends in, if it does."""
+    """Return the date at the end of a tag, if there is one."""
     match = _DATE.search(tag)
     if not match:
         return None
@@ -426,7 +426,7 @@ def date_of(tag: str) -> str | None:
 
 
 def _long_value(source: bytes) -> str | None:
-    """Name the first keyword field with a value that no index takes."""
+    """Return the first keyword field with a value that is too long for any engine."""
     fields: dict[str, str | list[str]] = msgspec.json.decode(source)
     for name, value in fields.items():
         if FIELDS[name].kind == "keyword" and any(len(item.encode()) > MAX_KEYWORD_BYTES for item in _values(value)):

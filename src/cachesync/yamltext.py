@@ -1,7 +1,7 @@
-"""YAML read safely: text stays text, every value knows its line, and no input can exhaust memory or the stack.
+"""A safe YAML loader: scalars stay text, every value has its line, and no input can exhaust memory or the stack.
 
-PyYAML's loaders compose by recursion (100,000 open brackets kill the C one) and turn ``1.10`` into ``1.1``. This
-reads the parser's event stream with a stack of its own and stops at the bounds below.
+PyYAML's loaders are recursive (100,000 open brackets crash the C one) and turn ``1.10`` into ``1.1``. This one reads
+the parser's events with an explicit stack and stops at the bounds below.
 """
 
 import enum
@@ -14,16 +14,16 @@ import yaml
 from cachesync.errors import CachesyncError
 
 MAX_DEPTH: Final = 64
-"""Nested lists and mappings; a real page has 4."""
+"""Levels of nested lists and mappings; a real page has 4."""
 
 MAX_ALIASED_NODES: Final = 100_000
-"""Nodes that ``*aliases`` may add to those written out. A bomb has billions."""
+"""Nodes that ``*aliases`` may add to those written out. An alias bomb adds billions."""
 
 MAX_NODES: Final = 1_000_000
-"""Values in one text, aliases counted out. The biggest page has about 150,000."""
+"""Values in one text, with aliases expanded. The largest page has about 150,000."""
 
 _SHOWN: Final = 60
-"""Characters of a key that a message shows."""
+"""How many characters of a key's path a message shows."""
 
 _DIRECTIVE: Final = re.compile(r"^%", re.MULTILINE)
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -34,7 +34,7 @@ _SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{
 
 
 class YamlError(CachesyncError):
-    """Text that is no YAML, or that passes a bound; ``line`` counts from 1."""
+    """The text is not YAML, or exceeds a bound; ``line`` counts from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -64,17 +64,17 @@ Value = Mapping | Sequence | str | None
 
 
 class Repeated(NamedTuple):
-    """A key that its mapping has already."""
+    """A duplicate key."""
 
     path: tuple[str | int, ...]
     """The keys and positions that lead to the mapping, and this key."""
     line: int
     first: int
-    """The line on which the key was given first."""
+    """The line of the key's first occurrence."""
 
 
 def line_of(value: Value, path: list[str | int], default: int) -> int:
-    """Return the line of what ``path`` (keys and positions) leads to, as near as it exists."""
+    """Return the line of the value at ``path`` (keys and positions), or of its nearest existing parent."""
     line = default
     for step in path:
         if isinstance(value, Mapping) and isinstance(step, str):
@@ -89,7 +89,7 @@ def line_of(value: Value, path: list[str | int], default: int) -> int:
 
 
 def describe(value: object) -> str:
-    """Name a value in words for a message."""
+    """Describe a value for a message."""
     match value:
         case dict():
             return "a mapping"
@@ -102,16 +102,16 @@ def describe(value: object) -> str:
 
 
 def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None) -> Value:
-    """Read one YAML document. Scalars are text as written, null (``~``, ``null``, nothing) is None.
+    """Parse one YAML document. Scalars are text as written; null (``~``, ``null``, nothing) is None.
 
-    ``first_line`` is the line of the file on which ``text`` starts. A key given twice in one mapping is an error, or,
-    where there is a list ``repeated``, is added to it and keeps its last value. Merge keys (``<<``) work and are no
-    repetition.
+    ``first_line`` is the line of the file on which ``text`` starts. A duplicate key in a mapping is an error; if there
+    is a list ``repeated``, it is added to that instead, and its last value is used. Merge keys (``<<``) work and don't
+    count as duplicates.
 
     Raises:
-        YamlError: no YAML, nested deeper than :data:`MAX_DEPTH`, aliases that add more than :data:`MAX_ALIASED_NODES`,
-            a tag other than ``!!str``, ``!!seq`` and ``!!map``, a key that is no text or is given twice, or a second
-            document.
+        YamlError: invalid YAML, nesting deeper than :data:`MAX_DEPTH`, more than :data:`MAX_NODES` values, aliases that
+            add more than :data:`MAX_ALIASED_NODES`, a directive, a tag other than ``!!str``, ``!!seq`` and ``!!map``, a
+            key that isn't text or is a duplicate, or a second document.
     """
     builder = _Builder(first_line, repeated)
     if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many of them
@@ -121,10 +121,10 @@ def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None)
         for event in yaml.parse(_join_surrogates(text), Loader=yaml.CSafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        # libyaml notices a line without a colon only at the next one; its context is where the line is
+        # libyaml detects a line without a colon only at the next one; the context mark has the right line
         mark = error.context_mark if error.context == "while scanning a simple key" else error.problem_mark
         where = f", at column {mark.column + 1}" if mark else ""
-        last = first_line + len(_LINE_BREAK.findall(text))  # libyaml's end of a text is on a line of its own
+        last = first_line + len(_LINE_BREAK.findall(text))  # libyaml puts the end of the text on a line of its own
         raise YamlError(
             f"broken YAML: {error.problem or error.context}{where}", min(builder.line(mark), last)
         ) from None
@@ -136,7 +136,7 @@ def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None)
 
 
 def _join_surrogates(text: str) -> str:
-    r"""Turn JSON's ``"\ud83d\ude00"`` into the character it stands for: libyaml refuses the halves."""
+    r"""Replace JSON's ``"\ud83d\ude00"`` by the character it stands for: libyaml rejects the halves."""
     if not _SURROGATES.search(text):
         return text
     return _QUOTED.sub(lambda quoted: _SURROGATES.sub(_joined, quoted[0]) if quoted[0][0] == '"' else quoted[0], text)
@@ -148,13 +148,13 @@ def _joined(match: re.Match[str]) -> str:
 
 
 class _Mark(Protocol):
-    """A place in the text; libyaml's and PyYAML's own are two classes."""
+    """A position in the text; libyaml's marks and PyYAML's are different classes."""
 
     line: int
 
 
 class _Key(enum.Enum):
-    """What an open mapping waits for, where it isn't the value of a key with a name."""
+    """What an open mapping expects, if not the value of an ordinary key."""
 
     NEXT = enum.auto()
     MERGED = enum.auto()
@@ -169,9 +169,9 @@ class _Builder:
         self._repeated = repeated
         self._documents = 0
         self._stack: list[Mapping | Sequence] = []
-        self._keys: list[str | _Key] = []  # for each open collection: the key that waits for its value
-        self._given: list[dict[str, int]] = []  # for each open collection: the line that gave each key
-        self._starts: list[int] = []  # for each open collection: the nodes that were there before it
+        self._keys: list[str | _Key] = []  # for each open collection: the key whose value is next
+        self._given: list[dict[str, int]] = []  # for each open collection: the line of each key
+        self._starts: list[int] = []  # for each open collection: the number of nodes before it
         self._names: list[str | None] = []  # for each open collection: its anchor
         self._anchors: dict[str, tuple[Value, int]] = {}  # anchor → value and its number of nodes
         self._nodes = 0
@@ -184,7 +184,7 @@ class _Builder:
         match event:
             case yaml.ScalarEvent():
                 self._check(event)
-                plain = event.implicit[0] and not event.style  # libyaml says "" where PyYAML's own parser says None
+                plain = event.implicit[0] and not event.style  # without a style, libyaml has "" and PyYAML None
                 value = None if plain and event.value in _NULL else event.value
                 if event.anchor:
                     self._anchors[event.anchor] = (value, 1)
@@ -205,8 +205,8 @@ class _Builder:
     def _error(self, message: str, event: yaml.Event) -> YamlError:
         return YamlError(message, self.line(event.start_mark))
 
-    def _unless(self, event: yaml.Event, sign: str) -> str:
-        """Say where a sign is that may be meant as text. What follows it may be long, or a password, and isn't told."""
+    def _hint(self, event: yaml.Event, sign: str) -> str:
+        """Suggest quotes for a sign that may be meant as text. What follows may be a password, so it isn't shown."""
         return f"; a text that starts with '{sign}' needs quotes{_at(event)}"
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
@@ -215,7 +215,7 @@ class _Builder:
             raise self._error(f"more than {MAX_NODES:,} values", event)
         if event.tag and event.tag not in _TAGS:
             raise self._error(
-                f"a YAML tag is not accepted: expected plain text, lists and mappings{self._unless(event, '!')}", event
+                f"a YAML tag is not accepted: expected plain text, lists and mappings{self._hint(event, '!')}", event
             )
 
     def _open(self, value: Mapping | Sequence, event: yaml.CollectionStartEvent) -> None:
@@ -241,7 +241,7 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
-            raise self._error(f"an alias of nothing that is complete before it{self._unless(event, '*')}", event)
+            raise self._error(f"an alias without a complete anchor before it{self._hint(event, '*')}", event)
         value, nodes = self._anchors[event.anchor]
         self._nodes += nodes
         self._aliased += nodes
@@ -252,7 +252,7 @@ class _Builder:
         self._add(value, event)
 
     def _add(self, value: Value, event: yaml.Event, *, line: int | None = None, merge: bool = False) -> None:
-        """Put a finished value where it belongs: the document, a list, a mapping's key, or that key's value."""
+        """Add a complete value to where it belongs: the document, a list, a mapping's key, or that key's value."""
         line = line or self.line(event.start_mark)
         if not self._stack:
             self.document = value
@@ -277,7 +277,7 @@ class _Builder:
             self._merge(parent, value, event)
 
     def _note_key(self, event: yaml.Event) -> None:
-        """Note a key that was given in its mapping before. What was merged there wasn't."""
+        """Report a key that its mapping already has. Merged keys don't count."""
         key, given, line = self._keys[-1], self._given[-1], self.line(event.start_mark)
         if not isinstance(key, str):
             return
@@ -291,7 +291,7 @@ class _Builder:
         self._repeated.append(repeated)
 
     def _path(self) -> tuple[str | int, ...]:
-        """Return the keys and positions that lead to what is being read."""
+        """Return the keys and positions that lead to the value that is being parsed."""
         steps = [
             len(value) if isinstance(value, Sequence) else key
             for value, key in zip(self._stack, self._keys, strict=True)
@@ -299,10 +299,10 @@ class _Builder:
         return tuple(step for step in steps if not isinstance(step, _Key))
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
-        """``<<: *defaults``: keys that the mapping doesn't have itself. Those written after it replace them anyway."""
+        """Merge ``<<: *defaults``: add keys that the mapping lacks. Keys that come later replace them anyway."""
         for source in _mappings(value):
             if source is None:
-                raise self._error("expected a mapping or a list of mappings behind '<<'", event)
+                raise self._error("expected a mapping or a list of mappings after '<<'", event)
             for key, item in source.items():
                 if key not in into:
                     into[key] = item
@@ -314,7 +314,7 @@ def _at(event: yaml.Event) -> str:
 
 
 def _shown(path: tuple[str | int, ...]) -> str:
-    """Write the end of a path like ``spec_details[3].os``, since the rest may be of any length."""
+    """Format a path as ``spec_details[3].os``, without its beginning if it is too long."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return repr(text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}")
 

@@ -1,4 +1,4 @@
-"""The HTTP API over every engine: the answer of the command line, in bounds."""
+"""The HTTP API with every engine: it has the same answers as the command line, within bounds."""
 
 import base64
 import csv
@@ -43,7 +43,7 @@ PAGES |= {path_of("odd é"): page(entry("o" * 32, compiler="none", variants=["+x
 
 @pytest.fixture(scope="module", params=ENGINES)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """One that no test writes to."""
+    """An index that no test changes."""
     is_embedded = request.param == "embedded"
     url = (
         f"embedded:{tmp_path_factory.mktemp('index')}" if is_embedded else request.getfixturevalue("elasticsearch_url")
@@ -81,7 +81,7 @@ def random_search(seed: int) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_it_answers_what_the_command_line_does(whole: Index, web: Web, seed: int) -> None:
+def test_answers_are_those_of_the_command_line(whole: Index, web: Web, seed: int) -> None:
     pairs = random_search(seed)
     found, wanted = web.get("/api/search", pairs).json, answer_of_the_command_line(whole, pairs)
     assert found.pop("took_ms") > 0
@@ -108,7 +108,7 @@ def test_cursors_lead_to_every_hit_once(web: Web, parameters: dict[str, str]) ->
     assert found == wanted
 
 
-def test_a_table_is_whole_and_no_cell_of_it_is_worked_out(web: Web) -> None:
+def test_csv_is_complete_and_has_no_formulas(web: Web) -> None:
     got = web.get("/api/search", {"format": "csv", "package": "odd é"})
     assert got.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(got.body.decode())))
@@ -131,7 +131,7 @@ def test_one_spec_and_one_binary(web: Web) -> None:
     assert web.get("/api/binaries/ttt").status == 400
 
 
-def test_a_beginning_that_several_hashes_have(web: Web, whole: Index) -> None:
+def test_an_ambiguous_hash_prefix(web: Web, whole: Index) -> None:
     hashes = sorted({hit["binary"] for hit in whole.reader().search(Request(limit=5_000)).hits})
     start = next(one[:4] for one, other in pairwise(hashes) if one[:4] == other[:4])
     got = web.get(f"/api/binaries/{start}")
@@ -158,7 +158,7 @@ def test_suggestions_tags_and_differences(web: Web) -> None:
     assert web.get("/api/diff", {"from": first}).status == 400
 
 
-def test_what_hasnt_changed_isnt_sent_again(web: Web) -> None:
+def test_an_unchanged_response_is_not_sent_again(web: Web) -> None:
     got = web.get("/api/search", {"q": "hdf5"})
     etag = got.headers["etag"]
     for told in (etag, f'"x", {etag.removeprefix("W/")}', "*"):
@@ -173,7 +173,9 @@ def test_what_hasnt_changed_isnt_sent_again(web: Web) -> None:
     [("gzip", True), ("deflate, gzip;q=0.5", True), ("*", True), ("gzip;q=0", False), ("identity", False), ("", False), ("br", False)],
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["json", "csv"])
-def test_text_is_compressed_for_whom_takes_it(web: Web, accept: str, is_compressed: bool, form: str) -> None:
+def test_responses_are_compressed_if_the_client_accepts_it(
+    web: Web, accept: str, is_compressed: bool, form: str
+) -> None:
     got = web.get("/api/search", {"limit": 50, "format": form}, {"Accept-Encoding": accept})
     assert (got.headers.get("content-encoding") == "gzip") == is_compressed
     assert "Accept-Encoding" in got.headers["vary"]
@@ -206,14 +208,16 @@ def test_text_is_compressed_for_whom_takes_it(web: Web, accept: str, is_compress
         ("/api/binaries/%00%ff", {}, 400, None),
     ],
 )
-def test_what_cant_be_read_is_told(web: Web, path: str, parameters: Any, status: int, at: int | None) -> None:
+def test_invalid_requests_get_an_error_message(
+    web: Web, path: str, parameters: Any, status: int, at: int | None
+) -> None:
     got = web.get(path, parameters)
     assert got.status == status, got
     assert got.json["error"]
     assert got.json["at"] == at
 
 
-def test_a_cursor_is_of_one_search(web: Web) -> None:
+def test_a_cursor_belongs_to_one_search(web: Web) -> None:
     cursor = web.search(limit=1)["next"]
     assert web.get("/api/search", {"limit": 5, "cursor": cursor, "facet": "os"}).status == 200
     assert web.get("/api/search", {"q": "hdf5", "cursor": cursor}).status == 400
@@ -227,14 +231,14 @@ def test_only_reading_is_allowed(web: Web) -> None:
         assert (got.status, set(got.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
 
 
-def test_the_description_names_everything_that_is_answered(web: Web) -> None:
+def test_the_description_has_all_endpoints(web: Web) -> None:
     described = web.get("/openapi.json").json
     assert described["openapi"].startswith("3.1")
     wanted = {"/api/search", "/api/specs/{id}", "/api/binaries/{hash}", "/api/suggest", "/api/tags", "/api/diff"}
     assert wanted | {"/healthz", "/readyz", "/api/status", "/openapi.json"} == set(described["paths"])
 
 
-def test_changes_generations_and_names_are_followed(index: Index) -> None:
+def test_changes_new_generations_and_new_names_are_noticed(index: Index) -> None:
     with serving(index) as web:
         assert web.get("/readyz").status == 503
         got = web.get("/api/search")
@@ -263,7 +267,7 @@ def seen(web: Web, text: str, total: int) -> None:
 
 
 @pytest.mark.parametrize("asked", [[], [("distinct", "true"), ("sort", "tag")]])
-def test_an_export_goes_on_where_its_generation_is_removed(
+def test_an_export_continues_if_its_generation_is_removed(
     index: Index, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name in ((embedded_walking, "_CELL"), (elastic_reader, "_PART_SIZE"), (elastic_reader, "_WALK_SIZE")):
@@ -292,15 +296,15 @@ def add(index: Index, pages: Mapping[str, bytes]) -> None:
         write(live, [change_for(path, data) for path, data in pages.items()])
 
 
-def test_a_walk_that_is_under_way_is_remembered_before_others(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+def test_the_interpretation_of_a_walk_in_progress_stays_cached(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     monkeypatch.setattr(searcher_module, "_MOST_REMEMBERED", 2)
     walk = {"q": "spa", "limit": "1"}
     fill(index, {path_of("spark"): page(*(entry(f"s{n}", os=os) for n, os in enumerate(OS * 2)), title="spark")})
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     answer = asked_of(searcher, walk)
     add(index, {path_of("spades"): page(entry("n"), title="spades")})
-    until(lambda: asked_of(searcher, walk)["total"] == 9, "another reading", 20)
+    until(lambda: asked_of(searcher, walk)["total"] == 9, "another interpretation", 20)
     for os in OS:
         answer = asked_of(searcher, walk, answer["next"])
         assert answer["total"] == 8
@@ -316,7 +320,7 @@ def packed(values: list[Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(values)).rstrip(b"=").decode()
 
 
-def test_a_cursor_that_names_the_request_of_another_search_shows_nothing_of_it(web: Web) -> None:
+def test_a_forged_cursor_with_another_searchs_request_is_refused(web: Web) -> None:
     mine, other = web.search(q="hdf5", limit=1)["next"], web.search(tag="develop", limit=1)["next"]
     forged = packed([*unpacked(mine)[:2], *unpacked(other)[2:]])
     assert web.get("/api/search", {"tag": "develop", "cursor": other}).status == 200
@@ -328,11 +332,11 @@ def of_tag(tag: str, *hashes: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("asked", [{"tag": "latest"}, {"q": "zlib develop"}, {"q": "zlib", "distinct": "true"}])
-def test_a_walk_that_began_before_a_tag_came_goes_on_at_any_server(
+def test_a_walk_that_began_before_a_new_tag_continues_on_any_server(
     index: Index, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It began at one that knew the old tags alone; others have never been asked before."""
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    """The first server only knew the old tags; the others have an empty cache."""
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2024-12-29", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     wanted = asked_of(searcher, asked)
@@ -359,11 +363,11 @@ def test_a_cursor_that_names_other_tags_shows_no_other_hits(web: Web, tags: byte
 
 
 @pytest.mark.parametrize(("distinct", "missed"), [("false", set()), ("true", {"d"})])
-def test_a_binary_that_comes_earlier_in_a_tag_that_was_there_is_missed_by_distinct_walks_alone(
+def test_only_distinct_walks_miss_a_binary_added_earlier_in_an_existing_tag(
     index: Index, distinct: str, missed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit that `docs/web.md` tells of: nothing tells its new document from one that was met."""
-    monkeypatch.setattr(searcher_module, "_LOOK_SECONDS", 0)
+    """This limit is documented in `docs/web.md`: its new document can't be told apart from one already shown."""
+    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2025-01-12", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     asked = {"q": "zlib", "distinct": distinct, "limit": "3"}

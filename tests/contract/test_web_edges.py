@@ -1,4 +1,4 @@
-"""The HTTP API where it is asked oddly: what can't be read is 400 and told, and what can be is answered whole."""
+"""Odd requests to the HTTP API: invalid ones get 400 with an explanation, valid ones a complete answer."""
 
 import base64
 import csv
@@ -62,7 +62,7 @@ def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def raw(web: Web, target: str) -> tuple[int, Any]:
-    """Ask for a target as it is."""
+    """Request a target unchanged, without encoding it."""
     connection = http.client.HTTPConnection(web.host, web.port, timeout=60)
     try:
         connection.request("GET", target)
@@ -74,8 +74,8 @@ def raw(web: Web, target: str) -> tuple[int, Any]:
 
 
 @pytest.mark.parametrize("bad", ["%ff", "a%c3", "%ed%a0%80", "%c0%af"])
-def test_what_is_not_utf_8_is_told(web: Web, bad: str) -> None:
-    """It isn't searched for with another character in its place."""
+def test_text_that_is_not_utf_8_is_an_error(web: Web, bad: str) -> None:
+    """It isn't searched for with a replacement character."""
     for path in ("search", "suggest", "diff", "tags"):
         for query in (f"q={bad}", f"{bad}=1", f"package=zlib&package={bad}", f"cursor={bad}", f"from={bad}&to={bad}"):
             status, told = raw(web, f"/api/{path}?{query}")
@@ -85,7 +85,7 @@ def test_what_is_not_utf_8_is_told(web: Web, bad: str) -> None:
 
 
 @pytest.mark.parametrize("order", [SORTABLE, SORTABLE[::-1], ["os"] * 200, [f"{name}:desc" for name in SORTABLE]])
-def test_a_walk_in_a_long_order_comes_to_its_end(web: Web, order: list[str]) -> None:
+def test_a_walk_with_many_sort_keys_ends(web: Web, order: list[str]) -> None:
     parameters = {"sort": order, "package": ["long", "hashless", "zlib"]}
     wanted = [hit["_id"] for hit in web.search(**parameters, limit=1_000)["hits"]]
     assert len(wanted) > 5
@@ -102,7 +102,7 @@ def test_a_walk_in_a_long_order_comes_to_its_end(web: Web, order: list[str]) -> 
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_an_export_has_all_hits_unless_a_number_is_given(web: Web, form: str) -> None:
-    """A form sends an empty field, too."""
+    """Forms send an empty field as well."""
     total = web.search()["total"]
 
     def hits(**more: Any) -> int:
@@ -126,7 +126,7 @@ def test_an_export_of_nothing_is_a_table_with_its_header(web: Web) -> None:
 
 
 @pytest.mark.parametrize("distinct", ["true", "false"])
-def test_what_has_no_hash_is_found_shown_and_walked_like_all_else(web: Web, distinct: str) -> None:
+def test_binaries_without_a_hash_are_found_and_shown_like_others(web: Web, distinct: str) -> None:
     found = web.search(package="hashless", distinct=distinct, limit=1_000)["hits"]
     assert len(found) == (2 if distinct == "true" else 4)
     for hit in found:
@@ -146,7 +146,7 @@ def test_what_has_no_hash_is_found_shown_and_walked_like_all_else(web: Web, dist
 
 
 def repacked(cursor: str, change: Callable[[list[Any]], None]) -> str:
-    """Change what is in a cursor, as anybody can."""
+    """Forge a cursor by changing its content."""
     packed = msgspec.msgpack.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     change(packed)
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(packed)).rstrip(b"=").decode()
@@ -182,7 +182,7 @@ def test_a_cursor_of_another_version(web: Web) -> None:
         "mode=%0a", "q=" + "x" * 1_001, "cursor=" + "A" * 50_000, "&".join(["q=x"] * 100), "&".join(["os=x"] * 257),
     ],
 )  # fmt: skip
-def test_values_that_no_parameter_takes(web: Web, query: str) -> None:
+def test_invalid_values_are_errors(web: Web, query: str) -> None:
     status, told = raw(web, f"/api/search?{query}")
     assert status == 400, told
     assert 0 < len(told["error"]) < 1_000
@@ -196,7 +196,7 @@ def test_values_that_no_parameter_takes(web: Web, query: str) -> None:
         "facet=os&facet=os&facet=os:3", "size=999999999999999999", "page=%7f", "hash=" + "%C3%A9" * 2_000,
     ],
 )  # fmt: skip
-def test_odd_values_are_answered_or_told(web: Web, query: str) -> None:
+def test_odd_values_get_an_answer_or_an_error(web: Web, query: str) -> None:
     for path in ("/api/search", "/api/suggest", "/"):
         status, told = raw(web, f"{path}?{query}")
         assert status in (200, 400) or (path == "/" and len(query) > 8_192 and status == 414), (path, told)
@@ -204,8 +204,8 @@ def test_odd_values_are_answered_or_told(web: Web, query: str) -> None:
 
 @pytest.mark.parametrize("number", [257, 2_000, 7_000])
 @pytest.mark.parametrize("path", ["/", "/parts", "/diff", "/binary/abcd"])
-def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str, number: int) -> None:
-    """A chip for each, with a link to all the others, would take minutes."""
+def test_the_error_page_for_too_many_parameters_is_short(web: Web, path: str, number: int) -> None:
+    """A chip for each, with a link that has all the others, would take minutes."""
     is_too_long = number > 257
     status, told = raw(web, f"{path}?" + "&".join(f"os={each}" for each in range(number)))
     assert status == (414 if is_too_long else 400)
@@ -214,8 +214,8 @@ def test_a_page_that_refuses_many_parameters_is_a_short_one(web: Web, path: str,
     assert len(told) < 20_000
 
 
-def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is rendered on a thread of its own, unless it has no chips, which make it expensive."""
+def test_error_pages_are_rendered_off_the_event_loop(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is rendered on a worker thread, unless it has no chips, which are the expensive part."""
     rendered: list[tuple[bool, bool]] = []
     whole = PageRenderer.error
 
@@ -229,7 +229,7 @@ def test_a_page_that_says_what_is_wrong_keeps_nobody_waiting(web: Web, monkeypat
     assert rendered == [(True, True)] * 2
 
 
-def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_without_a_free_thread_gets_a_short_error_page(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     async def none(*_: object) -> None:
         raise BusyError("too much is asked at once")
 
@@ -240,7 +240,7 @@ def test_who_gets_no_turn_is_told_so_by_a_short_page(web: Web, monkeypatch: pyte
     assert got.body.count(b"<a ") < 20
 
 
-def test_what_is_too_long_to_be_searched_for_is_not_suggested_for_either(web: Web) -> None:
+def test_suggestions_have_the_same_bound_on_length_as_searches(web: Web) -> None:
     status, told = raw(web, "/api/suggest?q=" + "ab+cd0+" * 200)
     assert (status, told["at"], "1,000 characters" in told["error"]) == (400, 1_001, True)
     assert raw(web, "/api/suggest?q=" + "x" * 1_000)[0] == 200

@@ -1,4 +1,4 @@
-"""What anybody may ask is bounded: in time, in number, in length, and in how long a client may take."""
+"""Requests are bounded in time, number and length, and in how slow a client may be."""
 
 import contextlib
 import http.client
@@ -28,7 +28,7 @@ from tests.support.web import Got, Web, serving
 HTML = {"Accept": "text/html"}
 SPECS = 400
 LARGE = ["x" * 500 + f"={number}" for number in range(60)]
-"""Variants that make a document of 30 KB: all of them are more than what buffers take between us and a client."""
+"""Variants that make a document of 30 KB: all documents are more than the buffers between server and client hold."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def stalling(index: Index) -> Stalling:
 
 @pytest.fixture(autouse=True)
 def logged_in_json() -> Iterator[None]:
-    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    """Log as JSON: on a terminal each stack trace is drawn with all variables, which takes seconds."""
     log.setup("info", "json")
     yield
     structlog.reset_defaults()
@@ -63,14 +63,14 @@ def served(stalling: Stalling, seconds: float = 60, searches: int = 8) -> Iterat
 # --- time and number --------------------------------------------------------------------------------------------------
 
 
-def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
-    """Its turn ends when its thread does, so no client can have more threads than there are turns."""
+def test_a_search_that_takes_too_long_times_out(stalling: Stalling) -> None:
+    """It occupies its thread until that is idle, so clients can't use more threads than there are."""
     with served(stalling, seconds=0.3, searches=1) as web:
         gate = stalling.before = Gate()
         late = web.get("/api/search")
         assert (late.status, late.json["at"]) == (504, None)
         assert "takes longer than 0.3 s" in late.json["error"]
-        assert web.get("/api/search").status == 503, "the one before goes on"
+        assert web.get("/api/search").status == 503, "the search before is still running"
         gate.open()
         until(lambda: web.get("/api/search").status == 200, "the thread to end")
         gate = stalling.before = Gate()
@@ -79,7 +79,7 @@ def test_a_search_that_takes_too_long_is_given_up(stalling: Stalling) -> None:
         gate.open()
 
 
-def test_more_searches_than_may_run_at_once_are_told_to_wait(stalling: Stalling) -> None:
+def test_too_many_concurrent_searches_are_refused(stalling: Stalling) -> None:
     with served(stalling, searches=2) as web, contextlib.ExitStack() as clients:
         gate = stalling.before = Gate()
         held = [clients.enter_context(asking(web, "/api/search")) for _ in range(2)]
@@ -88,20 +88,20 @@ def test_more_searches_than_may_run_at_once_are_told_to_wait(stalling: Stalling)
             got = web.get(path)
             assert (got.status, int(got.headers["retry-after"]) > 0) == (503, True), path
         assert web.get("/healthz").status == 200
-        assert web.get("/readyz").status == 200, "who asks that has a bound of his own"
-        assert web.get("/api/suggest", {"q": "zl"}).json["suggestions"], "and so have suggestions"
+        assert web.get("/readyz").status == 200, "readiness has a bound of its own"
+        assert web.get("/api/suggest", {"q": "zl"}).json["suggestions"], "suggestions have one, too"
         gate.open()
         assert all(client.recv(15) == b"HTTP/1.1 200 OK" for client in held)
         assert web.get("/api/search").status == 200
 
 
-def test_a_client_that_goes_away_gives_up_no_turn_of_others(stalling: Stalling) -> None:
+def test_a_client_that_disconnects_does_not_keep_its_thread(stalling: Stalling) -> None:
     with served(stalling, searches=1) as web:
         gate = stalling.before = Gate()
         with asking(web, "/api/search"):
             gate.wait_for(1)
         gate.open()
-        until(lambda: web.get("/api/search").status == 200, "the turn to be free")
+        until(lambda: web.get("/api/search").status == 200, "the thread to be free")
 
 
 # --- length -----------------------------------------------------------------------------------------------------------
@@ -123,17 +123,17 @@ def test_a_client_that_goes_away_gives_up_no_turn_of_others(stalling: Stalling) 
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_too_much_is_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
-    """Nothing of it is searched for. There is no way to the depth of an answer but by its cursors.
+def test_requests_that_are_too_large_are_refused(stalling: Stalling, parameters: Any, at: int | None) -> None:
+    """Nothing is searched for. Deep pages of an answer can only be reached by its cursors.
 
-    The page takes its own facets, and no more values than there may be.
+    The web page adds its own facets, and has the same bound on the number of values.
     """
     with served(stalling) as web:
         stalling.before = cast("Any", not_at_all)
         is_cut_by_page = "facet" in dict(parameters)
         for path in ("/api/search",) if is_cut_by_page else ("/api/search", "/", "/parts"):
             got = web.get(path, parameters, HTML)
-            is_too_long = path != "/api/search" and "cursor" in dict(parameters)  # a URL of a page is shorter
+            is_too_long = path != "/api/search" and "cursor" in dict(parameters)  # the bound on URLs of pages is lower
             assert got.status == (414 if is_too_long else 400)
             if path == "/api/search":
                 assert got.json["error"]
@@ -144,7 +144,7 @@ def not_at_all() -> NoReturn:
     raise AssertionError("it was searched for")
 
 
-def test_cursors_lead_to_the_end_at_the_cost_of_a_page_each(stalling: Stalling) -> None:
+def test_cursors_reach_all_hits_page_by_page(stalling: Stalling) -> None:
     found: list[str] = []
     with served(stalling) as web:
         parameters: dict[str, Any] = {"limit": 50, "sort": "hash:desc"}
@@ -159,7 +159,7 @@ def test_cursors_lead_to_the_end_at_the_cost_of_a_page_each(stalling: Stalling) 
     assert (pages, found) == (SPECS // 50, sorted({f"h{number:03d}" for number in range(SPECS)}, reverse=True))
 
 
-def test_a_url_that_is_too_long_is_told_wherever_it_leads(stalling: Stalling) -> None:
+def test_a_url_that_is_too_long_is_an_error_on_every_path(stalling: Stalling) -> None:
     with served(stalling) as web:
         for path in ("/api/search", "/", "/nowhere"):
             got = web.get(path, {"q": "x" * 70_000}, HTML)
@@ -177,7 +177,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 EXPORT = "/api/search?format=ndjson"
 
 
-def test_exports_that_nobody_takes_have_their_turns_and_others_wait(stalling: Stalling) -> None:
+def test_exports_that_are_not_read_do_not_block_searches(stalling: Stalling) -> None:
     with served(stalling) as web, contextlib.ExitStack() as clients:
         for _ in range(2):
             client = clients.enter_context(asking(web, EXPORT, buffer=4_096))
@@ -188,20 +188,20 @@ def test_exports_that_nobody_takes_have_their_turns_and_others_wait(stalling: St
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_export_of_which_nothing_is_taken_is_given_up(stalling: Stalling) -> None:
-    """What came doesn't look whole, and others have its turn."""
+def test_an_export_that_is_not_read_is_aborted(stalling: Stalling) -> None:
+    """What was received doesn't look complete, and the thread is free for others."""
     with served(stalling) as web, contextlib.ExitStack() as clients:
         stuck = [clients.enter_context(asking(web, EXPORT, buffer=4_096)) for _ in range(2)]
         for client in stuck:
             assert client.recv(15) == b"HTTP/1.1 200 OK"
-        until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a turn")
-        # The other one may not have been given up yet, and is read to its end by this.
+        until(lambda: web.get("/api/search", {"format": "ndjson", "limit": "1"}).status == 200, "a free thread")
+        # The other one may not have been aborted yet; then this reads it to its end.
         assert not all(rest_of(client).endswith(b"0\r\n\r\n") for client in stuck)
 
 
 @pytest.mark.usefixtures("impatient")
-def test_an_export_that_is_taken_slowly_is_whole(stalling: Stalling) -> None:
-    """However long it takes all in all."""
+def test_an_export_that_is_read_slowly_is_complete(stalling: Stalling) -> None:
+    """However long it takes in total."""
     with served(stalling) as web, asking(web, EXPORT, buffer=65_536) as client:
         pace = threading.Event()
         with http.client.HTTPResponse(client) as answer:
@@ -215,7 +215,7 @@ def test_an_export_that_is_taken_slowly_is_whole(stalling: Stalling) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("sent", [b"", b"GET ", b"GET / HTTP/1.1\r\nHost: x\r\nX: "], ids=["nothing", "word", "header"])
-def test_a_request_that_never_ends_is_given_up(stalling: Stalling, sent: bytes) -> None:
+def test_a_request_that_never_ends_is_aborted(stalling: Stalling, sent: bytes) -> None:
     with served(stalling) as web, socket.create_connection((web.host, web.port), timeout=60) as client:
         client.sendall(sent)
         assert rest_of(client) == b""
@@ -223,7 +223,7 @@ def test_a_request_that_never_ends_is_given_up(stalling: Stalling, sent: bytes) 
 
 
 def test_connections_are_bounded(stalling: Stalling, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One too many is closed at once, and those that are there are answered."""
+    """One too many is closed at once, and the existing ones are still answered."""
     with served(stalling) as web:
         monkeypatch.setattr(connection, "CONNECTIONS", 2)
         with contextlib.ExitStack() as clients:
@@ -250,23 +250,23 @@ def fail() -> NoReturn:
     raise RuntimeError("the secret place")
 
 
-def test_a_defect_is_told_as_what_was_asked_for_and_without_its_reason(stalling: Stalling) -> None:
+def test_an_internal_error_has_the_requested_format_and_no_details(stalling: Stalling) -> None:
     with served(stalling) as web:
         stalling.before = fail
         for path in ("/api/search", "/api/search?format=csv", "/api/diff?from=develop&to=develop"):
             for accept in ("text/html", "*/*"):
                 got = asked(web, path, accept)
                 assert (got.status, bool(got.json["error"])) == (500, True)
-                is_untold(got)
+                assert_no_leak(got)
         for path in ("/", "/parts", "/?q=zlib", "/binary/h000"):
             for accept in ("text/html", "*/*"):
                 got = asked(web, path, accept)
                 assert (got.status, got.headers["content-type"]) == (500, "text/html; charset=utf-8")
                 assert b"</html>" in got.body
-                is_untold(got)
+                assert_no_leak(got)
 
 
-def test_a_defect_of_the_page_of_errors_itself_has_an_answer(
+def test_an_error_while_rendering_the_error_page_gets_a_response(
     stalling: Stalling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with served(stalling) as web:
@@ -274,7 +274,7 @@ def test_a_defect_of_the_page_of_errors_itself_has_an_answer(
         monkeypatch.setattr(PageRenderer, "error", lambda *_: fail())
         got = web.get("/", headers=HTML)
         assert (got.status, bool(got.json["error"])) == (500, True)
-        is_untold(got)
+        assert_no_leak(got)
 
 
 def asked(web: Web, target: str, accept: str) -> Got:
@@ -282,7 +282,7 @@ def asked(web: Web, target: str, accept: str) -> Got:
     return web.get(path, [tuple(each.split("=")) for each in query.split("&") if each], {"Accept": accept})
 
 
-def is_untold(got: Got) -> None:
+def assert_no_leak(got: Got) -> None:
     assert got.headers["x-content-type-options"] == "nosniff"
     assert "frame-ancestors 'none'" in got.headers["content-security-policy"]
     whole = json.dumps(got.headers) + got.body.decode()

@@ -1,4 +1,4 @@
-"""A crawler that follows every link it may ends, however many searches there could be."""
+"""A crawler that follows every link that it may comes to an end, though there is no end of possible searches."""
 
 import re
 from collections import deque
@@ -17,11 +17,11 @@ from tests.system.conftest import Serve
 DOCUMENTS = documents(dict(tree(tag_count=2, package_count=6, seed=5)))
 BINARIES = len({each["binary"] for each in DOCUMENTS})
 ENOUGH = 20 * BINARIES
-"""Whoever has fetched so much doesn't end."""
+"""A crawler that has fetched this many pages would go on forever."""
 
 
 class Links(HTMLParser):
-    """What a document leads to, and what it is made of."""
+    """The URLs that a document links to or loads."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -41,20 +41,20 @@ class Rule(NamedTuple):
     allows: bool
 
     def length(self, path: str) -> int:
-        """How many characters of the rule a path meets; none: -1."""
+        """Return the length of the rule if it matches a path, otherwise -1."""
         pattern = re.escape(self.path).replace(r"\*", ".*").replace(r"\$", "$")
         return len(self.path) if re.match(pattern, path) else -1
 
 
 def rules(robots: str) -> list[Rule]:
-    """What a file says to everybody (RFC 9309)."""
+    """Return the rules of a file for all crawlers (RFC 9309)."""
     lines = [line.partition(":")[::2] for line in robots.splitlines() if line]
     assert lines[0] == ("User-agent", " *")
     return [Rule(path.strip(), name == "Allow") for name, path in lines[1:]]
 
 
 def crawl(web: Web, may: Callable[[str], bool]) -> dict[str, Got]:
-    """Fetch all that the page leads to, as far as one may."""
+    """Fetch everything that can be reached from the page by URLs that ``may`` allows."""
     found: dict[str, Got] = {}
     waiting = deque([web.url])
     while waiting:
@@ -63,7 +63,7 @@ def crawl(web: Web, may: Callable[[str], bool]) -> dict[str, Got]:
         asked = f"{address.path}?{address.query}" if address.query else address.path
         if asked in found or address.netloc != f"{web.host}:{web.port}" or not may(asked):
             continue
-        assert len(found) < ENOUGH, f"it doesn't end: {asked}"
+        assert len(found) < ENOUGH, f"the crawler doesn't come to an end: {asked}"
         got = found[asked] = fetched(web, asked)
         if got.headers["content-type"].startswith("text/html"):
             waiting += [urljoin(url, link) for link in Links(got.body.decode()).found]
@@ -81,7 +81,7 @@ def web(serve: Serve) -> Web:
     return serve(DOCUMENTS)
 
 
-def test_who_obeys_robots_txt_sees_one_page_and_its_parts(web: Web) -> None:
+def test_a_crawler_that_obeys_robots_txt_fetches_one_page(web: Web) -> None:
     told = rules(web.get("/robots.txt").body.decode())
 
     def may(path: str) -> bool:
@@ -94,8 +94,8 @@ def test_who_obeys_robots_txt_sees_one_page_and_its_parts(web: Web) -> None:
     assert kinds == ["text/css", "text/html", "text/javascript"]
 
 
-def test_who_obeys_nothing_but_nofollow_sees_each_binary_once(web: Web) -> None:
-    """No search leads to another one, but for the examples and to everything."""
+def test_a_crawler_that_only_obeys_nofollow_fetches_each_binary_once(web: Web) -> None:
+    """Searches only link to the examples and to the search for everything."""
     found = crawl(web, lambda _path: True)
     assert {got.status for got in found.values()} == {200}
     pages = [path.partition("?")[0].removeprefix(web.base_path) for path in found]

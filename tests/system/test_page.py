@@ -1,4 +1,4 @@
-"""The page in a real browser, over every engine: what people do with it, by hand, by keys and without scripts."""
+"""The web page in a real browser, with every engine: used by mouse, by keyboard and without scripts."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ WIDE: Final = 1280
 """Pixels."""
 
 NO_ABORTING: Final = "AbortController.prototype.abort = () => {}"
-"""Lets answers come that nobody wants any more, as those do that are on their way already."""
+"""Disables aborting requests, so that outdated responses arrive, like those that are already on their way."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def tab(chromium: Chromium, web: Web) -> Iterator[Tab]:
 
 
 class State(NamedTuple):
-    """What a page shows of a search."""
+    """What a page shows for a search."""
 
     text: str
     ticked: list[str]
@@ -57,13 +57,13 @@ def box(page: Page) -> Locator:
 
 
 def ids(page: Page) -> list[str]:
-    """The hits that are shown, in their order."""
+    """Return the ids of the shown hits, in order."""
     found: list[str] = page.locator("[data-id]").evaluate_all("rows => rows.map(row => row.dataset.id)")
     return found
 
 
 def ticked(page: Page) -> list[str]:
-    """Which values are chosen in facets."""
+    """Return the chosen values of facets."""
     found: list[str] = page.locator("[data-facet] input:checked").evaluate_all(
         "boxes => boxes.map(box => `${box.closest('[data-facet]').dataset.facet}=${box.value}`)"
     )
@@ -75,7 +75,7 @@ def option(page: Page, field: str, value: str) -> Locator:
 
 
 def counts(page: Page, field: str) -> list[tuple[str, int]]:
-    """The values of a facet with their numbers of hits."""
+    """Return the values of a facet with their counts."""
     rows = page.locator(f"[data-facet={field}] li")
     found = rows.evaluate_all("""
         rows => rows.map(row => [row.querySelector("input").value, +row.querySelector("[data-count]").textContent])
@@ -84,7 +84,7 @@ def counts(page: Page, field: str) -> list[tuple[str, int]]:
 
 
 def open_filters(page: Page) -> None:
-    """Where there is no room, they are behind a disclosure."""
+    """Open the filters, which are collapsed on narrow screens."""
     summary = page.locator("summary", has_text="Filters")
     if summary.is_visible() and not page.locator("[data-facet=package] summary").is_visible():
         summary.click()
@@ -104,7 +104,7 @@ def search(page: Page, web: Web, text: str) -> int:
 
 
 def turn(page: Page, link: str) -> None:
-    """Follow a link to other hits of the same search."""
+    """Follow a link to another page of hits."""
     (before, *_) = ids(page)
     page.get_by_role("link", name=link).click()
     expect(page.locator("[data-id]").first).not_to_have_attribute("data-id", before)
@@ -127,7 +127,7 @@ def suggestions(page: Page) -> Locator:
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_search_from_its_first_letter_to_its_last_page(
+def test_a_search_from_its_first_letter_to_its_last_hit(
     chromium: Chromium, web: Web, width: int, scripts: bool
 ) -> None:
     whole = web.search(q="hdf5", facet="target")
@@ -191,13 +191,13 @@ def test_back_and_forward_restore_box_ticks_and_hits(tab: Tab, web: Web) -> None
 
 
 def expect_shown(page: Page, wanted: State) -> None:
-    """Expect a state, whose hits come last."""
+    """Expect a state; its hits are checked last."""
     expect(page.locator("[data-id]").first).to_have_attribute("data-id", wanted.ids[0])
     expect_total(page, int(wanted.total))
     assert state(page) == wanted
 
 
-def test_what_is_typed_is_searched_for_and_is_no_step_back(tab: Tab, web: Web) -> None:
+def test_typing_searches_without_adding_to_the_history(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("")
     start = state(page)
@@ -214,10 +214,10 @@ def test_what_is_typed_is_searched_for_and_is_no_step_back(tab: Tab, web: Web) -
 
 
 class Held:
-    """A request that is only let through when a test says so."""
+    """Holds a request back until the test lets it through."""
 
     def __init__(self, page: Page, url: str) -> None:
-        """Take the pattern of its URL, with which the URL ends."""
+        """``url`` is a pattern for the end of the request's URL."""
         self._page = page
         self._url = re.compile(f"{url}$")
         self._routes: list[Route] = []
@@ -227,12 +227,12 @@ class Held:
         self._routes.append(route)
 
     def let_through(self) -> None:
-        """Return when it is answered."""
+        """Let the request through, and wait for its response."""
         with self._page.expect_request_finished(lambda request: bool(self._url.search(request.url))):
             self._routes[0].continue_()
 
 
-def test_late_answers_do_not_overwrite_newer_ones(tab: Tab, web: Web) -> None:
+def test_late_responses_do_not_overwrite_newer_ones(tab: Tab, web: Web) -> None:
     page = tab.page
     page.add_init_script(NO_ABORTING)
     page.goto("")
@@ -261,7 +261,7 @@ def test_late_suggestions_do_not_overwrite_newer_ones(tab: Tab) -> None:
     expect(suggestions(page).first).to_contain_text("py-torch")
 
 
-def test_a_server_that_is_gone_leaves_the_last_answer(tab: Tab, web: Web) -> None:
+def test_an_unreachable_server_leaves_the_last_answer(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("")
     search(page, web, "hdf5")
@@ -280,7 +280,7 @@ def test_a_server_that_is_gone_leaves_the_last_answer(tab: Tab, web: Web) -> Non
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_what_cant_be_read_is_told_at_its_character(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_a_syntax_error_is_marked_at_its_character(chromium: Chromium, web: Web, scripts: bool) -> None:
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
         page.goto("?target=zen4")
@@ -297,7 +297,7 @@ def test_what_cant_be_read_is_told_at_its_character(chromium: Chromium, web: Web
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_where_nothing_is_found_what_is_near_is_a_click_away(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_a_search_without_hits_links_to_alternatives(chromium: Chromium, web: Web, scripts: bool) -> None:
     (near,) = web.search(q="hdf5 +nosuch")["near"]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -332,7 +332,7 @@ def test_commands_are_copied(tab: Tab, web: Web, where: Literal["a hit", "a bina
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_binary_is_told_whole_and_leads_back_to_searches(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_the_page_of_a_binary_is_complete_and_links_to_searches(chromium: Chromium, web: Web, scripts: bool) -> None:
     hit = web.search(q="hdf5", target="zen4", distinct="true")["hits"][0]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -352,7 +352,7 @@ def test_a_binary_is_told_whole_and_leads_back_to_searches(chromium: Chromium, w
         expect_total(page, web.search(package="hdf5", stacks=stack)["total"])
 
 
-def test_a_binary_leads_back_to_the_results_that_led_to_it(tab: Tab, web: Web) -> None:
+def test_the_page_of_a_binary_links_back_to_the_results(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("")
     total = search(page, web, "hdf5 +mpi")
@@ -388,7 +388,7 @@ def test_tags_are_compared(chromium: Chromium, web: Web, scripts: bool) -> None:
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_facet_shows_more_and_chips_take_choices_back(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_a_facet_shows_more_and_chips_remove_filters(chromium: Chromium, web: Web, scripts: bool) -> None:
     values = [each["value"] for each in web.search(facet="stacks:1000")["facets"]["stacks"]]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -408,7 +408,7 @@ def test_a_facet_shows_more_and_chips_take_choices_back(chromium: Chromium, web:
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_machine_is_remembered_only_where_scripts_run(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_a_machine_is_remembered_only_with_scripts(chromium: Chromium, web: Web, scripts: bool) -> None:
     machine = "linux-rhel8-zen4"
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -440,15 +440,13 @@ def test_the_latest_tag_stands_alone(tab: Tab, web: Web) -> None:
 
 
 def orders(page: Page) -> list[str]:
-    """What the form sends along to sort by."""
+    """Return the sort keys that the form sends."""
     found: list[str] = page.evaluate("new FormData(document.getElementById('search')).getAll('sort').filter(Boolean)")
     return found
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_further_orders_keep_their_places_until_another_one_is_chosen(
-    chromium: Chromium, web: Web, scripts: bool
-) -> None:
+def test_further_sort_keys_are_kept_until_another_order_is_chosen(chromium: Chromium, web: Web, scripts: bool) -> None:
     both = ["compiler:desc", "version"]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -496,7 +494,7 @@ def test_a_search_is_downloaded_with_all_its_hits(tab: Tab, web: Web, form: str)
     assert len(rows) == len(every_id(web, q="hdf5", target=TARGETS[0]))
 
 
-def test_what_is_found_is_announced(tab: Tab, web: Web) -> None:
+def test_the_number_of_hits_is_announced(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("")
     told = page.get_by_role("status")
@@ -508,7 +506,7 @@ def test_what_is_found_is_announced(tab: Tab, web: Web) -> None:
     assert told.count() == 1
 
 
-def test_a_slash_goes_to_the_box_unless_it_is_switched_off(tab: Tab) -> None:
+def test_the_slash_key_focuses_the_box_unless_it_is_switched_off(tab: Tab) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     page.keyboard.press("/")
@@ -530,7 +528,7 @@ def test_a_slash_goes_to_the_box_unless_it_is_switched_off(tab: Tab) -> None:
     expect(box(page)).to_be_focused()
 
 
-def test_arrows_walk_through_suggestions(tab: Tab, web: Web) -> None:
+def test_arrow_keys_move_through_suggestions(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("")
     combobox = page.get_by_role("combobox", name="Search for binaries")
@@ -586,7 +584,7 @@ def test_a_suggestion_can_be_clicked(tab: Tab, web: Web) -> None:
     expect(box(page)).to_be_focused()
 
 
-def test_arrows_walk_through_hits(tab: Tab) -> None:
+def test_arrow_keys_move_through_hits(tab: Tab) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     hits = page.locator("[data-id]").locator("a").and_(page.locator("a[href*='/binary/']"))
@@ -601,7 +599,7 @@ def test_arrows_walk_through_hits(tab: Tab) -> None:
     expect(page).to_have_url(re.compile("/binary/"))
 
 
-def test_focus_stays_where_somebody_chooses(tab: Tab, web: Web) -> None:
+def test_focus_stays_on_the_filter_in_use(tab: Tab, web: Web) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     option(page, "target", TARGETS[0]).focus()
@@ -613,7 +611,7 @@ def test_focus_stays_where_somebody_chooses(tab: Tab, web: Web) -> None:
 
 
 def places(web: Web) -> dict[str, str]:
-    """An address for each kind of page that there is."""
+    """Return a URL for each kind of page."""
     hit = web.search(q="hdf5", target="zen4")["hits"][0]
     cursor = web.search(q="hdf5", distinct="true", limit=4)["next"]
     return {
@@ -630,7 +628,7 @@ def places(web: Web) -> dict[str, str]:
 
 
 def visits(tab: Tab, web: Web) -> Iterator[str]:
-    """Go from one kind of page to the next, and yield what it is once it is there."""
+    """Visit each kind of page, and yield its name once it is loaded."""
     for what, address in places(web).items():
         answer = tab.page.goto(address)
         assert answer
@@ -644,7 +642,7 @@ def visits(tab: Tab, web: Web) -> Iterator[str]:
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_it(chromium: Chromium, web: Web, width: int, scheme: Literal["light", "dark"]) -> None:
+def test_pages_are_accessible(chromium: Chromium, web: Web, width: int, scheme: Literal["light", "dark"]) -> None:
     found = {}
     with chromium.tab(web.url, width=width, scheme=scheme) as tab:
         for what in visits(tab, web):
@@ -658,7 +656,7 @@ def test_nothing_is_wider_than_the_narrowest_screen(chromium: Chromium, web: Web
     wider = {}
     with chromium.tab(web.url, width=NARROWEST) as tab:
         for what in visits(tab, web):
-            for _ in range(2):  # closed, and with all that can be opened
+            for _ in range(2):  # with all collapsible elements closed, then open
                 wider[what] = tab.page.evaluate("document.documentElement.scrollWidth")
                 if what == "suggestions" or wider[what] > NARROWEST:
                     break

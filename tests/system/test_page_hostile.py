@@ -1,7 +1,7 @@
-"""Strings that do harm elsewhere are text here: in every field of an index, and in all that can be asked for.
+"""Hostile strings are handled as plain text: in every field of an index, and in every parameter.
 
-What no index takes is left out: an id that is too long, so that of a page or binary of a long string has another name;
-dates and numbers, which can't be strings.
+Values that no index accepts are left out: ids that are too long, so the page and binary of a long string have other
+names; and dates and numbers, which can't be strings.
 """
 
 import csv
@@ -53,7 +53,7 @@ PLAIN: Final = (
     "spec+mpi",
     "",
 )
-"""Strings that do no harm anywhere, and between them have the page show all that it can be made of."""
+"""Harmless strings which together make the page show every kind of element that it has."""
 
 KEYWORDS: Final = tuple(name for name in FILTERS if FIELDS[name].kind == "keyword" and name != "page")
 OTHERS: Final = (
@@ -61,12 +61,12 @@ OTHERS: Final = (
     *(name for name in FILTERS if name not in KEYWORDS),
 )
 SHORT: Final = (("limit", "0"), *(("facet", f"{name}:1") for name in FACETS))
-"""Parameters of a page without much on it."""
+"""Parameters that keep a page short."""
 
 _LONGEST_KEY: Final = 250
 _LONGEST_URL: Final = 50_000
 _LONGEST_OF_PAGES: Final = 7_000
-"""Bytes, of what stands in an URL for sure without being too much."""
+"""Bytes that certainly fit into a URL."""
 
 _FORMULA: Final = tuple("=+-@\t\r\n")
 _COMMANDS: Final = (
@@ -77,7 +77,7 @@ _COMMANDS: Final = (
 
 
 def made_of(strings: Iterable[str]) -> Iterator[Document]:
-    """Yield a document for each string, which is all of its values."""
+    """Yield a document for each string, with that string as each of its values."""
     for number, string in enumerate(strings):
         key = string if len(string.encode()) <= _LONGEST_KEY else "long"
         place = f"{number}/{key}"
@@ -102,12 +102,12 @@ def harmless(serve: Serve) -> Web:
 
 
 class Structure(HTMLParser):
-    """What a page is made of beside its text, and the values of its fields."""
+    """The structure of a page: its elements, links and ids, and the values of its form."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.made_of: set[tuple[str, str]] = set()
-        """Elements, and attributes that they have."""
+        """Elements and their attributes."""
         self.links: set[str] = set()
         self.fields: dict[str, str] = {}
         self.ids: list[str] = []
@@ -154,7 +154,7 @@ Asking = tuple[str, list[tuple[str, str]]]
 
 
 def pages_with(string: str) -> Iterator[Asking]:
-    """Yield requests for pages that have a string in them: it stands in each parameter, and in the path."""
+    """Yield requests for pages with a string in each parameter, and in the path."""
     together = [(name, string) for name in KEYWORDS]
     if len(urlencode(together)) + len(quote(string)) < _LONGEST_OF_PAGES:
         yield "/", [("limit", "3"), ("format", string), *SHORT[1:], *together]
@@ -171,7 +171,7 @@ def pages_with(string: str) -> Iterator[Asking]:
 
 
 def answers_with(string: str) -> Iterator[Asking]:
-    """Yield requests to the API in the same way."""
+    """Yield requests to the API with a string in each parameter, and in the path."""
     if len(string) * 12 * len(KEYWORDS) < _LONGEST_URL:
         yield "/api/search", [("limit", "0"), *((name, string) for name in KEYWORDS)]
     for name in OTHERS:
@@ -192,7 +192,7 @@ def ask(web: Web, asking: Asking) -> Got:
 
 @pytest.fixture(scope="module")
 def usual(harmless: Web) -> tuple[set[tuple[str, str]], set[str]]:
-    """What pages are made of where nothing does harm, and which headers they have."""
+    """Return the elements and headers of pages with harmless strings only."""
     parts: set[tuple[str, str]] = set()
     headers: set[str] = set()
     whole: list[Asking] = [("/", [("limit", "1000"), ("facet", "package:1")]), ("/", [("limit", "2")]), ("/diff", [])]
@@ -205,12 +205,12 @@ def usual(harmless: Web) -> tuple[set[tuple[str, str]], set[str]]:
 
 @pytest.fixture
 def strings(request: pytest.FixtureRequest) -> Sequence[str]:
-    """All that is hostile with one engine. Pages know nothing of engines, so with the other some of it will do."""
+    """All hostile strings with one engine, and some with the other: rendering doesn't depend on the engine."""
     is_whole = THOROUGH or request.node.callspec.params["serve"] == "embedded"
     return HOSTILE if is_whole else HOSTILE[::5]
 
 
-def test_pages_are_made_of_the_same_whatever_is_asked(
+def test_pages_have_the_same_structure_whatever_is_asked(
     web: Web, usual: tuple[set[tuple[str, str]], set[str]], strings: Sequence[str]
 ) -> None:
     parts, headers = usual
@@ -253,7 +253,7 @@ def test_the_api_answers_with_json_whatever_is_asked(web: Web, harmless: Web, st
             assert set(got.headers) <= headers, asking
 
 
-def test_a_table_is_whole_and_nothing_in_it_is_worked_out(web: Web) -> None:
+def test_csv_is_complete_and_has_no_formulas(web: Web) -> None:
     wanted = {each["_id"]: each for each in made_of(HOSTILE)}
     text = web.get("/api/search", {"format": "csv"}).body.decode()
     header, *rows = csv.reader(io.StringIO(text, newline=""))
@@ -268,7 +268,7 @@ def test_a_table_is_whole_and_nothing_in_it_is_worked_out(web: Web) -> None:
         assert cells["variants"] == f"[{string}]"
 
 
-def test_lines_of_json_lose_nothing(web: Web) -> None:
+def test_ndjson_loses_nothing(web: Web) -> None:
     lines = web.get("/api/search", {"format": "ndjson"}).body.split(b"\n")
     assert lines.pop() == b""
     found = {hit["_id"]: hit for hit in map(json.loads, lines)}
@@ -277,7 +277,7 @@ def test_lines_of_json_lose_nothing(web: Web) -> None:
         assert {name: found[document["_id"]][name] for name in document} == document
 
 
-def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
+def test_copied_commands_have_no_shell_metacharacters(serve: Serve) -> None:
     harmless = {"package": "zlib", "tag": "develop", "stacks": ["e4s", "root"], "hash": "a" * 32, "variants": ["+x"]}
     changes: list[dict[str, Any]] = [harmless]
     for string in HOSTILE:
@@ -291,7 +291,7 @@ def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
     for each in commands:
         assert all(pattern.fullmatch(command) for pattern, command in zip(_COMMANDS, each, strict=True)), each
     listed = {"package": "zlib", "limit": 1_000, "distinct": "false"}
-    page_of_all = re.sub("</?span>", "", web.get("/", listed).body.decode())  # which keep words whole
+    page_of_all = re.sub("</?span>", "", web.get("/", listed).body.decode())  # they keep words unbroken
     shown = re.findall(r"<li><code>(spack [^\n]*?)</code>", page_of_all)
     assert len(shown) > len(_COMMANDS)
     assert not [command for command in shown if not any(pattern.fullmatch(command) for pattern in _COMMANDS)]
@@ -300,7 +300,7 @@ def test_what_is_copied_into_a_shell_has_no_sign_of_one(serve: Serve) -> None:
     assert not [text for text in copied if not re.fullmatch("/[A-Za-z0-9._+~@%^=:,/ -]*", text)]
 
 
-def test_a_spec_is_only_offered_to_be_copied_if_a_shell_leaves_it_as_it_is(serve: Serve) -> None:
+def test_a_spec_can_only_be_copied_if_a_shell_does_not_change_it(serve: Serve) -> None:
     packages = ["hdf5", "$(touch x)", "a;touch x", "`x`", "a&b", "a>b", "*", "'", "é", "a\\"]
     blank = made_of(letter * 32 for letter in ascii_lowercase)
     web = serve(
@@ -318,7 +318,7 @@ def open_all(page: Page) -> None:
 
 
 def visit(tab: Tab, address: str) -> None:
-    """Go somewhere. That the browser notes a refusal is no fault of the page."""
+    """Open a URL. The browser reports error statuses, which aren't faults of the page."""
     before = len(tab.faults)
     answer = tab.page.goto(address)
     assert answer
@@ -330,7 +330,7 @@ def visit(tab: Tab, address: str) -> None:
 
 
 def together(strings: Iterable[str]) -> Iterator[str]:
-    """Yield strings in texts of which three fit into the URL of a page."""
+    """Join strings into texts so short that three of them fit into the URL of a page."""
     text = ""
     for string in strings:
         more = f"{text} {string}".strip()
@@ -342,7 +342,7 @@ def together(strings: Iterable[str]) -> Iterator[str]:
 
 
 def addresses(web: Web) -> Iterator[str]:
-    """Yield where there are strings of each group: in a binary, a comparison, errors and what is asked for."""
+    """Yield URLs with strings of each group: binaries, comparisons, errors and searches."""
     documents = {each["os"]: each for each in made_of(HOSTILE)}
     for strings in GROUPS.values():
         first, last = documents[strings[0]], documents[strings[-1]]
@@ -365,7 +365,7 @@ def test_nothing_runs_on_any_page(chromium: Chromium, web: Web, scripts: bool) -
 
 
 @pytest.mark.parametrize("scripts", [True, False])
-def test_nothing_runs_where_all_strings_are_found(chromium: Chromium, web: Web, scripts: bool) -> None:
+def test_nothing_runs_on_a_page_with_all_strings(chromium: Chromium, web: Web, scripts: bool) -> None:
     facets = [("facet", f"{name}:1000") for name in FACETS]
     with chromium.tab(web.url, scripts=scripts) as tab:
         page = tab.page
@@ -385,7 +385,7 @@ def test_nothing_runs_where_all_strings_are_found(chromium: Chromium, web: Web, 
         )
 
 
-def test_nothing_runs_of_what_is_suggested_or_typed(chromium: Chromium, web: Web) -> None:
+def test_nothing_runs_from_suggestions_or_typed_text(chromium: Chromium, web: Web) -> None:
     with chromium.tab(web.url) as tab:
         page = tab.page
         page.goto("?limit=0")
@@ -425,7 +425,7 @@ def test_a_log_line_is_one_object_whatever_is_asked(sandbox: Sandbox) -> None:
 
 
 def is_name(string: str) -> bool:
-    """Tell whether a folder can be called so, and is looked into."""
+    """Whether a string can be the name of a folder, and one that is scanned."""
     return bool(string) and not set(string) & {"/", "\x00"} and string[0] != "." and len(string.encode()) < 250
 
 
@@ -439,7 +439,7 @@ def request(port: int, path: str, headers: dict[str, str]) -> None:
 
 
 def raw(port: int, string: str) -> None:
-    """Send a string as it is, as path and as header."""
+    """Send a string unencoded, as path and as header."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         data = string.encode()
         connection.sendall(b"GET /%b HTTP/1.1\r\nHost: x\r\nUser-Agent: %b\r\nConnection: close\r\n\r\n" % (data, data))

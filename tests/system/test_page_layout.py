@@ -1,4 +1,4 @@
-"""How the page looks and behaves where there is little room, an old browser, paper, or a query that isn't whole yet."""
+"""Layout and behaviour of the page on narrow screens, in old browsers, on paper, and with unfinished queries."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ _CUT: Final = """
         .filter(each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX !== "visible")
         .map(each => `${each.tagName}#${each.id}.${each.className}`)
 """
-"""What is there in part only, unless somebody scrolls it sideways."""
+"""Finds elements that are partly cut off unless they are scrolled sideways."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def expect_total(page: Page, web: Web, **parameters: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_a_query_that_is_not_whole_yet_moves_nothing(chromium: Chromium, web: Web, width: int) -> None:
+def test_an_unfinished_query_moves_nothing(chromium: Chromium, web: Web, width: int) -> None:
     with chromium.tab(web.url, width=width) as tab:
         page = tab.page
         page.goto("?q=hdf5")
@@ -94,7 +94,7 @@ def test_a_query_that_is_not_whole_yet_moves_nothing(chromium: Chromium, web: We
 
 
 @pytest.mark.parametrize("how", ["Enter", "a long rest"])
-def test_what_stays_unfinished_is_a_mistake(tab: Tab, how: str) -> None:
+def test_a_query_that_stays_unfinished_is_an_error(tab: Tab, how: str) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     before = ids(page)
@@ -112,7 +112,7 @@ def test_what_stays_unfinished_is_a_mistake(tab: Tab, how: str) -> None:
 
 
 @pytest.mark.parametrize("busy", [1, 99])
-def test_a_server_that_is_busy_is_asked_again(tab: Tab, web: Web, busy: int) -> None:
+def test_requests_to_a_busy_server_are_retried(tab: Tab, web: Web, busy: int) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     asked = []
@@ -139,16 +139,14 @@ def test_a_server_that_is_busy_is_asked_again(tab: Tab, web: Web, busy: int) -> 
 
 
 def age(route: Route) -> None:
-    """Make the stylesheet and the script ask for what no browser has."""
+    """Simulate an old browser: make the stylesheet and script test for features that no browser has."""
     answer = route.fetch()
     route.fulfill(response=answer, body=answer.text().replace("::details-content", "::nonesuch"))
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_filters_can_be_reached_in_browsers_of_yesterday(
-    chromium: Chromium, web: Web, width: int, scripts: bool
-) -> None:
+def test_filters_can_be_reached_in_old_browsers(chromium: Chromium, web: Web, width: int, scripts: bool) -> None:
     with chromium.tab(web.url, width=width, scripts=scripts) as tab:
         page = tab.page
         page.route(re.compile("/static/"), age)
@@ -176,7 +174,7 @@ def test_hits_begin_on_the_first_screen_of_a_phone(chromium: Chromium, web: Web)
 
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_nothing_is_cut_at_its_side(chromium: Chromium, web: Web, width: int) -> None:
+def test_nothing_is_cut_off_at_the_side(chromium: Chromium, web: Web, width: int) -> None:
     hit = web.search(q="hdf5", target="zen4")["hits"][0]
     tags = [each["tag"] for each in web.get("/api/tags").json["tags"]][:2]
     cut = {}
@@ -218,7 +216,7 @@ def test_a_facet_ends_with_a_whole_line(tab: Tab) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "?limit=4", "?q=hdf5", "?q=hdf5&target=zen4"])
-def test_headings_stand_over_what_they_are_of(tab: Tab, address: str) -> None:
+def test_headings_are_aligned_with_their_columns(tab: Tab, address: str) -> None:
     tab.page.goto(address)
     places = tab.page.evaluate("""
         () => [document.querySelector(".hits thead tr"), document.querySelector(".hits tbody tr")].map(row =>
@@ -227,7 +225,7 @@ def test_headings_stand_over_what_they_are_of(tab: Tab, address: str) -> None:
     assert places[0] == places[1]
 
 
-def test_paper_has_hashes_and_no_controls(tab: Tab) -> None:
+def test_printed_pages_have_hashes_and_no_controls(tab: Tab) -> None:
     page = tab.page
     page.goto("?q=hdf5")
     hash = page.locator("[data-id] .short").first
@@ -240,7 +238,7 @@ def test_paper_has_hashes_and_no_controls(tab: Tab) -> None:
     assert len(ids(page)) == page.locator("[data-id]:visible").count() > 1
 
 
-def test_nothing_moves_where_less_motion_is_wanted(chromium: Chromium, web: Web) -> None:
+def test_nothing_is_animated_with_reduced_motion(chromium: Chromium, web: Web) -> None:
     moving = """
         () => [...document.querySelectorAll("*")]
             .flatMap(each => [getComputedStyle(each), getComputedStyle(each, "::before")])
@@ -255,7 +253,7 @@ def test_nothing_moves_where_less_motion_is_wanted(chromium: Chromium, web: Web)
     assert found == [True, False]
 
 
-def test_what_is_told_by_colour_has_an_edge_where_colours_are_forced(tab: Tab) -> None:
+def test_coloured_elements_have_borders_with_forced_colours(tab: Tab) -> None:
     page = tab.page
     page.goto("?q=hdf5&arch=linux-rhel8-zen4")
     edges = {}
@@ -266,7 +264,7 @@ def test_what_is_told_by_colour_has_an_edge_where_colours_are_forced(tab: Tab) -
 
 
 @pytest.mark.parametrize("change", [str, str.upper])
-def test_the_beginning_of_a_hash_opens_its_binary_or_lists_those_it_fits(web: Web, change: Any) -> None:
+def test_a_hash_prefix_opens_its_binary_or_lists_the_matching_ones(web: Web, change: Any) -> None:
     html = {"Accept": "text/html"}
     one = web.get(f"/binary/{change('longl')}", headers=html)
     assert one.status == 200
@@ -277,7 +275,7 @@ def test_the_beginning_of_a_hash_opens_its_binary_or_lists_those_it_fits(web: We
     assert web.get(f"/binary/{change('twi')}", headers=html).status == 400
 
 
-def test_the_page_with_all_its_parts_is_light(web: Web) -> None:
+def test_the_page_with_its_static_files_is_small(web: Web) -> None:
     takes = {"Accept-Encoding": "gzip"}
     start = web.get("/", headers=takes)
     parts = sorted(set(re.findall(r'(?:href|src)="/base(/(?:static/[^"]+|icon.svg))"', start.body.decode())))

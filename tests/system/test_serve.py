@@ -1,4 +1,4 @@
-"""`cachesync serve`, as it begins, follows an index that others write, is given another configuration, and ends."""
+"""`cachesync serve`: starting, following an index that others write, reloading its configuration, and stopping."""
 
 import json
 import signal
@@ -27,13 +27,13 @@ def taken_port() -> Iterator[int]:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports on which nobody listens."""
+    """Return ports that are not in use."""
     with ExitStack() as stack:
         return [stack.enter_context(taken_port()) for _ in range(number)]
 
 
 def configure(sandbox: Sandbox, **http: Any) -> None:
-    """Let `http` have these keys, and no others."""
+    """Set the keys of `http` in the configuration, replacing all others."""
     keys = json.loads(sandbox.config.read_text())
     sandbox.config.write_text(json.dumps({**keys, "http": http}))
 
@@ -54,16 +54,16 @@ def has_specs(service: Serve, number: int) -> bool:
 
 
 def reloaded(service: Serve, *, refused: bool = False) -> None:
-    """Let it read its configuration again, and see whether it takes it."""
+    """Reload the configuration, and check whether it is accepted."""
     outcome = "stays in force" if refused else "read again"
     before = len(service.said(outcome))
     service.send(signal.SIGHUP)
     until(lambda: len(service.said(outcome)) > before, lambda: service.lines[-3:])
 
 
-def test_it_serves_an_index_that_comes_later_and_follows_it(sandbox: Sandbox) -> None:
+def test_it_serves_an_index_that_is_created_later_and_follows_it(sandbox: Sandbox) -> None:
     with Serve(sandbox) as serve:
-        until(lambda: serve.said("the index can't be searched for now"), "the log to say why before anybody asks")
+        until(lambda: serve.said("the index can't be searched for now"), "the reason in the log before any request")
         assert serve.get("/healthz")[0] == 200
         assert serve.get("/readyz")[0] == 503
         assert serve.get("/api/search")[0] == 503
@@ -99,7 +99,7 @@ def test_a_signal_ends_it(sandbox: Sandbox, number: signal.Signals) -> None:
         assert serve.said("stopped")
 
 
-def test_its_metrics_are_only_where_the_configuration_says(sandbox: Sandbox) -> None:
+def test_metrics_are_only_served_on_the_configured_port(sandbox: Sandbox) -> None:
     (port,) = free_ports(1)
     with Serve(sandbox, CACHESYNC_HTTP__METRICS=f"127.0.0.1:{port}") as serve:
         until(lambda: len(serve.said("listening")) == 2, "both listeners")
@@ -107,7 +107,7 @@ def test_its_metrics_are_only_where_the_configuration_says(sandbox: Sandbox) -> 
         assert "cachesync_http_requests" in text(f"http://127.0.0.1:{port}/metrics")
 
 
-def test_a_port_that_is_taken_is_told(sandbox: Sandbox) -> None:
+def test_a_port_in_use_is_an_error(sandbox: Sandbox) -> None:
     with taken_port() as port:
         done = sandbox.run("serve", expect=2, CACHESYNC_HTTP__PORT=str(port))
         assert f"http.port: {port} is taken" in done.stderr
@@ -130,7 +130,7 @@ def test_a_reload_moves_it(sandbox: Sandbox) -> None:
             text(f"http://127.0.0.1:{first}/")
 
 
-def test_a_reload_that_can_be_done_by_half_only_changes_nothing(sandbox: Sandbox) -> None:
+def test_a_reload_that_fails_halfway_changes_nothing(sandbox: Sandbox) -> None:
     first, second, metrics = free_ports(3)
     configure(sandbox, port=first, metrics=f"127.0.0.1:{metrics}")
     with Serve(sandbox, CACHESYNC_HTTP__PORT=None) as serve, taken_port() as taken:
@@ -167,7 +167,7 @@ def test_a_reload_leaves_no_threads_behind(sandbox: Sandbox) -> None:
         until(lambda: threads() < before + 6, threads)
 
 
-def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> None:
+def test_it_runs_beside_a_service_and_another_server(sandbox: Sandbox) -> None:
     put(sandbox.root, page(entry("1")))
     with Service(sandbox) as service, Serve(sandbox) as one, Serve(sandbox) as other:
         service.caught_up()
@@ -177,10 +177,10 @@ def test_it_stands_beside_a_service_and_beside_another_one(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("writer", ["command", "service"])
-def test_nobody_is_called_behind_whom_a_command_brought_up_to_date(
+def test_an_index_that_a_command_brought_up_to_date_is_not_behind(
     sandbox: Sandbox, writer: Literal["command", "service"]
 ) -> None:
-    """Of an old note of a service, that can't be known: it should have noted something since."""
+    """After an old note of a service it does count as behind: the service should have updated its note since."""
     put(sandbox.root, page(entry("1")))
     sandbox.run("sync")
     with closing(index_of(sandbox)) as index:

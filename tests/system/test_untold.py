@@ -1,4 +1,4 @@
-"""`cachesync serve` tells nobody what is behind it, whatever is wrong there."""
+"""`cachesync serve` reveals nothing about the engine behind it, whatever is wrong with that."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ JSON = [("Content-Type", "application/json"), ("X-Elastic-Product", "Elasticsear
 
 @pytest.fixture(params=["embedded", "elasticsearch"])
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path, index_name: str) -> Sandbox:
-    """With pages, and an index of them on each engine."""
+    """Pages, and an index of them with each engine."""
     if request.param == "elasticsearch":
         return filled(Sandbox(tmp_path, request.getfixturevalue("elasticsearch_index"), index_name))
     return filled(Sandbox(tmp_path, name=EMBEDDED))
@@ -56,22 +56,22 @@ def filled(sandbox: Sandbox) -> Sandbox:
     return sandbox
 
 
-def tells_nothing(
+def reveals_nothing(
     sandbox: Sandbox, *secrets: str, is_ready: bool = False, searched: set[int] | None = None, some: bool = False
 ) -> None:
-    """Ask for everything, or for some. Who may try again is told so.
+    """Send all kinds of requests, or some, to a new process, and check that its responses reveal nothing.
 
-    ``secrets``: what else mustn't be told; ``searched``: the statuses that searches may have.
+    ``secrets``: what else mustn't be revealed; ``searched``: the statuses that searches may have.
     """
-    patience = "60s" if is_ready else "5s"  # a server that is well may still be slow
+    patience = "60s" if is_ready else "5s"  # a healthy server may still be slow
     with Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT=patience) as served:
-        is_untold(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
+        assert_no_leak(served, {*secrets_of(sandbox), *secrets}, is_ready=is_ready, searched=searched, some=some)
 
 
-def is_untold(
+def assert_no_leak(
     served: Serve, hidden: set[str], *, is_ready: bool = False, searched: set[int] | None = None, some: bool = True
 ) -> None:
-    """Do the same with a process that serves already."""
+    """Do the same with a running process."""
     found = {each.asked: each for each in (told_in_short if some else told)(served.url)}
     assert {name: faults for name, each in found.items() if (faults := faults_of(each, hidden))} == {}
     assert {each.status for each in found.values()} <= {200, 400, 404, 405, 503, 504}
@@ -89,7 +89,7 @@ UNREADY = {"ready": False, "reason": "not ready", "degraded": []}
 
 
 def test_all_is_well(sandbox: Sandbox) -> None:
-    tells_nothing(sandbox, is_ready=True)
+    reveals_nothing(sandbox, is_ready=True)
 
 
 def test_there_is_no_index_yet(sandbox: Sandbox) -> None:
@@ -97,7 +97,7 @@ def test_there_is_no_index_yet(sandbox: Sandbox) -> None:
         shutil.rmtree(sandbox.index)
     else:
         elasticsearch.remove(sandbox.url, sandbox.name)
-    tells_nothing(sandbox)
+    reveals_nothing(sandbox)
 
 
 def test_the_writer_has_died_and_had_noted_what_was_wrong(sandbox: Sandbox) -> None:
@@ -107,7 +107,7 @@ def test_the_writer_has_died_and_had_noted_what_was_wrong(sandbox: Sandbox) -> N
     )
     with contextlib.closing(index_of(sandbox)) as index:
         note_freshness(index.notes(), noted)
-    tells_nothing(sandbox, is_ready=True)
+    reveals_nothing(sandbox, is_ready=True)
 
 
 # --- a folder ---------------------------------------------------------------------------------------------------------
@@ -175,25 +175,25 @@ DAMAGES = [
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 def test_a_folder_that_cant_be_used(embedded: Sandbox, damage: Callable[[Path], None]) -> None:
     damage(embedded.index / embedded.name)
-    tells_nothing(embedded, some=damage is not foreign_folder)
+    reveals_nothing(embedded, some=damage is not foreign_folder)
 
 
-def test_a_folder_that_is_another_ones(embedded: Sandbox) -> None:
+def test_a_folder_that_cannot_be_read(embedded: Sandbox) -> None:
     embedded.blindfold()
     for place in (embedded.index, embedded.index / embedded.name, live(embedded.index / embedded.name)):
         with unreadable(place):
-            tells_nothing(embedded, some=True)
+            reveals_nothing(embedded, some=True)
 
 
 def test_a_folder_that_an_older_version_has_filled(embedded: Sandbox) -> None:
     change_meta(embedded.index / embedded.name, fingerprint="older")
-    tells_nothing(embedded, is_ready=True)
+    reveals_nothing(embedded, is_ready=True)
     change_meta(embedded.index / embedded.name, fields=["package", "tag", "page", "spec"])
-    tells_nothing(embedded, is_ready=True)
+    reveals_nothing(embedded, is_ready=True)
 
 
-def test_a_folder_that_is_damaged_meanwhile(embedded: Sandbox) -> None:
-    """What is gone is noticed by the next look. Whoever runs it is told what those who ask aren't, and once."""
+def test_a_folder_that_is_damaged_while_it_is_served(embedded: Sandbox) -> None:
+    """The next check detects the damage. The operator finds the reason in the log, once; clients don't see it."""
     with Serve(embedded) as served:
         assert asked(served.url, "/api/search").status == 200
         foreign_file(embedded.index / embedded.name)
@@ -244,36 +244,36 @@ def change_mapping(sandbox: Sandbox, **changed: object) -> None:
 )
 def test_indices_that_cant_be_used(elastic: Sandbox, damage: Callable[[Sandbox], None]) -> None:
     damage(elastic)
-    tells_nothing(elastic, some=damage is not foreign_index)
+    reveals_nothing(elastic, some=damage is not foreign_index)
 
 
 def test_indices_that_an_older_version_has_filled_or_nobody_may_write(elastic: Sandbox) -> None:
     change_mapping(elastic, fields="older")
     elastic.ask("/_settings", "PUT", {"index.blocks.read_only": True})
     try:
-        tells_nothing(elastic, is_ready=True)
+        reveals_nothing(elastic, is_ready=True)
     finally:
         elastic.ask("/_settings", "PUT", {"index.blocks.read_only": None})
 
 
-def test_a_server_that_nobody_reaches(elastic: Sandbox) -> None:
+def test_a_server_that_cannot_be_reached(elastic: Sandbox) -> None:
     with socket.create_server((HOST, 0)) as closed:
         port = closed.getsockname()[1]
     elastic.url = f"http://{HOST}:{port}"
     elastic.configure()
-    tells_nothing(elastic, some=True)
+    reveals_nothing(elastic, some=True)
 
 
 def test_a_server_that_never_answers(elastic: Sandbox) -> None:
     with silent_server() as elastic.url:
         elastic.configure()
-        tells_nothing(elastic, some=True)
+        reveals_nothing(elastic, some=True)
 
 
 def test_a_server_that_speaks_no_tls(elastic: Sandbox) -> None:
     elastic.url = elastic.url.replace("http:", "https:")
     elastic.configure()
-    tells_nothing(elastic, some=True)
+    reveals_nothing(elastic, some=True)
 
 
 def refused(status: int, kind: str, reason: str) -> Answer:
@@ -296,21 +296,21 @@ ANSWERS = {
     "elsewhere": Answer(302, [("Location", "http://es-elsewhere.example/login")], b""),
     "no JSON": Answer(200, JSON, b'{"es-half":'),
 }
-TOLD_BY_ANSWERS = {"es-", "max_buckets", "9300"}
+SECRETS_OF_ANSWERS = {"es-", "max_buckets", "9300"}
 
 
 class Behind(NamedTuple):
-    """A proxy between a process that serves and its server, which is to do something to requests."""
+    """A proxy between ``cachesync serve`` and Elasticsearch that tampers with requests."""
 
     served: Serve
     proxy: Proxy
     hidden: set[str]
 
-    def tells_nothing(self, deed: Deed, kind: str = "all", searched: set[int] | None = None) -> None:
-        """Ask with something done to all requests, or to those that search."""
+    def reveals_nothing(self, deed: Deed, kind: str = "all", searched: set[int] | None = None) -> None:
+        """Check with the proxy tampering with all requests, or with searches only."""
         self.proxy.deed = lambda request: deed(request) if kind == "all" or "_search" in request.path else None
-        self.served.reload()  # so that it knows nothing from before
-        is_untold(self.served, self.hidden, searched=searched)
+        self.served.reload()  # clears its caches
+        assert_no_leak(self.served, self.hidden, searched=searched)
 
 
 @pytest.fixture(scope="module")
@@ -321,18 +321,18 @@ def behind(elasticsearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
         proxy = lent.enter_context(Proxy(elasticsearch_url, lambda _request: None).running())
         sandbox = filled(Sandbox(tmp_path_factory.mktemp("behind"), proxy.url, name))
         served = lent.enter_context(Serve(sandbox, CACHESYNC_HTTP__SEARCH_TIMEOUT="500ms"))
-        yield Behind(served, proxy, {*secrets_of(sandbox), *TOLD_BY_ANSWERS, urlsplit(elasticsearch_url).netloc})
+        yield Behind(served, proxy, {*secrets_of(sandbox), *SECRETS_OF_ANSWERS, urlsplit(elasticsearch_url).netloc})
 
 
 @pytest.mark.parametrize("kind", ["all", "searches"])
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_server_that_answers_something_else(behind: Behind, name: str, kind: str) -> None:
-    behind.tells_nothing(lambda _request: ANSWERS[name], kind)
+    behind.reveals_nothing(lambda _request: ANSWERS[name], kind)
 
 
-def test_a_server_that_counts_no_more(behind: Behind) -> None:
+def test_a_server_that_refuses_large_facets(behind: Behind) -> None:
     too_much = refused(400, "too_many_buckets_exception", "must be less than or equal to: [7], search.max_buckets")
-    behind.tells_nothing(lambda _request: too_much, "searches", {400, 504})
+    behind.reveals_nothing(lambda _request: too_much, "searches", {400, 504})
 
 
 @pytest.mark.parametrize("kind", ["all", "searches"])
@@ -341,7 +341,7 @@ def test_a_server_that_hangs_up(behind: Behind, kind: str, reset: bool) -> None:
     def deed(_request: Request) -> Answer:
         raise Cut(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", reset=reset)
 
-    behind.tells_nothing(deed, kind)
+    behind.reveals_nothing(deed, kind)
 
 
 def no_credentials(secured: Secured) -> dict[str, str]:
@@ -383,4 +383,4 @@ def test_a_secured_server(
     sandbox.run("sync")
     sandbox.configure(**keys(secured_index))
     is_reader = keys is a_reader
-    tells_nothing(sandbox, READER, NOBODY, str(secured_index.security.folder), is_ready=is_reader, some=True)
+    reveals_nothing(sandbox, READER, NOBODY, str(secured_index.security.folder), is_ready=is_reader, some=True)

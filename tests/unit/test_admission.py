@@ -1,4 +1,4 @@
-"""How much may be asked at once, whichever event loop the server has by now."""
+"""Bounds on concurrent work, also when the server gets a new event loop."""
 
 import asyncio
 import threading
@@ -9,8 +9,8 @@ from cachesync.web import admission
 from cachesync.web.admission import Admission, BusyError, LateError
 
 
-def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where one of them was taken while it was stopped, and another one was waited for."""
+def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if one was in use when it was stopped, and another request was waiting."""
     monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
     admitted = Admission("search", 2, 60)
     begun, released = threading.Semaphore(0), threading.Event()
@@ -37,16 +37,16 @@ def test_a_server_that_is_started_again_has_all_turns(monkeypatch: pytest.Monkey
     admitted.close()
 
 
-def test_a_turn_lasts_as_long_as_its_thread_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else threads that nobody waits for any more would be more and more, and those that have a turn would wait."""
+def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise steps that timed out would occupy more and more threads, and admitted requests would have to wait."""
     monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
     released = threading.Event()
 
     async def late() -> None:
         admitted = Admission("export", 1, 0.05)
         with pytest.raises(LateError):
-            async with admitted.turn() as turn:
-                await turn.step(lambda: released.wait(60))
+            async with admitted.slot() as slot:
+                await slot.step(lambda: released.wait(60))
         with pytest.raises(BusyError):
             await admitted.run(lambda: None)
         released.set()

@@ -61,7 +61,7 @@ def test_every_field_of_a_document() -> None:
     }
 
 
-def test_what_a_page_does_not_say_is_left_out() -> None:
+def test_missing_values_are_left_out() -> None:
     found = document(compiler=None, os=None, platform=None, target=None, size=None, variants=None, stacks=None)
     values = {
         "binary",
@@ -118,7 +118,7 @@ def test_the_spec_has_switches_first_as_spack_prints_it() -> None:
         ("x2025-03-23", None),
     ],
 )
-def test_a_tag_that_ends_in_a_date_has_it(tag: str, date: str | None) -> None:
+def test_the_date_of_a_tag(tag: str, date: str | None) -> None:
     assert document(tag=tag).get("tag_date") == date
 
 
@@ -128,7 +128,7 @@ def test_ids_belong_to_one_page() -> None:
     assert key_of(path_of("py-pip", "v1"), id) == "abc"
 
 
-def test_an_id_that_elasticsearch_would_refuse_is_a_problem() -> None:
+def test_an_id_that_is_too_long_is_a_problem() -> None:
     room = MAX_ID_BYTES - len("develop/zlib/")
     assert isinstance(render(parsed(page(entry("a" * room)), path_of())), dict)
     for key in ("a" * (room + 1), "é" * (room // 2 + 1)):
@@ -149,7 +149,7 @@ def test_the_same_page_gives_the_same_bytes() -> None:
     assert render(parsed(page(entry()), path_of())) == render(parsed(page(entry()) + b"\nbody", path_of()))
 
 
-def test_a_page_sums_up_its_specs() -> None:
+def test_the_summary_of_a_page() -> None:
     found = summary(
         parsed(
             page(

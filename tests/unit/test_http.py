@@ -1,4 +1,4 @@
-"""The web server: what it answers, and that no client can hold it up."""
+"""The web server: its responses, and that no client can block it."""
 
 import asyncio
 import contextlib
@@ -32,14 +32,14 @@ from cachesync.web.server import WebServer
 
 WELL = Health(ready=True, reason=None, degraded=["one page can't be used"])
 LARGE = 50_000_000
-"""Bytes, more than all buffers between us and a client take."""
+"""Bytes; more than all buffers between the server and a client hold."""
 
 Start = Callable[..., WebServer]
 
 
 @pytest.fixture(autouse=True)
 def logged_in_json() -> Iterator[None]:
-    """Else each stack trace would be drawn with all variables in it, which takes seconds."""
+    """Log as JSON: on a terminal each stack trace is drawn with all variables, which takes seconds."""
     log.setup("info", "json")
     yield
     structlog.reset_defaults()
@@ -94,7 +94,7 @@ def test_it_is_alive(start: Start) -> None:
     assert (status, headers["content-type"], json.loads(body)) == (200, "application/json", {"status": "alive"})
 
 
-def test_it_is_ready_until_it_isnt(start: Start) -> None:
+def test_readiness_follows_the_health(start: Start) -> None:
     found = WELL
     server = start(health=lambda: found)
     status, _, body = ask(server, "/readyz")
@@ -104,7 +104,7 @@ def test_it_is_ready_until_it_isnt(start: Start) -> None:
     assert (status, json.loads(body)["reason"]) == (503, "the index doesn't answer")
 
 
-def test_metrics_and_status_are_what_the_service_says(start: Start) -> None:
+def test_metrics_and_status_are_passed_through(start: Start) -> None:
     server = start()
     assert ask(server, "/metrics")[2] == b"m 1\n"
     assert ask(server, "/metrics")[1]["content-type"] == "text/plain; version=0.0.4"
@@ -127,7 +127,7 @@ def test_errors_are_json(method: str, path: str, status: int, start: Start) -> N
     assert set(headers.get("allow", "GET, HEAD").split(", ")) == {"GET", "HEAD"}
 
 
-def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
+def test_internal_errors_are_logged_and_not_revealed(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     server = start(status=lambda: {"x": 1 // 0})
     status, headers, body = ask(server, "/api/status")
     assert ask(server, "/healthz")[0] == 200
@@ -140,10 +140,10 @@ def test_what_goes_wrong_inside_is_logged_and_not_told(start: Start, capsys: pyt
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nowhere", "/openapi.json"])
-def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start) -> None:
+def test_responses_have_a_date_and_are_neither_cached_nor_sniffed(path: str, start: Start) -> None:
     _, headers, _ = ask(start(), path)
     assert headers["cache-control"] == "no-store"
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_answers_are_dated_and_aren_t_kept_or_guessed_at(path: str, start: Start
         (b"GET /panics HTTP/1.1\r\nHost: x\r\n\r\n", 500),
     ],
 )
-def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
-    """Whether the application, what is around it, or the server itself answers."""
+def test_error_responses_have_the_same_headers(request_text: bytes, status: int, start: Start) -> None:
+    """The response may come from the application, the middleware or the connection itself."""
 
     async def panics(_request: Request) -> Response:
         raise Panic
@@ -170,7 +170,7 @@ def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, stat
     assert (found, headers["content-type"]) == (status, "application/json")
     assert json.loads(body)["error"]
     assert b"Traceback" not in body
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -184,21 +184,21 @@ def test_what_is_refused_or_fails_has_the_same_headers(request_text: bytes, stat
         (("*",), "https://a.example", "*"),
     ],
 )
-def test_pages_of_other_sites_read_answers_only_where_they_are_named(
+def test_only_allowed_origins_may_read_responses(
     allowed: tuple[str, ...], asking: str, told: str | None, start: Start
 ) -> None:
     server = start(allow_origins=allowed)
     _, headers, _ = sent(server, f"GET /healthz HTTP/1.1\r\nHost: x\r\nOrigin: {asking}\r\n\r\n".encode())
     assert headers.get("access-control-allow-origin") == told
     assert "access-control-allow-credentials" not in headers
-    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "what is kept for one site isn't another's"
+    assert ("Origin" in headers.get("vary", "")) == bool(allowed), "caches must keep sites apart"
 
 
 class Panic(BaseException):
-    """As Rust's come to Python."""
+    """A BaseException, like that for a panic in Rust."""
 
 
-def test_the_base_path_is_before_everything(start: Start) -> None:
+def test_all_paths_are_below_the_base_path(start: Start) -> None:
     server = start(base_path="/cache/sync")
     assert server.url.endswith("/cache/sync")
     assert ask(server, "/cache/sync/healthz")[0] == 200
@@ -224,7 +224,7 @@ def test_other_endpoints_are_served_and_described(start: Start) -> None:
     assert "/" not in paths
 
 
-def test_openapi_describes_what_is_there(start: Start) -> None:
+def test_openapi_describes_the_endpoints(start: Start) -> None:
     server = start()
     described = json.loads(ask(server, "/openapi.json")[2])
     assert described["openapi"].startswith("3.")
@@ -246,7 +246,7 @@ def test_an_ipv6_address_is_in_brackets(start: Start) -> None:
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_a_port_that_is_taken_is_told(start: Start) -> None:
+def test_a_port_in_use_is_an_error(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=rf"http\.port: {port} is taken on 127\.0\.0\.1 .* 0 for any free one"):
@@ -256,21 +256,21 @@ def test_a_port_that_is_taken_is_told(start: Start) -> None:
 @pytest.mark.parametrize(
     ("host", "says"),
     [
-        ("203.0.113.1", r"http\.host: 203\.0\.113\.1 is no address of this machine"),
-        ("a..b", r"http\.host: a\.\.b is no host"),
+        ("203.0.113.1", r"http\.host: 203\.0\.113\.1 is not an address of this machine"),
+        ("a..b", r"http\.host: a\.\.b is not a valid host"),
     ],
 )
-def test_a_host_that_isnt_ours_is_told(host: str, says: str, start: Start) -> None:
+def test_a_host_that_isnt_ours_is_an_error(host: str, says: str, start: Start) -> None:
     with pytest.raises(UsageError, match=says):
         start(host=host)
 
 
-def test_a_port_that_isnt_allowed_is_told(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_port_is_an_error(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_arguments: Any, **_options: Any) -> socket.socket:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(socket, "create_server", forbidden)
-    with pytest.raises(UsageError, match=r"http\.port: 80 is not for this user .* above 1023"):
+    with pytest.raises(UsageError, match=r"http\.port: 80 is not permitted for this user .* above 1023"):
         start(port=80)
 
 
@@ -282,7 +282,7 @@ def test_it_leaves_signals_alone(start: Start) -> None:
     assert [signal.getsignal(number) for number in numbers] == before
 
 
-def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
+def test_stopping_frees_the_port(start: Start) -> None:
     server = start()
     connection = http.client.HTTPConnection(*address(server), timeout=20)
     connection.request("GET", "/healthz")
@@ -294,8 +294,8 @@ def test_it_ends_and_its_port_is_free_again(start: Start) -> None:
     assert ask(start(port=address(server)[1]), "/healthz")[0] == 200
 
 
-def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start) -> None:
-    """On a connection that is kept, the second packet would wait for 40 ms: until the client acknowledges the first."""
+def test_a_response_in_several_packets_is_not_delayed(start: Start) -> None:
+    """On a persistent connection the second packet would wait 40 ms, until the client acknowledges the first."""
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -304,17 +304,17 @@ def test_an_answer_in_several_packets_waits_for_no_acknowledgement(start: Start)
 
 
 def other_end(client: socket.socket) -> socket.socket:
-    """Return the server's socket of a connection within this process."""
+    """Return the server's socket of a connection, which is in this process too."""
     ends = client.getpeername(), client.getsockname()
     for each in gc.get_objects():
         if type(each) is socket.socket:
-            with contextlib.suppress(OSError):  # it is closed, or only listens
+            with contextlib.suppress(OSError):  # closed, or only listening
                 if (each.getsockname(), each.getpeername()) == ends:
                     return each
     raise AssertionError("the server has no such connection")
 
 
-def test_stopping_what_never_started_is_nothing() -> None:
+def test_stopping_a_server_that_was_never_started_does_nothing() -> None:
     WebServer("127.0.0.1", 0, build_app("", [])).stop()
 
 
@@ -323,7 +323,7 @@ def test_stopping_what_never_started_is_nothing() -> None:
     [b"", b"GET /healthz HTT", b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"],
     ids=["nothing", "half a request", "reads nothing"],
 )
-def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> None:
+def test_a_stuck_client_does_not_delay_stopping(sent: bytes, start: Start) -> None:
     asked = threading.Event()
 
     async def large(_request: Request) -> Response:
@@ -340,7 +340,9 @@ def test_a_stuck_client_doesnt_hold_up_the_end(sent: bytes, start: Start) -> Non
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"])
-def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_never_completes_its_request_is_disconnected(
+    sent: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
     server = start()
     with socket.create_connection(address(server), timeout=20) as client:
@@ -353,7 +355,7 @@ def test_who_never_ends_a_request_is_put_out(sent: bytes, start: Start, monkeypa
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(web_app, "_REQUESTS", 1)
     asked, released = threading.Event(), threading.Event()
 
@@ -369,14 +371,14 @@ def test_requests_at_a_time_are_bounded(start: Start, monkeypatch: pytest.Monkey
         status, headers, body = ask(server, "/openapi.json")
         assert (status, headers["retry-after"]) == (503, "1")
         assert json.loads(body)["error"]
-        assert ask(server, "/healthz")[0] == 200  # who asks that would restart it otherwise
+        assert ask(server, "/healthz")[0] == 200  # otherwise a supervisor would restart it
         released.set()
         assert client.recv(15) == b"HTTP/1.1 200 OK"
     assert ask(server, "/healthz")[0] == 200
 
 
-def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
-    """Also for a client of HTTP/1.0, to whom the end of the connection is the end of the answer."""
+def test_a_response_that_fails_halfway_is_broken_off(start: Start) -> None:
+    """Also for HTTP/1.0 clients, which read until the connection is closed."""
 
     async def fails(_request: Request) -> Response:
         async def parts() -> AsyncIterator[bytes]:
@@ -396,8 +398,8 @@ def test_an_answer_that_fails_halfway_is_broken_off(start: Start) -> None:
 
 @pytest.mark.parametrize("breaks", [True, False])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: str, breaks: bool) -> None:
-    """And sees that it is broken off: to a client of HTTP/1.0 the end of the connection is the end of the answer."""
+def test_a_half_closed_connection_gets_its_response(start: Start, version: str, breaks: bool) -> None:
+    """If it is broken off, the client can tell, even with HTTP/1.0, where a response ends with the connection."""
     goes_on = threading.Event()
 
     async def answers(_request: Request) -> Response:
@@ -417,7 +419,7 @@ def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: st
         while b"first" not in received:
             received += client.recv(65_536)
         client.shutdown(socket.SHUT_WR)
-        assert not select.select([client], [], [], 0.2)[0], "neither more of the answer nor its end"
+        assert not select.select([client], [], [], 0.2)[0], "the response goes on, but nothing has been sent yet"
         goes_on.set()
         if breaks:
             with pytest.raises(ConnectionResetError):
@@ -426,9 +428,7 @@ def test_who_sends_no_more_has_the_answer_all_the_same(start: Start, version: st
             assert b"last" in b"".join(iter(lambda: client.recv(65_536), b""))
 
 
-def test_a_client_that_takes_something_now_and_then_is_not_put_out(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_client_is_not_disconnected(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PATIENCE", 0.2)
     slow = threading.Event()
 
@@ -437,7 +437,7 @@ def test_a_client_that_takes_something_now_and_then_is_not_put_out(
         return PlainTextResponse("late")
 
     server = start(others=[Endpoint("/late", late)])
-    assert ask(server, "/late")[2] == b"late", "it is we who took so long"
+    assert ask(server, "/late")[2] == b"late", "the delay was the server's own"
 
 
 @pytest.mark.parametrize("size", [70_000, 200_000, 5_000_000])
@@ -446,13 +446,15 @@ def test_a_client_that_takes_something_now_and_then_is_not_put_out(
     [("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", {414}), ("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", {404, 431})],
     ids=["URL", "header"],
 )
-def test_what_is_too_long_is_told(request_text: str, statuses: set[int], size: int, start: Start) -> None:
-    """A header that comes at once may be taken; a URL is too long however it comes. Nobody's connection is reset."""
+def test_a_url_or_header_that_is_too_long_is_an_error(
+    request_text: str, statuses: set[int], size: int, start: Start
+) -> None:
+    """A long header is accepted if it arrives in one piece, a long URL never. No connection is reset."""
     status, headers, body = sent(start(), request_text.format("x" * size).encode())
     assert status in statuses
     assert json.loads(body)["error"]
     assert (status == 404) != (headers.get("connection") == "close" or status == 414)
-    is_guarded(headers)
+    assert_common_headers(headers)
 
 
 @pytest.mark.parametrize(
@@ -475,7 +477,7 @@ def test_a_request_may_name_the_whole_url(target: str, wanted: str, start: Start
 
 
 def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send a request as it is written, and return its answer."""
+    """Send a raw request, and return its response."""
     with socket.create_connection(address(server), timeout=20) as client:
         client.sendall(request)
         with http.client.HTTPResponse(client) as answer:
@@ -483,8 +485,8 @@ def sent(server: WebServer, request: bytes) -> tuple[int, dict[str, str], bytes]
             return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
-def is_guarded(headers: Mapping[str, str]) -> None:
-    """All that answers have whoever gives them."""
+def assert_common_headers(headers: Mapping[str, str]) -> None:
+    """Check the headers that every response has."""
     assert headers["date"].endswith("GMT")
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -508,10 +510,10 @@ POST = b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n
     ],
     ids=["at once", "body with its request", "body after the answer", "after the body"],
 )
-def test_what_is_no_http_is_refused_and_forgotten(
+def test_invalid_http_is_refused_and_freed(
     first: bytes, second: bytes, answer: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Forgotten at once: nothing of it waits until garbage is collected."""
+    """Freed at once, without the garbage collector."""
     gone = threading.Event()
 
     class Watched(connection.HttpConnection):
@@ -519,7 +521,7 @@ def test_what_is_no_http_is_refused_and_forgotten(
             super().connection_made(transport)
             weakref.finalize(self, gone.set)
 
-    monkeypatch.setattr(web_server, "Connection", Watched)
+    monkeypatch.setattr(web_server, "HttpConnection", Watched)
     server = start()
     gc.collect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Pages, good and broken."""
+"""Parsing of valid and broken pages."""
 
 import json
 
@@ -44,7 +44,7 @@ def test_each_entry_is_a_spec_under_its_hash() -> None:
     )
 
 
-def test_the_usual_shape_takes_the_fast_way() -> None:
+def test_usual_pages_use_the_fast_parser() -> None:
     assert pages._fast(PATH, big_page(count=5))
     assert pages._fast(PATH, page(entry()))
     assert pages._fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
@@ -56,15 +56,15 @@ def reversed_keys(data: bytes) -> bytes:
 
 
 AROUND: dict[str, bytes] = {
-    "a line break behind": page(entry()) + b"\n",
+    "a line break after": page(entry()) + b"\n",
     "a body": page(entry()) + b"\n\nA body.\n--- \nspec_details: []\n",
     "a BOM": b"\xef\xbb\xbf" + page(entry()),
     "CRLF": page(entry()).replace(b"\n", b"\r\n"),
     "CRLF and a body": page(entry()).replace(b"\n", b"\r\n") + b"\r\n\r\nbody\r\n",
-    "blanks behind the marks": b"---  " + page(entry())[3:] + b"\t \n",
-    "a comment behind a value": page(entry()).replace(b"layout: cache", b"layout: cache # a comment"),
-    "comments behind JSON": page(entry()).replace(b"}\n", b"} # a comment: {\n").replace(b"]\n---", b"]  # b\n---"),
-    "blanks behind JSON": page(entry()).replace(b"]\n---", b"] \t \n---"),
+    "spaces after the marks": b"---  " + page(entry())[3:] + b"\t \n",
+    "a comment after a value": page(entry()).replace(b"layout: cache", b"layout: cache # a comment"),
+    "comments after JSON": page(entry()).replace(b"}\n", b"} # a comment: {\n").replace(b"]\n---", b"]  # b\n---"),
+    "spaces after JSON": page(entry()).replace(b"]\n---", b"] \t \n---"),
     "a comment and a blank line": page(entry()).replace(b"layout: cache\n", b"# a comment\n\n"),
     "a comment with a mark": page(entry()).replace(b"layout: cache\n", b"# --- spec_details: []\n"),
     "other keys": page(entry()).replace(b"layout: cache", b"other: {a: [1, 2]}\nmore:\n  - x: |\n      meta: {}\n    y: 1"),
@@ -84,8 +84,8 @@ AROUND: dict[str, bytes] = {
     "meta in YAML": page(entry()).replace(b'{"num_specs": 1}', b"\n  num_specs: 1"),
     "non-ASCII around": page(entry()).replace(b"layout: cache", "läyout: é😀".encode()),
     "non-ASCII in what isn't read": page(entry(tarball="é😀")).replace(b"num_specs", "nüm".encode()),
-    "without blanks": raw_page(json.dumps([entry()], separators=(",", ":"))),
-    "many blanks": page(entry()).replace(b'", ', b'" ,   ').replace(b"details: ", b"details:     "),
+    "without spaces": raw_page(json.dumps([entry()], separators=(",", ":"))),
+    "many spaces": page(entry()).replace(b'", ', b'" ,   ').replace(b"details: ", b"details:     "),
     "a slash in an escape": page(entry(tarball="https://x")).replace(b"//", b"\\/\\/"),
     "an entry twice": page(entry(), entry()),
     "tarballs": page(entry(tarball="https://example.org/x")),
@@ -94,7 +94,7 @@ AROUND: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("shape", AROUND)
-def test_what_stands_around_one_line_json_costs_nothing(shape: str) -> None:
+def test_yaml_around_one_line_json_does_not_prevent_the_fast_parser(shape: str) -> None:
     assert good(AROUND[shape]) == good(page(entry())) == pages._fast(PATH, AROUND[shape])
 
 
@@ -110,7 +110,7 @@ def test_what_stands_around_one_line_json_costs_nothing(shape: str) -> None:
 )
 @pytest.mark.parametrize("ascii_only", [True, False])
 @pytest.mark.parametrize("more", [{}, {"tarball": "x"}])
-def test_every_entry_in_json_takes_the_fast_way(
+def test_all_valid_json_entries_use_the_fast_parser(
     entries: list[dict[str, object]], ascii_only: bool, more: dict[str, str]
 ) -> None:
     data = raw_page(json.dumps([{**each, **more} for each in entries], ensure_ascii=ascii_only))
@@ -123,7 +123,7 @@ IN_DOUBT: dict[str, bytes] = {
     "in a mapping in braces": b'---\ntitle: "zlib"\nx: {\nspec_details: []\n}\n---',
     "a list of lines in braces": b"---\n{title: x,\nspec_names:\n - 'a@1'\n}\n---",
     "below the real one": b'---\ntitle: "zlib"\nx: 1\rz: 1\rspec_details: []\ny: \'\nspec_details: [{"hash": "a", "versions": ["1"]}]\n\'\n---',
-    "behind other line breaks": (
+    "after other line breaks": (
         b"---\ntitle: x\nx: 1\xc2\x85z: 1\xe2\x80\xa8spec_details: []\n"
         b"y: '\nspec_details: [{\"hash\": \"a\", \"versions\": [\"1\"]}]\n'\n---"
     ),
@@ -139,13 +139,13 @@ IN_DOUBT: dict[str, bytes] = {
     "a BOM inside": raw_page(json.dumps([entry(tarball="a\ufeffb")], ensure_ascii=False)),
     "a key over 1,024 characters": page(entry(**{"a" * 1_025: "b"})),
     "a key of 1,026 in escapes": raw_page(json.dumps([entry()]).replace('"os"', '"' + "\\u0061" * 171 + '": 1, "os"')),
-    "a colon far behind its key": page(entry()).replace(b'"os":', b'"os"' + b" " * 1_024 + b":"),
+    "a colon far after its key": page(entry()).replace(b'"os":', b'"os"' + b" " * 1_024 + b":"),
     "nested deeper than YAML may be": raw_page(json.dumps([entry()])[:-2] + ', "x": ' + "[" * 62 + "]" * 62 + "}]"),
     "a number with a fraction": raw_page('[{"hash": "a", "versions": [1.10]}]'),
     "half a surrogate pair in meta": page(entry()).replace(b'"num_specs"', b'"\\ud83d"'),
-    "text behind JSON": page(entry()).replace(b"]\n---", b"] x\n---"),
-    "a colon behind JSON": page(entry()).replace(b"]\n---", b"]: x\n---"),
-    "a comment without a blank": page(entry()).replace(b"]\n---", b"]#x\n---"),
+    "text after JSON": page(entry()).replace(b"]\n---", b"] x\n---"),
+    "a colon after JSON": page(entry()).replace(b"]\n---", b"]: x\n---"),
+    "a comment without a space": page(entry()).replace(b"]\n---", b"]#x\n---"),
     "a continued value": page(entry()).replace(b"]\n---", b"]\n  x\n---"),
     "a directive": page(entry()).replace(b"layout: cache", b"%YAML 1.1"),
     "a second document": page(entry()).replace(b"layout: cache", b"--- x"),
@@ -154,12 +154,12 @@ IN_DOUBT: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("shape", IN_DOUBT)
-def test_what_yaml_may_read_otherwise_is_read_as_yaml(shape: str) -> None:
+def test_the_fast_parser_leaves_doubtful_pages_to_yaml(shape: str) -> None:
     assert pages._fast(PATH, IN_DOUBT[shape]) is None
     parse(PATH, IN_DOUBT[shape])
 
 
-def test_yaml_by_hand_gives_what_json_gives() -> None:
+def test_handwritten_yaml_is_the_same_as_json() -> None:
     by_hand = b"""---
 title: zlib
 categories: [package, develop]
@@ -188,7 +188,7 @@ def test_numbers_in_json_keep_their_text() -> None:
     assert found.specs["a"] == Spec(hash="a", versions=["1.10"], os="7", size=3)
 
 
-def test_spec_strings_have_a_digest_for_a_key() -> None:
+def test_the_key_of_a_spec_string_is_a_digest() -> None:
     found = good(example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
     assert [spec.hash for spec in found.specs.values()] == [None, None]
     assert [spec.versions for spec in found.specs.values()] == [["1.2.3"], ["2"]]
@@ -220,7 +220,7 @@ def test_without_categories_the_path_has_the_tag(path: str, tag: str | None) -> 
         ("specs.md", "specs.md"),
     ],
 )
-def test_ids_start_with_the_path_without_its_usual_ends(path: str, start: str) -> None:
+def test_the_prefix_of_ids_is_the_path_without_its_usual_ends(path: str, start: str) -> None:
     assert identity(path) == start
 
 
@@ -228,7 +228,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "empty": (b"", 1, "no front matter"),
     "no front matter": (b"# zlib\n", 1, "no front matter"),
     "half-written": (page(entry())[:-60], 6, "half-written"),
-    "half-written behind a line": (page(entry()).removesuffix(b"---"), 6, "half-written"),
+    "half-written after a line": (page(entry()).removesuffix(b"---"), 6, "half-written"),
     "half-written in the head": (page(entry())[:30], 3, "half-written"),
     "half-written with CRLF and a BOM": (b"\xef\xbb\xbf" + page(entry()).replace(b"\n", b"\r\n")[:-60], 6, "half-written"),
     "half-written with other ends of lines": (page(entry(os="a\x0bb\u2028c"))[:-60], 6, "half-written"),
@@ -237,7 +237,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "not UTF-8": (page(entry()).replace(b"zlib", b"zl\xefb"), 2, "not UTF-8: expected text in UTF-8, found byte 0xef"),
     "UTF-16": (page(entry()).decode().encode("utf-16"), 1, "not UTF-8"),
     "NUL bytes": (page(entry()).replace(b"cache", b"c\0che"), 3, "NUL byte"),
-    "NUL bytes behind": (page(entry()) + b"\0\0\0", 7, "NUL byte"),
+    "NUL bytes after": (page(entry()) + b"\0\0\0", 7, "NUL byte"),
     "broken JSON": (raw_page('[{"hash": "a", "versions": ["1"}]'), 6, "broken YAML"),
     "broken meta": (page(entry()).replace(b'{"num_specs": 1}', b'{"num_specs": 1'), 6, "broken YAML"),
     "broken YAML": (b"---\ntitle: x\n\tlayout: y\n---", 3, "broken YAML"),
@@ -254,7 +254,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "an empty hash": (page(entry("")), 6, "hash: missing"),
     "an empty hash beside another": (page(entry("a"), entry("")), 6, "spec_details[1].hash: missing"),
     "a slash in the hash": (page(entry("a/b")), 6, "expected letters and digits, found 'a/b'"),
-    "a blank in the hash": (page(entry("a b")), 6, "expected letters and digits"),
+    "a space in the hash": (page(entry("a b")), 6, "expected letters and digits"),
     "a list for a hash": (raw_page('[{"hash": ["a"], "versions": ["1"]}]'), 6, "spec_details[0].hash: expected text, found a list"),
     "no version": (page(entry(versions=None)), 6, "spec_details[0].versions: expected a list of exactly one version"),
     "two versions": (page(entry(versions=["1", "2"])), 6, "exactly one version, found ['1', '2']"),
@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[bytes, int | None, str]] = {
     "a list in stacks": (page(entry(stacks=[["x"]])), 6, "spec_details[0].stacks[0]: expected text, found a list"),
     "a mapping for os": (page(entry(os={"a": 1})), 6, "spec_details[0].os: expected text, found a mapping"),
     "a blank version": (page(entry(versions=[" "])), 6, "exactly one version"),
-    "blanks around the title": (page(entry(), title=" x "), 2, "title: expected no blank at either end, found U+0020 SPACE at character 1 of ' x '"),
+    "spaces around the title": (page(entry(), title=" x "), 2, "title: expected no space at either end, found U+0020 SPACE at character 1 of ' x '"),
     "a size in words": (page(entry(size="big")), 6, "expected a number of bytes or '-', found 'big'"),
     "a negative size": (page(entry(size=-1)), 6, "expected a number of bytes"),
     "a size beyond long": (page(entry(size=MAX_SIZE + 1)), 6, "expected a number of bytes"),
@@ -319,7 +319,7 @@ TWICE: dict[str, tuple[bytes, int, str, int]] = {
 
 @pytest.mark.parametrize("kind", TWICE)
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"])
-def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) -> None:
+def test_a_duplicate_key_is_a_problem_with_both_lines(kind: str, ends: bytes) -> None:
     data, line, key, first = TWICE[kind]
     problem = bad(data.replace(b"\n", ends))
     assert f"'{key}' is given twice, first on line {first}" in problem.message
@@ -329,8 +329,8 @@ def test_a_key_given_twice_is_a_problem_with_both_lines(kind: str, ends: bytes) 
 @pytest.mark.parametrize("field", [*entry(), "tarball", "unknown"])
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("same", [True, False])
-def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
-    """Whether all entries have the key twice or only one has it."""
+def test_any_duplicate_key_in_an_entry_is_a_problem(field: str, position: int, same: bool) -> None:
+    """Whether all entries have a duplicate key or only one of them."""
     written = [json.dumps({**entry(hash), "tarball": "x", "unknown": "y"}) for hash in "ab"]
     again = written[position].replace(f'"{field}"', f'"{field}": {json.dumps(entry().get(field, "x"))}, "{field}"')
     written = [again, again.replace('"a"', '"b"')] if same else [*written[:position], again, *written[position + 1 :]]
@@ -339,7 +339,7 @@ def test_any_key_given_twice_in_an_entry_is_a_problem(field: str, position: int,
     assert problem.line == 6
 
 
-def test_a_merged_key_is_not_given_twice() -> None:
+def test_a_merged_key_is_not_a_duplicate() -> None:
     data = b"""---
 title: zlib
 usual: &usual {hash: x, os: ubuntu22.04, size: 3}
@@ -400,7 +400,7 @@ PLACES = (
 
 
 def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
-    """A page of which one value is a text."""
+    """Return a page with a text as one of its values."""
     if place == "spec_names":
         front: dict[str, object] = {"title": "zlib", "spec_names": ["zlib@1", f"zlib@2 x={text}"]}
     else:
@@ -416,10 +416,10 @@ def page_with(place: str, text: str, *, ascii_only: bool) -> bytes:
 @pytest.mark.parametrize("kind", HIDDEN)
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
+def test_an_invisible_character_is_a_problem(kind: str, place: str, ascii_only: bool) -> None:
     character = HIDDEN[kind]
     problem = bad(page_with(place, f"1.2{character}3", ascii_only=ascii_only))
-    if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML refuses or folds these by itself
+    if ascii_only or character not in "\0\x1b\x7f\ufffe\u2028\ufeff":  # YAML itself rejects or folds these
         position = 4 + len("zlib@2 x=") if place == "spec_names" else 4
         assert f"found U+{ord(character):04X}" in problem.message
         assert f" at character {position} of " in problem.message
@@ -429,17 +429,17 @@ def test_a_character_that_is_not_seen_is_a_problem(kind: str, place: str, ascii_
 
 @pytest.mark.parametrize("place", ["title", "tag", "hash", "versions", "compiler", "os", "platform", "target"])
 @pytest.mark.parametrize("text", [" x", "x ", "  x"])
-def test_a_blank_at_an_end_is_a_problem(place: str, text: str) -> None:
+def test_a_space_at_either_end_is_a_problem(place: str, text: str) -> None:
     problem = bad(page_with(place, text, ascii_only=True))
     assert (
-        f"expected no blank at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
+        f"expected no space at either end, found U+0020 SPACE at character {1 if text[0] == ' ' else 2} of"
         in problem.message
     )
 
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_spelling_that_unicode_has_another_for_is_a_problem(place: str, ascii_only: bool) -> None:
+def test_text_that_is_not_in_nfc_is_a_problem(place: str, ascii_only: bool) -> None:
     problem = bad(page_with(place, "re\u0301", ascii_only=ascii_only))
     position = 11 if place == "spec_names" else 2
     assert f"found another one from U+0065 LATIN SMALL LETTER E at character {position} of" in problem.message
@@ -450,7 +450,7 @@ def test_a_spelling_that_unicode_has_another_for_is_a_problem(place: str, ascii_
 )
 @pytest.mark.parametrize("text", ["é", "a b", "😀", "中文", "x\u0301", "\u0915\u093f", "+a=' b'"])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_whatever_is_seen_is_kept(place: str, text: str, ascii_only: bool) -> None:
+def test_visible_text_is_kept(place: str, text: str, ascii_only: bool) -> None:
     data = page_with(place, text, ascii_only=ascii_only)
     found = good(data)
     specs = [getattr(spec, place, None) for spec in found.specs.values()]
@@ -459,7 +459,7 @@ def test_whatever_is_seen_is_kept(place: str, text: str, ascii_only: bool) -> No
 
 
 @pytest.mark.parametrize("tag", ["develop\u200b", " develop", "e\u0301"])
-def test_the_folder_of_a_tag_shows_what_it_is_called(tag: str) -> None:
+def test_invisible_characters_in_a_tags_folder_are_a_problem(tag: str) -> None:
     data = page(entry()).replace(b"categories: [package, develop]\n", b"")
     problem = parse(path_of(tag=tag), data)
     assert isinstance(problem, Problem)
@@ -467,7 +467,7 @@ def test_the_folder_of_a_tag_shows_what_it_is_called(tag: str) -> None:
 
 
 @needs_real_pages
-def test_every_real_page_takes_the_fast_way() -> None:
+def test_every_real_page_uses_the_fast_parser() -> None:
     for file in REAL_PAGES.rglob("specs.md"):
         path, data = file.relative_to(REAL_PAGES).as_posix(), file.read_bytes()
         assert pages._fast(path, data) == pages._safe(path, data)
@@ -482,18 +482,18 @@ def test_a_broken_page_is_one_problem_with_its_line(kind: str) -> None:
     assert len(problem.message) < 300
 
 
-def test_the_line_of_an_entry_by_hand_is_its_own() -> None:
+def test_a_problem_in_handwritten_yaml_has_the_line_of_its_entry() -> None:
     data = b"---\ntitle: x\nspec_details:\n- hash: a\n  versions: [1]\n- hash: b\n  versions: [1]\n  size: big\n---"
     assert bad(data).line == 8
 
 
-def test_a_shape_a_page_is_a_problem_where_yaml_refuses_its_keys() -> None:
+def test_keys_too_long_for_yaml_are_a_problem() -> None:
     key = "zlib@1.2.11%gcc " + "^dependency@1.0 " * 100
     data = f'---\ntitle: "zlib"\ncategory: package\nspec_files:\n - {key}: spec-0.json\n\n---'.encode()
     assert "broken YAML" in bad(data).message
 
 
-def test_the_biggest_page_is_read_whole() -> None:
+def test_the_biggest_page_is_parsed_completely() -> None:
     data = big_page()
     assert len(data) > 2_000_000
     details = json.loads(data.decode().split("spec_details: ")[1].rsplit("\n", 1)[0])

@@ -1,4 +1,4 @@
-"""What the server renders of an answer, without a browser: what stands there, and what doesn't."""
+"""The rendered HTML, checked without a browser."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ Render = Callable[..., str]
 
 @pytest.fixture(scope="module")
 def search(searcher: Searcher) -> Render:
-    """Renders the page of a search, of an index in this state."""
+    """Return a function that renders the page of a search, with the index in a given state."""
 
     def rendered(*pairs: tuple[str, str], state: IndexState = UNKNOWN) -> str:
         asked = read_search(asked_by_page(pairs))
@@ -74,11 +74,11 @@ def search(searcher: Searcher) -> Render:
 
 @pytest.fixture(scope="module")
 def binary(searcher: Searcher) -> Render:
-    """Renders the page of the binary whose hash begins so."""
+    """Return a function that renders the page of the binary whose hash begins with ``start``."""
 
     def rendered(start: str) -> str:
-        found = searcher.look(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
-        others = searcher.look(lambda opened: siblings_of(found.newest, opened.reader))
+        found = searcher.read(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
+        others = searcher.read(lambda opened: siblings_of(found.newest, opened.reader))
         return PageRenderer("/base", lambda: NOW).binary(found, others, IndexState())
 
     return rendered
@@ -109,7 +109,7 @@ def facet(page: str, field: str) -> dict[str, int]:
     return {unescape(value): int(count) for value, count in re.findall(r'value="([^"]*)".*?data-count>(\d+)<', found)}
 
 
-def test_the_start_says_what_this_is_and_what_can_be_asked(search: Render) -> None:
+def test_the_start_page_has_an_introduction_and_examples(search: Render) -> None:
     start = search()
     assert "Spack packages that are built already" in text_of(start)
     examples = re.findall('<li><a href="/base/([^"]*)"><code>([^<]*)</code>', start)
@@ -133,7 +133,7 @@ def test_hits_show_the_variants_in_which_they_differ(search: Render) -> None:
     assert sorted(shown) == [["+szip"], ["~szip"]]
 
 
-def test_the_latest_tag_is_named_and_the_others_are_counted(search: Render) -> None:
+def test_a_hit_names_its_latest_tag_and_counts_the_others(search: Render) -> None:
     page = search(("tag", "latest"), ("package", "hdf5"))
     assert facet(page, "tag") == {LATEST: 2, EARLIER: 1}
     assert f"the latest ({LATEST})" in text_of(page)
@@ -141,7 +141,7 @@ def test_the_latest_tag_is_named_and_the_others_are_counted(search: Render) -> N
     assert not re.search(f'value="{LATEST}"[^>]* checked', page)
 
 
-def test_a_command_is_broken_between_words_alone_and_stays_what_it_is(binary: Render) -> None:
+def test_commands_are_unchanged_and_only_broken_between_words(binary: Render) -> None:
     page = binary("mpi")
     commands = re.findall("<li><code>(.*?)</code>", page)
     assert [text_of(each) for each in commands] == [
@@ -153,19 +153,19 @@ def test_a_command_is_broken_between_words_alone_and_stays_what_it_is(binary: Re
     assert unbroken == []
 
 
-def test_where_no_commands_are_known_that_is_said(binary: Render) -> None:
+def test_a_binary_without_commands_says_so(binary: Render) -> None:
     assert "How to install it isn't known" in text_of(binary("no"))
     assert "How to install it isn't known" not in text_of(binary("mpi"))
 
 
-def test_siblings_lead_to_their_page(binary: Render) -> None:
+def test_siblings_are_linked(binary: Render) -> None:
     page = binary("mpi")
     assert f'href="/base/binary/{hash_of("szip")}"' in page
     assert 'data-label="has"><code class="variant">+szip</code>' in page
 
 
 @pytest.mark.parametrize("place", ["hits", "binary"])
-def test_a_thousand_stacks_stand_behind_a_disclosure(search: Render, binary: Render, place: str) -> None:
+def test_a_thousand_stacks_are_collapsed(search: Render, binary: Render, place: str) -> None:
     page = search(("package", "long")) if place == "hits" else binary("long")
     before, _, behind = page.partition("more stacks")
     assert len(re.findall('<span class="item">(?:<a [^>]*>)?stack-', before)) in (2, 20)
@@ -173,24 +173,24 @@ def test_a_thousand_stacks_stand_behind_a_disclosure(search: Render, binary: Ren
     assert LONG in page
 
 
-def test_what_has_two_directions_is_kept_apart_and_what_hides_is_spelled_out() -> None:
+def test_text_direction_is_isolated_and_invisible_characters_are_escaped() -> None:
     assert markup.v("لينكس") == "<bdi>لينكس</bdi>"
     assert markup.v("a\u202eb") == "<bdi>a\\u202eb</bdi>"
     assert markup.v("<b>&\"'") == "&lt;b&gt;&amp;&#34;&#39;"
     assert markup.variant("~<b>") == '<code class="variant off">~&lt;b&gt;</code>'
     assert markup.variants(["+a", "~b"], ["+a"]) == (
-        '<code class="variant telling">+a</code> <code class="variant off">~b</code>'
+        '<code class="variant differing">+a</code> <code class="variant off">~b</code>'
     )
     assert markup.command("a --b <c-d>") == "a <span>--b</span> <span>&lt;c-d&gt;</span>"
 
 
-def test_a_spec_is_broken_before_variants() -> None:
+def test_a_spec_may_be_broken_before_variants() -> None:
     assert markup.spec("x@1+a~b c=d +e") == "x@1<wbr>+a<wbr>~b c=d <wbr>+e"
     assert markup.spec("x@1+<b>~b") == "x@1+&lt;b&gt;<wbr>~b"
     assert markup.spec("x@1+لينكس") == "<bdi>x@1+لينكس</bdi>"
 
 
-def test_values_from_right_to_left_stay_in_their_own_direction(search: Render) -> None:
+def test_right_to_left_values_are_isolated(search: Render) -> None:
     assert "<bdi>لينكس</bdi>" in search(("package", "arabic"))
 
 
@@ -211,7 +211,7 @@ def test_values_from_right_to_left_stay_in_their_own_direction(search: Render) -
         (IndexState(outdated=True), "", "Another version of cachesync made this index"),
     ],
 )
-def test_how_fresh_the_index_is(search: Render, state: IndexState, says: str, warns: str) -> None:
+def test_the_age_of_the_index_is_shown(search: Render, state: IndexState, says: str, warns: str) -> None:
     page = search(state=state)
     fresh = re.search('<p id="freshness">(.*?)</p>', page)
     assert fresh
@@ -221,21 +221,21 @@ def test_how_fresh_the_index_is(search: Render, state: IndexState, says: str, wa
     assert text_of(warned[1]).startswith(warns) if warns else not text_of(warned[1])
 
 
-def test_no_id_is_there_twice(search: Render, binary: Render) -> None:
+def test_ids_are_unique(search: Render, binary: Render) -> None:
     for rendered in (search(), search(("q", "hdf5"), ("arch", "linux-rhel8-zen4")), binary("mpi")):
         ids = Text(rendered).ids
         assert len(ids) == len(set(ids))
 
 
-def test_whoever_is_refused_keeps_what_was_chosen() -> None:
+def test_an_error_page_keeps_the_chosen_filters() -> None:
     pairs = [("q", "hdf5@"), ("sort", "size"), ("tag", "latest"), ("target", "zen4"), ("arch", "linux-rhel8-zen4")]
     page = PageRenderer("/base").error(HTTPStatus.BAD_REQUEST, "character 5: no", 5, pairs, None)
     fields = re.findall('<input [^>]*name="([^"]*)" value="([^"]*)"', page)
     assert sorted(fields) == sorted(pairs)
 
 
-def test_filters_are_only_opened_for_good_where_they_can_be_seen() -> None:
-    """Their summary is hidden only by browsers that show what is behind it even while it is closed."""
+def test_the_summary_of_filters_is_only_hidden_where_they_stay_visible() -> None:
+    """Only browsers that can show the content of a closed element hide its summary."""
     style = (Path(markup.__file__).parents[1] / "static" / "cachesync.css").read_text(encoding="utf-8")
     (hiding,) = re.finditer(r"#filters > summary \{ display: none", style)
     assert style.rfind("@supports selector(::details-content)", 0, hiding.start()) > style.rfind(

@@ -1,4 +1,4 @@
-"""Which folders may lead to pages, and which files are pages in those."""
+"""Which folders may lead to pages, and which files in them are pages."""
 
 import pytest
 
@@ -33,14 +33,14 @@ def leads(folder: str, include: tuple[str, ...] = DEFAULT, exclude: tuple[str, .
     ],
 )
 @pytest.mark.parametrize("folder", ["_cache/{}/", "_cache/develop/{}/", "_cache/{}/develop/zlib/"])
-def test_folders_that_tools_make_lead_nowhere(name: str, folder: str) -> None:
+def test_folders_made_by_tools_have_no_pages(name: str, folder: str) -> None:
     assert not leads(folder.format(name))
     assert not leads(folder.format(name), ("specs.md",))
     assert not leads(f"{name}/", ("**/specs.md",))
 
 
 @pytest.mark.parametrize("name", ["develop-2025-03-23", "v1.0", "a~b", "x@eaDir", "lost+found2", "recycle", "_x", "-"])
-def test_other_names_lead_on(name: str) -> None:
+def test_other_folders_may_have_pages(name: str) -> None:
     assert leads(f"_cache/{name}/zlib/")
 
 
@@ -73,14 +73,12 @@ def test_the_list_is_the_configurations_but_for_names_with_a_dot() -> None:
         (".hidden", ".hidden/", True),
     ],
 )
-def test_a_name_that_include_spells_out_where_it_stands_is_looked_into(
-    include: str, folder: str, expected: bool
-) -> None:
+def test_a_name_that_include_spells_out_is_not_ignored(include: str, folder: str, expected: bool) -> None:
     assert leads(folder, (include,)) is expected
     assert leads(folder, ("x/specs.md", include)) is expected
 
 
-def test_two_patterns_do_not_lend_each_other_names() -> None:
+def test_a_name_spelled_out_in_one_pattern_does_not_count_for_another() -> None:
     assert not leads("a/.x/b/.y/", ("a/.x/b/*/specs.md", "a/*/b/.y/specs.md"))
 
 
@@ -113,7 +111,7 @@ def test_files_are_ignored_by_the_same_names(include: str, path: str, expected: 
         ),
     ],
 )
-def test_folders_that_are_excluded_wholly_lead_nowhere(exclude: str) -> None:
+def test_wholly_excluded_folders_have_no_pages(exclude: str) -> None:
     assert not leads("_cache/private/", exclude=(exclude,))
     assert not leads("_cache/private/zlib/", exclude=(exclude,))
 
@@ -125,7 +123,7 @@ def test_folders_that_are_excluded_wholly_lead_nowhere(exclude: str) -> None:
         *("_cache/private/*.md", "_cache/private/z*", "_cache/private/**/specs.md", "specs.md", "_cache/[!p]*"),
     ],
 )
-def test_folders_that_are_excluded_in_part_or_not_at_all_lead_on(exclude: str) -> None:
+def test_partly_excluded_folders_may_have_pages(exclude: str) -> None:
     folder = "_cache/private/" if exclude.startswith(("_cache", "specs")) else "_cache/public/"
     assert leads(folder, exclude=(exclude,))
 

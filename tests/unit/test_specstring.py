@@ -34,7 +34,7 @@ def spec(
         ("tree-sitter@tr6_forwards", spec("tr6_forwards", None, None, None, None)),
     ],
 )
-def test_the_root_node_is_read(text: str, expected: Spec) -> None:
+def test_the_root_node_is_parsed(text: str, expected: Spec) -> None:
     assert parse(text) == expected
 
 
@@ -50,6 +50,6 @@ def test_the_root_node_is_read(text: str, expected: Spec) -> None:
         ("a@1%gcc@9%clang@1", "expected one compiler"),
     ],
 )
-def test_anything_else_names_the_character(text: str, says: str) -> None:
+def test_errors_name_the_character(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(text)

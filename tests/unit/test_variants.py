@@ -1,4 +1,4 @@
-"""Variants, as pages write them and as queries ask for them."""
+"""Variants: from the notation of pages to the values that queries ask for."""
 
 import pytest
 
@@ -28,7 +28,7 @@ from cachesync.pages.variants import variants
         ("", "", []),
     ],
 )  # fmt: skip
-def test_a_variant_is_split_into_what_is_asked_for(written: str, name: str, values: list[str]) -> None:
+def test_a_variant_is_split_into_searchable_values(written: str, name: str, values: list[str]) -> None:
     assert variants([written]) == ([name], values)
 
 

@@ -107,7 +107,7 @@ def test_a_range_without_versions_is_an_error(low: str, high: str) -> None:
         ("ab" * 20 + ".1", None),
     ],
 )
-def test_a_version_from_git_has_a_ref(version: str, ref: str | None) -> None:
+def test_the_git_ref_of_a_version(version: str, ref: str | None) -> None:
     assert git_ref(version) == ref
 
 

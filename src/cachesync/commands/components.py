@@ -126,7 +126,7 @@ class Components:
         from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
 
         settings = self.config.http
-        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url, tells=is_public)
+        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url, logs_failures=is_public)
         return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
 
     def index_with(self, health: ConnectionHealth | None) -> Index:

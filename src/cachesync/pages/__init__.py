@@ -1,1 +1,1 @@
-"""What a page says: bytes → Page or Problem."""
+"""Pages: which files are pages, and how they are parsed (bytes → Page or Problem)."""

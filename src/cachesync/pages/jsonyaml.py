@@ -1,7 +1,7 @@
-"""JSON that means the same in YAML.
+"""Checks that JSON means the same in YAML.
 
-YAML takes nearly all JSON as it is. It differs in some characters, which it refuses or folds, in keys that are very
-long, and in ours, in nesting and in keys given twice. What is let through here has none of that.
+Nearly all JSON is also YAML. The exceptions are some characters, which YAML rejects or folds, and very long keys; our
+own YAML loader also bounds nesting and rejects duplicate keys. JSON that passes these checks has none of that.
 """
 
 import json
@@ -12,23 +12,23 @@ import msgspec
 _STEP: Final = 250
 _GAP: Final = b"  "
 _LONG_GAP: Final = b" " * (2 * _STEP)
-"""It has at least two spaces side by side among every 250th byte, which are told much sooner than itself."""
+"""Every 250th byte of text that contains it includes two adjacent spaces, which are much faster to find."""
 
 MAX_KEY: Final = 80
-"""Characters of a key. With each as an escape of six and with a gap before the colon, it is below YAML's 1,024."""
+"""Characters of a key. Even if each is an escape of six, and with a gap before the colon, it is below YAML's 1,024."""
 
 _MAX_DEPTH: Final = 8
 
 
 class DoubtError(Exception):
-    """YAML might read something else."""
+    """YAML might read this JSON differently."""
 
 
 def require_plain(value: bytes) -> None:
-    """Make sure that YAML has no rule of its own for the characters of JSON in one line.
+    """Check that YAML treats no character of this one-line JSON differently.
 
     Raises:
-        DoubtError: there are tabs, characters that can't be printed, or many blanks in a row.
+        DoubtError: there are tabs, unprintable characters, or many spaces in a row.
     """
     if b"\t" in value or b"\r" in value or b"\x7f" in value or (_GAP in value[::_STEP] and _LONG_GAP in value):
         raise DoubtError
@@ -37,11 +37,11 @@ def require_plain(value: bytes) -> None:
 
 
 def require_unique_keys(value: bytes) -> None:
-    """Make sure that no mapping in JSON has a key twice or a very long one, and that nothing is nested deeply.
+    """Check that no mapping in JSON has a duplicate or very long key, and that nothing is nested deeply.
 
     Raises:
-        DoubtError: that is not so.
-        msgspec.MsgspecError: the same, or it isn't JSON.
+        DoubtError: a key is duplicate or too long.
+        msgspec.MsgspecError: it is nested too deeply, or isn't JSON.
     """
     _decode_shallow(value)
     json.loads(value, object_pairs_hook=_require_unique)
@@ -54,7 +54,7 @@ def _require_unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _nested(levels: int) -> Any:
-    """Return the type of JSON with so many lists and mappings in each other."""
+    """Return the type of JSON with lists and mappings nested up to this many levels."""
     scalar = str | int | float | bool | None
     if not levels:
         return scalar

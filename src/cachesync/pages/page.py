@@ -1,9 +1,9 @@
 """Pages: bytes → :class:`Page` | :class:`Problem`.
 
-Two ways lead to the same page. In real pages, nearly all bytes are values in one line of JSON or, in those of 2022, a
-line for each spec string. The fast way takes these out of the front matter and decodes them by themselves; only what
-remains, a few lines that are the same on most pages, is read as YAML. The safe way reads all of the front matter as
-YAML with text as written, 20 times as slowly. It takes what the fast way is in any doubt about, and words the problems.
+There are two parsers with the same results. In real pages, nearly all bytes are values in one line of JSON or, in those
+of 2022, a line for each spec string. The fast parser cuts these out of the front matter and decodes them separately;
+only the rest, a few lines that are the same on most pages, is parsed as YAML. The safe parser reads all of the front
+matter as YAML, 20 times as slowly. It gets the pages about which the fast one has any doubt, and reports the problems.
 """
 
 import hashlib
@@ -38,12 +38,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def by_page(problems: Iterable[Problem]) -> list[Problem]:
-    """Return problems in the order in which they are shown."""
+    """Sort problems by page, for display."""
     return sorted(problems, key=lambda problem: problem.page)
 
 
 class Page(msgspec.Struct):
-    """A page that is whole and valid: its path below the root, and its specs by their key (the hash, or a digest)."""
+    """A complete, valid page: its path below the root, and its specs by their key (the hash, or a digest)."""
 
     path: str
     package: str
@@ -52,23 +52,23 @@ class Page(msgspec.Struct):
 
 
 def identity(path: str) -> str:
-    """Return what the ids of a page's documents start with: its path without ``_cache/`` and ``/specs.md``."""
+    """Return the prefix of the ids of a page's documents: its path without ``_cache/`` and ``/specs.md``."""
     return path.removeprefix(PREFIX).removesuffix(SUFFIX)
 
 
 def folder_of(path: str) -> str:
-    """Return the folder of a page, which is called like its package."""
+    """Return the name of a page's folder, which is that of its package."""
     return identity(path).rpartition("/")[2]
 
 
 def tag_of(path: str) -> str | None:
-    """Return the tag's folder: ``_cache/TAG/PACKAGE/specs.md``. In ``_cache/PACKAGE/specs.md`` (2021) there is none."""
+    """Return TAG of ``_cache/TAG/PACKAGE/specs.md``; None for ``_cache/PACKAGE/specs.md``, as in 2021."""
     tag, slash, _ = identity(path).partition("/")
     return tag if slash else None
 
 
 def parse(path: str, data: bytes) -> Page | Problem:
-    """Read one page; ``path`` is relative to the root, with ``/`` on every system."""
+    """Parse one page; ``path`` is relative to the root, with ``/`` on every system."""
     try:
         return _fast(path, data) or _safe(path, data)
     except _FaultError as fault:
@@ -95,7 +95,7 @@ class _Value(NamedTuple):
 
 
 class _FrontMatter(NamedTuple):
-    """The bytes between the two ``---`` lines, and by their keys the values among them that need no YAML."""
+    """The bytes between the two ``---`` lines, and by their keys the values that can be decoded without YAML."""
 
     start: int
     end: int
@@ -117,7 +117,7 @@ _LISTED: Final = re.compile(rb"(?:\n - (?:'[^'\n]+'|[A-Za-z0-9_][A-Za-z0-9_.+-]*
 
 
 def _front_matter(data: bytes) -> _FrontMatter:
-    """Find the front matter of a page. Its first line is line 2."""
+    """Find the front matter of a page. It starts on line 2 of the page."""
     _require_text(data)
     opening = _OPENING.match(data)
     if not opening:
@@ -153,26 +153,26 @@ def _require_text(data: bytes) -> None:
 
 
 def _json_at(data: bytes, start: int) -> _Value | None:
-    """Find the end of what looks like JSON, by the last bracket or quotation mark on its line."""
+    """Find the end of a value that looks like JSON: the last bracket or quotation mark on its line."""
     line_end = data.find(b"\n", start)
     end = data.rfind(_CLOSED_BY[data[start : start + 1]], start + 1, line_end if line_end >= 0 else len(data)) + 1
     return _Value(start, end) if end and (end == line_end or _BEHIND_JSON.match(data, end)) else None
 
 
 def _listed_at(data: bytes, start: int) -> _Value | None:
-    """Find the end of a list with a line for each item, like ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
+    """Find the end of a list with one line per item, like ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
     listed = _LISTED.match(data, start)
     return _Value(start, listed.end()) if listed else None
 
 
-# --- the fast way -------------------------------------------------------------------------------------------------
+# --- the fast parser ----------------------------------------------------------------------------------------------
 
 
 def _fast(path: str, data: bytes) -> Page | None:
-    """Read a page without YAML for what is large in it, or return None where that is in doubt.
+    """Parse a page without using YAML for its large values, or return None in case of doubt.
 
-    Where it reads a page, the safe way reads the same, but for a page that passes the safe way's bound on the number
-    of values: JSON takes no more memory than its bytes suggest.
+    Any page it returns is the same as that of the safe parser, except that the safe one rejects too many values; JSON
+    needs no such bound, since it takes no more memory than its size suggests.
     """
     try:
         matter = _front_matter(data)
@@ -198,10 +198,10 @@ def _specs_in(values: dict[str, bytes], front: Mapping) -> dict[str, Spec]:
 
 
 def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
-    """Read the front matter as YAML with an empty list in place of each value that needs none.
+    """Parse the front matter as YAML, with an empty list in place of each value that is decoded without YAML.
 
-    YAML is read from front to back, so where a key turns out to stand at the top level and on the line it was found
-    on, all before its value was understood rightly; and all behind it is, since one value is as complete as the other.
+    YAML is parsed from front to back. So if each key is at the top level and on the line where it was found, everything
+    before its value was parsed correctly; so is everything after it, since an empty list is a complete value, too.
     """
     parts: list[bytes] = []
     lines: dict[str, int] = {}
@@ -223,7 +223,7 @@ def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
 
 
 _SHORT: Final = 1_000
-"""Bytes of a remainder that other pages may have as well."""
+"""Bytes below which a remainder is cached, since other pages may have the same."""
 
 _OTHER_LINE_BREAK: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 
@@ -252,9 +252,9 @@ _decode_meta: Final = msgspec.json.Decoder(dict[str, list[str] | int]).decode
 
 
 def _require_mapping(meta: bytes) -> None:
-    """Make sure that YAML would read ``meta`` too. Nothing in it is wanted.
+    """Check that YAML would accept ``meta`` too. Its content isn't used.
 
-    With each key there once, there are as many strings as keys and items; what else it may be takes longer to tell.
+    If no key is duplicate, there are as many strings as keys and items; otherwise a slower check is needed.
     """
     jsonyaml.require_plain(meta)
     try:
@@ -268,7 +268,7 @@ def _require_mapping(meta: bytes) -> None:
 
 
 def _detailed(value: bytes) -> dict[str, Spec]:
-    """Read ``spec_details`` in one line of JSON."""
+    """Parse ``spec_details`` in one line of JSON."""
     jsonyaml.require_plain(value)
     details = _decode_details(value)
     specs = {spec.hash or "": spec for spec in details}
@@ -279,7 +279,7 @@ def _detailed(value: bytes) -> dict[str, Spec]:
 
 
 def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
-    """Tell whether all entries are beyond doubt, at once: looking at each takes as long as reading it."""
+    """Whether all entries are certainly valid. They are checked together: one by one takes as long as parsing them."""
     entries = specs.values()
     try:
         texts = {
@@ -296,16 +296,16 @@ def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
         and {each.size for each in entries} == {"-"}
         and all(texts)
         and texts == {text and text.strip() for text in texts}
-        and (_is_plain(value) or _all_show(texts, entries))
+        and (_is_plain(value) or _all_visible(texts, entries))
     )
 
 
 def _is_plain(value: bytes) -> bool:
-    """Tell whether JSON has no character but ASCII, and none escaped. Control characters it has escaped only."""
+    """Whether JSON is ASCII without escapes, and so without control characters, which JSON must escape."""
     return value.isascii() and b"\\" not in value
 
 
-def _all_show(texts: set[str | None], entries: Collection[Spec]) -> bool:
+def _all_visible(texts: set[str | None], entries: Collection[Spec]) -> bool:
     words = texts.union(*[each.variants for each in entries], *[each.stacks for each in entries])
     return not hidden("".join(filter(None, words)))
 
@@ -323,15 +323,15 @@ _decode_listings: Final = msgspec.json.Decoder(list[_Listing]).decode
 _decode_stored: Final = msgspec.json.Decoder(list[_Stored]).decode
 _KEYS: Final = len(Spec.__struct_fields__)
 _VALUES: Final = _KEYS - 2
-"""Strings among the values of an entry, but for those in ``variants`` and ``stacks``."""
+"""How many values of an entry are strings, besides those in ``variants`` and ``stacks``."""
 
 
 def _have_only_usual_keys(entries: Collection[Spec], value: bytes) -> bool:
-    """Tell whether usual entries have each key once and none but the usual, by the number of strings in the JSON.
+    """Whether valid entries have only the usual keys, each once, judged by the number of strings in the JSON.
 
     Each entry has all keys, since none of its values is missing. So if there are no more strings than these keys and
-    the values, no key is there again, and no other key. Pages of 2023 and 2024 have a ``tarball`` as well. Quotation
-    marks that are escaped count too, and make a page look as if it had more.
+    the values, there is no duplicate and no other key. Pages of 2023 and 2024 also have a ``tarball``. Escaped
+    quotation marks count too, so such a page seems to have more strings.
     """
     lengths = [len(each.variants) for each in entries] + [len(each.stacks) for each in entries]
     others = value.count(b'"') - 2 * ((_KEYS + _VALUES) * len(entries) + sum(lengths))
@@ -351,14 +351,14 @@ def _fits(decode: Callable[[bytes], object], value: bytes) -> bool:
 
 
 def _listed(value: bytes) -> dict[str, Spec]:
-    """Read ``spec_names``: between single quotes YAML takes text as it is."""
+    """Parse ``spec_names``. YAML has no escapes between single quotes."""
     lines = value.decode().removeprefix("\n").split("\n")
     if not all(map(str.isprintable, lines)):
         raise DoubtError
     return dict(_named(line.removeprefix(" - ").strip("'")) for line in lines)
 
 
-# --- the safe way -------------------------------------------------------------------------------------------------
+# --- the safe parser ----------------------------------------------------------------------------------------------
 
 
 def _safe(path: str, data: bytes) -> Page:
@@ -386,7 +386,7 @@ def _convert(details: Value, front: Mapping) -> list[Spec]:
 
 
 def _wrong_type(message: str, front: Mapping) -> _FaultError:
-    """Say msgspec's ``Expected `str`, got `array` - at `$[3].hash` `` in the page's own words and with the line."""
+    """Reword msgspec's ``Expected `str`, got `array` - at `$[3].hash` `` in terms of the page, with the line."""
     match = re.search(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$([^`]*)`)?", message)
     if not match:
         return _FaultError(f"spec_details: {message}", _line(front, ["spec_details"]))
@@ -400,7 +400,7 @@ def _wrong_type(message: str, front: Mapping) -> _FaultError:
 
 
 def _all_named(front: Mapping) -> dict[str, Spec]:
-    """Read the spec strings of 2021 and 2022."""
+    """Parse the spec strings of 2021 and 2022."""
     names = front["spec_names"]
     if not isinstance(names, Sequence):
         raise _FaultError(
@@ -418,7 +418,7 @@ def _all_named(front: Mapping) -> dict[str, Spec]:
     return specs
 
 
-# --- both ways ----------------------------------------------------------------------------------------------------
+# --- both parsers -------------------------------------------------------------------------------------------------
 
 
 def _line(front: Mapping, path: list[str | int]) -> int:
@@ -445,7 +445,7 @@ def _tag(front: Mapping, path: str) -> str | None:
 
 
 def _categories_tag(front: Mapping) -> str | None:
-    """``categories: [package, TAG]``; pages of 2021 have none."""
+    """Return TAG of ``categories: [package, TAG]``; pages of 2021 have none."""
     categories = front.get("categories")
     if categories is None:
         return None
@@ -457,10 +457,10 @@ def _categories_tag(front: Mapping) -> str | None:
 
 
 def _named(name: str) -> tuple[str, Spec]:
-    """Read a spec string and key it by a digest, since it has no hash.
+    """Return a spec string's key and spec. The key is a digest, since it has no hash.
 
     Raises:
-        ValueError: it can't be used.
+        ValueError: it is invalid.
     """
     if flaw := hidden(name):
         raise ValueError(flaw)
@@ -485,12 +485,12 @@ def _checked(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[st
 
 
 def _size(size: int | str | None) -> int | str | None:
-    """Turn a number in text, as YAML has it, into the number that JSON has."""
+    """Convert a size from YAML, where all values are text, to the number that JSON has."""
     return int(size) if isinstance(size, str) and re.fullmatch(r"-?[0-9]{1,20}", size) else size
 
 
 def _entry_fault(spec: Spec) -> tuple[str, str] | None:
-    """Return the field of an entry that can't be used, and why."""
+    """Return the invalid field of an entry, and what is wrong with it."""
     hash, versions, size = spec.hash, spec.versions, spec.size
     if not hash:
         return "hash", "missing; expected the spec's hash"
@@ -506,7 +506,7 @@ def _entry_fault(spec: Spec) -> tuple[str, str] | None:
 
 
 def _flaw_of(spec: Spec) -> tuple[str, str] | None:
-    """Return the field of an entry that doesn't show as what it is, and why. A variant's value may end in a blank."""
+    """Return the field of an entry with invisible characters, and which. A variant's value may end in a space."""
     for field in ("hash", "compiler", "os", "platform", "target"):
         if flaw := untidy(getattr(spec, field) or ""):
             return field, flaw

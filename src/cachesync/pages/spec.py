@@ -1,10 +1,10 @@
-"""One binary, as a page tells of it."""
+"""A spec as it is listed on a page."""
 
 import msgspec
 
 
 class Spec(msgspec.Struct, gc=False):
-    """One binary, with the names and values of an entry in ``spec_details``."""
+    """A spec, with the keys and values of an entry in ``spec_details``."""
 
     hash: str | None = None
     versions: list[str] = []

@@ -22,10 +22,10 @@ _PACKAGE: Final = re.compile(rf"\s*({_NAME})")
 
 
 def parse(text: str) -> Spec:
-    """Read the root node; its ``^dependencies`` are left alone. It has no hash, stacks and size.
+    """Parse the root node, ignoring its ``^dependencies``. The spec has no hash, stacks or size.
 
     Raises:
-        ValueError: the text is no such spec, or has no version; the message names the character.
+        ValueError: the string is not such a spec, or has no version; the message names the character.
     """
     start = _PACKAGE.match(text)
     if not start:
@@ -41,7 +41,7 @@ def parse(text: str) -> Spec:
     else:
         raise ValueError(f"expected @version, %compiler, +variant or key=value at character {position + 1}")
     if "version" not in fields:
-        raise ValueError("expected @version behind the package's name")
+        raise ValueError("expected @version after the package's name")
     platform, os, target = _architecture(fields)
     return Spec(
         versions=[fields["version"]],
@@ -54,7 +54,7 @@ def parse(text: str) -> Spec:
 
 
 def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:
-    """Put one part of a spec where it belongs."""
+    """Add one part of a spec to the fields or variants."""
     kind = match.lastgroup or ""
     part = match[kind]
     if kind == "switch":
@@ -73,7 +73,7 @@ _FIELDS: Final = frozenset({"version", "compiler", "arch", "platform", "os", "ta
 
 
 def _architecture(fields: dict[str, str]) -> tuple[str | None, str | None, str | None]:
-    """``arch=linux-ubuntu18.04-x86_64`` is platform, os and target."""
+    """Return platform, os and target, of which ``arch=linux-ubuntu18.04-x86_64`` has all three."""
     parts = fields.get("arch", "").split("-", 2)
     platform, os, target = parts if len(parts) == 3 else (None, None, None)
     return fields.get("platform", platform), fields.get("os", os), fields.get("target", target)

@@ -1,7 +1,7 @@
-"""Variants as pages write them, and as queries ask for them.
+"""Variants: from the notation of pages to the values that queries ask for.
 
 A page writes ``+mpi``, ``build_type=Release``, ``languages='c,c++'`` or, from 2025-03-30 on, ``languages:=c,c++``. A
-query asks whether a variant is on, whether one of its values is a certain one, or whether its values are exactly these.
+query asks whether a variant is on, whether it has a certain value, or whether its values are exactly these.
 """
 
 from collections.abc import Iterable
@@ -12,16 +12,16 @@ _SIGNS: Final = frozenset("+~-")
 
 
 class Variants(NamedTuple):
-    """What a spec's variants can be asked for by."""
+    """The names and values by which a spec's variants can be found."""
 
     names: list[str]
     values: list[str]
-    """``+mpi`` or ``~mpi``; ``key=value`` for each value; and of a variant with several values :func:`several` and
-    :func:`exactly`."""
+    """``+mpi`` or ``~mpi``; ``key=value`` for each value; and :func:`several` and :func:`exactly` for a variant with
+    several values."""
 
 
 def variants(written: Iterable[str]) -> Variants:
-    """Read the variants of a spec."""
+    """Parse the variants of a spec."""
     found = Variants([], [])
     for each in written:
         name, values = _read(each)
@@ -31,27 +31,27 @@ def variants(written: Iterable[str]) -> Variants:
 
 
 def switched(name: str, *, on: bool) -> str:
-    """Return what a document has where a boolean variant is on, or off."""
+    """Return the value in documents for a boolean variant that is on, or off."""
     return f"{'+' if on else '~'}{name}"
 
 
 def valued(name: str, value: str) -> str:
-    """Return what a document has where one of a variant's values is this."""
+    """Return the value in documents for a variant that has this value."""
     return f"{name}={value}"
 
 
 def several(name: str) -> str:
-    """Return what a document has where a variant has several values."""
+    """Return the value in documents for a variant with several values."""
     return f"{name}:=*"
 
 
 def exactly(name: str, values: Iterable[str]) -> str:
-    """Return what a document has where a variant has just these values, several of them."""
+    """Return the value in documents for a variant that has exactly these values, several of them."""
     return f"{name}:={','.join(sorted(set(values)))}"
 
 
 def as_switch(value: str) -> bool | None:
-    """Tell whether a value turns a variant on or off; None: it is no boolean."""
+    """Return whether a value turns a variant on or off; None if it isn't a boolean."""
     return _BOOLEANS.get(value.lower())
 
 
@@ -64,7 +64,7 @@ def _read(written: str) -> tuple[str, tuple[str, ...]]:
         name = written[1:]
         return name, (switched(name, on=written[0] == "+"),)
     name, equals, rest = written.partition("=")
-    if not equals:  # neither on nor off nor one of several: nothing that Spack writes
+    if not equals:  # neither a switch nor a key with a value: Spack doesn't write this
         return name, ()
     name = name.removesuffix(":")
     values = dict.fromkeys(_unquoted(rest).split(","))

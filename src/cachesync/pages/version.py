@@ -1,11 +1,11 @@
-"""Spack's order of versions, as a text that sorts the same way."""
+"""Versions as sort keys: strings that sort in Spack's order of versions."""
 
 import re
 from functools import lru_cache
 from typing import Final
 
 INFINITY_VERSION: Final = 1
-"""Raise it with every change of :data:`_INFINITY`: a new word reorders keys that are already stored."""
+"""Increase it with every change of :data:`_INFINITY`: a new word changes the order of keys that are already stored."""
 
 _COMPONENT: Final = re.compile(r"[a-zA-Z]+|[0-9]+")
 _INFINITY: Final = {
@@ -18,25 +18,25 @@ _INFINITY: Final = {
     "develop": "v",
 }
 INFINITY_WORDS: Final = frozenset(_INFINITY)
-"""Words that are above all numbers: ``develop`` is the highest."""
+"""Words that sort above all numbers; ``develop`` is the highest."""
 
 _BEYOND_INFINITY: Final = "w"
-"""What comes after the last of the infinity words."""
+"""The code after that of the highest infinity word."""
 
 _PRERELEASE: Final = {"alpha": "a", "beta": "b", "rc": "r", "final": "z"}
 _GIT_REF: Final = re.compile(r"git\.([^=]+)|([0-9a-fA-F]{40})(?==|\Z)")
-"""A branch, tag or commit by its name, or a commit by its digits; what is behind ``=`` is the version it stands for."""
+"""A branch, tag or commit by its name, or a commit by its digits; after ``=`` comes the version that it stands for."""
 
 
 def _number(digits: str) -> str:
-    """Put a number behind its length, so that text order is number order: ``a`` is one digit, ``y`` 25, ``z026`` 26."""
+    """Prefix a number with its length, so that strings sort as numbers: ``a`` is one digit, ``y`` 25, ``z026`` 26."""
     digits = digits.lstrip("0") or "0"
     length = len(digits)
     return (chr(ord("a") + length - 1) if length <= 25 else f"z{length:03d}") + digits
 
 
 def _component(text: str) -> str:
-    """One component behind the digit of its kind: letters (1) < numbers (2) < infinity words (3)."""
+    """Prefix one component with the digit of its kind: letters (1) < numbers (2) < infinity words (3)."""
     if text in _INFINITY:
         return "3" + _INFINITY[text]
     return "2" + _number(text) if text.isdigit() else "1" + text
@@ -44,11 +44,11 @@ def _component(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def version_key(version: str) -> str:
-    """Return a text whose byte order is Spack's order of versions; equal keys are equal versions.
+    """Return a string whose byte order is Spack's order of versions; equal keys are equal versions.
 
     Letters and numbers count, separators don't (``1.02`` = ``1-2``). Letters come before numbers, numbers before the
-    infinity words, and on equal release ``alpha`` < ``beta`` < ``rc`` < none. A git version (``git.main=1.2``) has
-    the key of the version it is assigned to. ``3.27.9`` gives ``2a32b272a90z``.
+    infinity words, and within a release ``alpha`` < ``beta`` < ``rc`` < none. A git version (``git.main=1.2``) has
+    the key of the version that it stands for. ``3.27.9`` gives ``2a32b272a90z``.
 
     The rules are those of Spack 0.23 to 1.1 (``spack.version``).
     """
@@ -57,7 +57,7 @@ def version_key(version: str) -> str:
 
 
 def _split(version: str) -> tuple[list[str], str, str]:
-    """Return the components of the release, the word of the pre-release, and its number or nothing."""
+    """Return the components of the release, the word of the pre-release, and its number or an empty string."""
     parts = _COMPONENT.findall(version.rpartition("=")[2])
     if len(parts) > 2 and parts[-2] in _PRERELEASE and parts[-1].isdigit():
         return parts[:-2], parts[-2], parts[-1]
@@ -71,13 +71,13 @@ def _prerelease(word: str, number: str) -> str:
 
 
 def version_range(at_least: str | None, up_to: str | None) -> tuple[str | None, str | None]:
-    """Return the keys between which the versions of a range lie: from the first on, and before the second.
+    """Return the bounds of a range's keys: the lower one inclusive, the upper one exclusive.
 
-    ``1.2`` to ``1.4`` has 1.4.9 and 1.5rc1 in it, but not 1.5, as Spack's ``@1.2:1.4`` has; ``1.2`` to ``1.2`` is its
+    ``1.2`` to ``1.4`` includes 1.4.9 and 1.5rc1, but not 1.5, like Spack's ``@1.2:1.4``; ``1.2`` to ``1.2`` is its
     ``@1.2``. None is no bound.
 
     Raises:
-        ValueError: there is no version in it.
+        ValueError: the range is empty.
     """
     lower = None if at_least is None else version_key(at_least)
     upper = None if up_to is None else _key_after(up_to)
@@ -87,9 +87,9 @@ def version_range(at_least: str | None, up_to: str | None) -> tuple[str | None, 
 
 
 def _key_after(version: str) -> str:
-    """Return the key of the version whose last place is one higher.
+    """Return the key of the version whose last component is one higher.
 
-    It is above all that begin like ``version``. The rules are those of ``spack.version`` for the end of a range.
+    It is above all versions with the prefix ``version``. The rules are those of ``spack.version`` for a range's end.
     """
     parts, word, number = _split(version)
     if word != "final":
@@ -99,7 +99,7 @@ def _key_after(version: str) -> str:
 
 
 def _component_after(text: str) -> str:
-    """Return what :func:`_component` would say of the component that is one higher."""
+    """Return :func:`_component` of the component that is one higher."""
     if text in _INFINITY:
         return "3" + min(code for code in (*_INFINITY.values(), _BEYOND_INFINITY) if code > _INFINITY[text])
     if text.isdigit():
@@ -109,16 +109,16 @@ def _component_after(text: str) -> str:
 
 
 def _letters_after(text: str) -> str:
-    """Return the letters that come next in the order of ASCII, without going through the end of the alphabet."""
+    """Return the letters with the last one replaced by the next in ASCII, or with ``A`` appended to a ``z``."""
     if not text or text[-1] == "z":
         return text + "A"
     return text[:-1] + ("a" if text[-1] == "Z" else chr(ord(text[-1]) + 1))
 
 
 def git_ref(version: str) -> str | None:
-    """Return the branch, tag or commit that a version is; None for one that isn't from git.
+    """Return the branch, tag or commit of a version; None for one that isn't from git.
 
-    ``git.main=1.2`` is ``main``, and 40 hexadecimal digits are themselves.
+    It is ``main`` for ``git.main=1.2``, and 40 hexadecimal digits for themselves.
     """
     match = _GIT_REF.match(version)
     return match[1] or match[2] if match else None

@@ -1,7 +1,7 @@
-"""Values that look like what they are.
+"""Checks that values contain nothing invisible.
 
-Two values that nobody can tell apart on a screen are still two in ids, facets and filters. So a value may hold no
-character that can't be seen, no blank but the ordinary space, and no spelling that Unicode's normal form NFC replaces.
+Two values that look the same on a screen are still different in ids, facets and filters. So a value must not contain
+invisible characters or any whitespace but the ordinary space, and must be in Unicode's normal form NFC.
 """
 
 import re
@@ -11,24 +11,24 @@ from typing import Final
 _IGNORABLE: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""What leaves no mark though ``str.isprintable`` is true: the letters and marks among Unicode's
+"""Characters that are invisible though ``str.isprintable`` is true: the letters and marks among Unicode's
 Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the Braille pattern without a dot."""
 
 
 def untidy(text: str) -> str | None:
-    """Say at which end of a text a space stands, or what :func:`hidden` says; None where the text is tidy."""
+    """Describe a leading or trailing space, or what :func:`hidden` finds; None if there is neither."""
     if text[:1] == " " or text[-1:] == " ":
-        return f"expected no blank at either end, found {_found(text, 0 if text[0] == ' ' else len(text) - 1)}"
+        return f"expected no space at either end, found {_found(text, 0 if text[0] == ' ' else len(text) - 1)}"
     return hidden(text)
 
 
 def hidden(text: str) -> str | None:
-    """Say which character of a text doesn't show as what it is, and where it stands; None where all do."""
+    """Describe the first character that is invisible or not in NFC, and where it is; None if there is none."""
     if text.isascii() and text.isprintable():
         return None
     if not text.isprintable() or _IGNORABLE.search(text):
         position = next(at for at, each in enumerate(text) if not each.isprintable() or _IGNORABLE.match(each))
-        return f"expected characters that can be seen, found {_found(text, position)}"
+        return f"expected visible characters, found {_found(text, position)}"
     if unicodedata.is_normalized("NFC", text):
         return None
     normal = unicodedata.normalize("NFC", text)
@@ -37,7 +37,7 @@ def hidden(text: str) -> str | None:
 
 
 def _found(text: str, position: int) -> str:
-    """Name a character and its place, counted from 1, and show the text without its tricks."""
+    """Name a character and its position, counted from 1, and show the text in ASCII."""
     character = text[position]
     name = unicodedata.name(character, "")
     shown = f"U+{ord(character):04X} {name}".strip()

@@ -1,1 +1,1 @@
-"""What is asked over HTTP: an API and a page, over the reading side of the index alone."""
+"""The HTTP side: an API and a web page, both of which only read the index."""

@@ -1,4 +1,4 @@
-"""How much may be asked at once: work runs on threads of its own, some pieces at a time, each for some seconds."""
+"""Limits on concurrent work: a pool of threads, with a bound on how many run at once and a timeout for each step."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,36 +10,36 @@ from cachesync.context import within
 from cachesync.errors import CachesyncError
 
 _WAIT_SECONDS: Final = 1.0
-"""So long a request waits for its turn."""
+"""How long a request waits for a free slot."""
 
 _Result = TypeVar("_Result")
 
 
 class BusyError(CachesyncError):
-    """Too much is asked at once."""
+    """Too many requests are running at once."""
 
 
 class LateError(CachesyncError):
-    """It takes too long."""
+    """The work took too long."""
 
 
-class Turn:
-    """The right to run pieces of work on a thread, one after the other."""
+class Slot:
+    """The right to run work on one of the threads, one step after the other."""
 
     def __init__(self, threads: ThreadPoolExecutor, seconds: float) -> None:
-        """``seconds`` is how long one piece of work may take."""
+        """``seconds`` is how long one step may take."""
         self._threads = threads
         self._seconds = seconds
-        self._under_way: asyncio.Future[Any] | None = None
+        self._running: asyncio.Future[Any] | None = None
 
     async def step(self, work: Callable[[], _Result]) -> _Result:
-        """Run a piece of work.
+        """Run one step on a thread and return its result.
 
         Raises:
-            LateError: it takes too long, and is given up.
+            LateError: the timeout expired. The thread may still be working.
         """
         done = asyncio.get_running_loop().run_in_executor(self._threads, self._within, work)
-        self._under_way = done
+        self._running = done
         try:
             return await asyncio.wait_for(asyncio.shield(done), self._seconds)
         except TimeoutError:
@@ -51,18 +51,18 @@ class Turn:
             return work()
 
     def when_idle(self, then: Callable[[], None]) -> None:
-        """Call somebody when the thread has ended its work, also work that was given up."""
-        if self._under_way is None or self._under_way.done():
+        """Call ``then`` as soon as the thread is idle, even if its step has timed out."""
+        if self._running is None or self._running.done():
             then()
         else:
-            self._under_way.add_done_callback(lambda _: then())
+            self._running.add_done_callback(lambda _: then())
 
 
 class Admission:
-    """Lets so many pieces of work run at a time. Its methods are for the server's own thread."""
+    """Bounds how much work runs at a time. Call its methods from the server's event loop only."""
 
     def __init__(self, name: str, at_once: int, seconds: float) -> None:
-        """Take what the threads are called, how many there are, and how long one piece of work may take."""
+        """Create ``at_once`` threads called ``name``; one step may take ``seconds``."""
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._at_once = at_once
         self._seconds = seconds
@@ -70,33 +70,33 @@ class Admission:
         self._free = asyncio.Semaphore(at_once)
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """Run a single piece of work.
+        """Run a single step, see :meth:`Slot.step`.
 
         Raises:
-            BusyError: it isn't its turn within a second.
-            LateError: it takes too long, and is given up.
+            BusyError: no thread became free within a second.
+            LateError: the timeout expired.
         """
-        async with self.turn() as turn:
-            return await turn.step(work)
+        async with self.slot() as slot:
+            return await slot.step(work)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
-        """Have one's turn for as long as a ``with`` block lasts, and longer where a thread is still at work then.
+    async def slot(self) -> AsyncIterator[Slot]:
+        """Occupy a thread for the length of a ``with`` block, and until a step that has timed out ends.
 
         Raises:
-            BusyError: it isn't one's turn within a second.
+            BusyError: no thread became free within a second.
         """
-        free = await self._free_one()
-        turn = Turn(self._threads, self._seconds)
+        free = await self._acquire()
+        slot = Slot(self._threads, self._seconds)
         try:
-            yield turn
+            yield slot
         finally:
-            turn.when_idle(free.release)
+            slot.when_idle(free.release)
 
-    async def _free_one(self) -> asyncio.Semaphore:
-        """Wait for one's turn, and return what is to be released when it is over.
+    async def _acquire(self) -> asyncio.Semaphore:
+        """Acquire the semaphore, and return it so that the caller can release it.
 
-        A server that is stopped and started again has another event loop, in which turns of the former are of no use.
+        A server that is stopped and started again has a new event loop, which needs a new semaphore.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
@@ -109,11 +109,11 @@ class Admission:
         return free
 
     def close(self) -> None:
-        """Let no more work begin."""
+        """Accept no more work."""
         self._threads.shutdown(wait=False)
 
 
 def _forget(done: "asyncio.Future[_Result]") -> None:
-    """Take note of how work has ended that nobody waits for any more, else it would be logged as overlooked."""
+    """Retrieve the exception of work that timed out; asyncio would log it as never retrieved."""
     if not done.cancelled():
         done.exception()

@@ -1,4 +1,4 @@
-"""The HTTP API: what an index is asked, as JSON."""
+"""The HTTP API: searches, single specs and binaries, suggestions, tags and their differences, as JSON."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -43,7 +43,7 @@ from cachesync.web.searcher import Searcher
 _SUGGESTIONS_AT_ONCE: Final = 4
 _EXPORTS_AT_ONCE: Final = 2
 _EXPORT_SECONDS: Final = 60.0
-"""So long may a part of an export take."""
+"""How long one part of an export may take."""
 
 _SHORTEST_HASH: Final = 4
 _MOST_SUGGESTED: Final = 50
@@ -54,7 +54,7 @@ _COMMON: Final = ("400", "503", "504")
 
 
 class Bounds(NamedTuple):
-    """How much may be asked."""
+    """The configured limits."""
 
     search_timeout: float
     """Seconds that one search may take."""
@@ -62,25 +62,25 @@ class Bounds(NamedTuple):
     """How many searches run at a time."""
 
 
-class Answered(NamedTuple):
-    """What a piece of work has come to."""
+class JsonBody(NamedTuple):
+    """The result of a request's work."""
 
     body: bytes
     """JSON."""
-    told: bytes
-    """All of it that says something of the index, by which a client knows whether that has changed."""
+    etag_source: bytes
+    """What the ``ETag`` is a digest of: the body without what differs from request to request."""
 
 
 class Api:
-    """Answers over HTTP what an index is asked. Nothing here knows of a writer."""
+    """The API's endpoints. They only read the index; no writer is involved."""
 
     def __init__(self, searcher: Searcher, bounds: Bounds, *, is_public: bool) -> None:
-        """Answer by a searcher.
+        """Create the thread pools for searches, suggestions and exports.
 
         Args:
-            searcher: answers questions.
-            bounds: how much may be asked.
-            is_public: errors tell nothing of what is behind.
+            searcher: answers the questions.
+            bounds: the limits.
+            is_public: whether error messages must not reveal anything about the engine behind.
         """
         self.searcher = searcher
         self._is_public = is_public
@@ -89,12 +89,12 @@ class Api:
         self._exports = Admission("export", _EXPORTS_AT_ONCE, _EXPORT_SECONDS)
 
     def close(self) -> None:
-        """Begin no more work."""
+        """Accept no more work."""
         for each in (self.searches, self._suggestions, self._exports):
             each.close()
 
     def endpoints(self) -> list[Endpoint]:
-        """Return all that can be asked."""
+        """Return the API's endpoints."""
         return [
             Endpoint("/api/search", self._search, _SEARCH),
             Endpoint("/api/specs/{id:path}", self._spec, _SPEC),
@@ -106,21 +106,21 @@ class Api:
 
     async def _search(self, request: Request) -> Response:
         async def answered() -> Response:
-            asked = read_search(pairs_of(request))
-            if asked.format != "json":
-                return self._export(asked, request)
-            return await self._worked(lambda: _of_answer(as_object(self.ask(asked))), request)
+            parameters = read_search(pairs_of(request))
+            if parameters.format != "json":
+                return self._export(parameters, request)
+            return await self._run(lambda: _of_answer(as_object(self.ask(parameters))), request)
 
-        return await self._told(answered)
+        return await self._or_error(answered)
 
-    def ask(self, asked: SearchParameters) -> Answer:
+    def ask(self, parameters: SearchParameters) -> Answer:
         """Answer a search."""
-        return self.searcher.ask(asked.question, asked.cursor)
+        return self.searcher.ask(parameters.question, parameters.cursor)
 
-    def _export(self, asked: SearchParameters, request: Request) -> Response:
-        parts = lines(self.searcher.export(asked.question, asked.cursor, asked.most), asked.format)
-        headers = {"Content-Type": f"{MEDIA_TYPES[asked.format]}; charset=utf-8", "Cache-Control": "no-cache"}
-        if asked.format == "csv":
+    def _export(self, parameters: SearchParameters, request: Request) -> Response:
+        parts = lines(self.searcher.export(parameters.question, parameters.cursor, parameters.most), parameters.format)
+        headers = {"Content-Type": f"{MEDIA_TYPES[parameters.format]}; charset=utf-8", "Cache-Control": "no-cache"}
+        if parameters.format == "csv":
             headers["Content-Disposition"] = 'attachment; filename="specs.csv"'
         headers["Vary"] = "Accept-Encoding"
         if takes_gzip(request):
@@ -131,7 +131,7 @@ class Api:
     async def _spec(self, request: Request) -> Response:
         id = request.path_params["id"]
 
-        def found() -> Answered:
+        def found() -> JsonBody:
             hit = self.searcher.hit(id)
             if hit is None:
                 raise NotThereError(f"there is no spec {id!r:.200}")
@@ -142,20 +142,20 @@ class Api:
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]
 
-        def found() -> Answered:
+        def found() -> JsonBody:
             return _of_value(binary_as_object(self.binary(hash)))
 
         return await self._answered(found, request)
 
     def binary(self, hash: str) -> Binary:
-        """Return the binary whose hash begins so.
+        """Return the binary whose hash begins with ``hash``.
 
         Raises:
-            UsageError: there is none, or there are several, or too little of it is told.
+            UsageError: there is none, there are several, or ``hash`` is too short.
         """
         if len(hash) < _SHORTEST_HASH:
             raise UsageError(f"{hash}: expected a hash, or at least its first {_SHORTEST_HASH} characters")
-        return self.searcher.look(lambda opened: show_binary(f"/{hash}", opened.reader, self.searcher.mirror_url))
+        return self.searcher.read(lambda opened: show_binary(f"/{hash}", opened.reader, self.searcher.mirror_url))
 
     async def _suggest(self, request: Request) -> Response:
         async def answered() -> Response:
@@ -165,16 +165,16 @@ class Api:
             text = one.get("q", "")
             require_text(text)
 
-            def suggested() -> Answered:
-                found = self.searcher.look(lambda opened: opened.vocabulary.names.suggest(text, limit))
+            def suggested() -> JsonBody:
+                found = self.searcher.read(lambda opened: opened.vocabulary.names.suggest(text, limit))
                 return _of_value({"suggestions": [each._asdict() for each in found]})
 
-            return await self._worked(suggested, request, self._suggestions)
+            return await self._run(suggested, request, self._suggestions)
 
-        return await self._told(answered)
+        return await self._or_error(answered)
 
     async def _tags(self, request: Request) -> Response:
-        def found() -> Answered:
+        def found() -> JsonBody:
             return _of_value({"tags": [each._asdict() for each in self.searcher.tags()]})
 
         return await self._answered(found, request)
@@ -185,49 +185,49 @@ class Api:
             if missing := [name for name in ("from", "to") if name not in given]:
                 raise UsageError(f"{missing[0]}: expected a tag")
             found = partial(self.difference, given["from"][0], given["to"][0], given)
-            return await self._worked(lambda: _of_value(difference_as_object(found())), request)
+            return await self._run(lambda: _of_value(difference_as_object(found())), request)
 
-        return await self._told(answered)
+        return await self._or_error(answered)
 
     def difference(self, before: str, after: str, given: dict[str, list[str]]) -> TagDifference:
         """Compare two tags."""
         filters = read_filters(given)
-        return self.searcher.look(lambda opened: difference(opened.reader, before, after, filters))
+        return self.searcher.read(lambda opened: difference(opened.reader, before, after, filters))
 
-    async def _answered(self, work: Callable[[], Answered], request: Request) -> Response:
-        """Answer what takes no parameters."""
+    async def _answered(self, work: Callable[[], JsonBody], request: Request) -> Response:
+        """Answer a request that takes no parameters in its query."""
 
         async def answered() -> Response:
             read(pairs_of(request))
-            return await self._worked(work, request)
+            return await self._run(work, request)
 
-        return await self._told(answered)
+        return await self._or_error(answered)
 
-    async def _worked(
-        self, work: Callable[[], Answered], request: Request, admission: Admission | None = None
+    async def _run(
+        self, work: Callable[[], JsonBody], request: Request, admission: Admission | None = None
     ) -> Response:
-        """Answer with what a piece of work comes to."""
+        """Run work on a thread, and answer with its result."""
 
         def answered() -> Response:
-            body, told = work()
-            return compressed(validated(Response(body, media_type=JSON), told, request), request)
+            body, etag_source = work()
+            return compressed(validated(Response(body, media_type=JSON), etag_source, request), request)
 
         return await (admission or self.searches).run(answered)
 
-    async def _told(self, answered: Callable[[], Awaitable[Response]]) -> Response:
-        """Answer, or say what is wrong."""
+    async def _or_error(self, answered: Callable[[], Awaitable[Response]]) -> Response:
+        """Answer, with an error response if that fails as expected."""
         try:
             return await answered()
         except CachesyncError as error:
             return self.refused(error)
 
     def refused(self, error: CachesyncError) -> Response:
-        """Return the answer that says what is wrong."""
+        """Return the error response for an error."""
         status, message, at, retry = self.explained(error)
         return error_answer(message, status, at, retry)
 
     def explained(self, error: CachesyncError) -> "ErrorReply":
-        """Return what is to be said of an error."""
+        """Return the status and message for an error. One that isn't expected is raised again."""
         message = str(error)
         match error:
             case QueryError():
@@ -248,18 +248,18 @@ class Api:
                 return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, message, retry_after=_RETRY_SECONDS)
             case IndexUnavailableError():
                 hidden = "the index can't be searched just now; try again in a few seconds"
-                told = hidden if self._is_public else message
-                return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, told, retry_after=_RETRY_SECONDS)
+                shown = hidden if self._is_public else message
+                return ErrorReply(HTTPStatus.SERVICE_UNAVAILABLE, shown, retry_after=_RETRY_SECONDS)
         raise error
 
 
 class ErrorReply(NamedTuple):
-    """What is said of what is wrong."""
+    """The content of an error response."""
 
     status: HTTPStatus
     message: str
     at: int | None = None
-    """The character of the query."""
+    """At which character of the query the error is."""
     retry_after: int | None = None
     """Seconds."""
 
@@ -268,7 +268,7 @@ _EXCESSIVE: Final = "that is more than can be counted at once: ask for fewer val
 
 
 def pairs_of(request: Request) -> Pairs:
-    """Return the parameters of a request, in their order.
+    """Return a request's query parameters, in their order.
 
     Raises:
         UsageError: they aren't UTF-8, or too many.
@@ -276,13 +276,13 @@ def pairs_of(request: Request) -> Pairs:
     return read_pairs(request.scope["query_string"])
 
 
-def _of_answer(shown: dict[str, Any]) -> Answered:
-    return Answered(as_json(shown), as_json({**shown, "took_ms": None}))
+def _of_answer(shown: dict[str, Any]) -> JsonBody:
+    return JsonBody(as_json(shown), as_json({**shown, "took_ms": None}))
 
 
-def _of_value(value: Any) -> Answered:
+def _of_value(value: Any) -> JsonBody:
     body = as_json(value)
-    return Answered(body, body)
+    return JsonBody(body, body)
 
 
 _HASH: Final = {**openapi.TEXT, "minLength": _SHORTEST_HASH}
@@ -307,14 +307,14 @@ _SPEC: Final = operation(
     conditional=True,
 )
 _BINARY: Final = operation(
-    "One binary whole: in all its tags, and how to install it",
+    "One binary in all its tags, and how to install it",
     content(openapi.BINARY),
     parameters=[openapi.parameter("hash", _HASH, "Its hash, or the beginning.", required=True, place="path")],
     errors=("404", "409", *_COMMON),
     conditional=True,
 )
 _SUGGEST: Final = operation(
-    "Packages that may be meant by what is typed so far",
+    "Suggest packages for what is typed so far",
     content(openapi.SUGGESTIONS),
     parameters=[
         openapi.parameter("q", {**openapi.TEXT, "maxLength": MAX_CHARACTERS}, "What is typed."),
@@ -324,13 +324,13 @@ _SUGGEST: Final = operation(
     conditional=True,
 )
 _TAGS: Final = operation(
-    "The tags, the newest first",
+    "All tags, the newest first",
     content(openapi.TAGS),
     errors=_COMMON,
     conditional=True,
 )
 _DIFF: Final = operation(
-    "What two tags don't have in common",
+    "Compare two tags",
     content(openapi.DIFFERENCE),
     parameters=[
         openapi.parameter("from", openapi.NAME, "A tag.", required=True),

@@ -1,4 +1,4 @@
-"""The application that a web server serves: endpoints below a base path, with the headers that all answers have."""
+"""The ASGI application: routes for the endpoints, a bound on concurrent requests, and headers for every response."""
 
 import asyncio
 import time
@@ -22,22 +22,22 @@ from cachesync.web.headers import HEADERS
 _log = get_logger()
 
 _REQUESTS: Final = 64
-"""How many requests are answered at a time; others are told 503."""
+"""How many requests are answered at a time; others get 503."""
 
 _RETRY_SECONDS: Final = 1
 
 _LONGEST_URL: Final = 65_536
 """Bytes of path and query."""
 
-Answered = Callable[[int, float], None]
-"""Is told the status of an answer, and how many seconds it took."""
+Observer = Callable[[int, float], None]
+"""Called after each response with its status and how many seconds it took."""
 
-Refused = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
-"""Answers what has no endpoint, or an endpoint doesn't do."""
+OnError = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
+"""Returns the response to a request that no endpoint answers, by its status and an error message."""
 
 
-async def told_in_json(_request: Request, status: HTTPStatus, message: str) -> Response:
-    """Answer with the error as JSON."""
+async def json_error(_request: Request, status: HTTPStatus, message: str) -> Response:
+    """Return the error as JSON."""
     return error_answer(message, status)
 
 
@@ -45,44 +45,44 @@ def build_app(
     base_path: str,
     endpoints: Sequence[Endpoint],
     *,
-    refused: Refused = told_in_json,
+    on_error: OnError = json_error,
     allow_origins: Sequence[str] = (),
-    answered: Answered = lambda _status, _seconds: None,
+    observe: Observer = lambda _status, _seconds: None,
 ) -> ASGIApp:
-    """Put endpoints together. All are read-only: what isn't GET or HEAD is answered with 405.
+    """Combine endpoints into an application. All are read-only: methods other than GET and HEAD are answered with 405.
 
     Args:
-        base_path: what all paths start with: nothing, or like ``/cachesync``.
-        endpoints: what is asked at which path.
-        refused: answers all else.
-        allow_origins: whose pages may read answers, such as ``https://example.org``; ``*`` is everybody's.
-        answered: is told of each answer.
+        base_path: the prefix of all paths: empty, or like ``/cachesync``.
+        endpoints: the endpoints.
+        on_error: answers the requests that no endpoint does.
+        allow_origins: the sites whose scripts may read responses, such as ``https://example.org``; ``*`` is any site.
+        observe: called after each response.
     """
     routes: list[BaseRoute] = [Route(f"{base_path}{each.path}", each.answer, methods=["GET"]) for each in endpoints]
 
     async def refuse(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        answer = await refused(request, HTTPStatus(error.status_code), error.detail)
+        answer = await on_error(request, HTTPStatus(error.status_code), error.detail)
         answer.headers.update(error.headers or {})
         return answer
 
     async def fail(request: Request, _error: Exception) -> Response:
-        return await refused(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
+        return await on_error(request, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: refuse, Exception: fail})
     app.router.redirect_slashes = False
     free = frozenset(f"{base_path}{each.path}" for each in endpoints if each.is_free)
-    return _Around(app, free, frozenset(allow_origins), answered)
+    return _Middleware(app, free, frozenset(allow_origins), observe)
 
 
-class _Around:
-    """Bounds how many requests are answered at a time, and gives each answer its date and the headers that it lacks."""
+class _Middleware:
+    """Middleware that bounds how many requests are answered at a time, and adds the common headers to each response."""
 
-    def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], answered: Answered) -> None:
-        """``free``: paths that are answered however many requests there are."""
+    def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], observe: Observer) -> None:
+        """``free``: paths that are exempt from the bound on concurrent requests."""
         self._app = app
         self._free = free
-        self._answered = answered
+        self._observe = observe
         self._allow_origins = allow_origins
         self._requests = 0
 
@@ -105,16 +105,16 @@ class _Around:
             await self._chosen(scope)(scope, receive, headed)
         except asyncio.CancelledError:
             raise
-        except BaseException:  # noqa: BLE001  panics in Rust are none else, and the server would log and answer in its own words
+        except BaseException:  # noqa: BLE001  a panic in Rust is a BaseException; uvicorn would log and answer it in its own words
             _log.exception("a defect of cachesync: please report it")
             if not has_begun:
                 await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
         finally:
             self._requests -= 1
-            self._answered(status, time.perf_counter() - begun)
+            self._observe(status, time.perf_counter() - begun)
 
     def _chosen(self, scope: Scope) -> ASGIApp:
-        """Return what answers a request."""
+        """Return the application that answers a request."""
         if self._requests > _REQUESTS and scope["path"] not in self._free:
             return _too_many
         is_too_long = len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_URL
@@ -130,7 +130,7 @@ class _Around:
                 headers["Access-Control-Allow-Origin"] = "*" if "*" in self._allow_origins else origin
 
 
-_FAILED: Final = "something in the service went wrong; its log says what"
+_FAILED: Final = "internal error: the log of the service has the details"
 _too_many: Final = error_answer(
     "too much is asked at once; try again in a second", HTTPStatus.SERVICE_UNAVAILABLE, retry_after=_RETRY_SECONDS
 )

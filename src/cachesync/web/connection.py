@@ -1,4 +1,4 @@
-"""A connection of the web server: bounded in what it takes and how long it waits, and what it refuses has an answer."""
+"""An HTTP connection of the web server, with timeouts, bounded buffers, and an answer for each refused request."""
 
 import asyncio
 import re
@@ -20,13 +20,13 @@ from cachesync.log import as_json
 from cachesync.web.headers import HEADERS
 
 CONNECTIONS: Final = 256
-"""How many connections there may be; others are closed."""
+"""How many connections may be open; further ones are closed at once."""
 
 PATIENCE: Final = 30.0
-"""For so many seconds a client may neither send a whole request nor take anything of an answer."""
+"""Seconds after which a client is disconnected that neither completes a request nor reads any of a response."""
 
 _LINGERING: Final = 2.0
-"""For so many seconds whatever follows a refused request is taken and thrown away."""
+"""Seconds for which what follows a refused request is received and discarded."""
 
 _ORIGIN: Final = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
@@ -34,20 +34,20 @@ _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 class HttpConnection(H11Protocol):
-    """A connection that lasts only while its client does something, or we do."""
+    """A connection that is closed when its client is idle for too long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        """Begin, unless there are too many."""
+        """Set up the connection, or close it if there are too many."""
         super().connection_made(transport)
         self._sent = self._taken = 0
         self._is_refused = self._is_half_closed = False
-        self._limit = self.loop.call_later(PATIENCE, self._look)
-        self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # no cycle: what ends is forgotten at once
+        self._limit = self.loop.call_later(PATIENCE, self._abort_if_idle)
+        self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # no reference cycle: it is freed at once
         if len(self.connections) > CONNECTIONS:
             transport.abort()
 
-    def _look(self) -> None:
-        """Put out who sends no request and takes no answer. While the answer is being worked out, it is we who wait."""
+    def _abort_if_idle(self) -> None:
+        """Disconnect a client that sends no request and reads no response, unless its response is being prepared."""
         waiting = self.transport.get_write_buffer_size()
         cycle: RequestResponseCycle | None = self.cycle
         is_asked = cycle is not None and not cycle.more_body and not cycle.response_complete
@@ -56,16 +56,16 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
             return
         self._taken = taken
-        self._limit = self.loop.call_later(PATIENCE, self._look)
+        self._limit = self.loop.call_later(PATIENCE, self._abort_if_idle)
 
     def sent(self, size: int) -> None:
-        """Take note of so many bytes of an answer that were handed over to be sent."""
+        """Count bytes of a response that were handed to the transport."""
         self._sent += size
 
     def break_off(self) -> None:
-        """Break an answer that has begun and won't be whole, so that nobody takes it for that.
+        """Break off a response that has begun and can't be completed, so that no client takes it for complete.
 
-        To clients of HTTP/1.0, some proxies among them, the end of a connection is the end of the answer: it is reset.
+        The connection is reset: HTTP/1.0 clients, some proxies among them, read until the connection is closed.
         """
         if self.cycle.response_started and not self.cycle.response_complete and not self.cycle.disconnected:
             self.cycle.disconnected = True
@@ -74,12 +74,12 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Take what the client sends, or throw it away."""
+        """Handle received data; discard it after a request was refused."""
         if not self._is_refused:
             super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's returns nothing, which closes the connection
-        """Let who sends no more have the answer to what was asked; to end it now would make a broken one look whole."""
+        """Keep a half-closed connection until the response is sent; closed earlier, it could look complete."""
         self._is_half_closed = True
         return self._is_answering
 
@@ -89,23 +89,23 @@ class HttpConnection(H11Protocol):
         return cycle is not None and not cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP. A request whose body it was in gets no other answer, and none where one has begun."""
+        """Refuse what isn't valid HTTP. In a request's body, this replaces its response unless that has begun."""
         error = sys.exception()
         if self.cycle is not None:
             self.cycle.disconnected = True
         try:
             self._refuse(*_refusal(error, self.conn.trailing_data[0], msg))
-        except h11.LocalProtocolError:  # an answer has begun, or it may have no body, as one to HEAD
+        except h11.LocalProtocolError:  # a response has begun, or may have no body, as that to HEAD
             self.transport.close()
         finally:
             if error:
-                # h11's errors and their frames hold each other, and so all that was received, until they are collected.
+                # h11's error and its frames form a cycle that keeps all received data until the garbage is collected.
                 error.__traceback__ = None
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer, and take what else the client sends for a moment.
+        """Send an error response, then discard what the client still sends for a moment.
 
-        To close the connection over that would reset it, and the client might never see the answer.
+        Closing the connection with unread data would reset it, and the client might never see the response.
         """
         body = as_json({"error": message, "at": None})
         headers = {
@@ -113,7 +113,7 @@ class HttpConnection(H11Protocol):
             "Date": formatdate(usegmt=True),
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "HttpConnection": "close",
+            "Connection": "close",
         }
         response = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase)
         for event in (response, h11.Data(data=body), h11.EndOfMessage()):
@@ -125,21 +125,21 @@ class HttpConnection(H11Protocol):
         self._limit = self.loop.call_later(_LINGERING, self.transport.abort)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, if there can be one."""
+        """Wait for the next request, or close a half-closed connection."""
         self._limit.cancel()
-        self._limit = self.loop.call_later(PATIENCE, self._look)
+        self._limit = self.loop.call_later(PATIENCE, self._abort_if_idle)
         super().on_response_complete()
         if self._is_half_closed and not self._is_answering:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
+        """Cancel the timer."""
         self._limit.cancel()
         super().connection_lost(exc)
 
 
 def _refusal(error: BaseException | None, received: bytes, otherwise: str) -> tuple[HTTPStatus, str]:
-    """Return what is to be said of what was received so far."""
+    """Return the status and message of the response to a request that can't be parsed."""
     if not isinstance(error, h11.RemoteProtocolError) or error.error_status_hint != _TOO_LARGE:
         return HTTPStatus.BAD_REQUEST, otherwise
     if b"\n" in received:
@@ -150,7 +150,7 @@ def _refusal(error: BaseException | None, received: bytes, otherwise: str) -> tu
 async def _serve(
     connection: "weakref.ref[HttpConnection]", app: ASGIApp, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Let an application answer a connection's request."""
+    """Run an application for one request, count what it sends, and break off a response that it leaves incomplete."""
 
     async def counted(message: Message) -> None:
         if found := connection():
@@ -165,7 +165,7 @@ async def _serve(
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """Let a request be for a path, also where it names the whole URL, as for a proxy (RFC 9112, 3.2.2)."""
+    """Return the scope with a path only, even if the request names the whole URL (RFC 9112, 3.2.2)."""
     whole = _ORIGIN.match(scope["raw_path"])
     if not whole:
         return scope

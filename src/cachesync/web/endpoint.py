@@ -1,4 +1,4 @@
-"""What is asked at one path: how it is answered, and how that is described."""
+"""An endpoint and its OpenAPI description, and the responses that endpoints have in common."""
 
 import gzip
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,36 +12,36 @@ from starlette.responses import Response
 from cachesync.log import as_json
 
 Operation = Mapping[str, Any]
-"""How OpenAPI describes what is asked and answered."""
+"""An operation object of OpenAPI."""
 
 JSON: Final = "application/json"
 
 _WORTH_GZIP: Final = 1_000
-"""Shorter answers go as they are."""
+"""Bytes; shorter responses are not compressed."""
 
 _GZIP_LEVEL: Final = 5
 
 
 class Endpoint(NamedTuple):
-    """A path, and what answers there."""
+    """A path and its handler."""
 
     path: str
-    """Below the base path, as starlette writes it."""
+    """Below the base path, in Starlette's syntax."""
     answer: Callable[[Request], Awaitable[Response]]
-    """It runs on the server's own thread, so it must not wait for anything but by ``await``."""
+    """The handler. It runs in the server's event loop, so it must not block."""
     operation: Operation | None = None
-    """None: it isn't described, since it is no part of the API."""
+    """None: it isn't described, since it is not part of the API."""
     is_free: bool = False
-    """It costs next to nothing, so it is answered however much is asked at once."""
+    """It is exempt from the bound on concurrent requests, since it costs next to nothing."""
 
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    """Answer with a value as JSON."""
+    """Return a response with a value as JSON."""
     return Response(as_json(value), status, media_type=JSON)
 
 
 def error_answer(message: str, status: HTTPStatus, at: int | None = None, retry_after: int | None = None) -> Response:
-    """Answer with what is wrong, and at which character of the query, if it is there."""
+    """Return an error response; ``at`` is the character of the query that is wrong, if one is."""
     answer = json_answer({"error": message, "at": at}, status)
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
@@ -49,10 +49,9 @@ def error_answer(message: str, status: HTTPStatus, at: int | None = None, retry_
 
 
 def validated(answer: Response, content: bytes, asked: Request) -> Response:
-    """Let a client that has an answer already do without it.
+    """Return the response with an ``ETag``, or 304 for a client that already has it.
 
-    The validator is a digest of what is answered, so that no change is ever hidden: ``content`` is all of it that says
-    something of the index.
+    The ``ETag`` is a digest of ``content``: all of the response that depends on the index, so that no change is hidden.
     """
     etag = f'W/"{xxhash.xxh3_64_hexdigest(content)}"'
     known = {each.strip().removeprefix("W/") for each in asked.headers.get("if-none-match", "").split(",")}
@@ -64,7 +63,7 @@ def validated(answer: Response, content: bytes, asked: Request) -> Response:
 
 
 def compressed(answer: Response, asked: Request) -> Response:
-    """Send an answer compressed to whoever takes that. It takes about a millisecond for 100 KB."""
+    """Compress a response if the client accepts that. It takes about a millisecond for 100 KB."""
     answer.headers.add_vary_header("Accept-Encoding")
     body = bytes(answer.body)
     if len(body) >= _WORTH_GZIP and takes_gzip(asked):
@@ -75,7 +74,7 @@ def compressed(answer: Response, asked: Request) -> Response:
 
 
 def takes_gzip(asked: Request) -> bool:
-    """Tell whether a client understands gzip, and doesn't refuse it by a quality of 0."""
+    """Whether a client accepts gzip, and doesn't refuse it by a quality of 0."""
     offered = (each.strip().lower().partition(";") for each in asked.headers.get("accept-encoding", "").split(","))
     qualities = {name.strip(): quality.replace(" ", "") for name, _, quality in offered}
     chosen = qualities.get("gzip", qualities.get("*"))

@@ -1,4 +1,4 @@
-"""All hits of a search as one stream, which takes no more memory however many there are."""
+"""Exports: all hits of a search as one stream, in memory that doesn't grow with their number."""
 
 import asyncio
 import zlib
@@ -26,7 +26,7 @@ _GZIP_LEVEL: Final = 5
 
 
 def lines(batches: Iterable[list[Hit]], form: Format) -> Iterator[bytes]:
-    """Yield hits as a table with its header (``csv``), or as a line of JSON each (``ndjson``)."""
+    """Yield hits as a table with a header (``csv``), or as one line of JSON per hit (``ndjson``)."""
     header = csv_rows([COLUMNS]).encode() if form == "csv" else b""
     for hits in batches:
         yield header + (csv_hits(hits, COLUMNS).encode() if form == "csv" else _ndjson(hits))
@@ -40,7 +40,7 @@ def _ndjson(hits: Iterable[Hit]) -> bytes:
 
 
 def gzipped(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress a stream."""
+    """Compress a stream, flushing after each part."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP)
     for part in parts:
         yield packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH)
@@ -48,10 +48,10 @@ def gzipped(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Export(Response):
-    """Sends a stream, and has its turn for as long as that lasts.
+    """A response that streams, and occupies a thread of its pool until it ends.
 
-    The first part is made before the answer begins, so what is wrong with it is an answer of its own. Later the answer
-    is left unfinished, which the server breaks off: it never looks whole.
+    The first part is made before the response begins, so an error in it gets an error response. After a later error the
+    response is left unfinished, and the server resets the connection: it never looks complete.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Export(Response):
         headers: Mapping[str, str],
         refused: Callable[[CachesyncError], Response],
     ) -> None:
-        """Take what to send and how; ``refused`` makes an answer of what is wrong with the first part."""
+        """``refused`` returns the response to an error in the first part."""
         super().__init__(headers=headers)
         del self.headers["Content-Length"]
         self._parts = parts
@@ -69,18 +69,18 @@ class Export(Response):
         self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as ASGI has it."""
+        """Send the response (ASGI)."""
         has_begun = False
         gone = asyncio.ensure_future(_is_gone(receive))
         try:
-            async with self._admission.turn() as turn:
-                part = await turn.step(self._next)
+            async with self._admission.slot() as slot:
+                part = await slot.step(self._next)
                 has_begun = True
                 await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
                 while part is not None and scope["method"] != "HEAD" and not gone.done():
                     for start in range(0, len(part), _CHUNK):
                         await send(_body(part[start : start + _CHUNK], more=True))
-                    part = await turn.step(self._next)
+                    part = await slot.step(self._next)
                 await send(_body(b"", more=False))
         except CachesyncError as error:
             if has_begun:
@@ -99,6 +99,6 @@ def _body(part: bytes, *, more: bool) -> Message:
 
 
 async def _is_gone(receive: Receive) -> None:
-    """Wait until the client has gone."""
+    """Wait until the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

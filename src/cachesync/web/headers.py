@@ -1,4 +1,4 @@
-"""The headers that every answer has, whoever gives it: an endpoint, what is around it, or the server itself."""
+"""The headers of every response, whether an endpoint, the middleware or the connection itself sends it."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -9,4 +9,4 @@ HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Nothing is kept, loaded, run, framed, told to other sites or guessed at, unless an answer says otherwise."""
+"""By default nothing is cached, loaded, run, framed, sent as a referrer or guessed at; a response may override each."""

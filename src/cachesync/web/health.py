@@ -1,4 +1,4 @@
-"""What is asked of any server: is it alive, may one rely on it, and what else can be asked."""
+"""The endpoints for liveness and the API's description, and the descriptions of those for readiness and status."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,15 +12,13 @@ from cachesync.web.openapi import HEALTH, content, described, operation
 _ANY: Final = content({"type": "object"})
 _UNREADY: Final = {
     "503": {
-        "description": "Nobody can rely on it, or it can't be asked; `reason` says why.",
+        "description": "The index isn't ready or can't be reached; `reason` says why.",
         "content": content(HEALTH),
     }
 }
-_RELIABLE: Final = operation(
-    "Can searches rely on the index? `degraded` says what somebody should look after", content(HEALTH)
-)
+_RELIABLE: Final = operation("Can searches rely on the index? `degraded` lists what needs attention", content(HEALTH))
 
-_KNOWN: Final = operation("What the index holds, and how fresh it is", _ANY)
+_KNOWN: Final = operation("What the index holds, and how up to date it is", _ANY)
 
 READY: Final[Operation] = {**_RELIABLE, "responses": {**_RELIABLE["responses"], **_UNREADY}}
 STATUS: Final[Operation] = {**_KNOWN, "responses": {**_KNOWN["responses"], **_UNREADY}}
@@ -33,12 +31,12 @@ async def _alive(_request: Request) -> Response:
 
 
 def alive() -> Endpoint:
-    """Return where it is asked whether the process is alive."""
+    """Return the endpoint that answers as long as the process is alive."""
     return Endpoint("/healthz", _alive, _ALIVE, is_free=True)
 
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Return endpoints, and one that describes them and itself."""
+    """Return the endpoints, with one more that describes all of them in OpenAPI."""
     description: dict[str, Any] = {}
 
     async def itself(_request: Request) -> Response:

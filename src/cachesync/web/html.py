@@ -1,4 +1,4 @@
-"""What browsers ask: the page, its parts, a binary, a comparison of tags, and the files beside them."""
+"""The endpoints for browsers: the search page and its parts, a binary, a comparison of tags, and static files."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,36 +22,36 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""Nothing but our own files is loaded or run, whatever pages have in them. The last three don't follow the first."""
+"""Only our own files are loaded or run, whatever pages contain. ``default-src`` doesn't cover the last three."""
 
 _FOR_EVER: Final = "public, max-age=31536000, immutable"
 _FOR_A_DAY: Final = "public, max-age=86400"
 _BY_CONTENT: Final = "static/"
-"""Files below it have names that change with their content."""
+"""The names of files below it change with their content."""
 
 _LONGEST_URL: Final = 8_192
-"""Bytes of path and query. A page has links to states that differ from its own by little, so it is as long as its URL
-times what narrows it."""
+"""Bytes of path and query. Most links on a page repeat its URL with one condition more or less, so the size of a page
+grows with the length of its URL times the number of its conditions."""
 
 _API: Final = "/api/"
 _BINARY: Final = "/binary/"
 _PAGES: Final = ("/", "/parts", "/diff")
 
 _ROBOTS: Final = "User-agent: *\nAllow: {base}/$\nAllow: {base}/static/\nDisallow: {base}/\n"
-"""Searches are without number, and each binary is in some; so crawlers get no further than the first page."""
+"""There is no end of searches, and every binary is in some of them; so crawlers may read the first page only."""
 
 
 class HtmlEndpoints:
-    """Answers browsers, with pages that are rendered here."""
+    """The endpoints for browsers, with pages that are rendered on the server."""
 
     def __init__(self, base_path: str, api: Api) -> None:
-        """``base_path`` is what all paths start with; ``api`` is asked for what pages show."""
+        """``base_path`` is the prefix of all paths; ``api`` finds what pages show."""
         self._base_path = base_path
         self._api = api
         self._pages = PageRenderer(base_path)
 
     def endpoints(self) -> list[Endpoint]:
-        """Return where browsers ask."""
+        """Return the endpoints for browsers."""
         files = self._pages.static_files
         robots = partial(_file, _ROBOTS.format(base=self._base_path).encode(), "text/plain", _FOR_A_DAY)
         return [
@@ -59,13 +59,13 @@ class HtmlEndpoints:
             Endpoint("/parts", self._parts),
             Endpoint("/binary/{hash}", self._binary),
             Endpoint("/diff", self._difference),
-            *(Endpoint(f"/{name}", partial(_file, *found, _kept(name))) for name, found in files.items()),
+            *(Endpoint(f"/{name}", partial(_file, *found, _caching(name))) for name, found in files.items()),
             Endpoint("/favicon.ico", partial(_file, *files["icon.svg"], _FOR_A_DAY)),
             Endpoint("/robots.txt", robots),
         ]
 
     async def refused(self, request: Request, status: HTTPStatus, message: str) -> Response:
-        """Answer what has no endpoint, or what fails: with a page if one was asked for."""
+        """Return the response to a request without an endpoint, or to one that failed: a page if it was for a page."""
         path = request.url.path.removeprefix(self._base_path)
         is_page = path in _PAGES or path.startswith(_BINARY)
         if not is_page and (path.startswith(_API) or _HTML not in request.headers.get("accept", "")):
@@ -88,7 +88,7 @@ class HtmlEndpoints:
         def shown(pairs: Pairs) -> str:
             read(pairs)
             binary = self._api.binary(hash)
-            others = self._api.searcher.look(lambda opened: siblings_of(binary.newest, opened.reader))
+            others = self._api.searcher.read(lambda opened: siblings_of(binary.newest, opened.reader))
             return self._pages.binary(binary, others, self._state())
 
         return await self._rendered(request, shown)
@@ -104,10 +104,10 @@ class HtmlEndpoints:
         return await self._rendered(request, compared)
 
     async def _rendered(self, request: Request, render: Callable[[Pairs], str]) -> Response:
-        """Answer with a page, or with one that says why there is none.
+        """Return a page, or an error page.
 
-        Both are rendered on a thread, where they keep nobody waiting. Only who gets no turn, or whose turn has passed,
-        is told so from the server's own thread: that page has no chips, so it costs next to nothing.
+        Both are rendered on a thread, to keep the event loop free. Only the error page for a request that got no thread
+        or timed out is rendered in the event loop: it has no chips, so it costs next to nothing.
         """
         pairs: Pairs = ()
 
@@ -132,7 +132,7 @@ class HtmlEndpoints:
             refusal.message,
             refusal.at,
             pairs,
-            _as_shown(state) if state else None,
+            _index_state(state) if state else None,
             has_chips=has_chips,
         )
         answer = _page(shown, request, refusal.status)
@@ -141,7 +141,7 @@ class HtmlEndpoints:
         return answer
 
     def _state(self) -> IndexState:
-        return _as_shown(self._api.searcher.overview())
+        return _index_state(self._api.searcher.overview())
 
 
 _TOO_LONG: Final = ErrorReply(
@@ -149,14 +149,14 @@ _TOO_LONG: Final = ErrorReply(
 )
 
 
-def _as_shown(overview: Overview) -> IndexState:
-    fresh = overview.freshness
-    if fresh is None:
+def _index_state(overview: Overview) -> IndexState:
+    note = overview.freshness
+    if note is None:
         return IndexState(outdated=overview.outdated)
     now = datetime.now(UTC)
-    has_stopped = fresh.writer == "service" and not fresh.is_followed(now)
-    degraded = (*fresh.degraded, "stopped") if has_stopped else fresh.degraded
-    return IndexState(fresh.written, fresh.lag(now), fresh.in_sync, degraded, overview.outdated, not fresh.is_finished)
+    has_stopped = note.writer == "service" and not note.is_followed(now)
+    degraded = (*note.degraded, "stopped") if has_stopped else note.degraded
+    return IndexState(note.written, note.lag(now), note.in_sync, degraded, overview.outdated, not note.is_finished)
 
 
 def _page(text: str, request: Request, status: HTTPStatus) -> Response:
@@ -168,6 +168,6 @@ async def _file(content: bytes, media_type: str, cached: str, request: Request) 
     return compressed(Response(content, headers={"Cache-Control": cached}, media_type=media_type), request)
 
 
-def _kept(name: str) -> str:
-    """For how long a file may be kept."""
+def _caching(name: str) -> str:
+    """Return the ``Cache-Control`` of a file."""
     return _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY

@@ -1,4 +1,4 @@
-"""Metrics of a web server for Prometheus."""
+"""Prometheus metrics of the web server."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ _USUAL: Final = ("200", "304", "400", "404", "500", "503", "504")
 
 
 class WebMetrics:
-    """What is counted of requests."""
+    """Counts and times requests."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register what is counted."""
+        """Register the metrics."""
         self._requests = Counter(
             "cachesync_http_requests_total", "HTTP requests that were answered.", ("status",), registry=registry
         )
         for status in _USUAL:
-            self._requests.labels(status)  # a rate sees no first one where there was no 0 before it
+            self._requests.labels(status)  # rate() misses the first request of a series that didn't start at 0
         self._seconds = Histogram(
             "cachesync_http_request_seconds",
             "How long it took to answer HTTP requests, until the end of the answer was sent.",
@@ -28,13 +28,13 @@ class WebMetrics:
         )
 
     def answered(self, status: int, seconds: float) -> None:
-        """A request was answered with this status after so long."""
+        """Record a response: its status and how long it took."""
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
 
 class ServerMetrics:
-    """All metrics of a process that only serves, in a registry of its own."""
+    """The metrics of ``cachesync serve``, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,5 +42,5 @@ class ServerMetrics:
         self.web = WebMetrics(self._registry)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, see :data:`CONTENT_TYPE`."""
+        """Return the metrics in Prometheus' text format, see :data:`CONTENT_TYPE`."""
         return generate_latest(self._registry)

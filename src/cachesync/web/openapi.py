@@ -1,4 +1,4 @@
-"""The description of what is asked and answered over HTTP, made of the endpoints themselves."""
+"""The API's description in OpenAPI, generated from the endpoints themselves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -20,7 +20,7 @@ NAME: Final[Schema] = {**TEXT, "minLength": 1}
 
 
 def optional(schema: Schema) -> Schema:
-    """Return a schema that null meets, too."""
+    """Return a schema that also allows null."""
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -31,15 +31,15 @@ def an_object(required: Mapping[str, Schema], others: Mapping[str, Schema] | Non
 
 
 def a_list(of: Schema) -> Schema:
-    """Return the schema of a list."""
+    """Return the schema of a list with items of this schema."""
     return {"type": "array", "items": of}
 
 
 def _of_field(field: Field) -> Schema:
-    told = {"description": ABOUT[field.name].meaning, "examples": [ABOUT[field.name].example]}
+    about = {"description": ABOUT[field.name].meaning, "examples": [ABOUT[field.name].example]}
     if field.kind == "long":
-        return {"type": "integer", "description": told["description"]}
-    return {"type": "array", "items": TEXT, "description": told["description"]} if field.many else {**TEXT, **told}
+        return {"type": "integer", "description": about["description"]}
+    return {"type": "array", "items": TEXT, "description": about["description"]} if field.many else {**TEXT, **about}
 
 
 _INSTALL: Final = an_object({"mirror": TEXT, "commands": TEXTS})
@@ -57,17 +57,17 @@ _QUERY: Final = an_object({"text": TEXT, "mode": {"enum": ["spec", "text"]}, "ca
 ANSWER: Final = an_object(
     {
         "total": {**COUNT, "description": "How many documents match."},
-        "binaries": optional({**COUNT, "description": "Of how many binaries they are."}),
+        "binaries": optional({**COUNT, "description": "How many binaries these documents are of."}),
         "hits": a_list(HIT),
         "facets": {"type": "object", "additionalProperties": _COUNTS},
         "query": _QUERY,
         "took_ms": {"type": "number"},
-        "next": optional({**TEXT, "description": "The cursor of what comes next."}),
+        "next": optional({**TEXT, "description": "The cursor of the next hits."}),
     },
     {
         "approximate": {**TEXTS, "description": "Facets whose counts aren't exact, and `binaries`."},
         "near": {
-            "description": "What there would be instead of nothing.",
+            "description": "Searches like this one that find something.",
             **a_list(an_object({"total": COUNT}, {"without": TEXT, "package": TEXT})),
         },
     },
@@ -108,9 +108,9 @@ HEALTH: Final = an_object({"ready": {"type": "boolean"}, "reason": optional(TEXT
 
 
 def parameter(name: str, schema: Schema, description: str, *, required: bool = False, place: str = "query") -> Schema:
-    """Describe a parameter. One that takes a list stands in the URL once for each value."""
-    told = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
-    return {**told, "style": "form", "explode": True} if schema.get("type") == "array" else told
+    """Return the description of a parameter. A list is given by repeating the parameter for each value."""
+    entry = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
+    return {**entry, "style": "form", "explode": True} if schema.get("type") == "array" else entry
 
 
 def a_number(least: int, most: int, default: int) -> Schema:
@@ -125,9 +125,9 @@ def _of_filter(name: str) -> Schema:
     )
 
 
-def _named(fields: Iterable[str], behind: str) -> Schema:
-    """Return the schema of a list of fields, each with something behind it or nothing, or of empty texts."""
-    return a_list({**TEXT, "pattern": f"^(({'|'.join(fields)}){behind})?$"})
+def _named(fields: Iterable[str], suffix: str) -> Schema:
+    """Return the schema of a list of fields, each followed by what ``suffix`` matches; items may be empty."""
+    return a_list({**TEXT, "pattern": f"^(({'|'.join(fields)}){suffix})?$"})
 
 
 _VALUES: Final[Mapping[str, Schema]] = {
@@ -147,32 +147,32 @@ SEARCH_PARAMETERS: Final = (
     parameter(
         "facet", _COUNTED, f"`FIELD` or `FIELD:N`: count the N (20; at most {MAX_FACET_SIZE:,}) commonest values."
     ),
-    parameter("sort", _SORTED, "`FIELD`, `FIELD:asc` or `FIELD:desc`; what is equal is sorted by the next."),
-    parameter("limit", a_number(0, MAX_LIMIT, 20), "How many hits. Tables and lines have all unless it is given."),
+    parameter("sort", _SORTED, "`FIELD`, `FIELD:asc` or `FIELD:desc`; further ones order the hits that are equal."),
+    parameter("limit", a_number(0, MAX_LIMIT, 20), "How many hits. By default `csv` and `ndjson` have all of them."),
     parameter("distinct", {"enum": ["true", "false"], "default": "false"}, "Each binary once, with all its tags."),
-    parameter("cursor", TEXT, "Go on where an answer ended: what it has as `next`, with the other parameters as then."),
+    parameter("cursor", TEXT, "Continue where a response ended: its `next`, with the other parameters unchanged."),
     parameter("format", {"enum": ["json", "ndjson", "csv"], "default": "json"}, "One object, a stream, or a table."),
 )
 
 
 def content(schema: Schema, media_type: str = JSON) -> dict[str, Any]:
-    """Return what an answer has, by its media type."""
+    """Return the content of a response: its schema, by media type."""
     return {media_type: {"schema": schema}}
 
 
 _ERRORS: Final = {
-    "400": "It can't be read, or can't be answered: `error` says why, and `at` at which character of the query.",
-    "404": "There is none.",
+    "400": "The request is invalid: `error` says why, and `at` at which character of the query.",
+    "404": "Not found.",
     "409": "There are several; `error` lists some.",
     "414": "The URL is longer than 64 KB.",
-    "503": "The index can't be asked now, or too much is asked at once: try again after `Retry-After` seconds.",
-    "504": "It takes too long: ask for less.",
+    "503": "The index can't be searched now, or there are too many requests: retry after `Retry-After` seconds.",
+    "504": "The request took too long: ask for less.",
 }
 
 
 _ETAG: Final = {
     "schema": TEXT,
-    "description": "Sent back as `If-None-Match`, it is answered by 304 until something changes.",
+    "description": "With it as `If-None-Match`, the response is 304 until something changes.",
 }
 _RETRY_AFTER: Final = {"schema": COUNT, "description": "Seconds.", "required": True}
 _ANYWHERE: Final = ("414",)
@@ -186,20 +186,20 @@ def operation(
     errors: Sequence[str] = (),
     conditional: bool = False,
 ) -> Operation:
-    """Describe what is asked and answered.
+    """Return an OpenAPI operation.
 
     Args:
-        summary: in a sentence.
-        answers: what answers have that are as asked for, by media type.
-        parameters: what may be asked.
-        errors: the statuses of others.
-        conditional: it has an ``ETag``.
+        summary: what it does, in a sentence.
+        answers: the content of a successful response, by media type.
+        parameters: the parameters that it takes.
+        errors: the statuses of error responses.
+        conditional: whether responses have an ``ETag``.
     """
-    responses: dict[str, Any] = {"200": {"description": "As asked for.", "content": dict(answers)}}
+    responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
     if conditional:
         responses["200"]["headers"] = {"ETag": _ETAG}
         responses["304"] = {
-            "description": "Nothing has changed since the answer with this `ETag`.",
+            "description": "Nothing has changed since the response with this `ETag`.",
             "headers": {"ETag": {**_ETAG, "required": True}},
         }
     for status in (*errors, *_ANYWHERE):
@@ -228,5 +228,5 @@ def described(base_path: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 
 def _id_of(path: str) -> str:
-    """Return what programs call an operation."""
+    """Return the ``operationId`` of a path."""
     return path.removeprefix("/api").strip("/").partition("/")[0].removesuffix(".json")

@@ -1,4 +1,4 @@
-"""The parameters of a URL → what is asked. The page has those of ``/api/search``, so each of its states is a URL."""
+"""Parse the parameters of URLs. The page has those of ``/api/search``, so each of its states is a URL."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from cachesync.search.targets import parse_machine
 
 MAX_LIMIT: Final = 1_000
 MAX_VALUES: Final = 256
-"""So many parameters a request may have, all in all."""
+"""How many parameters a request may have in all."""
 
 Format = Literal["json", "ndjson", "csv"]
 
@@ -27,22 +27,22 @@ _OFTEN: Final = ("facet", "sort", *FILTERS)
 _Choice = TypeVar("_Choice", bound=str)
 
 Pairs = Sequence[tuple[str, str]]
-"""Names and values, in the order in which they stand in the URL."""
+"""Names and values, in the order of the URL."""
 
 
 class SearchParameters(NamedTuple):
-    """What the URL of a search asks for."""
+    """The parsed parameters of a search."""
 
     question: Question
     cursor: Cursor | None
-    """Where to go on; None: at the beginning."""
+    """Where to continue; None: start with the first hit."""
     format: Format
     most: int | None
-    """So many hits an export has; None: all."""
+    """How many hits an export has; None: all."""
 
 
 def read_pairs(query: bytes) -> Pairs:
-    """Read the query of a URL.
+    """Parse the query string of a URL.
 
     Raises:
         UsageError: it isn't UTF-8, or has too many parameters.
@@ -57,10 +57,10 @@ def read_pairs(query: bytes) -> Pairs:
 
 
 def read_search(pairs: Pairs) -> SearchParameters:
-    """Read the parameters of a search. One with an empty value is as if it weren't there: forms send such.
+    """Parse the parameters of a search. Those with an empty value, which forms send, are ignored.
 
     Raises:
-        UsageError: there is no such parameter, it can't have this value, or it stands there too often.
+        UsageError: a parameter is unknown, has an invalid value, or is repeated.
     """
     given = read(pairs, once=_ONCE, often=_OFTEN)
     one = {name: values[0] for name, values in given.items() if name in _ONCE}
@@ -84,7 +84,7 @@ def read_search(pairs: Pairs) -> SearchParameters:
 
 
 def _order(texts: Iterable[str]) -> tuple[SortKey, ...]:
-    """Read what to sort by. A field that was named before sorts nothing any more, so it is left out."""
+    """Parse the sort keys. A second key for a field has no effect, so it is left out."""
     by_field: dict[str, SortKey] = {}
     for key in chain.from_iterable(parse_order(each, "sort=") for each in texts):
         by_field.setdefault(key.field, key)
@@ -92,10 +92,10 @@ def _order(texts: Iterable[str]) -> tuple[SortKey, ...]:
 
 
 def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Group values by their names.
+    """Group values by their names, without those that are empty.
 
     Raises:
-        UsageError: there is a parameter that isn't known, or one too often.
+        UsageError: there are too many parameters, or one is unknown or repeated.
     """
     if len(pairs) > MAX_VALUES:
         raise UsageError(f"{len(pairs):,} parameters: expected at most {MAX_VALUES}")
@@ -117,10 +117,10 @@ def read_filters(given: dict[str, list[str]]) -> tuple[Filter, ...]:
 
 
 def choice(name: str, given: dict[str, str], values: Sequence[_Choice], default: _Choice) -> _Choice:
-    """Return one of some values.
+    """Return a parameter's value, which must be one of ``values``.
 
     Raises:
-        UsageError: it is another one.
+        UsageError: it is not.
     """
     value = given.get(name, default)
     found = next((each for each in values if each == value), None)
@@ -130,10 +130,10 @@ def choice(name: str, given: dict[str, str], values: Sequence[_Choice], default:
 
 
 def number(name: str, given: dict[str, str], least: int, most: int, default: int) -> int:
-    """Return a number.
+    """Return a parameter's value as a number.
 
     Raises:
-        UsageError: it is none, or out of its bounds.
+        UsageError: it is not a number, or out of bounds.
     """
     value = given.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", value) or not least <= int(value) <= most:

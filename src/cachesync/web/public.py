@@ -1,4 +1,4 @@
-"""What `cachesync serve` tells of the index. Anybody may ask, so nothing of what is behind is told."""
+"""The health and status endpoints of ``cachesync serve``. They are public, so they reveal nothing about the engine."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -16,20 +16,20 @@ from cachesync.web.searcher import Overview, Searcher
 
 _AT_ONCE: Final = 2
 _SECONDS: Final = 2.0
-"""So long the index has to answer until it counts as away."""
+"""How long the index may take to answer before it counts as not ready."""
 
 
 class PublicStatus:
-    """Answers how the index is."""
+    """The endpoints for liveness, readiness and status."""
 
     def __init__(self, searcher: Searcher, max_lag: float) -> None:
-        """``max_lag``: by how many seconds the index may be behind its pages."""
+        """``max_lag``: the lag in seconds from which the index counts as degraded."""
         self._searcher = searcher
         self._max_lag = max_lag
         self._admission = Admission("status", _AT_ONCE, _SECONDS)
 
     def endpoints(self) -> list[Endpoint]:
-        """Return where that is asked."""
+        """Return the three endpoints."""
         return [alive(), Endpoint("/readyz", self._ready, READY), Endpoint("/api/status", self._status, STATUS)]
 
     async def _ready(self, _request: Request) -> Response:
@@ -38,37 +38,37 @@ class PublicStatus:
     async def _status(self, _request: Request) -> Response:
         return await self._answered(self._whole)
 
-    async def _answered(self, told: Callable[[Overview], dict[str, Any]]) -> Response:
-        """Answer with what is told of the index, or that it doesn't answer."""
+    async def _answered(self, shown: Callable[[Overview], dict[str, Any]]) -> Response:
+        """Return what ``shown`` makes of the index's overview, or 503 if the index can't be reached."""
         try:
             found = await self._admission.run(self._searcher.overview)
         except CachesyncError:
             return json_answer(_UNREADY, HTTPStatus.SERVICE_UNAVAILABLE)
-        return json_answer(told(found))
+        return json_answer(shown(found))
 
     def _readiness(self, state: Overview) -> dict[str, Any]:
         return {"ready": True, "reason": None, "degraded": self._degraded(state)}
 
     def _whole(self, state: Overview) -> dict[str, Any]:
-        fresh = state.freshness
+        note = state.freshness
         now = datetime.now(UTC)
         return {
             "specs": state.specs,
             "pages": state.pages,
-            "in_sync": fresh.in_sync and not fresh.lag(now) if fresh and not fresh.is_finished else None,
-            "lag_seconds": round(fresh.lag(now), 3) if fresh else None,
-            "last_written": fresh.written if fresh else None,
-            "service": fresh.is_followed(now) if fresh else None,
+            "in_sync": note.in_sync and not note.lag(now) if note and not note.is_finished else None,
+            "lag_seconds": round(note.lag(now), 3) if note else None,
+            "last_written": note.written if note else None,
+            "service": note.is_followed(now) if note else None,
             "reindex_needed": state.outdated,
             "ready": True,
             "degraded": self._degraded(state),
         }
 
     def _degraded(self, state: Overview) -> list[str]:
-        """Return what somebody should look after, in words that stay as they are."""
-        fresh = state.freshness
-        is_behind = fresh and not fresh.is_finished and fresh.lag(datetime.now(UTC)) > self._max_lag
-        found = [*(fresh.degraded if fresh else ()), *(["behind"] if is_behind else [])]
+        """Return what needs attention, as stable identifiers for monitoring."""
+        note = state.freshness
+        is_behind = note and not note.is_finished and note.lag(datetime.now(UTC)) > self._max_lag
+        found = [*(note.degraded if note else ()), *(["behind"] if is_behind else [])]
         return [*found, *(["outdated"] if state.outdated else [])]
 
 

@@ -1,4 +1,4 @@
-"""The index as all who ask over HTTP find it: opened once for all of them, and looked at again every few seconds."""
+"""The index as all HTTP requests share it: opened once, and checked for a newer state every few seconds."""
 
 import threading
 import time
@@ -31,14 +31,14 @@ from cachesync.search.walk import Walk
 
 _log = get_logger()
 
-_LOOK_SECONDS: Final = 2.0
-"""For so long nobody looks whether the index has changed."""
+_RECHECK_SECONDS: Final = 2.0
+"""How long an opened index is used before it is checked for changes."""
 
 _FAILED_SECONDS: Final = 1.0
-"""For so long nobody tries again to open an index that can't be opened."""
+"""How long the error of an index that couldn't be opened is repeated before another attempt."""
 
 _MOST_REMEMBERED: Final = 1_000
-"""Of so many questions it is remembered how they were read: those that were asked about last."""
+"""How many interpretations of questions are cached: the most recently used."""
 
 _Result = TypeVar("_Result")
 
@@ -52,77 +52,77 @@ class Opened(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """What there is to say of an index as a whole."""
+    """A summary of the index."""
 
     specs: int
     pages: int
     outdated: bool
-    """It was made by another version, and lacks what this one knows."""
+    """It was made by another version of cachesync, and lacks fields of this one."""
     freshness: Freshness | None
-    """None: nobody has noted it."""
+    """None: the index has no note of it."""
 
 
 class Searcher:
-    """Answers questions. Any thread may ask."""
+    """Answers questions. It is thread-safe."""
 
-    def __init__(self, index: Index, aliases: Aliases, mirror_url: str, *, tells: bool = False) -> None:
-        """Touch nothing before something is asked. ``tells``: log why the index can't be, which nobody else does."""
+    def __init__(self, index: Index, aliases: Aliases, mirror_url: str, *, logs_failures: bool = False) -> None:
+        """Open nothing yet. ``logs_failures``: log why the index can't be opened, where nothing else does."""
         self._index = index
         self._aliases = aliases
         self.mirror_url = mirror_url
-        self._tells = tells
-        self._told = Once()
-        """Why the index can't be asked."""
+        self._logs_failures = logs_failures
+        self._logged = Once()
+        """The reason last logged, so that it is logged once."""
         self._lock = threading.Lock()
         self._opened: Opened | None = None
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._failed: tuple[float, IndexUnavailableError] | None = None
         self._overview_lock = threading.Lock()
         self._overview: tuple[float, Overview] | None = None
         self._tags: tuple[str, list[Tag]] | None = None
         self._remembered: OrderedDict[tuple[str, str], ReadQuestion] = OrderedDict()
-        """How questions were read, by their digests and those of the requests that they became; the last asked last."""
+        """Interpretations by the digests of question and request, the least recently used first."""
 
     def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
         """Answer a question from the beginning, or from where an earlier answer ended.
 
-        A walk from answer to answer goes on with how the question was read first, whatever packages and tags have come
-        since. What tags are new is told from the cursor, so that goes in every process; packages are remembered.
+        Following a cursor keeps the first interpretation of the question, whatever packages and tags were added since.
+        New tags are recognized from the cursor, which works in every process; package names need this process's cache.
 
         Raises:
-            UsageError: it can't be answered, or the cursor is of no answer to it.
-            IndexUnavailableError: the index can't be asked.
+            UsageError: the question can't be answered, or the cursor belongs to another one.
+            IndexUnavailableError: the index can't be read.
         """
 
         def asked(opened: Opened) -> Answer:
             reader, vocabulary, _ = opened
-            vocabulary.look_up(("tag",))  # before hits are looked for: none is of a tag that comes later unnoticed
-            read = self._read(question, opened, cursor)
+            vocabulary.look_up(("tag",))  # before the search, so that no hit is of a tag that the vocabulary lacks
+            read = self._interpret(question, opened, cursor)
             found = answer(read, reader, vocabulary, self.mirror_url)
             if found.next and not cursor:
                 self._remember(read)
             return found
 
-        return self.look(asked)
+        return self.read(asked)
 
     def export(self, question: Question, cursor: Cursor | None, most: int | None) -> Iterator[list[Hit]]:
-        """Yield all hits of a question, or some thousand at ``most``; the next are looked for when they are wanted.
+        """Yield all hits of a question lazily, or only the first ``most``.
 
-        It goes on in another generation where one takes the place of the live one.
+        If another generation becomes live meanwhile, the export continues in that one.
 
         Raises:
-            UsageError: it can't be answered, or the cursor is of no answer to it.
-            IndexUnavailableError: the index can't be asked.
+            UsageError: the question can't be answered, or the cursor belongs to another one.
+            IndexUnavailableError: the index can't be read.
         """
-        read = self.look(lambda opened: self._read(question, opened, cursor))
+        read = self.read(lambda opened: self._interpret(question, opened, cursor))
         if most is not None:
-            yield self.look(lambda opened: next_hits(read, opened.reader, self.mirror_url)).hits
+            yield self.read(lambda opened: next_hits(read, opened.reader, self.mirror_url)).hits
             return
         walk = Walk(read, self.mirror_url)
         is_gone = False
         while True:
             try:
-                for hits in walk.hits(self._current(anew=is_gone).reader):
+                for hits in walk.hits(self._current(reopen=is_gone).reader):
                     is_gone = False
                     yield hits
             except IndexUnusableError:
@@ -136,16 +136,16 @@ class Searcher:
         """Return one document.
 
         Raises:
-            IndexUnavailableError: the index can't be asked.
+            IndexUnavailableError: the index can't be read.
         """
-        found = self.look(lambda opened: opened.reader.get(id))
+        found = self.read(lambda opened: opened.reader.get(id))
         return completed(found, None, self.mirror_url) if found else None
 
     def tags(self) -> list[Tag]:
         """Return all tags, see :func:`cachesync.search.tags.tags`.
 
         Raises:
-            IndexUnavailableError: the index can't be asked.
+            IndexUnavailableError: the index can't be read.
         """
 
         def listed(opened: Opened) -> list[Tag]:
@@ -153,44 +153,44 @@ class Searcher:
                 self._tags = opened.state, tags(opened.reader)
             return self._tags[1]
 
-        return self.look(listed)
+        return self.read(listed)
 
     def overview(self) -> Overview:
-        """Return what there is to say of the index as a whole, as it was a moment ago.
+        """Return a summary of the index, at most a few seconds old.
 
         Raises:
-            IndexUnavailableError: the index can't be asked.
+            IndexUnavailableError: the index can't be read.
         """
 
-        def looked_over(opened: Opened) -> Overview:
+        def summarized(opened: Opened) -> Overview:
             specs, pages = opened.reader.size()
-            with _no_fault_of_the_asker():
-                fresh = read_freshness(self._index.notes())
-            return Overview(specs, pages, opened.reader.outdated, fresh)
+            with _unusable_as_unavailable():
+                freshness = read_freshness(self._index.notes())
+            return Overview(specs, pages, opened.reader.outdated, freshness)
 
         with self._overview_lock:
-            if self._overview is None or time.monotonic() - self._overview[0] > _LOOK_SECONDS:
-                self._overview = time.monotonic(), self.look(looked_over)
+            if self._overview is None or time.monotonic() - self._overview[0] > _RECHECK_SECONDS:
+                self._overview = time.monotonic(), self.read(summarized)
             return self._overview[1]
 
     @property
     def last_overview(self) -> Overview | None:
-        """What there was to say when somebody asked last. It waits for nothing."""
+        """The overview that was returned last. This never blocks."""
         return self._overview[1] if self._overview else None
 
     def tag_names(self) -> list[str]:
         """Return the names of tags, the newest first, those without a date last.
 
         Raises:
-            IndexUnavailableError: the index can't be asked.
+            IndexUnavailableError: the index can't be read.
         """
-        return self.look(lambda opened: newest_first(opened.vocabulary.values("tag")))
+        return self.read(lambda opened: newest_first(opened.vocabulary.values("tag")))
 
-    def _read(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
-        """Read a question, as it was read when the walk of a cursor began.
+    def _interpret(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
+        """Interpret a question; with a cursor, as it was interpreted for the first answer.
 
         Raises:
-            UsageError: it is read otherwise now, and isn't remembered.
+            UsageError: its interpretation has changed since, and the first one is no longer cached.
         """
         reader, vocabulary, _ = opened
         if cursor is None:
@@ -201,41 +201,41 @@ class Searcher:
         self._remember(read)
         return found
 
-    def look(self, up: Callable[[Opened], _Result]) -> _Result:
-        """Look something up in the index; if another generation takes the place of the live one just then, in that.
+    def read(self, work: Callable[[Opened], _Result]) -> _Result:
+        """Run ``work`` on the index, and once more if another generation becomes live meanwhile.
 
         Raises:
-            IndexUnavailableError: the index can't be asked.
+            IndexUnavailableError: the index can't be read.
         """
         try:
-            return up(self._current())
+            return work(self._current())
         except IndexUnusableError:
-            return up(self._current(anew=True))
+            return work(self._current(reopen=True))
 
-    def _current(self, *, anew: bool = False) -> Opened:
-        """Return the index as it is, or was a moment ago."""
+    def _current(self, *, reopen: bool = False) -> Opened:
+        """Return the index in a state that is at most a few seconds old."""
         with self._lock:
-            if anew or self._opened is None or time.monotonic() - self._looked_at > _LOOK_SECONDS:
-                self._opened = self._opened_again()
-                self._looked_at = time.monotonic()
+            if reopen or self._opened is None or time.monotonic() - self._checked_at > _RECHECK_SECONDS:
+                self._opened = self._reopen()
+                self._checked_at = time.monotonic()
             return self._opened
 
-    def _opened_again(self) -> Opened:
-        """Open the index. Where that has just failed, nobody waits for it again."""
+    def _reopen(self) -> Opened:
+        """Open the index, or repeat the error if that has just failed."""
         if self._failed and time.monotonic() - self._failed[0] < _FAILED_SECONDS:
             raise self._failed[1]
         try:
-            with _no_fault_of_the_asker():
+            with _unusable_as_unavailable():
                 reader = self._index.reader()
             state = reader.state()
         except IndexUnavailableError as error:
             self._failed = time.monotonic(), error
-            if self._tells and self._told.is_news(str(error)):
+            if self._logs_failures and self._logged.is_news(str(error)):
                 _log.warning("the index can't be searched for now", reason=str(error))
             raise
-        if self._failed and self._tells:
+        if self._failed and self._logs_failures:
             _log.info("the index can be searched again")
-        self._told.over()
+        self._logged.over()
         self._failed = None
         if self._opened and self._opened.state == state:
             return self._opened
@@ -256,10 +256,10 @@ class Searcher:
 
 
 @contextmanager
-def _no_fault_of_the_asker() -> Iterator[None]:
-    """Turn what is wrong with the configuration into an index that can't be asked: whoever asks has none.
+def _unusable_as_unavailable() -> Iterator[None]:
+    """Turn a UsageError into an IndexUnavailableError.
 
-    So it is with something foreign where the index should be.
+    A wrong configuration, or foreign data where the index should be, is not a mistake of the HTTP client.
     """
     try:
         yield
@@ -268,6 +268,6 @@ def _no_fault_of_the_asker() -> Iterator[None]:
 
 
 def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:
-    """Return how a question was read, for one that asks for more or less of its answer."""
+    """Return a cached interpretation for a question that differs from it in limit and facets only."""
     request = known.request._replace(limit=question.limit, facets=question.facets)
     return known._replace(question=question, request=request)

@@ -1,4 +1,4 @@
-"""The page: what the server renders of an answer, for browsers with and without script."""
+"""The web page, rendered on the server for browsers with and without JavaScript."""
 
 from cachesync.web.page.address import asked_by_page
 from cachesync.web.page.freshness import IndexState

@@ -1,7 +1,7 @@
-"""The page's URL: what it asks for, and the URLs of searches that differ from it in one thing.
+"""The page's URL: the search that it stands for, and the URLs of searches that differ from it in one parameter.
 
-It has the parameters of ``/api/search``, so each state of the page is a URL. Links are made from the path below which
-the page is served, never from what a request says of the host.
+It has the parameters of ``/api/search``, so each state of the page is a URL. Links are built from the configured base
+path, never from a request's ``Host`` header.
 """
 
 import re
@@ -14,70 +14,70 @@ from cachesync.search.request import DEFAULT_FACET_SIZE, LATEST, MAX_FACET_SIZE,
 from cachesync.web.parameters import Pairs
 
 FACETS: Final = ("package", "version", "compiler", "target", "os", "tag", "stacks", "variants")
-"""What the page counts without being asked."""
+"""The facets that the page always counts."""
 
 _WHOLE: Final = 1_000
-"""Of a facet with chosen values so many are counted, so that theirs are among them."""
+"""How many values of a facet with chosen ones are counted, so that the chosen ones are among them."""
 
 _SPARE: Final = 2
-"""So many more values are counted than are shown: one may be hidden, and the other tells that there are more."""
+"""How many more values are counted than shown: one may be hidden, the other one shows whether there are more."""
 
 _SIZE: Final = re.compile("[1-9][0-9]{0,4}")
 _DROPPED: Final = frozenset({"format"})
-"""Parameters of the API that say nothing to a page."""
+"""Parameters of the API that have no meaning on a page."""
 
 
 class PageUrl(NamedTuple):
     """A state of the page."""
 
     base: str
-    """The path below which everything is served; empty, or with a slash at its beginning alone."""
+    """The base path: empty, or with a leading slash and no trailing one."""
     pairs: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, base: str, pairs: Pairs) -> "PageUrl":
-        """Leave out what says nothing, as forms send it, and write values as documents have them.
+        """Normalize a request's parameters: drop empty ones, which forms send, and spell values as in documents.
 
-        A form sends the tags that are ticked along with the newest one: that stands alone.
+        A form may send ``latest`` together with other tags; then only ``latest`` is kept.
         """
         is_latest = ("tag", LATEST) in pairs
-        said = (
+        kept = (
             (name, _stored(name, value))
             for name, value in pairs
             if value and name not in _DROPPED and not (is_latest and name == "tag" and value != LATEST)
         )
-        return cls(base, tuple(dict.fromkeys(said)))
+        return cls(base, tuple(dict.fromkeys(kept)))
 
     def all(self, name: str) -> list[str]:
         """Return the values of a parameter."""
         return [value for each, value in self.pairs if each == name]
 
     def one(self, name: str) -> str:
-        """Return the first value of a parameter; it is empty where there is none."""
+        """Return the first value of a parameter, or an empty string."""
         return next(iter(self.all(name)), "")
 
     def without(self, name: str, value: str | None = None) -> "PageUrl":
-        """Leave out one value of a parameter, or all of it. Another search begins at its first hit."""
+        """Remove one value of a parameter, or all of them. The cursor goes, too: it belongs to the old search."""
         left = (pair for pair in self.pairs if pair[0] != name or value not in (None, pair[1]))
         return self._replace(pairs=tuple(pair for pair in left if pair[0] != "cursor"))
 
     def replacing(self, name: str, *values: str) -> "PageUrl":
-        """Give a parameter other values; none: leave it out."""
+        """Replace the values of a parameter; without values it is removed."""
         left = self.without(name)
         return left._replace(pairs=(*left.pairs, *((name, value) for value in values if value)))
 
     @property
     def url(self) -> str:
-        """Where this state is."""
+        """The URL of this state."""
         return _with(f"{self.base}/", self.pairs)
 
     @property
     def parts_url(self) -> str:
-        """Where the parts of the page are that differ from state to state."""
+        """The URL of the parts of the page that differ from state to state."""
         return _with(f"{self.base}/parts", self.pairs)
 
     def api_url(self, form: str = "") -> str:
-        """Where the API answers the same question, in another form than JSON if one is named."""
+        """Return the URL of the same search in the API, in another format than JSON if ``form`` names one."""
         asked = [pair for pair in _each_once(self.without("cursor")) if pair[0] != "facet"]
         if form:
             return _with(f"{self.base}/api/search", [*(pair for pair in asked if pair[0] != "limit"), ("format", form)])
@@ -86,11 +86,11 @@ class PageUrl(NamedTuple):
         return _with(f"{self.base}/api/search", [*asked, *(("facet", facet) for facet in facets)])
 
     def binary_url(self, binary: str) -> str:
-        """Where all is told of a binary."""
+        """Return the URL of a binary's page."""
         return f"{self.base}/binary/{quote(binary, safe='')}"
 
     def search_url(self, **parameters: str) -> str:
-        """Where a search of its own is."""
+        """Return the URL of a new search with these parameters only."""
         return _with(f"{self.base}/", parameters.items())
 
 
@@ -108,31 +108,31 @@ def _stored(name: str, value: str) -> str:
 
 
 def asked_by_page(pairs: Pairs) -> list[tuple[str, str]]:
-    """Return the parameters that the page asks with: those of its URL, and those that it takes for granted.
+    """Return the parameters of the page's search: those of its URL, and its defaults.
 
-    These are each binary once, and the counts of :data:`FACETS`. What can't be read stays as it is.
+    The defaults are to show each binary once, and to count :data:`FACETS`. Invalid values are left unchanged.
     """
-    said = PageUrl.of("", pairs)
-    asked = [pair for pair in _each_once(said) if pair[0] != "facet"]
-    return [*asked, *(("facet", _counted(said, field, size)) for field, size in facet_sizes(said).items())]
+    here = PageUrl.of("", pairs)
+    asked = [pair for pair in _each_once(here) if pair[0] != "facet"]
+    return [*asked, *(("facet", _counted(here, field, size)) for field, size in facet_sizes(here).items())]
 
 
-def _each_once(said: PageUrl) -> list[tuple[str, str]]:
-    """Return the parameters of a search that shows each binary once, unless it says otherwise."""
-    return [*said.pairs, *([] if said.one("distinct") else [("distinct", "true")])]
+def _each_once(here: PageUrl) -> list[tuple[str, str]]:
+    """Return the parameters with ``distinct=true``, unless they have ``distinct``."""
+    return [*here.pairs, *([] if here.one("distinct") else [("distinct", "true")])]
 
 
-def _counted(said: PageUrl, field: str, size: str) -> str:
+def _counted(here: PageUrl, field: str, size: str) -> str:
     if not _SIZE.fullmatch(size):
         return f"{field}:{size}"
-    number = max(int(size) + _SPARE, _WHOLE if said.all(field) else 0)
+    number = max(int(size) + _SPARE, _WHOLE if here.all(field) else 0)
     return f"{field}:{min(number, MAX_FACET_SIZE)}"
 
 
-def facet_sizes(said: PageUrl) -> dict[str, str]:
-    """Return of each facet that is shown how many values the URL asks for, unread."""
+def facet_sizes(here: PageUrl) -> dict[str, str]:
+    """Return how many values of each shown facet the URL asks for, as unparsed text."""
     sizes = dict.fromkeys(FACETS, str(DEFAULT_FACET_SIZE))
-    for text in said.all("facet"):
+    for text in here.all("facet"):
         field, colon, size = text.partition(":")
         sizes[field] = size if colon else str(DEFAULT_FACET_SIZE)
     return sizes

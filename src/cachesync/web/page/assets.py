@@ -1,4 +1,4 @@
-"""The files beside the page: one stylesheet, one script, one icon."""
+"""The page's static files: one stylesheet, one script, one icon."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import xxhash
 
 FOLDER: Final = Path(__file__).parents[1]
-"""What has the templates and these files in it."""
+"""The folder of the templates and static files."""
 
 _TYPES: Final = {
     ".css": "text/css; charset=utf-8",
@@ -16,10 +16,10 @@ _TYPES: Final = {
 
 
 class Asset(NamedTuple):
-    """A file, and where it is served."""
+    """A static file and its URL."""
 
     name: str
-    """Below the base path. That of a stylesheet or script changes with its content, so it may be kept for ever."""
+    """Its path below the base path. That of a stylesheet or script has a digest, so it can be cached forever."""
     content: bytes
     media_type: str
 

@@ -1,4 +1,4 @@
-"""Facets as the page shows them, and the chips of what is chosen."""
+"""Facets as the page shows them, and the chips for the conditions of a search."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -17,13 +17,13 @@ _LABELS: Final = {
     "mode": "Read as",
     "distinct": "Each binary once",
 }
-"""What fields and parameters are called on the page, where it isn't their name."""
+"""Labels of fields and parameters that aren't called by their names."""
 
 _STEPS: Final = (20, 100, 1_000, MAX_FACET_SIZE)
-"""How many values are shown, from one "more" to the next."""
+"""How many values are shown, and how many after each click on "more"."""
 
 _HIDDEN: Final = {"stacks": "root"}
-"""Values that say nothing: nearly all documents have them."""
+"""Values that are hidden because nearly all documents have them."""
 
 
 class Option(NamedTuple):
@@ -31,7 +31,7 @@ class Option(NamedTuple):
 
     value: str
     documents: int | None
-    """None: so few that they weren't counted."""
+    """None: it isn't among the values that were counted."""
     is_chosen: bool
 
 
@@ -41,17 +41,17 @@ class FacetView(NamedTuple):
     field: str
     label: str
     options: tuple[Option, ...]
-    """Those that are chosen and not among the most frequent come first."""
+    """Chosen values that aren't among the most frequent come first."""
     chosen: int
     more: str | None
-    """Where more values are shown; None: there are no more."""
+    """The URL that shows more values; None: there are no more."""
     fewer: str | None
     is_open: bool
     is_approximate: bool
 
 
 class Chip(NamedTuple):
-    """Something that narrows a search, and where it is without that."""
+    """A condition of a search, and the URL of the search without it."""
 
     field: str
     label: str
@@ -60,20 +60,20 @@ class Chip(NamedTuple):
 
 
 def label(field: str) -> str:
-    """Return what a field is called on the page."""
+    """Return the label of a field."""
     return _LABELS.get(field, field.replace("_", " ").capitalize())
 
 
-def facet_views(said: PageUrl, answer: Answer) -> Iterator[FacetView]:
+def facet_views(here: PageUrl, answer: Answer) -> Iterator[FacetView]:
     """Yield the facets that have values, in the order of the page."""
-    for field, size in facet_sizes(said).items():
-        facet = _facet(said, answer, field, int(size))
+    for field, size in facet_sizes(here).items():
+        facet = _facet(here, answer, field, int(size))
         if facet.options:
             yield facet
 
 
-def _facet(said: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
-    chosen = [value for value in said.all(field) if (field, value) != ("tag", LATEST)]  # which has a box of its own
+def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
+    chosen = [value for value in here.all(field) if (field, value) != ("tag", LATEST)]  # it has a checkbox of its own
     hidden = _HIDDEN.get(field)
     found = answer.found.facets.get(field, [])
     counts = [each for each in found if each.value != hidden or each.value in chosen]
@@ -87,8 +87,8 @@ def _facet(said: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
         label(field),
         (*below, *(_option(each.value, each, chosen) for each in top)),
         len(chosen),
-        _resized(said, field, next((step for step in _STEPS if step > size), 0)) if len(counts) > size else None,
-        _resized(said, field, 0) if size > _STEPS[0] else None,
+        _resized(here, field, next((step for step in _STEPS if step > size), 0)) if len(counts) > size else None,
+        _resized(here, field, 0) if size > _STEPS[0] else None,
         _is_open(field, answer, is_chosen=bool(chosen)),
         field in answer.found.approximate,
     )
@@ -103,26 +103,26 @@ def _values(counts: list[FacetCount]) -> set[str]:
 
 
 def _is_open(field: str, answer: Answer, *, is_chosen: bool) -> bool:
-    """Versions of many packages tell nobody anything."""
+    """Whether a facet is expanded at first. Versions are only if one is chosen or all are of the same package."""
     return field != "version" or is_chosen or len(answer.found.facets.get("package", ())) == 1
 
 
-def _resized(said: PageUrl, field: str, size: int) -> str | None:
-    """Return where more or less values of a facet are shown; 0: as many as usual."""
-    others = [each for each in said.all("facet") if each.partition(":")[0] != field]
-    left = said.replacing("facet", *others, *([f"{field}:{size}"] if size else []))
+def _resized(here: PageUrl, field: str, size: int) -> str | None:
+    """Return the URL that shows another number of a facet's values; 0 is the default number."""
+    others = [each for each in here.all("facet") if each.partition(":")[0] != field]
+    left = here.replacing("facet", *others, *([f"{field}:{size}"] if size else []))
     return left.url
 
 
 _ALWAYS: Final = ("arch", "mode", "distinct")
 
 
-def chips(said: PageUrl, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
-    """Yield what narrows a search beside its text. ``also`` are parameters that aren't told where all is well."""
-    for name, value in said.pairs:
-        is_told = name in FILTERS or name in (*_ALWAYS, *also)
-        if is_told and (name, value) != ("distinct", "true"):
-            yield Chip(name, label(name), _VALUES.get((name, value), value), said.without(name, value).url)
+def chips(here: PageUrl, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
+    """Yield a chip for each condition besides the text; ``also`` names parameters that only error pages show."""
+    for name, value in here.pairs:
+        is_shown = name in FILTERS or name in (*_ALWAYS, *also)
+        if is_shown and (name, value) != ("distinct", "true"):
+            yield Chip(name, label(name), _VALUES.get((name, value), value), here.without(name, value).url)
 
 
 _VALUES: Final = {
@@ -131,4 +131,4 @@ _VALUES: Final = {
     ("mode", "text"): "words",
     ("distinct", "false"): "no",
 }
-"""What values are called on the page, where it isn't what stands in the URL."""
+"""Labels of values that aren't shown as in the URL."""

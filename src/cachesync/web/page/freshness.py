@@ -1,4 +1,4 @@
-"""How fresh the index is, and what is wrong with it, in words for those who search."""
+"""How up to date the index is, and what is wrong with it, in words for those who search."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -6,72 +6,72 @@ from typing import Final, NamedTuple
 
 
 class IndexState(NamedTuple):
-    """What is known of an index beside what it contains."""
+    """The condition of the index."""
 
     written: datetime | None = None
-    """When it changed last."""
+    """When it last changed."""
     lag_seconds: float | None = None
-    """For how long the oldest change of a page has waited; None: nobody has noted it."""
+    """The lag; None: unknown."""
     in_sync: bool | None = None
-    """It equals the pages; None: nobody has noted it."""
+    """Whether it equals the pages; None: unknown."""
     degraded: tuple[str, ...] = ()
-    """What somebody should look after: keys of :data:`DEGRADED`."""
+    """What needs attention: keys of :data:`DEGRADED`."""
     outdated: bool = False
-    """Another version made it."""
+    """It was made by another version of cachesync."""
     is_followed: bool = True
-    """What has changed of pages is known. Otherwise a command has brought the index up to date and ended."""
+    """A service keeps the index up to date. Otherwise a command did so and has ended."""
 
 
 DEGRADED: Final = {
     "blind": "Changes of pages may be found some minutes late.",
     "empty": "There are no pages at the moment.",
-    "held": "Many pages have vanished at once. What they had is still found until somebody has looked into it.",
+    "held": "Many pages have vanished at once. What they had is still found until an operator has checked this.",
     "problems": "Some pages can't be read. What they had before is still found.",
     "rolled-back": "The index was set back to an earlier state; what has changed since isn't found.",
     "reindex-failed": "The index could not be rebuilt. What it has is still found.",
     "stopped": "The index isn't kept up to date at the moment.",
-    "trouble": "Updating has come to a halt; it goes on by itself as soon as it can.",
+    "trouble": "Updates have stopped; they continue by themselves as soon as they can.",
     "unwatched": "Changes of pages may be found some minutes late.",
 }
-"""What may be wrong with an index that can be searched."""
+"""Warnings about an index that can be searched."""
 
-_UNTOLD: Final = frozenset({"polling"})
-"""What operators should look after, and nobody who searches notices."""
+_FOR_OPERATORS: Final = frozenset({"polling"})
+"""Codes that concern operators only and make no difference to searches."""
 
-_ELSE: Final = "Something needs to be looked after; what is found may not be up to date."
+_ELSE: Final = "The index needs attention; results may not be up to date."
 _OUTDATED: Final = "Another version of cachesync made this index, so some searches find less than there is."
 
 _LATE_SECONDS: Final = 600.0
-"""Who searches is told of so long a lag before anything else."""
+"""A lag from which the page shows a warning."""
 
-_TOLD_SECONDS: Final = 60.0
-"""A shorter lag isn't told."""
+_SHOWN_SECONDS: Final = 60.0
+"""A shorter lag isn't shown."""
 
 _OLD_SECONDS: Final = 30.0 * 60 * 60
-"""So long it may be since a command brought the index up to date that runs once a day."""
+"""The time since the last sync from which the page warns, where a command syncs once a day."""
 
 
 class FreshnessView(NamedTuple):
-    """What is said of an index's age."""
+    """The age of an index, in words."""
 
     written: str | None
-    """When it changed last, as ``datetime`` has it."""
+    """When it last changed, for a ``datetime`` attribute."""
     ago: str
     rest: str
-    """What else there is to say."""
+    """Whether it is behind the pages."""
 
 
 def freshness(state: IndexState, now: datetime) -> FreshnessView:
-    """Say how old an index is."""
+    """Describe the age of an index."""
     lag = state.lag_seconds or 0.0
-    behind = f"{duration(lag)} behind the pages" if lag >= _TOLD_SECONDS and state.is_followed else ""
+    behind = f"{duration(lag)} behind the pages" if lag >= _SHOWN_SECONDS and state.is_followed else ""
     is_in_step = state.in_sync and state.is_followed and not lag
     rest = behind or ("in step with the pages" if is_in_step else "")
     if state.written is None:
         return FreshnessView(None, "", rest)
     seconds = max(0.0, (now - state.written).total_seconds())
     written = state.written.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return FreshnessView(written, f"{duration(seconds)} ago" if seconds >= _TOLD_SECONDS else "just now", rest)
+    return FreshnessView(written, f"{duration(seconds)} ago" if seconds >= _SHOWN_SECONDS else "just now", rest)
 
 
 def warnings(state: IndexState) -> Iterator[str]:
@@ -83,12 +83,12 @@ def warnings(state: IndexState) -> Iterator[str]:
         yield f"The index is {duration(lag)} behind the pages."
     elif lag >= _OLD_SECONDS:
         yield f"The index was brought up to date {duration(lag)} ago; what has changed since isn't found."
-    told = (DEGRADED.get(code, _ELSE) for code in state.degraded if code not in _UNTOLD)
+    told = (DEGRADED.get(code, _ELSE) for code in state.degraded if code not in _FOR_OPERATORS)
     yield from dict.fromkeys(told)
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes, to one unit."""
+    """Format a duration in one unit."""
     minutes = seconds / 60
     if minutes < 60:
         return f"{max(1, minutes):.0f} min"

@@ -1,4 +1,4 @@
-"""Binaries as the page shows them: a row for each hit, and one of them whole."""
+"""Binaries as the page shows them: a row for each hit, and the siblings of a binary."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -18,12 +18,12 @@ class Row(NamedTuple):
     package: str
     version: str
     url: str
-    """Where all is told of it."""
+    """The page of its binary."""
     compiler: str
     os: str
     target: str
     runs: str | None
-    """Whether its operating system is that of the machine that was asked for."""
+    """Whether its operating system is that of the machine in the query."""
     tags: tuple[str, ...]
     stacks: tuple[str, ...]
     differing: tuple[str, ...]
@@ -33,34 +33,34 @@ class Row(NamedTuple):
     size_exactly: str
     hash: str
     commands: tuple[str, ...]
-    """What installs it, in this order."""
+    """The install block."""
 
 
 class Sibling(NamedTuple):
-    """A binary that differs in one variant."""
+    """A binary that differs from another one in a single variant."""
 
     row: Row
     variant: str
-    """What it has of this variant."""
+    """Its setting of this variant."""
     instead_of: str
-    """What the one has that it is compared with."""
+    """The setting of the binary that it is compared with."""
 
 
-def rows(hits: Sequence[Hit], said: PageUrl) -> Iterator[Row]:
+def rows(hits: Sequence[Hit], here: PageUrl) -> Iterator[Row]:
     """Yield a row for each hit."""
     common = common_variants(hits)
     for hit in hits:
-        yield row(hit, said, tuple(differing(hit, common)))
+        yield row(hit, here, tuple(differing(hit, common)))
 
 
-def row(hit: Hit, said: PageUrl, differing: tuple[str, ...] = ()) -> Row:
+def row(hit: Hit, here: PageUrl, differing: tuple[str, ...] = ()) -> Row:
     """Return the row of a hit."""
     size = hit.get("size")
     return Row(
         id=hit[ID],
         package=hit["package"],
         version=hit["version"],
-        url=said.binary_url(hit["binary"]),
+        url=here.binary_url(hit["binary"]),
         compiler=hit.get("compiler", ""),
         os=hit.get("os", ""),
         target=hit.get("target", ""),
@@ -76,11 +76,11 @@ def row(hit: Hit, said: PageUrl, differing: tuple[str, ...] = ()) -> Row:
     )
 
 
-def siblings(hit: Hit, others: Sequence[Hit], said: PageUrl) -> Iterator[Sibling]:
-    """Yield the binaries among others that differ from one in a single variant, by that."""
+def siblings(hit: Hit, others: Sequence[Hit], here: PageUrl) -> Iterator[Sibling]:
+    """Yield the binaries among ``others`` that differ from ``hit`` in a single variant, ordered by its name."""
     apart = [(name, other) for other in others if len(names := differing_names(hit, other)) == 1 for name in names]
     for name, other in sorted(apart, key=lambda each: each[0]):
-        yield Sibling(row(other, said), of_variant(name, other["variants"]), of_variant(name, hit["variants"]))
+        yield Sibling(row(other, here), of_variant(name, other["variants"]), of_variant(name, hit["variants"]))
 
 
 def readable_size(size: int) -> str:

@@ -1,4 +1,4 @@
-"""The pages that the server renders, and the parts of one that the script replaces. No page needs the script."""
+"""Renders the pages, and the parts of the search page that the script replaces. No page needs the script."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _EXAMPLES: Final = (
     ("py-torch target=:zen4", "what an AMD Zen 4 machine can run"),
     ("mkl", "part of a name"),
 )
-"""What can be typed, and what it asks for."""
+"""Example queries and their meanings."""
 
 _ORDERS: Final = {
     "version:desc": "Version, newest first",
@@ -47,37 +47,37 @@ _TITLES: Final = {
 }
 
 _MOST_LISTED: Final = 200
-"""So many binaries or packages of a difference are listed; the API has all of them."""
+"""How many binaries or packages of a difference are listed; the API has all of them."""
 
 _BINARY: Final = re.compile(r"/([a-z0-9]+) (.+)")
-"""One of the binaries that the beginning of a hash fits, as a message lists them."""
+"""A line of a message that lists the binaries whose hashes begin alike."""
 
 
 class Marked(NamedTuple):
-    """A query, with the character in it that can't be read."""
+    """A query, split at the character where a syntax error is."""
 
     before: str
     character: str
-    """Empty: the query ends too early."""
+    """Empty if the query ends too early."""
     after: str
 
 
 class Line(NamedTuple):
-    """A line of a message, which may name a binary."""
+    """A line of a message, with the URL of the binary that it names, if any."""
 
     text: str
     url: str | None
 
 
 class PageRenderer:
-    """Renders pages, all links in them below one path."""
+    """Renders pages whose links are all below one base path."""
 
     def __init__(self, base_path: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Load templates and the files beside them.
+        """Load the templates and static files.
 
         Args:
-            base_path: the path below which everything is served: empty, or as in ``/cachesync``.
-            now: the moment, which ages are counted to.
+            base_path: the prefix of all paths: empty, or like ``/cachesync``.
+            now: the clock that ages are measured by.
         """
         self._base = base_path.rstrip("/")
         self._now = now
@@ -85,7 +85,7 @@ class PageRenderer:
         self.static_files: Mapping[str, tuple[bytes, str]] = {
             each.name: (each.content, each.media_type) for each in (stylesheet, script, icon)
         }
-        """What is served beside pages: by name below the base path, content and media type."""
+        """The static files, by name below the base path: content and media type."""
         self._environment = Environment(
             loader=FileSystemLoader(assets.FOLDER / "templates"),
             autoescape=True,
@@ -118,62 +118,62 @@ class PageRenderer:
         """Render the page of a search.
 
         Args:
-            pairs: the parameters of the URL. The answer is that to :func:`cachesync.web.page.asked_by_page` of them.
-            answer: what was found.
+            pairs: the parameters of the URL.
+            answer: the answer to these parameters, extended by :func:`cachesync.web.page.asked_by_page`.
             next_cursor: the ``cursor`` of the next page; None: there is none.
-            state: what is known of the index.
+            state: the condition of the index.
         """
         return self._rendered("search.html", self._search(pairs, answer, next_cursor, state))
 
     def search_parts(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
-        """Render only what differs from search to search, for the script. The arguments are those of :meth:`search`."""
+        """Render only the parts that differ from search to search, for the script. It is called like :meth:`search`."""
         return self._rendered("parts.html", self._search(pairs, answer, next_cursor, state))
 
     def binary(self, binary: Binary, others: Sequence[Hit], state: IndexState) -> str:
-        """Render all that there is to say of a binary.
+        """Render the page of a binary.
 
         Args:
-            binary: it.
-            others: other binaries, of which those are shown that differ from it in a single variant.
-            state: what is known of the index.
+            binary: the binary.
+            others: candidates for siblings; those that differ from it in a single variant are shown.
+            state: the condition of the index.
         """
-        said = PageUrl(self._base, ())
+        here = PageUrl(self._base, ())
         newest = {**binary.newest, "tags": binary.tags, "stacks": binary.stacks}
         shown = {
             "title": f"{newest['package']}@{newest['version']}",
             "hit": newest,
-            "row": row(newest, said),
+            "row": row(newest, here),
             "documents": binary.documents,
-            "siblings": list(siblings(newest, one_variant_apart(newest, others), said)),
-            "search_url": said.search_url,
+            "siblings": list(siblings(newest, one_variant_apart(newest, others), here)),
+            "search_url": here.search_url,
             "json_url": f"{self._base}/api/binaries/{newest['binary']}",
         }
-        return self._rendered("binary.html", {**self._frame(said, state, list(_elsewhere(said))), **shown})
+        return self._rendered("binary.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
 
     def difference(self, tags: Sequence[str], difference: TagDifference | None, pairs: Pairs, state: IndexState) -> str:
-        """Render what two tags don't have in common, or the choice of them.
+        """Render the comparison of two tags, or the form that chooses them.
 
         Args:
-            tags: those that there are, in the order in which they are offered.
-            difference: what was found; None: two tags are still to be chosen.
+            tags: all tags, in the order in which they are offered.
+            difference: the comparison; None: the two tags haven't been chosen yet.
             pairs: the parameters of the URL.
-            state: what is known of the index.
+            state: the condition of the index.
         """
-        said = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
-        filters = [(name, value) for name, value in said.pairs if name in FILTERS]
+        here = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
+        filters = [(name, value) for name, value in here.pairs if name in FILTERS]
         shown = {
             "title": "Compare two tags",
             "tags": tags,
-            "chosen": (said.one("from"), said.one("to")),
+            "chosen": (here.one("from"), here.one("to")),
             "filters": [
-                (label(name), value, self._difference_url(said.without(name, value).pairs)) for name, value in filters
+                (label(name), value, self._difference_url(here.without(name, value).pairs)) for name, value in filters
             ],
             "kept_filters": filters,
             "difference": difference,
             "most": _MOST_LISTED,
-            "package_url": lambda package: self._difference_url(said.replacing("package", package).pairs),
-            "binary_url": said.binary_url,
-            "json_url": f"{self._base}/api/diff?{urlencode(said.pairs)}",
+            "package_url": lambda package: self._difference_url(here.replacing("package", package).pairs),
+            "binary_url": here.binary_url,
+            "json_url": f"{self._base}/api/diff?{urlencode(here.pairs)}",
         }
         return self._rendered("difference.html", {**self._frame(PageUrl(self._base, ()), state, []), **shown})
 
@@ -190,45 +190,45 @@ class PageRenderer:
         *,
         has_chips: bool = True,
     ) -> str:
-        """Render why there is no answer, with what was typed still in the form.
+        """Render an error page, with the query still in the form.
 
         Args:
-            status: that of the response.
-            message: what went wrong; lines behind the first may list binaries.
-            at: the character of the query that can't be read, counted from 1.
+            status: the status of the response.
+            message: what went wrong; lines after the first may list binaries.
+            at: the character of the query where the error is, counted from 1.
             pairs: the parameters of the URL.
-            state: what is known of the index; None: nothing.
-            has_chips: it shows what narrows the search. That takes time, since each chip leads to all the others.
+            state: the condition of the index; None: unknown.
+            has_chips: whether it has chips, which take time: the URL of each has the conditions of all others.
         """
-        said = PageUrl.of(self._base, pairs)
-        query = said.one("q")
+        here = PageUrl.of(self._base, pairs)
+        query = here.one("q")
         first, *lines = message.splitlines() or [status.phrase]
         shown = {
             "title": _TITLES.get(status, status.phrase),
             "message": first,
-            "lines": [_line(text, said) for text in lines],
+            "lines": [_line(text, here) for text in lines],
             "marked": None if at is None else Marked(query[: at - 1], query[at - 1 : at], query[at:]),
-            "chips": list(chips(said, also=("limit", "sort", "facet"))) if has_chips else [],
-            "again_url": said.without("cursor").url if said.one("cursor") else None,
+            "chips": list(chips(here, also=("limit", "sort", "facet"))) if has_chips else [],
+            "again_url": here.without("cursor").url if here.one("cursor") else None,
             "is_passing": status >= HTTPStatus.INTERNAL_SERVER_ERROR,
-            "url": said.url,
+            "url": here.url,
         }
-        return self._rendered("error.html", {**self._frame(said, state, list(_elsewhere(said))), **shown})
+        return self._rendered("error.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
 
     def _search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> dict[str, Any]:
-        said = PageUrl.of(self._base, pairs)
+        here = PageUrl.of(self._base, pairs)
         found = answer.found
         query = answer.question.text
-        narrowing = list(chips(said))
-        facets = list(facet_views(said, answer))
+        narrowing = list(chips(here))
+        facets = list(facet_views(here, answer))
         tags = (each.values[0] for each in answer.asked.request.filters if each.field == "tag")
         return {
-            **self._frame(said, state, list(_kept(said))),
+            **self._frame(here, state, list(_hidden_inputs(here))),
             "title": query or "Everything",
-            "is_start": not said.pairs,
-            "is_latest": said.one("tag") == LATEST,
-            "orders": list(_orders(said)),
-            "further_orders": said.all("sort")[1:],
+            "is_start": not here.pairs,
+            "is_latest": here.one("tag") == LATEST,
+            "orders": list(_orders(here)),
+            "further_orders": here.all("sort")[1:],
             "query": query,
             "mode": answer.reading.mode,
             "canonical": answer.reading.canonical,
@@ -238,25 +238,25 @@ class PageRenderer:
             "took_ms": answer.took_ms,
             "notes": answer.notes,
             "chips": narrowing,
-            "latest": next(tags, None) if said.one("tag") == LATEST else None,
-            "clear_url": PageUrl(self._base, ()).replacing("q", said.one("q")).url,
+            "latest": next(tags, None) if here.one("tag") == LATEST else None,
+            "clear_url": PageUrl(self._base, ()).replacing("q", here.one("q")).url,
             "facets": facets,
             "chosen": len(narrowing),
-            "rows": list(rows(found.hits, said)),
-            "near": list(instead(said, answer)),
+            "rows": list(rows(found.hits, here)),
+            "near": list(instead(here, answer)),
             "has_machine": answer.question.machine is not None,
-            "next_url": said.replacing("cursor", next_cursor).url if next_cursor else None,
-            "first_url": said.without("cursor").url if said.one("cursor") else None,
-            "json_url": said.api_url(),
-            "csv_url": said.api_url("csv"),
-            "ndjson_url": said.api_url("ndjson"),
+            "next_url": here.replacing("cursor", next_cursor).url if next_cursor else None,
+            "first_url": here.without("cursor").url if here.one("cursor") else None,
+            "json_url": here.api_url(),
+            "csv_url": here.api_url("csv"),
+            "ndjson_url": here.api_url("ndjson"),
         }
 
-    def _frame(self, said: PageUrl, state: IndexState | None, kept: list[tuple[str, str]]) -> dict[str, Any]:
-        """Return what is around every page: the form, how fresh the index is, and what is wrong with it."""
+    def _frame(self, here: PageUrl, state: IndexState | None, kept: list[tuple[str, str]]) -> dict[str, Any]:
+        """Return what every page shows: the form, how up to date the index is, and warnings about it."""
         return {
-            "q": said.one("q"),
-            "arch": said.one("arch"),
+            "q": here.one("q"),
+            "arch": here.one("arch"),
             "kept": kept,
             "freshness": freshness(state, self._now()) if state else None,
             "warnings": list(warnings(state)) if state else [],
@@ -266,31 +266,31 @@ class PageRenderer:
         return self._environment.get_template(template).render(shown)
 
 
-def _orders(said: PageUrl) -> Iterator[tuple[str, str, bool]]:
-    """Yield the orders to choose from: value, label, and whether it is chosen."""
-    chosen = said.one("sort")
-    yield "", "Best match" if said.one("q") else "Package and version", not chosen
+def _orders(here: PageUrl) -> Iterator[tuple[str, str, bool]]:
+    """Yield the orders to choose from: the value, its label, and whether it is chosen."""
+    chosen = here.one("sort")
+    yield "", "Best match" if here.one("q") else "Package and version", not chosen
     known = _ORDERS if chosen in _ORDERS or not chosen else {**_ORDERS, chosen: chosen}
     for value, text in known.items():
         yield value, text, value == chosen
 
 
-def _kept(said: PageUrl) -> Iterator[tuple[str, str]]:
-    """Yield what the form sends along without showing it: what no field of it and no facet has."""
-    shown = facet_sizes(said)
-    for name, value in said.pairs:
+def _hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
+    """Yield the form's hidden inputs: parameters that neither a field of the form nor a facet has."""
+    shown = facet_sizes(here)
+    for name, value in here.pairs:
         if name in ("mode", "limit", "distinct", "facet") or (name in FILTERS and name not in shown):
             yield name, value
 
 
-def _elsewhere(said: PageUrl) -> Iterator[tuple[str, str]]:
-    """Yield what the form sends along on a page that has no facets, and no order to choose."""
-    yield from (("sort", value) for value in said.all("sort"))
-    yield from _kept(said)
-    for name in facet_sizes(said):
-        yield from ((name, value) for value in said.all(name) if name in FILTERS)
+def _all_hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
+    """Yield the form's hidden inputs on a page without facets and without a choice of order."""
+    yield from (("sort", value) for value in here.all("sort"))
+    yield from _hidden_inputs(here)
+    for name in facet_sizes(here):
+        yield from ((name, value) for value in here.all(name) if name in FILTERS)
 
 
-def _line(text: str, said: PageUrl) -> Line:
+def _line(text: str, here: PageUrl) -> Line:
     named = _BINARY.fullmatch(text)
-    return Line(text, said.binary_url(named[1]) if named else None)
+    return Line(text, here.binary_url(named[1]) if named else None)

@@ -1,14 +1,14 @@
-// Replaces parts of the page by those that the server renders for another URL. Without it the page works all the same.
+// Replaces parts of the page by those that the server renders for another URL. The page also works without this script.
 "use strict";
 
 (() => {
-  const TYPING_MS = 150; // a pause in typing, after which what is typed is searched for
-  const WRITING_MS = 500; // a longer one, after which it stands in the URL: Safari allows three changes a second
-  const BUSY_MS = 200; // what takes longer is shown to be under way
-  const REST_MS = matchMedia("(pointer: coarse)").matches ? 700 : 250; // nothing may change so long before it is told
-  const UNFINISHED_MS = 3000; // so long may what is typed be unfinished before it is called a mistake
-  const AGAIN = 2; // so often what a busy server turned away is asked for again
-  const TOLD_MS = 5000; // so long a message stays that was seen to be shown
+  const TYPING_MS = 150; // a pause in typing after which the search starts
+  const WRITING_MS = 500; // a pause after which the URL is updated: Safari allows three changes a second
+  const BUSY_MS = 200; // how long a request may take before the page shows that it is busy
+  const REST_MS = matchMedia("(pointer: coarse)").matches ? 700 : 250; // a pause before a change is announced
+  const UNFINISHED_MS = 3000; // how long an unfinished query is shown as a hint before it is shown as an error
+  const AGAIN = 2; // retries of a request that a busy server refused
+  const TOAST_MS = 5000; // how long a visible message stays
   const PARTS = ["kept", "orders", "problem", "warnings", "chosen", "answer", "freshness"];
 
   const byId = (id) => document.getElementById(id);
@@ -16,7 +16,7 @@
   const { q: box, arch } = form.elements;
   const sort = byId("sort");
   const latest = byId("latest");
-  const results = byId("results"); // only the page of a search has them, and what is chosen beside facets
+  const results = byId("results"); // only the search page has it
   const status = byId("status");
   const home = new URL(form.action).pathname;
 
@@ -32,21 +32,21 @@
       try {
         localStorage.setItem(`cachesync.${name}`, value);
       } catch {
-        // Where nothing may be stored, nothing is remembered.
+        // Storage may be disabled; then nothing is remembered.
       }
     },
   };
 
-  // --- what is told ---------------------------------------------------------------------------------------------------
+  // --- messages -------------------------------------------------------------------------------------------------------
 
-  let telling;
+  let announcing;
 
-  function tell(text, isShown = false) {
-    clearTimeout(telling);
-    telling = setTimeout(() => {
+  function announce(text, isShown = false) {
+    clearTimeout(announcing);
+    announcing = setTimeout(() => {
       status.className = isShown ? "toast" : "hidden";
       status.textContent = text;
-      if (isShown) telling = setTimeout(() => (status.className = "hidden"), TOLD_MS);
+      if (isShown) announcing = setTimeout(() => (status.className = "hidden"), TOAST_MS);
     }, REST_MS);
   }
 
@@ -59,39 +59,39 @@
 
   const typingHint = byId("typing");
   const usualHint = [...typingHint.childNodes];
-  let doubting;
+  let unfinished;
 
-  // What is being typed can seldom be read before it is whole: that is said in a line that is there anyway.
-  function doubt(...paragraphs) {
-    if (byId("problem").firstElementChild) return trouble(...paragraphs);
+  // A query is often invalid while it is being typed, so the error is first shown in place of the hint.
+  function showUnfinished(...paragraphs) {
+    if (byId("problem").firstElementChild) return showProblem(...paragraphs);
     const said = paragraphs.findLast((each) => each.matches("p")).textContent;
     const wanted = /\bexpected (.*)/s.exec(said);
     typingHint.textContent = wanted ? `Expected ${wanted[1]}` : said;
     typingHint.className = "hint unfinished";
-    doubting = setTimeout(trouble, UNFINISHED_MS, ...paragraphs);
+    unfinished = setTimeout(showProblem, UNFINISHED_MS, ...paragraphs);
   }
 
-  function endDoubt() {
-    clearTimeout(doubting);
+  function hideUnfinished() {
+    clearTimeout(unfinished);
     typingHint.replaceChildren(...usualHint);
     typingHint.className = "hint";
   }
 
-  function trouble(...paragraphs) {
-    endDoubt();
+  function showProblem(...paragraphs) {
+    hideUnfinished();
     const made = document.createElement("div");
     made.className = "problem";
-    made.append(...paragraphs, paragraph("What is shown below is the last answer.", "hint"));
+    made.append(...paragraphs, paragraph("The results below are those of the last search.", "hint"));
     byId("problem").replaceChildren(made);
-    tell(made.textContent.trim());
+    announce(made.textContent.trim());
   }
 
-  // --- history: what is committed has an entry of its own, what is being typed replaces one ---------------------------
+  // --- history: a committed search has its own entry, one that is being typed replaces the entry ----------------------
 
   const normal = (search) => new URLSearchParams(search).toString();
   const address = (search) => (search ? `${home}?${search}` : home);
   let committed = normal(location.search);
-  let typed = null; // what is shown and not committed yet
+  let typed = null; // the search that is shown and not yet committed
   let writing;
 
   function recordTyped(search) {
@@ -119,17 +119,17 @@
 
   // --- searching ------------------------------------------------------------------------------------------------------
 
-  let last = 0; // the number of the newest request; answers to others come too late
+  let last = 0; // the number of the newest request; responses to older ones are ignored
   let fetching = new AbortController();
   let typing;
-  let shown = committed; // what is answered on the page
+  let shown = committed; // the search whose answer is on the page
 
   function asked() {
     const filled = [...new FormData(form)].filter(([, value]) => value);
     return new URLSearchParams(filled).toString();
   }
 
-  // `how`: "type", "enter" (typed text is committed), "choose" (something else is), or "pop" (history has it already).
+  // `how`: "type", "enter" (commits typed text), "choose" (commits another change), or "pop" (it is in the history).
   async function show(search, how, again = AGAIN) {
     const mine = ++last;
     clearTimeout(typing);
@@ -141,7 +141,7 @@
       response = await fetch(form.dataset.parts + (search && `?${search}`), { signal: fetching.signal });
       text = await response.text();
     } catch {
-      if (mine === last) trouble(paragraph("The server can't be reached. Try again in a moment."));
+      if (mine === last) showProblem(paragraph("The server can't be reached. Try again in a moment."));
       return;
     } finally {
       clearTimeout(busy);
@@ -157,9 +157,9 @@
     const parts = new DOMParser().parseFromString(text, "text/html");
     if (!response.ok || !parts.getElementById("answer")) {
       const said = parts.querySelectorAll("#problem .problem > *");
-      if (said.length && how === "type" && response.status === 400) doubt(...said);
-      else if (said.length) trouble(...said);
-      else trouble(paragraph(`The server answered ${response.status}. Try again in a moment.`));
+      if (said.length && how === "type" && response.status === 400) showUnfinished(...said);
+      else if (said.length) showProblem(...said);
+      else showProblem(paragraph(`The server answered ${response.status}. Try again in a moment.`));
       return;
     }
     update(parts);
@@ -172,20 +172,20 @@
       push(search);
       if (arch.value) store.set("arch", arch.value);
     }
-    tell(byId("answer").dataset.said);
+    announce(byId("answer").dataset.said);
   }
 
-  // What is asked is what is shown already.
+  // Keeps the answer that is shown: it is the one to what is typed.
   function stay() {
     last++;
     fetching.abort();
     results.removeAttribute("aria-busy");
-    endDoubt();
+    hideUnfinished();
     byId("problem").replaceChildren();
   }
 
   function update(parts) {
-    endDoubt();
+    hideUnfinished();
     document.title = parts.getElementById("answer").dataset.title;
     const focused = document.activeElement;
     for (const id of PARTS) byId(id).replaceWith(parts.getElementById(id));
@@ -194,10 +194,10 @@
     if (!focused.isConnected) results.focus({ preventScroll: true });
   }
 
-  function updateFacets(shown, fresh) {
+  function updateFacets(shown, updated) {
     const before = new Map([...shown.children].map((facet) => [facet.dataset.facet, facet]));
     let previous = null;
-    for (let facet of [...fresh.children]) {
+    for (let facet of [...updated.children]) {
       const old = before.get(facet.dataset.facet);
       before.delete(facet.dataset.facet);
       if (!old) {
@@ -217,9 +217,9 @@
     for (const gone of before.values()) gone.remove();
   }
 
-  // Where somebody is choosing, nothing moves: values keep their places, and new ones come behind them.
-  function merge(old, fresh) {
-    const rows = new Map([...fresh.querySelectorAll("li")].map((row) => [row.querySelector("input").value, row]));
+  // Nothing moves in a facet while it is in use: values keep their places, and new ones are appended.
+  function merge(old, updated) {
+    const rows = new Map([...updated.querySelectorAll("li")].map((row) => [row.querySelector("input").value, row]));
     for (const row of old.querySelectorAll("li")) {
       const input = row.querySelector("input");
       const now = rows.get(input.value);
@@ -228,12 +228,12 @@
       row.querySelector("[data-count]").textContent = now?.querySelector("[data-count]").textContent ?? "0";
     }
     old.querySelector("ul").append(...rows.values());
-    old.querySelector("summary").replaceChildren(...fresh.querySelector("summary").childNodes);
-    const [links, freshLinks] = [old, fresh].map((facet) => facet.querySelector(".sizes"));
+    old.querySelector("summary").replaceChildren(...updated.querySelector("summary").childNodes);
+    const [links, updatedLinks] = [old, updated].map((facet) => facet.querySelector(".sizes"));
     const wasThere = links?.contains(document.activeElement);
     links?.remove();
-    if (freshLinks) old.append(freshLinks);
-    if (wasThere) (freshLinks?.querySelector("a") ?? old.querySelector("summary")).focus({ preventScroll: true });
+    if (updatedLinks) old.append(updatedLinks);
+    if (wasThere) (updatedLinks?.querySelector("a") ?? old.querySelector("summary")).focus({ preventScroll: true });
   }
 
   function fill(search) {
@@ -261,7 +261,7 @@
         for (const other of form.elements)
           if (other.name === "tag" && (other === latest) !== (target === latest)) other.checked = false;
       }
-      if (target === sort) byId("orders").replaceChildren(); // who chooses an order wants no other beside it
+      if (target === sort) byId("orders").replaceChildren(); // a chosen order replaces all others
       choose();
     });
     window.addEventListener("popstate", () => {
@@ -311,10 +311,10 @@
         const response = await fetch(`${form.dataset.suggest}?${new URLSearchParams({ q: text, limit: 8 })}`);
         if (response.ok) found = (await response.json()).suggestions;
       } catch {
-        // Who gets no suggestions can still search.
+        // Searching works without suggestions.
       }
     }
-    if (mine !== suggesting || active()) return; // nothing moves while one is chosen
+    if (mine !== suggesting || active()) return; // nothing moves while one is selected
     if (document.activeElement !== box || (found.length === 1 && found[0].package === text)) found = [];
     list.replaceChildren(...found.map(option));
     list.hidden = !found.length;
@@ -348,7 +348,7 @@
 
   const active = () => list.querySelector("[aria-selected=true]");
 
-  // Moves to the next option or to the one before; 0 leaves all of them.
+  // Moves to the next or previous option; 0 deselects all of them.
   function activate(step) {
     const options = [...list.children];
     const at = options.indexOf(active());
@@ -367,7 +367,7 @@
 
   function typedOn() {
     clearTimeout(typing);
-    clearTimeout(doubting);
+    clearTimeout(unfinished);
     activate(0);
     typing = setTimeout(() => {
       suggest();
@@ -424,7 +424,7 @@
     }
   });
 
-  // --- copying, and what is remembered --------------------------------------------------------------------------------
+  // --- copying, and the remembered machine ----------------------------------------------------------------------------
 
   async function copy(button) {
     const before = button.previousElementSibling;
@@ -432,11 +432,11 @@
     const text = codes.map((code) => code.textContent).join("\n");
     try {
       await navigator.clipboard.writeText(text);
-      tell(codes.length > 1 ? `Copied ${codes.length} commands` : `Copied ${text}`, true);
+      announce(codes.length > 1 ? `Copied ${codes.length} commands` : `Copied ${text}`, true);
     } catch {
       const end = codes.at(-1);
       getSelection().setBaseAndExtent(codes[0], 0, end, end.childNodes.length);
-      tell("The browser doesn't allow to copy. The text is selected: copy it with Ctrl+C or ⌘C.", true);
+      announce("The browser doesn't allow copying. The text is selected: copy it with Ctrl+C or ⌘C.", true);
     }
   }
 
