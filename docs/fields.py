@@ -16,8 +16,8 @@ VERSIONS: Final = ("1.14.5", "1.14.4-3", "2025.07.13", "develop", "develop-1.14"
 RANGES: Final = (
     ("@1.14", "1.14", "1.14", "1.14 and what comes after it, before 1.15"),
     ("@1.12:1.14", "1.12", "1.14", "1.12 and what comes after it, before 1.15"),
-    ("@1.12:", "1.12", None, "no end: `develop` is in it, too"),
-    ("@:1.14.4", None, "1.14.4", "no beginning; 1.14.4-3 is in it, since it begins like 1.14.4"),
+    ("@1.12:", "1.12", None, "no end: it includes `develop`, too"),
+    ("@:1.14.4", None, "1.14.4", "no beginning; it includes 1.14.4-3, which begins like 1.14.4"),
 )
 
 
@@ -30,45 +30,45 @@ def manual() -> str:
 
 A document is a binary in a tag. Its `_id` is the page's path without `_cache/` and `/specs.md`, then `/` and the hash:
 `{_id()}`. A field without a value is left out; lists may be
-empty. `cachesync search --filter FIELD=VALUE` asks for the same fields, of either engine. What follows is for those who
-ask Elasticsearch without it.
+empty. `cachesync search --filter FIELD=VALUE` accepts the same fields, on either engine. This page is for querying
+Elasticsearch directly.
 
 {_table(("field", "type", "meaning", "from", "example"), map(_described, FIELDS.values()))}
 
-Types are those of Elasticsearch. A keyword is found by its whole value, and capitals count; in `package` they don't. A
-list has any number of values and is found by each. `from` names keys of an entry in `spec_details`, or of the page.
+Types are those of Elasticsearch. A keyword matches its whole value, case-sensitively except in `package`. A list has
+any number of values and matches each of them. `from` names keys of an entry in `spec_details`, or of the page.
 
 ## How to ask
 
-In Kibana, in its language KQL, over the data view *Specs*; with curl, by a query:
+In Kibana, use its language KQL with the data view *Specs*; with curl, use a query:
 
 {_table(("field", "KQL", "query"), (row for field in FIELDS.values() for row in _asked(field)))}
 
-`binary_number` isn't searched for: it serves to count binaries instead of documents, by `aggs`, which stand beside
-`query`. `package.text` has the words of a name, and KQL takes their beginnings, too: `package.text : (intel and mk*)`.
+`binary_number` can't be searched: it only serves to count binaries instead of documents, with `aggs` next to `query`.
+`package.text` has the words of a name, and KQL matches their beginnings, too: `package.text : (intel and mk*)`.
 
-`and`, `or` and `not` join conditions in KQL, `bool` does in a query. `not compiler_name : *` is what was built without a
-compiler. A query is sent so:
+KQL combines conditions with `and`, `or` and `not`, a query with `bool`. `not compiler_name : *` finds what was built
+without a compiler. Send a query like this:
 
 ```
 curl -s http://127.0.0.1:9200/spack-specs/_search -H 'Content-Type: application/json' -d '
   {json.dumps({"query": {"bool": {"filter": [_term("package"), _term("target"), _term("variant_values")]}}})}'
 ```
 
-The same in one line, in Lucene's language:
+The same in one line, in Lucene's query syntax:
 
 ```
 curl -sG http://127.0.0.1:9200/spack-specs/_search --data-urlencode \\
   'q={" AND ".join(f'{name}:"{ABOUT[name].example}"' for name in ("package", "target", "variant_values"))}'
 ```
 
-`spack-specs` is `index.name`. A secured cluster also wants `--cacert ca.crt` and `-u USER`, or an API key in
+`spack-specs` is `index.name`. A secured cluster also needs `--cacert ca.crt` and `-u USER`, or an API key in
 `-H 'Authorization: ApiKey KEY'`.
 
 ## Variants
 
 `variants` has them as the page writes them: `languages='c,c++'` up to 2025-03-23, `languages:='c,c++'` from
-2025-03-30 on. `variant_values` and `variant_names` are the same for all pages:
+2025-03-30 on. `variant_values` and `variant_names` have one form for all pages:
 
 | Spack | KQL |
 | --- | --- |
@@ -80,49 +80,52 @@ curl -sG http://127.0.0.1:9200/spack-specs/_search --data-urlencode \\
 | `languages:=c`, this and no other | `variant_values : "languages=c" and not variant_values : "languages:=*"` |
 | `languages=*`, any | `variant_names : "languages"` |
 
-`"languages:=*"` is a value like the others: it stands where `languages` has several. KQL takes a `*` in quotes as it is.
+`"languages:=*"` is a value like the others: documents have it if `languages` has several values. In quotes, KQL takes
+`*` literally.
 
 ## Versions
 
-`version` is good for whole versions only: as text, 1.9 comes after 1.14. `version_key` and `compiler_version_key` are
-texts that sort, byte by byte, as Spack sorts versions; equal keys are equal versions. Sort by them, and ask them for
-ranges. A key is made so:
+`version` is only useful for complete versions: as strings, 1.9 comes after 1.14. `version_key` and
+`compiler_version_key` are strings that sort byte by byte in Spack's order of versions; equal keys are equal versions.
+Use them to sort and for ranges. To make a key:
 
-1. Of a version like `git.REF=1.2`, only what is behind `=` counts.
-2. Take the runs of digits and the runs of letters; all else only separates them. If `alpha`, `beta`, `rc` or `final`, with
-   or without a number behind it, is the end and not the whole, it is the pre-release, and comes last.
-3. Write each run with what it is in front:
+1. Of a version like `git.REF=1.2`, use only the part after `=`.
+2. Split it into runs of digits and runs of letters; everything else only separates them. If it ends in `alpha`, `beta`,
+   `rc` or `final`, with or without a number after it, and that isn't the whole version, this is the pre-release, and
+   comes last.
+3. Write each run with a prefix for its kind:
 
-   | run | in front | |
+   | run | prefix | |
    | --- | --- | --- |
    | letters | `1` | `p` gives `{_run("p")}` |
-   | a number | `2` and a letter for how many digits it has, leading zeros left out: `a` for one, `b` for two, … | `14` gives `{_run("14")}` |
+   | a number | `2` and a letter for its number of digits, without leading zeros: `a` for one, `b` for two, … | `14` gives `{_run("14")}` |
    | {" ".join(f"`{word}`" for word in INFINITY)} | `3`, and {" ".join(f"`{_run(word)[1:]}`" for word in INFINITY)} instead of the word | `develop` gives `{_run("develop")}` |
 
    Numbers of more than 25 digits (`y`) have `z` and their number of digits, in three digits: `z026`.
-4. Write `0` and the pre-release: `a`, `b`, `r` or `z` for alpha, beta, rc or final, and its number, if it has one, with the
-   letter for its digits. Without a pre-release write `0z`.
+4. Write `0` and the pre-release: `a`, `b`, `r` or `z` for alpha, beta, rc or final, then its number, if it has one,
+   with the letter for its digits. Without a pre-release write `0z`.
 
 {_table(("version", "key"), ((f"`{version}`", f"`{version_key(version)}`") for version in VERSIONS))}
 
 ### Ranges by hand
 
-Spack's `@A:B` is everything from A on that comes before B with its last number raised by one. So all that begins like B
-is in it, and `@B` is short for `@B:B`. (This makes 1.15rc1 a `@1.14`, in Spack as here; 1.14rc1 is none.)
+Spack's `@A:B` is everything from A up to, but not including, B with its last number raised by one. So it includes
+everything that begins like B, and `@B` is short for `@B:B`. (`@1.14` therefore matches 1.15rc1, in Spack as here, and
+not 1.14rc1.)
 
-{_table(("Spack", "from", "before", "so"), map(_range, RANGES))}
+{_table(("Spack", "from", "before", "meaning"), map(_range, RANGES))}
 
 `@1.12:1.14` step by step:
 
-1. 1.12 is the numbers 1 and 12, `{_run("1")}` and `{_run("12")}`, and no pre-release: `{version_key("1.12")}`.
-2. 1.14 raised by one is 1.15, `{_run("1")}` and `{_run("15")}`, and no pre-release: `{version_key("1.15")}`.
+1. 1.12 has the numbers 1 and 12, `{_run("1")}` and `{_run("12")}`, and no pre-release: `{version_key("1.12")}`.
+2. 1.14 raised by one is 1.15, `{_run("1")}` and `{_run("15")}`, without a pre-release: `{version_key("1.15")}`.
 3. KQL: `{_kql_range("version_key", *version_range("1.12", "1.14"))}`
 4. Query: `{json.dumps(_range_query("version_key", *version_range("1.12", "1.14")))}`
 
-Where B ends in letters, the last letter is raised (`9e`: `9f`); where in a word such as `main`, the next one of the table
-is taken; where in a pre-release, its number is raised. `@=1.14.5`, this version and no other, is `version : "1.14.5"`.
+If B ends in letters, raise the last letter (`9e`: `9f`); if it ends in a word such as `main`, take the next word of the
+table; if it ends in a pre-release, raise its number. `@=1.14.5`, exactly this version, is `version : "1.14.5"`.
 
-A server that has `search.allow_expensive_queries: false` refuses ranges of keywords: ask it for each version.
+A server with `search.allow_expensive_queries: false` refuses ranges of keywords: query each version by itself.
 """
 
 

@@ -1,12 +1,12 @@
-"""Gives the services of docker-compose.yml their accounts: Kibana its password, and cachesync its API keys.
+"""Sets up the accounts of the services in docker-compose.yml: Kibana's password and cachesync's API keys.
 
-It runs at each ``docker compose up``, as soon as Elasticsearch answers, in cachesync's image and with nothing but
-Python's own library. What is so already is left as it is: a password that works is not set again, a key that works is
-kept and gets the rights that the key's file in ``deploy/elasticsearch/`` says. A key that is refused is made anew, and
-those that were made before it are invalidated.
+It runs at each ``docker compose up``, as soon as Elasticsearch answers, in cachesync's image and with only Python's
+standard library. Whatever works is kept: a password that works is not set again; a key that works only gets the rights
+in its file in ``deploy/elasticsearch/``. A key that is refused is replaced, and earlier keys of that name are
+invalidated.
 
-The environment says where and what: ``ELASTICSEARCH_URL``, ``ELASTICSEARCH_CA`` (a file), ``ELASTIC_PASSWORD``,
-``KIBANA_PASSWORD``, ``INDEX_NAME``, ``REQUESTS_FOLDER`` (of ``deploy/elasticsearch``), ``KEYS_FOLDER``.
+Environment variables: ``ELASTICSEARCH_URL``, ``ELASTICSEARCH_CA`` (a file), ``ELASTIC_PASSWORD``, ``KIBANA_PASSWORD``,
+``INDEX_NAME``, ``REQUESTS_FOLDER`` (the folder ``deploy/elasticsearch``), ``KEYS_FOLDER``.
 """
 
 import base64
@@ -27,7 +27,7 @@ DEFAULT_NAME: Final = "spack-specs"
 """The index's name in the files of the requests."""
 
 KEYS: Final = {"cachesync": "cachesync-key.json", "kibana": "kibana-key.json"}
-"""Files in the folder of keys, and of the requests they are made by."""
+"""The files in the folder of keys, and the files with the requests that make them."""
 
 _BUSY: Final = frozenset({429, 502, 503, 504})
 _PATIENCE_SECONDS: Final = 120.0
@@ -36,14 +36,14 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class RefusedError(Exception):
-    """Nothing more can be done until a person does something; the text says what."""
+    """Somebody has to do something before this can continue; the message says what."""
 
 
 class Cluster:
-    """Elasticsearch, with the rights of its user ``elastic`` where nothing else is said."""
+    """Elasticsearch, with the rights of its user ``elastic`` unless other credentials are given."""
 
     def __init__(self, url: str, ca: str | None, password: str, patience: float = _PATIENCE_SECONDS) -> None:
-        """``patience``: for how many seconds a server that doesn't answer is asked again."""
+        """``patience``: for how many seconds to retry if the server doesn't answer."""
         self._url = url
         self._admin = basic("elastic", password)
         self._deadline = time.monotonic() + patience
@@ -55,10 +55,10 @@ class Cluster:
         self._opener = urllib.request.build_opener(*handlers)
 
     def ask(self, method: str, path: str, body: Any = None, credentials: str | None = None) -> tuple[int, Any]:
-        """Send a request until it is answered, and return the answer's status and body.
+        """Send a request until there is a response, and return the response's status and body.
 
         Raises:
-            RefusedError: there is no answer for longer than there is patience, or nobody to be trusted.
+            RefusedError: there is no response in time, or the server's certificate isn't trusted.
         """
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", "Authorization": credentials or self._admin}
@@ -81,7 +81,7 @@ class Cluster:
             time.sleep(_PAUSE_SECONDS)
 
     def do(self, what: str, method: str, path: str, body: Any = None) -> Any:
-        """Send a request that must succeed, and return the answer's body.
+        """Send a request that must succeed, and return the response's body.
 
         Raises:
             RefusedError: it failed.
@@ -92,10 +92,10 @@ class Cluster:
         return answer
 
     def knows(self, credentials: str) -> Any:
-        """Return whose credentials these are; None where they are refused.
+        """Return the user of these credentials; None if they are refused.
 
         Raises:
-            RefusedError: it can't be told.
+            RefusedError: the server can't check them.
         """
         status, answer = self.ask("GET", "/_security/_authenticate", credentials=credentials)
         if status not in {HTTPStatus.OK, HTTPStatus.UNAUTHORIZED}:
@@ -120,7 +120,7 @@ def require_elastic(cluster: Cluster, password: str) -> None:
 
 
 def keep_password(cluster: Cluster, user: str, password: str) -> None:
-    """Let a built-in user have this password."""
+    """Make sure that a built-in user has this password."""
     if cluster.knows(basic(user, password)):
         _say(f"the password of {user} is kept")
         return
@@ -130,7 +130,7 @@ def keep_password(cluster: Cluster, user: str, password: str) -> None:
 
 
 def keep_key(cluster: Cluster, file: Path, request: Mapping[str, Any]) -> None:
-    """Let a file hold an API key that works, with the rights that the request says."""
+    """Make sure that a file holds a working API key with the rights of the request."""
     name, before = request["name"], _read(file)
     known = cluster.knows(f"ApiKey {before}") if before else None
     if known:
@@ -151,12 +151,12 @@ def keep_key(cluster: Cluster, file: Path, request: Mapping[str, Any]) -> None:
 
 
 def read_request(file: Path, index_name: str) -> dict[str, Any]:
-    """Return the request that makes a key, for an index of this name."""
+    """Return the request for a key, with the name of the index put in."""
     return dict(json.loads(file.read_text("utf-8").replace(DEFAULT_NAME, index_name)))
 
 
 def main() -> int:
-    """Do all of it and return the exit code."""
+    """Set up all accounts and return the exit code."""
     given = os.environ
     try:
         cluster = Cluster(given["ELASTICSEARCH_URL"], given.get("ELASTICSEARCH_CA"), given["ELASTIC_PASSWORD"])
@@ -182,12 +182,12 @@ def _read(file: Path) -> str:
 
 
 def _write(file: Path, text: str) -> None:
-    """Put a secret into a file that only its owner can read, whole or not at all."""
-    fresh = file.with_name(f".{file.name}")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as out:
+    """Write a secret atomically into a file that only its owner can read."""
+    temporary = file.with_name(f".{file.name}")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as out:
         out.write(text)
-    fresh.replace(file)
+    temporary.replace(file)
 
 
 def _json(body: bytes) -> Any:

@@ -1,13 +1,14 @@
 #!/bin/sh
-# Makes the authority and Elasticsearch's certificate, and makes them anew in the last year before they end.
+# Makes the certificate authority and Elasticsearch's certificate, and replaces them in the last year before they
+# expire.
 #
-# Runs at each `docker compose up`, in Elasticsearch's image for its elasticsearch-certutil, before anything else.
+# Runs at each `docker compose up`, before anything else, in Elasticsearch's image, which has elasticsearch-certutil.
 set -eu
 umask 077
 
 tls=${TLS_FOLDER:-/tls}                # private: Elasticsearch's key and certificate, and the authority's key
-ca=${CA_FOLDER:-/ca}                   # public: the authority's certificate, for all who connect
-owner=${ELASTICSEARCH_OWNER:-1000:0}   # whom the image runs Elasticsearch as
+ca=${CA_FOLDER:-/ca}                   # public: the authority's certificate, for all clients
+owner=${ELASTICSEARCH_OWNER:-1000:0}   # the user as whom the image runs Elasticsearch
 authority_days=3650
 server_days=1095
 renewal_days=365
@@ -17,7 +18,7 @@ fail() {
   exit 1
 }
 
-# lasts CERTIFICATE DAYS: it is there, and not yet in the last of its days
+# lasts CERTIFICATE DAYS: whether the file exists, and is not yet in its last days
 lasts() {
   [ -s "$1" ] && [ -z "$(find "$1" -mtime +$(($2 - renewal_days)))" ]
 }
@@ -29,7 +30,7 @@ rm -rf "$tls"/making.*
 work=$(mktemp -d "$tls/making.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# A certificate goes first and comes last: with one there its key is there, and belongs to it.
+# Certificates are removed first and written last: if a certificate exists, its key exists, too, and matches.
 
 if lasts "$tls/ca.crt" "$authority_days" && [ -s "$tls/ca.key" ]; then
   echo "certificates: the authority is kept"
