@@ -90,7 +90,10 @@ def test_indices_are_deleted_while_pages_change(service: Service, harm: Callable
     changing.start()
     try:
         harm(service)
-        until(lambda: service.said("as it was left") or service.said("built anew") or service.said("a job failed"), "notice")
+        until(
+            lambda: service.said("as it was left") or service.said("built anew") or service.said("a job failed"),
+            "notice",
+        )
     finally:
         ended.set()
         changing.join()

@@ -34,7 +34,9 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def test_a_json_line_has_elastics_names(capsys: pytest.CaptureFixture[str]) -> None:
     setup("info", "json")
-    get_logger().warning("starting anew", action="sync.restarted", reason="it is gone", generation="spack-specs-7", pages=3)
+    get_logger().warning(
+        "starting anew", action="sync.restarted", reason="it is gone", generation="spack-specs-7", pages=3
+    )
     (line,) = logged(capsys)
     time = line.pop("@timestamp")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
