@@ -150,7 +150,7 @@ def run() -> int:
         _print_error("interrupted; run the command again to finish what it began")
         return INTERRUPTED
     except Exception:  # noqa: BLE001  it is logged in full, in the log's usual format
-        _log.exception("a defect of cachesync: please report it")
+        _log.exception("a defect of cachesync: please report it", action="defect.found")
         return DefectError.exit_code
 
 
@@ -158,7 +158,7 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     """Log the exception that ended a thread which is never joined."""
     thread = failure.thread.name if failure.thread else None
     exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-    _log.exception("a defect of cachesync: please report it", thread=thread, exc_info=exc_info)
+    _log.exception("a defect of cachesync: please report it", action="defect.found", thread=thread, exc_info=exc_info)
 
 
 def _print_error(message: str) -> None:

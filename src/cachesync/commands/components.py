@@ -47,7 +47,10 @@ class Components:
             log.setup(loaded.config.log.level, loaded.config.log.format)
             for name, meant in loaded.misspelt:
                 _log.warning(
-                    "a variable is ignored: its name resembles that of a configuration key", name=name, meant=meant
+                    "a variable is ignored: its name resembles that of a configuration key",
+                    action="config.variable_ignored",
+                    name=name,
+                    meant=meant,
                 )
         return loaded
 

@@ -14,7 +14,7 @@ def listen(server: WebServer) -> WebServer:
         UsageError: host or port can't be used: a PortTakenError if another process listens there now.
     """
     server.start()
-    _log.info("listening", url=server.url)
+    _log.info("listening", action="http.listening", url=server.url)
     return server
 
 

@@ -82,14 +82,17 @@ class Supervisor:
     def stop(self) -> None:
         """Finish the requests in flight and stop; log it if one is still unanswered."""
         systemd.stopping()
-        _log.info("stopping")
+        _log.info("stopping", action="service.stopping")
         self._daemon.end()
         over = self._daemon.join(_STOP_SECONDS)
         self._http.stop()
         if over:
-            _log.info("stopped")
+            _log.info("stopped", action="service.stopped")
         else:
-            _log.warning("stopped although a request is not answered yet; the next start completes its work")
+            _log.warning(
+                "stopped although a request is not answered yet; the next start completes its work",
+                action="service.stop_timed_out",
+            )
 
     def reload(self) -> None:
         """Read the configuration again and begin to stop the current daemon. If it is invalid, change nothing."""
@@ -99,7 +102,11 @@ class Supervisor:
             daemon = self._make_daemon(components)
             self._http = self._reconfigured_http(components)
         except CachesyncError as error:
-            _log.error("the new configuration is refused; the previous one stays in force", reason=str(error))
+            _log.error(
+                "the new configuration is refused; the previous one stays in force",
+                action="config.refused",
+                reason=str(error),
+            )
             systemd.ready()
         else:
             components.set_up_log()
@@ -118,7 +125,7 @@ class Supervisor:
             self._daemon, self._next = self._next, None
             gc.collect()  # the previous daemon's objects refer to each other in cycles
             self._daemon.start(has_served=has_served)
-            _log.info("the configuration was read again")
+            _log.info("the configuration was read again", action="config.reloaded")
             systemd.ready()
 
     def line(self, width: int) -> str:
@@ -180,7 +187,9 @@ class Supervisor:
                 listen(self._http)
             except PortTakenError as error:
                 if self._has_service(error):
-                    _log.warning("standing by without HTTP until its port is free", reason=str(error))
+                    _log.warning(
+                        "standing by without HTTP until its port is free", action="http.port_taken", reason=str(error)
+                    )
                     return
                 if not left:
                     raise

@@ -32,4 +32,4 @@ def _monitor(context: Context, ended: threading.Event) -> None:
         awaited = context.pulse.awaited
         if awaited and awaited != logged and time.monotonic() - awaited.since >= _PATIENCE_SECONDS:
             logged = awaited
-            _log.warning("waiting for an answer", of=awaited.what)
+            _log.warning("waiting for an answer", action="command.waiting", of=awaited.what)

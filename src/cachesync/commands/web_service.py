@@ -54,14 +54,18 @@ class WebService:
             components = self._components.again()
             self._reconfigure(components)
         except CachesyncError as error:
-            _log.error("the new configuration is refused; the previous one stays in force", reason=str(error))
+            _log.error(
+                "the new configuration is refused; the previous one stays in force",
+                action="config.refused",
+                reason=str(error),
+            )
         else:
             components.set_up_log()
             self._components = components
             # The previous application's objects, its threads and index among them, refer to each other in cycles.
             # It isn't closed: that would break requests in flight, which may be exports that take a while.
             gc.collect()
-            _log.info("the configuration was read again")
+            _log.info("the configuration was read again", action="config.reloaded")
         systemd.ready()
 
     def _reconfigure(self, components: Components) -> None:
@@ -86,7 +90,7 @@ class WebService:
         systemd.stopping()
         for server in self._servers():
             server.stop()
-        _log.info("stopped")
+        _log.info("stopped", action="service.stopped")
 
     def _make_server(self, components: Components) -> WebServer:
         config = components.config.http

@@ -71,7 +71,12 @@ class ConnectionHealth:
             if first:
                 self._logged_since = time.monotonic()
         if first:
-            _log.warning("Elasticsearch can't be used for now; trying again", reason=reason, url=url)
+            _log.warning(
+                "Elasticsearch can't be used for now; trying again",
+                action="elasticsearch.unavailable",
+                reason=reason,
+                url=url,
+            )
 
     def gave_up(self, owner: object, kind: str, why: str) -> None:
         """Record a request that failed for good. Its caller logs it. SERVICE is no request, so it isn't counted."""
@@ -90,7 +95,9 @@ class ConnectionHealth:
             if self._troubles or self._logged_since is None:
                 return
             seconds, self._logged_since = time.monotonic() - self._logged_since, None
-        _log.info("Elasticsearch answers again", url=url, after_seconds=round(seconds, 1))
+        _log.info(
+            "Elasticsearch answers again", action="elasticsearch.recovered", url=url, after_seconds=round(seconds, 1)
+        )
 
 
 class Tries:

@@ -147,7 +147,12 @@ class _Caller(NamedTuple):
             if answer.status not in BUSY or time.monotonic() + wait > self.deadline:
                 break
             if not logged:
-                _log.warning("Kibana isn't ready; trying again", url=self.kibana.url, status=answer.status)
+                _log.warning(
+                    "Kibana isn't ready; trying again",
+                    action="kibana.unavailable",
+                    url=self.kibana.url,
+                    status=answer.status,
+                )
                 logged = True
             current().wait(wait)
         if answer.status != HTTPStatus.OK:

@@ -100,7 +100,7 @@ class BackgroundReindex:
     def failed(self, error: CachesyncError) -> None:
         """Log that the reindex failed, and delay the next attempt with back-off."""
         self._state.reindex_trouble = str(error)
-        _log.warning("the reindex failed", reason=str(error))
+        _log.warning("the reindex failed", action="reindex.failed", reason=str(error))
         self.not_before = time.monotonic() + next(self._retries)
 
     def cancel(self) -> None:
@@ -123,7 +123,7 @@ class BackgroundReindex:
         except (CachesyncError, StoppedError) as error:
             self._error = error
         except Exception as error:  # noqa: BLE001  finish() raises it in the main thread
-            _log.exception("a defect of cachesync: please report it")
+            _log.exception("a defect of cachesync: please report it", action="defect.found")
             self._error = DefectError.of(error)
         self._on_filled()
 

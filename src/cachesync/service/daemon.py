@@ -146,7 +146,7 @@ class Daemon:
                     self._state.role = "serving"
                     self._state.holder = holder
                 self._state.set_trouble(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
-                _log.info("serving the index", url=self._index.url)
+                _log.info("serving the index", action="service.active", url=self._index.url)
                 systemd.status(f"serving {self._index.url}")
                 self._health.answered(SERVICE, self._index.url)
                 self._failures = 0
@@ -165,14 +165,16 @@ class Daemon:
             pass
         except OvertakenError as error:
             self._state.caught_up = False
-            _log.warning("another process has become the writer: standing by", reason=str(error))
+            _log.warning(
+                "another process has become the writer: standing by", action="service.standby", reason=str(error)
+            )
         except UsageError as error:
             self._refused(error)
         except CachesyncError as error:
             self._failed(str(error))
         except Exception as error:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
             if not self._failures:
-                _log.exception("a defect of cachesync: please report it")
+                _log.exception("a defect of cachesync: please report it", action="defect.found")
             self._failed(str(DefectError.of(error)))
 
     def _stand_by(self, holder: str) -> None:
@@ -200,7 +202,7 @@ class Daemon:
             return
         self._health.gave_up(SERVICE, "other", reason)  # before it is logged, so that /readyz agrees with the log
         if not self._failures:
-            _log.warning("the index can't be used for now; trying again", reason=reason)
+            _log.warning("the index can't be used for now; trying again", action="index.unavailable", reason=reason)
         self._failures += 1
         with suppress(StoppedError):
             self._context.wait(_RETRY_SECONDS)

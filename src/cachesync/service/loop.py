@@ -164,7 +164,7 @@ class ServiceLoop:
         self._dirty.put_back()
         self._report_trouble()
         if is_first:
-            _log.warning("a job failed; retrying", job=job, reason=str(error))
+            _log.warning("a job failed; retrying", action="job.failed", job=job, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job == _PARTIAL:
             self._require_full_pass()  # what a partial pass had written before it failed is not known
@@ -175,7 +175,7 @@ class ServiceLoop:
         """Withdraw the report of its failure."""
         self._report_trouble()
         if not self.scheduler.errors:
-            _log.info("all jobs succeed again", job=job)
+            _log.info("all jobs succeed again", action="job.recovered", job=job)
 
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
@@ -251,7 +251,7 @@ class ServiceLoop:
             self._loss_guard.withhold(report.withheld, is_full_pass=True)
             finished(report)
         if live.outdated and not self._state.reindex_needed and self._upgrade_begun:
-            _log.warning(full_sync.OUTDATED)
+            _log.warning(full_sync.OUTDATED, action="index.outdated")
         if live.generation != self._state.generation:
             self._state.kept_generations = self._index.status().kept
         self._root, self._live = root, live
@@ -382,7 +382,7 @@ class ServiceLoop:
         intact = self._writer.intact()
         self._check_at = time.monotonic() + CHECK_SECONDS
         if not intact and not self._damage:
-            _log.warning("the index isn't as it was left: starting a full pass")
+            _log.warning("the index isn't as it was left: starting a full pass", action="index.damaged")
             self._damage = "it isn't as it was left, and is being repaired"
             self._report_trouble()
             self._state.rolled_back = False
@@ -405,7 +405,9 @@ class ServiceLoop:
             return
         if self._state.reindex_needed and not self._upgrade_begun:
             self._upgrade_begun = True
-            _log.info("another version of cachesync made this index: a reindex brings it up to date")
+            _log.info(
+                "another version of cachesync made this index: a reindex brings it up to date", action="reindex.started"
+            )
             self._background_reindex.start()
             return
         if upcoming is None:
@@ -414,7 +416,7 @@ class ServiceLoop:
         if wait > 0:
             self._schedule_at = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
         elif time.monotonic() >= self._background_reindex.not_before:
-            _log.info("a reindex is due", since=upcoming.isoformat())
+            _log.info("a reindex is due", action="reindex.started", since=upcoming.isoformat())
             self._background_reindex.start()
 
     def _promote(self) -> None:
@@ -439,12 +441,19 @@ class ServiceLoop:
         self._requests.settle(request, Response.done_with(report))
         self._metrics.record_pass("reindex", report.outcome, report.seconds)
         if report.withheld:
-            _log.warning("the reindex would lose too many specs and was dropped", specs=report.lost)
+            _log.warning(
+                "the reindex would lose too many specs and was dropped", action="reindex.refused", specs=report.lost
+            )
             self._timetable.skip_until(now)
         else:
             self._state.rolled_back = False
             self._state.last_written = datetime.now(UTC)
-            _log.info("a new generation is live", specs=report.specs.added, seconds=round(report.seconds, 3))
+            _log.info(
+                "a new generation is live",
+                action="reindex.completed",
+                specs=report.specs.added,
+                seconds=round(report.seconds, 3),
+            )
             self._loss_guard.record_pass(report, guard)
             self._timetable.reindexed(now)
 
@@ -478,7 +487,7 @@ class ServiceLoop:
         except CachesyncError as error:
             self._requests.settle(request.id, Response.failed(error))
         except Exception as error:  # noqa: BLE001  the command waits for a response, and other requests behind it
-            _log.exception("a defect of cachesync: please report it", job=request.command)
+            _log.exception("a defect of cachesync: please report it", action="defect.found", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 
     def _sync(self, request: CommandRequest) -> Report:
@@ -503,7 +512,7 @@ class ServiceLoop:
             self._requests.note_promotion(request.id, before)
         generation = self._writer.rollback(before)
         self._requests.settle(request.id, Response.live(generation))
-        _log.info("rolled back; nothing is synced until a reindex", generation=generation)
+        _log.info("rolled back; nothing is synced until a reindex", action="rollback.completed", generation=generation)
         self._enter_pinned()
 
     def _enter_pinned(self) -> None:

@@ -132,13 +132,14 @@ class LossGuard:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "
                 "those that follow",
+                action="guard.withheld",
                 reason=question(),
                 pages=note.pages,
                 specs=note.specs,
                 first=min(withheld),
             )
         elif before.pages and not withheld:
-            _log.info("nothing is withheld any more", pages=before.pages)
+            _log.info("nothing is withheld any more", action="guard.released", pages=before.pages)
         self._is_logged = self._is_withholding
 
     def _current(self) -> Guard:

@@ -43,7 +43,7 @@ class PassLog:
             return
         self._logged_at = now
         totals = {name: number for name, number in self._done.items() if number and (name, number) != ("passes", 1)}
-        _log.info("synced", **totals, seconds=round(self._seconds, 3))
+        _log.info("synced", action="sync.completed", **totals, seconds=round(self._seconds, 3))
         self._done.clear()
         self._seconds = 0.0
 
@@ -54,12 +54,15 @@ def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> N
     for problem in new[:_MAX_LINES]:
         _log.warning(
             "a page can't be used; its earlier documents stay",
+            action="page.rejected",
             page=problem.page,
             line=problem.line,
             reason=problem.message,
         )
     if len(new) > _MAX_LINES:
-        _log.warning("more pages can't be used: see `cachesync status`", pages=len(new) - _MAX_LINES)
+        _log.warning(
+            "more pages can't be used: see `cachesync status`", action="page.rejected_more", pages=len(new) - _MAX_LINES
+        )
 
 
 def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
@@ -73,8 +76,14 @@ def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]
     new = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
     for warning in new[:_MAX_LINES]:
         if warning.path == WHOLE_ROOT:
-            _log.warning("there is nothing to index", reason=warning.message)
+            _log.warning("there is nothing to index", action="scan.empty", reason=warning.message)
         else:
-            _log.warning("a symbolic link is not followed", path=warning.path, reason=warning.message)
+            _log.warning(
+                "a symbolic link is not followed", action="link.skipped", path=warning.path, reason=warning.message
+            )
     if len(new) > _MAX_LINES:
-        _log.warning("more symbolic links are not followed: see `cachesync status`", links=len(new) - _MAX_LINES)
+        _log.warning(
+            "more symbolic links are not followed: see `cachesync status`",
+            action="link.skipped_more",
+            links=len(new) - _MAX_LINES,
+        )

@@ -211,7 +211,7 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
     asking = _Asking(index, request)
     try:
         asking.begin()
-        _log.info("handed to the running service", command=request.command, holder=status.holder)
+        _log.info("handed to the running service", action="request.sent", command=request.command, holder=status.holder)
         response = asking.wait(progress, status.sign)
     finally:
         asking.end()
@@ -261,7 +261,11 @@ class _Asking:
                         return self._response
                 answered = now
                 if not is_logged and now - started > _BUSY_LOG_SECONDS and self._response == self._none:
-                    _log.info("the service is busy with something else; waiting for it", command=self._request.command)
+                    _log.info(
+                        "the service is busy with something else; waiting for it",
+                        action="request.waiting",
+                        command=self._request.command,
+                    )
                     is_logged = True
             except IndexUnavailableError:
                 if now - answered > WRITER_WAIT:
@@ -442,7 +446,7 @@ class Requests:
         for key in left:
             self._notes.remove(key)
         if left:
-            _log.info("removed notes that earlier commands left behind", notes=len(left))
+            _log.info("removed notes that earlier commands left behind", action="request.pruned", notes=len(left))
 
     def _read(self, id: str) -> _Known | None:
         text = self._notes.get(_REQUEST + id)
@@ -476,6 +480,7 @@ class Requests:
             if not known.is_settled and known.request:
                 _log.warning(
                     "dropped the request of a command that has ended",
+                    action="request.dropped",
                     command=known.request.command,
                     asked_at=known.request.asked_at,
                 )
@@ -490,4 +495,4 @@ class Requests:
     def _log_once(known: _Known, request: CommandRequest) -> None:
         if not known.is_logged:
             known.is_logged = True
-            _log.info("carrying out a command's request", command=request.command)
+            _log.info("carrying out a command's request", action="request.received", command=request.command)

@@ -87,7 +87,7 @@ class Scheduler:
         except CachesyncError as error:
             self._fail(job.name, error)
         except Exception as error:  # noqa: BLE001  nothing would restart the loop, and the next run may succeed
-            _log.exception("a defect of cachesync: please report it", job=job.name)
+            _log.exception("a defect of cachesync: please report it", action="defect.found", job=job.name)
             self._fail(job.name, DefectError.of(error))
         else:
             self.recover(job.name)

@@ -53,6 +53,7 @@ class WatcherHealth:
             if not self._state.blind:
                 _log.warning(
                     "the watcher missed changes, which a rescan found: rescanning more often",
+                    action="watcher.degraded",
                     pages=len(missed),
                     first=missed[0],
                     every_seconds=BLIND_SECONDS,
@@ -63,5 +64,5 @@ class WatcherHealth:
             self._left -= 1
             if self._left <= 0:
                 self._state.blind = False
-                _log.info("the watcher no longer misses changes")
+                _log.info("the watcher no longer misses changes", action="watcher.recovered")
         return bool(missed)

@@ -368,7 +368,12 @@ def _kept_documents(index: Reader, page: str) -> Rendered:
     try:
         return _documents_of(index, page)[0]
     except IndexUnusableError as error:
-        _log.warning("the documents of a page that can't be used now are lost", page=page, reason=str(error))
+        _log.warning(
+            "the documents of a page that can't be used now are lost",
+            action="page.documents_lost",
+            page=page,
+            reason=str(error),
+        )
         return {}
 
 

@@ -52,7 +52,7 @@ def sync(
     """
     report = _with_retries(lambda: sync_once(source, writer, guard, progress, suspects, before_build))
     if report.outdated:
-        _log.warning(OUTDATED)
+        _log.warning(OUTDATED, action="index.outdated")
     for _ in range(MAX_PASSES - 1):
         if report.again:
             guard.record_pass(report)
@@ -90,9 +90,11 @@ def _with_retries(attempt: Callable[[], Report]) -> Report:
         try:
             return attempt()
         except OvertakenError as error:
-            _log.info("another writer interfered; planning again", reason=str(error))
+            _log.info("another writer interfered; planning again", action="sync.replanned", reason=str(error))
         except IndexUnusableError as error:
-            _log.warning("the index became unusable during a pass; starting again", reason=str(error))
+            _log.warning(
+                "the index became unusable during a pass; starting again", action="sync.restarted", reason=str(error)
+            )
     return attempt()
 
 
@@ -129,7 +131,7 @@ def sync_once(
     try:
         report = full_pass(live, source, guard, progress, suspects).report
     except IndexUnusableError as error:
-        _log.warning("the index can't be used and is built anew", reason=str(error))
+        _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
         before_build()
         return reindex_once(source, writer, guard, progress)
     report.outdated = live.outdated

@@ -91,7 +91,11 @@ class Reindex:
         try:
             self._writer.discard(self._new)
         except CachesyncError as error:
-            _log.warning("an unfinished generation is left for the next run to remove", reason=str(error))
+            _log.warning(
+                "an unfinished generation is left for the next run to remove",
+                action="generation.left",
+                reason=str(error),
+            )
 
     def _pass(self) -> Pass:
         return full_pass(self._generation, self._source, _NO_LIMIT, self._progress, earlier=self._earlier)

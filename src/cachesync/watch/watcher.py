@@ -96,7 +96,7 @@ class Watcher:
             try:
                 pause = self._watch_and_wait(pause)
             except Exception:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
-                _log.exception("a defect of cachesync: please report it")
+                _log.exception("a defect of cachesync: please report it", action="defect.found")
                 self._stopped.wait(_BACK_OFF_SECONDS[1])
 
     def _watch_and_wait(self, pause: float) -> float:
@@ -154,11 +154,18 @@ class Watcher:
 
 def _log_state(state: WatcherState) -> None:
     if not state.watching:
-        _log.warning("pages are not watched", mode=state.mode, reason=state.reason or "not started yet")
+        _log.warning(
+            "pages are not watched",
+            action="watcher.degraded",
+            mode=state.mode,
+            reason=state.reason or "not started yet",
+        )
     elif state.reason:
-        _log.warning("pages are watched", mode=state.mode, folders=state.folders, reason=state.reason)
+        _log.warning(
+            "pages are watched", action="watcher.degraded", mode=state.mode, folders=state.folders, reason=state.reason
+        )
     else:
-        _log.info("pages are watched", mode=state.mode, folders=state.folders)
+        _log.info("pages are watched", action="watcher.started", mode=state.mode, folders=state.folders)
 
 
 def _start(settings: WatchSettings) -> subprocess.Popen[bytes]:

@@ -106,7 +106,7 @@ class _Middleware:
         except asyncio.CancelledError:
             raise
         except BaseException:  # noqa: BLE001  a panic in Rust is a BaseException; uvicorn would log and answer it in its own words
-            _log.exception("a defect of cachesync: please report it")
+            _log.exception("a defect of cachesync: please report it", action="defect.found")
             if not has_begun:
                 await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
         finally:

@@ -84,7 +84,7 @@ class Export(Response):
                 await send(_body(b"", more=False))
         except CachesyncError as error:
             if has_begun:
-                _log.warning("an export was broken off", reason=str(error))
+                _log.warning("an export was broken off", action="export.failed", reason=str(error))
             else:
                 await self._refused(error)(scope, receive, send)
         finally:

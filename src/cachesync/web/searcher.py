@@ -231,10 +231,10 @@ class Searcher:
         except IndexUnavailableError as error:
             self._failed = time.monotonic(), error
             if self._logs_failures and self._logged.is_news(str(error)):
-                _log.warning("the index can't be searched for now", reason=str(error))
+                _log.warning("the index can't be searched for now", action="index.unavailable", reason=str(error))
             raise
         if self._failed and self._logs_failures:
-            _log.info("the index can be searched again")
+            _log.info("the index can be searched again", action="index.recovered")
         self._logged.over()
         self._failed = None
         if self._opened and self._opened.state == state:

@@ -91,7 +91,9 @@ class WebServer:
             self._server.end()
             self._thread.join(_STOPPED_WITHIN)
             if self._thread.is_alive():
-                _log.warning("the web server did not stop in time: a request is still running")
+                _log.warning(
+                    "the web server did not stop in time: a request is still running", action="http.stop_timed_out"
+                )
             self._server = self._thread = None
 
 
@@ -125,7 +127,7 @@ class _Server(uvicorn.Server):
         try:
             self.run(sockets=[listening])
         except Exception:  # noqa: BLE001  nothing else would report an exception of this thread
-            _log.exception("the web server has ended")
+            _log.exception("the web server has ended", action="http.failed")
         finally:
             self.begun.set()
             listening.close()

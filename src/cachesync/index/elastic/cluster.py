@@ -195,12 +195,18 @@ class _ElasticWriter:
         self._hide(catalog.visible)
         if catalog.live is None:
             if any(catalog.aliases.values()) and self._logged.is_news(self._name):
-                _log.warning("the aliases don't point to one generation; the index is built anew", index=self._name)
+                _log.warning(
+                    "the aliases don't point to one generation; the index is built anew",
+                    action="index.rebuilt",
+                    index=self._name,
+                )
             return None
         live = catalog.generations[catalog.live]
         if not live.is_whole:
             if self._logged.is_news(live.names.specs):
-                _log.warning("the index can't be used and is built anew", index=live.names.specs)
+                _log.warning(
+                    "the index can't be used and is built anew", action="index.rebuilt", index=live.names.specs
+                )
             return None
         self._logged.over()
         assert live.specs
@@ -243,7 +249,7 @@ class _ElasticWriter:
             self._prune()
         except IndexUnavailableError as error:
             self._lease.check()
-            _log.warning("what an earlier run has left can't be removed", reason=str(error))
+            _log.warning("what an earlier run has left can't be removed", action="generation.left", reason=str(error))
         return read_catalog(self._connection, self._name)
 
     def _left_behind(self, catalog: Catalog) -> list[CatalogEntry]:
@@ -315,7 +321,9 @@ class _ElasticWriter:
         try:
             self._prune()
         except (CachesyncError, StoppedError) as error:
-            _log.warning("older generations are left for the next run to remove", reason=str(error))
+            _log.warning(
+                "older generations are left for the next run to remove", action="generation.left", reason=str(error)
+            )
 
     def rollback(self, to: str | None = None) -> str:
         """Point both aliases back to the generation before."""
@@ -378,7 +386,12 @@ class _ElasticWriter:
         if reached == "red":
             raise shards.not_placed(self._connection, indices)
         if reached == "yellow":
-            _log.warning("the new generation has no replicas yet", generation=names.specs, replicas=replicas)
+            _log.warning(
+                "the new generation has no replicas yet",
+                action="generation.unreplicated",
+                generation=names.specs,
+                replicas=replicas,
+            )
 
     def _prune(self) -> None:
         """Remove generations that aren't needed any more."""

@@ -175,7 +175,11 @@ class Lease:
             now = time.monotonic()
             if holder.is_dead or now - unchanged_since > LEASE_SECONDS:
                 if self._acquire():
-                    _log.info("taking over from a writer that ended without a word", holder=str(holder))
+                    _log.info(
+                        "taking over from a writer that ended without a word",
+                        action="writer.taken_over",
+                        holder=str(holder),
+                    )
                     return
             elif now >= deadline:
                 raise IndexUnavailableError(
@@ -184,7 +188,12 @@ class Lease:
                 )
             else:
                 if not logged:
-                    _log.info("waiting for another writer to end", holder=str(holder), index=self._name)
+                    _log.info(
+                        "waiting for another writer to end",
+                        action="writer.waiting",
+                        holder=str(holder),
+                        index=self._name,
+                    )
                 logged = True
                 self._on_wait(str(holder))
                 current().wait(min(poll, max(0.0, deadline - now)))
@@ -267,7 +276,11 @@ class Lease:
                 with shielded(_RELEASE_PATIENCE):
                     self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False))
             except CachesyncError as error:
-                _log.warning("the lease could not be given back; it ends by itself", reason=str(error))
+                _log.warning(
+                    "the lease could not be given back; it ends by itself",
+                    action="lease.release_failed",
+                    reason=str(error),
+                )
         self._owned = False
 
     # --- how it is stored ---------------------------------------------------------------------------------------------
@@ -347,7 +360,7 @@ class Lease:
         try:
             self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1))
         except OvertakenError:
-            _log.warning("the lease was lost", reason=str(self._lost))
+            _log.warning("the lease was lost", action="lease.lost", reason=str(self._lost))
 
     def _keep_renewing(self, ended: threading.Event) -> None:
         """Renew the lease until it is released or lost."""
@@ -358,11 +371,13 @@ class Lease:
                     self._renew()
             except CachesyncError as error:
                 if not failing:
-                    _log.warning("the lease can't be renewed; trying again", reason=str(error))
+                    _log.warning(
+                        "the lease can't be renewed; trying again", action="lease.renewal_failed", reason=str(error)
+                    )
                 failing = True
             else:
                 if failing and self._lost is None:
-                    _log.info("the lease is renewed again")
+                    _log.info("the lease is renewed again", action="lease.renewed")
                 failing = False
 
 

@@ -71,7 +71,9 @@ def require_placed(connection: Connection, indices: Sequence[str]) -> None:
         if time.monotonic() >= until:
             raise reason
         if logged.is_news(str(reason)):
-            _log.warning("waiting for a place for the shards of a new index", reason=str(reason))
+            _log.warning(
+                "waiting for a place for the shards of a new index", action="shards.waiting", reason=str(reason)
+            )
 
 
 def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError:

@@ -332,7 +332,7 @@ class _EmbeddedWriter:
             generation.tidy()
         except IndexUnusableError as error:
             if self._logged.is_news(str(error)):
-                _log.warning("the index can't be used and is built anew", reason=str(error))
+                _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
             return None
         self._logged.over()
         self._known = folder
@@ -407,7 +407,9 @@ class _EmbeddedWriter:
             (folder / _BUILDING).unlink(missing_ok=True)
             self._prune()
         except (OSError, IndexUnavailableError) as error:
-            _log.warning("older generations are left for the next run to remove", reason=str(error))
+            _log.warning(
+                "older generations are left for the next run to remove", action="generation.left", reason=str(error)
+            )
 
     def rollback(self, to: str | None = None) -> str:
         """Point the link back to the generation before. The pin takes effect with it."""
@@ -499,7 +501,11 @@ def _remove_folder(folder: Path) -> None:
             folder.rename(removed)
     remove_tree(removed)
     if removed.exists():
-        _log.warning("older generations are left for the next run to remove", reason=f"{removed} can't be removed")
+        _log.warning(
+            "older generations are left for the next run to remove",
+            action="generation.left",
+            reason=f"{removed} can't be removed",
+        )
 
 
 def _unlink(file: Path) -> None:

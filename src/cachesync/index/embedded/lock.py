@@ -46,7 +46,7 @@ class WriterLock:
                     f"{holder} is still writing to {self._folder} after {wait:g} s: try again when it ends"
                 )
             if not logged:
-                _log.info("waiting for another writer to end", holder=holder)
+                _log.info("waiting for another writer to end", action="writer.waiting", holder=holder)
             logged = True
             on_wait(holder)
             current().wait(min(self._poll, left))
