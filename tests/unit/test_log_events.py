@@ -125,6 +125,6 @@ def test_nothing_logs_in_another_way() -> None:
 
 
 def test_an_event_that_is_put_together_is_refused() -> None:
-    tree = ast.parse("_log.info(f'{x} is gone')")
+    tree = ast.parse("_log.info(f'{x} is gone', action='page.gone')")
     with pytest.raises(AssertionError, match="must be a constant"):
         list(events_in(tree, importlib.import_module("cachesync.log")))
