@@ -138,7 +138,7 @@ def test_a_walk_through_all_hits_equals_one_long_answer(
     monkeypatch.setattr(embedded_walking, "_CELL", 11)
     monkeypatch.setattr(embedded_searching, "_MOST_VALUES", 65_000 if seed % 2 else 3)
     monkeypatch.setattr(elastic_reader, "_PART_SIZE", 11)
-    monkeypatch.setattr(elastic_reader, "_WALK_SIZE", 50)
+    monkeypatch.setattr(elastic_reader, "WALK_SIZE", 50)
     random_ = random.Random(seed)
     names = sorted(corpus.packages())
     ranks: tuple[Query, ...] = tuple(

@@ -270,7 +270,7 @@ def seen(web: Web, text: str, total: int) -> None:
 def test_an_export_continues_if_its_generation_is_removed(
     index: Index, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in ((embedded_walking, "_CELL"), (elastic_reader, "_PART_SIZE"), (elastic_reader, "_WALK_SIZE")):
+    for module, name in ((embedded_walking, "_CELL"), (elastic_reader, "_PART_SIZE"), (elastic_reader, "WALK_SIZE")):
         monkeypatch.setattr(module, name, 40)
     fill(index, PAGES)
     searcher = Searcher(index, load_aliases(), MIRROR_URL)

@@ -128,7 +128,7 @@ def test_beginnings_of_too_many_values_name_the_setting(
 
 def test_more_values_than_one_query_may_name_are_named_by_several(index: ElasticIndex, strict: str) -> None:
     fill(index, CORPUS)
-    elasticsearch.request(f"{strict}/{index._name}-1/_settings", "PUT", {"index.max_terms_count": 7})
+    elasticsearch.request(f"{strict}/{index.name}-1/_settings", "PUT", {"index.max_terms_count": 7})
     same(index.reader(), Request(query=Prefix("hash", ""), limit=20_000))
 
 

@@ -11,7 +11,7 @@ from cachesync.web.admission import Admission, BusyError, LateError
 
 def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if one was in use when it was stopped, and another request was waiting."""
-    monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.05)
     admitted = Admission("search", 2, 60)
     begun, released = threading.Semaphore(0), threading.Event()
 
@@ -39,7 +39,7 @@ def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise steps that timed out would occupy more and more threads, and admitted requests would have to wait."""
-    monkeypatch.setattr(admission, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(admission, "WAIT_SECONDS", 0.05)
     released = threading.Event()
 
     async def late() -> None:
@@ -50,7 +50,7 @@ def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.
         with pytest.raises(BusyError):
             await admitted.run(lambda: None)
         released.set()
-        monkeypatch.setattr(admission, "_WAIT_SECONDS", 60)
+        monkeypatch.setattr(admission, "WAIT_SECONDS", 60)
         assert await admitted.run(lambda: "done") == "done"
         admitted.close()
 

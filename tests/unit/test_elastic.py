@@ -258,7 +258,7 @@ def test_requests_shrink_to_the_limit_of_a_proxy(index: ElasticIndex, tmp_path: 
         put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
     refused: list[int] = []
     with Proxy(index.url, small(limit, refused)).running() as proxy:
-        through = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
+        through = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         assert sync(through, tmp_path).specs.added == 3600
         assert len(refused) <= 24, "sizes that were too large aren't retried"
         refused.clear()
@@ -274,7 +274,7 @@ def test_a_document_that_is_too_large_is_a_problem_of_its_page(index: ElasticInd
     put(tmp_path, page(entry("1"), entry("2", variants=["+v" * 2500]), entry("3"), title="a"), "a")
     put(tmp_path, page(entry("1"), title="b"), "b")
     with Proxy(index.url, small(5_000, [])).running() as proxy:
-        report = sync(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()), tmp_path)
+        report = sync(ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()), tmp_path)
     (problem,) = report.problems
     assert problem.page == A
     assert "http.max_content_length" in problem.message
@@ -290,7 +290,7 @@ def test_requests_for_many_pages_or_folders_are_split(index: ElasticIndex) -> No
     fill(index, {path: page(entry("1"), title="a") for path in paths})
     refused: list[int] = []
     with Proxy(index.url, small(20_000, refused)).running() as proxy:
-        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader(fresh=True)
+        reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader(fresh=True)
         assert sorted(reader.remembered(paths)) == sorted(paths)
         folders = [path.removesuffix("specs.md") for path in paths]
         found = [record.page for record in reader.records([*folders, "_cache/", "_cache/develop/"])]
@@ -304,12 +304,12 @@ def test_requests_for_many_pages_or_folders_are_split(index: ElasticIndex) -> No
 def test_the_server_may_allow_a_smaller_result_window(index: ElasticIndex, window: int) -> None:
     pages = {path_of(f"p{number}"): page(entry("1"), entry("2"), title=f"p{number}") for number in range(5)}
     fill(index, pages)
-    connection = Connection(index._server, 5)
+    connection = Connection(index.server, 5)
     settings = {"index.max_result_window": window}
-    both = [f"{index._name}-1", f"{index._name}-pages-1"]
+    both = [f"{index.name}-1", f"{index.name}-pages-1"]
     connection.call(lambda client: client.indices.put_settings(index=both, settings=settings))
     for request in (EVERYTHING, EVERYTHING._replace(limit=2), EVERYTHING._replace(limit=20_000)):
-        found = ElasticIndex(index._server, index._name, Layout()).reader().search(request)
+        found = ElasticIndex(index.server, index.name, Layout()).reader().search(request)
         assert (found.total, len(found.hits)) == (10, min(10, request.limit))
         assert [hit["_id"] for hit in found.hits] == sorted(hit["_id"] for hit in found.hits)
     reader = index.reader()
@@ -338,11 +338,11 @@ def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], 
 def test_a_walk_continues_after_its_point_in_time_is_lost(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
-    monkeypatch.setattr(reader_module, "_WALK_SIZE", 3)
+    monkeypatch.setattr(reader_module, "WALK_SIZE", 3)
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:
-        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
+        reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader()
         monkeypatch.setattr(reader._connection, "limits", reader._connection.limits._replace(window=5))  # type: ignore[attr-defined]
         ids = [f"develop/{name}/{n}" for name in "abcdef" for n in range(4)]
         proxy.deed = forgetful(proxy, times.__contains__)
@@ -356,7 +356,7 @@ def test_a_walk_continues_after_its_point_in_time_is_lost(
 def test_a_server_that_keeps_losing_points_in_time_is_not_damage(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with Proxy(index.url, lambda _request: None).running() as proxy:
-        reader = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).reader()
+        reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader()
         proxy.deed = forgetful(proxy, lambda _number: True)
         with pytest.raises(IndexUnavailableError, match="keeps losing the point in time") as caught:
             list(reader.records())
@@ -367,12 +367,12 @@ def test_a_closed_index_is_named_and_not_blamed_on_documents(index: ElasticIndex
     put(tmp_path, page(entry("1"), title="a"), "a")
     sync(index, tmp_path)
     put(tmp_path, page(entry("2"), title="a"), "a")
-    connection = Connection(index._server, 5)
-    closed = rf"the index {index._name}-1 at http.* is closed: open it, by POST http.*{index._name}-1/_open"
+    connection = Connection(index.server, 5)
+    closed = rf"the index {index.name}-1 at http.* is closed: open it, by POST http.*{index.name}-1/_open"
     with index.writer(1) as writer:
         live = writer.live()
         assert live
-        connection.call(lambda client: client.indices.close(index=f"{index._name}-1"))
+        connection.call(lambda client: client.indices.close(index=f"{index.name}-1"))
         for act in (
             lambda: write(live, [change_for(A, page(entry("2"), title="a"), page(entry("1"), title="a"))]),
             lambda: index.reader().search(EVERYTHING),
@@ -382,8 +382,8 @@ def test_a_closed_index_is_named_and_not_blamed_on_documents(index: ElasticIndex
             with pytest.raises(IndexUnavailableError, match=closed) as caught:
                 act()
             assert not isinstance(caught.value, IndexUnusableError)
-    connection.call(lambda client: client.indices.open(index=f"{index._name}-1"))
-    connection.call(lambda client: client.cluster.health(index=f"{index._name}-1", wait_for_status="yellow"))
+    connection.call(lambda client: client.indices.open(index=f"{index.name}-1"))
+    connection.call(lambda client: client.cluster.health(index=f"{index.name}-1", wait_for_status="yellow"))
     sync(index, tmp_path)
     assert [each.id for each in index.reader(fresh=True).documents()] == ["develop/a/2"]
 
@@ -416,7 +416,7 @@ def test_each_shard_of_a_new_generation_must_fit_on_one_node(
 ) -> None:
     fill(index, {A: page(*(entry(f"{n}") for n in range(20)), title="a")})
     with Proxy(index.url, nodes(**rooms)).running() as proxy:
-        through = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
+        through = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         with through.writer(1) as writer:
             if fits:
                 writer.build()
@@ -493,7 +493,7 @@ def test_refused_documents_are_a_problem_of_their_page(
     index: ElasticIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are refused because the mapping lacks the field ``size``."""
-    wanted = mapping.specs_mapping(index._name)
+    wanted = mapping.specs_mapping(index.name)
     del wanted["properties"]["size"]
     monkeypatch.setattr(mapping, "specs_mapping", lambda _name: wanted)
     put(tmp_path, page(entry("1"), entry("2", size=7), entry("3"), title="bad"), "bad")
@@ -531,7 +531,7 @@ def test_a_refused_update_keeps_the_earlier_document(index: ElasticIndex) -> Non
 
 
 def lease_of(index: ElasticIndex, patience: float = 5) -> Lease:
-    return Lease(Connection(index._server, 5), index._name, patience)
+    return Lease(Connection(index.server, 5), index.name, patience)
 
 
 def abandoned(index: ElasticIndex, holder: Holder) -> Lease:
@@ -570,7 +570,7 @@ def test_the_lease_of_a_silent_remote_process_expires(index: ElasticIndex, monke
 
 def test_a_renewed_lease_does_not_expire(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     holding = lease_of(index)
     holding._me = Holder("elsewhere", 1)
     holding.wait()
@@ -586,7 +586,7 @@ def test_a_holder_whose_state_is_deleted_remains_it_unless_overtaken(index: Elas
     """The first one to write creates the state index again."""
     holding = abandoned(index, Holder.here())
     holding.confirm()
-    elasticsearch.request(f"{index.url}/{index._name}-state", "DELETE")
+    elasticsearch.request(f"{index.url}/{index.name}-state", "DELETE")
     if first == "another":
         other = abandoned(index, Holder("elsewhere", 1))
         with pytest.raises(OvertakenError):
@@ -627,8 +627,8 @@ def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex) -> None:
         other = lease_of(index)
         other._seen = other._read()
         assert other._acquire()
-        connection = Connection(index._server, 5)
-        live = read_catalog(connection, index._name).generations[1]
+        connection = Connection(index.server, 5)
+        live = read_catalog(connection, index.name).generations[1]
         taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
         assert write(taken, [change_for(A, theirs, before)]) == [A]
         with pytest.raises(OvertakenError):
@@ -656,8 +656,8 @@ def test_an_overtaken_writer_cannot_promote(index: ElasticIndex) -> None:
 @pytest.mark.parametrize("operation", [bulk.put("1", 1, b"{}"), bulk.delete("1", 1)], ids=["put", "delete"])
 def test_late_requests_create_no_index(index: ElasticIndex, operation: bytes) -> None:
     """For puts, ``require_alias`` ensures this; for deletions, Elasticsearch ignores it."""
-    connection = Connection(index._server, 5)
-    name = f"{index._name}-9-writing"
+    connection = Connection(index.server, 5)
+    name = f"{index.name}-9-writing"
     with pytest.raises(IndexUnusableError):
         bulk.Bulk(connection).send(name, [operation], 1)
     with pytest.raises(IndexUnusableError):
@@ -667,7 +667,7 @@ def test_late_requests_create_no_index(index: ElasticIndex, operation: bytes) ->
 def test_epochs_grow_even_if_the_state_is_lost(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     first = lease_of(index).read().epoch
-    Connection(index._server, 5).call(lambda client: client.indices.delete(index=f"{index._name}-state"))
+    Connection(index.server, 5).call(lambda client: client.indices.delete(index=f"{index.name}-state"))
     one = lease_of(index)
     one.wait()
     one.claim()
@@ -684,11 +684,11 @@ def test_a_page_with_an_interrupted_change_is_checked_again(index: ElasticIndex,
     sent: list[PageChange] = [change_for(A, after, before)]
 
     def cut(request: Request) -> Answer | None:
-        done = f"/{index._name}-pages-1-writing/_bulk" in request.path and b'"pending":true' not in request.body
+        done = f"/{index.name}-pages-1-writing/_bulk" in request.path and b'"pending":true' not in request.body
         return refusal(400) if done else None
 
     with Proxy(index.url, cut).running() as proxy:
-        broken = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
+        broken = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         with broken.writer(1) as writer:
             live = writer.live()
             assert live
@@ -720,7 +720,7 @@ def test_temporarily_refused_requests_are_retried(index: ElasticIndex, tmp_path:
     put(tmp_path, page(entry("1", os="new"), entry("3"), title="a"), "a")
     (tmp_path / path_of("gone")).unlink()
     with Proxy(index.url, refuse).running() as proxy:
-        sync(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()), tmp_path)
+        sync(ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()), tmp_path)
     assert len(refused) > 3
     reader = index.reader(fresh=True)
     assert [each.id for each in reader.documents()] == [
@@ -749,10 +749,10 @@ def test_an_interrupted_repair_is_resumed(index: ElasticIndex, tmp_path: Path) -
         assert write(live, [changed._replace(before=record, record=record, digests=known)]) == [A]
 
     def cut(request: Request) -> Answer | None:
-        return refusal(403, "security_exception") if f"/{index._name}-1-writing/_bulk" in request.path else None
+        return refusal(403, "security_exception") if f"/{index.name}-1-writing/_bulk" in request.path else None
 
     with Proxy(index.url, cut).running() as proxy:
-        broken = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
+        broken = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         with pytest.raises(IndexUnavailableError):
             sync(broken, tmp_path, A)
     assert any(b"damaged" in each.source for each in index.reader(fresh=True).documents())
@@ -843,8 +843,8 @@ def test_changes_planned_before_the_lease_was_lost_are_not_written(index: Elasti
 
 
 def test_a_lease_that_cannot_be_renewed_is_logged_once(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.01)
-    monkeypatch.setattr(lease, "_RENEW_PATIENCE", 1.0)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "RENEW_PATIENCE", 1.0)
     refused, renewed = threading.Semaphore(0), threading.Semaphore(0)
     away = threading.Event()
 
@@ -856,7 +856,7 @@ def test_a_lease_that_cannot_be_renewed_is_logged_once(index: ElasticIndex, monk
         return None
 
     with Proxy(index.url, refuse).running() as proxy, capture_logs() as logged:
-        holding = lease_of(ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()))
+        holding = lease_of(ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()))
         holding.wait()
         holding.claim()
         away.set()
@@ -875,11 +875,11 @@ def test_a_lease_that_cannot_be_renewed_is_logged_once(index: ElasticIndex, monk
 @pytest.mark.parametrize("what", ["an alias", "the specs", "the ledger", "another alias"])
 def test_an_index_that_readers_do_not_find_is_not_intact(index: ElasticIndex, what: str) -> None:
     fill(index, {A: page(entry("1"), title="a")})
-    name = index._name
+    name = index.name
     with index.writer(1) as writer:
         assert writer.live()
         assert writer.intact()
-        indices = Connection(index._server, 5)
+        indices = Connection(index.server, 5)
         if what == "an alias":
             indices.call(lambda client: client.indices.delete_alias(index=f"{name}-1", name=name))
         elif what == "another alias":
@@ -895,11 +895,11 @@ def test_an_index_that_readers_do_not_find_is_not_intact(index: ElasticIndex, wh
 def test_whether_an_unreachable_index_is_intact_is_unknown(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_INTACT_PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "INTACT_PATIENCE", 0.5)
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
-        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).writer(1) as writer,
     ):
         assert writer.live()
         proxy.deed = lambda _request: refusal(503)
@@ -936,7 +936,7 @@ def test_batches_in_flight_complete_when_a_write_is_broken_off(
     on_its_way, stopping = threading.Event(), threading.Event()
 
     def hold_up(request: Request) -> Answer | None:
-        if f"/{index._name}-1-writing/_bulk" in request.path and b"develop/b/" in request.body:
+        if f"/{index.name}-1-writing/_bulk" in request.path and b"develop/b/" in request.body:
             on_its_way.set()
             stopping.wait(10)
         return None
@@ -951,7 +951,7 @@ def test_batches_in_flight_complete_when_a_write_is_broken_off(
 
     with (
         Proxy(index.url, hold_up).running() as proxy,
-        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).writer(1) as writer,
     ):
         live = writer.live()
         assert live
@@ -1005,11 +1005,11 @@ def test_a_failed_check_does_not_remove_the_state_index(index: ElasticIndex) -> 
         return refusal(500, "oops", "no verdict") if "_cluster/health" in request.path else None
 
     with Proxy(index.url, leave_unanswered).running() as proxy:
-        other = ElasticIndex(IndexServer((proxy.url,)), index._name, Layout())
+        other = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         with pytest.raises(IndexUnavailableError, match="no verdict"):
             other.notes().put("a", b"1")
-    state = f"{index._name}-state"
-    found = Connection(index._server, 5).call(
+    state = f"{index.name}-state"
+    found = Connection(index.server, 5).call(
         lambda client: client.indices.get(index=f"{state}*", expand_wildcards="all")
     )
     assert list(found) == [state]
@@ -1019,7 +1019,7 @@ def test_an_outage_is_not_taken_for_damage(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
-        ElasticIndex(IndexServer((proxy.url,)), index._name, Layout()).writer(1) as writer,
+        ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).writer(1) as writer,
     ):
         assert writer.live()
         proxy.deed = lambda _request: refusal(500, "oops", "away")
@@ -1052,8 +1052,8 @@ def test_connections_are_kept(index: ElasticIndex) -> None:
 
 
 def test_notes_and_signals_leave_a_foreign_index_alone(index: ElasticIndex) -> None:
-    state = f"{index._name}-state"
-    connection = Connection(index._server, 5)
+    state = f"{index.name}-state"
+    connection = Connection(index.server, 5)
     connection.call(lambda client: client.indices.create(index=state))
     with pytest.raises(UsageError, match="not cachesync's"):
         index.notes().put("a", b"")

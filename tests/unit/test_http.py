@@ -356,7 +356,7 @@ def test_a_client_that_never_completes_its_request_is_disconnected(
 
 
 def test_concurrent_requests_are_bounded(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_app, "_REQUESTS", 1)
+    monkeypatch.setattr(web_app, "MAX_REQUESTS", 1)
     asked, released = threading.Event(), threading.Event()
 
     async def waits(_request: Request) -> Response:

@@ -280,7 +280,7 @@ def test_losses_are_reset_when_no_change_waits(bench: Bench) -> None:
 
 
 def test_losses_add_up_for_an_hour_while_changes_keep_coming(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss_guard, "_WINDOW_SECONDS", -1)
+    monkeypatch.setattr(loss_guard, "WINDOW_SECONDS", -1)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -499,8 +499,8 @@ def test_freshness_includes_withheld_deletes_and_a_rollback(bench: Bench) -> Non
 def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
     """Otherwise an index that isn't in sync would appear to be until the pass has ended."""
     is_noted(bench)
-    monkeypatch.setattr(freshness_notes, "_CHECK_SECONDS", 0)
-    monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "SETTLED_SECONDS", 0)
     bench.serving._freshness_notes._check_at = 0  # it has just checked
     told: list[Freshness | None] = []
     note = bench.serving._freshness_notes.note_if_due
@@ -525,7 +525,7 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
 
 
 def test_a_failed_freshness_note_has_no_effect(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness_notes, "_SETTLED_SECONDS", 0)
+    monkeypatch.setattr(freshness_notes, "SETTLED_SECONDS", 0)
     monkeypatch.setattr(bench.serving._freshness_notes._notes, "put", fail_of(bench, FRESHNESS))
     put(bench.root, content(1000), "new", "t0")
     bench.changed(EVERYTHING)
@@ -805,7 +805,7 @@ def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.Mon
 
 
 def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(requests, "PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
     puts = bench.serving._requests._notes.put

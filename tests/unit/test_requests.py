@@ -116,15 +116,15 @@ def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandR
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a command give a sign and signal the service with each poll."""
-    monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
-    monkeypatch.setattr(module, "_POLL_SECONDS", 0)
-    sign = module._Asking._sign
+    monkeypatch.setattr(module, "SIGN_SECONDS", 0)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0)
+    sign = module.PendingRequest._sign
 
-    def sign_and_signal(asking: module._Asking) -> None:
+    def sign_and_signal(asking: module.PendingRequest) -> None:
         sign(asking)
         asking._index.signal()
 
-    monkeypatch.setattr(module._Asking, "_sign", sign_and_signal)
+    monkeypatch.setattr(module.PendingRequest, "_sign", sign_and_signal)
 
 
 @pytest.mark.usefixtures("quick")
@@ -185,7 +185,7 @@ def test_a_response_that_cant_be_parsed_is_a_usage_error(index: SignalledIndex, 
 
 @pytest.mark.usefixtures("quick")
 def test_progress_is_reported(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
     def respond(request: CommandRequest) -> Response:
@@ -234,7 +234,7 @@ def test_cleanup_continues_if_one_note_cant_be_removed(
 
 def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """The generation that it was about to promote is known from then on."""
-    monkeypatch.setattr(module, "_SIGN_SECONDS", 0)
+    monkeypatch.setattr(module, "SIGN_SECONDS", 0)
     signalled, serving = threading.Event(), threading.Event()
 
     def serve() -> None:

@@ -150,7 +150,7 @@ def test_a_page_whose_name_isnt_utf8_makes_everything_dirty(tmp_path: Path) -> N
 @pytest.fixture
 def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A writable mount table."""
-    monkeypatch.setattr(mounts, "_LIST", tmp_path / "mountinfo")
+    monkeypatch.setattr(mounts, "MOUNTINFO", tmp_path / "mountinfo")
     return tmp_path / "mountinfo"
 
 

@@ -47,7 +47,7 @@ def test_changes_that_only_the_rescan_found_are_counted() -> None:
 
 
 def test_a_watcher_is_trusted_again_after_rescans_without_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watcher_health, "_RESCANS", 3)
+    monkeypatch.setattr(watcher_health, "MAX_RESCANS", 3)
     rescans = Rescans()
     for _ in range(2):
         assert rescans.missed(PAGE)

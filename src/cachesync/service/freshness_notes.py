@@ -15,10 +15,10 @@ from cachesync.index.base import Notes
 from cachesync.index.freshness import Freshness, note_freshness, read_freshness
 from cachesync.service.state import ServiceState, in_sync, lag, shortcomings
 
-_SETTLED_SECONDS: Final = 2.0
+SETTLED_SECONDS: Final = 2.0
 """A change of freshness is noted after this time. So notes are at least as far apart, and brief changes are skipped."""
 
-_CHECK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 """How often a pass checks whether a note is due."""
 
 _TIMEOUT: Final = 1.0
@@ -80,7 +80,7 @@ class FreshnessNotes:
         """Compare the freshness with the last note, and return when :meth:`note` is due, by the clock."""
         is_news = self._rescanned or self._noted is None or not self._noted.is_as(self._now())
         self._changed_at = min(self._changed_at, self._clock()) if is_news else _NEVER
-        return max(min(self._changed_at + _SETTLED_SECONDS, self._next_at), self._not_before)
+        return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 
     def note(self) -> None:
         """Note the index's freshness; if that fails, it is retried later."""
@@ -98,7 +98,7 @@ class FreshnessNotes:
         """Write a note during a long pass, if one is due. It is cheap to call often."""
         now = self._clock()
         if now >= self._check_at:
-            self._check_at = now + _CHECK_SECONDS
+            self._check_at = now + CHECK_SECONDS
             if self.due() <= now:
                 self.note()
 

@@ -19,7 +19,7 @@ WITHHELD: Final = "held"
 
 _NO_LOSS: Final = Guard(0)
 
-_WINDOW_SECONDS: Final = 3600.0
+WINDOW_SECONDS: Final = 3600.0
 """For how long losses add up if pages never stop changing."""
 
 
@@ -143,6 +143,6 @@ class LossGuard:
         self._is_logged = self._is_withholding
 
     def _current(self) -> Guard:
-        if not self._is_withholding and time.monotonic() - self._since > _WINDOW_SECONDS:
+        if not self._is_withholding and time.monotonic() - self._since > WINDOW_SECONDS:
             self.reset()
         return self._guard

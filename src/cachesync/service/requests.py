@@ -45,8 +45,8 @@ WRITER_WAIT: Final = 60.0
 SILENT_SECONDS: Final = 10.0
 """A command that has given no sign for this long has ended."""
 
-_SIGN_SECONDS: Final = 1.0
-_POLL_SECONDS: Final = 0.2
+SIGN_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 0.2
 _SERVICE_SILENT_SECONDS: Final = 15.0
 """A service that has given no sign for this long has ended; its lease is shorter."""
 
@@ -57,7 +57,7 @@ _BUSY_SECONDS: Final = 0.5
 _BUSY_LOG_SECONDS: Final = 15.0
 """After how long a command logs that the service hasn't started on its request yet."""
 
-_PROGRESS_SECONDS: Final = 1.0
+PROGRESS_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 2.0
 
 _REQUEST: Final = "request-"
@@ -208,7 +208,7 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
     status = index.status()
     if not status.service:
         return Response(generation=request.generation)
-    asking = _Asking(index, request)
+    asking = PendingRequest(index, request)
     try:
         asking.begin()
         _log.info("handed to the running service", action="request.sent", command=request.command, holder=status.holder)
@@ -223,7 +223,7 @@ def _no_progress(_done: int, _pages: int) -> None:
     """Ignore the progress."""
 
 
-class _Asking:
+class PendingRequest:
     """One request, seen by the command that waits for its response."""
 
     def __init__(self, index: Index, request: CommandRequest) -> None:
@@ -250,7 +250,7 @@ class _Asking:
                 self._poll(progress)
                 if self._response.finished:
                     return self._response
-                if now - signed >= _SIGN_SECONDS:
+                if now - signed >= SIGN_SECONDS:
                     signed = now
                     self._keep_alive()
                     status = self._index.status()
@@ -270,7 +270,7 @@ class _Asking:
             except IndexUnavailableError:
                 if now - answered > WRITER_WAIT:
                     raise
-            current().wait(_POLL_SECONDS)
+            current().wait(POLL_SECONDS)
             now = time.monotonic()
 
     def _keep_alive(self) -> None:
@@ -388,7 +388,7 @@ class Requests:
         now = self._clock()
         known.sign, known.signed_at, known.checked_at, known.is_alive = self._notes.get(_SIGN + id), now, now, False
         while id in self._known and not known.is_alive:
-            current().wait(_POLL_SECONDS)
+            current().wait(POLL_SECONDS)
             self._observe(id, known)
         return known.is_alive
 
@@ -427,10 +427,10 @@ class Requests:
     def progress(self, id: str | None, done: int, pages: int) -> None:
         """Write the progress for the command that waits, at most once a second. Failures are ignored."""
         known = self._known.get(id or "")
-        if known and known.request and pages and self._clock() - self._progress_at >= _PROGRESS_SECONDS:
+        if known and known.request and pages and self._clock() - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = self._clock()
             response = Response(done=done, pages=pages, generation=known.request.generation)
-            with suppress(IndexUnavailableError), within(_PROGRESS_SECONDS):
+            with suppress(IndexUnavailableError), within(PROGRESS_SECONDS):
                 self._notes.put(_RESPONSE + known.request.id, msgspec.json.encode(response))
 
     def _find(self) -> None:

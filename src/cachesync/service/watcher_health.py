@@ -13,7 +13,7 @@ _log = get_logger()
 BLIND_SECONDS: Final = 30.0
 """How often to rescan while the watcher misses changes."""
 
-_RESCANS: Final = 10
+MAX_RESCANS: Final = 10
 """The watcher is trusted again after this many rescans without a missed change."""
 
 _GRACE_SECONDS: Final = 5.0
@@ -59,7 +59,7 @@ class WatcherHealth:
                     every_seconds=BLIND_SECONDS,
                 )
             self._state.blind = True
-            self._left = _RESCANS
+            self._left = MAX_RESCANS
         elif self._state.blind:
             self._left -= 1
             if self._left <= 0:

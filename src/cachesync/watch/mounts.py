@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, Self
 
 from cachesync.sync.scan import Source
 
-_LIST: Final = Path("/proc/self/mountinfo")
+MOUNTINFO: Final = Path("/proc/self/mountinfo")
 
 _BLIND: Final = frozenset(
     {
@@ -50,7 +50,7 @@ def mounts(source: Source) -> list[Mount]:
 
 def _all() -> list[Mount]:
     try:
-        lines = os.fsdecode(_LIST.read_bytes()).rstrip("\n").split("\n")
+        lines = os.fsdecode(MOUNTINFO.read_bytes()).rstrip("\n").split("\n")
     except OSError:
         return []
     found = []
@@ -70,7 +70,7 @@ class MountTable:
     def __init__(self, source: Source) -> None:
         self._source = source
         try:
-            self._fd = os.open(_LIST, os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = os.open(MOUNTINFO, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._fd = -1
         self._poll = select.poll()

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from cachesync.context import within
 from cachesync.errors import CachesyncError
 
-_WAIT_SECONDS: Final = 1.0
+WAIT_SECONDS: Final = 1.0
 """How long a request waits for a free slot."""
 
 _Result = TypeVar("_Result")
@@ -103,7 +103,7 @@ class Admission:
             self._loop, self._free = loop, asyncio.Semaphore(self._at_once)
         free = self._free
         try:
-            await asyncio.wait_for(free.acquire(), _WAIT_SECONDS)
+            await asyncio.wait_for(free.acquire(), WAIT_SECONDS)
         except TimeoutError:
             raise BusyError("too much is asked at once; try again in a second") from None
         return free

@@ -21,7 +21,7 @@ from cachesync.web.headers import HEADERS
 
 _log = get_logger()
 
-_REQUESTS: Final = 64
+MAX_REQUESTS: Final = 64
 """How many requests are answered at a time; others get 503."""
 
 _RETRY_SECONDS: Final = 1
@@ -115,7 +115,7 @@ class _Middleware:
 
     def _chosen(self, scope: Scope) -> ASGIApp:
         """Return the application that answers a request."""
-        if self._requests > _REQUESTS and scope["path"] not in self._free:
+        if self._requests > MAX_REQUESTS and scope["path"] not in self._free:
             return _too_many
         is_too_long = len(scope["raw_path"]) + len(scope["query_string"]) > _LONGEST_URL
         return _too_long if is_too_long else self._app

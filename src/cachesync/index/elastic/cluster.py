@@ -40,7 +40,7 @@ WRITE_PATIENCE: Final = 60.0
 _CLEANUP_PATIENCE: Final = 5.0
 """Seconds that removing a generation may take; if it fails, the next writer does it."""
 
-_INTACT_PATIENCE: Final = 5.0
+INTACT_PATIENCE: Final = 5.0
 """Seconds that :meth:`_ElasticWriter.intact` may take, which is called every few seconds."""
 
 _ROOM: Final = 1.2
@@ -68,8 +68,8 @@ class ElasticIndex:
 
     def __init__(self, server: IndexServer, name: str, layout: Layout, health: ConnectionHealth | None = None) -> None:
         self.url = server.url
-        self._server = server
-        self._name = name
+        self.server = server
+        self.name = name
         self._layout = layout
         self._health = health or ConnectionHealth()
         self._certificates = tls.context(server)
@@ -77,26 +77,26 @@ class ElasticIndex:
 
     @cached_property
     def _reading(self) -> Connection:
-        return Connection(self._server, READ_PATIENCE, self._health, self._certificates)
+        return Connection(self.server, READ_PATIENCE, self._health, self._certificates)
 
     @cached_property
     def _writing(self) -> Connection:
-        return Connection(self._server, WRITE_PATIENCE, self._health, self._certificates)
+        return Connection(self.server, WRITE_PATIENCE, self._health, self._certificates)
 
     def exists(self) -> bool:
         """Whether there is a live generation."""
-        return any(read_catalog(self._reading, self._name).aliases.values())
+        return any(read_catalog(self._reading, self.name).aliases.values())
 
     def reader(self, *, fresh: bool = False) -> Reader:
         """Open the live generation for reading."""
-        catalog = read_catalog(self._reading, self._name)
+        catalog = read_catalog(self._reading, self.name)
         if catalog.live is None:
             if any(catalog.aliases.values()):
                 raise IndexUnusableError(
-                    f"the aliases {self._name} and {self._name}-pages don't point to one generation; "
+                    f"the aliases {self.name} and {self.name}-pages don't point to one generation; "
                     "`cachesync sync` rebuilds the index"
                 )
-            raise NoIndexError(f"no index {self._name} at {self.url} yet: `cachesync sync` makes one")
+            raise NoIndexError(f"no index {self.name} at {self.url} yet: `cachesync sync` makes one")
         live = catalog.generations[catalog.live]
         if not live.is_whole:
             raise IndexUnusableError(
@@ -120,8 +120,8 @@ class ElasticIndex:
 
     def status(self) -> Status:
         """Return which process is the writer, and which generations are kept."""
-        catalog = read_catalog(self._reading, self._name)
-        state = Lease(self._reading, self._name, 0).read()
+        catalog = read_catalog(self._reading, self.name)
+        state = Lease(self._reading, self.name, 0).read()
         alive = state.holder is not None and not state.holder.is_dead
         live = catalog.current
         return Status(
@@ -135,21 +135,21 @@ class ElasticIndex:
     def require_rights(self) -> None:
         """Check with the server, once, that the credentials allow writing."""
         if not self._is_allowed:
-            rights.require(self._writing, self._name)
+            rights.require(self._writing, self.name)
             self._is_allowed = True
 
     @contextlib.contextmanager
     def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> Iterator[Writer]:
         """Become the one writer. A writer that isn't a service acquires the lease only when it first writes."""
         self.require_rights()
-        read_catalog(self._writing, self._name)  # fails first if an index under our names isn't ours
-        lease = Lease(self._writing, self._name, wait, serving=serving, on_wait=on_wait)
+        read_catalog(self._writing, self.name)  # fails first if an index under our names isn't ours
+        lease = Lease(self._writing, self.name, wait, serving=serving, on_wait=on_wait)
         try:
             lease.wait()
             if serving:
                 with contextlib.suppress(OvertakenError):  # nothing has been read yet that could be outdated
                     lease.claim()
-            yield _ElasticWriter(self._writing, self._name, self._layout, lease)
+            yield _ElasticWriter(self._writing, self.name, self._layout, lease)
         finally:
             lease.release()
 
@@ -161,11 +161,11 @@ class ElasticIndex:
 
     def notes(self) -> Notes:
         """Open the notes, which are in the state index."""
-        return ElasticNotes(StateIndex(self._reading, self._name))
+        return ElasticNotes(StateIndex(self._reading, self.name))
 
     def signal(self) -> None:
         """Raise the signal counter in the lease."""
-        Lease(self._reading, self._name, 0).signal()
+        Lease(self._reading, self.name, 0).signal()
 
 
 def _open_reader(connection: Connection, found: CatalogEntry) -> ElasticReader:
@@ -178,7 +178,7 @@ class _ElasticWriter:
 
     def __init__(self, connection: Connection, name: str, layout: Layout, lease: Lease) -> None:
         self._connection = connection
-        self._name = name
+        self.name = name
         self._layout = layout
         self._lease = lease
         self._known: IndexNames | None = None
@@ -190,15 +190,15 @@ class _ElasticWriter:
 
     def live(self) -> Generation | None:
         """Open the live generation, as all readers find it now."""
-        catalog = self._cleaned_up(read_catalog(self._connection, self._name))
+        catalog = self._cleaned_up(read_catalog(self._connection, self.name))
         self._known = None
         self._hide(catalog.visible)
         if catalog.live is None:
-            if any(catalog.aliases.values()) and self._logged.is_news(self._name):
+            if any(catalog.aliases.values()) and self._logged.is_news(self.name):
                 _log.warning(
                     "the aliases don't point to one generation; the index is built anew",
                     action="index.rebuilt",
-                    index=self._name,
+                    index=self.name,
                 )
             return None
         live = catalog.generations[catalog.live]
@@ -226,11 +226,11 @@ class _ElasticWriter:
         self._lease.check()
         if self._known is None:
             return False
-        expected = {self._known.specs: [self._name], self._known.pages: [f"{self._name}-pages"]}
+        expected = {self._known.specs: [self.name], self._known.pages: [f"{self.name}-pages"]}
         try:
-            with within(_INTACT_PATIENCE):
+            with within(INTACT_PATIENCE):
                 found = self._connection.call(
-                    lambda client: client.indices.get_alias(name=[self._name, f"{self._name}-pages"]), (NotFoundError,)
+                    lambda client: client.indices.get_alias(name=[self.name, f"{self.name}-pages"]), (NotFoundError,)
                 )
         except NotFoundError:
             return False
@@ -250,7 +250,7 @@ class _ElasticWriter:
         except IndexUnavailableError as error:
             self._lease.check()
             _log.warning("what an earlier run has left can't be removed", action="generation.left", reason=str(error))
-        return read_catalog(self._connection, self._name)
+        return read_catalog(self._connection, self.name)
 
     def _left_behind(self, catalog: Catalog) -> list[CatalogEntry]:
         left = catalog.superfluous(self._layout.keep_generations) if catalog.live else catalog.building
@@ -258,19 +258,19 @@ class _ElasticWriter:
 
     def replaced(self) -> Reader | None:
         """Open the generation to which an alias points or, without one, the latest generation."""
-        catalog = read_catalog(self._connection, self._name)
+        catalog = read_catalog(self._connection, self.name)
         finished = [found for found in catalog.generations.values() if not found.building]
         for found in sorted(finished, key=lambda each: (each.public, each.names.number), reverse=True):
             if found.pages is not None and mapping.is_usable(found.pages):
-                specs = found.specs or mapping.specs_mapping(self._name)
+                specs = found.specs or mapping.specs_mapping(self.name)
                 return ElasticReader(self._connection, found.names, specs)
         if finished:
-            raise IndexUnusableError(f"the index {self._name} has no ledger that can be read")
+            raise IndexUnusableError(f"the index {self.name} has no ledger that can be read")
         return None
 
     def pinned(self) -> bool:
         """Whether a rollback made the live generation live."""
-        catalog = read_catalog(self._connection, self._name)
+        catalog = read_catalog(self._connection, self.name)
         live = catalog.current
         if live is None or not self._lease.pins(live.names.specs):
             return False
@@ -284,15 +284,15 @@ class _ElasticWriter:
         self._lease.claim()
         self._building = None
         self._remove(lambda now: now.building)
-        catalog = read_catalog(self._connection, self._name)
+        catalog = read_catalog(self._connection, self.name)
         self._require_room(catalog)
-        names = IndexNames(self._name, self._lease.next_generation(catalog.highest + 1))
+        names = IndexNames(self.name, self._lease.next_generation(catalog.highest + 1))
         self._building = names
         specs, pages = names.aliases(building=True)
-        wanted = mapping.specs_mapping(self._name)
+        wanted = mapping.specs_mapping(self.name)
         try:
             self._create(names.specs, specs, wanted)
-            self._create(names.pages, pages, mapping.pages_mapping(self._name))
+            self._create(names.pages, pages, mapping.pages_mapping(self.name))
             shards.require_placed(self._connection, [names.specs, names.pages])
         except BaseException:
             with contextlib.suppress(CachesyncError):  # the next build retries it; report the original failure
@@ -313,7 +313,7 @@ class _ElasticWriter:
     def promote(self, generation: Generation) -> None:
         """Point both aliases to a generation in one call."""
         names = _names_of(generation)
-        catalog = read_catalog(self._connection, self._name)
+        catalog = read_catalog(self._connection, self.name)
         if catalog.left_by_rollback:
             self._remove(lambda now: now.left_by_rollback)
         self._point_to(names, catalog, building=True)
@@ -328,13 +328,13 @@ class _ElasticWriter:
     def rollback(self, to: str | None = None) -> str:
         """Point both aliases back to the generation before."""
         self._lease.claim()
-        catalog = read_catalog(self._connection, self._name)
+        catalog = read_catalog(self._connection, self.name)
         if to and catalog.current and catalog.current.names.specs == to and self._lease.pins(to):
             return to
         before = next(iter(catalog.kept(1)), None)
         live = catalog.current
         if before is None or live is None:
-            raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self._name} stays")
+            raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self.name} stays")
         _open_reader(self._connection, before).size()  # raises if it can't be searched
         pinned = [live.names.specs] if self._lease.pins(live.names.specs) else []  # still pinned if the swap fails
         self._lease.pin(before.names.specs, *pinned)  # it takes effect with the swap
@@ -356,16 +356,16 @@ class _ElasticWriter:
                 actions.append({"remove": {"index": index, "alias": alias, "must_exist": True}})
         for index, alias in zip((names.specs, names.pages), names.aliases(building=False), strict=True):
             actions.append({"add": {"index": index, "alias": alias, "is_hidden": True}})
-        actions.append({"add": {"index": names.specs, "alias": self._name}})
-        actions.append({"add": {"index": names.pages, "alias": f"{self._name}-pages"}})
+        actions.append({"add": {"index": names.specs, "alias": self.name}})
+        actions.append({"add": {"index": names.pages, "alias": f"{self.name}-pages"}})
         self._lease.confirm()
         try:
             self._connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
         except NotFoundError as error:
-            now = read_catalog(self._connection, self._name)
+            now = read_catalog(self._connection, self.name)
             if now.live != names.number:  # otherwise our swap succeeded, but its response was lost
                 raise IndexUnusableError(
-                    f"the indices of {self._name} changed while {names.specs} was to go live: {reason_of(error)}"
+                    f"the indices of {self.name} changed while {names.specs} was to go live: {reason_of(error)}"
                 ) from error
         self._known = names
 
@@ -404,7 +404,7 @@ class _ElasticWriter:
         A public one is never removed, nor the one that is being built.
         """
         self._lease.confirm()
-        for found in choose(read_catalog(self._connection, self._name)):
+        for found in choose(read_catalog(self._connection, self.name)):
             for index in [] if found.public or found.names == self._building else found.indices:
                 self._connection.call(partial(_delete_index, index=index))
 
@@ -426,10 +426,10 @@ class _ElasticWriter:
             )
         except BadRequestError as error:
             if kind_of(error) != "resource_already_exists_exception":  # then we made it, but the response was lost
-                raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
+                raise foreign.prevented(self.name, error) or self._connection.explained(error) from error
         made = self._connection.call(lambda client: client.indices.get(index=index))[index]
         if changed := foreign.difference(asked, made):
-            raise foreign.changed(self._name, index, changed)
+            raise foreign.changed(self.name, index, changed)
 
     def _require_room(self, catalog: Catalog) -> None:
         """Make sure that there is enough disk space for a second generation beside the live one.

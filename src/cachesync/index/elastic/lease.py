@@ -32,12 +32,12 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 LEASE_SECONDS: Final = 10.0
-_RENEW_SECONDS: Final = 3.0
+RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
 _SERVICE_POLL_SECONDS: Final = 1.0
 """A service polls less often, since it may stand by for weeks."""
 _SIGNAL_TRIES: Final = 10
-_RENEW_PATIENCE: Final = 4.0
+RENEW_PATIENCE: Final = 4.0
 """Seconds that a renewal may take. If it fails, the next one makes up for it."""
 _RELEASE_PATIENCE: Final = 2.0
 """Seconds that releasing the lease may take. If it fails, the lease expires."""
@@ -199,7 +199,7 @@ class Lease:
                 current().wait(min(poll, max(0.0, deadline - now)))
             asked, before = time.monotonic(), self._seen
             self._seen = self._read()
-            was_away = time.monotonic() - asked > _RENEW_SECONDS  # then the holder couldn't renew it, either
+            was_away = time.monotonic() - asked > RENEW_SECONDS  # then the holder couldn't renew it, either
             if was_away or before.state.heartbeat != self._seen.state.heartbeat:
                 unchanged_since = time.monotonic()
 
@@ -365,9 +365,9 @@ class Lease:
     def _keep_renewing(self, ended: threading.Event) -> None:
         """Renew the lease until it is released or lost."""
         failing = False
-        while not ended.wait(_RENEW_SECONDS) and self._lost is None:
+        while not ended.wait(RENEW_SECONDS) and self._lost is None:
             try:
-                with within(_RENEW_PATIENCE):
+                with within(RENEW_PATIENCE):
                     self._renew()
             except CachesyncError as error:
                 if not failing:

@@ -20,7 +20,7 @@ from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Or, Prefix, Query, Term
 from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCount, Found, Hit, Part, Request
 
-_WALK_SIZE: Final = 5_000
+WALK_SIZE: Final = 5_000
 _PART_SIZE: Final = 2_000
 """How many documents of a walk are returned as one part."""
 
@@ -316,7 +316,7 @@ class ElasticReader:
             pit = found["pit_id"]
             hits = found["hits"]["hits"]
             yield from hits
-            if len(hits) < min(_WALK_SIZE, self._connection.limits.window):
+            if len(hits) < min(WALK_SIZE, self._connection.limits.window):
                 self._close_pit(pit)
                 return
             last = hits[-1]["sort"]
@@ -434,7 +434,7 @@ def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], lim
         "sort": sort or [{"_shard_doc": "asc"}],
         **({"search_after": last} if last else {}),
         "pit": {"id": pit, "keep_alive": limits.keep_alive},
-        "size": min(_WALK_SIZE, limits.window),
+        "size": min(WALK_SIZE, limits.window),
     }
 
 
