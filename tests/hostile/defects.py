@@ -153,7 +153,7 @@ DEFECTS: Final = (
     Defect(
         "what a pass failed on is forgotten",
         1,
-        "service/loop.py",
+        "service/sync_jobs.py",
         "            except BaseException as error:\n                self._dirty.put_back()",
         "            except BaseException as error:\n                self._dirty.done()",
         ("unit/test_loop.py::test_paths_of_a_failed_pass_are_dirty_again",),
@@ -194,9 +194,9 @@ DEFECTS: Final = (
     Defect(
         "a look at everything lets the guard forget",
         2,
-        "service/loop.py",
-        "        if not len(self._dirty) and not report.again:\n            self._loss_guard.all_scanned()",
-        "        self._loss_guard.all_scanned()",
+        "service/sync_jobs.py",
+        "        if not len(self._dirty) and not report.again:\n            self._session.loss_guard.all_scanned()",
+        "        self._session.loss_guard.all_scanned()",
         ("unit/test_loop.py::test_a_full_pass_continues_from_earlier_losses",),
     ),
     Defect(
@@ -461,7 +461,7 @@ DEFECTS: Final = (
     Defect(
         "nobody notes what is about to go live",
         1,
-        "service/loop.py",
+        "service/request_jobs.py",
         "            self._requests.note_promotion(request.id, before)",
         "            pass",
         ("unit/test_loop.py::test_a_rollback_is_done_once_even_if_its_service_is_killed",),

@@ -52,7 +52,7 @@ def only_defect(lines: list[dict[str, Any]]) -> dict[str, Any]:
     [
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'writer')"),
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'notes')"),
-        ("from cachesync.service.loop import Serving", "plant(Serving, '_due')"),
+        ("from cachesync.service.scheduler import Scheduler", "plant(Scheduler, '_due')"),
         ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_dirty')"),
         ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_change')"),
         ("from cachesync.watch import watcher", "plant(watcher, '_start')"),

@@ -8,9 +8,9 @@ from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.pattern import Pattern
 from cachesync.service.daemon import Daemon, WatchOptions
-from cachesync.service.loop import LoopSettings
 from cachesync.service.metrics import Metrics
 from cachesync.service.schedule import Schedule
+from cachesync.service.session import ServiceSettings
 from cachesync.service.state import Health, ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import EVERYTHING, Source
@@ -20,7 +20,9 @@ from cachesync.watch.watcher import WatcherState
 @pytest.fixture
 def daemon(tmp_path: Path) -> Daemon:
     source = Source(tmp_path / "pages", Pattern(("_cache/**/specs.md",)), 10_000)
-    settings = LoopSettings(source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True)
+    settings = ServiceSettings(
+        source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True
+    )
     state = ServiceState()
     metrics = Metrics(state, lambda: Health(ready=True, reason=None, degraded=[]), {})
     index = EmbeddedIndex(tmp_path / "index", "specs")

@@ -23,13 +23,14 @@ from cachesync.pages.pattern import Pattern
 from cachesync.service import freshness_notes, loss_guard, pass_log, requests
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import FillProgress, noted_progress
-from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
+from cachesync.service.loop import ServiceLoop, update_queue
 from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
+from cachesync.service.session import ServiceSettings, Session
 from cachesync.service.state import Health, ServiceState, status
-from cachesync.service.timetable import CountingStart, Timetable
+from cachesync.service.timetable import CountingStart
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report
@@ -56,6 +57,8 @@ class Bench:
         self.dirty = DirtyPaths(0, 0)
         self.signs = 0
         self._wake = threading.Event()
+        self.schedule = Schedule(None, "UTC")
+        self.auto_reindex = True
 
     def serve(self) -> Iterator["Bench"]:
         with self.index.writer(1, serving=True) as self.writer:
@@ -63,24 +66,26 @@ class Bench:
             try:
                 yield self
             finally:
-                self.serving._background_reindex.cancel()
+                self.serving.session.reindex.cancel()
 
     def _serving(self) -> ServiceLoop:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
-        settings = LoopSettings(
-            source, lambda consent: Guard(0.5, consent), Schedule(None, "UTC"), 3600, auto_reindex=True
+        settings = ServiceSettings(
+            source, lambda consent: Guard(0.5, consent), self.schedule, 3600, auto_reindex=self.auto_reindex
         )
         self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
         self.health = ConnectionHealth()
         return ServiceLoop(
-            settings,
-            self.index,
-            self.writer,
-            self.dirty,
-            self.state,
-            self.metrics,
-            self.health,
-            self._wake,
+            Session(
+                settings,
+                self.index,
+                self.writer,
+                self.dirty,
+                self.state,
+                self.metrics,
+                self.health,
+                self._wake,
+            )
         )
 
     def do(self, name: str) -> float:
@@ -97,13 +102,13 @@ class Bench:
     def changed(self, *paths: str) -> None:
         """Make paths dirty and run a partial pass."""
         self.dirty.mark(paths, 0)
-        self.do("partial")
+        self.do("partial pass")
 
     def changed_in_a_burst(self, *paths: str) -> None:
         """Make paths dirty and run a partial pass, while another dirty path keeps waiting."""
         self.dirty.mark(paths, 0)
         self.dirty.mark([path_of("never", "t9")], time.monotonic() + 1_000_000)
-        self.do("partial")
+        self.do("partial pass")
 
     def calm(self) -> None:
         """Clear all dirty paths."""
@@ -114,9 +119,9 @@ class Bench:
         """Write a request as a command that keeps waiting, let the service poll for it, and return the id."""
         self.index.notes().put(f"request-{request.id}", msgspec.json.encode(request))
         self.sign(request.id)
-        self.do("request")
+        self.do("requests")
         self.sign(request.id)
-        self.do("request")
+        self.do("requests")
         return request.id
 
     def ask_and_wait(self, request: CommandRequest) -> None:
@@ -154,7 +159,7 @@ class Bench:
         """Start a new service with an empty state."""
         self.state = ServiceState()
         self.serving = self._serving()
-        self.serving._loss_guard.load()
+        self.serving.session.loss_guard.load()
 
     def settle(self) -> None:
         """Run jobs until none is due, ignoring the back-off of failed ones."""
@@ -168,7 +173,7 @@ class Bench:
     def reindex(self) -> None:
         """Start a reindex and wait until it is filled."""
         self._wake.clear()
-        self.serving._background_reindex.start()
+        self.serving.session.reindex.start()
         assert self._wake.wait(10)
 
     def troubles(self) -> tuple[str | None, str | None]:
@@ -187,7 +192,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         for number in range(PACKAGES):
             put(bench.root, content(100 * tag + number), f"p{number}", f"t{tag}")
     for each in bench.serve():
-        each.do("whole")
+        each.do("full pass")
         assert each.size() == (ALL, TAGS * PACKAGES)
         yield each
 
@@ -205,7 +210,7 @@ def test_paths_of_a_failed_pass_are_dirty_again(bench: Bench, monkeypatch: pytes
     with monkeypatch.context() as away:
         for method in ("pinned", "live"):
             away.setattr(bench.writer, method, fail)
-        away.setattr(bench.serving._live, "write", fail)
+        away.setattr(bench.serving.sync_jobs.live, "write", fail)
         bench.changed(path)
     assert bench.size() == (ALL, 20)
     assert (len(bench.dirty), bench.dirty.oldest()) == (1, 0)
@@ -243,11 +248,11 @@ def test_losses_before_the_guard_refuses_count_for_later_passes(bench: Bench) ->
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.dirty.mark([f"_cache/t{tag}/"], 0)
         bench.dirty.mark([path_of("p0", "t3")], later)  # so that a change is always waiting
-        bench.do("partial")
+        bench.do("partial pass")
     for _ in range(2):
         assert bench.size() == (ALL // 2, 10)
         assert len(bench.state.withheld) == 5
-        bench.do("whole")
+        bench.do("full pass")
     assert bench.size() == (ALL // 2, 10)
 
 
@@ -264,7 +269,7 @@ def test_a_full_pass_continues_from_earlier_losses(bench: Bench, monkeypatch: py
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
-        bench.do("whole")
+        bench.do("full pass")
     assert bench.size() == (ALL // 2, 10)
     assert len(bench.state.withheld) == 5
 
@@ -273,7 +278,7 @@ def test_losses_are_reset_when_no_change_waits(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed(f"_cache/t{tag}/")
-        bench.do("whole")
+        bench.do("full pass")
         put(bench.root, content(1000 + tag, ALL), "new", f"n{tag}")
         bench.changed(path_of("new", f"n{tag}"))
     assert not bench.state.withheld
@@ -317,12 +322,12 @@ def test_withheld_pages_are_noted_despite_failures(bench: Bench, monkeypatch: py
         bench.changed_in_a_burst(f"_cache/t{tag}/")
     (bench.root / path_of("p0", "t2")).unlink()
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._loss_guard._notes, "put", fail)
+        away.setattr(bench.serving.session.notes, "put", fail)
         bench.changed_in_a_burst(path_of("p0", "t2"))
-    bench.do("whole")
+    bench.do("full pass")
     assert Withheld.decoded(bench.index.notes().get(WITHHELD)) == Withheld(1, SPECS, ALL // 2)
     bench.restart()
-    bench.do("whole")
+    bench.do("full pass")
     assert bench.size() == (ALL // 2, 10)
 
 
@@ -330,8 +335,8 @@ def test_withheld_pages_are_noted_again_when_the_note_may_be_lost(bench: Bench) 
     shutil.rmtree(bench.root / "_cache")
     bench.changed(EVERYTHING)
     bench.index.notes().remove(WITHHELD)
-    bench.serving._require_full_pass()
-    bench.do("whole")
+    bench.serving.sync_jobs.require_full_pass()
+    bench.do("full pass")
     assert Withheld.decoded(bench.index.notes().get(WITHHELD)).pages == 20
 
 
@@ -340,7 +345,7 @@ def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, re
     """Although the service started without any page, so that it withheld everything at once."""
     (bench.root / "_cache").rename(bench.root / "away")
     bench.restart()
-    bench.do("whole")
+    bench.do("full pass")
     assert len(bench.state.withheld) == 20
     put(bench.root, content(1000), "new", "t9")
     bench.changed(path_of("new", "t9"))
@@ -349,7 +354,7 @@ def test_pages_still_missing_when_the_others_return_are_deleted(bench: Bench, re
     (bench.root / path_of("p0", "t0")).unlink()
     if restarted:
         bench.restart()
-    bench.do("whole")
+    bench.do("full pass")
     assert bench.size() == (ALL, 20)
     assert not bench.state.withheld
 
@@ -373,12 +378,12 @@ def test_withheld_pages_are_scanned_again_when_some_return(bench: Bench) -> None
 
 def test_a_missing_root_doesnt_hide_a_missing_index(bench: Bench) -> None:
     bench.root.rename(bench.root.with_name("away"))
-    bench.do("whole")
+    bench.do("full pass")
     pages, index = bench.troubles()
     assert "cannot list" in str(pages)
     assert index is None
     next(bench.folder.rglob("live")).unlink()
-    bench.do("pulse")
+    bench.do("index check")
     assert "being repaired" in str(bench.troubles()[1])
     bench.root.with_name("away").rename(bench.root)
     bench.settle()
@@ -387,17 +392,17 @@ def test_a_missing_root_doesnt_hide_a_missing_index(bench: Bench) -> None:
 
 def test_only_jobs_that_still_fail_are_reported(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.root.rename(bench.root.with_name("away"))
-    bench.do("whole")
+    bench.do("full pass")
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "signals", fail)
-        bench.do("request")
+        bench.do("requests")
         assert bench.troubles()[1] == "away"
-    bench.do("request")
+    bench.do("requests")
     assert bench.troubles()[1] is None
     bench.root.with_name("away").rename(bench.root)
     with monkeypatch.context() as away:
         away.setattr(bench.writer, "pinned", fail)
-        bench.do("whole")
+        bench.do("full pass")
         assert bench.troubles() == (None, "away")
 
 
@@ -417,33 +422,34 @@ def all_is_gone_and_the_index_cant_be_read(bench: Bench) -> None:
 @pytest.mark.parametrize("harm", [half_is_gone_and_no_generation_is_live, all_is_gone_and_the_index_cant_be_read])
 def test_a_job_that_needs_consent_is_retried_rarely(bench: Bench, harm: Callable[[Bench], None]) -> None:
     harm(bench)
-    assert bench.do("whole") > 3000
+    assert bench.do("full pass") > 3000
     assert "allow-mass-delete" in str(bench.state.trouble)
 
 
 def test_progress_of_the_first_fill_is_noted_until_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[FillProgress | None] = []
-    progress = bench.serving._progress
+    first_fill = bench.serving.session.first_fill
+    note = first_fill.note
 
     def listened(done: int, pages: int) -> None:
-        progress(done, pages)
+        note(done, pages)
         told.append(noted_progress(bench.index.notes()))
 
-    monkeypatch.setattr(bench.serving, "_progress", listened)
+    monkeypatch.setattr(first_fill, "note", listened)
     next(bench.folder.rglob("live")).unlink()
-    bench.do("pulse")
-    bench.serving._live = None
-    bench.do("whole")
+    bench.do("index check")
+    bench.serving.sync_jobs.live = None
+    bench.do("full pass")
     assert told[0] == FillProgress(1, 20)
     assert noted_progress(bench.index.notes()) is None
 
 
 def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.serving._first_fill._notes, "put", fail)
-    monkeypatch.setattr(bench.serving._first_fill._notes, "remove", fail)
-    bench.serving._live = None
+    monkeypatch.setattr(bench.serving.session.notes, "put", fail)
+    monkeypatch.setattr(bench.serving.session.notes, "remove", fail)
+    bench.serving.sync_jobs.live = None
     put(bench.root, content(1000), "new", "t0")
-    bench.do("whole")
+    bench.do("full pass")
     assert bench.size() == (ALL + 3, 21)
 
 
@@ -452,7 +458,7 @@ def test_an_index_whose_notes_cant_be_written_is_still_filled(bench: Bench, monk
 
 def is_noted(bench: Bench) -> Freshness:
     """Return the freshness by the next note."""
-    assert bench.serving._freshness_notes.due() < time.monotonic() + 3, "nothing is to be noted"
+    assert bench.serving.session.freshness_notes.due() < time.monotonic() + 3, "nothing is to be noted"
     bench.do("freshness")
     found = read_freshness(bench.index.notes())
     assert found
@@ -473,7 +479,7 @@ def test_freshness_is_noted_after_catching_up_and_after_writes(bench: Bench) -> 
 
 def test_freshness_is_noted_after_a_rescan_that_found_nothing(bench: Bench) -> None:
     before = is_noted(bench)
-    bench.do("whole")
+    bench.do("full pass")
     after = is_noted(bench)
     assert after.is_as(before)
     assert after.noted > before.noted
@@ -485,10 +491,10 @@ def test_freshness_includes_withheld_deletes_and_a_rollback(bench: Bench) -> Non
     held = is_noted(bench)
     assert (held.in_sync, held.degraded, held.lag(held.noted)) == (False, ("held",), 0)
     (bench.root / "away").rename(bench.root / "_cache")
-    bench.do("whole")
+    bench.do("full pass")
     assert is_noted(bench).in_sync
     bench.reindex()
-    bench.do("swap")
+    bench.do("promotion")
     bench.settle()
     bench.ask(CommandRequest(command="rollback"))
     rolled_back = is_noted(bench)
@@ -501,15 +507,15 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "CHECK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "SETTLED_SECONDS", 0)
-    bench.serving._freshness_notes._check_at = 0  # it has just checked
+    bench.serving.session.freshness_notes._check_at = 0  # it has just checked
     told: list[Freshness | None] = []
-    note = bench.serving._freshness_notes.note_if_due
+    note = bench.serving.session.freshness_notes.note_if_due
 
     def listened() -> None:
         note()
         told.append(read_freshness(bench.index.notes()))
 
-    monkeypatch.setattr(bench.serving._freshness_notes, "note_if_due", listened)
+    monkeypatch.setattr(bench.serving.session.freshness_notes, "note_if_due", listened)
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
@@ -517,7 +523,7 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
     if asked:
         bench.ask_and_wait(CommandRequest(command="sync"))
     else:
-        bench.do("whole")
+        bench.do("full pass")
     _, last = told
     assert last
     assert not last.in_sync
@@ -526,7 +532,7 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
 
 def test_a_failed_freshness_note_has_no_effect(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_notes, "SETTLED_SECONDS", 0)
-    monkeypatch.setattr(bench.serving._freshness_notes._notes, "put", fail_of(bench, FRESHNESS))
+    monkeypatch.setattr(bench.serving.session.notes, "put", fail_of(bench, FRESHNESS))
     put(bench.root, content(1000), "new", "t0")
     bench.changed(EVERYTHING)
     assert bench.do("freshness") > 5, "it is tried again, though not at once"
@@ -602,7 +608,7 @@ def note_of(bench: Bench) -> Freshness:
 def test_changes_after_filling_are_part_of_a_reindex(bench: Bench) -> None:
     bench.reindex()
     put(bench.root, content(1000), "new", "t0")
-    bench.do("swap")
+    bench.do("promotion")
     assert bench.index.reader().generation == "specs-2"
     assert bench.size() == (ALL + 3, 21)
 
@@ -611,8 +617,8 @@ def test_changes_after_a_reindex_go_to_the_new_generation(bench: Bench, monkeypa
     """Even if the time of the reindex can't be noted at first."""
     bench.reindex()
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._timetable._notes, "put", fail)
-        bench.do("swap")
+        away.setattr(bench.serving.session.notes, "put", fail)
+        bench.do("promotion")
     put(bench.root, content(1000), "new", "t0")
     bench.dirty.mark([path_of("new", "t0")], 0)
     bench.settle()
@@ -623,9 +629,9 @@ def test_changes_after_a_reindex_go_to_the_new_generation(bench: Bench, monkeypa
 def test_an_index_lost_during_a_reindex_is_rebuilt_at_once(bench: Bench) -> None:
     bench.reindex()
     next(bench.folder.rglob("live")).unlink()
-    bench.do("pulse")
+    bench.do("index check")
     bench.settle()
-    assert not bench.serving._background_reindex.is_running
+    assert not bench.serving.session.reindex.is_running
     assert bench.size() == (ALL, 20)
 
 
@@ -633,15 +639,17 @@ def test_a_reindex_that_cant_start_is_not_trouble(bench: Bench, monkeypatch: pyt
     schedule = Schedule("0 0 1 1 *", "UTC")
     long_ago = datetime(2020, 1, 1, tzinfo=UTC)
     bench.index.notes().put(SCHEDULED_SINCE, CountingStart(long_ago, schedule.text).encoded())
-    bench.serving._timetable = Timetable(schedule, bench.index.notes())
+    bench.schedule = schedule
+    bench.restart()
+    bench.do("full pass")
     monkeypatch.setattr(bench.writer, "build", fail)
     bench._wake.clear()
     bench.do("schedule")
     assert bench._wake.wait(10)
-    bench.do("swap")
+    bench.do("promotion")
     bench.do("schedule")
     assert (bench.state.reindex_trouble, bench.state.trouble, bench.health.trouble) == ("away", None, None)
-    assert not bench.serving._background_reindex.is_running, "it is put off"
+    assert not bench.serving.session.reindex.is_running, "it is put off"
     assert bench.passes("reindex", "failed") == 1
 
 
@@ -651,7 +659,7 @@ def test_a_reindex_keeps_pages_that_are_withheld_meanwhile(bench: Bench) -> None
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
     assert len(bench.state.withheld) == 5
-    bench.do("swap")
+    bench.do("promotion")
     assert bench.index.reader().generation == "specs-1"
     assert bench.size() == (ALL // 2, 10)
 
@@ -661,7 +669,7 @@ def test_a_reindex_loses_what_was_consented_to_meanwhile(bench: Bench) -> None:
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
     bench.ask_and_wait(CommandRequest(command="sync", consent=True))
-    bench.do("swap")
+    bench.do("promotion")
     assert bench.index.reader().generation == "specs-2"
     assert bench.size() == (ALL // 4, 5)
 
@@ -673,7 +681,7 @@ def test_promotion_gives_signs_of_life(bench: Bench) -> None:
         for number in range(PACKAGES):
             put(bench.root, content(9000 + number), f"p{number}", "t0")
         signs.clear()
-        bench.do("swap")
+        bench.do("promotion")
     assert len(signs) >= PACKAGES
 
 
@@ -683,7 +691,7 @@ def test_a_reindex_without_readable_pages_has_no_progress_and_no_error(bench: Be
     (bench.root / "_cache").mkdir()
     bench.reindex()
     assert bench.state.reindexing == 0
-    bench.do("swap")
+    bench.do("promotion")
     assert (bench.state.trouble, bench.state.reindex_trouble) == (None, None)
     assert bench.size() == (ALL, 20)
 
@@ -692,22 +700,23 @@ def test_a_reindex_without_readable_pages_has_no_progress_and_no_error(bench: Be
 def test_an_index_of_another_version_is_rebuilt_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, by_itself: bool
 ) -> None:
-    bench.serving._upgrade_begun = not by_itself
+    bench.auto_reindex = by_itself
+    bench.restart()
     with monkeypatch.context() as other:
         other.setattr(folder, "fingerprint", lambda: "another")
-        bench.do("whole")
+        bench.do("full pass")
         assert bench.state.reindex_needed
         bench._wake.clear()
         bench.do("schedule")
-        assert bench.serving._background_reindex.is_running is by_itself
+        assert bench.serving.session.reindex.is_running is by_itself
     if not by_itself:
         return
     assert bench._wake.wait(10)
-    bench.do("swap")
+    bench.do("promotion")
     assert bench.index.reader().generation == "specs-2"
     bench.state.reindex_needed = True
     bench.do("schedule")
-    assert not bench.serving._background_reindex.is_running, "that is for a person to look at"
+    assert not bench.serving.session.reindex.is_running, "that is for a person to look at"
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -722,8 +731,8 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
         notes.put(f"request-{request.id}", msgspec.json.encode(request))
         bench.sign(request.id)
     for _ in range(3):
-        bench.do("request")
-    assert not bench.serving._background_reindex.is_running
+        bench.do("requests")
+    assert not bench.serving.session.reindex.is_running
     assert bench.size() == (ALL, 20)
     assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
 
@@ -741,7 +750,7 @@ def test_a_request_with_another_root_is_refused(bench: Bench, command: Literal["
         True,
         True,
     )
-    assert not bench.serving._background_reindex.is_running
+    assert not bench.serving.session.reindex.is_running
     assert bench.size() == (ALL, 20)
 
 
@@ -774,20 +783,20 @@ def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.M
     bench.ask(CommandRequest(command="sync", consent=True))  # whose command has ended
     for _ in range(2):
         assert (bench.size(), len(bench.state.withheld)) == ((ALL // 2, 10), 5)
-        bench.do("whole")
+        bench.do("full pass")
 
 
 def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench._wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
     assert bench._wake.wait(10)
-    assert bench.serving._background_reindex.is_running
+    assert bench.serving.session.reindex.is_running
     now = time.monotonic()
     for _ in range(30):
         now += 0.5
-        monkeypatch.setattr(bench.serving._requests, "_clock", lambda now=now: now)
-        bench.do("request")
-    assert not bench.serving._background_reindex.is_running
+        monkeypatch.setattr(bench.serving.session.requests, "_clock", lambda now=now: now)
+        bench.do("requests")
+    assert not bench.serving.session.reindex.is_running
     assert not any(id in key for key in bench.index.notes().list_keys())
     assert bench.index.reader().generation == "specs-1"
 
@@ -808,14 +817,14 @@ def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(requests, "PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
-    puts = bench.serving._requests._notes.put
+    puts = bench.serving.session.notes.put
 
     def fail_with_progress(key: str, text: bytes) -> None:
         if b'"pages":0' not in text and b"done" in text and b'"finished":true' not in text:
             fail()
         puts(key, text)
 
-    monkeypatch.setattr(bench.serving._requests._notes, "put", fail_with_progress)
+    monkeypatch.setattr(bench.serving.session.notes, "put", fail_with_progress)
     assert bench.response(bench.ask(request)).report
     assert bench.size() == (ALL + SPECS, 21)
 
@@ -825,7 +834,7 @@ def roll_back_twice(bench: Bench) -> None:
     bench.writer._keep = 2  # type: ignore[attr-defined]
     for _ in range(2):
         bench.reindex()
-        bench.do("swap")
+        bench.do("promotion")
         bench.settle()
 
 
@@ -834,7 +843,7 @@ def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, mon
     roll_back_twice(bench)
     request = CommandRequest(command="rollback")
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._requests, "settle", lambda *_: None)
+        away.setattr(bench.serving.session.requests, "settle", lambda *_: None)
         bench.ask(request)
     assert bench.index.reader().generation == "specs-2"
     bench.restart()
@@ -850,8 +859,8 @@ def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monk
     bench.ask(request)
     assert bench._wake.wait(10)
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._requests, "settle", lambda *_: None)
-        bench.do("swap")
+        away.setattr(bench.serving.session.requests, "settle", lambda *_: None)
+        bench.do("promotion")
     bench.restart()
     bench.ask(request)
     report = bench.response(request.id).report
@@ -862,15 +871,15 @@ def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monk
 
 def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     roll_back_twice(bench)
-    puts = bench.serving._requests._notes.put
+    puts = bench.serving.session.notes.put
     with monkeypatch.context() as away:
         away.setattr(
-            bench.serving._requests._notes,
+            bench.serving.session.notes,
             "put",
             lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
         )
         id = bench.ask(CommandRequest(command="rollback"))
-    bench.do("request")
+    bench.do("requests")
     assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
 
 
@@ -878,35 +887,35 @@ def test_promotion_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest
     """Otherwise it might be done twice."""
     roll_back_twice(bench)
     with monkeypatch.context() as away:
-        away.setattr(bench.serving._requests._notes, "put", fail)
+        away.setattr(bench.serving.session.notes, "put", fail)
         id = bench.ask(CommandRequest(command="rollback"))
-    bench.do("request")
+    bench.do("requests")
     assert bench.response(id).failure
     assert bench.index.reader().generation == "specs-3"
 
 
 def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.reindex()
-    bench.do("swap")
+    bench.do("promotion")
     bench.settle()
     bench.ask(CommandRequest(command="rollback"))
     bench._wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
     assert bench._wake.wait(10)
-    puts = bench.serving._requests._notes.put
+    puts = bench.serving.session.notes.put
     with monkeypatch.context() as away:
         away.setattr(
-            bench.serving._requests._notes,
+            bench.serving.session.notes,
             "put",
             lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
         )
-        bench.do("swap")
-        bench.do("request")
+        bench.do("promotion")
+        bench.do("requests")
     put(bench.root, content(1000), "new", "t0")
     bench.dirty.mark([path_of("new", "t0")], 0)
     bench.settle()
     assert bench.size() == (ALL + SPECS, 21)
-    bench.do("request")
+    bench.do("requests")
     assert bench.response(id).report
     assert (bench.state.rolled_back, bench.health.trouble) == (False, None)
 
@@ -915,7 +924,7 @@ def test_an_unexpected_error_is_responded_to_and_blocks_no_other_request(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.reindex()
-    bench.do("swap")
+    bench.do("promotion")
     bench.settle()
 
     def break_down(*_: object) -> NoReturn:
@@ -925,7 +934,7 @@ def test_an_unexpected_error_is_responded_to_and_blocks_no_other_request(
     first, second = CommandRequest(command="sync", asked_at="1"), CommandRequest(command="rollback", asked_at="2")
     bench.index.notes().put(f"request-{first.id}", msgspec.json.encode(first))
     bench.sign(first.id)
-    bench.do("request")
+    bench.do("requests")
     bench.sign(first.id)
     bench.ask(second)
     failure = bench.response(first.id).failure
@@ -967,7 +976,7 @@ def test_a_warning_stays_until_its_path_is_scanned_again(
     both = ["_cache/one", "_cache/t0/two"]
     assert warnings(bench) == (both, both)
     bench.changed(path_of("p0", "t0"), "_cache/t1/")
-    bench.do("whole")
+    bench.do("full pass")
     assert warnings(bench) == (both, both)
     assert logged == both, "each is told once"
     links[0].unlink()

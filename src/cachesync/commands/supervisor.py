@@ -19,9 +19,9 @@ from cachesync.log import get_logger, printable
 from cachesync.service import systemd
 from cachesync.service.daemon import Daemon, WatchOptions
 from cachesync.service.endpoints import operators_endpoints
-from cachesync.service.loop import LoopSettings
 from cachesync.service.metrics import Metrics
 from cachesync.service.schedule import Schedule
+from cachesync.service.session import ServiceSettings
 from cachesync.service.state import Health, ServiceState, health, in_sync, status
 from cachesync.web.metrics import CONTENT_TYPE
 from cachesync.web.server import WebServer
@@ -156,7 +156,7 @@ class Supervisor:
     def _make_daemon(self, components: Components) -> Daemon:
         """Make the daemon of a configuration. It does nothing until it is started."""
         config = components.config
-        settings = LoopSettings(
+        settings = ServiceSettings(
             source=components.source,
             guard=components.guard,
             schedule=Schedule(config.schedule.reindex, config.schedule.timezone),

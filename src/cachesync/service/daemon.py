@@ -13,8 +13,9 @@ from cachesync.index.connection_health import SERVICE, ConnectionHealth
 from cachesync.log import get_logger
 from cachesync.service import systemd
 from cachesync.service.debounce import DirtyPaths
-from cachesync.service.loop import LoopSettings, ServiceLoop, update_queue
+from cachesync.service.loop import ServiceLoop, update_queue
 from cachesync.service.metrics import Metrics
+from cachesync.service.session import ServiceSettings, Session
 from cachesync.service.state import ServiceState
 from cachesync.sync.scan import EVERYTHING
 from cachesync.watch.messages import Mode
@@ -40,7 +41,7 @@ class Daemon:
 
     def __init__(
         self,
-        settings: LoopSettings,
+        settings: ServiceSettings,
         watch: WatchOptions,
         index: Index,
         state: ServiceState,
@@ -151,7 +152,7 @@ class Daemon:
                 self._health.answered(SERVICE, self._index.url)
                 self._failures = 0
                 self._has_served = True
-                ServiceLoop(
+                session = Session(
                     self._settings,
                     self._index,
                     writer,
@@ -160,7 +161,8 @@ class Daemon:
                     self._metrics,
                     self._health,
                     self._wake,
-                ).run()
+                )
+                ServiceLoop(session).run()
         except StoppedError:
             pass
         except OvertakenError as error:

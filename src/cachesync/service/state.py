@@ -117,7 +117,7 @@ class ServiceState:
         return sum(self.withheld.values())
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @contextmanager
     def changing(self) -> Iterator[None]:

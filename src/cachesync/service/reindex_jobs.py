@@ -1,0 +1,109 @@
+"""The jobs of a reindex: start it when it is due, and promote the generation that it has filled."""
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+from cachesync.errors import CachesyncError, OvertakenError, RefusedError
+from cachesync.log import get_logger
+from cachesync.service.mode import Mode
+from cachesync.service.requests import Response
+from cachesync.service.scheduler import NEVER
+from cachesync.service.session import Session
+from cachesync.service.sync_jobs import SyncJobs
+
+_log = get_logger()
+
+_SCHEDULE_SECONDS: Final = 30.0
+
+
+class ReindexJobs:
+    """A reindex by the schedule, or for an index of another version; and the end of any reindex."""
+
+    def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
+        self.due = 0.0
+        """When to check next whether a reindex is to start."""
+        self._was_catching_up = False
+        self._sync_jobs = sync_jobs
+        self._reindex = session.reindex
+        self._requests = session.requests
+        self._timetable = session.timetable
+        self._loss_guard = session.loss_guard
+        self._state = session.state
+        self._metrics = session.metrics
+        self._upgrades = session.settings.auto_reindex
+        """Whether a reindex for an index of another version is still to be started."""
+
+    def start_due(self) -> float:
+        """Return when to check whether a reindex is to start: at once when the service has caught up."""
+        has_caught_up = self._was_catching_up and self._sync_jobs.mode is not Mode.CATCHING_UP
+        return 0.0 if has_caught_up else self.due
+
+    def promotion_due(self) -> float:
+        """Return when to promote: now if a generation is filled, else never."""
+        return 0.0 if self._reindex.is_filled else NEVER
+
+    def start(self) -> None:
+        """Start a reindex if one is due, or was due while no service ran."""
+        now = datetime.now(UTC)
+        upcoming = self._timetable.next_due(now)
+        self.due = time.monotonic() + _SCHEDULE_SECONDS  # not before next_due(): if that fails, retry sooner
+        self._was_catching_up = self._sync_jobs.mode is Mode.CATCHING_UP
+        with self._state.changing():
+            self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
+        if self._sync_jobs.mode in (Mode.PINNED, Mode.CATCHING_UP) or self._reindex.is_running:
+            return
+        if self._state.reindex_needed and self._upgrades:
+            self._upgrades = False
+            _log.info(
+                "another version of cachesync made this index: a reindex brings it up to date", action="reindex.started"
+            )
+            self._reindex.start()
+            return
+        if upcoming is None:
+            return
+        wait = (upcoming - now).total_seconds()
+        if wait > 0:
+            self.due = time.monotonic() + min(wait, _SCHEDULE_SECONDS)
+        elif time.monotonic() >= self._reindex.not_before:
+            _log.info("a reindex is due", action="reindex.started", since=upcoming.isoformat())
+            self._reindex.start()
+
+    def promote(self) -> None:
+        """Promote the generation that was filled. Nothing else is written meanwhile, so it is complete."""
+        request = self._reindex.request
+        consent = partial(self._requests.consents, request) if request and self._reindex.consent else None
+        now = datetime.now(UTC)
+        guard = self._loss_guard.for_full_pass(consent)
+        self._sync_jobs.require_full_pass()  # so that no partial pass writes to the earlier generation any more
+        self._requests.due = self.due = 0.0  # to send the response and note the outcome in the timetable
+        try:
+            report = self._reindex.finish(guard, partial(self._requests.note_promotion, request))
+        except CachesyncError as error:
+            self._reindex.failed(error)
+            self._metrics.record_pass("reindex", "failed", 0)
+            if isinstance(error, OvertakenError):  # the next writer carries out the request
+                raise
+            self._requests.settle(request, Response.failed(error))
+            if isinstance(error, RefusedError):
+                self._timetable.skip_until(now)  # a person has to act first
+            return
+        self._requests.settle(request, Response.done_with(report))
+        self._metrics.record_pass("reindex", report.outcome, report.seconds)
+        if report.withheld:
+            _log.warning(
+                "the reindex would lose too many specs and was dropped", action="reindex.refused", specs=report.lost
+            )
+            self._timetable.skip_until(now)
+        else:
+            self._sync_jobs.unpin()
+            self._state.last_written = datetime.now(UTC)
+            _log.info(
+                "a new generation is live",
+                action="reindex.completed",
+                specs=report.specs.added,
+                seconds=round(report.seconds, 3),
+            )
+            self._loss_guard.record_pass(report, guard)
+            self._timetable.reindexed(now)

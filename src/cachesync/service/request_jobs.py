@@ -1,0 +1,84 @@
+"""The job that carries out the requests of commands: sync, reindex and rollback."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+from cachesync.context import StoppedError
+from cachesync.errors import CachesyncError, DefectError, OvertakenError
+from cachesync.log import get_logger
+from cachesync.service.requests import CommandRequest, Response, RootNames
+from cachesync.service.session import Session
+from cachesync.service.sync_jobs import SyncJobs
+from cachesync.sync import full_sync
+from cachesync.sync.reindex import went_live
+from cachesync.sync.report import Report
+
+_log = get_logger()
+
+
+class RequestJobs:
+    """Carries out requests in the place of the commands that made them."""
+
+    def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
+        self._session = session
+        self._sync_jobs = sync_jobs
+        self._requests = session.requests
+        self._reindex = session.reindex
+
+    def carry_out_all(self) -> None:
+        """Carry out the requests of commands, and write the responses."""
+        for request in self._requests.poll():
+            if request.id != self._reindex.request:
+                self._carry_out(request)
+        running = self._reindex.request
+        if running and not self._requests.is_waited_for(running):
+            self._reindex.cancel()
+        self._requests.progress(running, self._reindex.done, self._reindex.pages)
+        self._requests.respond()
+
+    def _carry_out(self, request: CommandRequest) -> None:
+        if request.command != "sync" and self._reindex.is_running:
+            return  # it waits until that reindex has ended
+        try:
+            RootNames.of(self._session.source.root).require_same(request.root)
+            if request.command == "sync":
+                self._requests.settle(request.id, Response.done_with(self._sync(request)))
+            elif request.command == "rollback":
+                self._roll_back(request)
+            elif (report := went_live(self._session.writer, request.generation)) is not None:
+                self._requests.settle(request.id, Response.done_with(report))
+                self._session.timetable.reindexed(datetime.now(UTC))
+            else:
+                self._reindex.start(request.id, consent=request.consent)
+        except (OvertakenError, StoppedError):  # the next writer carries it out
+            raise
+        except CachesyncError as error:
+            self._requests.settle(request.id, Response.failed(error))
+        except Exception as error:  # noqa: BLE001  the command waits for a response, and other requests behind it
+            _log.exception("a defect of cachesync: please report it", action="defect.found", job=request.command)
+            self._requests.settle(request.id, Response.failed(DefectError.of(error)))
+
+    def _sync(self, request: CommandRequest) -> Report:
+        consent = partial(self._requests.consents, request.id) if request.consent else None
+        guard, suspects = self._session.loss_guard.for_full_pass(consent), set(request.suspects)
+
+        def progress(done: int, pages: int) -> None:
+            self._requests.progress(request.id, done, pages)
+            self._session.freshness_notes.note_if_due()
+
+        return self._sync_jobs.run_full_pass(
+            "sync",
+            guard,
+            lambda: full_sync.sync(
+                self._session.source, self._session.writer, guard, progress, suspects, self._reindex.cancel
+            ),
+        )
+
+    def _roll_back(self, request: CommandRequest) -> None:
+        before = request.generation or next(iter(self._session.index.status().kept), None)
+        if before:
+            self._requests.note_promotion(request.id, before)
+        generation = self._session.writer.rollback(before)
+        self._requests.settle(request.id, Response.live(generation))
+        _log.info("rolled back; nothing is synced until a reindex", action="rollback.completed", generation=generation)
+        self._sync_jobs.enter_pinned()
