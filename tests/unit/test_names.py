@@ -248,8 +248,8 @@ def test_rapidfuzz_is_not_imported_without_typos() -> None:
     code = """
 import sys
 from cachesync.search.aliases import load_aliases
-from cachesync.search.names import Names
-assert [match.package for match in Names({"openfoam": 1}, load_aliases()).find(["foam"])] == ["openfoam"]
+from cachesync.search.names import PackageNames
+assert [match.package for match in PackageNames({"openfoam": 1}, load_aliases()).find(["foam"])] == ["openfoam"]
 sys.exit("rapidfuzz" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
