@@ -102,7 +102,7 @@ def test_the_oldest_change_is_noted_with_its_age(bench: Bench) -> None:
 
 LACKS: list[tuple[Shortcoming, dict[str, Any]]] = [
     ("trouble", {"trouble": "/srv/pages is missing", "trouble_since": 0.0}),
-    ("held", {"held": {"_cache/a/b/specs.md": 7}}),
+    ("held", {"withheld": {"_cache/a/b/specs.md": 7}}),
     ("rolled-back", {"rolled_back": True}),
     ("empty", {"warnings": {WHOLE_ROOT: PathWarning(WHOLE_ROOT, "no page in /srv/pages")}}),
     ("problems", {"problems": {"a": Problem("a", "broken")}}),

@@ -203,7 +203,7 @@ def fail(*_: object, **__: object) -> NoReturn:
 def test_paths_of_a_failed_pass_are_dirty_again(bench: Bench, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     put(bench.root, content(1000), "new", "t0")
     with monkeypatch.context() as away:
-        for method in ("held", "live"):
+        for method in ("pinned", "live"):
             away.setattr(bench.writer, method, fail)
         away.setattr(bench.serving._live, "write", fail)
         bench.changed(path)
@@ -379,7 +379,7 @@ def test_a_missing_root_doesnt_hide_a_missing_index(bench: Bench) -> None:
     assert index is None
     next(bench.folder.rglob("live")).unlink()
     bench.do("pulse")
-    assert "being mended" in str(bench.troubles()[1])
+    assert "being repaired" in str(bench.troubles()[1])
     bench.root.with_name("away").rename(bench.root)
     bench.settle()
     assert bench.troubles() == (None, None)
@@ -396,7 +396,7 @@ def test_only_jobs_that_still_fail_are_reported(bench: Bench, monkeypatch: pytes
     assert bench.troubles()[1] is None
     bench.root.with_name("away").rename(bench.root)
     with monkeypatch.context() as away:
-        away.setattr(bench.writer, "held", fail)
+        away.setattr(bench.writer, "pinned", fail)
         bench.do("whole")
         assert bench.troubles() == (None, "away")
 
@@ -795,7 +795,7 @@ def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeyp
 def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """As fast as without a service: requests to the index have already been retried for as long as is allowed."""
     with monkeypatch.context() as away:
-        away.setattr(bench.writer, "held", fail)
+        away.setattr(bench.writer, "pinned", fail)
         id = bench.ask(CommandRequest(command="sync"))
     response = bench.response(id)
     assert response.failure

@@ -53,7 +53,7 @@ def test_why_it_isnt_ready(state: ServiceState, index_trouble: str | None, reaso
     ("changes", "says"),
     [
         ({"trouble": "/srv is missing", "trouble_since": NOW}, "can't continue for now: /srv is missing"),
-        ({"held": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
+        ({"withheld": {"a": 600, "b": 600}}, "of 2 pages with 1,200 specs"),
         ({"rolled_back": True}, "a rollback pins the index"),
         ({"problems": {"a": Problem("a", "broken")}}, "1 of the pages can't be used"),
         ({"watching": watching(mode="polling", reason="too few watches")}, "by polling: too few watches"),
@@ -122,7 +122,7 @@ def test_trouble_keeps_the_time_when_it_began() -> None:
         {"trouble": "gone"},
         {"waiting_since": NOW},
         {"queue": 1},
-        {"held": ("a",)},
+        {"withheld": ("a",)},
         {"rolled_back": True},
     ],
 )
