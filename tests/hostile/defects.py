@@ -153,7 +153,7 @@ DEFECTS: Final = (
     Defect(
         "what a pass failed on is forgotten",
         1,
-        "service/sync_jobs.py",
+        "service/pass_recorder.py",
         "            except BaseException as error:\n                self._dirty.put_back()",
         "            except BaseException as error:\n                self._dirty.done()",
         ("unit/test_loop.py::test_paths_of_a_failed_pass_are_dirty_again",),

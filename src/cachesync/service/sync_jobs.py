@@ -1,20 +1,17 @@
 """The jobs that keep the index equal to the pages: full passes, partial passes, and the checks that make either due."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import Final
 
-from cachesync.context import StoppedError
-from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError, OvertakenError
+from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
 from cachesync.index.base import Generation
-from cachesync.log import get_logger, pass_context
+from cachesync.log import get_logger
 from cachesync.service.mode import Mode
-from cachesync.service.pass_log import PassLog, log_problems, update_warnings
+from cachesync.service.pass_log import log_problems, update_warnings
+from cachesync.service.pass_recorder import PassRecorder
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
-from cachesync.service.state import LastPass
 from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard, question
@@ -48,7 +45,7 @@ class SyncJobs:
         self._dirty = session.dirty
         self._on_damage = on_damage
         self._on_repair = on_repair
-        self._pass_log = PassLog()
+        self._recorder = PassRecorder(session)
         self.watcher_health = WatcherHealth(session.dirty, session.state)
         self.mode = Mode.CATCHING_UP
         self.damage: str | None = None
@@ -113,7 +110,7 @@ class SyncJobs:
         judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
         if judged:
             self.watcher_health.rescan_begins()
-        with self._recorded(kind) as finished:
+        with self._recorder.recorded(kind) as finished:
             root = root_of(self._session.source)
             report = sync()
             require_same(self._session.source, root)
@@ -206,10 +203,10 @@ class SyncJobs:
         taken = set(paths)
         paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
         loss_guard = self._session.loss_guard
-        with self._recorded("partial") as finished:
+        with self._recorder.recorded("partial") as finished:
             guard = loss_guard.for_partial_pass()
             specs = self._state.specs
-            report = partial_pass(self.live, source, guard, self._acknowledged, paths, self._root, specs)
+            report = partial_pass(self.live, source, guard, self._recorder.acknowledged, paths, self._root, specs)
             loss_guard.record_pass(report, guard)
             self._apply_partial_report(paths, report)
             finished(report)
@@ -234,46 +231,12 @@ class SyncJobs:
         withheld = {page: specs for page, specs in state.withheld.items() if not is_at(page, at)}
         self._session.loss_guard.withhold(withheld | report.withheld, is_full_pass=False)
 
-    def _acknowledged(self, page: str) -> None:
-        since = self._dirty.since(page)
-        if since is not None:
-            self._session.metrics.acknowledged(time.monotonic() - since)
-
     def _schedule_next_pass(self, report: Report) -> None:
         if report.unsteady:
             again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
             self._dirty.mark(again, time.monotonic())
         elif report.again:
             self._full_pass_at = time.monotonic() + _RETRY_SECONDS
-
-    @contextmanager
-    def _recorded(self, kind: str) -> Iterator[Callable[[Report], None]]:
-        """Give a pass its trace id, metrics and log line. Its dirty paths are done at the end, or put back if it fails.
-
-        The block must call the yielded function with the pass's report.
-        """
-        started = datetime.now(UTC)
-        start = time.monotonic()
-        with pass_context(kind):
-            try:
-                outcome: list[Report] = []
-                yield outcome.append
-            except BaseException as error:
-                self._dirty.put_back()
-                if not isinstance(error, StoppedError | OvertakenError):
-                    self._session.metrics.record_pass(kind, "failed", 0)
-                raise
-            self._dirty.done()
-            report = outcome[0]
-            seconds = time.monotonic() - start
-            self._session.metrics.record_pass(kind, report.outcome, seconds)
-            self._session.metrics.written(report.specs.added, report.specs.updated, report.specs.deleted)
-            pages, specs = report.pages, report.specs
-            changed = pages.added + pages.updated + pages.deleted, specs.added + specs.updated + specs.deleted
-            self._state.last_pass = LastPass(kind, report.outcome, started, seconds, *changed)
-            self._pass_log.record_pass(report, seconds, more=kind == "partial" and len(self._dirty) > 0)
-            if report.has_written:
-                self._state.last_written = datetime.now(UTC)
 
     # --- checks -------------------------------------------------------------------------------------------------------
 
