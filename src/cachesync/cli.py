@@ -55,12 +55,12 @@ _COMPLETING: Final = "_CACHESYNC_COMPLETE"
 
 _COMMANDS: Final = {
     "run": "Run the service that keeps the index equal to the pages.",
-    "serve": "Serve the API and the web page from an index that is kept elsewhere.",
+    "serve": "Serve the API and the web page from an existing index.",
     "sync": "Make the index equal to the pages, then exit.",
     "reindex": "Build a new index from all pages, then switch to it.",
     "rollback": "Return to the previous generation of the index and pin it.",
     "search": "Find binaries.",
-    "show": "Show one binary: its fields, tags and stacks, and how to install it.",
+    "show": "Show one binary: its fields, tags, stacks and how to install it.",
     "diff": "List the binaries that were added and removed between two tags.",
     "status": "Show what the index holds and whether it is up to date.",
     "verify": "Compare the index with the pages, document by document.",

@@ -1,4 +1,4 @@
-"""``cachesync serve``: serve the API and the web page from an index that is kept elsewhere."""
+"""``cachesync serve``: serve the API and the web page from an existing index."""
 
 import signal
 from typing import Final
@@ -12,7 +12,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _WAIT_SECONDS: Final = 3_600.0
 
 
-@click.command(short_help="Serve the API and the web page from an index that is kept elsewhere.")
+@click.command(short_help="Serve the API and the web page from an existing index.")
 @click.pass_obj
 def serve(components: Components) -> int:
     """Serve searches over HTTP, with an API and a web page, until SIGTERM or Ctrl-C.

@@ -9,7 +9,7 @@ from cachesync.commands.output import print_json
 from cachesync.search.answer import binary_as_object, show_binary
 
 
-@click.command(short_help="Show one binary: its fields, tags and stacks, and how to install it.")
+@click.command(short_help="Show one binary: its fields, tags, stacks and how to install it.")
 @click.argument("name", metavar="ID|/HASH", shell_complete=completion.hashes)
 @server_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
