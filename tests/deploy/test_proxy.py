@@ -349,6 +349,10 @@ def test_one_has_one_export_at_a_time(nginx: Front) -> None:
         assert bare.recv(20).startswith(b"HTTP/1.1 200 ")
         refused = nginx.get("/api/search", {"format": "csv"}, of_client("192.0.2.3"))
         assert (refused.status, refused.json["at"]) == (429, None)
+        in_browser = {**of_client("192.0.2.3"), "Accept": "text/html"}
+        page = nginx.get("/api/search", {"format": "csv"}, in_browser)
+        assert (page.status, page.headers["retry-after"]) == (429, "1")
+        assert "<h1>Too much at once</h1>" in page.body.decode()
         for written in ("format=%63sv", "%66orm%61t=ndjson", "q=hdf5&format=&format=csv", "format=json&format=csv"):
             assert status_of(nginx, f"/api/search?{written}", "192.0.2.3") == 429, written
         assert nginx.get("/api/search", {"limit": "1", "format": "json"}, of_client("192.0.2.3")).status == 200
@@ -513,6 +517,13 @@ def test_where_nobody_answers_it_says_when_to_ask_again(proxy: str) -> None:
         assert "can't be searched just now" in got.json["error"]
         assert got.headers["cache-control"] == "no-store"
         assert nobody not in got.body.decode() + str(got.headers)
+        page = web.get("/", (), {"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status, page.headers["retry-after"], page.headers["cache-control"]) == (503, "5", "no-store")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert page.headers["strict-transport-security"] == "max-age=31536000"
+        assert page.headers["content-security-policy"].startswith("default-src 'none'")
+        assert "<h1>No answer at the moment</h1>" in page.body.decode()
+        assert nobody not in page.body.decode() + str(page.headers)
 
 
 def test_what_serve_says_of_its_index_goes_through(proxy: str, tmp_path: Path) -> None:
