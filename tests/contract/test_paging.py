@@ -105,7 +105,7 @@ def test_unchanged_hits_are_returned_once_while_pages_change(index: Index, disti
     there: dict[str, bytes] = {}
     position: Position | None = None
     for turn in range(1_000):
-        reader = index.reader(fresh=True)
+        reader = index.reader(refresh=True)
         if position is None:
             found = cut(reader, request, reader.search(request._replace(limit=41)).hits)
         else:

@@ -28,7 +28,7 @@ def live(writer: Writer) -> Generation:
 
 
 def held(index: Index) -> list[str]:
-    return sorted(each.id for each in index.reader(fresh=True).documents())
+    return sorted(each.id for each in index.reader(refresh=True).documents())
 
 
 # --- reading and writing a part -----------------------------------------------------------------------------------------

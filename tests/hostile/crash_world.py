@@ -214,7 +214,7 @@ class World:
                 patch.setattr(apply, "read", _read_nothing)
                 full_sync.sync(source, writer, Guard(0.5), lambda _done, _total: None)
             assert self.sandbox.state() == state
-            verdict = verify(source, index.reader(fresh=True), lambda _done, _pages: None)
+            verdict = verify(source, index.reader(refresh=True), lambda _done, _pages: None)
         assert not verdict.differing, verdict
 
 

@@ -537,7 +537,7 @@ def test_what_can_be_read_every_engine_takes(sandbox: Sandbox) -> None:
     """The mapping is strict, and one document that is refused would make its page a problem."""
     expected = _kept(sandbox.root)
     sandbox.json("sync", expect=1)
-    records = index_of(sandbox).reader(fresh=True).records()
+    records = index_of(sandbox).reader(refresh=True).records()
     told = {each.page: (each.problem, each.line) for each in records if each.problem}
     assert told == {page: (problem.message, problem.line) for page, problem in expected.items()}
     found = documents(sandbox)

@@ -85,7 +85,9 @@ def _change_of(page: str, documents: Iterable[Document]) -> PageChange:
     there = list(documents)
     puts = [
         Put(
-            each["_id"], json.dumps({name: value for name, value in each.items() if name != "_id"}).encode(), fresh=True
+            each["_id"],
+            json.dumps({name: value for name, value in each.items() if name != "_id"}).encode(),
+            is_new=True,
         )
         for each in there
     ]

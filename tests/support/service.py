@@ -303,7 +303,7 @@ def index_of(sandbox: Sandbox) -> Index:
 def documents(sandbox: Sandbox) -> dict[str, Any]:
     """What the index holds now, by id; nothing while there is none."""
     try:
-        reader = index_of(sandbox).reader(fresh=True)
+        reader = index_of(sandbox).reader(refresh=True)
         return {hit.pop("_id"): hit for hit in reader.search(Request(All(), limit=1_000_000)).hits}
     except CachesyncError:
         return {}

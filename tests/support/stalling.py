@@ -17,8 +17,8 @@ class Stalling:
         self._index = index
         self.before: Callable[[], object] = lambda: None
 
-    def reader(self, *, fresh: bool = False) -> "_Reader":
-        return _Reader(self._index.reader(fresh=fresh), self)
+    def reader(self, *, refresh: bool = False) -> "_Reader":
+        return _Reader(self._index.reader(refresh=refresh), self)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._index, name)

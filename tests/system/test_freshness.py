@@ -74,7 +74,7 @@ def test_a_sync_without_anything_to_do_renews_a_note_that_is_old(sandbox: Sandbo
     note_freshness(index_of(sandbox).notes(), older)
     sandbox.run("sync")
     last = noted(sandbox)
-    assert last.is_as(first)
+    assert last.equals_ignoring_time(first)
     assert last.noted > first.noted
 
 

@@ -236,8 +236,8 @@ def damaging(index: Reader, known: Remembered) -> PageChange:
     documents = {each.id: each.source for each in index.documents(record.page)}
     lost, changed, added = (f"develop/{record.package}/{key}" for key in ("2", "1", "9"))
     puts = [
-        Put(changed, documents[changed].replace(b"zen4", b"zen9"), fresh=False),
-        Put(added, documents[changed], fresh=True),
+        Put(changed, documents[changed].replace(b"zen4", b"zen9"), is_new=False),
+        Put(added, documents[changed], is_new=True),
     ]
     return PageChange(record.page, puts, [lost], record, record, known.digests)
 

@@ -21,6 +21,6 @@ def test_only_deletions_are_deletions() -> None:
 
 
 def test_the_documents_of_a_page_are_stored_as_each_would_be() -> None:
-    documents = [Put("a/x", b"{}", fresh=True), Put("a/é", b'{"x":"\\n"}', fresh=False)]
+    documents = [Put("a/x", b"{}", is_new=True), Put("a/é", b'{"x":"\\n"}', is_new=False)]
     assert bulk.puts(documents, 7) == [bulk.put(each.id, 7, each.source) for each in documents]
     assert bulk.puts([], 7) == []

@@ -148,7 +148,7 @@ def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
 def test_one_refused_operation_does_not_block_the_others(index: ElasticIndex) -> None:
     """Elasticsearch refuses a whole request for one id that is too long."""
     change = change_for(A, page(*(entry(f"{number}") for number in range(9)), title="a"))
-    long = Put("develop/a/" + "x" * 600, change.puts[0].source, fresh=True)
+    long = Put("develop/a/" + "x" * 600, change.puts[0].source, is_new=True)
     change = change._replace(
         puts=[*change.puts[:4], long, *change.puts[4:]], digests={**change.digests, "x" * 600: b""}
     )
@@ -267,7 +267,7 @@ def test_requests_shrink_to_the_limit_of_a_proxy(index: ElasticIndex, tmp_path: 
             put(tmp_path, page(*entries, title=f"p{number}"), f"p{number}")
         assert sync(through, tmp_path).specs.updated == 3600
         assert not refused, "the limit is remembered while the process runs"
-    assert index.reader(fresh=True).size() == (3600, 90)
+    assert index.reader(refresh=True).size() == (3600, 90)
 
 
 def test_a_document_that_is_too_large_is_a_problem_of_its_page(index: ElasticIndex, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_document_that_is_too_large_is_a_problem_of_its_page(index: ElasticInd
     (problem,) = report.problems
     assert problem.page == A
     assert "http.max_content_length" in problem.message
-    assert sorted(each.id for each in index.reader(fresh=True).documents()) == [
+    assert sorted(each.id for each in index.reader(refresh=True).documents()) == [
         "develop/a/1",
         "develop/a/3",
         "develop/b/1",
@@ -290,7 +290,7 @@ def test_requests_for_many_pages_or_folders_are_split(index: ElasticIndex) -> No
     fill(index, {path: page(entry("1"), title="a") for path in paths})
     refused: list[int] = []
     with Proxy(index.url, small(20_000, refused)).running() as proxy:
-        reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader(fresh=True)
+        reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader(refresh=True)
         assert sorted(reader.remembered(paths)) == sorted(paths)
         folders = [path.removesuffix("specs.md") for path in paths]
         found = [record.page for record in reader.records([*folders, "_cache/", "_cache/develop/"])]
@@ -385,7 +385,7 @@ def test_a_closed_index_is_named_and_not_blamed_on_documents(index: ElasticIndex
     connection.call(lambda client: client.indices.open(index=f"{index.name}-1"))
     connection.call(lambda client: client.cluster.health(index=f"{index.name}-1", wait_for_status="yellow"))
     sync(index, tmp_path)
-    assert [each.id for each in index.reader(fresh=True).documents()] == ["develop/a/2"]
+    assert [each.id for each in index.reader(refresh=True).documents()] == ["develop/a/2"]
 
 
 # --- room for a new generation ------------------------------------------------------------------------------------------
@@ -610,7 +610,7 @@ def test_an_overtaken_holder_writes_nothing(index: ElasticIndex) -> None:
         threading.Timer(0.5, quick._lease.release).start()  # type: ignore[attr-defined]
         with pytest.raises(OvertakenError):
             write(generations[0], [change_for(A, ours, before)])
-    (found,) = index.reader(fresh=True).documents()
+    (found,) = index.reader(refresh=True).documents()
     assert b'"os":"theirs"' in found.source
 
 
@@ -634,7 +634,7 @@ def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex) -> None:
         with pytest.raises(OvertakenError):
             write(generation, [change_for(A, ours, before)])
         other.release()
-    (found,) = index.reader(fresh=True).documents()
+    (found,) = index.reader(refresh=True).documents()
     assert b'"os":"theirs"' in found.source
 
 
@@ -650,7 +650,7 @@ def test_an_overtaken_writer_cannot_promote(index: ElasticIndex) -> None:
         with pytest.raises(OvertakenError):
             stalled.promote(generation)
         other.release()
-    assert [each.id for each in index.reader(fresh=True).documents()] == ["develop/a/1"]
+    assert [each.id for each in index.reader(refresh=True).documents()] == ["develop/a/1"]
 
 
 @pytest.mark.parametrize("operation", [bulk.put("1", 1, b"{}"), bulk.delete("1", 1)], ids=["put", "delete"])
@@ -694,7 +694,7 @@ def test_a_page_with_an_interrupted_change_is_checked_again(index: ElasticIndex,
             assert live
             with pytest.raises(IndexUnavailableError):
                 write(live, sent)
-    (known,) = index.reader(fresh=True).records()
+    (known,) = index.reader(refresh=True).records()
     assert known.pending
     report = sync(index, tmp_path)
     assert report.specs.updated + report.specs.added + report.specs.deleted == 3
@@ -722,7 +722,7 @@ def test_temporarily_refused_requests_are_retried(index: ElasticIndex, tmp_path:
     with Proxy(index.url, refuse).running() as proxy:
         sync(ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()), tmp_path)
     assert len(refused) > 3
-    reader = index.reader(fresh=True)
+    reader = index.reader(refresh=True)
     assert [each.id for each in reader.documents()] == [
         "develop/a/1",
         "develop/a/3",
@@ -755,7 +755,7 @@ def test_an_interrupted_repair_is_resumed(index: ElasticIndex, tmp_path: Path) -
         broken = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout())
         with pytest.raises(IndexUnavailableError):
             sync(broken, tmp_path, A)
-    assert any(b"damaged" in each.source for each in index.reader(fresh=True).documents())
+    assert any(b"damaged" in each.source for each in index.reader(refresh=True).documents())
     sync(index, tmp_path)
     assert not any(b"damaged" in each.source for each in index.reader().documents())
     assert not next(index.reader().records()).pending
@@ -838,7 +838,7 @@ def test_changes_planned_before_the_lease_was_lost_are_not_written(index: Elasti
         assert new
         assert write(new, [change_for(A, theirs, before)]) == [A]
         assert writer.intact()
-    (found,) = index.reader(fresh=True).documents()
+    (found,) = index.reader(refresh=True).documents()
     assert b'"os":"theirs"' in found.source
 
 
@@ -964,7 +964,7 @@ def test_batches_in_flight_complete_when_a_write_is_broken_off(
             assert on_its_way.wait(10)
             stopping.set()
             writing.close()  # type: ignore[attr-defined]
-    reader = index.reader(fresh=True)
+    reader = index.reader(refresh=True)
     assert not [record.page for record in reader.records() if record.pending]
     assert {path: reader.counts()[path] for path in (path_of("a"), path_of("b"))} == {path_of("a"): 2, path_of("b"): 2}
 

@@ -57,8 +57,8 @@ def test_a_readers_slow_clock_does_not_reduce_the_lag(changes: dict[str, Any]) -
 
 def test_notes_are_compared_without_their_times() -> None:
     behind = freshness(lag_seconds=1.0)
-    assert freshness().is_as(freshness(noted=after(9), due=None))
-    assert behind.is_as(freshness(lag_seconds=7.0, noted=after(6)))
+    assert freshness().equals_ignoring_time(freshness(noted=after(9), due=None))
+    assert behind.equals_ignoring_time(freshness(lag_seconds=7.0, noted=after(6)))
     others = [
         behind,
         freshness(in_sync=False),
@@ -66,7 +66,7 @@ def test_notes_are_compared_without_their_times() -> None:
         freshness(degraded=("problems",)),
         freshness(writer="command"),
     ]
-    assert not any(freshness().is_as(other) for other in others)
+    assert not any(freshness().equals_ignoring_time(other) for other in others)
 
 
 # --- in the index -------------------------------------------------------------------------------------------------------

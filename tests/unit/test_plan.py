@@ -84,7 +84,7 @@ def rendered(**sources: str) -> Rendered:
 def test_only_new_and_different_specs_are_written_and_missing_ones_deleted() -> None:
     before = digests(rendered(same="1", changed="2", gone="3"))
     change = page_change(Todo(PAGE, SAME, record()), rendered(same="1", changed="2!", new="4"), before, record())
-    assert [(put.id, put.source, put.fresh) for put in change.puts] == [
+    assert [(put.id, put.source, put.is_new) for put in change.puts] == [
         ("a/x/changed", b"2!", False),
         ("a/x/new", b"4", True),
     ]
@@ -97,7 +97,7 @@ def test_if_only_keys_are_known_everything_is_written() -> None:
     change = page_change(
         Todo(PAGE, SAME, record(), check_documents=True), rendered(a="1", b="2"), {"a": b"", "x": b""}, record()
     )
-    assert [(put.id, put.fresh) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
+    assert [(put.id, put.is_new) for put in change.puts] == [("a/x/a", False), ("a/x/b", True)]
     assert change.deletes == ["a/x/x"]
 
 

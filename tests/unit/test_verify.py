@@ -47,7 +47,7 @@ def alter(index: EmbeddedIndex) -> None:
         assert live
         record, known = live.remembered([PATH])[PATH]
         (one, _) = live.documents(PATH)
-        altered = Put(one.id, one.source.replace(b"ubuntu", b"debian"), fresh=False)
+        altered = Put(one.id, one.source.replace(b"ubuntu", b"debian"), is_new=False)
         assert list(live.write([PageChange(PATH, [altered], [], record, record, known)]))
 
 

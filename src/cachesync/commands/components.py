@@ -82,10 +82,10 @@ class Components:
         """The index that documents are written to and read from."""
         return self.index_with(None)
 
-    def reader(self, *, fresh: bool = False) -> Reader:
+    def reader(self, *, refresh: bool = False) -> Reader:
         """Open the live generation, see :meth:`Index.reader`. If a service is still filling it, the error says so."""
         try:
-            return self.index.reader(fresh=fresh)
+            return self.index.reader(refresh=refresh)
         except NoIndexError:
             if not (status := self.index.status()).service:
                 raise

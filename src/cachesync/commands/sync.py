@@ -57,5 +57,5 @@ def _print_change(change: PageChange) -> None:
         kind = "delete"
     elif change.record.problem:
         kind = "problem"
-    added = sum(put.fresh for put in change.puts)
+    added = sum(put.is_new for put in change.puts)
     click.echo(f"{kind:8} {printable(change.page)}  +{added} ~{len(change.puts) - added} -{len(change.deletes)}")

@@ -35,7 +35,7 @@ def verify(components: Components, repair: bool, as_json: bool) -> int:
     4 stopped because a repair would lose too many specs.
     """
     with progress("verify") as show:
-        verdict = compare(components.source, components.reader(fresh=True), show)
+        verdict = compare(components.source, components.reader(refresh=True), show)
     steady = True
     if repair and verdict.differing:
         with progress("repair") as show:

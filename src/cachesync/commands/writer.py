@@ -108,7 +108,7 @@ def _note(index: Index, report: Report | None) -> None:
         written=written,
         degraded=tuple(shortcoming for shortcoming, applies in lacks.items() if applies),
     )
-    if not (before and before.is_as(freshness) and abs(now - before.noted) < _NOTE_MAX_AGE):
+    if not (before and before.equals_ignoring_time(freshness) and abs(now - before.noted) < _NOTE_MAX_AGE):
         note_freshness(notes, freshness)
 
 

@@ -23,7 +23,7 @@ class Put(msgspec.Struct, frozen=True, gc=False):
     id: str
     source: bytes
     """Its fields as one JSON object, ready to be sent."""
-    fresh: bool
+    is_new: bool
     """Whether the document is new: the index holds none with this id."""
 
 
@@ -298,8 +298,8 @@ class Index(Protocol):
     def exists(self) -> bool:
         """Whether there is a live generation, whatever its state."""
 
-    def reader(self, *, fresh: bool = False) -> Reader:
-        """Open the live generation for reading; if ``fresh``, refresh it so that it has everything written so far.
+    def reader(self, *, refresh: bool = False) -> Reader:
+        """Open the live generation for reading; if ``refresh``, with everything written so far.
 
         Raises:
             NoIndexError: there is none yet.

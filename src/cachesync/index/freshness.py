@@ -70,7 +70,7 @@ class Freshness(msgspec.Struct, frozen=True, kw_only=True):
             return 0.0
         return self.lag_seconds + max(0.0, (now - self.noted).total_seconds())
 
-    def is_as(self, other: "Freshness") -> bool:
+    def equals_ignoring_time(self, other: "Freshness") -> bool:
         """Whether another note says the same, except for its times."""
         return _timeless(self) == _timeless(other)
 

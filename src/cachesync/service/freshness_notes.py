@@ -78,7 +78,7 @@ class FreshnessNotes:
 
     def due(self) -> float:
         """Compare the freshness with the last note, and return when :meth:`note` is due, by the clock."""
-        is_news = self._rescanned or self._noted is None or not self._noted.is_as(self._now())
+        is_news = self._rescanned or self._noted is None or not self._noted.equals_ignoring_time(self._now())
         self._changed_at = min(self._changed_at, self._clock()) if is_news else _NEVER
         return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 

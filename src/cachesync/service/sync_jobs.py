@@ -172,7 +172,7 @@ class SyncJobs:
 
     def enter_pinned(self) -> None:
         """Sync nothing until a reindex, since a rollback has pinned the index."""
-        reader = self._session.index.reader(fresh=True)
+        reader = self._session.index.reader(refresh=True)
         specs, pages = reader.size()
         kept = self._session.index.status().kept
         self._root = self.live = None

@@ -178,7 +178,7 @@ class Apply:
             if change.puts:
                 self._outcomes[change.page] = result.outcome
         self.report.records += (change.record is not None) - (change.before is not None)
-        added = [put.fresh for put in change.puts].count(True)
+        added = [put.is_new for put in change.puts].count(True)
         if change.record:
             self.written[change.page] = change.record.specs
         self.report.specs.added += added
@@ -320,7 +320,7 @@ class Apply:
         after.synced = self._synced
         start = document_id(todo.page, "")
         in_flight = self._possibly_in_flight(todo)
-        puts = [Put(start + key, source, fresh=False) for key, source in documents.items() if key in in_flight]
+        puts = [Put(start + key, source, is_new=False) for key, source in documents.items() if key in in_flight]
         deletes = [*(start + key for key in in_flight if key not in documents), *foreign_ids]
         return _PageResult(PageChange(todo.page, puts, deletes, todo.record, after, stored), "unchanged", writes=writes)
 

@@ -87,7 +87,7 @@ class ElasticIndex:
         """Whether there is a live generation."""
         return any(read_catalog(self._reading, self.name).aliases.values())
 
-    def reader(self, *, fresh: bool = False) -> Reader:
+    def reader(self, *, refresh: bool = False) -> Reader:
         """Open the live generation for reading."""
         catalog = read_catalog(self._reading, self.name)
         if catalog.live is None:
@@ -103,7 +103,7 @@ class ElasticIndex:
                 f"the index {live.names.specs} can't be used by this version; `cachesync sync` rebuilds it"
             )
         generation = _open_reader(self._reading, live)
-        if fresh:
+        if refresh:
             generation.refresh()
         return generation
 

@@ -62,7 +62,7 @@ class _Batch:
             self.pending.append(pending)
             self.bytes += len(pending)
         self.bytes += _RECORD_BYTES + _DIGEST_BYTES * len(digests)
-        replaced = [each for each in puts if not each.fresh]
+        replaced = [each for each in puts if not each.is_new]
         self.pages.append((PageChange(page, replaced, deletes, before, record, digests), version + 1))
 
 

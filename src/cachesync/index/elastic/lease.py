@@ -176,7 +176,7 @@ class Lease:
             if holder.is_dead or now - unchanged_since > LEASE_SECONDS:
                 if self._acquire():
                     _log.info(
-                        "taking over from a writer that ended without a word",
+                        "taking over from a writer that ended without releasing the lease",
                         action="writer.taken_over",
                         holder=str(holder),
                     )

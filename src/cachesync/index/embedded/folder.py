@@ -77,7 +77,7 @@ class EmbeddedIndex:
         self._require_ours()
         return _live(self._folder) is not None
 
-    def reader(self, *, fresh: bool = False) -> Reader:  # noqa: ARG002  a new reader always has everything written
+    def reader(self, *, refresh: bool = False) -> Reader:  # noqa: ARG002  a new reader always has everything written
         """Open the live generation for reading."""
         self._require_ours()
         live = _live(self._folder)

@@ -270,7 +270,7 @@ class EmbeddedGeneration:
         for id in change.deletes:
             writer.delete_documents_by_term(layout.ID, id)
         for put in change.puts:
-            if not put.fresh:
+            if not put.is_new:
                 writer.delete_documents_by_term(layout.ID, put.id)
         size = sum(map(len, change.deletes))
         for document in layout.spec_documents(change):
