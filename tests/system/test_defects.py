@@ -76,12 +76,12 @@ def test_a_service_goes_on(embedded: Sandbox, fault: tuple[str, str]) -> None:
         ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'tend')"),
         ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'start')"),
         ("from cachesync.watch.watcher import Watcher", "plant(Watcher, 'start')"),
-        ("from cachesync.sync import turn", "plant(turn, 'sync')"),
+        ("from cachesync.sync import full_sync", "plant(full_sync, 'sync')"),
     ],
     ids=lambda fault: fault[1],
 )
 def test_what_cannot_go_on_ends_with_its_code(embedded: Sandbox, fault: tuple[str, str]) -> None:
-    command = "sync" if "turn" in fault[0] else "run"
+    command = "sync" if "full_sync" in fault[0] else "run"
     environment = {**os.environ, "CACHESYNC_HTTP__PORT": "0", "CACHESYNC_LOG__FORMAT": "console"}
     done = subprocess.run(
         embedded.command(command),
