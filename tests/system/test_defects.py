@@ -110,7 +110,7 @@ def test_an_answer_that_fails_is_one_line_too(embedded: Sandbox) -> None:
 
 
 def test_what_fails_in_the_loop_of_the_web_server_has_the_form_of_the_log(embedded: Sandbox) -> None:
-    fault = "from cachesync.web.connection import Connection", "plant(Connection, 'data_received')"
+    fault = "from cachesync.web.connection import HttpConnection", "plant(HttpConnection, 'data_received')"
     with Service(embedded, **planted(embedded.folder, *fault)) as service:
         with contextlib.suppress(OSError):
             service.get("/healthz")
