@@ -2,11 +2,19 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from cachesync.web import admission
 from cachesync.web.admission import Admission, BusyError, LateError
+
+
+def run(work: Coroutine[None, None, None]) -> None:
+    """Run a coroutine on a thread of its own: while a browser's fixture lives, the main thread has an event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,8 +40,8 @@ def test_a_restarted_server_has_all_its_threads(monkeypatch: pytest.MonkeyPatch)
         else:
             assert begun.acquire(timeout=60)
 
-    asyncio.run(one_too_many(is_last=False))
-    asyncio.run(one_too_many(is_last=True))
+    run(one_too_many(is_last=False))
+    run(one_too_many(is_last=True))
     admitted.close()
 
 
@@ -54,4 +62,4 @@ def test_a_thread_is_occupied_until_its_timed_out_step_ends(monkeypatch: pytest.
         assert await admitted.run(lambda: "done") == "done"
         admitted.close()
 
-    asyncio.run(late())
+    run(late())
