@@ -869,15 +869,19 @@ def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monk
     assert bench.index.reader().generation == "specs-2"
 
 
+@contextmanager
+def responses_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the index refuse the notes by which commands learn that their requests are finished."""
+    notes = bench.serving.session.notes
+    puts = notes.put
+    with monkeypatch.context() as away:
+        away.setattr(notes, "put", lambda key, text: fail() if b'"finished":true' in text else puts(key, text))
+        yield
+
+
 def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     roll_back_twice(bench)
-    puts = bench.serving.session.notes.put
-    with monkeypatch.context() as away:
-        away.setattr(
-            bench.serving.session.notes,
-            "put",
-            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
-        )
+    with responses_fail(bench, monkeypatch):
         id = bench.ask(CommandRequest(command="rollback"))
     bench.do("requests")
     assert bench.response(id).generation == bench.index.reader().generation == "specs-2"
@@ -902,13 +906,7 @@ def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatc
     bench._wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
     assert bench._wake.wait(10)
-    puts = bench.serving.session.notes.put
-    with monkeypatch.context() as away:
-        away.setattr(
-            bench.serving.session.notes,
-            "put",
-            lambda key, text: fail() if b'"finished":true' in text else puts(key, text),
-        )
+    with responses_fail(bench, monkeypatch):
         bench.do("promotion")
         bench.do("requests")
     put(bench.root, content(1000), "new", "t0")

@@ -105,9 +105,9 @@ def read(text: str) -> Typed:
 
 def _joining(text: str, begin: int) -> list[str]:
     """Return the words that only join others; none if the query has no other words."""
-    chunks = [match[0] for match in _CHUNK.finditer(text, begin)]
-    joining = [chunk for chunk in dict.fromkeys(chunks) if chunk.lower() in _JOINING]
-    return joining if len(chunks) > sum(chunk in joining for chunk in chunks) else []
+    chunks = dict.fromkeys(match[0] for match in _CHUNK.finditer(text, begin))
+    joining = [chunk for chunk in chunks if chunk.lower() in _JOINING]
+    return joining if len(joining) < len(chunks) else []
 
 
 def _require_no_phrase(text: str) -> None:

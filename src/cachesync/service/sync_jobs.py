@@ -51,6 +51,7 @@ class SyncJobs:
         self.damage: str | None = None
         """What has happened to the index, until a full pass has repaired it."""
         self._root: Root | None = None
+        """The root of the last full pass; None: a full pass has to come before any partial pass."""
         self.live: Generation | None = None
         """What partial passes write to, since the first full pass."""
         self._full_pass_at = time.monotonic() + _WATCH_SECONDS
@@ -131,8 +132,7 @@ class SyncJobs:
         self._schedule_next_pass(report)
         if not len(self._dirty) and not report.again:
             self._session.loss_guard.all_scanned()
-        self.damage = None
-        self._on_repair()
+        self._repaired()
         return report
 
     def _publish(self, live: Generation, specs: int, pages: int, report: Report) -> None:
@@ -183,6 +183,9 @@ class SyncJobs:
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
             self._state.kept_generations = kept
         self._check_at = time.monotonic() + CHECK_SECONDS
+        self._repaired()
+
+    def _repaired(self) -> None:
         self.damage = None
         self._on_repair()
 
@@ -190,7 +193,7 @@ class SyncJobs:
 
     def partial_pass_due(self) -> float:
         """Return when the next dirty path is due."""
-        due = None if self.mode is Mode.PINNED or self._root is None else self._dirty.due_at()
+        due = None if self._root is None else self._dirty.due_at()
         return NEVER if due is None else due
 
     def partial_pass(self) -> None:
