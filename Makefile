@@ -45,13 +45,13 @@ format: $(BIN)/.lint ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(BIN)/.run ## measure a page, sync, reindex and the service beside the least that could do the same (BENCH="--tags 4" for a short run)
+bench: $(BIN)/.test ## measure a page, sync, reindex and the service beside the least that could do the same (BENCH="--tags 4" for a short run)
 	$(BIN)/python -m benchmarks.bench $(BENCH)
 
-bench-search: $(BIN)/.run ## measure how often what people type finds the package that they mean (SEARCH="--failures tuned")
+bench-search: $(BIN)/.test ## measure how often what people type finds the package that they mean (SEARCH="--failures tuned")
 	$(BIN)/python -m benchmarks.search $(SEARCH)
 
-bench-web: $(BIN)/.run ## measure page and API under load, and what the sync notices of it (WEB="--tags 4 --seconds 10" for a short run)
+bench-web: $(BIN)/.test ## measure page and API under load, and what the sync notices of it (WEB="--tags 4 --seconds 10" for a short run)
 	$(BIN)/python -m benchmarks.web $(WEB)
 
 pictures: $(BIN)/.test ## draw the pictures of README and docs from the running product, by chromium (PICTURES="search" for some)
