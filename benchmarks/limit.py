@@ -21,7 +21,7 @@ import msgspec
 from benchmarks.measuring import Cost, now
 from cachesync.index.base import PageChange
 from cachesync.index.elastic import mapping
-from cachesync.index.elastic.cluster import LOADING
+from cachesync.index.elastic.store import LOADING
 from cachesync.index.elastic.pace import START_BYTES
 from cachesync.index.elastic.reader import IndexNames
 from tests.support import elasticsearch

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,8 +12,10 @@ from cachesync.documents import FIELDS, fitting
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Index, PageChange, Remembered, Status
 from cachesync.index.elastic import mapping
-from cachesync.index.embedded import folder, schema
-from cachesync.index.generations import left_by_rollback, to_keep
+from cachesync.index.elastic.store import ElasticStore
+from cachesync.index.embedded import schema, store
+from cachesync.index.embedded.store import EmbeddedStore
+from cachesync.index.generations import Catalog, GenerationEntry
 from cachesync.ledger import digests
 from cachesync.search.request import Facet, Filter, Request, SortKey
 from tests.contract.conftest import OpenIndex
@@ -184,9 +187,9 @@ def test_an_index_with_other_fields_works_until_a_reindex(index: Index, monkeypa
     lacking = ("os", "short_hash")
     older = {name: field for name, field in FIELDS.items() if name not in lacking}
     with monkeypatch.context() as patch:
-        for module in (folder, schema, mapping):
+        for module in (store, schema, mapping):
             patch.setattr(module, "FIELDS", older)
-        for module in (folder, mapping):
+        for module in (store, mapping):
             patch.setattr(module, "fingerprint", lambda: "another")
         fill(index, {})
         assert not index.reader().outdated
@@ -259,7 +262,7 @@ def test_failures_after_the_swap_do_not_undo_it(index: Index, monkeypatch: pytes
     fill(index, PAGES)
     fill(index, PAGES)
     with index.writer(1) as writer:
-        monkeypatch.setattr(type(writer), "_prune", interrupted)
+        dies_after_the_swap(index, monkeypatch)
         generation = writer.build()
         write(generation, [change_for(A, PAGES[A])])
         with pytest.raises(KeyboardInterrupt):
@@ -281,7 +284,7 @@ def test_a_reindex_after_a_rollback_may_be_killed_after_its_swap(
     fill(index, {A: PAGES[A]})
     with index.writer(1) as writer:
         assert writer.rollback() == good
-        monkeypatch.setattr(type(writer), "_prune", interrupted)
+        dies_after_the_swap(index, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             writer.promote(writer.build())
     monkeypatch.undo()
@@ -291,8 +294,24 @@ def test_a_reindex_after_a_rollback_may_be_killed_after_its_swap(
     assert held(index) == expected(PAGES)
 
 
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+def dies_after_the_swap(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: type[ElasticStore | EmbeddedStore] = EmbeddedStore if index.engine == "embedded" else ElasticStore
+    swap = engine.point
+
+    def interrupted(self: Any, name: str) -> None:
+        swap(self, name)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "point", interrupted)
+
+
+def catalog(finished: list[int], live: int | None) -> Catalog:
+    numbers = sorted({*finished, *([live] if live else [])})
+    entries = [
+        GenerationEntry(f"specs-{number}", number, building=False, public=number == live, whole=number in finished)
+        for number in numbers
+    ]
+    return Catalog(entries, next((each for each in entries if each.public), None), None, max(numbers))
 
 
 @pytest.mark.parametrize(
@@ -306,9 +325,9 @@ def interrupted(*_: object) -> None:
     ],
 )
 def test_which_generations_are_kept(finished: list[int], live: int | None, keep: int, kept: list[int]) -> None:
-    assert to_keep(finished, live, keep) == kept
+    assert [each.number for each in catalog(finished, live).kept(keep)] == kept
 
 
 def test_which_generations_a_rollback_has_replaced() -> None:
-    assert left_by_rollback([1, 2, 3, 4], 2) == [3, 4]
-    assert not left_by_rollback([1, 2], None)
+    assert {each.number for each in catalog([1, 2, 3, 4], 2).left_by_rollback} == {3, 4}
+    assert not catalog([1, 2], None).left_by_rollback

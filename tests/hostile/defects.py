@@ -24,12 +24,12 @@ _PENDING: Final = (
 )
 
 _SWAP: Final = """\
-            self._connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
+        connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
 """
 _TWO_SWAPS: Final = """\
-            for kind in ("remove", "add"):
-                some = [action for action in actions if kind in action]
-                self._connection.call(lambda client: client.indices.update_aliases(actions=some), (NotFoundError,))
+        for kind in ("remove", "add"):
+            some = [action for action in actions if kind in action]
+            connection.call(lambda client: client.indices.update_aliases(actions=some), (NotFoundError,))
 """
 
 _COMMIT: Final = """\
@@ -161,9 +161,9 @@ DEFECTS: Final = (
     Defect(
         "half an index counts as intact",
         1,
-        "index/elastic/cluster.py",
-        '        return {index: list(each["aliases"]) for index, each in found.items()} == expected',
-        "        return self._known.specs in found",
+        "index/elastic/aliases.py",
+        '    return {index: list(each["aliases"]) for index, each in found.items()} == expected',
+        "    return names.specs in found",
         ("unit/test_elastic.py::test_an_index_that_readers_do_not_find_is_not_intact[another alias]",),
     ),
     Defect(
@@ -276,7 +276,7 @@ DEFECTS: Final = (
     Defect(
         "aliases are swapped in two calls",
         4,
-        "index/elastic/cluster.py",
+        "index/elastic/aliases.py",
         _SWAP,
         _TWO_SWAPS,
         ("system/test_elastic.py::test_readers_find_everything_between_any_two_requests_of_a_reindex",),
@@ -284,9 +284,9 @@ DEFECTS: Final = (
     Defect(
         "the link is removed and made again",
         4,
-        "index/embedded/folder.py",
-        "        self._new_link.symlink_to(folder.name)\n        self._new_link.replace(self._folder / _LIVE)",
-        "        (self._folder / _LIVE).unlink(missing_ok=True)\n        (self._folder / _LIVE).symlink_to(folder.name)",
+        "index/embedded/store.py",
+        "            self._new_link.symlink_to(name)\n            self._new_link.replace(self._folder / LIVE)",
+        "            (self._folder / LIVE).unlink(missing_ok=True)\n            (self._folder / LIVE).symlink_to(name)",
         ("unit/test_embedded.py::test_readers_find_the_index_before_each_step_of_the_swap",),
     ),
     Defect(
@@ -392,17 +392,17 @@ DEFECTS: Final = (
     Defect(
         "a generation goes live without asking for the lease",
         6,
-        "index/elastic/cluster.py",
-        "        self._lease.confirm()\n        try:",
-        "        try:",
+        "index/elastic/aliases.py",
+        "    lease.confirm()\n    try:",
+        "    try:",
         ("unit/test_elastic.py::test_an_overtaken_writer_cannot_promote",),
     ),
     Defect(
         "a generation goes live without asking for the lock",
         6,
-        "index/embedded/folder.py",
-        "        self._lock.confirm()\n        folder = self._folder / generation.generation",
-        "        folder = self._folder / generation.generation",
+        "index/embedded/store.py",
+        "        self._lock.confirm()\n        if not (self._folder / name).is_dir()",
+        "        if not (self._folder / name).is_dir()",
         ("unit/test_embedded.py::test_an_overtaken_writer_cannot_promote",),
     ),
     Defect(

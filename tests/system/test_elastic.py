@@ -402,24 +402,6 @@ def test_who_asks_for_all_that_is_called_so_counts_nothing_twice(elastic: Sandbo
     assert elasticsearch.request(f"{elastic.url}/{elastic.name}-*/_count")["count"] == pages
 
 
-def test_what_older_versions_left_visible_is_hidden(elastic: Sandbox) -> None:
-    write_tree(elastic.root, tag_count=1, package_count=8)
-    elastic.run("sync")
-    elastic.run("reindex")
-    indices = sorted(elastic.ask(""))
-    assert len(indices) == 5
-    elastic.ask("/_settings", "PUT", {"index.hidden": False})
-    foreign = f"{elastic.name}-foreign"
-    elasticsearch.request(f"{elastic.url}/{foreign}", "PUT", {})
-    for command in ("status", "search", "verify"):
-        elastic.run(command)
-    assert elasticsearch.request(f"{elastic.url}/_resolve/index/{elastic.name}*")["indices"], "readers change nothing"
-    elastic.run("sync")
-    (visible,) = elasticsearch.request(f"{elastic.url}/_resolve/index/{elastic.name}*")["indices"]
-    assert visible["name"] == foreign
-    is_whole(elastic)
-
-
 # --- between it and the server ------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
+from cachesync.index.elastic import ElasticIndex, aliases, bulk, disk, foreign, lease, mapping, pace
 from cachesync.index.elastic import reader as reader_module
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
@@ -23,6 +23,7 @@ from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
+from cachesync.index.elastic.store import ElasticStore
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request as Search
@@ -440,7 +441,7 @@ def test_each_shard_of_a_new_generation_must_fit_on_one_node(
     ],
 )
 def test_shards_are_placed_as_a_whole(sizes: list[float], rooms: list[float], fits: bool) -> None:
-    assert cluster._fits(sizes, rooms) is fits
+    assert disk.fits(sizes, rooms) is fits
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------
@@ -628,7 +629,7 @@ def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex) -> None:
         other._seen = other._read()
         assert other._acquire()
         connection = Connection(index.server, 5)
-        live = read_catalog(connection, index.name).generations[1]
+        (live,) = read_catalog(connection, index.name).entries
         taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
         assert write(taken, [change_for(A, theirs, before)]) == [A]
         with pytest.raises(OvertakenError):
@@ -801,17 +802,6 @@ def test_a_signal_is_not_taken_for_another_writer(index: ElasticIndex) -> None:
     assert (state.signals, state.pinned, state.holder) == (2, "specs-1", None)
 
 
-def test_a_second_rollback_pins_only_one_generation(elasticsearch_index: str, index_name: str) -> None:
-    """Older versions understand only one name."""
-    index = ElasticIndex(IndexServer((elasticsearch_index,)), index_name, Layout(keep_generations=2))
-    for _ in range(3):
-        fill(index, {})
-    for number in (2, 1):
-        with index.writer(1) as writer:
-            assert writer.rollback() == f"{index_name}-{number}"
-        assert lease_of(index).read().pinned == f"{index_name}-{number}"
-
-
 def test_changes_planned_before_the_lease_was_lost_are_not_written(index: ElasticIndex) -> None:
     """One thread has regained the lease meanwhile; the other one's plan is from before its loss."""
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
@@ -895,7 +885,7 @@ def test_an_index_that_readers_do_not_find_is_not_intact(index: ElasticIndex, wh
 def test_whether_an_unreachable_index_is_intact_is_unknown(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "INTACT_PATIENCE", 0.5)
+    monkeypatch.setattr(aliases, "CHECK_PATIENCE", 0.5)
     fill(index, {A: page(entry("1"), title="a")})
     with (
         Proxy(index.url, lambda _request: None).running() as proxy,
@@ -1041,7 +1031,7 @@ def test_a_stop_after_the_swap_does_not_fail_the_promotion(
         generation = writer.build()
         writer.settle(generation)
         with monkeypatch.context() as patch:
-            patch.setattr(writer, "_prune", stop)
+            patch.setattr(ElasticStore, "confirm", stop)
             writer.promote(generation)
         assert index.reader().generation == generation.generation
 

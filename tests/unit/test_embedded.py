@@ -110,17 +110,6 @@ def test_a_generation_whose_writer_died_after_the_swap_is_kept(index: EmbeddedIn
         assert writer.rollback() == "specs-1"
 
 
-def test_a_second_rollback_pins_only_one_generation(index: EmbeddedIndex, tmp_path: Path) -> None:
-    """Older versions understand only one name."""
-    index = EmbeddedIndex(tmp_path, "specs", keep_generations=2)
-    fill(index, PAGES)
-    fill(index, PAGES)
-    for name in ("specs-2", "specs-1"):
-        with index.writer(1) as writer:
-            assert writer.rollback() == name
-        assert (tmp_path / "specs/held").read_text() == name
-
-
 @pytest.mark.parametrize("how", ["removed", "removed in part", "gone with all others"])
 def test_numbers_of_generations_are_not_reused(index: EmbeddedIndex, tmp_path: Path, how: str) -> None:
     """If a number were reused, a pin would apply to the wrong generation."""
@@ -289,7 +278,7 @@ def test_an_unreadable_link_does_not_start_a_build(index: EmbeddedIndex, tmp_pat
 
 
 def test_an_index_with_another_layout_is_rebuilt(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "LAYOUT", 0)
+    monkeypatch.setattr(store, "LAYOUT", 0)
     assert refilled(index)
 
 

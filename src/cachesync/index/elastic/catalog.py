@@ -1,83 +1,51 @@
 """Lists the generations that a cluster has under our name, and which of them is live."""
 
 import re
-from typing import Any, NamedTuple
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from cachesync.errors import UsageError
+from cachesync.errors import IndexUnusableError, UsageError
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.reader import IndexNames
-from cachesync.index.generations import left_by_rollback, to_keep
+from cachesync.index.generations import Catalog, GenerationEntry
 
 
-class CatalogEntry(NamedTuple):
-    """A generation, complete or not."""
+@dataclass(frozen=True)
+class ElasticEntry(GenerationEntry):
+    """A generation in a cluster: two indices, either of which may be missing."""
 
     names: IndexNames
-    specs: dict[str, Any] | None
+    specs: dict[str, Any] | None = None
     """The mapping of its index of specs; None if that index is missing."""
-    pages: dict[str, Any] | None
-    building: bool
-    """Whether it was never live."""
-    public: bool
-    """Whether a public alias points to it."""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether both indices exist, with a layout that this version can use."""
-        return all(each is not None and mapping.is_usable(each) for each in (self.specs, self.pages))
-
-    @property
-    def indices(self) -> list[str]:
-        """Those of its indices that exist."""
-        return [name for name, found in ((self.names.specs, self.specs), (self.names.pages, self.pages)) if found]
+    pages: dict[str, Any] | None = None
 
 
-class Catalog(NamedTuple):
-    """All generations by number, the live one, and the indices to which the public aliases point."""
+@dataclass(frozen=True)
+class ElasticCatalog(Catalog):
+    """All generations in a cluster, and the indices behind the public aliases."""
 
-    generations: dict[int, CatalogEntry]
-    live: int | None
-    """The generation to which both public aliases point."""
-    highest: int
-    """The highest number in use, including by indices that aren't ours."""
+    entries: Sequence[ElasticEntry]
+    live: ElasticEntry | None
     aliases: dict[str, list[str]]
     """The indices to which each public alias points."""
-    visible: list[str]
-    """Our indices that aren't hidden."""
 
-    @property
-    def building(self) -> list[CatalogEntry]:
-        """The generations that are being built, or were left by an interrupted build."""
-        return [found for found in self.generations.values() if found.building and not found.public]
+    def named(self, name: str) -> ElasticEntry:
+        """Return a generation by its name.
 
-    @property
-    def current(self) -> CatalogEntry | None:
-        """The live generation."""
-        return None if self.live is None else self.generations[self.live]
-
-    @property
-    def finished(self) -> list[int]:
-        """The numbers of the complete generations that were live once."""
-        return [number for number, each in self.generations.items() if each.is_whole and not each.building]
-
-    def kept(self, keep: int) -> list[CatalogEntry]:
-        """Return the generations that a rollback can go back to, the latest first."""
-        return [self.generations[number] for number in to_keep(self.finished, self.live, keep)]
-
-    @property
-    def left_by_rollback(self) -> list[CatalogEntry]:
-        """The generations that rollbacks have replaced."""
-        return [self.generations[number] for number in left_by_rollback(self.finished, self.live)]
-
-    def superfluous(self, keep: int) -> list[CatalogEntry]:
-        """Return the generations that aren't needed any more once there is a live one."""
-        needed = [found.names.number for found in self.kept(keep)]
-        return [found for number, found in self.generations.items() if number not in needed and not found.public]
+        Raises:
+            IndexUnusableError: it doesn't exist.
+        """
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise IndexUnusableError(f"{name} is gone")
 
 
-def read_catalog(connection: Connection, name: str) -> Catalog:
-    """List the generations and aliases under a name.
+def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
+    """List the generations and aliases under a name. A generation is whole if this version can use its two indices.
 
     Raises:
         UsageError: an index or an alias that isn't ours has one of our names.
@@ -88,10 +56,10 @@ def read_catalog(connection: Connection, name: str) -> Catalog:
             expand_wildcards="all",
             ignore_unavailable=True,
             allow_no_indices=True,
-            features=["aliases", "mappings", "settings"],
+            features=["aliases", "mappings"],
         )
     )
-    generations: dict[int, CatalogEntry] = {}
+    parts: defaultdict[int, dict[str, Any]] = defaultdict(dict)
     aliases: dict[str, list[str]] = {name: [], f"{name}-pages": []}
     highest = 0
     pattern = re.compile(rf"{re.escape(name)}(-pages)?-(\d+)")
@@ -112,23 +80,23 @@ def read_catalog(connection: Connection, name: str) -> Catalog:
                 )
             aliases[alias].append(index)
         if match and ours:
-            number = int(match[2])
-            names = IndexNames(name, number)
-            before = generations.get(number, CatalogEntry(names, None, None, building=False, public=False))
-            building = before.building or any(alias in described["aliases"] for alias in names.aliases(building=True))
-            part = {"pages" if match[1] else "specs": described["mappings"]}
-            public = before.public or not aliases.keys().isdisjoint(described["aliases"])
-            generations[number] = before._replace(building=building, public=public, **part)
-    return Catalog(generations, _live(name, generations, aliases), highest, aliases, _visible(name, found))
+            parts[int(match[2])]["pages" if match[1] else "specs"] = described
+    entries = [_entry(IndexNames(name, number), found, aliases) for number, found in parts.items()]
+    live = next((each for each in entries if [[each.names.specs], [each.names.pages]] == list(aliases.values())), None)
+    broken = f"the aliases {name} and {name}-pages don't point to one generation" if any(aliases.values()) else None
+    return ElasticCatalog(entries, live, None if live else broken, highest, aliases)
 
 
-def _visible(name: str, found: dict[str, Any]) -> list[str]:
-    ours = (index for index, described in found.items() if mapping.is_ours(described["mappings"], name))
-    return [index for index in ours if found[index]["settings"]["index"].get("hidden") != "true"]
-
-
-def _live(name: str, generations: dict[int, CatalogEntry], aliases: dict[str, list[str]]) -> int | None:
-    for number, found in generations.items():
-        if aliases[name] == [found.names.specs] and aliases[f"{name}-pages"] == [found.names.pages]:
-            return number
-    return None
+def _entry(names: IndexNames, parts: dict[str, Any], public: dict[str, list[str]]) -> ElasticEntry:
+    """Return the generation with these indices, as the server describes them."""
+    mappings = {part: described["mappings"] for part, described in parts.items()}
+    aliases = {alias for described in parts.values() for alias in described["aliases"]}
+    return ElasticEntry(
+        names.specs,
+        names.number,
+        building=not aliases.isdisjoint(names.aliases(building=True)),
+        public=not aliases.isdisjoint(public),
+        whole=len(mappings) == 2 and all(map(mapping.is_usable, mappings.values())),
+        names=names,
+        **mappings,
+    )

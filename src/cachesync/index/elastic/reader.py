@@ -59,6 +59,11 @@ class IndexNames(NamedTuple):
     name: str
     number: int
 
+    @classmethod
+    def of(cls, name: str, generation: str) -> "IndexNames":
+        """Return the names of a generation of the index ``name``, by the generation's own."""
+        return cls(name, int(generation.removeprefix(f"{name}-")))
+
     @property
     def specs(self) -> str:
         """The index of specs; its name is the generation's name too."""

@@ -1,0 +1,251 @@
+"""The life cycle of generations, for all engines: build, promote, prune, roll back.
+
+An engine provides the steps (:class:`GenerationStore`), and this module their order, which makes a crash harmless:
+whatever a writer leaves when it dies between two steps, readers find one whole generation, and the next writer removes
+the rest.
+
+::
+
+    reserve → create → (filled) → settle → remove what rollbacks left → point → remove what isn't kept
+                                                                         pin → point to the one before
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from cachesync.context import StoppedError, shielded, within
+from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
+from cachesync.index.base import Generation, Reader
+from cachesync.index.generations import Catalog, GenerationEntry
+from cachesync.log import Once, get_logger
+
+_log = get_logger()
+
+_CLEANUP_PATIENCE: Final = 5.0
+"""Seconds that removing generations may take; if it fails, the next writer does it."""
+
+
+# Many methods: one for each step; a larger one would hide from the life cycle where a crash can happen.
+class GenerationStore(Protocol):
+    """The steps of the life cycle, as one engine carries them out on generations by their names.
+
+    Each may raise IndexUnavailableError, and OvertakenError if another process has become the writer.
+    """
+
+    name: str
+    """The name of the index."""
+
+    def tidy(self) -> None:
+        """Remove what steps that were interrupted have left."""
+
+    def claim(self) -> None:
+        """Become the one who may change the index, if that is still to be done."""
+
+    def confirm(self) -> None:
+        """Make sure that no other process has become the writer."""
+
+    def catalog(self) -> Catalog:
+        """List the generations."""
+
+    def open(self, name: str) -> Generation:
+        """Open a generation for writing; raise an IndexUnusableError if it is damaged or has another layout."""
+
+    def open_ledger(self, name: str) -> Reader | None:
+        """Open a generation of which only the ledger must be readable; None if it isn't."""
+
+    def require_room(self, live: str) -> None:
+        """Raise an IndexUnavailableError if there is no disk space for another generation beside the live one."""
+
+    def reserve(self, highest: int) -> str:
+        """Return a name for a new generation, with a number above ``highest`` that none has ever had."""
+
+    def create(self, name: str) -> Generation:
+        """Create an empty generation, marked as being built."""
+
+    def settle(self, name: str) -> None:
+        """Make a generation that has been filled durable, with its replicas if possible."""
+
+    def point(self, name: str) -> None:
+        """Point readers to a generation in one step; raise an IndexUnusableError if it or the one before is gone."""
+
+    def points_to(self, name: str) -> bool:
+        """Whether readers are still pointed to this generation. It is cheap."""
+
+    def remove(self, name: str) -> None:
+        """Remove a generation."""
+
+    def pins(self, name: str) -> bool:
+        """Whether the index is pinned while this generation is live."""
+
+    def pin(self, names: Sequence[str]) -> None:
+        """Pin the index while one of these generations is live."""
+
+    def signals(self) -> int:
+        """Return a number that changes when a client asks the writer to check for requests."""
+
+
+# Many methods: one for each of the Writer protocol's, and what they share to open, point to and remove generations.
+class LifecycleWriter:
+    """The one writer of an index, see :class:`cachesync.index.base.Writer`."""
+
+    def __init__(self, store: GenerationStore, keep: int) -> None:
+        """``keep``: how many generations a rollback can go back to."""
+        self._store = store
+        self._keep = keep
+        self._known: str | None = None
+        """The live generation, when this writer last opened or promoted it."""
+        self._building: str | None = None
+        """The generation being built, which must not be removed though it was never live."""
+        self._logged = Once()
+        """Which reason was logged why the live generation can't be used."""
+
+    def live(self) -> Generation | None:
+        """Open the live generation, as all readers find it now."""
+        self._store.tidy()
+        catalog = self._cleaned_up()
+        self._known = None
+        generation = self._open(catalog)
+        if generation:
+            generation.refresh()
+            self._known = generation.generation
+        return generation
+
+    def _open(self, catalog: Catalog) -> Generation | None:
+        """Open the live generation; None if there is none that can be used."""
+        problem = catalog.broken
+        if catalog.live:
+            try:
+                generation = self._store.open(catalog.live.name)
+            except IndexUnusableError as error:
+                problem = str(error)
+            else:
+                self._logged.over()
+                return generation
+        if problem and self._logged.is_news(problem):
+            _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=problem)
+        return None
+
+    def intact(self) -> bool:
+        """Whether readers still find the generation that this writer knows as the live one."""
+        return self._known is not None and self._store.points_to(self._known)
+
+    def signals(self) -> int:
+        """Return a number that changes when a client asks to check for requests."""
+        return self._store.signals()
+
+    def replaced(self) -> Reader | None:
+        """Open the generation that a new one would replace, if only to read its ledger."""
+        catalog = self._store.catalog()
+        for entry in catalog.latest:
+            if reader := self._store.open_ledger(entry.name):
+                return reader
+        if catalog.latest:
+            raise IndexUnusableError(f"the index {self._store.name} has no ledger that can be read")
+        return None
+
+    def pinned(self) -> bool:
+        """Whether a rollback made the live generation live."""
+        live = self._store.catalog().live
+        if live is None or not self._store.pins(live.name):
+            return False
+        self._known = live.name
+        return True
+
+    def build(self) -> Generation:
+        """Create a new generation beside the live one."""
+        self._store.claim()
+        self._store.tidy()
+        self._building = None
+        self._remove(lambda now: now.building)
+        catalog = self._store.catalog()
+        if catalog.live:
+            self._store.require_room(catalog.live.name)
+        self._building = name = self._store.reserve(catalog.highest)
+        try:
+            return self._store.create(name)
+        except BaseException:
+            with contextlib.suppress(CachesyncError):  # the next build retries it; report the original failure
+                self._discard(name)
+            raise
+
+    def discard(self, generation: Generation) -> None:
+        """Remove a generation that was built, unless it has become the live one."""
+        self._discard(generation.generation)
+
+    def _discard(self, name: str) -> None:
+        if self._building == name:
+            self._building = None
+        with shielded(_CLEANUP_PATIENCE):
+            self._remove(lambda now: [entry for entry in now.building if entry.name == name])
+
+    def settle(self, generation: Generation) -> None:
+        """Make a generation that has been filled durable."""
+        self._store.settle(generation.generation)
+
+    def promote(self, generation: Generation) -> None:
+        """Make a generation live, and remove those that aren't kept."""
+        if self._store.catalog().left_by_rollback:
+            self._remove(lambda now: now.left_by_rollback)
+        self._point(generation.generation)
+        self._building = None
+        try:
+            self._prune()
+        except (CachesyncError, StoppedError) as error:
+            _log.warning(
+                "older generations are left for the next run to remove", action="generation.left", reason=str(error)
+            )
+
+    def rollback(self, to: str | None = None) -> str:
+        """Go back to the generation before, and pin the index. The pin takes effect when readers are pointed there."""
+        self._store.claim()
+        catalog = self._store.catalog()
+        live = catalog.live
+        if live and live.name == to and self._store.pins(to):
+            return to
+        before = next(iter(catalog.kept(1)), None)
+        if before is None or live is None:
+            raise UsageError(
+                f"no generation before the live one is kept (index.keep_generations); {self._store.name} stays"
+            )
+        self._store.open(before.name).size()  # raises if it can't be searched
+        still = [live.name] if self._store.pins(live.name) else []  # if readers are not pointed elsewhere after all
+        self._store.pin([before.name, *still])
+        self._point(before.name)
+        return before.name
+
+    def _point(self, name: str) -> None:
+        self._store.point(name)
+        self._known = name
+
+    def _cleaned_up(self) -> Catalog:
+        """Remove what earlier writers have left behind, and return the catalog after that."""
+        catalog = self._store.catalog()
+        if not self._left_behind(catalog):
+            return catalog
+        self._store.claim()
+        try:
+            self._prune()
+        except OvertakenError:
+            raise
+        except IndexUnavailableError as error:
+            _log.warning("what an earlier run has left can't be removed", action="generation.left", reason=str(error))
+        return self._store.catalog()
+
+    def _left_behind(self, catalog: Catalog) -> list[GenerationEntry]:
+        return [entry for entry in catalog.superfluous(self._keep) if entry.name != self._building]
+
+    def _prune(self) -> None:
+        """Remove generations that aren't needed any more."""
+        with within(_CLEANUP_PATIENCE):
+            self._remove(self._left_behind)
+
+    def _remove(self, choose: Callable[[Catalog], list[GenerationEntry]]) -> None:
+        """Remove generations, chosen from the current catalog, provided that we are still the writer.
+
+        A public one is never removed, nor the one that is being built.
+        """
+        self._store.confirm()
+        for entry in choose(self._store.catalog()):
+            if not entry.public and entry.name != self._building:
+                self._store.remove(entry.name)
