@@ -26,7 +26,7 @@ from cachesync.errors import (
     UsageError,
 )
 from cachesync.index.base import Index
-from cachesync.index.embedded import EmbeddedIndex, folder, generation
+from cachesync.index.embedded import EmbeddedIndex, generation, store
 from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
 from cachesync.index.embedded.queries import QueryRunner
 from cachesync.pages.page import identity
