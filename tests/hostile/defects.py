@@ -442,7 +442,7 @@ DEFECTS: Final = (
     Defect(
         "a request is carried out though nobody waits for it",
         2,
-        "service/requests.py",
+        "service/request_inbox.py",
         "    is_alive: bool = False",
         "    is_alive: bool = True",
         (
@@ -453,7 +453,7 @@ DEFECTS: Final = (
     Defect(
         "consent outlives the command that gave it",
         2,
-        "service/requests.py",
+        "service/request_inbox.py",
         "        return known.is_alive\n",
         "        return True\n",
         ("unit/test_loop.py::test_consent_ends_with_the_command_that_gave_it",),

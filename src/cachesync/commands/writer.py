@@ -11,7 +11,8 @@ from cachesync.context import within
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Index, Writer
 from cachesync.index.freshness import Freshness, Shortcoming, note_freshness, read_freshness
-from cachesync.service.requests import CommandRequest, Response, RootNames, carry_out
+from cachesync.service.request_client import carry_out
+from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import LAST_REINDEX, text_of
 from cachesync.sync import full_sync
 from cachesync.sync.passes import Progress

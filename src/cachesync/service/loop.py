@@ -11,13 +11,12 @@ from cachesync.context import StoppedError, current
 from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.connection_health import SERVICE
 from cachesync.log import get_logger
-from cachesync.service.debounce import DirtyPaths
 from cachesync.service.mode import Mode
+from cachesync.service.partial_passes import PartialPasses
 from cachesync.service.reindex_jobs import ReindexJobs
 from cachesync.service.request_jobs import RequestJobs
 from cachesync.service.scheduler import Job, Scheduler
 from cachesync.service.session import Session
-from cachesync.service.state import ServiceState
 from cachesync.service.sync_jobs import SyncJobs
 
 _log = get_logger()
@@ -33,12 +32,13 @@ class ServiceLoop:
         self.session = session
         self.sync_jobs = SyncJobs(session, self._report_trouble, self._all_recovered)
         self._reindex_jobs = ReindexJobs(session, self.sync_jobs)
+        partial_passes = PartialPasses(session, self.sync_jobs)
         request_jobs = RequestJobs(session, self.sync_jobs)
         self._has_reported_trouble = False
         jobs = [
             Job("full pass", self.sync_jobs.full_pass_due, self.sync_jobs.full_pass),
-            Job(_PARTIAL, self.sync_jobs.partial_pass_due, self.sync_jobs.partial_pass),
-            Job("index check", self.sync_jobs.check_due, self.sync_jobs.check_index),
+            Job(_PARTIAL, partial_passes.due, partial_passes.run),
+            Job("index check", lambda: self.sync_jobs.index_check.due, self.sync_jobs.check_index),
             Job("requests", lambda: session.requests.due, request_jobs.carry_out_all),
             Job("schedule", self._reindex_jobs.start_due, self._reindex_jobs.start),
             Job("promotion", self._reindex_jobs.promotion_due, self._reindex_jobs.promote),
@@ -60,11 +60,11 @@ class ServiceLoop:
         session.freshness_notes.begin()
         try:
             while True:
-                update_queue(session.dirty, session.state)
+                session.resources.publish_queue()
                 job, wait = self.scheduler.next()
                 if wait > 0:
-                    current().wait(wait, until=session.wake)
-                    session.wake.clear()
+                    current().wait(wait, until=session.resources.wake)
+                    session.resources.wake.clear()
                 else:
                     current().check()
                     self.scheduler.run(job)
@@ -76,7 +76,7 @@ class ServiceLoop:
 
     def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
         """Make the job's dirty paths dirty again, and report the error, see :class:`.scheduler.Listener`."""
-        self.session.dirty.put_back()
+        self.session.resources.dirty.put_back()
         self._report_trouble()
         if is_first:
             _log.warning("a job failed; retrying", action="job.failed", job=job, reason=str(error))
@@ -84,7 +84,7 @@ class ServiceLoop:
         if not outage or job == _PARTIAL:
             self.sync_jobs.require_full_pass()  # what a partial pass had written before it failed is not known
         # There is no point in retrying before somebody has consented.
-        return self.session.settings.rescan_interval if isinstance(error, ConsentError) else None
+        return self.session.resources.options.rescan_interval if isinstance(error, ConsentError) else None
 
     def job_recovered(self, job: str) -> None:
         """Withdraw the report of its failure."""
@@ -94,9 +94,9 @@ class ServiceLoop:
 
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
-        health, state = self.session.health, self.session.state
+        health, state = self.session.resources.health, self.session.resources.state
         errors = self.scheduler.errors
-        damage = self.sync_jobs.damage
+        damage = self.sync_jobs.index_check.damage
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
         unavailable += [damage] if damage else []
         others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
@@ -111,11 +111,3 @@ class ServiceLoop:
         """Withdraw all failures: a full pass repairs everything, and so does a rollback."""
         self._report_trouble()
         self.scheduler.recover_all()
-
-
-def update_queue(dirty: DirtyPaths, state: ServiceState) -> None:
-    """Record in the state how many dirty paths wait, and since when."""
-    with state.changing():
-        state.queue = len(dirty)
-        state.queue_bytes = dirty.bytes
-        state.waiting_since = None if state.rolled_back else dirty.oldest()
