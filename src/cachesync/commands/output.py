@@ -38,10 +38,8 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-@contextmanager
-def no_progress() -> Iterator[ShowProgress]:
-    """Show no progress, for work whose own output on the terminal shows it."""
-    yield lambda _done, _total: None
+def no_progress(_done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """``cachesync render``: print the documents of pages."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ def render(components: Components, paths: tuple[Path, ...]) -> int:
     """
     skipped: list[Problem | PathWarning] = []
     out = sys.stdout.buffer
-    with no_progress() if sys.stdout.isatty() else progress("render") as show:
+    with nullcontext(no_progress) if sys.stdout.isatty() else progress("render") as show:
         for page, documents in named_pages(paths, components.source, show):
             if isinstance(documents, Problem | PathWarning):
                 skipped.append(documents)

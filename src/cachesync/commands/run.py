@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 from rich.cells import cell_len
@@ -21,10 +21,12 @@ from cachesync.commands.output import plural
 from cachesync.commands.signals import catching
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 from cachesync.log import printable
-
-if TYPE_CHECKING:  # their libraries are slow to import
-    from cachesync.service.options import ServiceOptions
-    from cachesync.service.supervisor import Supervisor
+from cachesync.service.malloc import limit_arenas
+from cachesync.service.options import HttpOptions, JobOptions, ServiceOptions, WatchOptions
+from cachesync.service.orphans import reap
+from cachesync.service.schedule import Schedule
+from cachesync.service.state import in_sync
+from cachesync.service.supervisor import Supervisor
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _REFRESH_SECONDS: Final = 1.0
@@ -43,10 +45,6 @@ def run(components: Components) -> int:
     Exit codes: 0 stopped by a signal, 2 wrong configuration, the index isn't cachesync's, or the port is in use by
     anything but a service of this index, 3 internal error, 130 Ctrl-C twice.
     """
-    from cachesync.service.malloc import limit_arenas  # noqa: PLC0415  its libraries are slow to import
-    from cachesync.service.orphans import reap  # noqa: PLC0415  the same
-    from cachesync.service.supervisor import Supervisor  # noqa: PLC0415  the same
-
     limit_arenas()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with catching(_SIGNALS) as wait:
@@ -74,11 +72,8 @@ def run(components: Components) -> int:
                 os._exit(0)
 
 
-def _options(components: Components) -> "ServiceOptions":
+def _options(components: Components) -> ServiceOptions:
     """Return what the configuration says of the service."""
-    from cachesync.service.options import HttpOptions, JobOptions, ServiceOptions, WatchOptions  # noqa: PLC0415  above
-    from cachesync.service.schedule import Schedule  # noqa: PLC0415  see above
-
     config = components.config
     watch, http = config.watch, config.http
     return ServiceOptions(
@@ -91,16 +86,14 @@ def _options(components: Components) -> "ServiceOptions":
         ),
         WatchOptions(watch.mode, watch.debounce, watch.debounce_max),
         HttpOptions(http.host, http.port, http.base_path, http.allow_origins, http.max_lag),
-        components.index_with,
+        components.connections.index,
         lambda: components.api(is_public=False),
         components.set_up_log,
     )
 
 
-def _line(service: "Supervisor", width: int) -> str:
+def _line(service: Supervisor, width: int) -> str:
     """Return the service's state and URL as a line of at most ``width`` characters."""
-    from cachesync.service.state import in_sync  # noqa: PLC0415  see above
-
     state = service.state.snapshot()
     trouble = service.index_trouble or state.trouble
     parts: list[str] = [state.role]

@@ -30,7 +30,7 @@ class ServiceLoop:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.sync_jobs = SyncJobs(session, self._report_trouble, self._all_recovered)
+        self.sync_jobs = SyncJobs(session, self._all_recovered)
         self._reindex_jobs = ReindexJobs(session, self.sync_jobs)
         partial_passes = PartialPasses(session, self.sync_jobs)
         request_jobs = RequestJobs(session, self.sync_jobs)
@@ -38,14 +38,14 @@ class ServiceLoop:
         jobs = [
             Job("full pass", self.sync_jobs.full_pass_due, self.sync_jobs.full_pass),
             Job(_PARTIAL, partial_passes.due, partial_passes.run),
-            Job("index check", lambda: self.sync_jobs.index_check.due, self.sync_jobs.check_index),
+            Job("index check", lambda: self.sync_jobs.index_check.due, self._check_index),
             Job("requests", lambda: session.requests.due, request_jobs.carry_out_all),
             Job("schedule", self._reindex_jobs.start_due, self._reindex_jobs.start),
             Job("promotion", self._reindex_jobs.promotion_due, self._reindex_jobs.promote),
             Job("watcher health", lambda: self.sync_jobs.watcher_health.due, self.sync_jobs.judge_watcher),
             Job("freshness", session.freshness_notes.due, session.freshness_notes.note),
         ]
-        self.scheduler = Scheduler(jobs, self)
+        self.scheduler = Scheduler(jobs, self._job_failed, self._job_recovered)
 
     def run(self) -> None:
         """Run jobs until the context is to stop.
@@ -74,8 +74,8 @@ class ServiceLoop:
         finally:
             session.reindex.cancel()
 
-    def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
-        """Make the job's dirty paths dirty again, and report the error, see :class:`.scheduler.Listener`."""
+    def _job_failed(self, job: str, error: CachesyncError, is_first: bool) -> float | None:
+        """Make the job's dirty paths dirty again, and report the error, see :class:`.Scheduler`."""
         self.session.resources.dirty.put_back()
         self._report_trouble()
         if is_first:
@@ -86,11 +86,18 @@ class ServiceLoop:
         # There is no point in retrying before somebody has consented.
         return self.session.resources.options.rescan_interval if isinstance(error, ConsentError) else None
 
-    def job_recovered(self, job: str) -> None:
+    def _job_recovered(self, job: str) -> None:
         """Withdraw the report of its failure."""
         self._report_trouble()
         if not self.scheduler.errors:
             _log.info("all jobs succeed again", action="job.recovered", job=job)
+
+    def _check_index(self) -> None:
+        """Check that the index is still as this service left it, and let a full pass repair it if it is not."""
+        if self.sync_jobs.index_check.finds_damage():
+            self._report_trouble()
+            self.sync_jobs.unpin()
+            self.sync_jobs.require_full_pass()
 
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""

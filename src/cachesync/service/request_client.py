@@ -37,7 +37,6 @@ def carry_out(
     request: CommandRequest,
     progress: Progress,
     here: Callable[[Writer, str | None], Response],
-    root: Path | None,
 ) -> Response:
     """Let the running service carry out a request, or do it here if no service runs: the outcome is the same.
 
@@ -46,7 +45,6 @@ def carry_out(
         request: what to do.
         progress: is called with the progress.
         here: does it in this process, with the writer and the generation that an earlier attempt was about to promote.
-        root: the root that must exist before anything is done here; None: it isn't needed.
 
     Raises:
         CachesyncError: the request failed.
@@ -55,8 +53,8 @@ def carry_out(
     response = ask(index, request, progress)
     if response.finished:
         return response
-    if root:
-        require_root(root)  # before the index creates anything on disk
+    if request.root:
+        require_root(Path(request.root.configured))  # before the index creates anything on disk
     with ExitStack() as stack:
         try:
             writer = stack.enter_context(index.writer(WRITER_WAIT))
@@ -78,28 +76,25 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
     status = index.status()
     if not status.service:
         return Response(generation=request.generation)
-    asking = PendingRequest(index, request)
+    asking = PendingRequest(index, request, progress)
     try:
         asking.begin()
         _log.info("handed to the running service", action="request.sent", command=request.command, holder=status.holder)
-        response = asking.wait(progress, status.sign)
+        response = asking.wait(status.sign)
     finally:
         asking.end()
     response.raise_failure()
     return response
 
 
-def _no_progress(_done: int, _pages: int) -> None:
-    """Ignore the progress."""
-
-
 class PendingRequest:
     """One request, seen by the command that waits for its response."""
 
-    def __init__(self, index: Index, request: CommandRequest) -> None:
+    def __init__(self, index: Index, request: CommandRequest, progress: Progress) -> None:
         self._index = index
         self._notes = index.notes()
         self._request = request
+        self._progress = progress
         self._signs = 0
         self._response = self._none = Response(generation=request.generation)
 
@@ -110,14 +105,14 @@ class PendingRequest:
         self._sign()
         self._index.signal()
 
-    def wait(self, progress: Progress, sign: str | None) -> Response:
+    def wait(self, sign: str | None) -> Response:
         """Return the response once it is finished or the service has ended. ``sign`` is the service's last sign."""
         now = started = time.monotonic()
         alive = answered = signed = now
         is_logged = False
         while True:
             try:
-                self._poll(progress)
+                self._poll()
                 if self._response.finished:
                     return self._response
                 if now - signed >= SIGN_SECONDS:
@@ -127,7 +122,7 @@ class PendingRequest:
                     if status.sign is None or status.sign != sign:
                         sign, alive = status.sign, now
                     if not status.service or now - alive > _SERVICE_SILENT_SECONDS:
-                        self._poll(progress)  # its final response may have arrived since
+                        self._poll()  # its final response may have arrived since
                         return self._response
                 answered = now
                 if not is_logged and now - started > _BUSY_LOG_SECONDS and self._response == self._none:
@@ -146,7 +141,7 @@ class PendingRequest:
     def _keep_alive(self) -> None:
         """Give a sign. If the request was dropped, since this process was suspended, write it again."""
         if self._notes.get(REQUEST + self._request.id) is None:
-            self._poll(_no_progress)
+            self._poll()
             if not self._response.finished:
                 self.begin()
         else:
@@ -162,7 +157,7 @@ class PendingRequest:
         self._signs += 1
         self._notes.put(SIGN + self._request.id, str(self._signs).encode())
 
-    def _poll(self, progress: Progress) -> None:
+    def _poll(self) -> None:
         text = self._notes.get(RESPONSE + self._request.id)
         if text is None:
             return
@@ -173,4 +168,4 @@ class PendingRequest:
                 f"the service's response can't be parsed, since it is of another version ({error}): restart the service"
             ) from None
         if self._response.pages:
-            progress(self._response.done, self._response.pages)
+            self._progress(self._response.done, self._response.pages)

@@ -59,7 +59,10 @@ def _is_leftover(key: str, ids: Container[str]) -> bool:
 
 
 class RequestInbox:
-    """The requests that the service knows of. All methods are for one thread."""
+    """The requests that the service knows of.
+
+    All methods are for one thread, and those that use notes raise IndexUnavailableError if the index doesn't answer.
+    """
 
     def __init__(self, writer: Writer, notes: Notes, clock: Callable[[], float] = time.monotonic) -> None:
         self.due = 0.0
@@ -73,11 +76,7 @@ class RequestInbox:
         self._progress_at = 0.0
 
     def poll(self) -> Iterator[CommandRequest]:
-        """Yield the requests of commands that still wait, the oldest first.
-
-        Raises:
-            IndexUnavailableError: the index doesn't answer.
-        """
+        """Yield the requests of commands that still wait, the oldest first."""
         self.due = self._clock() + _IDLE_SECONDS
         signals = self._writer.signals()
         if signals != self._signals:
@@ -91,7 +90,9 @@ class RequestInbox:
                 continue
             if not known.is_alive:
                 break  # requests keep their order: a rollback after a reindex is meant to undo that reindex
-            self._log_once(known, known.request)
+            if not known.is_logged:
+                known.is_logged = True
+                _log.info("carrying out a command's request", action="request.received", command=known.request.command)
             yield known.request
 
     def is_waited_for(self, id: str) -> bool:
@@ -99,11 +100,7 @@ class RequestInbox:
         return id in self._known
 
     def consents(self, id: str) -> bool:
-        """Return whether the command that consented is waiting at this moment: wait for its next sign.
-
-        Raises:
-            IndexUnavailableError: the index doesn't answer.
-        """
+        """Return whether the command that consented is waiting at this moment: wait for its next sign."""
         known = self._known.get(id)
         if known is None:
             return False
@@ -140,8 +137,7 @@ class RequestInbox:
     def note_promotion(self, id: str | None, generation: str) -> None:
         """Note that a generation is about to go live for a request, if ``id`` is a known one.
 
-        Raises:
-            IndexUnavailableError: the index doesn't answer. Nothing may be promoted then.
+        Nothing may be promoted if this fails.
         """
         if id in self._known:
             self._notes.put(RESPONSE + id, msgspec.json.encode(Response(generation=generation)))
@@ -212,9 +208,3 @@ class RequestInbox:
         self._to_respond.pop(id, None)
         for key in (REQUEST, SIGN, RESPONSE):
             self._notes.remove(key + id)
-
-    @staticmethod
-    def _log_once(known: _Known, request: CommandRequest) -> None:
-        if not known.is_logged:
-            known.is_logged = True
-            _log.info("carrying out a command's request", action="request.received", command=request.command)

@@ -31,13 +31,12 @@ _RETRY_SECONDS: Final = 0.5
 class SyncJobs:
     """Full passes, and the mode that decides which passes may run."""
 
-    def __init__(self, session: Session, on_damage: Callable[[], None], on_repair: Callable[[], None]) -> None:
-        """``on_damage`` is called when the index is found damaged, ``on_repair`` when nothing can be wrong any more."""
+    def __init__(self, session: Session, on_repair: Callable[[], None]) -> None:
+        """``on_repair`` is called when nothing can be wrong with the index any more."""
         self._session = session
         self._source = session.resources.options.source
         self._state = session.resources.state
         self._dirty = session.resources.dirty
-        self._on_damage = on_damage
         self._on_repair = on_repair
         self.recorder = PassRecorder(session.resources)
         self.watcher_health = WatcherHealth(self._dirty, self._state)
@@ -69,8 +68,6 @@ class SyncJobs:
             self.enter(Mode.REPAIRING)
         self.root = None
         self.full_pass_at = 0.0
-
-    # --- full passes --------------------------------------------------------------------------------------------------
 
     def full_pass_due(self) -> float:
         """Return when the next full pass is due."""
@@ -189,15 +186,6 @@ class SyncJobs:
             self._dirty.mark(again, time.monotonic())
         elif report.again:
             self.full_pass_at = time.monotonic() + _RETRY_SECONDS
-
-    # --- checks -------------------------------------------------------------------------------------------------------
-
-    def check_index(self) -> None:
-        """Check that the index is still as this service left it, and repair it if it is not."""
-        if self.index_check.finds_damage():
-            self._on_damage()
-            self.unpin()
-            self.require_full_pass()
 
     def judge_watcher(self) -> None:
         """Make the next rescan due sooner if the watcher misses changes."""
