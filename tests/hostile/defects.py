@@ -478,8 +478,8 @@ DEFECTS: Final = (
         "nobody speaks for a loop that waits for its file system",
         1,
         "service/daemon.py",
-        "        if self.awaited:",
-        "        if not self.awaited:",
+        "        if self.pulse.awaited:",
+        "        if not self.pulse.awaited:",
         ("system/test_waiting.py::test_a_mount_that_hangs_stops_neither_health_nor_the_end",),
     ),
     Defect(

@@ -3,13 +3,13 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
 
-from cachesync.log import as_json
+from cachesync.log import as_json, printable
 
 ShowProgress = Callable[[int, int], None]
 
@@ -31,6 +31,12 @@ def print_json(value: Any) -> None:
 def uncontrolled(text: str) -> str:
     """Escape control characters, which a terminal may interpret."""
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def print_problems(found: Iterable[object]) -> None:
+    """Print problems and warnings to stderr, a line each."""
+    for each in found:
+        click.echo(printable(str(each)), err=True)
 
 
 def plural(count: int, noun: str) -> str:

@@ -8,10 +8,9 @@ import click
 import msgspec
 
 from cachesync.commands.components import Components
-from cachesync.commands.output import no_progress, progress
+from cachesync.commands.output import no_progress, print_problems, progress
 from cachesync.commands.paths import named_pages
 from cachesync.documents import document_id
-from cachesync.log import printable
 from cachesync.pages.page import Problem
 from cachesync.sync.scan import PathWarning
 
@@ -36,6 +35,5 @@ def render(components: Components, paths: tuple[Path, ...]) -> int:
             for key, source in documents.items():
                 id = msgspec.json.encode(document_id(page, key))
                 out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
-    for each in skipped:
-        click.echo(printable(str(each)), err=True)
+    print_problems(skipped)
     return 1 if any(isinstance(each, Problem) for each in skipped) else 0

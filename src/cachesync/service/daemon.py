@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from cachesync.context import Awaited, Context, Pulse, StoppedError, running
+from cachesync.context import Context, Pulse, StoppedError, running
 from cachesync.errors import CachesyncError, DefectError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.connection_health import SERVICE, ConnectionHealth
@@ -45,13 +45,17 @@ class Daemon:
         """Whether it has been the writer, under any configuration. From then on it retries instead of refusing one."""
         self.refusal: UsageError | None = None
         """Why the configuration made it end by itself; None if it did not."""
+        self.health = health
+        """Whether the index can be used now."""
         dirty = DirtyPaths(watch.debounce, watch.debounce_max)
         self._resources = Resources(options, index, health, state, metrics, dirty, threading.Event())
         self._failures = 0
         self._ended = threading.Event()
         self._heart = systemd.Heartbeat()
         every = min(self._heart.every or _BEAT_SECONDS, _BEAT_SECONDS)
-        self._context = Context(self._ended, pulse=Pulse(self._heart.beat, every))
+        self.pulse = Pulse(self._heart.beat, every)
+        """The signs of life of the service's thread, and what it is waiting for outside of this process."""
+        self._context = Context(self._ended, pulse=self.pulse)
         reports = WatcherReports(self._resources, self._heart.started)
         self._watcher = Watcher(options.source, watch.mode, reports.mark_dirty, reports.publish)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
@@ -89,27 +93,12 @@ class Daemon:
         self._thread.join(patience)
         return not self._thread.is_alive()
 
-    @property
-    def index_trouble(self) -> str | None:
-        """Why the index can't be used now; None: it can."""
-        return self._resources.health.trouble
-
-    @property
-    def awaited(self) -> Awaited | None:
-        """What outside of this process the service is waiting for; None: nothing."""
-        return self._context.pulse.awaited
-
-    @property
-    def beat_every(self) -> float:
-        """The longest time in seconds between two calls of :meth:`beat`."""
-        return self._context.pulse.every
-
     def beat(self) -> None:
         """Send the watchdog a sign of life if the service is only waiting for something outside of this process.
 
-        A restart would not help then, and would take its health endpoints away.
+        A restart would not help then, and would take its health endpoints away. Call it every ``pulse.every`` seconds.
         """
-        if self.awaited:
+        if self.pulse.awaited:
             self._heart.beat()
 
     def _run(self) -> None:
@@ -124,7 +113,7 @@ class Daemon:
 
     def _serve(self) -> None:
         """Wait until this process is the writer, and run the loop for as long as it remains so."""
-        index, state, health = self._resources.index, self._resources.state, self._resources.health
+        index, state = self._resources.index, self._resources.state
         try:
             self._context.check()
             state.role = "starting"
@@ -136,7 +125,7 @@ class Daemon:
                 state.set_trouble(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
                 _log.info("serving the index", action="service.active", url=index.url)
                 systemd.status(f"serving {index.url}")
-                health.answered(SERVICE, index.url)
+                self.health.answered(SERVICE, index.url)
                 self._failures = 0
                 self.has_served = True
                 ServiceLoop(Session(self._resources, writer)).run()
@@ -170,9 +159,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         if self._ended.is_set():
             return
-        self._resources.health.gave_up(
-            SERVICE, "other", reason
-        )  # before it is logged, so that /readyz agrees with the log
+        self.health.gave_up(SERVICE, "other", reason)  # before it is logged, so that /readyz agrees with the log
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", action="index.unavailable", reason=reason)
         self._failures += 1

@@ -40,11 +40,7 @@ def carry_out(
 ) -> Response:
     """Let the running service carry out a request, or do it here if no service runs: the outcome is the same.
 
-    Args:
-        index: the index to write to.
-        request: what to do.
-        progress: is called with the progress.
-        here: does it in this process, with the writer and the generation that an earlier attempt was about to promote.
+    ``here`` does it in this process, with the writer and the generation that an earlier attempt was about to promote.
 
     Raises:
         CachesyncError: the request failed.
@@ -70,8 +66,7 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
     """Send a request to the running service and wait. The response is unfinished if no service runs, or it ends.
 
     Raises:
-        CachesyncError: the service's error.
-        IndexUnavailableError: the index can't be reached.
+        CachesyncError: the service's error, or that of the index.
     """
     status = index.status()
     if not status.service:

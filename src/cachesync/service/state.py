@@ -130,12 +130,8 @@ def health(
 ) -> Health:
     """Judge whether the service is ready, and what it lacks.
 
-    Args:
-        state: the service's state.
-        index_trouble: why the index can't be used; None: it can.
-        max_lag: how many seconds a change may wait.
-        now: the current time, by :func:`time.monotonic`.
-        awaited: what the service is waiting for outside of this process; None: nothing.
+    ``index_trouble`` is why the index can't be used, ``max_lag`` is how many seconds a change may wait, ``now`` is the
+    time by :func:`time.monotonic`, and ``awaited`` is what the service is waiting for outside of this process.
     """
     state = state.snapshot()
     late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None

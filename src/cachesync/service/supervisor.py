@@ -1,6 +1,7 @@
 """Runs the service: starts it, reloads it under another configuration (as SIGHUP asks for), and stops it."""
 
 import gc
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -60,7 +61,7 @@ class Supervisor:
     @property
     def index_trouble(self) -> str | None:
         """Why the index can't be used now; None: it can."""
-        return self._daemon.index_trouble
+        return self._daemon.health.trouble
 
     @property
     def url(self) -> str | None:
@@ -72,9 +73,8 @@ class Supervisor:
         """In how many seconds at the latest :meth:`tend` must be called again."""
         if self._next:
             return _CHANGE_SECONDS
-        if self.state.role == "starting" or self.url is None:
-            return min(_WAIT_SECONDS, self._daemon.beat_every)
-        return self._daemon.beat_every
+        is_waiting = self.state.role == "starting" or self.url is None
+        return min(_WAIT_SECONDS if is_waiting else math.inf, self._daemon.pulse.every)
 
     def processes(self) -> list[int | None]:
         """Return the child processes whose exit the service itself waits for."""
@@ -137,9 +137,9 @@ class Supervisor:
         return Daemon(options.jobs, options.watch, options.open_index(health), self.state, self._metrics, health)
 
     def _health(self) -> Health:
-        daemon = self._daemon
-        return health(self.state, daemon.index_trouble, self._options.http.max_lag, time.monotonic(), daemon.awaited)
+        max_lag, awaited = self._options.http.max_lag, self._daemon.pulse.awaited
+        return health(self.state, self.index_trouble, max_lag, time.monotonic(), awaited)
 
     def _status(self) -> dict[str, Any]:
-        daemon = self._daemon
-        return status(self.state, daemon.index_trouble, self._options.http.max_lag, time.monotonic(), daemon.awaited)
+        max_lag, awaited = self._options.http.max_lag, self._daemon.pulse.awaited
+        return status(self.state, self.index_trouble, max_lag, time.monotonic(), awaited)
