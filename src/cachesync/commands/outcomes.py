@@ -1,4 +1,4 @@
-"""Reports the outcome of a pass: prints it and derives the exit code."""
+"""What `sync`, `reindex` and `verify` share: they print the outcome of a pass and derive the exit code from it."""
 
 from typing import Final
 

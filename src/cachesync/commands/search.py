@@ -124,10 +124,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
 )
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="The format.")
 @click.option(
-    "--columns",
-    metavar="FIELD,…",
-    help="The columns of a table or of csv.",
-    shell_complete=completion.columns(COLUMNS),
+    "--columns", metavar="FIELD,…", help="The columns of a table or of csv.", shell_complete=completion.columns(COLUMNS)
 )
 @click.option("--json", "form", flag_value="json", help="Print one JSON object; same as --format json.")
 @server_option

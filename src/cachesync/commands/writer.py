@@ -1,4 +1,4 @@
-"""Commands that write to the index: the running service carries them out; if none runs, the command does it itself."""
+"""What `sync`, `reindex`, `rollback` and `verify` share: the running service does their work; without one, they do."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,10 +66,7 @@ def rollback(components: Components) -> str:
 
 
 def _reported(
-    components: Components,
-    request: CommandRequest,
-    progress: Progress,
-    here: Callable[[Writer, str | None], Report],
+    components: Components, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Report]
 ) -> Report:
     """Carry out a request whose outcome is a report."""
     response = _carried_out(components, request, progress, lambda *found: Response(finished=True, report=here(*found)))
@@ -78,10 +75,7 @@ def _reported(
 
 
 def _carried_out(
-    components: Components,
-    request: CommandRequest,
-    progress: Progress,
-    here: Callable[[Writer, str | None], Response],
+    components: Components, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Response]
 ) -> Response:
     """Carry out a request as :func:`carry_out` does. If ``here`` does the work, also write the freshness note."""
 

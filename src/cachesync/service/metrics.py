@@ -45,10 +45,7 @@ class Metrics:
             registry=self._registry,
         )
         self._bulk = Histogram(
-            "cachesync_bulk_seconds",
-            "How long successful bulk requests took.",
-            buckets=_BULK,
-            registry=self._registry,
+            "cachesync_bulk_seconds", "How long successful bulk requests took.", buckets=_BULK, registry=self._registry
         )
         self._passes = Counter(
             "cachesync_passes_total",

@@ -33,10 +33,7 @@ _CLOSE_SECONDS: Final = 2.0
 
 
 def carry_out(
-    index: Index,
-    request: CommandRequest,
-    progress: Progress,
-    here: Callable[[Writer, str | None], Response],
+    index: Index, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Response]
 ) -> Response:
     """Let the running service carry out a request, or do it here if no service runs: the outcome is the same.
 

@@ -89,11 +89,7 @@ class SyncJobs:
             "catch-up" if self.mode is Mode.CATCHING_UP else "rescan",
             guard,
             lambda: full_sync.sync_once(
-                self._source,
-                session.writer,
-                guard,
-                self._progress,
-                before_build=session.reindex.cancel,
+                self._source, session.writer, guard, self._progress, before_build=session.reindex.cancel
             ),
         )
 
