@@ -3,7 +3,6 @@
 It is among the commands since they alone read the configuration.
 """
 
-from collections.abc import Callable
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -146,19 +145,16 @@ class Components:
         """
         servers = self.connections
         uses = chain(servers.index_uses(), [lambda: self.aliases], servers.kibana_uses())
-        return list(dict.fromkeys(mistake for use in uses if (mistake := _usage_error(use))))
+        found: dict[str, None] = {}
+        for use in uses:
+            try:
+                use()
+            except UsageError as error:
+                found[str(error)] = None
+        return list(found)
 
     def guard(self, consent: "Consent") -> "Guard":
         """Return the guard, which stops a pass that loses too many specs unless ``consent`` returns true."""
         from cachesync.sync.guard import Guard  # noqa: PLC0415  see above
 
         return Guard(self.config.safety.max_delete_fraction, consent)
-
-
-def _usage_error(use: Callable[[], object]) -> str | None:
-    """Return the message of the UsageError that a call raises, if any."""
-    try:
-        use()
-    except UsageError as error:
-        return str(error)
-    return None
