@@ -170,6 +170,7 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
     rescan_interval: Annotated[float, values.duration(1)] = 300.0
 
 
+# Many fields: one for each key of the section.
 class IndexConfig(_Section, frozen=True, kw_only=True):
     """Where the index is, the credentials for it, and its layout."""
 

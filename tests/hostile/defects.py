@@ -442,7 +442,7 @@ DEFECTS: Final = (
     Defect(
         "a request is carried out though nobody waits for it",
         2,
-        "service/requests.py",
+        "service/request_inbox.py",
         "    is_alive: bool = False",
         "    is_alive: bool = True",
         (
@@ -453,7 +453,7 @@ DEFECTS: Final = (
     Defect(
         "consent outlives the command that gave it",
         2,
-        "service/requests.py",
+        "service/request_inbox.py",
         "        return known.is_alive\n",
         "        return True\n",
         ("unit/test_loop.py::test_consent_ends_with_the_command_that_gave_it",),
@@ -478,8 +478,8 @@ DEFECTS: Final = (
         "nobody speaks for a loop that waits for its file system",
         1,
         "service/daemon.py",
-        "        if self.awaited:",
-        "        if not self.awaited:",
+        "        if self.pulse.awaited:",
+        "        if not self.pulse.awaited:",
         ("system/test_waiting.py::test_a_mount_that_hangs_stops_neither_health_nor_the_end",),
     ),
     Defect(

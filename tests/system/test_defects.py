@@ -53,8 +53,8 @@ def only_defect(lines: list[dict[str, Any]]) -> dict[str, Any]:
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'writer')"),
         ("from cachesync.index.embedded import EmbeddedIndex", "plant(EmbeddedIndex, 'notes')"),
         ("from cachesync.service.scheduler import Scheduler", "plant(Scheduler, '_due')"),
-        ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_dirty')"),
-        ("from cachesync.service.daemon import Daemon", "plant(Daemon, '_on_change')"),
+        ("from cachesync.service.watcher_reports import WatcherReports", "plant(WatcherReports, 'mark_dirty')"),
+        ("from cachesync.service.watcher_reports import WatcherReports", "plant(WatcherReports, 'publish')"),
         ("from cachesync.watch import watcher", "plant(watcher, '_start')"),
     ],
     ids=lambda fault: fault[1],
@@ -73,8 +73,8 @@ def test_a_service_goes_on(embedded: Sandbox, fault: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'tend')"),
-        ("from cachesync.commands.supervisor import Supervisor", "plant(Supervisor, 'start')"),
+        ("from cachesync.service.supervisor import Supervisor", "plant(Supervisor, 'tend')"),
+        ("from cachesync.service.supervisor import Supervisor", "plant(Supervisor, 'start')"),
         ("from cachesync.watch.watcher import Watcher", "plant(Watcher, 'start')"),
         ("from cachesync.sync import full_sync", "plant(full_sync, 'sync')"),
     ],

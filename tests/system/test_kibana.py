@@ -436,7 +436,7 @@ def test_an_invalid_key_is_reported_without_showing_it(tmp_path: Path, key: str)
     config = tmp_path / "cachesync.yml"
     config.write_text(f"kibana: {{url: 'http://127.0.0.1:1', api_key_file: {tmp_path}/key}}")
     with pytest.raises(UsageError, match=r"kibana\.api_key_file: expected one line of base64") as caught:
-        _ = Components(config, quiet=True).kibana
+        _ = Components(config, quiet=True).connections.kibana()
     assert "can" not in str(caught.value)
 
 

@@ -49,6 +49,15 @@ def handed(sandbox: Sandbox, *command: str) -> subprocess.Popen[str]:
     return running
 
 
+def ends_within(running: subprocess.Popen[str], seconds: float) -> bool:
+    """Wait for the end of a command for so long, and return whether it has ended."""
+    try:
+        running.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 def interrupted(running: subprocess.Popen[str]) -> tuple[str, str]:
     """Press Ctrl-C, and once more after a while: one that comes while Python closes a response is lost [CPython 3.11]."""
     running.send_signal(signal.SIGINT)
@@ -84,9 +93,8 @@ def test_a_reindex_is_handed_to_the_service_and_holds_up_no_change(sandbox: Sand
         before = service.status()["generation"]
         for number in range(3):
             running = start(sandbox, "reindex", "--json")
-            while running.poll() is None:
+            while not ends_within(running, 0.05):
                 put(tree, content(random.randrange(1000)), f"new-{random.randrange(20)}", "develop")
-                time.sleep(0.05)
             out, err = running.communicate()
             assert running.returncode == 0, (number, out, err)
         service.converges()
@@ -389,7 +397,8 @@ def test_two_services_of_which_the_holder_is_killed(sandbox: Sandbox, tree: Path
             put(tree, content(random_.randrange(1000)), f"new-{number}", "develop")
             if random_.random() < 0.2:
                 (tree / f"_cache/develop/new-{number}/specs.md").unlink()
-            time.sleep(random_.random() / 20)
+            if random_.random() < 0.2:  # so that some of the changes are in the index when it is killed, and others not
+                until(lambda: services[0].status()["queue"]["paths"] == 0, "the changes to be synced")
         services.pop(0).kill()
         services.append(Service(sandbox))
         put(tree, content(random_.randrange(1000)), "new-0", "develop")

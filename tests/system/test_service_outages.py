@@ -280,8 +280,8 @@ def test_the_watchdog_hears_of_a_service_whose_server_is_away(elastic: Sandbox) 
 IMPATIENT = """
 import sys
 from cachesync.__main__ import main
-from cachesync.commands import supervisor
-supervisor._STOP_SECONDS = 1.0
+from cachesync.service import supervisor
+supervisor.STOP_SECONDS = 1.0
 del sys.argv[1:4]
 main()
 """

@@ -54,7 +54,7 @@ def test_a_failing_reindex_is_retried_with_back_off(tmp_path: Path, monkeypatch:
         named: list[str] = []
         assert reindex.finish(Guard(0.5), named.append).pages.added == 1
         assert named == ["specs-1"]
-        assert not reindex.is_running
+        assert not reindex.running
         assert state.snapshot().reindex_trouble is None
         assert pauses(reindex) == grown
 
@@ -74,7 +74,6 @@ def test_an_unexpected_error_in_the_thread_is_raised_by_finish(tmp_path: Path, m
         assert filled.wait(10)
         with pytest.raises(DefectError, match="ZeroDivisionError"):
             reindex.finish(Guard(0.5), lambda _name: None)
-        assert not reindex.is_running
-        assert reindex.request is None
+        assert not reindex.running
         assert state.snapshot().reindexing is None
         assert writer.live() is None

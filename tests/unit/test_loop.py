@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal, NoReturn
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from cachesync.context import Context, Pulse, StoppedError, running
 from cachesync.errors import IndexUnavailableError, OvertakenError
@@ -20,15 +20,16 @@ from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.embedded import EmbeddedIndex, folder
 from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
 from cachesync.pages.pattern import Pattern
-from cachesync.service import freshness_notes, loss_guard, pass_log, requests
+from cachesync.service import freshness_notes, loss_guard, request_inbox
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import FillProgress, noted_progress
-from cachesync.service.loop import ServiceLoop, update_queue
+from cachesync.service.loop import ServiceLoop
 from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
+from cachesync.service.options import JobOptions
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
-from cachesync.service.session import ServiceSettings, Session
+from cachesync.service.session import Resources, Session
 from cachesync.service.state import Health, ServiceState, status
 from cachesync.service.timetable import CountingStart
 from cachesync.sync import full_sync
@@ -52,11 +53,13 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "pages"
         self.folder = folder / "index"
-        self.index = EmbeddedIndex(self.folder, "specs")
+        self.index = EmbeddedIndex(self.folder, "specs", keep_generations=2)
         self.state = ServiceState()
         self.dirty = DirtyPaths(0, 0)
         self.signs = 0
-        self._wake = threading.Event()
+        self.wake = threading.Event()
+        self.ahead = 0.0
+        """By how many seconds the clock of requests and freshness notes is ahead."""
         self.schedule = Schedule(None, "UTC")
         self.auto_reindex = True
 
@@ -70,23 +73,13 @@ class Bench:
 
     def _serving(self) -> ServiceLoop:
         source = Source(self.root, Pattern(("_cache/**/specs.md",)), 100_000)
-        settings = ServiceSettings(
+        options = JobOptions(
             source, lambda consent: Guard(0.5, consent), self.schedule, 3600, auto_reindex=self.auto_reindex
         )
         self.metrics = Metrics(self.state, lambda: Health(ready=True, reason=None, degraded=[]), {})
         self.health = ConnectionHealth()
-        return ServiceLoop(
-            Session(
-                settings,
-                self.index,
-                self.writer,
-                self.dirty,
-                self.state,
-                self.metrics,
-                self.health,
-                self._wake,
-            )
-        )
+        self.resources = Resources(options, self.index, self.health, self.state, self.metrics, self.dirty, self.wake)
+        return ServiceLoop(Session(self.resources, self.writer, lambda: time.monotonic() + self.ahead))
 
     def do(self, name: str) -> float:
         """Run a job, and return in how many seconds it is due again."""
@@ -172,9 +165,9 @@ class Bench:
 
     def reindex(self) -> None:
         """Start a reindex and wait until it is filled."""
-        self._wake.clear()
+        self.wake.clear()
         self.serving.session.reindex.start()
-        assert self._wake.wait(10)
+        assert self.wake.wait(10)
 
     def troubles(self) -> tuple[str | None, str | None]:
         """Return the reported trouble of the service and of the index."""
@@ -507,7 +500,7 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
     is_noted(bench)
     monkeypatch.setattr(freshness_notes, "CHECK_SECONDS", 0)
     monkeypatch.setattr(freshness_notes, "SETTLED_SECONDS", 0)
-    bench.serving.session.freshness_notes._check_at = 0  # it has just checked
+    bench.ahead += 2  # it has just checked
     told: list[Freshness | None] = []
     note = bench.serving.session.freshness_notes.note_if_due
 
@@ -519,7 +512,7 @@ def test_freshness_is_noted_during_a_long_pass(bench: Bench, monkeypatch: pytest
     for number in range(2):
         put(bench.root, content(1000 + number), f"new{number}", "t0")
     bench.dirty.mark([EVERYTHING], time.monotonic())
-    update_queue(bench.dirty, bench.state)
+    bench.resources.publish_queue()
     if asked:
         bench.ask_and_wait(CommandRequest(command="sync"))
     else:
@@ -561,10 +554,10 @@ def working(bench: Bench, ends: type[Exception]) -> Iterator[threading.Event]:
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield bench._wake
+        yield bench.wake
     finally:
         stop.set()
-        bench._wake.set()
+        bench.wake.set()
         thread.join(10)
     assert ended == [ends]
 
@@ -631,7 +624,7 @@ def test_an_index_lost_during_a_reindex_is_rebuilt_at_once(bench: Bench) -> None
     next(bench.folder.rglob("live")).unlink()
     bench.do("index check")
     bench.settle()
-    assert not bench.serving.session.reindex.is_running
+    assert not bench.serving.session.reindex.running
     assert bench.size() == (ALL, 20)
 
 
@@ -643,13 +636,13 @@ def test_a_reindex_that_cant_start_is_not_trouble(bench: Bench, monkeypatch: pyt
     bench.restart()
     bench.do("full pass")
     monkeypatch.setattr(bench.writer, "build", fail)
-    bench._wake.clear()
+    bench.wake.clear()
     bench.do("schedule")
-    assert bench._wake.wait(10)
+    assert bench.wake.wait(10)
     bench.do("promotion")
     bench.do("schedule")
     assert (bench.state.reindex_trouble, bench.state.trouble, bench.health.trouble) == ("away", None, None)
-    assert not bench.serving.session.reindex.is_running, "it is put off"
+    assert not bench.serving.session.reindex.running, "it is put off"
     assert bench.passes("reindex", "failed") == 1
 
 
@@ -706,17 +699,19 @@ def test_an_index_of_another_version_is_rebuilt_once(
         other.setattr(folder, "fingerprint", lambda: "another")
         bench.do("full pass")
         assert bench.state.reindex_needed
-        bench._wake.clear()
+        bench.wake.clear()
         bench.do("schedule")
-        assert bench.serving.session.reindex.is_running is by_itself
+        assert bool(bench.serving.session.reindex.running) is by_itself
     if not by_itself:
         return
-    assert bench._wake.wait(10)
+    assert bench.wake.wait(10)
     bench.do("promotion")
     assert bench.index.reader().generation == "specs-2"
-    bench.state.reindex_needed = True
+    monkeypatch.setattr(folder, "fingerprint", lambda: "a third")
+    bench.do("full pass")
+    assert bench.state.reindex_needed
     bench.do("schedule")
-    assert not bench.serving.session.reindex.is_running, "that is for a person to look at"
+    assert not bench.serving.session.reindex.running, "that is for a person to look at"
 
 
 # --- requests -----------------------------------------------------------------------------------------------------------
@@ -732,7 +727,7 @@ def test_a_request_of_a_command_that_has_ended_is_never_carried_out(bench: Bench
         bench.sign(request.id)
     for _ in range(3):
         bench.do("requests")
-    assert not bench.serving.session.reindex.is_running
+    assert not bench.serving.session.reindex.running
     assert bench.size() == (ALL, 20)
     assert bench.passes("sync", "done") == bench.passes("sync", "held") == 0
 
@@ -750,7 +745,7 @@ def test_a_request_with_another_root_is_refused(bench: Bench, command: Literal["
         True,
         True,
     )
-    assert not bench.serving.session.reindex.is_running
+    assert not bench.serving.session.reindex.running
     assert bench.size() == (ALL, 20)
 
 
@@ -766,7 +761,7 @@ def test_a_request_may_name_the_same_root_differently(bench: Bench) -> None:
 
 def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if the command was still waiting when its sync started."""
-    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(request_inbox, "SILENT_SECONDS", 0.5)
     shutil.rmtree(bench.root / "_cache")
     bench.ask(CommandRequest(command="sync", consent=True))
     assert bench.size() == (ALL, 20)
@@ -775,7 +770,7 @@ def test_consent_ends_with_the_command_that_gave_it(bench: Bench, monkeypatch: p
 
 def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise withheld pages could be deleted without consent, or after consent was refused."""
-    monkeypatch.setattr(requests, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(request_inbox, "SILENT_SECONDS", 0.5)
     for tag in range(3):
         shutil.rmtree(bench.root / f"_cache/t{tag}")
         bench.changed_in_a_burst(f"_cache/t{tag}/")
@@ -786,17 +781,15 @@ def test_consent_counts_what_was_lost_before(bench: Bench, monkeypatch: pytest.M
         bench.do("full pass")
 
 
-def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench._wake.clear()
+def test_a_reindex_ends_with_the_command_that_asked_for_it(bench: Bench) -> None:
+    bench.wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
-    assert bench._wake.wait(10)
-    assert bench.serving.session.reindex.is_running
-    now = time.monotonic()
+    assert bench.wake.wait(10)
+    assert bench.serving.session.reindex.running
     for _ in range(30):
-        now += 0.5
-        monkeypatch.setattr(bench.serving.session.requests, "_clock", lambda now=now: now)
+        bench.ahead += 0.5
         bench.do("requests")
-    assert not bench.serving.session.reindex.is_running
+    assert bench.serving.session.reindex.running is None
     assert not any(id in key for key in bench.index.notes().list_keys())
     assert bench.index.reader().generation == "specs-1"
 
@@ -814,7 +807,7 @@ def test_a_failure_is_responded_to_at_once(bench: Bench, monkeypatch: pytest.Mon
 
 
 def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(request_inbox, "PROGRESS_SECONDS", 0)
     put(bench.root, content(1000), "new", "t0")
     request = CommandRequest(command="sync")
     puts = bench.serving.session.notes.put
@@ -829,9 +822,8 @@ def test_writing_progress_may_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert bench.size() == (ALL + SPECS, 21)
 
 
-def roll_back_twice(bench: Bench) -> None:
+def reindex_twice(bench: Bench) -> None:
     """Keep two generations besides the live one."""
-    bench.writer._keep = 2  # type: ignore[attr-defined]
     for _ in range(2):
         bench.reindex()
         bench.do("promotion")
@@ -840,7 +832,7 @@ def roll_back_twice(bench: Bench) -> None:
 
 def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is killed between the promotion and the response."""
-    roll_back_twice(bench)
+    reindex_twice(bench)
     request = CommandRequest(command="rollback")
     with monkeypatch.context() as away:
         away.setattr(bench.serving.session.requests, "settle", lambda *_: None)
@@ -855,9 +847,9 @@ def test_a_rollback_is_done_once_even_if_its_service_is_killed(bench: Bench, mon
 
 def test_a_reindex_is_done_once_even_if_its_service_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     request = CommandRequest(command="reindex")
-    bench._wake.clear()
+    bench.wake.clear()
     bench.ask(request)
-    assert bench._wake.wait(10)
+    assert bench.wake.wait(10)
     with monkeypatch.context() as away:
         away.setattr(bench.serving.session.requests, "settle", lambda *_: None)
         bench.do("promotion")
@@ -880,7 +872,7 @@ def responses_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    roll_back_twice(bench)
+    reindex_twice(bench)
     with responses_fail(bench, monkeypatch):
         id = bench.ask(CommandRequest(command="rollback"))
     bench.do("requests")
@@ -889,7 +881,7 @@ def test_a_rollback_whose_response_fails_isnt_repeated(bench: Bench, monkeypatch
 
 def test_promotion_waits_until_it_can_be_noted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise it might be done twice."""
-    roll_back_twice(bench)
+    reindex_twice(bench)
     with monkeypatch.context() as away:
         away.setattr(bench.serving.session.notes, "put", fail)
         id = bench.ask(CommandRequest(command="rollback"))
@@ -903,9 +895,9 @@ def test_a_reindex_whose_response_fails_ends_a_rollback(bench: Bench, monkeypatc
     bench.do("promotion")
     bench.settle()
     bench.ask(CommandRequest(command="rollback"))
-    bench._wake.clear()
+    bench.wake.clear()
     id = bench.ask(CommandRequest(command="reindex"))
-    assert bench._wake.wait(10)
+    assert bench.wake.wait(10)
     with responses_fail(bench, monkeypatch):
         bench.do("promotion")
         bench.do("requests")
@@ -960,23 +952,18 @@ def warnings(bench: Bench) -> tuple[list[str], list[str]]:
     return sorted(bench.state.warnings), [warning["path"] for warning in told]
 
 
-def test_a_warning_stays_until_its_path_is_scanned_again(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logged: list[str] = []
-    monkeypatch.setattr(
-        pass_log, "_log", SimpleNamespace(warning=lambda _event, **fields: logged.append(fields["path"]))
-    )
+def test_a_warning_stays_until_its_path_is_scanned_again(bench: Bench, tmp_path: Path) -> None:
     links = [bench.root / "_cache/one", bench.root / "_cache/t0/two"]
-    for link in links:
-        link.symlink_to(tmp_path)
-        bench.changed(f"{link.relative_to(bench.root)}/")
     both = ["_cache/one", "_cache/t0/two"]
+    with capture_logs() as logged:
+        for link in links:
+            link.symlink_to(tmp_path)
+            bench.changed(f"{link.relative_to(bench.root)}/")
+        assert warnings(bench) == (both, both)
+        bench.changed(path_of("p0", "t0"), "_cache/t1/")
+        bench.do("full pass")
     assert warnings(bench) == (both, both)
-    bench.changed(path_of("p0", "t0"), "_cache/t1/")
-    bench.do("full pass")
-    assert warnings(bench) == (both, both)
-    assert logged == both, "each is told once"
+    assert [line["path"] for line in logged if line.get("action") == "link.skipped"] == both, "each is told once"
     links[0].unlink()
     bench.changed("_cache/one/")
     assert warnings(bench) == (both[1:], both[1:])

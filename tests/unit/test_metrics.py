@@ -165,7 +165,7 @@ def test_every_metric_is_documented() -> None:
         if line.startswith("| `")
     }
     real = set()
-    for family in metrics._registry.collect():
+    for family in text_string_to_metric_families(metrics.text().decode()):
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         ending = "_total" if family.type == "counter" else ""
         if not family.name.startswith("process_"):

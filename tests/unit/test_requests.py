@@ -19,25 +19,35 @@ from cachesync.errors import (
     RefusedError,
     UsageError,
 )
-from cachesync.index.base import Notes, Writer
+from cachesync.index.base import Notes, Status, Writer
 from cachesync.index.embedded import EmbeddedIndex
 from cachesync.pages.page import Problem
-from cachesync.service import requests as module
+from cachesync.service import request_client, request_inbox
 from cachesync.service.loss_guard import Withheld
-from cachesync.service.requests import SILENT_SECONDS, CommandRequest, Requests, Response, ask
+from cachesync.service.request_client import ask
+from cachesync.service.request_inbox import SILENT_SECONDS, RequestInbox
+from cachesync.service.requests import CommandRequest, Failure, Response
 from cachesync.sync.report import Report
 
 
 class SignalledIndex(EmbeddedIndex):
-    """An index whose service polls as soon as it is signalled."""
+    """An index whose service polls as soon as it is signalled, and then whenever the command asks for its status."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "specs")
         self.look: Callable[[], None] = lambda: None
+        self.signalled = False
 
     def signal(self) -> None:
         super().signal()
+        self.signalled = True
         self.look()
+
+    def status(self) -> Status:
+        found = super().status()
+        if self.signalled:
+            self.look()
+        return found
 
 
 class Clock:
@@ -65,8 +75,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def requests(index: SignalledIndex, writer: Writer, clock: Clock) -> Requests:
-    return Requests(writer, index.notes(), clock)
+def requests(index: SignalledIndex, writer: Writer, clock: Clock) -> RequestInbox:
+    return RequestInbox(writer, index.notes(), clock)
 
 
 @pytest.fixture
@@ -82,7 +92,7 @@ def leave(notes: Notes, request: CommandRequest, sign: int = 1) -> None:
     notes.put(f"sign-{request.id}", str(sign).encode())
 
 
-def looked(requests: Requests) -> list[CommandRequest]:
+def looked(requests: RequestInbox) -> list[CommandRequest]:
     return list(requests.poll())
 
 
@@ -102,7 +112,7 @@ def test_without_a_service_there_is_no_request(index: SignalledIndex) -> None:
     assert index.notes().list_keys() == []
 
 
-def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandRequest], Response]) -> None:
+def serve(index: SignalledIndex, requests: RequestInbox, respond: Callable[[CommandRequest], Response]) -> None:
     """Let the service poll whenever the command does, in the command's thread."""
 
     def look() -> None:
@@ -115,20 +125,15 @@ def serve(index: SignalledIndex, requests: Requests, respond: Callable[[CommandR
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a command give a sign and signal the service with each poll."""
-    monkeypatch.setattr(module, "SIGN_SECONDS", 0)
-    monkeypatch.setattr(module, "POLL_SECONDS", 0)
-    sign = module.PendingRequest._sign
-
-    def sign_and_signal(asking: module.PendingRequest) -> None:
-        sign(asking)
-        asking._index.signal()
-
-    monkeypatch.setattr(module.PendingRequest, "_sign", sign_and_signal)
+    """Make a command give a sign with each poll."""
+    monkeypatch.setattr(request_client, "SIGN_SECONDS", 0)
+    monkeypatch.setattr(request_client, "POLL_SECONDS", 0)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requests: Requests, notes: Notes) -> None:
+def test_a_request_is_carried_out_and_leaves_nothing(
+    index: SignalledIndex, requests: RequestInbox, notes: Notes
+) -> None:
     asked: list[CommandRequest] = []
 
     def respond(request: CommandRequest) -> Response:
@@ -157,7 +162,7 @@ def test_a_request_is_carried_out_and_leaves_nothing(index: SignalledIndex, requ
     ],
 )
 def test_a_failure_of_the_service_is_raised(
-    index: SignalledIndex, requests: Requests, notes: Notes, error: CachesyncError, kind: type[CachesyncError]
+    index: SignalledIndex, requests: RequestInbox, notes: Notes, error: CachesyncError, kind: type[CachesyncError]
 ) -> None:
     serve(index, requests, lambda _request: Response.failed(error))
     with pytest.raises(kind, match=str(error)) as raised:
@@ -167,8 +172,8 @@ def test_a_failure_of_the_service_is_raised(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_failure_of_another_version_is_one_of_the_index(index: SignalledIndex, requests: Requests) -> None:
-    failed = Response(finished=True, failure=module.Failure("unheard-of", "no idea"))
+def test_a_failure_of_another_version_is_one_of_the_index(index: SignalledIndex, requests: RequestInbox) -> None:
+    failed = Response(finished=True, failure=Failure("unheard-of", "no idea"))
     serve(index, requests, lambda _request: failed)
     with pytest.raises(IndexUnavailableError, match="no idea"):
         ask(index, ROLLBACK, no_progress)
@@ -184,8 +189,8 @@ def test_a_response_that_cant_be_parsed_is_a_usage_error(index: SignalledIndex, 
 
 
 @pytest.mark.usefixtures("quick")
-def test_progress_is_reported(index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROGRESS_SECONDS", 0)
+def test_progress_is_reported(index: SignalledIndex, requests: RequestInbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_inbox, "PROGRESS_SECONDS", 0)
     told: list[tuple[int, int]] = []
 
     def respond(request: CommandRequest) -> Response:
@@ -216,7 +221,7 @@ def test_an_interrupted_command_removes_its_request(index: SignalledIndex) -> No
 
 @pytest.mark.usefixtures("quick")
 def test_cleanup_continues_if_one_note_cant_be_removed(
-    index: SignalledIndex, requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
+    index: SignalledIndex, requests: RequestInbox, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     remove = type(notes).remove
 
@@ -234,7 +239,7 @@ def test_cleanup_continues_if_one_note_cant_be_removed(
 
 def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """The generation that it was about to promote is known from then on."""
-    monkeypatch.setattr(module, "SIGN_SECONDS", 0)
+    monkeypatch.setattr(request_client, "SIGN_SECONDS", 0)
     signalled, serving = threading.Event(), threading.Event()
 
     def serve() -> None:
@@ -253,7 +258,7 @@ def test_a_service_that_ended_is_no_longer_waited_for(index: SignalledIndex, mon
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledIndex, requests: Requests) -> None:
+def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledIndex, requests: RequestInbox) -> None:
     """Such as that of a command that was suspended for a while."""
     serve(index, requests, lambda _request: Response.live("specs-1"))
     look, looks = index.look, 0
@@ -273,7 +278,7 @@ def test_a_request_that_was_dropped_meanwhile_is_written_again(index: SignalledI
 
 @pytest.mark.usefixtures("quick")
 def test_a_temporarily_unavailable_index_is_waited_for(
-    index: SignalledIndex, requests: Requests, monkeypatch: pytest.MonkeyPatch
+    index: SignalledIndex, requests: RequestInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve(index, requests, lambda _request: Response.live("specs-1"))
     status, fails = index.status, iter([False, True, True])
@@ -290,7 +295,7 @@ def test_a_temporarily_unavailable_index_is_waited_for(
 # --- the service --------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_a_request_is_yielded_while_its_command_gives_signs(requests: RequestInbox, notes: Notes, clock: Clock) -> None:
     leave(notes, ROLLBACK)
     assert looked(requests) == [], "whether anybody waits isn't known yet"
     assert looked(requests) == []
@@ -306,7 +311,7 @@ def test_a_request_is_yielded_while_its_command_gives_signs(requests: Requests, 
     assert notes.list_keys() == [], "nobody comes for the response any more"
 
 
-def test_a_request_without_signs_is_dropped_and_logged(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_a_request_without_signs_is_dropped_and_logged(requests: RequestInbox, notes: Notes, clock: Clock) -> None:
     leave(notes, CommandRequest(command="sync", consent=True, id="a", asked_at="2026-01-01"))
     with capture_logs() as logged:
         for _ in range(30):
@@ -322,7 +327,7 @@ def test_a_request_without_signs_is_dropped_and_logged(requests: Requests, notes
 
 
 def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
-    requests: Requests, notes: Notes, clock: Clock
+    requests: RequestInbox, notes: Notes, clock: Clock
 ) -> None:
     """The service may have been busy for minutes, and the command may have ended since."""
     leave(notes, ROLLBACK)
@@ -335,7 +340,7 @@ def test_a_sign_that_changed_while_the_service_was_busy_proves_nothing(
     assert looked(requests) == [ROLLBACK]
 
 
-def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_requests_keep_their_order(requests: RequestInbox, notes: Notes, clock: Clock) -> None:
     """Even if the second gives its sign first. It waits for one that has ended no longer than necessary."""
     first, second = (
         CommandRequest(command="reindex", id="b", asked_at="1"),
@@ -355,7 +360,7 @@ def test_requests_keep_their_order(requests: Requests, notes: Notes, clock: Cloc
     assert found == [second]
 
 
-def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_an_outage_is_not_the_end_of_a_command(requests: RequestInbox, notes: Notes, clock: Clock) -> None:
     """Neither could the command give a sign nor the service read it."""
     leave(notes, ROLLBACK)
     looked(requests)
@@ -370,7 +375,7 @@ def test_an_outage_is_not_the_end_of_a_command(requests: Requests, notes: Notes,
 
 @pytest.mark.parametrize("withdrawn", [False, True])
 def test_a_request_whose_command_ends_while_another_is_carried_out(
-    requests: Requests, notes: Notes, clock: Clock, withdrawn: bool
+    requests: RequestInbox, notes: Notes, clock: Clock, withdrawn: bool
 ) -> None:
     first, second = (
         CommandRequest(command="sync", id="a", asked_at="1"),
@@ -390,7 +395,7 @@ def test_a_request_whose_command_ends_while_another_is_carried_out(
     assert list(found) == []
 
 
-def test_older_requests_come_first(requests: Requests, notes: Notes) -> None:
+def test_older_requests_come_first(requests: RequestInbox, notes: Notes) -> None:
     made = [CommandRequest(command="sync", id=id, asked_at=at) for id, at in (("b", "1"), ("c", "2"), ("a", "3"))]
     for sign in (1, 2):
         for request in reversed(made):
@@ -399,7 +404,7 @@ def test_older_requests_come_first(requests: Requests, notes: Notes) -> None:
     assert found == made
 
 
-def test_a_withdrawn_request_leaves_no_note_and_isnt_logged(requests: Requests, notes: Notes) -> None:
+def test_a_withdrawn_request_leaves_no_note_and_isnt_logged(requests: RequestInbox, notes: Notes) -> None:
     leave(notes, ROLLBACK)
     looked(requests)
     leave(notes, ROLLBACK, 2)
@@ -417,7 +422,7 @@ def test_a_withdrawn_request_leaves_no_note_and_isnt_logged(requests: Requests, 
 @pytest.mark.parametrize(
     "key", ["errand-1234", "reply-1234", "sign-1234", "response-1234"], ids=["errand", "reply", "sign", "response"]
 )
-def test_notes_of_earlier_commands_are_removed(requests: Requests, notes: Notes, key: str) -> None:
+def test_notes_of_earlier_commands_are_removed(requests: RequestInbox, notes: Notes, key: str) -> None:
     for each in (key, "held", "last-reindex", "scheduled-since"):
         notes.put(each, b'{"command": "sync", "consent": true}')
     with capture_logs() as logged:
@@ -426,7 +431,7 @@ def test_notes_of_earlier_commands_are_removed(requests: Requests, notes: Notes,
     assert [line["event"] for line in logged] == ["removed notes that earlier commands left behind"]
 
 
-def test_a_request_of_another_version_is_refused(requests: Requests, notes: Notes) -> None:
+def test_a_request_of_another_version_is_refused(requests: RequestInbox, notes: Notes) -> None:
     for text in (b'{"command": "fly", "id": "r"}', b"{", b'{"command": "sync"}'):
         notes.put("sign-x", b"1")
         notes.put("request-x", text)
@@ -443,11 +448,11 @@ def test_a_request_of_another_version_is_refused(requests: Requests, notes: Note
 
 
 def test_a_response_is_written_even_if_the_index_fails_at_first(
-    requests: Requests, notes: Notes, monkeypatch: pytest.MonkeyPatch
+    requests: RequestInbox, notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request isn't carried out again meanwhile."""
 
-    def fail(_key: str, _text: bytes) -> NoReturn:
+    def fail(_notes: Notes, _key: str, _text: bytes) -> NoReturn:
         raise IndexUnavailableError("away")
 
     leave(notes, ROLLBACK)
@@ -456,7 +461,7 @@ def test_a_response_is_written_even_if_the_index_fails_at_first(
     assert looked(requests) == [ROLLBACK]
     requests.settle("r", Response.live("specs-1"))
     with monkeypatch.context() as away:
-        away.setattr(requests._notes, "put", fail)
+        away.setattr(type(notes), "put", fail)
         for _ in range(2):
             assert looked(requests) == []
             with pytest.raises(IndexUnavailableError):
@@ -468,7 +473,7 @@ def test_a_response_is_written_even_if_the_index_fails_at_first(
 
 
 def test_a_response_that_cant_be_written_doesnt_delay_others(
-    requests: Requests, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    requests: RequestInbox, notes: Notes, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For example, a proxy may refuse a request of its size."""
     other = CommandRequest(command="sync", id="b")
@@ -498,7 +503,7 @@ def test_a_response_that_cant_be_written_doesnt_delay_others(
 
 
 def test_the_next_service_knows_what_was_about_to_go_live(
-    index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes, clock: Clock
+    index: SignalledIndex, writer: Writer, requests: RequestInbox, notes: Notes, clock: Clock
 ) -> None:
     leave(notes, ROLLBACK)
     looked(requests)
@@ -506,17 +511,16 @@ def test_the_next_service_knows_what_was_about_to_go_live(
     looked(requests)
     requests.note_promotion("r", "specs-3")
     for sign in (3, 4):
-        after = Requests(writer, index.notes(), clock)
+        after = RequestInbox(writer, index.notes(), clock)
         looked(after)
         leave(notes, ROLLBACK, sign + 10)
         (found,) = looked(after)
         assert found == msgspec.structs.replace(ROLLBACK, generation="specs-3")
-        after._progress_at = 0
         after.progress("r", 1, 2)  # and the one after that
 
 
 def test_a_finished_request_isnt_carried_out_by_the_next_service(
-    index: SignalledIndex, writer: Writer, requests: Requests, notes: Notes
+    index: SignalledIndex, writer: Writer, requests: RequestInbox, notes: Notes
 ) -> None:
     leave(notes, ROLLBACK)
     looked(requests)
@@ -524,13 +528,15 @@ def test_a_finished_request_isnt_carried_out_by_the_next_service(
     looked(requests)
     requests.settle("r", Response.live("specs-1"))
     requests.respond()
-    after = Requests(writer, index.notes())
+    after = RequestInbox(writer, index.notes())
     for sign in (3, 4):
         leave(notes, ROLLBACK, sign)
         assert looked(after) == []
 
 
-def test_requests_are_polled_more_often_while_there_are_some(requests: Requests, notes: Notes, clock: Clock) -> None:
+def test_requests_are_polled_more_often_while_there_are_some(
+    requests: RequestInbox, notes: Notes, clock: Clock
+) -> None:
     looked(requests)
     assert requests.due == clock.now + 1.5
     leave(notes, ROLLBACK)

@@ -19,7 +19,8 @@ class World:
         self.runs: list[str] = []
         self.said: list[str] = []
         self.wanted: float | None = None
-        self.scheduler = Scheduler([Job(name, self._due(name), self._run(name)) for name in names], self, self._time)
+        jobs = [Job(name, self._due(name), self._run(name)) for name in names]
+        self.scheduler = Scheduler(jobs, self._job_failed, self._job_recovered, self._time)
 
     def _time(self) -> float:
         return self.now
@@ -35,11 +36,11 @@ class World:
 
         return run
 
-    def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
+    def _job_failed(self, job: str, error: CachesyncError, is_first: bool) -> float | None:
         self.said.append(f"{job} failed{' first' if is_first else ''}: {error}")
         return self.wanted
 
-    def job_recovered(self, job: str) -> None:
+    def _job_recovered(self, job: str) -> None:
         self.said.append(f"{job} recovered")
 
     def run(self, name: str) -> float:

@@ -29,15 +29,14 @@ def check(components: Components, paths: tuple[Path, ...], as_json: bool) -> int
     warnings: list[PathWarning] = []
     with progress("check") as show:
         for _, documents in named_pages(paths, components.source, show):
-            match documents:
-                case PathWarning():
-                    warnings.append(documents)
-                    continue
-                case Problem():
-                    problems.append(documents)
-                case _:
-                    specs += len(documents)
+            if isinstance(documents, PathWarning):
+                warnings.append(documents)
+                continue
             pages += 1
+            if isinstance(documents, Problem):
+                problems.append(documents)
+            else:
+                specs += len(documents)
     if as_json:
         lists = {"problems": msgspec.to_builtins(problems), "warnings": msgspec.to_builtins(warnings)}
         print_json({"pages": pages, "specs": specs, **lists})

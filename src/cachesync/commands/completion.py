@@ -39,13 +39,7 @@ _QUERY_KEYS: Final = ("os", "target", "platform", "tag", "stacks", "package", "v
 
 
 def fields(*, many: bool = True, numbers: bool = True, ending: str = "") -> Complete:
-    """Return a completer of field names.
-
-    Args:
-        many: include fields that have several values.
-        numbers: include numeric fields.
-        ending: text to append to each name.
-    """
+    """Return a completer of field names: ``many`` includes fields with several values, ``numbers`` numeric ones."""
     names = [
         name
         for name, field in FIELDS.items()

@@ -1,18 +1,19 @@
-"""Builds the objects that commands work with, such as the index and the guard, from the configuration."""
+"""Builds the objects that commands work with, such as the index and the guard, from the configuration.
 
-from collections.abc import Callable, Iterator
-from functools import cached_property, partial
+It is among the commands since they alone read the configuration.
+"""
+
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cachesync import config_loader, log
-from cachesync.commands.secrets import secret
-from cachesync.config import EMBEDDED, Config
+from cachesync.commands.connections import Connections
+from cachesync.config import Config
 from cachesync.config_loader import Loaded
 from cachesync.errors import IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Index, Reader
-from cachesync.index.connection_health import ConnectionHealth
-from cachesync.index.server import IndexServer, Layout
 from cachesync.log import get_logger
 from cachesync.search.aliases import Aliases, load_aliases
 from cachesync.search.answer import Answer, ask
@@ -20,15 +21,11 @@ from cachesync.search.question import Question
 from cachesync.search.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # slow to import, and not needed by most commands
-    from cachesync.kibana.server import Kibana
     from cachesync.sync.guard import Consent, Guard
     from cachesync.sync.scan import Source
     from cachesync.web.api import Api
 
 _log = get_logger()
-
-_CREDENTIALS: Final = ("api_key", "username", "password")
-_CERTIFICATES: Final = ("ca_certs", "client_cert", "client_key")
 
 
 class Components:
@@ -78,9 +75,14 @@ class Components:
         return Components(self._config_file, quiet=True)
 
     @cached_property
+    def connections(self) -> Connections:
+        """What opens the index and Kibana."""
+        return Connections(self.loaded)
+
+    @cached_property
     def index(self) -> Index:
         """The index that documents are written to and read from."""
-        return self.index_with(None)
+        return self.connections.index()
 
     def reader(self, *, refresh: bool = False) -> Reader:
         """Open the live generation, see :meth:`Index.reader`. If a service is still filling it, the error says so."""
@@ -100,9 +102,9 @@ class Components:
     @cached_property
     def aliases(self) -> Aliases:
         """The other names by which people know packages."""
-        file = self._path("aliases", "search")
-        if file is None:
+        if self.config.search.aliases is None:
             return load_aliases()
+        file = self.loaded.path(self.config.search.aliases)
         try:
             lines = file.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -112,13 +114,15 @@ class Components:
 
     def ask(self, question: Question) -> Answer:
         """Answer a question from the live generation; if it is replaced meanwhile, retry with its successor."""
-        try:
-            return self._ask(question, self.reader())
-        except IndexUnusableError:
-            return self._ask(question, self.reader())
 
-    def _ask(self, question: Question, reader: Reader) -> Answer:
-        return ask(question, reader, Vocabulary(reader, self.aliases), self.config.search.mirror_url)
+        def answer() -> Answer:
+            reader = self.reader()
+            return ask(question, reader, Vocabulary(reader, self.aliases), self.config.search.mirror_url)
+
+        try:
+            return answer()
+        except IndexUnusableError:
+            return answer()
 
     def api(self, *, is_public: bool) -> "Api":
         """Return the HTTP API, over an index opened for it alone.
@@ -129,98 +133,28 @@ class Components:
         from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
 
         settings = self.config.http
-        searcher = Searcher(self.index_with(None), self.aliases, self.config.search.mirror_url, logs_failures=is_public)
+        searcher = Searcher(
+            self.connections.index(), self.aliases, self.config.search.mirror_url, logs_failures=is_public
+        )
         return Api(searcher, Bounds(settings.search_timeout, settings.max_searches), is_public=is_public)
-
-    def index_with(self, health: ConnectionHealth | None) -> Index:
-        """Open the index, with ``health`` recording the state of its connection."""
-        return self._open(IndexServer(self.config.index.url) if self._is_embedded else self._cluster(), health)
-
-    @property
-    def _is_embedded(self) -> bool:
-        return self.config.index.url[0].startswith(EMBEDDED)
-
-    def _open(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
-        from cachesync.index.engines import open_index  # noqa: PLC0415  some commands need no index
-
-        settings = self.config.index
-        layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
-        return open_index(server, settings.name, layout, self.loaded.path, health)
-
-    def _cluster(self) -> IndexServer:
-        """Return the cluster's URLs with our credentials and certificates."""
-        return IndexServer(self.config.index.url, *self._credentials(), *map(self._path, _CERTIFICATES))
-
-    def _credentials(self) -> tuple[str | None, str | None, str | None]:
-        api_key, username, password = map(self._secret, _CREDENTIALS)
-        if api_key and (username or password):
-            raise UsageError("index.api_key: expected either this or index.username and index.password, not both")
-        if bool(username) != bool(password):
-            missing, given = ("username", "password") if password else ("password", "username")
-            raise UsageError(f"index.{missing}: expected it together with index.{given}")
-        return api_key, username, password
 
     def mistakes(self) -> list[str]:
         """Return the errors that commands would raise about secrets, certificates and aliases.
 
         A missing ``pages.root`` is not a mistake: it may be mounted later, and the service waits for it.
         """
-        found = [mistake for use in self._uses() if (mistake := _usage_error(use))]
-        return list(dict.fromkeys(found))
-
-    def _uses(self) -> Iterator[Callable[[], object]]:
-        """Yield every use that commands make of these, one at a time."""
-        server = IndexServer(self.config.index.url)
-        if self._is_embedded:
-            yield lambda: self.index
-        else:
-            yield from (partial(self._secret, name) for name in _CREDENTIALS)
-            yield self._credentials
-            ca_certs, client_cert, client_key = map(self._path, _CERTIFICATES)
-            yield lambda: self._open(server._replace(ca_certs=ca_certs))
-            yield lambda: self._open(server._replace(client_cert=client_cert, client_key=client_key))
-        yield lambda: self.aliases
-        if self.config.kibana.url:
-            yield lambda: self.kibana
-            yield self._trust_kibana
-
-    def _trust_kibana(self) -> None:
-        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it is slow to import
-
-        trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
-
-    @cached_property
-    def kibana(self) -> "Kibana":
-        """The Kibana server."""
-        from cachesync.kibana.server import Kibana  # noqa: PLC0415  see above
-
-        settings = self.config.kibana
-        if settings.url is None:
-            raise UsageError("kibana.url: expected the URL of Kibana, as in http://localhost:5601")
-        key = self._secret("api_key", "kibana")
-        return Kibana(settings.url, settings.space, key, self._path("ca_certs", "kibana"), settings.public_url)
-
-    def _secret(self, name: str, section: str = "index") -> str | None:
-        """Return one of a section's credentials."""
-        return secret(
-            f"{section}.{name}", getattr(getattr(self.config, section), name), self._path(f"{name}_file", section)
-        )
-
-    def _path(self, name: str, section: str = "index") -> Path | None:
-        path = getattr(getattr(self.config, section), name)
-        return self.loaded.path(path) if path else None
+        servers = self.connections
+        uses = chain(servers.index_uses(), [lambda: self.aliases], servers.kibana_uses())
+        found: dict[str, None] = {}
+        for use in uses:
+            try:
+                use()
+            except UsageError as error:
+                found[str(error)] = None
+        return list(found)
 
     def guard(self, consent: "Consent") -> "Guard":
         """Return the guard, which stops a pass that loses too many specs unless ``consent`` returns true."""
         from cachesync.sync.guard import Guard  # noqa: PLC0415  see above
 
         return Guard(self.config.safety.max_delete_fraction, consent)
-
-
-def _usage_error(use: Callable[[], object]) -> str | None:
-    """Return the message of the UsageError that a call raises, if any."""
-    try:
-        use()
-    except UsageError as error:
-        return str(error)
-    return None

@@ -46,7 +46,7 @@ def install(components: Components, wait: float, as_json: bool) -> int:
     """
     from cachesync.kibana.install import install  # noqa: PLC0415  HTTP and Elasticsearch's client are slow to import
 
-    place = components.kibana
+    place = components.connections.kibana()
     installed = install(place, _file(components), wait)
     if as_json:
         found: dict[str, Any] = {"url": place.url, "space": place.space}

@@ -1,11 +1,11 @@
-"""Reports the outcome of a pass: prints it and derives the exit code."""
+"""What `sync`, `reindex` and `verify` share: they print the outcome of a pass and derive the exit code from it."""
 
 from typing import Final
 
 import click
 
 from cachesync.commands.components import Components
-from cachesync.commands.output import plural, print_json
+from cachesync.commands.output import plural, print_json, print_problems
 from cachesync.errors import ConsentError
 from cachesync.log import printable
 from cachesync.pages.page import by_page
@@ -58,12 +58,9 @@ def _print(report: Report, dry_run: bool) -> None:
         f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
     )
     click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
-    for problem in by_page(report.problems):
-        click.echo(printable(str(problem)), err=True)
+    print_problems(by_page(report.problems))
     if (more := pages.problems - len(report.problems)) > 0:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
-    for warning in by_path(report.warnings):
-        if report.before and warning.path == WHOLE_ROOT:
-            continue  # the guard's message covers an empty root of which the index has specs
-        click.echo(printable(str(warning)), err=True)
+    # The guard's message covers an empty root of which the index has specs.
+    print_problems(each for each in by_path(report.warnings) if not (report.before and each.path == WHOLE_ROOT))
     click.echo("dry run: nothing was changed" if dry_run else f"done in {report.seconds:.1f} s")

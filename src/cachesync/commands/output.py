@@ -3,13 +3,13 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import click
 
-from cachesync.log import as_json
+from cachesync.log import as_json, printable
 
 ShowProgress = Callable[[int, int], None]
 
@@ -33,15 +33,19 @@ def uncontrolled(text: str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def print_problems(found: Iterable[object]) -> None:
+    """Print problems and warnings to stderr, a line each."""
+    for each in found:
+        click.echo(printable(str(each)), err=True)
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun, such as ``1 page`` or ``1,200 pages``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-@contextmanager
-def no_progress() -> Iterator[ShowProgress]:
-    """Show no progress, for work whose own output on the terminal shows it."""
-    yield lambda _done, _total: None
+def no_progress(_done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 @contextmanager

@@ -1,16 +1,16 @@
 """``cachesync render``: print the documents of pages."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 import msgspec
 
 from cachesync.commands.components import Components
-from cachesync.commands.output import no_progress, progress
+from cachesync.commands.output import no_progress, print_problems, progress
 from cachesync.commands.paths import named_pages
 from cachesync.documents import document_id
-from cachesync.log import printable
 from cachesync.pages.page import Problem
 from cachesync.sync.scan import PathWarning
 
@@ -27,7 +27,7 @@ def render(components: Components, paths: tuple[Path, ...]) -> int:
     """
     skipped: list[Problem | PathWarning] = []
     out = sys.stdout.buffer
-    with no_progress() if sys.stdout.isatty() else progress("render") as show:
+    with nullcontext(no_progress) if sys.stdout.isatty() else progress("render") as show:
         for page, documents in named_pages(paths, components.source, show):
             if isinstance(documents, Problem | PathWarning):
                 skipped.append(documents)
@@ -35,6 +35,5 @@ def render(components: Components, paths: tuple[Path, ...]) -> int:
             for key, source in documents.items():
                 id = msgspec.json.encode(document_id(page, key))
                 out.write(b'{"_id":%b,"_source":%b}\n' % (id, source))
-    for each in skipped:
-        click.echo(printable(str(each)), err=True)
+    print_problems(skipped)
     return 1 if any(isinstance(each, Problem) for each in skipped) else 0

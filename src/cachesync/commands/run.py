@@ -7,16 +7,26 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from cachesync.commands.components import Components
+from cachesync.commands.output import plural
 from cachesync.commands.signals import catching
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
+from cachesync.log import printable
+from cachesync.service.malloc import limit_arenas
+from cachesync.service.options import HttpOptions, JobOptions, ServiceOptions, WatchOptions
+from cachesync.service.orphans import reap
+from cachesync.service.schedule import Schedule
+from cachesync.service.state import in_sync
+from cachesync.service.supervisor import Supervisor
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _REFRESH_SECONDS: Final = 1.0
@@ -35,17 +45,13 @@ def run(components: Components) -> int:
     Exit codes: 0 stopped by a signal, 2 wrong configuration, the index isn't cachesync's, or the port is in use by
     anything but a service of this index, 3 internal error, 130 Ctrl-C twice.
     """
-    from cachesync.commands.supervisor import Supervisor  # noqa: PLC0415  its libraries are slow to import
-    from cachesync.service.malloc import limit_arenas  # noqa: PLC0415  the same
-    from cachesync.service.orphans import reap  # noqa: PLC0415  the same
-
     limit_arenas()
     pause = _REFRESH_SECONDS if sys.stderr.isatty() else math.inf
     with catching(_SIGNALS) as wait:
-        service = Supervisor(components)
+        service = Supervisor(_options(components), lambda: _options(components.again()))
         service.start()
         try:
-            with _status_line(service.line) as refresh:
+            with _status_line(partial(_line, service)) as refresh:
                 while service.is_alive:
                     refresh()
                     service.tend()
@@ -64,6 +70,62 @@ def run(components: Components) -> int:
             # Not by a normal exit, which joins threads: one that waits for a server would keep the process alive.
             if sys.exception() is None:
                 os._exit(0)
+
+
+def _options(components: Components) -> ServiceOptions:
+    """Return what the configuration says of the service."""
+    config = components.config
+    watch, http = config.watch, config.http
+    return ServiceOptions(
+        JobOptions(
+            source=components.source,
+            guard=components.guard,
+            schedule=Schedule(config.schedule.reindex, config.schedule.timezone),
+            rescan_interval=watch.rescan_interval,
+            auto_reindex=config.index.auto_reindex,
+        ),
+        WatchOptions(watch.mode, watch.debounce, watch.debounce_max),
+        HttpOptions(http.host, http.port, http.base_path, http.allow_origins, http.max_lag),
+        components.connections.index,
+        lambda: components.api(is_public=False),
+        components.set_up_log,
+    )
+
+
+def _line(service: Supervisor, width: int) -> str:
+    """Return the service's state and URL as a line of at most ``width`` characters."""
+    state = service.state.snapshot()
+    trouble = service.index_trouble or state.trouble
+    parts: list[str] = [state.role]
+    if trouble:
+        parts = [f"waiting: {trouble.splitlines()[0]}"]
+    elif state.rolled_back:
+        parts = ["rolled back"]
+    elif state.role == "serving":
+        parts = ["in sync" if in_sync(state, service.index_trouble) else "catching up"]
+    if state.generation:
+        parts.append(f"{plural(state.pages, 'page')}, {plural(state.specs, 'spec')}")
+    if state.queue and state.generation:
+        parts.append(f"{plural(state.queue, 'change')} waiting")
+    if state.reindexing is not None:
+        parts.append(f"reindex {state.reindexing:.0%}")
+    if state.withheld:
+        parts.append(f"{plural(len(state.withheld), 'page')} withheld")
+    for noun, found in (("problem", state.problems), ("warning", state.warnings)):
+        if found:
+            parts.append(plural(len(found), noun))
+    return _fit(" · ".join(parts), service.url or "no HTTP", width)
+
+
+def _fit(state: str, address: str, width: int) -> str:
+    """Join a state and an address, and truncate the state if there is no room for both in full."""
+    ending = f" · {printable(address)}"
+    room = width - cell_len(ending)
+    if room < 1:
+        return printable(address)
+    text = Text(printable(state))
+    text.truncate(room, overflow="ellipsis")
+    return text.plain + ending
 
 
 @contextmanager

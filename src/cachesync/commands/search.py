@@ -124,10 +124,7 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
 )
 @click.option("--format", "form", type=click.Choice(_FORMATS), default="table", show_default=True, help="The format.")
 @click.option(
-    "--columns",
-    metavar="FIELD,…",
-    help="The columns of a table or of csv.",
-    shell_complete=completion.columns(COLUMNS),
+    "--columns", metavar="FIELD,…", help="The columns of a table or of csv.", shell_complete=completion.columns(COLUMNS)
 )
 @click.option("--json", "form", flag_value="json", help="Print one JSON object; same as --format json.")
 @server_option
@@ -184,11 +181,7 @@ def search(
 
 
 def _columns(text: str | None) -> tuple[str, ...] | None:
-    """Parse a list of columns.
-
-    Raises:
-        UsageError: a column doesn't exist.
-    """
+    """Parse a list of columns."""
     columns = tuple(column.strip() for column in text.split(",")) if text is not None else None
     for column in columns or ():
         if column not in COLUMNS:
@@ -225,31 +218,22 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
         "ndjson": hits.print_ndjson,
     }
     if form in printers:
-        counted = _CountedHits(found["hits"])
-        printers[form](counted)
-        if counted.number < _all(found, question):
-            click.echo(
-                f"note: only {counted.number:,} of {_all(found, question):,} hits are printed; see --limit.", err=True
-            )
+        number = 0
+
+        def counted() -> Iterator[Hit]:
+            nonlocal number
+            for number, hit in enumerate(found["hits"], 1):  # noqa: B007  the caller uses the last number
+                yield hit
+
+        printers[form](counted())
+        if number < (total := _all(found, question)):
+            click.echo(f"note: only {number:,} of {total:,} hits are printed; see --limit.", err=True)
         return
     if form == "long":
         hits.print_blocks(found["hits"])
     elif found["hits"]:
         _print_readably(found["hits"], columns, question.machine)
     _print_rest(found, question)
-
-
-class _CountedHits:
-    """An iterable of hits that counts those it has yielded."""
-
-    def __init__(self, found: Iterable[Hit]) -> None:
-        self.number = 0
-        self._found = found
-
-    def __iter__(self) -> Iterator[Hit]:
-        for hit in self._found:
-            self.number += 1
-            yield hit
 
 
 def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:

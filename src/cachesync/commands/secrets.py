@@ -14,10 +14,8 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]+")
 def secret(key: str, value: Secret | str | None, file: Path | None) -> str | None:
     """Return a secret; None if it isn't set, or is set to an empty environment variable.
 
-    Args:
-        key: its name in the configuration, such as ``index.api_key``. An API key must be one line of base64.
-        value: the value in the configuration, if any.
-        file: the file that contains it instead, if any.
+    ``key`` is its name in the configuration, such as ``index.api_key``, ``value`` is the value there, and ``file`` is
+    the file that contains it instead. An API key must be one line of base64.
 
     Raises:
         UsageError: it can't be read, is invalid, or is given both ways.

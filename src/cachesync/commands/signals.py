@@ -1,4 +1,4 @@
-"""Turns signals into events that a loop can wait for."""
+"""What `run` and `serve` share: signals as events that a loop can wait for."""
 
 import os
 import select

@@ -8,7 +8,7 @@ import click
 from cachesync.commands import writer
 from cachesync.commands.components import Components
 from cachesync.commands.outcomes import require_all_done
-from cachesync.commands.output import plural, print_json, progress
+from cachesync.commands.output import plural, print_json, print_problems, progress
 from cachesync.log import printable
 from cachesync.pages.page import by_page
 from cachesync.sync.scan import by_path
@@ -60,10 +60,7 @@ def _print(verdict: Verdict) -> None:
                 click.echo(f"  {each.kind:10}{printable(': '.join(filter(None, (each.id, ', '.join(each.fields)))))}")
     if len(verdict.differing) > _SHOWN:
         click.echo(f"… and {len(verdict.differing) - _SHOWN:,} more")
-    for problem in by_page(verdict.problems):
-        click.echo(printable(str(problem)), err=True)
-    for warning in by_path(verdict.warnings):
-        click.echo(printable(str(warning)), err=True)
+    print_problems([*by_page(verdict.problems), *by_path(verdict.warnings)])
     click.echo(
         f"{plural(verdict.specs, 'spec')} of {plural(verdict.pages, 'page')}: {verdict.missing:,} missing, "
         f"{verdict.extra:,} extra, {verdict.different:,} different; {plural(verdict.ledger, 'wrong record')}"

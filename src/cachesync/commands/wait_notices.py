@@ -1,4 +1,4 @@
-"""Logs what a command is waiting for: a server or a file system that doesn't answer."""
+"""Logs what any command is waiting for: a server or a file system that doesn't answer."""
 
 import threading
 import time

@@ -9,12 +9,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from cachesync.commands.components import Components
-from cachesync.commands.listeners import listen, moved
 from cachesync.errors import CachesyncError
 from cachesync.log import get_logger
 from cachesync.service import systemd
 from cachesync.web.app import build_app
 from cachesync.web.endpoint import Endpoint
+from cachesync.web.listeners import listen, moved
 from cachesync.web.metrics import CONTENT_TYPE, ServerMetrics
 from cachesync.web.public import PublicStatus
 from cachesync.web.searcher import Searcher

@@ -1,17 +1,18 @@
-"""Commands that write to the index: the running service carries them out; if none runs, the command does it itself."""
+"""What `sync`, `reindex`, `rollback` and `verify` share: the running service does their work; without one, they do."""
 
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from cachesync.commands.components import Components
+from cachesync.commands.output import no_progress
 from cachesync.context import within
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Index, Writer
 from cachesync.index.freshness import Freshness, Shortcoming, note_freshness, read_freshness
-from cachesync.service.requests import CommandRequest, Response, RootNames, carry_out
+from cachesync.service.request_client import carry_out
+from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import LAST_REINDEX, text_of
 from cachesync.sync import full_sync
 from cachesync.sync.passes import Progress
@@ -29,50 +30,52 @@ def sync(
     components: Components, progress: Progress, *, consent: bool = False, suspects: list[str] | None = None
 ) -> Report:
     """Make the index equal to the pages, as :func:`cachesync.sync.full_sync.sync` does."""
-    root = RootNames.of(components.source.root)
-    request = CommandRequest(command="sync", consent=consent, suspects=suspects or [], root=root)
-
-    def here(writer: Writer, _generation: str | None) -> Response:
-        guard = components.guard(lambda: consent)
-        return Response(
-            finished=True, report=full_sync.sync(components.source, writer, guard, progress, set(request.suspects))
-        )
-
-    return _report(_carried_out(components, request, progress, here, components.source.root))
+    source, guard, suspects = components.source, components.guard(lambda: consent), suspects or []
+    request = CommandRequest(command="sync", consent=consent, suspects=suspects, root=RootNames.of(source.root))
+    return _reported(
+        components,
+        request,
+        progress,
+        lambda writer, _generation: full_sync.sync(source, writer, guard, progress, set(suspects)),
+    )
 
 
 def reindex(components: Components, progress: Progress, *, consent: bool) -> Report:
     """Build a new generation and promote it, as :func:`cachesync.sync.full_sync.reindex` does."""
 
-    def here(writer: Writer, generation: str | None) -> Response:
+    def here(writer: Writer, generation: str | None) -> Report:
         report = went_live(writer, generation)
         if report is None:
             report = full_sync.reindex(components.source, writer, components.guard(lambda: consent), progress)
         if not report.withheld:
             components.index.notes().put(LAST_REINDEX, text_of(datetime.now(UTC)))
-        return Response(finished=True, report=report)
+        return report
 
     request = CommandRequest(command="reindex", consent=consent, root=RootNames.of(components.source.root))
-    return _report(_carried_out(components, request, progress, here, components.source.root))
+    return _reported(components, request, progress, here)
 
 
 def rollback(components: Components) -> str:
     """Return to the previous generation, and return its name."""
-
-    def here(writer: Writer, generation: str | None) -> Response:
-        return Response.live(writer.rollback(generation))
-
-    response = _carried_out(components, CommandRequest(command="rollback"), lambda _done, _pages: None, here, None)
+    request = CommandRequest(command="rollback")
+    response = _carried_out(
+        components, request, no_progress, lambda writer, generation: Response.live(writer.rollback(generation))
+    )
     assert response.generation
     return response.generation
 
 
+def _reported(
+    components: Components, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Report]
+) -> Report:
+    """Carry out a request whose outcome is a report."""
+    response = _carried_out(components, request, progress, lambda *found: Response(finished=True, report=here(*found)))
+    assert response.report
+    return response.report
+
+
 def _carried_out(
-    components: Components,
-    request: CommandRequest,
-    progress: Progress,
-    here: Callable[[Writer, str | None], Response],
-    root: Path | None,
+    components: Components, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Response]
 ) -> Response:
     """Carry out a request as :func:`carry_out` does. If ``here`` does the work, also write the freshness note."""
 
@@ -82,7 +85,7 @@ def _carried_out(
             _note(components.index, response.report)
         return response
 
-    return carry_out(components.index, request, progress, here_with_note, root)
+    return carry_out(components.index, request, progress, here_with_note)
 
 
 def _note(index: Index, report: Report | None) -> None:
@@ -110,8 +113,3 @@ def _note(index: Index, report: Report | None) -> None:
     )
     if not (before and before.equals_ignoring_time(freshness) and abs(now - before.noted) < _NOTE_MAX_AGE):
         note_freshness(notes, freshness)
-
-
-def _report(response: Response) -> Report:
-    assert response.report
-    return response.report

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from cachesync.context import StoppedError, current, delays, running
@@ -21,17 +22,27 @@ _RETRY_SECONDS: Final = 60.0
 _MAX_RETRY_SECONDS: Final = 3600.0
 
 
+@dataclass
+class Filling:
+    """A reindex in progress."""
+
+    request: str | None
+    """The id of the request that started it; None if the service started it itself."""
+    consent: bool
+    """Whether that request consents to any loss."""
+    done: int = 0
+    pages: int = 0
+    error: CachesyncError | StoppedError | None = None
+    """Why it failed."""
+
+
 class BackgroundReindex:
     """At most one reindex at a time. Only the thread that writes to the live generation may call its methods."""
 
     def __init__(self, source: Source, writer: Writer, state: ServiceState, on_filled: Callable[[], None]) -> None:
         """``on_filled`` is called by the filling thread when it ends. Then the reindex is ready for :meth:`finish`."""
-        self.request: str | None = None
-        """The id of the request that started the reindex; None if the service started it itself."""
-        self.consent = False
-        """Whether that request consents to any loss."""
-        self.done = 0
-        self.pages = 0
+        self.running: Filling | None = None
+        """The reindex in progress, if any."""
         self.not_before = 0.0
         """When the next attempt may start, by :func:`time.monotonic`."""
         self._source = source
@@ -42,12 +53,6 @@ class BackgroundReindex:
         self._thread: threading.Thread | None = None
         self._cancelled = threading.Event()
         self._retries = delays(_RETRY_SECONDS, _MAX_RETRY_SECONDS)
-        self._error: CachesyncError | StoppedError | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a reindex is in progress."""
-        return self._thread is not None
 
     @property
     def is_filled(self) -> bool:
@@ -57,18 +62,22 @@ class BackgroundReindex:
     def start(self, request: str | None = None, *, consent: bool = False) -> None:
         """Start a reindex, for a request if one is given. It stops with the context of the calling thread."""
         self._cancelled = threading.Event()
-        self._error = None
-        self.done = self.pages = 0
-        self._new = Reindex(self._source, self._writer, self._progress)
-        self.request, self.consent = request, consent
-        self._state.reindexing = 0.0
         context = current().branch(self._cancelled)
+        filling = self.running = Filling(request, consent)
+        self._state.reindexing = 0.0
 
-        def fill(new: Reindex) -> None:
+        def progress(done: int, pages: int) -> None:
+            filling.done, filling.pages = done, pages
+            self._state.reindexing = done / pages
+
+        new = self._new = Reindex(self._source, self._writer, progress)
+
+        def fill() -> None:
             with running(context):
-                self._fill(new)
+                filling.error = _failure(new)
+                self._on_filled()
 
-        self._thread = threading.Thread(target=fill, args=(self._new,), name="reindex", daemon=True)
+        self._thread = threading.Thread(target=fill, name="reindex", daemon=True)
         self._thread.start()
 
     def finish(self, guard: Guard, before_promote: Callable[[str], None]) -> Report:
@@ -92,8 +101,8 @@ class BackgroundReindex:
         return report
 
     def _finish(self, new: Reindex, guard: Guard, before_promote: Callable[[str], None]) -> Report:
-        if self._error:
-            raise self._error
+        if self.running and self.running.error:
+            raise self.running.error
         before_promote(new.generation)
         return new.finish(guard)
 
@@ -113,20 +122,18 @@ class BackgroundReindex:
             self._clear()
 
     def _clear(self) -> None:
-        self._new = self._thread = self.request = None
+        self.running = self._new = self._thread = None
         self._state.reindexing = None
 
-    def _fill(self, new: Reindex) -> None:
-        try:
-            with pass_context("reindex"):
-                new.fill()
-        except (CachesyncError, StoppedError) as error:
-            self._error = error
-        except Exception as error:  # noqa: BLE001  finish() raises it in the main thread
-            _log.exception("a defect of cachesync: please report it", action="defect.found")
-            self._error = DefectError.of(error)
-        self._on_filled()
 
-    def _progress(self, done: int, pages: int) -> None:
-        self.done, self.pages = done, pages
-        self._state.reindexing = done / pages
+def _failure(new: Reindex) -> CachesyncError | StoppedError | None:
+    """Fill a new generation, and return why that failed, for :meth:`BackgroundReindex.finish` to raise."""
+    try:
+        with pass_context("reindex"):
+            new.fill()
+    except (CachesyncError, StoppedError) as error:
+        return error
+    except Exception as error:  # noqa: BLE001  nothing else would report an exception of this thread
+        _log.exception("a defect of cachesync: please report it", action="defect.found")
+        return DefectError.of(error)
+    return None

@@ -20,11 +20,8 @@ def operators_endpoints(
 ) -> list[Endpoint]:
     """Return the endpoints for operators.
 
-    Args:
-        health: returns whether the service is ready. Like the next two it is called by the server's own thread, so it
-            must not block.
-        status: returns the object of ``/api/status``.
-        metrics: returns metrics and their content type.
+    ``health`` returns whether the service is ready, ``status`` the object of ``/api/status``, ``metrics`` the metrics
+    and their content type. The server's own thread calls them, so they must not block.
     """
 
     async def ready(_request: Request) -> Response:

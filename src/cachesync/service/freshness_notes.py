@@ -62,8 +62,7 @@ class FreshnessNotes:
         self._before: Freshness | None = None
         """The note from before this service became the writer."""
         self._noted: Freshness | None = None
-        self._rescanned = False
-        """Whether there was a rescan since the last note."""
+        """The last note; None: the next one is due whatever it says."""
         self._changed_at = _NEVER
         """Since when the freshness differs from the last note."""
         self._next_at = clock()
@@ -78,7 +77,7 @@ class FreshnessNotes:
 
     def due(self) -> float:
         """Compare the freshness with the last note, and return when :meth:`note` is due, by the clock."""
-        is_news = self._rescanned or self._noted is None or not self._noted.equals_ignoring_time(self._now())
+        is_news = self._noted is None or not self._noted.equals_ignoring_time(self._now())
         self._changed_at = min(self._changed_at, self._clock()) if is_news else _NEVER
         return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 
@@ -91,7 +90,7 @@ class FreshnessNotes:
         except CachesyncError:
             self._not_before = self._clock() + _RETRY_SECONDS
         else:
-            self._noted, self._rescanned, self._changed_at = freshness, False, _NEVER
+            self._noted, self._changed_at = freshness, _NEVER
             self._next_at = self._clock() + self._longest
 
     def note_if_due(self) -> None:
@@ -104,7 +103,7 @@ class FreshnessNotes:
 
     def rescanned(self) -> None:
         """Make a note due, since all pages were scanned."""
-        self._rescanned = True
+        self._noted = None
 
     def end(self) -> None:
         """Note that no service follows the pages any more."""

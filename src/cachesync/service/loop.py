@@ -11,13 +11,12 @@ from cachesync.context import StoppedError, current
 from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.connection_health import SERVICE
 from cachesync.log import get_logger
-from cachesync.service.debounce import DirtyPaths
 from cachesync.service.mode import Mode
+from cachesync.service.partial_passes import PartialPasses
 from cachesync.service.reindex_jobs import ReindexJobs
 from cachesync.service.request_jobs import RequestJobs
 from cachesync.service.scheduler import Job, Scheduler
 from cachesync.service.session import Session
-from cachesync.service.state import ServiceState
 from cachesync.service.sync_jobs import SyncJobs
 
 _log = get_logger()
@@ -31,21 +30,22 @@ class ServiceLoop:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.sync_jobs = SyncJobs(session, self._report_trouble, self._all_recovered)
+        self.sync_jobs = SyncJobs(session, self._all_recovered)
         self._reindex_jobs = ReindexJobs(session, self.sync_jobs)
+        partial_passes = PartialPasses(session, self.sync_jobs)
         request_jobs = RequestJobs(session, self.sync_jobs)
         self._has_reported_trouble = False
         jobs = [
             Job("full pass", self.sync_jobs.full_pass_due, self.sync_jobs.full_pass),
-            Job(_PARTIAL, self.sync_jobs.partial_pass_due, self.sync_jobs.partial_pass),
-            Job("index check", self.sync_jobs.check_due, self.sync_jobs.check_index),
+            Job(_PARTIAL, partial_passes.due, partial_passes.run),
+            Job("index check", lambda: self.sync_jobs.index_check.due, self._check_index),
             Job("requests", lambda: session.requests.due, request_jobs.carry_out_all),
             Job("schedule", self._reindex_jobs.start_due, self._reindex_jobs.start),
             Job("promotion", self._reindex_jobs.promotion_due, self._reindex_jobs.promote),
             Job("watcher health", lambda: self.sync_jobs.watcher_health.due, self.sync_jobs.judge_watcher),
             Job("freshness", session.freshness_notes.due, session.freshness_notes.note),
         ]
-        self.scheduler = Scheduler(jobs, self)
+        self.scheduler = Scheduler(jobs, self._job_failed, self._job_recovered)
 
     def run(self) -> None:
         """Run jobs until the context is to stop.
@@ -60,11 +60,11 @@ class ServiceLoop:
         session.freshness_notes.begin()
         try:
             while True:
-                update_queue(session.dirty, session.state)
+                session.resources.publish_queue()
                 job, wait = self.scheduler.next()
                 if wait > 0:
-                    current().wait(wait, until=session.wake)
-                    session.wake.clear()
+                    current().wait(wait, until=session.resources.wake)
+                    session.resources.wake.clear()
                 else:
                     current().check()
                     self.scheduler.run(job)
@@ -74,9 +74,9 @@ class ServiceLoop:
         finally:
             session.reindex.cancel()
 
-    def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
-        """Make the job's dirty paths dirty again, and report the error, see :class:`.scheduler.Listener`."""
-        self.session.dirty.put_back()
+    def _job_failed(self, job: str, error: CachesyncError, is_first: bool) -> float | None:
+        """Make the job's dirty paths dirty again, and report the error, see :class:`.Scheduler`."""
+        self.session.resources.dirty.put_back()
         self._report_trouble()
         if is_first:
             _log.warning("a job failed; retrying", action="job.failed", job=job, reason=str(error))
@@ -84,19 +84,26 @@ class ServiceLoop:
         if not outage or job == _PARTIAL:
             self.sync_jobs.require_full_pass()  # what a partial pass had written before it failed is not known
         # There is no point in retrying before somebody has consented.
-        return self.session.settings.rescan_interval if isinstance(error, ConsentError) else None
+        return self.session.resources.options.rescan_interval if isinstance(error, ConsentError) else None
 
-    def job_recovered(self, job: str) -> None:
+    def _job_recovered(self, job: str) -> None:
         """Withdraw the report of its failure."""
         self._report_trouble()
         if not self.scheduler.errors:
             _log.info("all jobs succeed again", action="job.recovered", job=job)
 
+    def _check_index(self) -> None:
+        """Check that the index is still as this service left it, and let a full pass repair it if it is not."""
+        if self.sync_jobs.index_check.finds_damage():
+            self._report_trouble()
+            self.sync_jobs.unpin()
+            self.sync_jobs.require_full_pass()
+
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
-        health, state = self.session.health, self.session.state
+        health, state = self.session.resources.health, self.session.resources.state
         errors = self.scheduler.errors
-        damage = self.sync_jobs.damage
+        damage = self.sync_jobs.index_check.damage
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
         unavailable += [damage] if damage else []
         others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
@@ -111,11 +118,3 @@ class ServiceLoop:
         """Withdraw all failures: a full pass repairs everything, and so does a rollback."""
         self._report_trouble()
         self.scheduler.recover_all()
-
-
-def update_queue(dirty: DirtyPaths, state: ServiceState) -> None:
-    """Record in the state how many dirty paths wait, and since when."""
-    with state.changing():
-        state.queue = len(dirty)
-        state.queue_bytes = dirty.bytes
-        state.waiting_since = None if state.rolled_back else dirty.oldest()

@@ -50,6 +50,7 @@ class LossGuard:
 
     Losses add up until no change is waiting, as if a single pass had lost them. While something is withheld they are
     not reset, not even by a restart: partial passes may lose nothing more, and full passes continue from what is lost.
+    :meth:`load` and :meth:`withhold` raise IndexUnavailableError if the index doesn't answer.
     """
 
     def __init__(self, make: Callable[[Consent], Guard], notes: Notes, state: ServiceState) -> None:
@@ -57,20 +58,15 @@ class LossGuard:
         self._make = make
         self._notes = notes
         self._state = state
-        self._is_withholding = self._changed = self._is_logged = False
+        self._changed = self._is_logged = False
         self._noted = Withheld()
         self._is_noted = True
         """Whether the index is known to have the note."""
         self.reset()
 
     def load(self) -> None:
-        """Continue with what was withheld when the service last ended.
-
-        Raises:
-            IndexUnavailableError: the index doesn't answer.
-        """
+        """Continue with what was withheld when the service last ended."""
         self._noted = Withheld.decoded(self._notes.get(WITHHELD))
-        self._is_withholding = self._noted.pages > 0
         if self._is_withholding:
             self._guard.lost = self._noted.lost
 
@@ -109,6 +105,10 @@ class LossGuard:
         self._is_noted = False
 
     @property
+    def _is_withholding(self) -> bool:
+        return self._noted.pages > 0
+
+    @property
     def should_recheck(self) -> bool:
         """Whether a full pass is needed: what is withheld has changed since the last one, so less may be refused."""
         return self._is_withholding and self._changed
@@ -117,9 +117,6 @@ class LossGuard:
         """Record the withheld pages, and how many specs each would lose. Log when withholding begins and ends.
 
         ``is_full_pass``: they are the result of a full pass.
-
-        Raises:
-            IndexUnavailableError: the index doesn't answer.
         """
         self._changed = not is_full_pass and (self._changed or withheld != self._state.withheld)
         self._state.withheld = withheld
@@ -127,7 +124,6 @@ class LossGuard:
         if note != self._noted or not self._is_noted:
             self._notes.put(WITHHELD, note.encoded())
         before, self._noted, self._is_noted = self._noted, note, True
-        self._is_withholding = bool(withheld)
         if withheld and not self._is_logged:
             _log.warning(
                 "stopped for safety: too many specs would be lost, so these pages stay as they are in the index, and "

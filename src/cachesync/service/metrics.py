@@ -29,15 +29,10 @@ _OUTCOMES: Final = ("done", "held", "failed")
 
 
 class Metrics:
-    """All metrics of one service, in a registry of its own. It is thread-safe.
-
-    Args:
-        state: the service's state, which is read at each scrape.
-        health: returns the service's health, at each scrape.
-        retries: how often requests to the index were retried, by reason; also read at each scrape.
-    """
+    """All metrics of one service, in a registry of its own. It is thread-safe."""
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
+        """``retries``: how often requests to the index were retried, by reason. Each scrape reads all three."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         self._registry = CollectorRegistry()
         self._registry.register(_LiveGauges(state, health, retries))
@@ -50,10 +45,7 @@ class Metrics:
             registry=self._registry,
         )
         self._bulk = Histogram(
-            "cachesync_bulk_seconds",
-            "How long successful bulk requests took.",
-            buckets=_BULK,
-            registry=self._registry,
+            "cachesync_bulk_seconds", "How long successful bulk requests took.", buckets=_BULK, registry=self._registry
         )
         self._passes = Counter(
             "cachesync_passes_total",

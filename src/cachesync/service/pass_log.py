@@ -51,18 +51,16 @@ class PassLog:
 def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
     """Log the pages that have become unusable; if there are many, only the first."""
     new = by_page(problem for page, problem in now.items() if problem != before.get(page))
-    for problem in new[:_MAX_LINES]:
+    for each in new[:_MAX_LINES]:
         _log.warning(
             "a page can't be used; its earlier documents stay",
             action="page.rejected",
-            page=problem.page,
-            line=problem.line,
-            reason=problem.message,
+            page=each.page,
+            line=each.line,
+            reason=each.message,
         )
-    if len(new) > _MAX_LINES:
-        _log.warning(
-            "more pages can't be used: see `cachesync status`", action="page.rejected_more", pages=len(new) - _MAX_LINES
-        )
+    if (more := len(new) - _MAX_LINES) > 0:
+        _log.warning("more pages can't be used: see `cachesync status`", action="page.rejected_more", pages=more)
 
 
 def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
@@ -73,17 +71,13 @@ def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]
     if state.pages:  # the root isn't empty any more, or its pages are withheld
         now.pop(WHOLE_ROOT, None)
     state.warnings = now
-    new = [warning for warning in by_path(state.warnings.values()) if warning != before.get(warning.path)]
-    for warning in new[:_MAX_LINES]:
-        if warning.path == WHOLE_ROOT:
-            _log.warning("there is nothing to index", action="scan.empty", reason=warning.message)
+    new = [warning for warning in by_path(now.values()) if warning != before.get(warning.path)]
+    for each in new[:_MAX_LINES]:
+        if each.path == WHOLE_ROOT:
+            _log.warning("there is nothing to index", action="scan.empty", reason=each.message)
         else:
-            _log.warning(
-                "a symbolic link is not followed", action="link.skipped", path=warning.path, reason=warning.message
-            )
-    if len(new) > _MAX_LINES:
+            _log.warning("a symbolic link is not followed", action="link.skipped", path=each.path, reason=each.message)
+    if (more := len(new) - _MAX_LINES) > 0:
         _log.warning(
-            "more symbolic links are not followed: see `cachesync status`",
-            action="link.skipped_more",
-            links=len(new) - _MAX_LINES,
+            "more symbolic links are not followed: see `cachesync status`", action="link.skipped_more", links=more
         )

@@ -9,7 +9,7 @@ from cachesync.context import StoppedError
 from cachesync.errors import OvertakenError
 from cachesync.log import pass_context
 from cachesync.service.pass_log import PassLog
-from cachesync.service.session import Session
+from cachesync.service.session import Resources
 from cachesync.service.state import LastPass
 from cachesync.sync.report import Report
 
@@ -17,10 +17,10 @@ from cachesync.sync.report import Report
 class PassRecorder:
     """Records passes."""
 
-    def __init__(self, session: Session) -> None:
-        self._state = session.state
-        self._dirty = session.dirty
-        self._metrics = session.metrics
+    def __init__(self, resources: Resources) -> None:
+        self._state = resources.state
+        self._dirty = resources.dirty
+        self._metrics = resources.metrics
         self._pass_log = PassLog()
 
     @contextmanager

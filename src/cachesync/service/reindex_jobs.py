@@ -30,9 +30,9 @@ class ReindexJobs:
         self._requests = session.requests
         self._timetable = session.timetable
         self._loss_guard = session.loss_guard
-        self._state = session.state
-        self._metrics = session.metrics
-        self._upgrades = session.settings.auto_reindex
+        self._state = session.resources.state
+        self._metrics = session.resources.metrics
+        self._upgrades = session.resources.options.auto_reindex
         """Whether a reindex for an index of another version is still to be started."""
 
     def start_due(self) -> float:
@@ -52,9 +52,9 @@ class ReindexJobs:
         self._was_catching_up = self._sync_jobs.mode is Mode.CATCHING_UP
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
-        if self._sync_jobs.mode in (Mode.PINNED, Mode.CATCHING_UP) or self._reindex.is_running:
+        if self._sync_jobs.mode in (Mode.PINNED, Mode.CATCHING_UP) or self._reindex.running:
             return
-        if self._state.reindex_needed and self._upgrades:
+        if self._upgrades and self._sync_jobs.live and self._sync_jobs.live.outdated:
             self._upgrades = False
             _log.info(
                 "another version of cachesync made this index: a reindex brings it up to date", action="reindex.started"
@@ -72,8 +72,10 @@ class ReindexJobs:
 
     def promote(self) -> None:
         """Promote the generation that was filled. Nothing else is written meanwhile, so it is complete."""
-        request = self._reindex.request
-        consent = partial(self._requests.consents, request) if request and self._reindex.consent else None
+        running = self._reindex.running
+        assert running
+        request = running.request
+        consent = partial(self._requests.consents, request) if request and running.consent else None
         now = datetime.now(UTC)
         guard = self._loss_guard.for_full_pass(consent)
         self._sync_jobs.require_full_pass()  # so that no partial pass writes to the earlier generation any more

@@ -21,6 +21,7 @@ class RequestJobs:
 
     def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
         self._session = session
+        self._source = session.resources.options.source
         self._sync_jobs = sync_jobs
         self._requests = session.requests
         self._reindex = session.reindex
@@ -28,19 +29,20 @@ class RequestJobs:
     def carry_out_all(self) -> None:
         """Carry out the requests of commands, and write the responses."""
         for request in self._requests.poll():
-            if request.id != self._reindex.request:
+            running = self._reindex.running
+            if not running or request.id != running.request:
                 self._carry_out(request)
-        running = self._reindex.request
-        if running and not self._requests.is_waited_for(running):
-            self._reindex.cancel()
-        self._requests.progress(running, self._reindex.done, self._reindex.pages)
+        if (running := self._reindex.running) and running.request:
+            if not self._requests.is_waited_for(running.request):
+                self._reindex.cancel()
+            self._requests.progress(running.request, running.done, running.pages)
         self._requests.respond()
 
     def _carry_out(self, request: CommandRequest) -> None:
-        if request.command != "sync" and self._reindex.is_running:
+        if request.command != "sync" and self._reindex.running:
             return  # it waits until that reindex has ended
         try:
-            RootNames.of(self._session.source.root).require_same(request.root)
+            RootNames.of(self._source.root).require_same(request.root)
             if request.command == "sync":
                 self._requests.settle(request.id, Response.done_with(self._sync(request)))
             elif request.command == "rollback":
@@ -69,13 +71,11 @@ class RequestJobs:
         return self._sync_jobs.run_full_pass(
             "sync",
             guard,
-            lambda: full_sync.sync(
-                self._session.source, self._session.writer, guard, progress, suspects, self._reindex.cancel
-            ),
+            lambda: full_sync.sync(self._source, self._session.writer, guard, progress, suspects, self._reindex.cancel),
         )
 
     def _roll_back(self, request: CommandRequest) -> None:
-        before = request.generation or next(iter(self._session.index.status().kept), None)
+        before = request.generation or next(iter(self._session.resources.index.status().kept), None)
         if before:
             self._requests.note_promotion(request.id, before)
         generation = self._session.writer.rollback(before)

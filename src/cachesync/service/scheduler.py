@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cachesync.context import StoppedError, delays
 from cachesync.errors import CachesyncError, DefectError, OvertakenError
@@ -26,19 +26,6 @@ class Job(NamedTuple):
     run: Callable[[], None]
 
 
-class Listener(Protocol):
-    """Is notified when jobs fail and recover."""
-
-    def job_failed(self, job: str, error: CachesyncError, *, is_first: bool) -> float | None:
-        """Handle a failed job. Return the seconds until its next run, or None for the scheduler's back-off.
-
-        ``is_first``: no other job was failing.
-        """
-
-    def job_recovered(self, job: str) -> None:
-        """Handle a job that had failed and now succeeded."""
-
-
 class _Failing(NamedTuple):
     delays: Iterator[float]
     error: CachesyncError
@@ -47,11 +34,26 @@ class _Failing(NamedTuple):
 class Scheduler:
     """Runs the job that has been due for longest."""
 
-    def __init__(self, jobs: Sequence[Job], listener: Listener, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` returns the time in seconds, since any starting point."""
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        on_failure: Callable[[str, CachesyncError, bool], float | None],
+        on_recovery: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Create a scheduler.
+
+        Args:
+            jobs: the jobs.
+            on_failure: is called with a job's name, its error, and whether no other job was failing. It returns the
+                seconds until the job's next run, or None for the scheduler's back-off.
+            on_recovery: is called with the name of a job that had failed and has now succeeded.
+            clock: returns the time in seconds, since any starting point.
+        """
         self.jobs = {job.name: job for job in jobs}
         """Jobs by name."""
-        self._listener = listener
+        self._on_failure = on_failure
+        self._on_recovery = on_recovery
         self._clock = clock
         self._failing: dict[str, _Failing] = {}
         self._not_before: dict[str, float] = {}
@@ -98,14 +100,14 @@ class Scheduler:
         waits = before.delays if before else delays(*_RETRY_SECONDS)
         self._failing[job] = _Failing(waits, error)
         delay = next(waits)
-        wanted = self._listener.job_failed(job, error, is_first=is_first)
+        wanted = self._on_failure(job, error, is_first)
         self._not_before[job] = self._clock() + (delay if wanted is None else wanted)
 
     def recover(self, job: str) -> None:
         """Mark a job as succeeded, even if another job has done its work."""
         self._not_before.pop(job, None)
         if self._failing.pop(job, None):
-            self._listener.job_recovered(job)
+            self._on_recovery(job)
 
     def recover_all(self) -> None:
         """Mark every job as succeeded."""

@@ -1,8 +1,9 @@
-"""What the jobs of the service share while this process is the writer."""
+"""What the jobs of the service share: the resources of one run of it, and what exists only while it is the writer."""
 
 import threading
+import time
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from cachesync.index.base import Index, Writer
 from cachesync.index.connection_health import ConnectionHealth
@@ -12,54 +13,49 @@ from cachesync.service.first_fill import FirstFill
 from cachesync.service.freshness_notes import FreshnessNotes
 from cachesync.service.loss_guard import LossGuard
 from cachesync.service.metrics import Metrics
-from cachesync.service.requests import Requests
-from cachesync.service.schedule import Schedule
+from cachesync.service.options import JobOptions
+from cachesync.service.request_inbox import RequestInbox
 from cachesync.service.state import ServiceState
 from cachesync.service.timetable import Timetable
-from cachesync.sync.guard import Consent, Guard
-from cachesync.sync.scan import Source
 
 
-class ServiceSettings(NamedTuple):
-    """The configuration of the jobs."""
+@dataclass(frozen=True)
+class Resources:
+    """What one run of the service works with, however often it becomes the writer meanwhile."""
 
-    source: Source
-    guard: Callable[[Consent], Guard]
-    """Returns a guard that asks the given function for consent."""
-    schedule: Schedule
-    rescan_interval: float
-    auto_reindex: bool
-    """Whether to reindex by itself an index that another version made."""
+    options: JobOptions
+    index: Index
+    health: ConnectionHealth
+    """The one that ``index`` was opened with."""
+    state: ServiceState
+    metrics: Metrics
+    dirty: DirtyPaths
+    wake: threading.Event
+    """Is set whenever a job may have become due, and when the context is to stop."""
+
+    def publish_queue(self) -> None:
+        """Record in the state how many dirty paths wait, and since when."""
+        with self.state.changing():
+            self.state.queue = len(self.dirty)
+            self.state.queue_bytes = self.dirty.bytes
+            self.state.waiting_since = None if self.state.rolled_back else self.dirty.oldest()
 
 
 class Session:
-    """One term as the writer: what every job needs. Its fields are many because jobs share all of them."""
+    """One term as the writer: what every job needs."""
 
-    def __init__(
-        self,
-        settings: ServiceSettings,
-        index: Index,
-        writer: Writer,
-        dirty: DirtyPaths,
-        state: ServiceState,
-        metrics: Metrics,
-        health: ConnectionHealth,
-        wake: threading.Event,
-    ) -> None:
-        """``wake`` is set whenever a job may have become due, and when the context is to stop."""
-        self.settings = settings
-        self.source = settings.source
-        self.index = index
+    def __init__(self, resources: Resources, writer: Writer, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is the one by which requests and freshness notes are due."""
+        options, state = resources.options, resources.state
+        notes = resources.index.notes()
+        self.resources = resources
         self.writer = writer
-        self.dirty = dirty
-        self.state = state
-        self.metrics = metrics
-        self.health = health
-        self.wake = wake
-        self.notes = notes = index.notes()
+        self.notes = notes
         self.first_fill = FirstFill(notes)
-        self.freshness_notes = FreshnessNotes(notes, state, lambda: health.trouble, settings.rescan_interval)
-        self.requests = Requests(writer, notes)
-        self.loss_guard = LossGuard(settings.guard, notes, state)
-        self.timetable = Timetable(settings.schedule, notes)
-        self.reindex = BackgroundReindex(settings.source, writer, state, wake.set)
+        self.freshness_notes = FreshnessNotes(
+            notes, state, lambda: resources.health.trouble, options.rescan_interval, clock
+        )
+        self.requests = RequestInbox(writer, notes, clock)
+        self.loss_guard = LossGuard(options.guard, notes, state)
+        self.timetable = Timetable(options.schedule, notes)
+        self.reindex = BackgroundReindex(options.source, writer, state, resources.wake.set)

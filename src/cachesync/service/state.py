@@ -6,45 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from cachesync.context import Awaited
 from cachesync.index.freshness import Shortcoming
 from cachesync.pages.page import Problem, by_page
 from cachesync.sync.guard import question
 from cachesync.sync.scan import WHOLE_ROOT, PathWarning, by_path
+from cachesync.watch.watcher import WatcherState
 
 Role = Literal["starting", "standing by", "serving", "stopping"]
-
-
-class WatcherStatus(Protocol):
-    """How the pages are watched at the moment."""
-
-    @property
-    def mode(self) -> str:
-        """``native`` or ``polling``."""
-
-    @property
-    def watching(self) -> bool:
-        """Whether the pages are watched. If not, only rescans find changes."""
-
-    @property
-    def reason(self) -> str | None:
-        """Why the pages are not watched, or not in the configured mode."""
-
-    @property
-    def folders(self) -> int:
-        """How many folders are watched."""
-
-    @property
-    def overflows(self) -> int:
-        """How often more changed at once than could be reported."""
-
-    @property
-    def restarts(self) -> int:
-        """How often the watcher was restarted."""
 
 
 class LastPass(NamedTuple):
@@ -60,6 +34,7 @@ class LastPass(NamedTuple):
     """Documents written and deleted."""
 
 
+# Many fields: one for each fact that HTTP shows and metrics count, set and read under one lock so that they agree.
 @dataclass
 class ServiceState:
     """The current state of the service.
@@ -93,7 +68,7 @@ class ServiceState:
     """Whether a rollback pins the index until a reindex."""
     reindex_needed: bool = False
     """Whether the live generation was made by another version."""
-    watching: WatcherStatus | None = None
+    watching: WatcherState | None = None
     blind: bool = False
     """Whether rescans find changes that the watcher missed."""
     found_by_rescan: int = 0
@@ -155,12 +130,8 @@ def health(
 ) -> Health:
     """Judge whether the service is ready, and what it lacks.
 
-    Args:
-        state: the service's state.
-        index_trouble: why the index can't be used; None: it can.
-        max_lag: how many seconds a change may wait.
-        now: the current time, by :func:`time.monotonic`.
-        awaited: what the service is waiting for outside of this process; None: nothing.
+    ``index_trouble`` is why the index can't be used, ``max_lag`` is how many seconds a change may wait, ``now`` is the
+    time by :func:`time.monotonic`, and ``awaited`` is what the service is waiting for outside of this process.
     """
     state = state.snapshot()
     late = awaited if awaited and now - awaited.since > _LATE_SECONDS else None
@@ -209,6 +180,7 @@ def status(
     """
     state = state.snapshot()
     judged = health(state, index_trouble, max_lag, now, awaited)
+    watching, missed = state.watching, {"blind": state.blind, "found_by_rescan": state.found_by_rescan}
     return {
         "engine": state.engine,
         "url": state.url,
@@ -229,7 +201,7 @@ def status(
         **judged._asdict(),
         "trouble": state.trouble or index_trouble,
         "waiting_for": _waiting_for(awaited, now),
-        "watcher": state.watching and _watcher(state.watching, state),
+        "watcher": watching and structs.asdict(watching) | missed,
         "queue": {"paths": state.queue, "bytes": state.queue_bytes},
         "held_deletes": {"pages": len(state.withheld), "specs": state.lost},
         "reindexing": state.reindexing,
@@ -243,12 +215,6 @@ def _waiting_for(awaited: Awaited | None, now: float) -> dict[str, Any] | None:
     """Return what hasn't responded for a second or more. Any sooner, each access to a page would appear here."""
     seconds = now - awaited.since if awaited else 0.0
     return {"what": awaited.what, "seconds": round(seconds, 1)} if awaited and seconds >= 1 else None
-
-
-def _watcher(watching: WatcherStatus, state: ServiceState) -> dict[str, Any]:
-    names = ("mode", "watching", "reason", "folders", "overflows", "restarts")
-    found = {name: getattr(watching, name) for name in names}
-    return {**found, "blind": state.blind, "found_by_rescan": state.found_by_rescan}
 
 
 def _unready(

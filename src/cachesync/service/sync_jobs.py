@@ -1,4 +1,4 @@
-"""The jobs that keep the index equal to the pages: full passes, partial passes, and the checks that make either due."""
+"""The jobs of full passes: the passes, the checks that make one due, and the mode, which full passes decide."""
 
 import time
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Final
 from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
 from cachesync.index.base import Generation
 from cachesync.log import get_logger
+from cachesync.service.index_check import IndexCheck
 from cachesync.service.mode import Mode
 from cachesync.service.pass_log import log_problems, update_warnings
 from cachesync.service.pass_recorder import PassRecorder
@@ -15,18 +16,10 @@ from cachesync.service.session import Session
 from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard, question
-from cachesync.sync.passes import partial_pass
-from cachesync.sync.plan import ids_are_unique
 from cachesync.sync.report import Report
-from cachesync.sync.scan import EVERYTHING, Root, is_at, require_same, root_of
+from cachesync.sync.scan import EVERYTHING, Root, require_same, root_of
 
 _log = get_logger()
-
-CHECK_SECONDS: Final = 5.0
-"""How often to check that the index is intact."""
-
-_PARTIAL_PAGES: Final = 2_000
-"""How many dirty paths one partial pass handles at most, so that no other job waits for long."""
 
 _WATCH_SECONDS: Final = 10.0
 """How long the first pass waits for the watcher. Later changes are reported, so that one full pass is enough."""
@@ -36,26 +29,25 @@ _RETRY_SECONDS: Final = 0.5
 
 
 class SyncJobs:
-    """Full and partial passes, and the mode that decides which of them may run."""
+    """Full passes, and the mode that decides which passes may run."""
 
-    def __init__(self, session: Session, on_damage: Callable[[], None], on_repair: Callable[[], None]) -> None:
-        """``on_damage`` is called when the index is found damaged, ``on_repair`` when nothing can be wrong any more."""
+    def __init__(self, session: Session, on_repair: Callable[[], None]) -> None:
+        """``on_repair`` is called when nothing can be wrong with the index any more."""
         self._session = session
-        self._state = session.state
-        self._dirty = session.dirty
-        self._on_damage = on_damage
+        self._source = session.resources.options.source
+        self._state = session.resources.state
+        self._dirty = session.resources.dirty
         self._on_repair = on_repair
-        self._recorder = PassRecorder(session)
-        self.watcher_health = WatcherHealth(session.dirty, session.state)
+        self.recorder = PassRecorder(session.resources)
+        self.watcher_health = WatcherHealth(self._dirty, self._state)
+        self.index_check = IndexCheck(session.writer)
         self.mode = Mode.CATCHING_UP
-        self.damage: str | None = None
-        """What has happened to the index, until a full pass has repaired it."""
-        self._root: Root | None = None
+        self.root: Root | None = None
         """The root of the last full pass; None: a full pass has to come before any partial pass."""
         self.live: Generation | None = None
         """What partial passes write to, since the first full pass."""
-        self._full_pass_at = time.monotonic() + _WATCH_SECONDS
-        self._check_at = NEVER
+        self.full_pass_at = time.monotonic() + _WATCH_SECONDS
+        """When the next full pass is due."""
 
     def enter(self, mode: Mode) -> None:
         """Enter a mode, and publish it."""
@@ -74,10 +66,8 @@ class SyncJobs:
         self._session.loss_guard.invalidate_note()
         if self.mode is Mode.FOLLOWING:
             self.enter(Mode.REPAIRING)
-        self._root = None
-        self._full_pass_at = 0.0
-
-    # --- full passes --------------------------------------------------------------------------------------------------
+        self.root = None
+        self.full_pass_at = 0.0
 
     def full_pass_due(self) -> float:
         """Return when the next full pass is due."""
@@ -86,7 +76,7 @@ class SyncJobs:
         watching = self._state.watching
         if self.mode is Mode.CATCHING_UP and watching and (watching.watching or watching.reason):
             return 0.0
-        return self._full_pass_at
+        return self.full_pass_at
 
     def full_pass(self) -> None:
         """Compare all pages with the index, and build the index anew if needed. This repairs any damage."""
@@ -99,7 +89,7 @@ class SyncJobs:
             "catch-up" if self.mode is Mode.CATCHING_UP else "rescan",
             guard,
             lambda: full_sync.sync_once(
-                session.source, session.writer, guard, self._progress, before_build=session.reindex.cancel
+                self._source, session.writer, guard, self._progress, before_build=session.reindex.cancel
             ),
         )
 
@@ -111,10 +101,10 @@ class SyncJobs:
         judged = kind == "rescan" and watching is not None and watching.watching and watching.mode == "native"
         if judged:
             self.watcher_health.rescan_begins()
-        with self._recorder.recorded(kind) as finished:
-            root = root_of(self._session.source)
+        with self.recorder.recorded(kind) as finished:
+            root = root_of(self._source)
             report = sync()
-            require_same(self._session.source, root)
+            require_same(self._source, root)
             live = self._session.writer.live()
             if live is None:
                 raise self._nothing_live(report)
@@ -123,25 +113,25 @@ class SyncJobs:
             self._session.loss_guard.withhold(report.withheld, is_full_pass=True)
             finished(report)
         self._publish(live, specs, pages, report)
-        self._root, self.live = root, live
-        now = time.monotonic()
-        self._full_pass_at = now + (BLIND_SECONDS if self._state.blind else self._session.settings.rescan_interval)
-        self._check_at = now + CHECK_SECONDS
+        self.root, self.live = root, live
+        interval = BLIND_SECONDS if self._state.blind else self._session.resources.options.rescan_interval
+        self.full_pass_at = time.monotonic() + interval
         if judged:
             self.watcher_health.rescan_ended({*report.news} - {*withheld, *report.withheld})
-        self._schedule_next_pass(report)
+        self.schedule_next_pass(report)
         if not len(self._dirty) and not report.again:
             self._session.loss_guard.all_scanned()
-        self._repaired()
+        self.index_check.repaired()
+        self._on_repair()
         return report
 
     def _publish(self, live: Generation, specs: int, pages: int, report: Report) -> None:
         """Update the state by the result of a full pass."""
         state = self._state
-        if live.outdated and not state.reindex_needed and not self._session.settings.auto_reindex:
+        if live.outdated and not state.reindex_needed and not self._session.resources.options.auto_reindex:
             _log.warning(full_sync.OUTDATED, action="index.outdated")
         if live.generation != state.generation:
-            state.kept_generations = self._session.index.status().kept
+            state.kept_generations = self._session.resources.index.status().kept
         self._session.first_fill.over()
         self._session.freshness_notes.rescanned()
         problems = state.problems
@@ -172,93 +162,28 @@ class SyncJobs:
 
     def enter_pinned(self) -> None:
         """Sync nothing until a reindex, since a rollback has pinned the index."""
-        reader = self._session.index.reader(refresh=True)
+        reader = self._session.resources.index.reader(refresh=True)
         specs, pages = reader.size()
-        kept = self._session.index.status().kept
-        self._root = self.live = None
+        kept = self._session.resources.index.status().kept
+        self.root = self.live = None
         self._dirty.take_all()
         self._dirty.done()
         with self._state.changing():
             self.enter(Mode.PINNED)
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
             self._state.kept_generations = kept
-        self._check_at = time.monotonic() + CHECK_SECONDS
-        self._repaired()
-
-    def _repaired(self) -> None:
-        self.damage = None
+        self.index_check.repaired()
         self._on_repair()
 
-    # --- partial passes -----------------------------------------------------------------------------------------------
-
-    def partial_pass_due(self) -> float:
-        """Return when the next dirty path is due."""
-        due = None if self._root is None else self._dirty.due_at()
-        return NEVER if due is None else due
-
-    def partial_pass(self) -> None:
-        """Sync the dirty paths that are due."""
-        source = self._session.source
-        paths = self._dirty.take(time.monotonic(), _PARTIAL_PAGES)
-        if self.live is None or self._root is None or EVERYTHING in paths or not ids_are_unique(source.pattern):
-            self.full_pass()
-            return
-        taken = set(paths)
-        paths = [path for path in paths if not is_at(path.rstrip("/").rpartition("/")[0] + "/", taken)]
-        loss_guard = self._session.loss_guard
-        with self._recorder.recorded("partial") as finished:
-            guard = loss_guard.for_partial_pass()
-            specs = self._state.specs
-            report = partial_pass(self.live, source, guard, self._recorder.acknowledged, paths, self._root, specs)
-            loss_guard.record_pass(report, guard)
-            self._apply_partial_report(paths, report)
-            finished(report)
-        self._schedule_next_pass(report)
-        if not len(self._dirty):
-            loss_guard.all_scanned()
-            if loss_guard.should_recheck:
-                self._full_pass_at = 0.0
-
-    def _apply_partial_report(self, paths: list[str], report: Report) -> None:
-        """Update the state by the result of a partial pass over some paths."""
-        at = set(paths)
-        state, before = self._state, self._state.problems
-        problems = {page: problem for page, problem in state.problems.items() if not is_at(page, at)}
-        problems |= {problem.page: problem for problem in report.problems}
-        with state.changing():
-            state.problems = problems
-            state.specs += report.specs.added - report.specs.deleted
-            state.pages += report.records
-        log_problems(before, problems)
-        update_warnings(state, report, at)
-        withheld = {page: specs for page, specs in state.withheld.items() if not is_at(page, at)}
-        self._session.loss_guard.withhold(withheld | report.withheld, is_full_pass=False)
-
-    def _schedule_next_pass(self, report: Report) -> None:
+    def schedule_next_pass(self, report: Report) -> None:
+        """Make what must be looked at again due soon: paths that were changing, or all pages."""
         if report.unsteady:
             again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
             self._dirty.mark(again, time.monotonic())
         elif report.again:
-            self._full_pass_at = time.monotonic() + _RETRY_SECONDS
-
-    # --- checks -------------------------------------------------------------------------------------------------------
-
-    def check_due(self) -> float:
-        """Return when to check the index next; before the first full pass there is nothing to check."""
-        return NEVER if self.mode is Mode.CATCHING_UP else self._check_at
-
-    def check_index(self) -> None:
-        """Check that the index is still as this service left it."""
-        intact = self._session.writer.intact()
-        self._check_at = time.monotonic() + CHECK_SECONDS
-        if not intact and not self.damage:
-            _log.warning("the index isn't as it was left: starting a full pass", action="index.damaged")
-            self.damage = "it isn't as it was left, and is being repaired"
-            self._on_damage()
-            self.unpin()
-            self.require_full_pass()
+            self.full_pass_at = time.monotonic() + _RETRY_SECONDS
 
     def judge_watcher(self) -> None:
         """Make the next rescan due sooner if the watcher misses changes."""
         if self.watcher_health.judge():
-            self._full_pass_at = min(self._full_pass_at, time.monotonic() + BLIND_SECONDS)
+            self.full_pass_at = min(self.full_pass_at, time.monotonic() + BLIND_SECONDS)

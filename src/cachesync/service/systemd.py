@@ -58,6 +58,11 @@ class Heartbeat:
         self._clock = clock
         self._last: float | None = None
 
+    def started(self) -> None:
+        """Report that the service has started; from now on it asks for no more time."""
+        self.starting = False
+        ready()
+
     def beat(self) -> None:
         """Send a sign of life if one is due. It is cheap to call more often."""
         every = _START_SECONDS if self.every is None else self.every

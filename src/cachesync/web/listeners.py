@@ -1,4 +1,4 @@
-"""Starts the web servers of commands, and replaces a running one by another."""
+"""Starts web servers, and replaces a running one by another."""
 
 from cachesync.errors import CachesyncError
 from cachesync.log import get_logger
