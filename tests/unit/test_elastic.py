@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace
-from cachesync.index.elastic import reader as reader_module
+from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
@@ -338,7 +337,7 @@ def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], 
 def test_a_walk_continues_after_its_point_in_time_is_lost(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
-    monkeypatch.setattr(reader_module, "WALK_SIZE", 3)
+    monkeypatch.setattr(walk, "WALK_SIZE", 3)
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:

@@ -24,8 +24,9 @@ from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.embedded import lock
+from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.files import SmallFiles, remove_tree, write_atomically
-from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
+from cachesync.index.embedded.generation import EmbeddedGeneration
 from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import left_by_rollback, to_keep
