@@ -26,6 +26,7 @@ from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader, IndexNames
 from cachesync.index.elastic.state import HIDDEN, ElasticNotes, StateIndex
+from cachesync.index.elastic.stored_lease import StoredLease
 from cachesync.index.server import IndexServer, Layout
 from cachesync.log import Once, get_logger
 
@@ -121,7 +122,7 @@ class ElasticIndex:
     def status(self) -> Status:
         """Return which process is the writer, and which generations are kept."""
         catalog = read_catalog(self._reading, self.name)
-        state = Lease(self._reading, self.name, 0).read()
+        state = StoredLease(self._reading, self.name).read().state
         alive = state.holder is not None and not state.holder.is_dead
         live = catalog.current
         return Status(
@@ -165,7 +166,7 @@ class ElasticIndex:
 
     def signal(self) -> None:
         """Raise the signal counter in the lease."""
-        Lease(self._reading, self.name, 0).signal()
+        StoredLease(self._reading, self.name).signal()
 
 
 def _open_reader(connection: Connection, found: CatalogEntry) -> ElasticReader:

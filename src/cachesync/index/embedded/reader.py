@@ -86,13 +86,8 @@ class EmbeddedReader:
 
     def walk(self, request: Request) -> Iterator[Part]:
         """Yield all documents that match a request, in its order, without anything that is written meanwhile."""
-        parts = walk(self._searcher, request)
-        while True:
-            with tantivy_errors(self._folder):
-                part = next(parts, None)
-            if part is None:
-                return
-            yield part
+        with tantivy_errors(self._folder):
+            yield from walk(self._searcher, request)
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of the queries."""
