@@ -10,7 +10,7 @@ import pytest
 from cachesync.documents import FIELDS, fitting
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
 from cachesync.index.base import Index, PageChange, Remembered, Status
-from cachesync.index.elastic import mapping
+from cachesync.index.elastic import catalog, mapping
 from cachesync.index.embedded import folder, schema
 from cachesync.index.generations import left_by_rollback, to_keep
 from cachesync.ledger import digests
@@ -259,9 +259,9 @@ def test_failures_after_the_swap_do_not_undo_it(index: Index, monkeypatch: pytes
     fill(index, PAGES)
     fill(index, PAGES)
     with index.writer(1) as writer:
-        monkeypatch.setattr(type(writer), "_prune", interrupted)
         generation = writer.build()
         write(generation, [change_for(A, PAGES[A])])
+        interrupt_pruning(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             writer.promote(generation)
         writer.discard(generation)
@@ -281,9 +281,10 @@ def test_a_reindex_after_a_rollback_may_be_killed_after_its_swap(
     fill(index, {A: PAGES[A]})
     with index.writer(1) as writer:
         assert writer.rollback() == good
-        monkeypatch.setattr(type(writer), "_prune", interrupted)
+        generation = writer.build()
+        interrupt_pruning(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
-            writer.promote(writer.build())
+            writer.promote(generation)
     monkeypatch.undo()
     with open_again().writer(1) as writer:
         assert writer.live()
@@ -291,8 +292,14 @@ def test_a_reindex_after_a_rollback_may_be_killed_after_its_swap(
     assert held(index) == expected(PAGES)
 
 
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+def interrupt_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a promotion be interrupted when it has made a generation live and looks for those to remove."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for engine in (catalog, folder):
+        monkeypatch.setattr(engine, "to_keep", interrupted)
 
 
 @pytest.mark.parametrize(

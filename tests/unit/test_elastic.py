@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, bulk, cluster, foreign, lease, mapping, pace, walk
+from cachesync.index.elastic import ElasticIndex, bulk, catalog, cluster, foreign, lease, mapping, pace, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
@@ -179,10 +179,20 @@ def test_responses_to_single_operations_are_classified() -> None:
 
 
 def test_requests_are_bounded_in_bytes() -> None:
-    operations = [b"x" * 10] * 7 + [b"y" * 100] + [b"z"]
-    parts = bulk._parts(operations, 35)
-    assert [len(part) for part in parts] == [3, 3, 1, 1, 1]
-    assert [operation for part in parts for operation in part] == operations
+    operations = [bulk.put("x", 1, b"{}")] * 7 + [bulk.put("y", 1, b"{" + b" " * 500 + b"}"), bulk.put("z", 1, b"{}")]
+    sent: list[bytes] = []
+
+    def take(request: Request) -> Answer:
+        sent.append(request.body)
+        items = [{"index": {"status": 201}}] * request.body.count(b'{"index":')
+        return refusal(200)._replace(body=msgspec.json.encode({"took": 1, "items": items}))
+
+    with Proxy("http://127.0.0.1:9", take).running() as proxy:
+        connection = Connection(IndexServer((proxy.url,)), patience=5)
+        connection.limits = connection.limits._replace(body=3 * len(operations[0]) + 5)
+        assert bulk.Bulk(connection).send("a", operations, sum(map(len, operations))) == bulk.Sent()
+    assert [body.count(b'{"index":') for body in sent] == [3, 3, 1, 1, 1]
+    assert b"".join(sent) == b"".join(operations)
 
 
 def test_the_pace_follows_the_server() -> None:
@@ -1076,14 +1086,24 @@ def test_a_stop_after_the_swap_does_not_fail_the_promotion(
         generation = writer.build()
         writer.settle(generation)
         with monkeypatch.context() as patch:
-            patch.setattr(writer, "_prune", stop)
+            patch.setattr(catalog, "to_keep", stop)
             writer.promote(generation)
         assert index.reader().generation == generation.generation
 
 
-def test_connections_are_kept(index: ElasticIndex) -> None:
-    assert index._reading is index._reading
-    assert index._writing is index._writing
+def test_connections_are_kept(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(Connection):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(cluster, "Connection", Counted)
+    for _ in range(2):
+        assert not index.exists()
+        index.require_rights()
+    assert len(made) == 2, "one to read and one to write"
 
 
 def test_notes_and_signals_leave_a_foreign_index_alone(index: ElasticIndex) -> None:

@@ -140,7 +140,7 @@ class ElasticGeneration(ElasticReader):
             self._send_records(sender, pages, batch.pending)
             refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
             by_id = {each.id: each for each in refused}
-            done = [_done(change, version, by_id) for change, version in batch.pages]
+            done = [final_record(change, version, by_id) for change, version in batch.pages]
             gone = [change.record is None for change, _ in batch.pages]
             for deleted in (False, True):  # a request must begin with its puts
                 records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
@@ -161,7 +161,7 @@ class ElasticGeneration(ElasticReader):
         return sent.refused
 
 
-def _done(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
+def final_record(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
     """Return the operation that writes a page's final record, and the acknowledgement. ``refused`` is by id."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])
