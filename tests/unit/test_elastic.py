@@ -839,10 +839,10 @@ def test_a_signal_is_not_taken_for_another_writer(index: ElasticIndex) -> None:
     one.wait()
     index.signal()
     one.claim()
-    assert one.signals == 1
+    assert one.state.signals == 1
     index.signal()
     one.confirm()
-    assert one.signals == 2
+    assert one.state.signals == 2
     one.pin("specs-1")
     one.release()
     state = state_of(index)

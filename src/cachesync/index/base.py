@@ -86,6 +86,7 @@ class Status(NamedTuple):
     """A value that a live holder changes every few seconds; None if there is no holder, or it is known to be alive."""
 
 
+# Many methods: one for each question that somebody asks of a generation, and every engine has to answer them all.
 class Reader(Protocol):
     """One generation, as it was when it was opened.
 

@@ -239,7 +239,7 @@ class _ElasticWriter:
 
     def signals(self) -> int:
         """Return the signal counter as of the last renewal of the lease."""
-        return self._lease.signals
+        return self._lease.state.signals
 
     def _cleaned_up(self, catalog: Catalog) -> Catalog:
         """Remove what earlier writers have left behind, and return the catalog after that."""
@@ -273,7 +273,7 @@ class _ElasticWriter:
         """Whether a rollback made the live generation live."""
         catalog = read_catalog(self._connection, self.name)
         live = catalog.current
-        if live is None or not self._lease.pins(live.names.specs):
+        if live is None or not self._lease.state.pins(live.names.specs):
             return False
         self._known = live.names
         return True
@@ -330,14 +330,16 @@ class _ElasticWriter:
         """Point both aliases back to the generation before."""
         self._lease.claim()
         catalog = read_catalog(self._connection, self.name)
-        if to and catalog.current and catalog.current.names.specs == to and self._lease.pins(to):
+        if to and catalog.current and catalog.current.names.specs == to and self._lease.state.pins(to):
             return to
         before = next(iter(catalog.kept(1)), None)
         live = catalog.current
         if before is None or live is None:
             raise UsageError(f"no generation before the live one is kept (index.keep_generations); {self.name} stays")
         _open_reader(self._connection, before).size()  # raises if it can't be searched
-        pinned = [live.names.specs] if self._lease.pins(live.names.specs) else []  # still pinned if the swap fails
+        pinned = (
+            [live.names.specs] if self._lease.state.pins(live.names.specs) else []
+        )  # still pinned if the swap fails
         self._lease.pin(before.names.specs, *pinned)  # it takes effect with the swap
         self._point_to(before.names, catalog, building=False)
         if pinned:

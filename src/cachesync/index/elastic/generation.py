@@ -77,13 +77,7 @@ class ElasticGeneration(ElasticReader):
     """A generation, opened for writing."""
 
     def __init__(
-        self,
-        connection: Connection,
-        names: IndexNames,
-        found: dict[str, Any],
-        lease: Lease,
-        *,
-        building: bool = False,
+        self, connection: Connection, names: IndexNames, found: dict[str, Any], lease: Lease, *, building: bool = False
     ) -> None:
         """``found`` is the mapping of the index of specs."""
         super().__init__(connection, names, found)
@@ -141,10 +135,8 @@ class ElasticGeneration(ElasticReader):
             refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
             by_id = {each.id: each for each in refused}
             done = [final_record(change, version, by_id) for change, version in batch.pages]
-            gone = [change.record is None for change, _ in batch.pages]
             for deleted in (False, True):  # a request must begin with its puts
-                records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
-                self._send_records(sender, pages, records)
+                self._send_records(sender, pages, [each for each, _ in done if bulk.is_delete(each) is deleted])
         return [written for _, written in done]
 
     def _send_records(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> None:

@@ -95,19 +95,15 @@ class Lease:
         self._renewer: _Renewer | None = None
         self._claim = _Claim()
 
-    def pins(self, generation: str) -> bool:
-        """Whether the index is pinned while this generation is live, by the lease as last read."""
-        return self._claim.seen.state.pins(generation)
+    @property
+    def state(self) -> LeaseState:
+        """The lease as last read."""
+        return self._claim.seen.state
 
     @property
     def losses(self) -> int:
         """How often another process was the writer since this one first read the lease; what it read is then stale."""
         return self._claim.losses
-
-    @property
-    def signals(self) -> int:
-        """How often the holder was asked to check for requests, by the lease as last read."""
-        return self._claim.seen.state.signals
 
     def wait(self) -> None:
         """Wait until no process holds the lease. The lease of a dead process is taken over.
@@ -181,7 +177,7 @@ class Lease:
 
     def next_generation(self, at_least: int) -> int:
         """Return a number that no generation has had or will ever have again."""
-        number = max(self._claim.seen.state.generations + 1, at_least)
+        number = max(self.state.generations + 1, at_least)
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
 

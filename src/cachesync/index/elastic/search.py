@@ -31,16 +31,12 @@ def search(searcher: Searcher, request: Request) -> Found:
     if request.binaries and binaries is None:
         binaries = min(total, query_dsl.aggregated(found, BINARIES)["value"])
         approximate.append(BINARIES)
-    return Found(
-        total,
-        list(map(query_dsl.hit, hits)),
-        {
-            field: [FacetCount(_facet_value(each), each["doc_count"]) for each in values["buckets"]]
-            for field, values in counts.items()
-        },
-        binaries,
-        tuple(approximate),
-    )
+    facets = {
+        # The key of a date's bucket is a number, so take the date as it is in the documents.
+        field: [FacetCount(each.get("key_as_string", each["key"]), each["doc_count"]) for each in values["buckets"]]
+        for field, values in counts.items()
+    }
+    return Found(total, list(map(query_dsl.hit, hits)), facets, binaries, tuple(approximate))
 
 
 def count(searcher: Searcher, queries: Sequence[Query]) -> list[int]:
@@ -69,9 +65,3 @@ def _all_hits(searcher: Searcher, body: Body, request: Request) -> Iterator[dict
     """Yield all hits, however many there are. Repetitions are left out here, since servers don't collapse a walk."""
     found = walk_search(searcher, body)
     return first_of_each(found, lambda hit: hit["_source"]["binary"] if request.distinct else hit["_id"])
-
-
-def _facet_value(bucket: dict[str, Any]) -> str:
-    """Return a bucket's value as it is in the documents: the key of a date's bucket is a number."""
-    value: str = bucket.get("key_as_string", bucket["key"])
-    return value

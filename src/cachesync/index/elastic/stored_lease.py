@@ -16,7 +16,7 @@ _ID: Final = "lease"
 _SIGNAL_TRIES: Final = 10
 
 
-class LeaseState(msgspec.Struct, omit_defaults=True):
+class LeaseState(msgspec.Struct, frozen=True, omit_defaults=True):
     """The lease as it is stored."""
 
     epoch: int = 0

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from elasticsearch import ApiError, Elasticsearch, NotFoundError
+from elasticsearch import Elasticsearch, NotFoundError
 
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic import query_dsl
@@ -58,7 +58,7 @@ def walk_hits(searcher: Searcher, body: Body, sort: list[dict[str, Any]]) -> Ite
         try:
             found = searcher.search(partial(_step, body, pit, sort, last), in_pit=True)
         except NotFoundError as error:
-            if not _is_pit_lost(error):
+            if "search_context_missing_exception" not in str(error.body):
                 raise searcher.connection.explained(error) from error
             lost += 1
             pit, last = _open_pit(searcher), last[: len(sort)]  # the tiebreaker was valid only in the lost one
@@ -93,7 +93,3 @@ def _open_pit(searcher: Searcher) -> str:
         return lambda client: client.open_point_in_time(index=searcher.index, keep_alive=limits.keep_alive)
 
     return str(searcher.request(opening)["id"])
-
-
-def _is_pit_lost(error: ApiError) -> bool:
-    return "search_context_missing_exception" in str(error.body)

@@ -50,9 +50,8 @@ class EmbeddedGeneration(EmbeddedReader):
         try:
             for change in changes:
                 with tantivy_errors(self._folder):
-                    writer = writer or PageWriter(
-                        self._folder, self._index
-                    )  # only now, since a pass without changes writes nothing
+                    if writer is None:  # only now, since a pass without changes writes nothing
+                        writer = PageWriter(self._folder, self._index)
                     size += writer.add(change)
                     batch.append(Written(change.page, []))
                     if size < COMMIT_BYTES:
@@ -95,11 +94,11 @@ class PageWriter:
         """Add a page's change, and return its approximate size in bytes."""
         for id in change.deletes:
             self._tantivy.delete_documents_by_term(layout.ID, id)
+        size = sum(map(len, change.deletes))
         for put in change.puts:
             if not put.is_new:
                 self._tantivy.delete_documents_by_term(layout.ID, put.id)
-        size = sum(map(len, change.deletes))
-        for document in layout.spec_documents(change):
+            document = layout.spec_json(put)
             self._tantivy.add_json(document)
             size += len(document)
         if change.before:

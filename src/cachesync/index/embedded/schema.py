@@ -4,14 +4,13 @@ Both are in one index, so that one commit changes them together. A spec document
 ``_page``.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import PageChange, Put
+from cachesync.index.base import Put
 from cachesync.search.request import Hit
 
 ID: Final = "_id"
@@ -53,11 +52,6 @@ def register_analyzers(index: tantivy.Index) -> None:
         analyzer = tantivy.TextAnalyzerBuilder(tokenizer).filter(tantivy.Filter.lowercase()).build()
         index.register_tokenizer(name, analyzer)
         index.register_fast_field_tokenizer(name, analyzer)
-
-
-def spec_documents(change: PageChange) -> Iterator[str]:
-    """Return tantivy's JSON for each document of a page's change."""
-    return map(spec_json, change.puts)
 
 
 def spec_json(put: Put) -> str:

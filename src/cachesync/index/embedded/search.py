@@ -6,7 +6,7 @@ Tantivy sorts by one field only, so documents with the same value of it are sort
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cachesync.documents import BINARY_NUMBER
 from cachesync.index.distinct import first_of_each
@@ -18,7 +18,6 @@ from cachesync.search.request import (
     BINARIES,
     EXACT_BINARIES,
     TIEBREAK,
-    Facet,
     FacetCount,
     Found,
     Hit,
@@ -37,60 +36,49 @@ _TOTAL: Final = "total"
 _ID_KEY: Final = SortKey(layout.ID)
 
 
-class _Totals(NamedTuple):
-    """The counts of the documents that match."""
-
-    total: int
-    binaries: int
-    """An estimate."""
-    facets: dict[str, list[FacetCount]]
-    """All values of each field."""
-
-
 def search(searcher: Searcher, request: Request) -> Found:
     """Return the hits of a request, in its order, with all counts."""
     whole = request.matching()
-    by_query: dict[Query, list[Facet]] = {whole: []}
+    by_query: dict[Query, list[str]] = {whole: []}
     for facet in request.facets:
-        by_query.setdefault(request.matching(facet.field), []).append(facet)
+        by_query.setdefault(request.matching(facet.field), []).append(facet.field)
     found = _counted(searcher, whole, by_query.pop(whole), binaries=request.binaries)
-    others = [_counted(searcher, query, facets, binaries=False) for query, facets in by_query.items()]
-    of_each = {field: counts for each in (found, *others) for field, counts in each.facets.items()}
-    facets = {facet.field: of_each[facet.field][: facet.size] for facet in request.facets}
-    total = found.total
+    for query, fields in by_query.items():
+        found = _counted(searcher, query, fields, binaries=False) | found
+    total = round(found[_TOTAL]["value"])
     hits = _hits(searcher, whole, request, total)
+    facets = {facet.field: found[facet.field][: facet.size] for facet in request.facets}
     if not request.binaries:
         return Found(total, hits, facets)
     if total > EXACT_BINARIES:
-        return Found(total, hits, facets, min(total, found.binaries), (BINARIES,))
+        estimate = round(found[BINARIES]["value"]) if BINARIES in found else 0
+        return Found(total, hits, facets, min(total, estimate), (BINARIES,))
     return Found(total, hits, facets, _binaries(searcher, whole))
 
 
-def _counted(searcher: Searcher, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Totals:
-    """Count documents, binaries and values in one search, since finding the documents takes most of the time."""
-    fields = [facet.field for facet in facets if facet.field in searcher.fields]
-    aggregations: dict[str, Any] = {field: _values_of(field, MOST_VALUES) for field in fields}
+def _counted(searcher: Searcher, query: Query, fields: Sequence[str], *, binaries: bool) -> dict[str, Any]:
+    """Count the values of fields, documents and binaries, in one search: finding documents takes most of the time.
+
+    By their names, all values of each field are returned, and what tantivy returns for the total and the binaries.
+    """
+    known = [field for field in fields if field in searcher.fields]
+    aggregations: dict[str, Any] = {field: _values_of(field, MOST_VALUES) for field in known}
     if binaries and BINARY_NUMBER in searcher.fields:
         aggregations[BINARIES] = {"cardinality": {"field": BINARY_NUMBER}}
     aggregations[_TOTAL] = {"value_count": {"field": layout.ID}}
     try:
         found = searcher.aggregate(query, aggregations)
     except ValueError:  # perhaps the fields have more values together than tantivy counts in one search
-        if len(fields) < 2:
+        if len(known) < 2:
             raise
-        return _counted_by_parts(searcher, query, facets, binaries=binaries)
-    counts: dict[str, list[FacetCount]] = {facet.field: [] for facet in facets}
-    for field in fields:
+        first, *others = fields
+        rest = _counted(searcher, query, others, binaries=False)
+        return rest | _counted(searcher, query, [first], binaries=binaries)
+    for field in known:
         values = [(each["key"], each["doc_count"]) for each in found[field]["buckets"]]
         is_whole = len(values) < MOST_VALUES and not found[field]["sum_other_doc_count"]
-        counts[field] = _by_frequency(values if is_whole else searcher.values(field, query))
-    return _Totals(round(found[_TOTAL]["value"]), round(found.get(BINARIES, {"value": 0})["value"]), counts)
-
-
-def _counted_by_parts(searcher: Searcher, query: Query, facets: Sequence[Facet], *, binaries: bool) -> _Totals:
-    """Count the values of each field in a search of its own."""
-    first, *others = (_counted(searcher, query, [each], binaries=binaries and each is facets[0]) for each in facets)
-    return first._replace(facets={field: each.facets[field] for each in (first, *others) for field in each.facets})
+        found[field] = _by_frequency(values if is_whole else searcher.values(field, query))
+    return {field: [] for field in fields} | found
 
 
 def _binaries(searcher: Searcher, matching: Query) -> int:
