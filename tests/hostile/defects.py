@@ -76,7 +76,7 @@ DEFECTS: Final = (
         "index/embedded/generation.py",
         '        self._tantivy.delete_documents_by_term(layout.ID, "")\n',
         "",
-        ("unit/test_embedded.py::test_merges_interrupted_by_a_crash_lose_no_deletion[1]",),
+        ("unit/test_embedded.py::test_merges_interrupted_by_a_crash_lose_no_deletion",),
     ),
     Defect(
         "a signature is the time of modification only",
