@@ -20,10 +20,10 @@ import msgspec
 
 from benchmarks.measuring import Cost, now
 from cachesync.index.base import PageChange
-from cachesync.index.elastic import mapping
-from cachesync.index.elastic.store import LOADING
+from cachesync.index.elastic import ledger, mapping
 from cachesync.index.elastic.pace import START_BYTES
 from cachesync.index.elastic.reader import IndexNames
+from cachesync.index.elastic.store import LOADING
 from tests.support import elasticsearch
 
 CONNECTIONS: Final = 2
@@ -56,7 +56,7 @@ def requests(changes: Iterable[PageChange]) -> list[Request]:
     for change in changes:
         assert change.record
         specs += [_operation(put.id, put.source) for put in change.puts]
-        pages.append(_operation(change.page, mapping.record_source(change.record, change.digests)))
+        pages.append(_operation(change.page, ledger.page_document(change.record, change.digests)))
     return [*_requests("specs", specs), *_requests("pages", pages)]
 
 

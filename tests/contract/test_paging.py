@@ -8,8 +8,7 @@ import pytest
 
 from cachesync.documents import FIELDS
 from cachesync.index.base import Index, Reader
-from cachesync.index.elastic import reader as elastic_reader
-from cachesync.index.embedded import queries as embedded_searching
+from cachesync.index.elastic import walk as elastic_walking
 from cachesync.index.embedded import walk as embedded_walking
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question
@@ -135,10 +134,10 @@ def test_a_walk_through_all_hits_equals_one_long_answer(
     corpus: Reader, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In small steps, with both ways in which embedded indices divide the hits: by values and by order."""
-    monkeypatch.setattr(embedded_walking, "_CELL", 11)
-    monkeypatch.setattr(embedded_searching, "_MOST_VALUES", 65_000 if seed % 2 else 3)
-    monkeypatch.setattr(elastic_reader, "_PART_SIZE", 11)
-    monkeypatch.setattr(elastic_reader, "WALK_SIZE", 50)
+    monkeypatch.setattr(embedded_walking, "PART_SIZE", 11)
+    monkeypatch.setattr(embedded_walking, "MOST_VALUES", 65_000 if seed % 2 else 3)
+    monkeypatch.setattr(elastic_walking, "PART_SIZE", 11)
+    monkeypatch.setattr(elastic_walking, "WALK_SIZE", 50)
     random_ = random.Random(seed)
     names = sorted(corpus.packages())
     ranks: tuple[Query, ...] = tuple(
@@ -171,8 +170,8 @@ def test_a_walk_continues_in_another_index_if_the_first_is_removed(
     corpus: Reader, order: str, distinct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each hit is returned once, with all tags of its binary, as if there had been only one index."""
-    monkeypatch.setattr(embedded_walking, "_CELL", 40)
-    monkeypatch.setattr(elastic_reader, "_PART_SIZE", 40)
+    monkeypatch.setattr(embedded_walking, "PART_SIZE", 40)
+    monkeypatch.setattr(elastic_walking, "PART_SIZE", 40)
     question = Question(distinct=distinct, order=parse_order(order) if order else (), limit=10_000)
     vocabulary = Vocabulary(corpus, load_aliases())
     asked = read_question(question, corpus, vocabulary)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cachesync.index.base import Index
-from cachesync.index.elastic import reader as elastic_reader
+from cachesync.index.elastic import walk as elastic_walking
 from cachesync.index.embedded import walk as embedded_walking
 from cachesync.index.engines import open_index
 from cachesync.index.server import IndexServer, Layout
@@ -270,7 +270,11 @@ def seen(web: Web, text: str, total: int) -> None:
 def test_an_export_continues_if_its_generation_is_removed(
     index: Index, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in ((embedded_walking, "_CELL"), (elastic_reader, "_PART_SIZE"), (elastic_reader, "WALK_SIZE")):
+    for module, name in (
+        (embedded_walking, "PART_SIZE"),
+        (elastic_walking, "PART_SIZE"),
+        (elastic_walking, "WALK_SIZE"),
+    ):
         monkeypatch.setattr(module, name, 40)
     fill(index, PAGES)
     searcher = Searcher(index, load_aliases(), MIRROR_URL)

@@ -20,7 +20,7 @@ class Defect(NamedTuple):
 
 
 _PENDING: Final = (
-    "    return mapping.record_source(msgspec.structs.replace(record, pending=True, specs=specs), changing)"
+    "    return ledger.page_document(msgspec.structs.replace(record, pending=True, specs=specs), changing)"
 )
 
 _SWAP: Final = """\
@@ -33,13 +33,13 @@ _TWO_SWAPS: Final = """\
 """
 
 _COMMIT: Final = """\
-                    self._commit(writer)
+                    writer.commit()
                 yield from batch
                 with"""
 _COMMIT_LAST: Final = """\
                     pass
                 yield from batch
-                self._commit(writer)
+                writer.commit()
                 with"""
 
 _WORLD: Final = "hostile/test_scripts.py::test_embedded"
@@ -51,7 +51,7 @@ DEFECTS: Final = (
         1,
         "index/elastic/generation.py",
         _PENDING,
-        "    return mapping.record_source(change.record or record, change.digests)",
+        "    return ledger.page_document(change.record or record, change.digests)",
         ("unit/test_elastic.py::test_a_page_with_an_interrupted_change_is_checked_again",),
     ),
     Defect(
@@ -74,9 +74,9 @@ DEFECTS: Final = (
         "the first operation of a writer deletes",
         1,
         "index/embedded/generation.py",
-        '        writer.delete_documents_by_term(layout.ID, "")\n',
+        '        self._tantivy.delete_documents_by_term(layout.ID, "")\n',
         "",
-        ("unit/test_embedded.py::test_merges_interrupted_by_a_crash_lose_no_deletion[1]",),
+        ("unit/test_embedded.py::test_merges_interrupted_by_a_crash_lose_no_deletion",),
     ),
     Defect(
         "a signature is the time of modification only",

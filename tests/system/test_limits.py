@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cachesync.errors import UsageError
-from cachesync.index.elastic import ElasticIndex, reader
+from cachesync.index.elastic import ElasticIndex, searcher
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.query import All, And, Not, Or, Prefix, Range
 from cachesync.search.request import Request
@@ -113,8 +113,8 @@ def test_the_records_of_folders_are_found(index: ElasticIndex) -> None:
 def test_beginnings_of_too_many_values_name_the_setting(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, strict: str
 ) -> None:
-    monkeypatch.setattr(reader, "_MAX_VALUES", 3)
-    monkeypatch.setattr(reader, "_ENUM_SIZE", 2)
+    monkeypatch.setattr(searcher, "MAX_VALUES", 3)
+    monkeypatch.setattr(searcher, "ENUM_SIZE", 2)
     fill(index, {path_of(name): page(entry("h"), title=name) for name in ("pa", "pb", "pc", "pd", "q")})
     for start, total in {"q": 1, "pa": 1, "z": 0}.items():
         assert index.reader().search(Request(query=Prefix("package", start))).total == total

@@ -1,5 +1,6 @@
 """Tests of the Elasticsearch engine alone: its connection, its lease, and responses that a server may give."""
 
+import contextlib
 import itertools
 import math
 import threading
@@ -15,15 +16,15 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, aliases, bulk, disk, foreign, lease, mapping, pace
-from cachesync.index.elastic import reader as reader_module
+from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, disk, foreign, lease, mapping, pace, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.holder import Holder
-from cachesync.index.elastic.lease import Lease
+from cachesync.index.elastic.lease import Lease, Watched
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.elastic.store import ElasticStore
+from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request as Search
@@ -179,10 +180,20 @@ def test_responses_to_single_operations_are_classified() -> None:
 
 
 def test_requests_are_bounded_in_bytes() -> None:
-    operations = [b"x" * 10] * 7 + [b"y" * 100] + [b"z"]
-    parts = bulk._parts(operations, 35)
-    assert [len(part) for part in parts] == [3, 3, 1, 1, 1]
-    assert [operation for part in parts for operation in part] == operations
+    operations = [bulk.put("x", 1, b"{}")] * 7 + [bulk.put("y", 1, b"{" + b" " * 500 + b"}"), bulk.put("z", 1, b"{}")]
+    sent: list[bytes] = []
+
+    def take(request: Request) -> Answer:
+        sent.append(request.body)
+        items = [{"index": {"status": 201}}] * request.body.count(b'{"index":')
+        return refusal(200)._replace(body=msgspec.json.encode({"took": 1, "items": items}))
+
+    with Proxy("http://127.0.0.1:9", take).running() as proxy:
+        connection = Connection(IndexServer((proxy.url,)), patience=5)
+        connection.limits = connection.limits._replace(body=3 * len(operations[0]) + 5)
+        assert bulk.Bulk(connection).send("a", operations, sum(map(len, operations))) == bulk.Sent()
+    assert [body.count(b'{"index":') for body in sent] == [3, 3, 1, 1, 1]
+    assert b"".join(sent) == b"".join(operations)
 
 
 def test_the_pace_follows_the_server() -> None:
@@ -339,7 +350,7 @@ def forgetful(proxy: Proxy, when: Callable[[int], bool]) -> Callable[[Request], 
 def test_a_walk_continues_after_its_point_in_time_is_lost(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
-    monkeypatch.setattr(reader_module, "WALK_SIZE", 3)
+    monkeypatch.setattr(walk, "WALK_SIZE", 3)
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:
@@ -535,33 +546,50 @@ def lease_of(index: ElasticIndex, patience: float = 5) -> Lease:
     return Lease(Connection(index.server, 5), index.name, patience)
 
 
-def abandoned(index: ElasticIndex, holder: Holder) -> Lease:
-    """A lease whose holder has stopped without releasing it."""
-    one = lease_of(index)
-    one._me = holder
-    one.wait()
-    one.claim()
-    one._ended.set()
-    assert one._renewer
-    one._renewer.join()
-    return one
+def stored(index: ElasticIndex) -> StoredLease:
+    return StoredLease(Connection(index.server, 5), index.name)
+
+
+def state_of(index: ElasticIndex) -> LeaseState:
+    return stored(index).read().state
+
+
+def dead() -> Holder:
+    """A process that has ended on this machine."""
+    return msgspec.structs.replace(Holder.here(), pid=2**22 + 1)
+
+
+def abandon(index: ElasticIndex, holder: Holder) -> None:
+    """Let the lease be held by a process that neither renews nor releases it."""
+    there = stored(index)
+    seen = there.read()
+    there.replace(seen, msgspec.structs.replace(seen.state, epoch=seen.state.epoch + 1, holder=holder))
+
+
+def take_over(index: ElasticIndex) -> Lease:
+    """Take the lease from its holder, as if that had died, and hold it."""
+    there = stored(index)
+    seen = there.read()
+    there.replace(seen, msgspec.structs.replace(seen.state, holder=dead()))
+    other = lease_of(index)
+    other.wait()
+    return other
 
 
 def test_the_lease_of_a_dead_local_process_is_taken_over_at_once(index: ElasticIndex) -> None:
-    dead = msgspec.structs.replace(Holder.here(), pid=2**22 + 1)
-    assert dead.is_dead
+    assert dead().is_dead
     assert not Holder.here().is_dead
-    abandoned(index, dead)
+    abandon(index, dead())
     other = lease_of(index, patience=0)
     other.wait()
-    assert str(other.read().holder) == str(Holder.here())
+    assert str(state_of(index).holder) == str(Holder.here())
     other.release()
-    assert lease_of(index).read().holder is None
+    assert state_of(index).holder is None
 
 
 def test_the_lease_of_a_silent_remote_process_expires(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
-    abandoned(index, Holder("elsewhere", 1))
+    abandon(index, Holder("elsewhere", 1))
     with pytest.raises(IndexUnavailableError, match="process 1 on elsewhere is still writing"):
         lease_of(index, patience=0.2).wait()
     other = lease_of(index)
@@ -569,85 +597,105 @@ def test_the_lease_of_a_silent_remote_process_expires(index: ElasticIndex, monke
     other.release()
 
 
+def seen(epoch: int = 1, beat: int = 0, signals: int = 0) -> Seen:
+    return Seen(LeaseState(epoch=epoch, beat=beat, signals=signals))
+
+
+def test_only_a_lease_that_is_watched_and_unchanged_expires() -> None:
+    """Its holder renews it, somebody signals the holder, and the watching process itself was away for a while."""
+    now = 1_000.0
+    watched = Watched(seen(), now)
+    assert not watched.is_expired(now + lease.LEASE_SECONDS)
+    assert watched.is_expired(now + lease.LEASE_SECONDS + 0.1)
+    for sign in (seen(beat=1), seen(epoch=2)):
+        assert watched.after(sign, now + 5, now + 5.1).unchanged_since == now + 5.1
+    for none in (seen(), seen(signals=1)):
+        assert watched.after(none, now + 5, now + 5.1).unchanged_since == now
+        assert watched.after(none, now + 5, now + 5.1 + lease.RENEW_SECONDS).unchanged_since > now + 5
+    assert watched.after(seen(beat=1), now + 5, now + 5.1).seen == seen(beat=1)
+
+
 def test_a_renewed_lease_does_not_expire(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
     monkeypatch.setattr(lease, "RENEW_SECONDS", 0.1)
     holding = lease_of(index)
-    holding._me = Holder("elsewhere", 1)
     holding.wait()
     holding.claim()
-    with pytest.raises(IndexUnavailableError, match="process 1 on elsewhere"):
+    with pytest.raises(IndexUnavailableError, match=f"{Holder.here()} is still writing"):
         lease_of(index, patience=1.5).wait()
     holding.check()
     holding.release()
 
 
 @pytest.mark.parametrize("first", ["the holder", "a note", "another"])
-def test_a_holder_whose_state_is_deleted_remains_it_unless_overtaken(index: ElasticIndex, first: str) -> None:
+def test_a_holder_whose_state_is_deleted_remains_it_unless_overtaken(
+    index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
     """The first one to write creates the state index again."""
-    holding = abandoned(index, Holder.here())
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 3600.0)
+    holding = lease_of(index)
+    holding.wait()
+    holding.claim()
     holding.confirm()
+    holder = state_of(index).holder
     elasticsearch.request(f"{index.url}/{index.name}-state", "DELETE")
     if first == "another":
-        other = abandoned(index, Holder("elsewhere", 1))
+        abandon(index, Holder("elsewhere", 1))
         with pytest.raises(OvertakenError):
             holding.confirm()
-        assert lease_of(index).read().holder == other._me
+        assert state_of(index).holder == Holder("elsewhere", 1)
         return
     if first == "a note":
         index.notes().put("a", b"")
     holding.confirm()
-    assert lease_of(index).read().holder == holding._me
+    assert state_of(index).holder == holder
+    holding.release()
 
 
 def test_an_overtaken_holder_writes_nothing(index: ElasticIndex) -> None:
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
     fill(index, {A: before})
-    with index.writer(1) as slow, index.writer(1) as quick:
+    with index.writer(1) as slow, contextlib.ExitStack() as until_then:
+        quick = until_then.enter_context(index.writer(1))
         generations = slow.live(), quick.live()
         assert generations[0]
         assert generations[1]
         assert write(generations[1], [change_for(A, theirs, before)]) == [A]
-        threading.Timer(0.5, quick._lease.release).start()  # type: ignore[attr-defined]
+        threading.Timer(0.5, until_then.close).start()
         with pytest.raises(OvertakenError):
             write(generations[0], [change_for(A, ours, before)])
     (found,) = index.reader(refresh=True).documents()
     assert b'"os":"theirs"' in found.source
 
 
-def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex) -> None:
+def test_writes_of_an_earlier_holder_are_rejected(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """The earlier holder hasn't noticed that it was overtaken, but the server rejects its writes."""
     before, ours, theirs = (page(entry("1", os=name), title="a") for name in ("before", "ours", "theirs"))
     fill(index, {A: before})
-    with index.writer(1) as stalled:
-        generation = stalled.live()
-        assert generation
-        claimed = stalled._lease  # type: ignore[attr-defined]
-        claimed.claim()
-        claimed._ended.set()
-        other = lease_of(index)
-        other._seen = other._read()
-        assert other._acquire()
-        connection = Connection(index.server, 5)
-        (live,) = read_catalog(connection, index.name).entries
-        taken = ElasticGeneration(connection, live.names, live.specs or {}, other)
-        assert write(taken, [change_for(A, theirs, before)]) == [A]
-        with pytest.raises(OvertakenError):
-            write(generation, [change_for(A, ours, before)])
-        other.release()
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 3600.0)
+    connection = Connection(index.server, 5)
+    (live,) = read_catalog(connection, index.name).entries
+    stalled = lease_of(index)
+    stalled.wait()
+    stalled.claim()
+    other = take_over(index)
+    late, taken = (ElasticGeneration(connection, live.names, live.specs or {}, each) for each in (stalled, other))
+    assert write(taken, [change_for(A, theirs, before)]) == [A]
+    with pytest.raises(OvertakenError):
+        write(late, [change_for(A, ours, before)])
+    other.release()
+    stalled.release()
     (found,) = index.reader(refresh=True).documents()
     assert b'"os":"theirs"' in found.source
 
 
-def test_an_overtaken_writer_cannot_promote(index: ElasticIndex) -> None:
+def test_an_overtaken_writer_cannot_promote(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 3600.0)
     fill(index, {A: page(entry("1"), title="a")})
     with index.writer(1) as stalled:
         generation = stalled.build()
         write(generation, [change_for(A, page(entry("2"), title="a"))])
-        stalled._lease._ended.set()  # type: ignore[attr-defined]
-        other = lease_of(index)
-        other.read()
-        assert other._acquire()
+        other = take_over(index)
         with pytest.raises(OvertakenError):
             stalled.promote(generation)
         other.release()
@@ -667,12 +715,12 @@ def test_late_requests_create_no_index(index: ElasticIndex, operation: bytes) ->
 
 def test_epochs_grow_even_if_the_state_is_lost(index: ElasticIndex) -> None:
     fill(index, {A: page(entry("1"), title="a")})
-    first = lease_of(index).read().epoch
+    first = state_of(index).epoch
     Connection(index.server, 5).call(lambda client: client.indices.delete(index=f"{index.name}-state"))
     one = lease_of(index)
     one.wait()
     one.claim()
-    assert one.read().epoch >= first
+    assert state_of(index).epoch >= first
     one.release()
 
 
@@ -772,7 +820,7 @@ def signaller(index: ElasticIndex, until: threading.Event) -> None:
 
 def test_signals_do_not_keep_a_dead_holder_alive(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.5)
-    abandoned(index, Holder("elsewhere", 1))
+    abandon(index, Holder("elsewhere", 1))
     until = threading.Event()
     thread = threading.Thread(target=signaller, args=(index, until))
     thread.start()
@@ -792,13 +840,13 @@ def test_a_signal_is_not_taken_for_another_writer(index: ElasticIndex) -> None:
     one.wait()
     index.signal()
     one.claim()
-    assert one.signals == 1
+    assert one.state.signals == 1
     index.signal()
     one.confirm()
-    assert one.signals == 2
+    assert one.state.signals == 2
     one.pin("specs-1")
     one.release()
-    state = lease_of(index).read()
+    state = state_of(index)
     assert (state.signals, state.pinned, state.holder) == (2, "specs-1", None)
 
 
@@ -809,19 +857,16 @@ def test_changes_planned_before_the_lease_was_lost_are_not_written(index: Elasti
     with index.writer(5) as writer:
         old = writer.live()
         assert old
-        held = writer._lease  # type: ignore[attr-defined]
-        held.claim()
-        other = lease_of(index)
-        other._seen = other._read()
-        assert other._acquire()
+        building = writer.build()
+        other = take_over(index)
         with pytest.raises(OvertakenError):
-            held.confirm()
+            writer.discard(building)
         with pytest.raises(OvertakenError):
             writer.intact()
         other.release()
         with pytest.raises(OvertakenError):
-            held.claim()
-        held.claim()
+            writer.build()
+        writer.build()
         with pytest.raises(OvertakenError):
             write(old, [change_for(A, ours, before)])
         new = writer.live()
@@ -1036,9 +1081,19 @@ def test_a_stop_after_the_swap_does_not_fail_the_promotion(
         assert index.reader().generation == generation.generation
 
 
-def test_connections_are_kept(index: ElasticIndex) -> None:
-    assert index._reading is index._reading
-    assert index._writing is index._writing
+def test_connections_are_kept(index: ElasticIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(Connection):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(cluster, "Connection", Counted)
+    for _ in range(2):
+        assert not index.exists()
+        index.require_rights()
+    assert len(made) == 2, "one to read and one to write"
 
 
 def test_notes_and_signals_leave_a_foreign_index_alone(index: ElasticIndex) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tantivy
 from structlog.testing import capture_logs
 
 from cachesync.documents import document_id
@@ -27,8 +28,10 @@ from cachesync.errors import (
 )
 from cachesync.index.base import Index
 from cachesync.index.embedded import EmbeddedIndex, generation, store
-from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
-from cachesync.index.embedded.queries import QueryRunner
+from cachesync.index.embedded.errors import tantivy_errors
+from cachesync.index.embedded.generation import PageWriter
+from cachesync.index.embedded.schema import register_analyzers
+from cachesync.index.embedded.searcher import Searcher
 from cachesync.pages.page import identity
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
@@ -236,7 +239,7 @@ def test_an_index_with_truncated_segments_is_rebuilt(index: EmbeddedIndex, tmp_p
 
 def test_counts_that_do_not_add_up_mean_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the list of pages is damaged, each page that is still in it may look intact."""
-    monkeypatch.setattr(QueryRunner, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
+    monkeypatch.setattr(Searcher, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
     with pytest.raises(IndexUnusableError, match="add up"):
         index.reader().counts()
 
@@ -551,18 +554,22 @@ def test_merges_interrupted_by_a_crash_lose_no_deletion(tmp_path: Path, seed: in
     fill(index, {path: content(path, 0) for path in paths})
     with index.writer(1) as writer:
         generation = writer.live()
-        assert isinstance(generation, EmbeddedGeneration)
+        assert generation
+        live = tmp_path / "specs" / generation.generation
+        opened = tantivy.Index.open(str(live))
+        register_analyzers(opened)
         for number in range(1, 100):
             chosen = random_.sample(paths[:12], random_.choice([1, 1, 2, 4, 6]))
             known = generation.remembered(chosen)
-            one = generation._writer()
+            one = PageWriter(live, opened)
             for path in chosen:
                 gone = [document_id(path, key) for key in known[path].digests]
                 change = change_for(path, content(path, number))
-                generation._add(one, change._replace(before=known[path].record, deletes=gone))
-            generation._commit(one)
-            if generation._searcher.num_segments >= 9:
-                one.wait_merging_threads()
+                one.add(change._replace(before=known[path].record, deletes=gone))
+            one.commit()
+            opened.reload()
+            if opened.searcher().num_segments >= 9:
+                one.finish()
             del one  # which aborts its merges, as a crash does
             generation.refresh()
             assert set(generation.counts().values()) == {3}, number

@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from cachesync.index.base import PageChange, RejectedDocument, Written
-from cachesync.index.elastic.generation import _done
+from cachesync.index.elastic.generation import final_record
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
@@ -75,8 +75,8 @@ def test_documents_that_are_refused_among_many_pages() -> None:
     refused = {f"develop/p{number}/a": RejectedDocument(f"develop/p{number}/a", "full") for number in range(1_000)}
     change = PageChange(path_of("p7"), [], [], None, record(path_of("p7"), specs=2), {"a": b"1", "b": b"2"})
     few = dict(list(refused.items())[:10])
-    assert steps(lambda: _done(change, 1, refused)) == steps(lambda: _done(change, 1, few))
-    _, written = _done(change, 1, refused)
+    assert steps(lambda: final_record(change, 1, refused)) == steps(lambda: final_record(change, 1, few))
+    _, written = final_record(change, 1, refused)
     assert written == Written(change.page, [refused["develop/p7/a"]])
 
 

@@ -16,6 +16,7 @@ from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader
 from cachesync.index.elastic.state import ElasticNotes, StateIndex
 from cachesync.index.elastic.store import ElasticStore, usable_mapping
+from cachesync.index.elastic.stored_lease import StoredLease
 from cachesync.index.lifecycle import LifecycleWriter
 from cachesync.index.server import IndexServer, Layout
 
@@ -82,7 +83,7 @@ class ElasticIndex:
     def status(self) -> Status:
         """Return which process is the writer, and which generations are kept."""
         catalog = read_catalog(self._reading, self.name)
-        state = Lease(self._reading, self.name, 0).read()
+        state = StoredLease(self._reading, self.name).read().state
         alive = state.holder is not None and not state.holder.is_dead
         live = catalog.live
         return Status(
@@ -127,4 +128,4 @@ class ElasticIndex:
 
     def signal(self) -> None:
         """Raise the signal counter in the lease."""
-        Lease(self._reading, self.name, 0).signal()
+        StoredLease(self._reading, self.name).signal()

@@ -17,7 +17,7 @@ from cachesync.context import Context, current, running
 from cachesync.documents import document_id, key_of
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import PageChange, RejectedDocument, Written
-from cachesync.index.elastic import bulk, mapping
+from cachesync.index.elastic import bulk, ledger
 from cachesync.index.elastic.bulk import Bulk
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
@@ -70,20 +70,14 @@ def _pending(change: PageChange, record: PageRecord) -> bytes:
     specs = change.before.specs if change.before else 0
     ids = [*(each.id for each in change.puts), *change.deletes]
     changing: Digests = {key_of(change.page, id): b"" for id in ids}
-    return mapping.record_source(msgspec.structs.replace(record, pending=True, specs=specs), changing)
+    return ledger.page_document(msgspec.structs.replace(record, pending=True, specs=specs), changing)
 
 
 class ElasticGeneration(ElasticReader):
     """A generation, opened for writing."""
 
     def __init__(
-        self,
-        connection: Connection,
-        names: IndexNames,
-        found: dict[str, Any],
-        lease: Lease,
-        *,
-        building: bool = False,
+        self, connection: Connection, names: IndexNames, found: dict[str, Any], lease: Lease, *, building: bool = False
     ) -> None:
         """``found`` is the mapping of the index of specs."""
         super().__init__(connection, names, found)
@@ -101,7 +95,15 @@ class ElasticGeneration(ElasticReader):
 
         def send() -> Future[list[Written]]:
             variables = contextvars.copy_context()  # so that log lines keep the fields of their pass
-            return threads.submit(variables.run, self._carry_out, sender, batch, current().branch())
+            return threads.submit(variables.run, self._write_batch, sender, batch, current().branch())
+
+        def finished(*, all_of_them: bool) -> Iterator[Written]:
+            nonlocal in_flight
+            while in_flight and (all_of_them or len(in_flight) >= sender.pace.in_flight):
+                done, in_flight = wait(in_flight, _WAIT_SECONDS, FIRST_COMPLETED)
+                current().check()
+                for future in done:
+                    yield from future.result()
 
         try:
             for change in changes:
@@ -112,14 +114,10 @@ class ElasticGeneration(ElasticReader):
                 if batch.bytes >= sender.pace.bytes:
                     in_flight.add(send())
                     batch = _Batch()
-                    while len(in_flight) >= sender.pace.in_flight:
-                        done, in_flight = self._wait_for_any(in_flight)
-                        yield from (each for future in done for each in future.result())
+                    yield from finished(all_of_them=False)
             if batch.pages:
                 in_flight.add(send())
-            while in_flight:
-                done, in_flight = self._wait_for_any(in_flight)
-                yield from (each for future in done for each in future.result())
+            yield from finished(all_of_them=True)
         finally:
             try:
                 wait(in_flight, _DRAIN_SECONDS)
@@ -129,32 +127,16 @@ class ElasticGeneration(ElasticReader):
         if wrote and refresh:
             self.refresh()
 
-    def _wait_for_any(
-        self, in_flight: set[Future[list[Written]]]
-    ) -> tuple[set[Future[list[Written]]], set[Future[list[Written]]]]:
-        """Wait until at least one batch is done, and return those that are and those that aren't."""
-        while True:
-            done, still = wait(in_flight, _WAIT_SECONDS, FIRST_COMPLETED)
-            current().check()
-            if done:
-                return done, still
-
-    def _carry_out(self, sender: Bulk, batch: _Batch, context: Context) -> list[Written]:
-        """Write a batch in a thread of its own."""
-        with running(context):
-            return self._write_batch(sender, batch)
-
-    def _write_batch(self, sender: Bulk, batch: _Batch) -> list[Written]:
-        """Write a batch in three steps: pending records, documents, final records."""
+    def _write_batch(self, sender: Bulk, batch: _Batch, context: Context) -> list[Written]:
+        """Write a batch, in a thread of its own, in three steps: pending records, documents, final records."""
         specs, pages = self.names.aliases(building=self._building)
-        self._send_records(sender, pages, batch.pending)
-        refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
-        by_id = {each.id: each for each in refused}
-        done = [_done(change, version, by_id) for change, version in batch.pages]
-        gone = [change.record is None for change, _ in batch.pages]
-        for deleted in (False, True):  # a request must begin with its puts
-            records = [operation for (operation, _), is_gone in zip(done, gone, strict=True) if is_gone is deleted]
-            self._send_records(sender, pages, records)
+        with running(context):
+            self._send_records(sender, pages, batch.pending)
+            refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
+            by_id = {each.id: each for each in refused}
+            done = [final_record(change, version, by_id) for change, version in batch.pages]
+            for deleted in (False, True):  # a request must begin with its puts
+                self._send_records(sender, pages, [each for each, _ in done if bulk.is_delete(each) is deleted])
         return [written for _, written in done]
 
     def _send_records(self, sender: Bulk, alias: str, operations: Sequence[bytes]) -> None:
@@ -171,7 +153,7 @@ class ElasticGeneration(ElasticReader):
         return sent.refused
 
 
-def _done(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
+def final_record(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
     """Return the operation that writes a page's final record, and the acknowledgement. ``refused`` is by id."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])
@@ -182,4 +164,4 @@ def _done(change: PageChange, version: int, refused: Mapping[str, RejectedDocume
         replaced = {key_of(change.page, put.id) for put in change.puts}
         reasons = {key_of(change.page, each.id): each.reason for each in ours}
         record, digests = without(record, digests, reasons, replaced)
-    return bulk.put(change.page, version, mapping.record_source(record, digests)), Written(change.page, ours)
+    return bulk.put(change.page, version, ledger.page_document(record, digests)), Written(change.page, ours)

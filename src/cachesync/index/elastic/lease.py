@@ -16,17 +16,19 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 from elasticsearch import ConflictError
 
-from cachesync.context import current, delays, shielded, within
-from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
+from cachesync.context import shielded, within
+from cachesync.errors import CachesyncError, OvertakenError
 from cachesync.index.base import OnWait, ignore
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
-from cachesync.index.elastic.state import Revision, StateIndex
+from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
+from cachesync.index.standby import Standby
 from cachesync.log import get_logger
 
 _log = get_logger()
@@ -34,131 +36,74 @@ _log = get_logger()
 LEASE_SECONDS: Final = 10.0
 RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
-_SERVICE_POLL_SECONDS: Final = 1.0
-"""A service polls less often, since it may stand by for weeks."""
-_SIGNAL_TRIES: Final = 10
 RENEW_PATIENCE: Final = 4.0
 """Seconds that a renewal may take. If it fails, the next one makes up for it."""
 _RELEASE_PATIENCE: Final = 2.0
 """Seconds that releasing the lease may take. If it fails, the lease expires."""
 
-_ID: Final = "lease"
 _VERSION_BITS: Final = 31
 """The low bits of a version, which count up under one holder; the bits above them are the epoch. There are 63 bits."""
 
 
-class LeaseState(msgspec.Struct, omit_defaults=True):
-    """The lease as it is stored."""
+class Watched(NamedTuple):
+    """The lease of another process, as it was last read. Times are those of one monotonic clock."""
 
-    epoch: int = 0
-    """Grows whenever the lease changes hands, so writes of an earlier holder have lower versions."""
-    beat: int = 0
-    """Grows with each renewal."""
-    generations: int = 0
-    """The highest number that a generation has had; the next one's is one more."""
-    holder: Holder | None = None
-    since: str = ""
-    pinned: str | None = msgspec.field(default=None, name="held")
-    """The generation that a rollback made live; during a second rollback, after a space, the previous one as well.
+    seen: Seen
+    unchanged_since: float
+    """Since when its holder can have been dead, as far as one can see."""
 
-    While it is live, the index is pinned.
-    """
-    service: bool = False
-    """Whether the holder is a service."""
-    signals: int = 0
-    """How often the holder was asked to check for requests."""
+    def is_expired(self, now: float) -> bool:
+        """Whether its holder must be dead."""
+        return now - self.unchanged_since > LEASE_SECONDS
 
-    @property
-    def heartbeat(self) -> tuple[int, int]:
-        """The part of the lease that a live holder keeps changing, and no other process does."""
-        return self.epoch, self.beat
-
-    def pins(self, generation: str) -> bool:
-        """Whether the index is pinned while this generation is live."""
-        return generation in (self.pinned or "").split()
-
-    def equals_ignoring_signals(self, other: "LeaseState") -> bool:
-        """Whether both are equal, except perhaps for the number of signals."""
-        return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
+    def after(self, seen: Seen, asked: float, now: float) -> "Watched":
+        """Return what is known after the lease was read again, by a request that was sent at ``asked``."""
+        was_away = now - asked > RENEW_SECONDS  # then the holder couldn't renew it, either
+        is_alive = seen.state.heartbeat != self.seen.state.heartbeat
+        return Watched(seen, now if was_away or is_alive else self.unchanged_since)
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """The lease as it was read, with the revision of its document."""
+class _Claim(NamedTuple):
+    """What a process knows of the lease, and whether it holds it."""
 
-    state: LeaseState
-    revision: Revision | None = None
+    seen: Seen = Seen(LeaseState())
+    is_ours: bool = False
+    lost: OvertakenError | None = None
+    """Why the lease isn't ours any more, until we hold it again."""
+    losses: int = 0
+    """How often another process was the writer since this one first read the lease."""
 
 
 class Lease:
     """One process's view of the lease, and its claim to it. It writes nothing before :meth:`claim`. Thread-safe."""
 
     def __init__(
-        self,
-        connection: Connection,
-        name: str,
-        patience: float,
-        *,
-        serving: bool = False,
-        on_wait: OnWait = ignore,
+        self, connection: Connection, name: str, patience: float, *, serving: bool = False, on_wait: OnWait = ignore
     ) -> None:
-        """Prepare to use the lease of the index ``name``.
+        """Prepare to use the lease of the index ``name``, perhaps as a service.
 
-        Args:
-            connection: the connection to the cluster.
-            name: the index's name.
-            patience: how many seconds to wait for another holder.
-            serving: whether to hold it as a service.
-            on_wait: called with the other holder at least every second while waiting for it.
+        Another holder is waited for ``patience`` seconds; meanwhile ``on_wait`` is called with it every second.
         """
-        self._name = name
-        self._patience = patience
+        self._stored = StoredLease(connection, name)
         self._serving = serving
-        self._on_wait = on_wait
-        self._versions = itertools.count()
-        self._stored = StateIndex(connection, name)
+        self._standby = partial(
+            Standby, f"the index {name}", patience, on_wait, _POLL_SECONDS, serving=serving, index=name
+        )
         self._me = Holder.here()
-        self._owned = False
-        self._lost: CachesyncError | None = None
-        self._losses = 0
+        self._versions = itertools.count()
         self._lock = threading.RLock()
-        self._ended = threading.Event()
-        self._renewer: threading.Thread | None = None
-        self._seen = _Seen(LeaseState())
+        self._renewer: _Renewer | None = None
+        self._claim = _Claim()
 
-    def pins(self, generation: str) -> bool:
-        """Whether the index is pinned while this generation is live, by the lease as last read."""
-        return self._seen.state.pins(generation)
+    @property
+    def state(self) -> LeaseState:
+        """The lease as last read."""
+        return self._claim.seen.state
 
     @property
     def losses(self) -> int:
         """How often another process was the writer since this one first read the lease; what it read is then stale."""
-        return self._losses
-
-    @property
-    def signals(self) -> int:
-        """How often the holder was asked to check for requests, by the lease as last read."""
-        return self._seen.state.signals
-
-    def read(self) -> LeaseState:
-        """Read the current lease."""
-        self._seen = self._read()
-        return self._seen.state
-
-    def signal(self) -> None:
-        """Ask the current or next holder to check for requests.
-
-        Raises:
-            IndexUnavailableError: each attempt conflicted with another change of the lease.
-        """
-        for delay in itertools.islice(delays(), _SIGNAL_TRIES):
-            seen = self._read()
-            try:
-                self._write(msgspec.structs.replace(seen.state, signals=seen.state.signals + 1), seen)
-            except ConflictError:
-                current().wait(delay)
-            else:
-                return
-        raise IndexUnavailableError(f"the lease in {self._stored.name} changes all the time: try again")
+        return self._claim.losses
 
     def wait(self) -> None:
         """Wait until no process holds the lease. The lease of a dead process is taken over.
@@ -166,42 +111,23 @@ class Lease:
         Raises:
             IndexUnavailableError: another process still holds it.
         """
-        deadline = time.monotonic() + self._patience
-        poll = _SERVICE_POLL_SECONDS if self._serving else _POLL_SECONDS
-        logged = False
-        unchanged_since = time.monotonic()
-        self._seen = self._read()
-        while (holder := self._seen.state.holder) is not None:
-            now = time.monotonic()
-            if holder.is_dead or now - unchanged_since > LEASE_SECONDS:
-                if self._acquire():
+        standby = self._standby()
+        watched = Watched(self._stored.read(), time.monotonic())
+        while (holder := watched.seen.state.holder) is not None:
+            if holder.is_dead or watched.is_expired(time.monotonic()):
+                if self._acquire(watched.seen):
                     _log.info(
                         "taking over from a writer that ended without releasing the lease",
                         action="writer.taken_over",
                         holder=str(holder),
                     )
                     return
-            elif now >= deadline:
-                raise IndexUnavailableError(
-                    f"{holder} is still writing to the index {self._name} after {self._patience:g} s: "
-                    "try again when it ends"
-                )
             else:
-                if not logged:
-                    _log.info(
-                        "waiting for another writer to end",
-                        action="writer.waiting",
-                        holder=str(holder),
-                        index=self._name,
-                    )
-                logged = True
-                self._on_wait(str(holder))
-                current().wait(min(poll, max(0.0, deadline - now)))
-            asked, before = time.monotonic(), self._seen
-            self._seen = self._read()
-            was_away = time.monotonic() - asked > RENEW_SECONDS  # then the holder couldn't renew it, either
-            if was_away or before.state.heartbeat != self._seen.state.heartbeat:
-                unchanged_since = time.monotonic()
+                standby.wait(str(holder))
+            asked = time.monotonic()
+            watched = watched.after(self._stored.read(), asked, time.monotonic())
+        with self._lock:
+            self._claim = self._claim._replace(seen=watched.seen)
 
     def next_version(self) -> int:
         """Return a version for a page's documents, higher than all before it; the page's record gets one more."""
@@ -217,34 +143,28 @@ class Lease:
             IndexUnavailableError: another process holds it for longer than ``patience``.
         """
         with self._lock:
-            before = self._losses
-            if self._lost and self._serving:
-                raise self._lost  # a service stands by again, instead of waiting in the middle of its work
-            if not self._owned or self._lost:
-                self._acquire_waiting()
-            if self._losses != (before if expected_losses is None else expected_losses):
-                raise _overtaken()
-
-    def _acquire_waiting(self) -> None:
-        overtaken = self._lost is not None
-        while not self._acquire():
-            overtaken = True
-            self._owned = False
-            self.wait()
-            if self._owned:
-                break
-        self._losses += overtaken
+            before = self._claim
+            if before.lost and self._serving:
+                raise before.lost  # a service stands by again, instead of waiting in the middle of its work
+            overtaken = before.lost is not None
+            while not (self._claim.is_ours or self._acquire(self._claim.seen)):
+                overtaken = True
+                self.wait()
+            if overtaken:
+                self._claim = self._claim._replace(losses=before.losses + 1)
+            self.check(before.losses if expected_losses is None else expected_losses)
 
     def check(self, expected_losses: int | None = None) -> None:
-        """Make sure that the lease is still ours, and that it wasn't lost since ``expected_losses`` was read.
+        """Make sure that the lease wasn't lost, neither now nor since ``expected_losses`` was read.
 
         Raises:
             OvertakenError: it was lost.
         """
-        if self._lost:
-            raise self._lost
-        if expected_losses not in (None, self._losses):
-            raise _overtaken()
+        claim = self._claim
+        if claim.lost:
+            raise claim.lost
+        if expected_losses not in (None, claim.losses):
+            raise OvertakenError("another writer has changed the index meanwhile")
 
     def confirm(self) -> None:
         """Make sure, by a request, that the lease is still ours, before a write that the server couldn't reject later.
@@ -257,7 +177,7 @@ class Lease:
 
     def next_generation(self, at_least: int) -> int:
         """Return a number that no generation has had or will ever have again."""
-        number = max(self._seen.state.generations + 1, at_least)
+        number = max(self.state.generations + 1, at_least)
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
 
@@ -267,11 +187,10 @@ class Lease:
 
     def release(self) -> None:
         """Release the lease, so that others may write. Harmless if it isn't ours."""
-        self._ended.set()
         if self._renewer:
+            self._renewer.ended.set()
             self._renewer.join(_RELEASE_PATIENCE)
-            self._renewer = None
-        if self._owned and self._lost is None:
+        if self._claim.is_ours:
             try:
                 with shielded(_RELEASE_PATIENCE):
                     self._change(lambda state: msgspec.structs.replace(state, holder=None, service=False))
@@ -281,33 +200,11 @@ class Lease:
                     action="lease.release_failed",
                     reason=str(error),
                 )
-        self._owned = False
+        with self._lock:
+            self._claim = self._claim._replace(is_ours=False)
 
-    # --- how it is stored ---------------------------------------------------------------------------------------------
-
-    def _read(self) -> _Seen:
-        found = self._stored.get(_ID)
-        if found is None:
-            return _Seen(LeaseState())
-        document, revision = found
-        try:
-            return _Seen(msgspec.convert(document, LeaseState), revision)
-        except msgspec.ValidationError as error:
-            raise IndexUnavailableError(
-                f"the lease in {self._stored.name} is damaged ({error}): delete that index"
-            ) from None
-
-    def _write(self, state: LeaseState, seen: _Seen) -> _Seen:
-        """Replace the lease, provided that it hasn't changed since it was read.
-
-        Raises:
-            ConflictError: it has changed.
-        """
-        return _Seen(state, self._stored.replace(_ID, msgspec.to_builtins(state), seen.revision))
-
-    def _acquire(self) -> bool:
-        """Become the holder of the lease as last read; return False if it has changed since."""
-        seen = self._seen
+    def _acquire(self, seen: Seen) -> bool:
+        """Become the holder of the lease as it was ``seen``; return False if it has changed since."""
         # Never below the current time, so the epoch exceeds all earlier ones even if the state index was lost.
         epoch = max(seen.state.epoch + 1, int(time.time()))
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -316,23 +213,23 @@ class Lease:
                 seen.state, epoch=epoch, beat=0, holder=self._me, since=since, service=self._serving
             )
             try:
-                self._seen = self._write(mine, seen)
+                held = self._stored.replace(seen, mine)
                 break
             except ConflictError:
-                now = self._read()
-                if now.state.equals_ignoring_signals(mine):  # our write succeeded, but its response was lost
-                    self._seen = now
+                held = self._stored.read()
+                if held.state.equals_ignoring_signals(mine):  # our write succeeded, but its response was lost
                     break
-                if not now.state.equals_ignoring_signals(seen.state):
+                if not held.state.equals_ignoring_signals(seen.state):
                     return False
-                seen = now
-        self._owned = True
-        self._lost = None
-        self._versions = itertools.count(epoch << _VERSION_BITS, 2)
-        self._ended.set()
-        self._ended = threading.Event()
-        self._renewer = threading.Thread(target=self._keep_renewing, args=(self._ended,), name="lease", daemon=True)
-        self._renewer.start()
+                seen = held
+        with self._lock:
+            self._claim = self._claim._replace(seen=held, is_ours=True, lost=None)
+            self._versions = itertools.count(epoch << _VERSION_BITS, 2)
+            if self._renewer:
+                self._renewer.ended.set()
+            renewer = _Renewer(self._renew)
+            renewer.start()
+            self._renewer = renewer
         return True
 
     def _change(self, change: Callable[[LeaseState], LeaseState]) -> None:
@@ -343,32 +240,49 @@ class Lease:
         """
         with self._lock:
             self.check()
+            seen = self._claim.seen
             try:
-                self._seen = self._write(change(self._seen.state), self._seen)
+                self._claim = self._claim._replace(seen=self._stored.replace(seen, change(seen.state)))
             except ConflictError:
-                now = self._read()
+                now = self._stored.read()
                 if now.revision is None:  # the index was deleted, and writing a note has created it again
-                    now = _Seen(self._seen.state)
-                if now.state.epoch == self._seen.state.epoch and now.state.holder == self._me:
-                    self._seen = now  # the response to a write of ours was lost
+                    now = Seen(seen.state)
+                if now.state.epoch == seen.state.epoch and now.state.holder == self._me:
+                    self._claim = self._claim._replace(seen=now)  # the response to a write of ours was lost
                     self._change(change)
                     return
-                self._lost = OvertakenError(f"{now.state.holder or 'another process'} has taken over as the writer")
-                raise self._lost from None
+                lost = OvertakenError(f"{now.state.holder or 'another process'} has taken over as the writer")
+                self._claim = self._claim._replace(is_ours=False, lost=lost)
+                raise lost from None
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Renew the lease, and return whether it is still ours."""
+        if self._claim.lost:
+            return False
         try:
             self._change(lambda state: msgspec.structs.replace(state, beat=state.beat + 1))
-        except OvertakenError:
-            _log.warning("the lease was lost", action="lease.lost", reason=str(self._lost))
+        except OvertakenError as error:
+            _log.warning("the lease was lost", action="lease.lost", reason=str(error))
+            return False
+        return True
 
-    def _keep_renewing(self, ended: threading.Event) -> None:
-        """Renew the lease until it is released or lost."""
+
+class _Renewer(threading.Thread):
+    """Renews a lease every few seconds, until the renewer is ended or the lease is lost."""
+
+    def __init__(self, renew: Callable[[], bool]) -> None:
+        super().__init__(name="lease", daemon=True)
+        self.ended = threading.Event()
+        self._renew = renew
+
+    def run(self) -> None:
+        """Renew the lease."""
         failing = False
-        while not ended.wait(RENEW_SECONDS) and self._lost is None:
+        while not self.ended.wait(RENEW_SECONDS):
             try:
                 with within(RENEW_PATIENCE):
-                    self._renew()
+                    if not self._renew():
+                        return
             except CachesyncError as error:
                 if not failing:
                     _log.warning(
@@ -376,10 +290,6 @@ class Lease:
                     )
                 failing = True
             else:
-                if failing and self._lost is None:
+                if failing:
                     _log.info("the lease is renewed again", action="lease.renewed")
                 failing = False
-
-
-def _overtaken() -> OvertakenError:
-    return OvertakenError("another writer has changed the index meanwhile")

@@ -4,15 +4,9 @@ Mappings are strict and explicit, so the server never infers a field from a docu
 ours, and the version of the fields with which it was made.
 """
 
-import base64
 from typing import Any, Final
 
-import msgspec
-
 from cachesync.documents import FIELDS, Field, fingerprint
-from cachesync.errors import IndexUnusableError
-from cachesync.index.base import Remembered
-from cachesync.ledger import Digests, PageRecord
 
 LAYOUT: Final = 1
 """To be raised when an index with an older layout can't be used any more, not even until the next ``reindex``."""
@@ -111,40 +105,3 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
 def _plain(value: Any) -> Any:
     """Return booleans as strings: the server returns ``dynamic: false`` as a string."""
     return str(value).lower() if isinstance(value, bool) else value
-
-
-_DIGESTS_KEY: Final = f',"{DIGESTS}":'.encode()
-_encode: Final = msgspec.json.Encoder().encode  # bytes become base64
-_encode_digests: Final = msgspec.msgpack.Encoder().encode
-
-
-def record_source(record: PageRecord, digests: Digests) -> bytes:
-    """Return a page document's fields as JSON."""
-    return b"".join((_encode(record)[:-1], _DIGESTS_KEY, _encode(_encode_digests(digests)), b"}"))
-
-
-_decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
-
-
-def record(source: dict[str, Any]) -> PageRecord:
-    """Decode a page document without its digests.
-
-    Raises:
-        IndexUnusableError: it is damaged.
-    """
-    try:
-        return msgspec.convert(source, PageRecord)
-    except msgspec.ValidationError as error:
-        raise IndexUnusableError(f"the page document {source.get('page')} is damaged: {error}") from None
-
-
-def remembered(source: dict[str, Any]) -> Remembered:
-    """Decode a page document with its digests.
-
-    Raises:
-        IndexUnusableError: it is damaged.
-    """
-    try:
-        return Remembered(record(source), _decode_digests(base64.b64decode(source[DIGESTS])))
-    except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise IndexUnusableError(f"the page document {source.get('page')} is damaged: {error!r}") from None

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER, FIELDS
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
-from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Filter, Request, SortKey
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, Filter, Hit, Request, SortKey
 
 _MAX_TERMS: Final = 65_536
 """How many values one ``terms`` query may list by default."""
@@ -46,7 +46,9 @@ def _condition(tree: Condition, by_values: ByValues | None) -> dict[str, Any]:
         case Range():
             return _range(tree, by_values)
         case Prefix(field, start):
-            return _terms(field, by_values.starting(field, start), by_values.terms) if by_values else _prefix(tree)
+            if by_values is None:
+                return {"prefix": {field: start}}
+            return _terms(field, by_values.starting(field, start), by_values.terms)
         case Exists(field):
             return {"exists": {"field": field}}
 
@@ -58,10 +60,6 @@ def _range(tree: Range, by_values: ByValues | None) -> dict[str, Any]:
         return _terms(tree.field, tree.among(by_values.starting(tree.field, start)), by_values.terms)
     bounds = {name: bound for name, bound in (("gte", tree.at_least), ("lt", tree.below)) if bound is not None}
     return {"range": {tree.field: bounds}} if bounds else {"exists": {"field": tree.field}}
-
-
-def _prefix(tree: Prefix) -> dict[str, Any]:
-    return {"prefix": {tree.field: tree.start}}
 
 
 def _terms(field: str, values: Sequence[str], at_most: int) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
     early = And((request.query, *(each.query() for each in request.filters if each not in late)))
     found: dict[str, Any] = {
         "query": _ranked(early, request.ranks, by_values),
-        "sort": _order(request),
+        "sort": [*([{"_score": {"order": "desc"}}] if request.ranks else []), *ordered((*request.order, *TIEBREAK))],
         "track_total_hits": True,
         "_source": list(request.fields) or True,
     }
@@ -143,18 +141,12 @@ def _ranked(matching: Query, ranks: Sequence[Query], by_values: ByValues | None)
     return {"bool": {**filtered, "should": [{"dis_max": {"queries": scores}}], "minimum_should_match": 0}}
 
 
-def _order(request: Request) -> list[dict[str, Any]]:
-    keys: list[dict[str, Any]] = [{"_score": {"order": "desc"}}] if request.ranks else []
-    return keys + ordered((*request.order, *TIEBREAK))
-
-
 def ordered(keys: Sequence[SortKey]) -> list[dict[str, Any]]:
     """Return how to sort by fields."""
-    return [_key(key) for key in keys]
-
-
-def _key(key: SortKey) -> dict[str, Any]:
-    return {key.field: {"order": "desc" if key.descending else "asc", "missing": "_last", "unmapped_type": "keyword"}}
+    return [
+        {key.field: {"order": "desc" if key.descending else "asc", "missing": "_last", "unmapped_type": "keyword"}}
+        for key in keys
+    ]
 
 
 _PASSING: Final = "passing "
@@ -167,6 +159,11 @@ def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
     within = (each for key, each in found.items() if key.startswith(_PASSING))
     values: dict[str, Any] = next(each[name] for each in (found, *within) if name in each)
     return values
+
+
+def hit(found: dict[str, Any]) -> Hit:
+    """Return a document that the server has found."""
+    return {"_id": found["_id"], **found["_source"]}
 
 
 def _all_of(filters: tuple[Filter, ...]) -> And:

@@ -151,7 +151,7 @@ class ElasticStore:
 
     def pins(self, name: str) -> bool:
         """Whether the lease, as last read, pins the index while this generation is live."""
-        return self._lease.pins(name)
+        return self._lease.state.pins(name)
 
     def pin(self, names: Sequence[str]) -> None:
         """Note in the lease which generations pin the index."""
@@ -159,7 +159,7 @@ class ElasticStore:
 
     def signals(self) -> int:
         """Return the signal counter as of the last renewal of the lease."""
-        return self._lease.signals
+        return self._lease.state.signals
 
 
 def usable_mapping(entry: ElasticEntry) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from cachesync.errors import ForbiddenError, IndexUnavailableError
 from cachesync.index.base import note_key
 
 _STALE_SECONDS: Final = 3600.0
+_TEMPORARY: Final = re.compile(r"\.[^.]+\.\d+\.\d+")
+"""The name of a file while it is being written: its key, which has no dot, the process and the thread."""
 
 
 def write_atomically(file: Path, temporary: Path, text: bytes) -> None:
@@ -59,7 +61,7 @@ class SmallFiles:
     def put(self, key: str, text: bytes) -> None:
         """Write a file."""
         file = self._folder / note_key(key)
-        temporary = self._folder / _temporary_name(key)
+        temporary = self._folder / f".{key}.{os.getpid()}.{threading.get_ident()}"
         try:
             self._prepare()
             self._folder.mkdir(exist_ok=True)
@@ -70,10 +72,10 @@ class SmallFiles:
 
     def _clean_up(self) -> None:
         """Remove temporary files that are too old for any process to be still writing them."""
-        for temporary in filter(_is_temporary, self._folder.iterdir()):
+        for file in self._folder.iterdir():
             with contextlib.suppress(OSError):  # it was just removed, or does no harm
-                if time.time() - temporary.stat().st_mtime > _STALE_SECONDS:
-                    temporary.unlink()
+                if _TEMPORARY.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                    file.unlink()
 
     def remove(self, key: str) -> None:
         """Remove a file, if it exists."""
@@ -105,13 +107,3 @@ class SmallFiles:
         except OSError as error:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
         return found
-
-
-def _temporary_name(key: str) -> str:
-    """Return the name of a file while it is being written. No key begins with a dot."""
-    return f".{key}.{os.getpid()}.{threading.get_ident()}"
-
-
-def _is_temporary(file: Path) -> bool:
-    """Whether a file has such a temporary name."""
-    return re.fullmatch(r"\.[^.]+\.\d+\.\d+", file.name) is not None

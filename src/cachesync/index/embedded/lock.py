@@ -3,22 +3,16 @@
 import fcntl
 import os
 import re
-import time
 from pathlib import Path
 from typing import Final
 
-from cachesync.context import current
 from cachesync.errors import IndexUnavailableError, OvertakenError
 from cachesync.index.base import OnWait
-from cachesync.log import get_logger
-
-_log = get_logger()
+from cachesync.index.standby import Standby
 
 _WRITER: Final = "lock"
 _SERVICE: Final = "service"
 _POLL_SECONDS: Final = 0.1
-_SERVICE_POLL_SECONDS: Final = 1.0
-"""A service polls less often, since it may stand by for weeks."""
 
 
 class WriterLock:
@@ -27,7 +21,7 @@ class WriterLock:
     def __init__(self, folder: Path, *, serving: bool) -> None:
         self._folder = folder
         self._paths = [folder / name for name in ([_WRITER, _SERVICE] if serving else [_WRITER])]
-        self._poll = _SERVICE_POLL_SECONDS if serving else _POLL_SECONDS
+        self._serving = serving
         self._files: list[int] = []
 
     def acquire(self, wait: float, on_wait: OnWait) -> None:
@@ -36,20 +30,9 @@ class WriterLock:
         Raises:
             IndexUnavailableError: another process still has it.
         """
-        deadline = time.monotonic() + wait
-        logged = False
+        standby = Standby(str(self._folder), wait, on_wait, _POLL_SECONDS, serving=self._serving)
         while not self._try_acquire():
-            holder = holder_of(self._folder) or "another process"
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise IndexUnavailableError(
-                    f"{holder} is still writing to {self._folder} after {wait:g} s: try again when it ends"
-                )
-            if not logged:
-                _log.info("waiting for another writer to end", action="writer.waiting", holder=holder)
-            logged = True
-            on_wait(holder)
-            current().wait(min(self._poll, left))
+            standby.wait(holder_of(self._folder) or "another process")
 
     @property
     def is_in_place(self) -> bool:

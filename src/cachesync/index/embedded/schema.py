@@ -4,21 +4,19 @@ Both are in one index, so that one commit changes them together. A spec document
 ``_page``.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import PageChange, Put, Remembered
-from cachesync.ledger import Digests, PageRecord
+from cachesync.index.base import Put
 from cachesync.search.request import Hit
 
 ID: Final = "_id"
 PAGE: Final = "_page"
-_RECORD: Final = "_record"
-_DIGESTS: Final = "_digests"
+RECORD: Final = "_record"
+DIGESTS: Final = "_digests"
 _UNSPLIT: Final = "words"
 """An analyzer that produces no tokens, so text is only stored. Indices of earlier versions have one of this name."""
 
@@ -28,16 +26,13 @@ _LOWER: Final = "lower"
 _IS_MANY: Final = [(field.name, field.many) for field in FIELDS.values()]
 """Read for every hit: accessing the fields' attributes instead would take longer than all the rest."""
 
-_decode_record: Final = msgspec.json.Decoder(PageRecord).decode
-_decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
-
 
 def schema() -> tantivy.Schema:
     """Return the schema for :data:`cachesync.documents.FIELDS`."""
     builder = tantivy.SchemaBuilder()
     for name in (ID, PAGE):
         builder.add_text_field(name, stored=True, fast=True, tokenizer_name="raw", index_option="basic")
-    for name in (_RECORD, _DIGESTS):
+    for name in (RECORD, DIGESTS):
         builder.add_bytes_field(name, stored=True)
     for field in FIELDS.values():
         match field.kind:
@@ -59,20 +54,9 @@ def register_analyzers(index: tantivy.Index) -> None:
         index.register_fast_field_tokenizer(name, analyzer)
 
 
-def spec_documents(change: PageChange) -> Iterator[str]:
-    """Return tantivy's JSON for each document of a page's change."""
-    return map(spec_json, change.puts)
-
-
 def spec_json(put: Put) -> str:
     """Return tantivy's JSON for a document: the id, then its encoded fields."""
     return f'{{"_id":{msgspec.json.encode(put.id).decode()},{put.source[1:].decode()}'
-
-
-def encoded_record(change: PageChange) -> dict[str, str | bytes]:
-    """Return the fields of a page's record."""
-    record, digests = msgspec.json.encode(change.record), msgspec.msgpack.encode(change.digests)
-    return {PAGE: change.page, _RECORD: record, _DIGESTS: digests}
 
 
 def hit(document: tantivy.Document) -> Hit:
@@ -85,13 +69,3 @@ def hit(document: tantivy.Document) -> Hit:
         elif name in stored:
             fields[name] = stored[name][0]
     return fields
-
-
-def record(document: tantivy.Document) -> PageRecord:
-    """Return a page's record."""
-    return _decode_record(bytes(document.get_first(_RECORD) or b""))
-
-
-def remembered(document: tantivy.Document) -> Remembered:
-    """Return a page's record and its digests."""
-    return Remembered(record(document), _decode_digests(bytes(document.get_first(_DIGESTS) or b"")))

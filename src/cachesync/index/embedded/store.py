@@ -22,8 +22,9 @@ from cachesync.index.embedded.catalog import (
     pins,
     read_catalog,
 )
+from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.files import SmallFiles, remove_tree, write_atomically
-from cachesync.index.embedded.generation import EmbeddedGeneration, tantivy_errors
+from cachesync.index.embedded.generation import EmbeddedGeneration
 from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.schema import schema
 from cachesync.index.generations import Catalog, number_in

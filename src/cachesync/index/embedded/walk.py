@@ -8,13 +8,15 @@ so on; each cell is searched, read and sorted on its own.
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cachesync.index.embedded.queries import QueryRunner, sorted_by
+from cachesync.documents import FIELDS
+from cachesync.index.embedded.search import sort_keys, sorted_by
+from cachesync.index.embedded.searcher import MOST_VALUES, Searcher
 from cachesync.search.pagination import beyond
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Term
 from cachesync.search.request import Part, Request, SortKey
 
-_CELL: Final = 2_000
-"""How many documents are read and sorted at a time."""
+PART_SIZE: Final = 2_000
+"""How many documents are read and sorted at a time, and returned as one part."""
 
 
 class _Cell(NamedTuple):
@@ -24,32 +26,32 @@ class _Cell(NamedTuple):
     size: int
 
 
-def walk(search: QueryRunner, request: Request) -> Iterator[Part]:
+def walk(searcher: Searcher, request: Request) -> Iterator[Part]:
     """Yield all documents that match a request, in its order and in parts."""
-    matching, keys = request.matching(), search.keys(request)
+    matching, keys = request.matching(), sort_keys(searcher, request)
     for rank, query in enumerate((*request.ranks, All())):
         chosen = And((matching, query, Not(Or(request.ranks[:rank])))) if rank else And((matching, query))
-        whole = _Cell(chosen, search.count(chosen))
-        for cell, rest in _divided(search, whole, keys):
-            yield Part(sorted_by(search.documents(*cell), rest), rank)
+        whole = _Cell(chosen, searcher.count(chosen))
+        for cell, rest in _divided(searcher, whole, keys):
+            yield Part(sorted_by(searcher.hits(searcher.some(*cell)[0]), rest), rank)
 
 
 def _divided(
-    search: QueryRunner, whole: _Cell, keys: tuple[SortKey, ...]
+    searcher: Searcher, whole: _Cell, keys: tuple[SortKey, ...]
 ) -> Iterator[tuple[_Cell, tuple[SortKey, ...]]]:
     """Yield non-empty cells that are small enough, each with the keys by which to sort its documents."""
-    if whole.size <= _CELL or len(keys) == 1:
+    if whole.size <= PART_SIZE or len(keys) == 1:
         if whole.size:
             yield whole, keys
         return
     key, *others = keys
     some: list[_Cell] = []
-    for cell in _cells(search, whole, key):
-        if some and sum(each.size for each in some) + cell.size > _CELL:
+    for cell in _cells(searcher, whole, key):
+        if some and sum(each.size for each in some) + cell.size > PART_SIZE:
             yield _together(whole.query, key.field, some), keys
             some = []
-        if cell.size > _CELL:
-            yield from _divided(search, _together(whole.query, key.field, [cell]), tuple(others))
+        if cell.size > PART_SIZE:
+            yield from _divided(searcher, _together(whole.query, key.field, [cell]), tuple(others))
         else:
             some.append(cell)
     if some:
@@ -64,32 +66,33 @@ def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
     return _Cell(And((within, Or((In(field, values), *others)))), sum(cell.size for cell in cells))
 
 
-def _cells(search: QueryRunner, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
+def _cells(searcher: Searcher, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
     """Divide documents by a key, in its order: each cell has one value, or several that few documents have."""
-    find = _by_order if search.has_many_values(key.field, whole.query) else _by_values
+    is_many = FIELDS[key.field].kind == "long" or searcher.cardinality(key.field, whole.query) > MOST_VALUES
+    find = _by_order if is_many else _by_values
     found = 0
-    for cell in find(search, whole.query, key):
+    for cell in find(searcher, whole.query, key):
         found += cell.size
         yield cell
     if found < whole.size:
         yield _Cell(Not(Exists(key.field)), whole.size - found)
 
 
-def _by_values(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Cell]:
-    values = search.values(key.field, within)
+def _by_values(searcher: Searcher, within: Query, key: SortKey) -> Iterator[_Cell]:
+    values = searcher.values(key.field, within)
     for value, size in sorted(values, reverse=key.descending):
         if size:
             yield _Cell(Term(key.field, value), size)
 
 
-def _by_order(search: QueryRunner, within: Query, key: SortKey) -> Iterator[_Cell]:
+def _by_order(searcher: Searcher, within: Query, key: SortKey) -> Iterator[_Cell]:
     """Search for the next documents repeatedly, so that never all values are in memory."""
     before: Query = All()
-    while values := search.first_values(And((within, before)), key, _CELL):
+    while values := [value for value, _ in searcher.first(And((within, before)), key, PART_SIZE)]:
         last = values[-1]
         behind = Or(beyond(key, last))
         if others := len(values) - values.count(last):
             yield _Cell(And((Exists(key.field), before, Not(behind), Not(Term(key.field, last)))), others)
         same = Term(key.field, last)
-        yield _Cell(same, search.count(And((within, same))))
+        yield _Cell(same, searcher.count(And((within, same))))
         before = And((Exists(key.field), behind))

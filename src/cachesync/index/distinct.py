@@ -1,0 +1,15 @@
+"""Leaves out repetitions among hits."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+
+def first_of_each(found: Iterable[Found], key: Callable[[Found], str]) -> Iterator[Found]:
+    """Yield what was found, but of all with the same key only the first."""
+    seen: set[str] = set()
+    for each in found:
+        if (its_key := key(each)) not in seen:
+            seen.add(its_key)
+            yield each

@@ -1,0 +1,103 @@
+"""The lease as it is stored: one document in the small index ``NAME-state``."""
+
+import itertools
+from typing import Final
+
+import msgspec
+from elasticsearch import ConflictError
+
+from cachesync.context import current, delays
+from cachesync.errors import IndexUnavailableError
+from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.holder import Holder
+from cachesync.index.elastic.state import Revision, StateIndex
+
+_ID: Final = "lease"
+_SIGNAL_TRIES: Final = 10
+
+
+class LeaseState(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The lease as it is stored."""
+
+    epoch: int = 0
+    """Grows whenever the lease changes hands, so writes of an earlier holder have lower versions."""
+    beat: int = 0
+    """Grows with each renewal."""
+    generations: int = 0
+    """The highest number that a generation has had; the next one's is one more."""
+    holder: Holder | None = None
+    since: str = ""
+    pinned: str | None = msgspec.field(default=None, name="held")
+    """The generation that a rollback made live; during a second rollback, after a space, the previous one as well.
+
+    While it is live, the index is pinned.
+    """
+    service: bool = False
+    """Whether the holder is a service."""
+    signals: int = 0
+    """How often the holder was asked to check for requests."""
+
+    @property
+    def heartbeat(self) -> tuple[int, int]:
+        """The part of the lease that a live holder keeps changing, and no other process does."""
+        return self.epoch, self.beat
+
+    def pins(self, generation: str) -> bool:
+        """Whether the index is pinned while this generation is live."""
+        return generation in (self.pinned or "").split()
+
+    def equals_ignoring_signals(self, other: "LeaseState") -> bool:
+        """Whether both are equal, except perhaps for the number of signals."""
+        return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """The lease as it was read, with the revision of its document."""
+
+    state: LeaseState
+    revision: Revision | None = None
+
+
+class StoredLease:
+    """The document, which any process may read, and replace if it hasn't changed since."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        """``name`` is ``index.name``."""
+        self._index = StateIndex(connection, name)
+
+    def read(self) -> Seen:
+        """Read the lease."""
+        found = self._index.get(_ID)
+        if found is None:
+            return Seen(LeaseState())
+        document, revision = found
+        try:
+            return Seen(msgspec.convert(document, LeaseState), revision)
+        except msgspec.ValidationError as error:
+            raise IndexUnavailableError(
+                f"the lease in {self._index.name} is damaged ({error}): delete that index"
+            ) from None
+
+    def replace(self, seen: Seen, state: LeaseState) -> Seen:
+        """Replace the lease as it was ``seen``.
+
+        Raises:
+            ConflictError: it has changed since.
+        """
+        return Seen(state, self._index.replace(_ID, msgspec.to_builtins(state), seen.revision))
+
+    def signal(self) -> None:
+        """Ask the current or next holder to check for requests.
+
+        Raises:
+            IndexUnavailableError: each attempt conflicted with another change of the lease.
+        """
+        for delay in itertools.islice(delays(), _SIGNAL_TRIES):
+            seen = self.read()
+            try:
+                self.replace(seen, msgspec.structs.replace(seen.state, signals=seen.state.signals + 1))
+            except ConflictError:
+                current().wait(delay)
+            else:
+                return
+        raise IndexUnavailableError(f"the lease in {self._index.name} changes all the time: try again")

@@ -1,0 +1,42 @@
+"""The ledger: a tantivy document for each page, with its record and its digests as bytes that only we decode."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+import tantivy
+
+from cachesync.index.base import PageChange, Remembered
+from cachesync.index.embedded import schema as layout
+from cachesync.index.embedded.searcher import Searcher
+from cachesync.ledger import Digests, PageRecord
+from cachesync.search.query import Exists, Or, Prefix, Term
+
+_decode_record: Final = msgspec.json.Decoder(PageRecord).decode
+_decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
+
+
+def records(searcher: Searcher, below: Sequence[str]) -> Iterator[PageRecord]:
+    """Yield the records of all pages or, if ``below`` isn't empty, of those below one of these folders."""
+    chosen = Or(tuple(Prefix(layout.PAGE, folder) for folder in below)) if below else Exists(layout.PAGE)
+    return map(_record, searcher.records(chosen))
+
+
+def remembered(searcher: Searcher, pages: Sequence[str]) -> dict[str, Remembered]:
+    """Look up pages."""
+    found = ((page, each) for page in pages for each in searcher.records(Term(layout.PAGE, page), 1))
+    return {page: Remembered(_record(each), _decode_digests(_bytes(each, layout.DIGESTS))) for page, each in found}
+
+
+def page_document(change: PageChange) -> dict[str, str | bytes]:
+    """Return the fields of the document for a page."""
+    record, digests = msgspec.json.encode(change.record), msgspec.msgpack.encode(change.digests)
+    return {layout.PAGE: change.page, layout.RECORD: record, layout.DIGESTS: digests}
+
+
+def _record(document: tantivy.Document) -> PageRecord:
+    return _decode_record(_bytes(document, layout.RECORD))
+
+
+def _bytes(document: tantivy.Document, field: str) -> bytes:
+    return bytes(document.get_first(field) or b"")
