@@ -71,17 +71,16 @@ def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
 
 def dry_run(source: Source, index: Reader | None, guard: Guard, report_change: Callable[[PageChange], None]) -> Report:
     """Report what :func:`sync` would do, page by page, without doing it."""
-    phases: dict[str, float] = {}
+    report = Report()
     try:
-        found, todo = scan_and_plan(source, index, phases)
+        todo = scan_and_plan(source, index, report.phases)
     except IndexUnusableError:
         index = None
-        found, todo = scan_and_plan(source, None, phases)
-    apply = Apply(source, index, found, todo, guard, phases)
-    with timed(phases, "apply"):
-        for change in apply.changes():
+        todo = scan_and_plan(source, None, report.phases)
+    with timed(report.phases, "apply"):
+        for change in Apply(source, index, todo, guard, report).changes():
             report_change(change)
-    return apply.report
+    return report
 
 
 def _with_retries(attempt: Callable[[], Report]) -> Report:

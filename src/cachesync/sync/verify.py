@@ -1,6 +1,6 @@
 """Compare the index with the pages document by document, without trusting the ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple
@@ -12,13 +12,10 @@ from cachesync.documents import Rendered, document_id, fitting, key_of, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
+from cachesync.sync.chunks import in_chunks
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Changing, Content, Unreadable, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
-
-_CHUNK_PAGES: Final = 250
-_CHUNK_SPECS: Final = 20_000
-
 
 Kind = Literal["missing", "extra", "different"]
 
@@ -92,7 +89,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     verdict = Verdict(problems=list(found.problems), warnings=list(found.warnings))
     unseen = {record.page for record in index.records() if found.knows(record.page)}
     pages = len(unseen | found.entries.keys())
-    for chunk in _chunks(_merged(found, index)):
+    for chunk in in_chunks(_merged(found, index), lambda pair: len(pair.stored)):
         known = index.remembered([pair.page for pair in chunk])
         for pair in chunk:
             current().check()
@@ -125,19 +122,6 @@ def _merged(found: Scan, index: Reader) -> Iterator[_Pair]:
     while page is not None:
         yield _Pair(page, found.entries[page], {})
         page = next(ahead, None)
-
-
-def _chunks(pairs: Iterable[_Pair]) -> Iterator[list[_Pair]]:
-    chunk: list[_Pair] = []
-    specs = 0
-    for pair in pairs:
-        chunk.append(pair)
-        specs += len(pair.stored)
-        if len(chunk) >= _CHUNK_PAGES or specs >= _CHUNK_SPECS:
-            yield chunk
-            chunk, specs = [], 0
-    if chunk:
-        yield chunk
 
 
 def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
