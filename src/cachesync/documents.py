@@ -47,10 +47,11 @@ def _keyword(source: str, meaning: str, example: str, **extra: str | bool) -> Me
 _Optional = str | UnsetType
 
 
+# Many fields: one for each of the contract's, since this is the table that says what a document has.
 class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """The fields of a spec document: name, type, source, meaning, example.
+    """The fields of a spec document: name, type, source, meaning, example. Their values follow in :func:`_rows`.
 
-    A field without a value is left out; a list may be empty.
+    All else that knows fields is derived from here. A field without a value is left out; a list may be empty.
     """
 
     package: Annotated[str, _keyword("`title`", "the package's name", "hdf5", words=True, any_case=True)]
@@ -125,8 +126,54 @@ class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
     page: Annotated[str, _keyword("the path", "the page, below the root", "_cache/develop-2025-03-23/hdf5/specs.md")]
 
 
+_Row: Any = msgspec.defstruct("Row", [(name, Any) for name in Document.__struct_fields__], gc=False)
+"""A copy of :class:`Document` with untyped, positional fields, which is far cheaper to fill."""
+
+
+def _rows(page: Page) -> list[Any]:
+    """Return the documents of a page: one value for each field of :class:`Document`, in that order."""
+    package, path, tag = page.package, page.path, page.tag or UNSET
+    tag_date = (date_of(page.tag) if page.tag else None) or UNSET
+    rows = []
+    for key, spec in page.specs.items():
+        (version,) = spec.versions
+        variants = spec.variants
+        names, values = variants_of(variants)
+        compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
+            spec.compiler, spec.os, spec.platform, spec.target
+        )
+        row = _Row(
+            package,
+            tag,
+            tag_date,
+            version,
+            version_key(version),
+            git_ref(version) or UNSET,
+            compiler,
+            compiler_name,
+            compiler_version,
+            compiler_key,
+            spec.hash or UNSET,
+            spec.hash[:SHORT_HASH] if spec.hash else UNSET,
+            key,
+            _number(key),
+            os,
+            platform,
+            target,
+            spec.stacks,
+            variants,
+            names,
+            values,
+            spec.size if isinstance(spec.size, int) else UNSET,
+            f"{package}@{version}{_variants(variants)}{ending}",
+            path,
+        )
+        rows.append(row)
+    return rows
+
+
 class Field(NamedTuple):
-    """One row of the table above."""
+    """One field of the table above."""
 
     name: str
     kind: Kind
@@ -285,57 +332,6 @@ def fitting(source: bytes, fields: Collection[str]) -> bytes:
     """Return a document with these fields only, for an older index that lacks the others."""
     document: dict[str, msgspec.Raw] = msgspec.json.decode(source, type=dict[str, msgspec.Raw])
     return _encode({name: value for name, value in document.items() if name in fields})
-
-
-def _row_type() -> Any:
-    """Return a copy of :class:`Document` with untyped, positional fields, which is far cheaper to fill."""
-    names = Document.__struct_fields__
-    return msgspec.defstruct("Row", [(name, Any, UNSET) for name in names], omit_defaults=True, gc=False)
-
-
-_Row: Final = _row_type()
-
-
-def _rows(page: Page) -> list[Any]:
-    """Return the documents of a page as rows: the fields of :class:`Document`, in that order."""
-    package, path, tag = page.package, page.path, page.tag or UNSET
-    tag_date = (date_of(page.tag) if page.tag else None) or UNSET
-    rows = []
-    for key, spec in page.specs.items():
-        (version,) = spec.versions
-        variants = spec.variants
-        names, values = variants_of(variants)
-        compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
-            spec.compiler, spec.os, spec.platform, spec.target
-        )
-        row = _Row(
-            package,
-            tag,
-            tag_date,
-            version,
-            version_key(version),
-            git_ref(version) or UNSET,
-            compiler,
-            compiler_name,
-            compiler_version,
-            compiler_key,
-            spec.hash or UNSET,
-            spec.hash[:SHORT_HASH] if spec.hash else UNSET,
-            key,
-            _number(key),
-            os,
-            platform,
-            target,
-            spec.stacks,
-            variants,
-            names,
-            values,
-            spec.size if isinstance(spec.size, int) else UNSET,
-            f"{package}@{version}{_variants(variants)}{ending}",
-            path,
-        )
-        rows.append(row)
-    return rows
 
 
 @lru_cache(maxsize=4096)
