@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from cachesync.documents import Document, render, todays_name
-from cachesync.pages import page as pages
-from cachesync.pages.page import Page, Problem, parse
+from cachesync.pages.page import Page, parse, parse_fast, parse_safely
 from cachesync.pages.spec import Spec
 from cachesync.pages.version import git_ref, version_key
-from cachesync.yamltext import YamlError
 from examples.pages import page as example_page
 from tests.support.pages import entry, page, path_of
 from tests.support.said import said
@@ -199,17 +197,10 @@ def pages_of_json(draw: st.DrawFn) -> tuple[bytes, bool]:
     ), odd == "nothing"
 
 
-def read_safely(data: bytes) -> Page | Problem:
-    try:
-        return pages._safe(PATH, data)
-    except (pages._FaultError, YamlError) as error:
-        return Problem(PATH, error.message, error.line)
-
-
 @given(pages_of_json())
 def test_both_ways_read_the_same_page(case: tuple[bytes, bool]) -> None:
     data, usual = case
-    safe, fast = read_safely(data), pages._fast(PATH, data)
+    safe, fast = parse_safely(PATH, data), parse_fast(PATH, data)
     assert fast in (safe, None)
     assert parse(PATH, data) == safe
     if usual and isinstance(safe, Page):
@@ -219,8 +210,8 @@ def test_both_ways_read_the_same_page(case: tuple[bytes, bool]) -> None:
 @given(st.lists(entries, max_size=4), st.booleans())
 def test_both_ways_read_the_same_entries(details: list[dict[str, object]], ascii_only: bool) -> None:
     data = page().replace(b"[]", json.dumps(details, ensure_ascii=ascii_only).encode())
-    safe = read_safely(data)
-    assert pages._fast(PATH, data) in (safe, None)
+    safe = parse_safely(PATH, data)
+    assert parse_fast(PATH, data) in (safe, None)
     assert parse(PATH, data) == safe
 
 
@@ -266,8 +257,8 @@ def pages_of_names(draw: st.DrawFn) -> bytes:
 @given(pages_of_names())
 @example(example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
 def test_both_ways_read_the_same_spec_names(data: bytes) -> None:
-    safe = read_safely(data)
-    assert pages._fast(PATH, data) in (safe, None)
+    safe = parse_safely(PATH, data)
+    assert parse_fast(PATH, data) in (safe, None)
     assert parse(PATH, data) == safe
 
 
