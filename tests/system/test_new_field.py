@@ -15,7 +15,7 @@ from cachesync.documents import fingerprint
 from tests.support.pages import entry, page, put
 
 PROJECT = Path(__file__).resolve().parents[2]
-LAST_FIELD = "\n    page: Annotated["
+LAST_FIELD = '\n    _field("page", '
 LAST_VALUE = "\n            path,\n        )\n"
 
 Run = Callable[..., str]
@@ -29,8 +29,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     source = folder / "src/cachesync/documents.py"
     text = source.read_text()
     assert text.count(LAST_FIELD) == text.count(LAST_VALUE) == 1
-    about = '_keyword("`os`", "the system without its version", "ubuntu")'
-    text = text.replace(LAST_FIELD, f"\n    system: Annotated[_Optional, {about}] = UNSET{LAST_FIELD}")
+    line = '_optional("system", "`os`", "the system without its version", "ubuntu")'
+    text = text.replace(LAST_FIELD, f"\n    {line},{LAST_FIELD}")
     value = '(spec.os or "").rstrip("0123456789.") or UNSET'
     source.write_text(text.replace(LAST_VALUE, f"\n            {value},{LAST_VALUE}"))
     put(folder / "pages", page(entry("a", os="ubuntu22.04"), entry("b", os="sequoia"), entry("c", os=None)))
