@@ -96,13 +96,7 @@ class Answer(NamedTuple):
 
 
 def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
-    """Read a question and answer it.
-
-    Args:
-        question: the question.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        mirror_url: see :func:`cachesync.search.install.install`.
+    """Read a question and answer it. For ``mirror_url`` see :func:`cachesync.search.install.install`.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
@@ -154,12 +148,6 @@ def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirro
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
 
     With a cursor, only the hits after it are shown; totals and facets still count all hits.
-
-    Args:
-        asked: the question.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
         OutdatedIndexError: the index was made by another version and lacks a field that is needed.

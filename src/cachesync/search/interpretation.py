@@ -71,14 +71,7 @@ class Interpretation(NamedTuple):
 def read(
     text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, context: Query = _EVERYTHING
 ) -> Interpretation:
-    """Read a query.
-
-    Args:
-        text: the query as typed.
-        mode: how to read it; ``auto`` is as a person means it.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        context: the conditions given outside of the text; they only affect notes.
+    """Read a query. ``context`` are the conditions given outside of the text; they only affect notes.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.

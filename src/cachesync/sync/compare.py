@@ -41,13 +41,7 @@ class Comparer:
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
     def compare(self, todo: Todo, content: Content | Unreadable | None, known: Remembered | None) -> PageResult:
-        """Compare a page.
-
-        Args:
-            todo: the page, as planned.
-            content: what was read; None: the page is gone.
-            known: what the ledger has of it.
-        """
+        """Compare what was read of a page (None: it is gone) with what the index has of it, by its ledger ``known``."""
         if content is None or todo.entry is None:
             return PageResult(self._change(todo, {}, known, None), "deleted")
         if isinstance(content, Unreadable):

@@ -36,13 +36,8 @@ def sync(
     An index that is missing or damaged is built anew, and goes live when it is complete. If the guard refuses a loss,
     the pages that it concerns are left as they are and listed in ``report.withheld``; all other changes are made.
 
-    Args:
-        source: where the pages are.
-        writer: the writer of the index.
-        guard: limits how much may be lost.
-        progress: is called for each page.
-        suspects: pages whose documents are checked even if they agree with the ledger.
-        before_build: see :func:`sync_once`.
+    The documents of ``suspects`` are checked even if they agree with the ledger. For ``before_build`` see
+    :func:`sync_once`.
 
     Raises:
         UsageError: the root can't be scanned.

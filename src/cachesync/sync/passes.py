@@ -46,13 +46,8 @@ def full_pass(
 ) -> Pass:
     """Make a generation equal to all pages.
 
-    Args:
-        generation: the generation to write to.
-        source: where the pages are.
-        guard: limits how much may be lost.
-        progress: is called for each page.
-        suspects: pages whose documents are checked even if they agree with the ledger.
-        earlier: the generation that this one is to replace, see :class:`cachesync.sync.apply.Apply`.
+    The documents of ``suspects`` are checked even if they agree with the ledger. ``earlier`` is the generation that
+    this one is to replace, see :class:`cachesync.sync.apply.Apply`.
     """
     report = Report()
     todo = scan_and_plan(source, generation, report.phases, suspects)
@@ -78,14 +73,8 @@ def partial_pass(
     It trusts the ledger: documents that others have deleted, and two pages whose documents have the same ids, are
     detected by full passes only. What it writes can be searched once the index refreshes itself.
 
-    Args:
-        generation: the generation to write to.
-        source: where the pages are. Its pattern must give every page distinct ids.
-        guard: limits how much may be lost.
-        acknowledged: is called for each page that was written.
-        paths: pages and folders, as for :func:`cachesync.sync.scan.scan_at`.
-        root: the identity that the root must have.
-        specs: how many specs the generation has, against which a loss is measured.
+    The source's pattern must give every page distinct ids. ``paths`` and ``root`` are as for
+    :func:`cachesync.sync.scan.scan_at`. A loss is measured against ``specs``, the number that the generation has.
 
     Raises:
         UsageError: the root can't be listed.

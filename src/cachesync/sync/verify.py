@@ -76,11 +76,6 @@ class _Pair(NamedTuple):
 def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     """Compare every page with its documents and its ledger record. The memory is bounded by the largest page.
 
-    Args:
-        source: where the pages are.
-        index: the index to compare with them.
-        progress: is called for each page.
-
     Raises:
         UsageError: the root can't be scanned.
         IndexUnavailableError: the index can't be read.
@@ -128,24 +123,21 @@ def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: 
     recorded = known.digests if known else {}
     expected = recorded if rendered is None else digests(rendered)
     stored = pair.stored
-    missing = expected.keys() - stored.keys()
-    extra = stored.keys() - expected.keys()
-    different = {key for key, digest in expected.items() if key in stored and stored[key] != digest}
+    kinds: dict[str, Kind] = dict.fromkeys(expected.keys() - stored.keys(), "missing")
+    kinds |= dict.fromkeys(stored.keys() - expected.keys(), "extra")
+    different = {key for key, digest in expected.items() if stored.get(key, digest) != digest}
+    kinds |= dict.fromkeys(different, "different")
     ledger = recorded != expected or (known is None) != (pair.entry is None) or (known and known.record.pending)
     verdict.pages += 1
     verdict.specs += len(expected)
-    verdict.missing += len(missing)
-    verdict.extra += len(extra)
-    verdict.different += len(different)
+    for kind in kinds.values():
+        setattr(verdict, kind, getattr(verdict, kind) + 1)
     verdict.ledger += bool(ledger)
-    if missing or extra or different or ledger:
+    if kinds or ledger:
         verdict.differing.append(pair.page)
-    if (missing or extra or different) and len(verdict.documents) < NAMED:
+    if kinds and len(verdict.documents) < NAMED:
         fields = _differing_fields(pair.page, different, rendered or {}, index)
-        kinds: list[tuple[str, Kind]] = [(key, "missing") for key in missing]
-        kinds += [(key, "extra") for key in extra]
-        kinds += [(key, "different") for key in different]
-        for key, kind in sorted(kinds)[: NAMED - len(verdict.documents)]:
+        for key, kind in sorted(kinds.items())[: NAMED - len(verdict.documents)]:
             verdict.documents.append(Difference(document_id(pair.page, key), pair.page, kind, fields.get(key, [])))
 
 
