@@ -6,7 +6,7 @@ A document is a pure function of a page's path and bytes: it is the same wheneve
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import lru_cache, partial
 from typing import Any, Final, Literal, NamedTuple
 
@@ -403,10 +403,7 @@ def _long_value(source: bytes) -> str | None:
     """Return the first keyword field with a value that is too long for any engine."""
     fields: dict[str, str | list[str]] = msgspec.json.decode(source)
     for name, value in fields.items():
-        if FIELDS[name].kind == "keyword" and any(len(item.encode()) > MAX_KEYWORD_BYTES for item in _values(value)):
+        texts = value if isinstance(value, list) else [value]
+        if FIELDS[name].kind == "keyword" and any(len(text.encode()) > MAX_KEYWORD_BYTES for text in texts):
             return name
     return None
-
-
-def _values(value: str | list[str]) -> Iterator[str]:
-    yield from value if isinstance(value, list) else [value]

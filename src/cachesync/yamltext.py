@@ -6,7 +6,6 @@ the parser's events with an explicit stack and stops at the bounds below.
 
 import enum
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 import yaml
@@ -299,8 +298,8 @@ class _Builder:
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
         """Merge ``<<: *defaults``: add keys that the mapping lacks. Keys that come later replace them anyway."""
-        for source in _mappings(value):
-            if source is None:
+        for source in value if isinstance(value, Sequence) else [value]:
+            if not isinstance(source, Mapping):
                 raise self._error("expected a mapping or a list of mappings after '<<'", event)
             for key, item in source.items():
                 if key not in into:
@@ -316,8 +315,3 @@ def _shown(path: tuple[str | int, ...]) -> str:
     """Format a path as ``spec_details[3].os``, without its beginning if it is too long."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return repr(text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}")
-
-
-def _mappings(value: Value) -> Iterator[Mapping | None]:
-    for item in value if isinstance(value, Sequence) else [value]:
-        yield item if isinstance(item, Mapping) else None

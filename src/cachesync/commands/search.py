@@ -16,6 +16,7 @@ from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
 from cachesync.search.answer import as_object
+from cachesync.search.csv_table import COLUMNS
 from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
 from cachesync.search.request import (
@@ -30,7 +31,6 @@ from cachesync.search.request import (
     parse_order,
     without_latest,
 )
-from cachesync.search.table import COLUMNS
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
 from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, UsageError
+from cachesync.search.added_tags import WithoutTags, added_tags, without_tags
 from cachesync.search.conditions import Piece
 from cachesync.search.cursor import Cursor, beginning, encoded, moved, require_same
 from cachesync.search.install import install
@@ -31,7 +32,6 @@ from cachesync.search.request import (
     Searchable,
     SortKey,
 )
-from cachesync.search.since import WithoutTags, added_tags, without_tags
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary

@@ -118,18 +118,16 @@ def sync_once(
     """
     if writer.pinned():
         raise pinned_error()
-    live = writer.live()
-    if live is None:
-        before_build()
-        return reindex_once(source, writer, guard, progress)
-    try:
-        report = full_pass(live, source, guard, progress, suspects).report
-    except IndexUnusableError as error:
-        _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
-        before_build()
-        return reindex_once(source, writer, guard, progress)
-    report.outdated = live.outdated
-    return report
+    if live := writer.live():
+        try:
+            report = full_pass(live, source, guard, progress, suspects).report
+        except IndexUnusableError as error:
+            _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
+        else:
+            report.outdated = live.outdated
+            return report
+    before_build()
+    return reindex_once(source, writer, guard, progress)
 
 
 OUTDATED: Final = (
