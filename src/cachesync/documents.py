@@ -195,21 +195,6 @@ def is_optional(field: str) -> bool:
     return field in _OPTIONAL
 
 
-def _type_of(field: Field) -> Any:
-    one = int if field.kind == "long" else str
-    return list[str] if field.many else one
-
-
-Document: Any = msgspec.defstruct(
-    "Document",
-    [(name, _type_of(each), *([UNSET] if name in _OPTIONAL else [])) for name, each in FIELDS.items()],
-    kw_only=True,
-    omit_defaults=True,
-    gc=False,
-)
-"""A document as a struct with typed fields."""
-
-
 HELPERS: Final = (
     *(each.order_by for each in FIELDS.values() if each.order_by != each.name),
     *(each.name for each in FIELDS.values() if each.counted),
@@ -296,11 +281,8 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def encoded(fields: dict[str, Any]) -> bytes:
-    """Return a stored document's fields as :func:`render` encodes them, or in their own order if they don't fit."""
-    try:
-        return _encode(msgspec.convert(fields, Document))
-    except msgspec.ValidationError:
-        return _encode(fields)
+    """Return a stored document's fields as :func:`render` encodes them."""
+    return _encode({name: fields[name] for name in FIELDS if name in fields})
 
 
 def fitting(source: bytes, fields: Collection[str]) -> bytes:

@@ -151,13 +151,9 @@ def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, ind
     for each in index.documents(page) if wanted else ():
         key = key_of(page, each.id)
         if key in wanted:
-            found[key] = _between(msgspec.json.decode(each.source), msgspec.json.decode(rendered[key]))
+            one, other = msgspec.json.decode(each.source), msgspec.json.decode(rendered[key])
+            found[key] = sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
     return found
-
-
-def _between(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the fields in which two documents differ."""
-    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
 def _expected(verdict: Verdict, pair: _Pair, source: Source) -> Rendered | None:
