@@ -2,11 +2,10 @@
 
 .. code-block:: text
 
-    plan.read ─► read ─► compare ─┬─ loses no spec ───────────────────────────► PageChange
-                                  └─ loses specs ─┐                                  ▲
-    plan.gone ────────────────────────────────────┴─► guard ─► read and compare again┤
-                                                                                     ▼
-                                                                                 withheld
+    plan.read ─► read, compare ─┬─ loses no spec ──────────────────────────────────────► PageChange
+                                └─ loses specs ─┐
+    plan.gone ──────────────────────────────────┴─► guard ─┬─ allows ─► read, compare ─► PageChange
+                                                           └─ refuses ─► withheld
 
 :mod:`.read` reads a page, :mod:`.compare` says how its documents have to change, :mod:`.guard` how much may be lost,
 and :mod:`.results` adds it all up. The caller writes the changes: each includes the page's record for the ledger.

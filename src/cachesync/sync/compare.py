@@ -7,10 +7,10 @@
     other bytes ─► parse ─► render ─┬─► documents ───────► write new and different ones, delete the others
     it can't be read ───────────────┴─► a problem ───────► keep its documents, note the problem in its record
 
-What the index holds is what the ledger says, unless the plan doubts that (:attr:`Todo.check_documents`). A crash is one
-reason to: its record is then still *pending*, with the digests of all documents that the page had or was to have. The
-page is compared with the documents that are really in the index, and all that may still be on its way is written again
-or deleted, since an older version of a document can't replace a newer one.
+What the index holds is what the ledger says, unless the plan doubts that (``Todo.check_documents``): then it is what a
+search finds. One reason is a crash, after which the page's record is still *pending* and names the documents that were
+about to change. They may arrive even now, so each of them is written again or deleted: an older version of a document
+can't replace a newer one.
 """
 
 from datetime import UTC, datetime
