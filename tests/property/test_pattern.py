@@ -20,7 +20,7 @@ def test_usual_pages_are_told_without_the_library(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("include", ["_cache/**/specs.md", "/_cache/**/specs.md", "develop/**/_cache"])
 @pytest.mark.parametrize("exclude", [(), ("develop",), ("_cache/a b/*",)])
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(path=paths)
 def test_the_quick_answer_is_the_answer(include: str, exclude: tuple[str, ...], path: str) -> None:
     quick = Pattern((include,), exclude)
