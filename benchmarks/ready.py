@@ -9,6 +9,7 @@ from cachesync.pages.pattern import Pattern
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
+from cachesync.sync.report import Report
 from cachesync.sync.scan import Source, scan
 
 _DEFAULTS: Final = PagesConfig()
@@ -17,8 +18,7 @@ _DEFAULTS: Final = PagesConfig()
 def changes(root: Path) -> list[PageChange]:
     """Return the change of every page as in ``reindex``: parsed, rendered, with digests and its record."""
     source = Source(root, Pattern(_DEFAULTS.include, _DEFAULTS.exclude, _DEFAULTS.ignore), _DEFAULTS.max_bytes)
-    found = scan(source)
-    apply = Apply(source, None, found, plan(found, [], {}), Guard(1), {})
-    made = list(apply.changes())
-    assert not apply.report.problems
+    report = Report()
+    made = list(Apply(source, None, plan(scan(source), [], {}), Guard(1), report).changes())
+    assert not report.problems
     return made

@@ -35,8 +35,8 @@ from tests.support.service import Serve, Service, documents, index_of, until
 
 FOLDER: Final = Path(__file__).parent / "pictures"
 
-_TAGS: Final = 10
-_PACKAGES: Final = 120
+TAGS: Final = 10
+PACKAGES: Final = 120
 _BINARY: Final = "wclhralub7frazw67trqpviswijnbdpv"
 """One of the example pages', in three tags, with others that differ in one variant."""
 
@@ -136,7 +136,7 @@ def draw(chromium: Chromium, names: Iterable[str], place: Path) -> Iterator[Path
     wanted = set(names)
     with tempfile.TemporaryDirectory(prefix="cachesync-pictures-") as folder:
         sandbox = Sandbox(Path(folder))
-        write_tree(sandbox.root, _TAGS, _PACKAGES)
+        write_tree(sandbox.root, TAGS, PACKAGES)
         with Service(sandbox) as service, Serve(sandbox) as served:
             service.caught_up()
             until(lambda: served.get("/api/status")[1].get("in_sync"), "the page to know that it is up to date")

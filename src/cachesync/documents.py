@@ -6,13 +6,13 @@ A document is a pure function of a page's path and bytes: it is the same wheneve
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Collection, Iterator
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from collections.abc import Collection
+from functools import lru_cache, partial
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import xxhash
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from cachesync.pages.page import Page, Problem, identity
 from cachesync.pages.variants import variants as variants_of
@@ -36,108 +36,19 @@ MAX_KEYWORD_BYTES: Final = 32_766
 Kind = Literal["keyword", "text", "date", "long"]
 
 
-def _as(kind: Kind, source: str, meaning: str, example: str, **extra: str | bool) -> Meta:
-    return Meta(description=meaning, examples=[example], extra={"kind": kind, "source": source, **extra})
-
-
-def _keyword(source: str, meaning: str, example: str, **extra: str | bool) -> Meta:
-    return _as("keyword", source, meaning, example, **extra)
-
-
-_Optional = str | UnsetType
-
-
-class Document(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
-    """The fields of a spec document: name, type, source, meaning, example.
-
-    A field without a value is left out; a list may be empty.
-    """
-
-    package: Annotated[str, _keyword("`title`", "the package's name", "hdf5", words=True, any_case=True)]
-    tag: Annotated[
-        _Optional,
-        _keyword("`categories[1]`, else the path", "the build cache that has it", "develop-2025-03-23"),
-    ] = UNSET
-    tag_date: Annotated[
-        _Optional, _as("date", "`categories[1]`, else the path", "the date that the tag ends in", "2025-03-23")
-    ] = UNSET
-    version: Annotated[str, _keyword("`versions`", "the version, as Spack writes it", "1.14.5", order_by="version_key")]
-    version_key: Annotated[str, _keyword("`versions`", "the version as a string in Spack's order", "2a12b142a50z")]
-    git_ref: Annotated[
-        _Optional,
-        _keyword("`versions`", "branch, tag or commit of a version like git.v1.14=1.14.5", "v1.14"),
-    ] = UNSET
-    compiler: Annotated[
-        _Optional,
-        _keyword("`compiler`, with `@` for `@=`", "the compiler and its version, or none", "oneapi@2024.2.1"),
-    ] = UNSET
-    compiler_name: Annotated[
-        _Optional, _keyword("`compiler`", "the compiler's name in today's spelling", "intel-oneapi-compilers")
-    ] = UNSET
-    compiler_version: Annotated[
-        _Optional, _keyword("`compiler`", "the compiler's version", "2024.2.1", order_by="compiler_version_key")
-    ] = UNSET
-    compiler_version_key: Annotated[
-        _Optional,
-        _keyword("`compiler`", "the compiler's version as a string in Spack's order", "2d20242a22a10z"),
-    ] = UNSET
-    hash: Annotated[_Optional, _keyword("`hash`", "Spack's hash of the binary", "2elpvcmh4emktokzapzd6p2u7eljzalf")] = (
-        UNSET
-    )
-    short_hash: Annotated[_Optional, _keyword("`hash`", "the first seven characters of the hash", "2elpvcm")] = UNSET
-    binary: Annotated[
-        str,
-        _keyword(
-            "`hash`, else a digest of the spec string",
-            "the same for one binary in all its tags",
-            "2elpvcmh4emktokzapzd6p2u7eljzalf",
-        ),
-    ]
-    binary_number: Annotated[
-        int,
-        _as(
-            "long",
-            "`binary`",
-            "a number for the binary, by which binaries are counted",
-            "1807145088071154",
-            counted=True,
-        ),
-    ]
-    os: Annotated[_Optional, _keyword("`os`", "the operating system", "ubuntu22.04")] = UNSET
-    platform: Annotated[_Optional, _keyword("`platform`", "the kind of system", "linux")] = UNSET
-    target: Annotated[_Optional, _keyword("`target`", "the processor that it is built for", "x86_64_v3")] = UNSET
-    stacks: Annotated[
-        list[str], _keyword("`stacks`", "the stacks that it is in; `root` is the whole tag", "e4s-oneapi")
-    ]
-    variants: Annotated[list[str], _keyword("`variants`", "the variants, as the page writes them", "+mpi")]
-    variant_names: Annotated[list[str], _keyword("`variants`", "the names of the variants that it has", "mpi")]
-    variant_values: Annotated[list[str], _keyword("`variants`", "the variants, value by value", "+mpi")]
-    size: Annotated[int | UnsetType, _as("long", "`size`", "how many bytes the binary takes", "7340032")] = UNSET
-    spec: Annotated[
-        str,
-        _as(
-            "text",
-            "composed of the others",
-            "the spec as Spack prints it",
-            "hdf5@1.14.5+mpi arch=linux-ubuntu22.04-x86_64_v3 %oneapi@2024.2.1",
-        ),
-    ]
-    page: Annotated[str, _keyword("the path", "the page, below the root", "_cache/develop-2025-03-23/hdf5/specs.md")]
-
-
 class Field(NamedTuple):
-    """One row of the table above."""
+    """What an index needs to know of a field."""
 
     name: str
     kind: Kind
-    many: bool
-    words: bool
+    many: bool = False
+    words: bool = False
     """It has a subfield ``NAME.text`` with the words of its value."""
-    any_case: bool
+    any_case: bool = False
     """It is found, counted and sorted in lowercase."""
-    order_by: str
+    order_by: str = ""
     """The field by which it is sorted."""
-    counted: bool
+    counted: bool = False
     """It only serves to count its distinct values: it can't be searched for."""
 
     @property
@@ -146,24 +57,137 @@ class Field(NamedTuple):
         return self.kind != "text" and not self.counted
 
 
-def _field(name: str, hint: Any) -> Field:
-    extra = _meta(hint).extra or {}
-    many = get_origin(get_args(hint)[0]) is list
-    words, any_case = extra.get("words", False), extra.get("any_case", False)
-    order_by, counted = extra.get("order_by", name), extra.get("counted", False)
-    return Field(name, extra["kind"], many, words, any_case, order_by, counted)
+class About(NamedTuple):
+    """The documentation of a field. It can be reworded without a reindex."""
+
+    source: str
+    """Which part of a page it is from, in Markdown."""
+    meaning: str
+    example: str
+    """A value. Those of all fields but ``git_ref`` are from the same document."""
 
 
-def _meta(hint: Any) -> Meta:
-    return next(item for item in get_args(hint) if isinstance(item, Meta))
+class _Line(NamedTuple):
+    """One line of the table of fields."""
+
+    field: Field
+    about: About
+    optional: bool
 
 
-_HINTS: Final = get_type_hints(Document, include_extras=True)
+def _field(
+    name: str, source: str, meaning: str, example: str, kind: Kind = "keyword", *, optional: bool = False, **more: Any
+) -> _Line:
+    return _Line(Field(name, kind, **{"order_by": name, **more}), About(source, meaning, example), optional)
 
-FIELDS: Final = {name: _field(name, hint) for name, hint in _HINTS.items()}
+
+_optional: Final = partial(_field, optional=True)
+
+_TABLE: Final = (
+    _field("package", "`title`", "the package's name", "hdf5", words=True, any_case=True),
+    _optional("tag", "`categories[1]`, else the path", "the build cache that has it", "develop-2025-03-23"),
+    _optional("tag_date", "`categories[1]`, else the path", "the date that the tag ends in", "2025-03-23", "date"),
+    _field("version", "`versions`", "the version, as Spack writes it", "1.14.5", order_by="version_key"),
+    _field("version_key", "`versions`", "the version as a string in Spack's order", "2a12b142a50z"),
+    _optional("git_ref", "`versions`", "branch, tag or commit of a version like git.v1.14=1.14.5", "v1.14"),
+    _optional("compiler", "`compiler`, with `@` for `@=`", "the compiler and its version, or none", "oneapi@2024.2.1"),
+    _optional("compiler_name", "`compiler`", "the compiler's name in today's spelling", "intel-oneapi-compilers"),
+    _optional("compiler_version", "`compiler`", "the compiler's version", "2024.2.1", order_by="compiler_version_key"),
+    _optional(
+        "compiler_version_key", "`compiler`", "the compiler's version as a string in Spack's order", "2d20242a22a10z"
+    ),
+    _optional("hash", "`hash`", "Spack's hash of the binary", "2elpvcmh4emktokzapzd6p2u7eljzalf"),
+    _optional("short_hash", "`hash`", "the first seven characters of the hash", "2elpvcm"),
+    _field(
+        "binary",
+        "`hash`, else a digest of the spec string",
+        "the same for one binary in all its tags",
+        "2elpvcmh4emktokzapzd6p2u7eljzalf",
+    ),
+    _field(
+        "binary_number",
+        "`binary`",
+        "a number for the binary, by which binaries are counted",
+        "1807145088071154",
+        "long",
+        counted=True,
+    ),
+    _optional("os", "`os`", "the operating system", "ubuntu22.04"),
+    _optional("platform", "`platform`", "the kind of system", "linux"),
+    _optional("target", "`target`", "the processor that it is built for", "x86_64_v3"),
+    _field("stacks", "`stacks`", "the stacks that it is in; `root` is the whole tag", "e4s-oneapi", many=True),
+    _field("variants", "`variants`", "the variants, as the page writes them", "+mpi", many=True),
+    _field("variant_names", "`variants`", "the names of the variants that it has", "mpi", many=True),
+    _field("variant_values", "`variants`", "the variants, value by value", "+mpi", many=True),
+    _optional("size", "`size`", "how many bytes the binary takes", "7340032", "long"),
+    _field(
+        "spec",
+        "composed of the others",
+        "the spec as Spack prints it",
+        "hdf5@1.14.5+mpi arch=linux-ubuntu22.04-x86_64_v3 %oneapi@2024.2.1",
+        "text",
+    ),
+    _field("page", "the path", "the page, below the root", "_cache/develop-2025-03-23/hdf5/specs.md"),
+)
+"""The fields of a document: name, source, meaning, example, kind. Their values follow in :func:`_rows`.
+
+All else that knows fields is derived from here. A field without a value is left out if it is optional; a list may be
+empty.
+"""
+
+_Row: Any = msgspec.defstruct("Row", [(line.field.name, Any) for line in _TABLE], gc=False)
+"""A document with untyped, positional fields, which is far cheaper to fill."""
+
+
+def _rows(page: Page) -> list[Any]:
+    """Return the documents of a page: one value for each line of the table, in its order."""
+    package, path, tag = page.package, page.path, page.tag or UNSET
+    tag_date = (date_of(page.tag) if page.tag else None) or UNSET
+    rows = []
+    for key, spec in page.specs.items():
+        (version,) = spec.versions
+        variants = spec.variants
+        names, values = variants_of(variants)
+        compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
+            spec.compiler, spec.os, spec.platform, spec.target
+        )
+        row = _Row(
+            package,
+            tag,
+            tag_date,
+            version,
+            version_key(version),
+            git_ref(version) or UNSET,
+            compiler,
+            compiler_name,
+            compiler_version,
+            compiler_key,
+            spec.hash or UNSET,
+            spec.hash[:SHORT_HASH] if spec.hash else UNSET,
+            key,
+            _number(key),
+            os,
+            platform,
+            target,
+            spec.stacks,
+            variants,
+            names,
+            values,
+            spec.size if isinstance(spec.size, int) else UNSET,
+            f"{package}@{version}{_variants(variants)}{ending}",
+            path,
+        )
+        rows.append(row)
+    return rows
+
+
+FIELDS: Final = {line.field.name: line.field for line in _TABLE}
 """The fields of a document by name."""
 
-_OPTIONAL: Final = frozenset(each.name for each in msgspec.structs.fields(Document) if not each.required)
+ABOUT: Final = {line.field.name: line.about for line in _TABLE}
+"""The documentation of each field."""
+
+_OPTIONAL: Final = frozenset(line.field.name for line in _TABLE if line.optional)
 
 
 def is_optional(field: str) -> bool:
@@ -176,23 +200,6 @@ HELPERS: Final = (
     *(each.name for each in FIELDS.values() if each.counted),
 )
 """Fields that only serve to sort, to compare or to count others."""
-
-
-class About(NamedTuple):
-    """The documentation of a field. It can be reworded without a reindex."""
-
-    meaning: str
-    source: str
-    """Which part of a page it is from, in Markdown."""
-    example: str
-    """A value. Those of all fields but ``git_ref`` are from the same document."""
-
-
-def _about(meta: Meta) -> About:
-    return About(meta.description or "", (meta.extra or {})["source"], (meta.examples or [""])[0])
-
-
-ABOUT: Final = {name: _about(_meta(hint)) for name, hint in _HINTS.items()}
 
 
 def fingerprint() -> str:
@@ -274,11 +281,8 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def encoded(fields: dict[str, Any]) -> bytes:
-    """Return a stored document's fields as :func:`render` encodes them, or in their own order if they don't fit."""
-    try:
-        return _encode(msgspec.convert(fields, Document))
-    except msgspec.ValidationError:
-        return _encode(fields)
+    """Return a stored document's fields as :func:`render` encodes them."""
+    return _encode({name: fields[name] for name in FIELDS if name in fields})
 
 
 def fitting(source: bytes, fields: Collection[str]) -> bytes:
@@ -287,55 +291,7 @@ def fitting(source: bytes, fields: Collection[str]) -> bytes:
     return _encode({name: value for name, value in document.items() if name in fields})
 
 
-def _row_type() -> Any:
-    """Return a copy of :class:`Document` with untyped, positional fields, which is far cheaper to fill."""
-    names = Document.__struct_fields__
-    return msgspec.defstruct("Row", [(name, Any, UNSET) for name in names], omit_defaults=True, gc=False)
-
-
-_Row: Final = _row_type()
-
-
-def _rows(page: Page) -> list[Any]:
-    """Return the documents of a page as rows: the fields of :class:`Document`, in that order."""
-    package, path, tag = page.package, page.path, page.tag or UNSET
-    tag_date = (date_of(page.tag) if page.tag else None) or UNSET
-    rows = []
-    for key, spec in page.specs.items():
-        (version,) = spec.versions
-        variants = spec.variants
-        names, values = variants_of(variants)
-        compiler, compiler_name, compiler_version, compiler_key, os, platform, target, ending = _build(
-            spec.compiler, spec.os, spec.platform, spec.target
-        )
-        row = _Row(
-            package,
-            tag,
-            tag_date,
-            version,
-            version_key(version),
-            git_ref(version) or UNSET,
-            compiler,
-            compiler_name,
-            compiler_version,
-            compiler_key,
-            spec.hash or UNSET,
-            spec.hash[:SHORT_HASH] if spec.hash else UNSET,
-            key,
-            _number(key),
-            os,
-            platform,
-            target,
-            spec.stacks,
-            variants,
-            names,
-            values,
-            spec.size if isinstance(spec.size, int) else UNSET,
-            f"{package}@{version}{_variants(variants)}{ending}",
-            path,
-        )
-        rows.append(row)
-    return rows
+_Optional = str | UnsetType
 
 
 @lru_cache(maxsize=4096)
@@ -429,10 +385,7 @@ def _long_value(source: bytes) -> str | None:
     """Return the first keyword field with a value that is too long for any engine."""
     fields: dict[str, str | list[str]] = msgspec.json.decode(source)
     for name, value in fields.items():
-        if FIELDS[name].kind == "keyword" and any(len(item.encode()) > MAX_KEYWORD_BYTES for item in _values(value)):
+        texts = value if isinstance(value, list) else [value]
+        if FIELDS[name].kind == "keyword" and any(len(text.encode()) > MAX_KEYWORD_BYTES for text in texts):
             return name
     return None
-
-
-def _values(value: str | list[str]) -> Iterator[str]:
-    yield from value if isinstance(value, list) else [value]

@@ -25,6 +25,7 @@ class Signature(msgspec.Struct, frozen=True):
     ctime_ns: int
 
 
+# Many fields: one for each of the contract's, since this is the document that an index has of a page.
 class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The record of a page: what was read from it, and when. Its digests are stored beside it, see :data:`Digests`."""
 

@@ -6,7 +6,6 @@ the parser's events with an explicit stack and stops at the bounds below.
 
 import enum
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
 import yaml
@@ -160,6 +159,20 @@ class _Key(enum.Enum):
     MERGED = enum.auto()
 
 
+class _Open:
+    """A list or mapping that is not complete yet."""
+
+    def __init__(self, value: Mapping | Sequence, anchor: str | None, start: int) -> None:
+        self.value = value
+        self.anchor = anchor
+        self.start = start
+        """The number of nodes before it."""
+        self.key: str | _Key = _Key.NEXT
+        """In a mapping, the key whose value is next."""
+        self.given: dict[str, int] = {}
+        """In a mapping, the line of each key that was written out."""
+
+
 class _Builder:
     """Builds the document from parser events, on an explicit stack."""
 
@@ -168,11 +181,7 @@ class _Builder:
         self._first_line = first_line
         self._repeated = repeated
         self._documents = 0
-        self._stack: list[Mapping | Sequence] = []
-        self._keys: list[str | _Key] = []  # for each open collection: the key whose value is next
-        self._given: list[dict[str, int]] = []  # for each open collection: the line of each key
-        self._starts: list[int] = []  # for each open collection: the number of nodes before it
-        self._names: list[str | None] = []  # for each open collection: its anchor
+        self._stack: list[_Open] = []
         self._anchors: dict[str, tuple[Value, int]] = {}  # anchor → value and its number of nodes
         self._nodes = 0
         self._aliased = 0
@@ -222,22 +231,15 @@ class _Builder:
         self._check(event)
         if len(self._stack) == MAX_DEPTH:
             raise self._error(f"nested deeper than {MAX_DEPTH} levels", event)
-        if self._stack and isinstance(self._stack[-1], Mapping) and self._keys[-1] is _Key.NEXT:
+        if self._stack and isinstance(self._stack[-1].value, Mapping) and self._stack[-1].key is _Key.NEXT:
             raise self._error(f"expected text as a key, found {describe(value)}", event)
-        self._stack.append(value)
-        self._keys.append(_Key.NEXT)
-        self._given.append({})
-        self._starts.append(self._nodes - 1)
-        self._names.append(event.anchor)
+        self._stack.append(_Open(value, event.anchor, self._nodes - 1))
 
     def _close(self, event: yaml.Event) -> None:
-        value = self._stack.pop()
-        self._keys.pop()
-        self._given.pop()
-        start, name = self._starts.pop(), self._names.pop()
-        if name:
-            self._anchors[name] = (value, self._nodes - start)
-        self._add(value, event, line=value.line)
+        closed = self._stack.pop()
+        if closed.anchor:
+            self._anchors[closed.anchor] = (closed.value, self._nodes - closed.start)
+        self._add(closed.value, event, line=closed.value.line)
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
@@ -257,34 +259,33 @@ class _Builder:
         if not self._stack:
             self.document = value
             return
-        parent = self._stack[-1]
+        opened = self._stack[-1]
+        parent, key = opened.value, opened.key
         if isinstance(parent, Sequence):
             parent.append(value)
             parent.lines.append(line)
-            return
-        key = self._keys[-1]
-        if key is _Key.NEXT:
+        elif key is _Key.NEXT:
             if not isinstance(value, str | None):
                 raise self._error(f"expected text as a key, found {describe(value)}", event)
-            self._keys[-1] = _Key.MERGED if merge else value or ""
+            opened.key = _Key.MERGED if merge else value or ""
             parent.lines[value or ""] = line
-            self._note_key(event)
-            return
-        self._keys[-1] = _Key.NEXT
-        if isinstance(key, str):
-            parent[key] = value
+            self._note_key(opened, event)
         else:
-            self._merge(parent, value, event)
+            opened.key = _Key.NEXT
+            if isinstance(key, str):
+                parent[key] = value
+            else:
+                self._merge(parent, value, event)
 
-    def _note_key(self, event: yaml.Event) -> None:
+    def _note_key(self, opened: _Open, event: yaml.Event) -> None:
         """Report a key that its mapping already has. Merged keys don't count."""
-        key, given, line = self._keys[-1], self._given[-1], self.line(event.start_mark)
+        key, line = opened.key, self.line(event.start_mark)
         if not isinstance(key, str):
             return
-        if key not in given:
-            given[key] = line
+        if key not in opened.given:
+            opened.given[key] = line
             return
-        repeated = Repeated(self._path(), line, given[key])
+        repeated = Repeated(self._path(), line, opened.given[key])
         if self._repeated is None:
             where = f"first on line {repeated.first}, and again{_at(event)}"
             raise self._error(f"{_shown(repeated.path)} is given twice, {where}; expected each key once", event)
@@ -292,16 +293,13 @@ class _Builder:
 
     def _path(self) -> tuple[str | int, ...]:
         """Return the keys and positions that lead to the value that is being parsed."""
-        steps = [
-            len(value) if isinstance(value, Sequence) else key
-            for value, key in zip(self._stack, self._keys, strict=True)
-        ]
+        steps = [len(each.value) if isinstance(each.value, Sequence) else each.key for each in self._stack]
         return tuple(step for step in steps if not isinstance(step, _Key))
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
         """Merge ``<<: *defaults``: add keys that the mapping lacks. Keys that come later replace them anyway."""
-        for source in _mappings(value):
-            if source is None:
+        for source in value if isinstance(value, Sequence) else [value]:
+            if not isinstance(source, Mapping):
                 raise self._error("expected a mapping or a list of mappings after '<<'", event)
             for key, item in source.items():
                 if key not in into:
@@ -317,8 +315,3 @@ def _shown(path: tuple[str | int, ...]) -> str:
     """Format a path as ``spec_details[3].os``, without its beginning if it is too long."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return repr(text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}")
-
-
-def _mappings(value: Value) -> Iterator[Mapping | None]:
-    for item in value if isinstance(value, Sequence) else [value]:
-        yield item if isinstance(item, Mapping) else None

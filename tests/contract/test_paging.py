@@ -10,6 +10,7 @@ from cachesync.documents import FIELDS
 from cachesync.index.base import Index, Reader
 from cachesync.index.elastic import walk as elastic_walking
 from cachesync.index.embedded import walk as embedded_walking
+from cachesync.search.added_tags import added_tags, tag_digests
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question
 from cachesync.search.cursor import beginning
@@ -18,7 +19,6 @@ from cachesync.search.pagination import Position, ResultPage, cut, is_position, 
 from cachesync.search.query import All, And, Exists, In, Not, Prefix, Query
 from cachesync.search.question import Question
 from cachesync.search.request import DEFAULT_ORDER, Filter, Hit, Request, parse_order
-from cachesync.search.since import added_tags, tag_digests
 from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.walk import Walk
 from examples.pages import tree

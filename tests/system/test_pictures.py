@@ -80,8 +80,8 @@ def test_each_picture_says_in_words_what_it_shows() -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws of few pages."""
-    monkeypatch.setattr(pictures, "_TAGS", 3)
-    monkeypatch.setattr(pictures, "_PACKAGES", 20)
+    monkeypatch.setattr(pictures, "TAGS", 3)
+    monkeypatch.setattr(pictures, "PACKAGES", 20)
 
 
 @pytest.mark.usefixtures("few")

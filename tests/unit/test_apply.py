@@ -153,8 +153,8 @@ def test_documents_a_dead_writer_may_have_sent_are_written_again(
     records[path_of("a")].pending = True
     pending = Remembered(records[path_of("a")], {"h1": b"", "h99": b""})
     monkeypatch.setattr(reader, "remembered", lambda _pages: {path_of("a"): pending})
-    found = scan(source)
-    changes = Apply(source, reader, found, plan(found, records.values(), reader.counts()), Guard(0.5), {}).changes()
+    planned = plan(scan(source), records.values(), reader.counts())
+    changes = Apply(source, reader, planned, Guard(0.5), Report()).changes()
     assert [([each.id for each in change.puts], change.deletes) for change in changes] == [
         (["develop/a/h1"], ["develop/a/h99"])
     ]

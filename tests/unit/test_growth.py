@@ -18,7 +18,7 @@ from cachesync.service.pass_log import log_problems
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan
-from cachesync.sync.report import PageCounts
+from cachesync.sync.report import PageCounts, Report
 from cachesync.sync.scan import Scan, Source, scan
 from cachesync.watch import inotify
 from cachesync.watch.folders import PathSet
@@ -41,9 +41,8 @@ def apply(folder: Path, pages: int, records: list[PageRecord] | None = None) -> 
     for number in range(pages):
         put(root, page(entry()), f"p{number}")
     source = Source(root, PATTERN, 1_000_000)
-    found = scan(source)
-    planned = plan(found, records or [], {each.page: each.specs for each in records or []})
-    applied = Apply(source, None, found, planned, Guard(0.5), {}, patient=False)
+    planned = plan(scan(source), records or [], {each.page: each.specs for each in records or []})
+    applied = Apply(source, None, planned, Guard(0.5), Report(), patient=False)
     return applied, list(applied.changes())
 
 
@@ -55,7 +54,7 @@ def refusals(changes: list[PageChange]) -> list[Written]:
 def test_refused_pages(tmp_path: Path) -> None:
     def prepared(size: int) -> Callable[[], object]:
         applied, changes = apply(tmp_path, size)
-        return lambda: deque(map(applied.refused, refusals(changes)))
+        return lambda: deque(map(applied.results.add_refusals, refusals(changes)))
 
     assert grows_evenly(prepared)
 
@@ -63,11 +62,11 @@ def test_refused_pages(tmp_path: Path) -> None:
 def test_a_refused_page_counts_as_a_problem_and_nothing_else(tmp_path: Path) -> None:
     known = record(path_of("p1"), specs=1)
     applied, changes = apply(tmp_path, 3, [known])
-    assert applied.report.pages == PageCounts(added=2, updated=1)
+    assert applied.results.report.pages == PageCounts(added=2, updated=1)
     for written in refusals(changes)[1:]:
-        applied.refused(written)
-    assert applied.report.pages == PageCounts(added=1, problems=2)
-    assert len(applied.report.problems) == 2
+        applied.results.add_refusals(written)
+    assert applied.results.report.pages == PageCounts(added=1, problems=2)
+    assert len(applied.results.report.problems) == 2
 
 
 def test_documents_that_are_refused_among_many_pages() -> None:

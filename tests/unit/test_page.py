@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from cachesync.pages import page as pages
-from cachesync.pages.page import MAX_SIZE, Page, Problem, identity, parse
+from cachesync.pages.page import MAX_SIZE, Page, Problem, identity, parse, parse_fast, parse_safely
 from cachesync.pages.spec import Spec
 from examples.pages import big_page
 from examples.pages import page as example_page
@@ -45,9 +44,9 @@ def test_each_entry_is_a_spec_under_its_hash() -> None:
 
 
 def test_usual_pages_use_the_fast_parser() -> None:
-    assert pages._fast(PATH, big_page(count=5))
-    assert pages._fast(PATH, page(entry()))
-    assert pages._fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
+    assert parse_fast(PATH, big_page(count=5))
+    assert parse_fast(PATH, page(entry()))
+    assert parse_fast(PATH, example_page("zlib", "v0.18", [entry("x"), entry("y", versions=["2"])], shape="C"))
 
 
 def reversed_keys(data: bytes) -> bytes:
@@ -95,7 +94,7 @@ AROUND: dict[str, bytes] = {
 
 @pytest.mark.parametrize("shape", AROUND)
 def test_yaml_around_one_line_json_does_not_prevent_the_fast_parser(shape: str) -> None:
-    assert good(AROUND[shape]) == good(page(entry())) == pages._fast(PATH, AROUND[shape])
+    assert good(AROUND[shape]) == good(page(entry())) == parse_fast(PATH, AROUND[shape])
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,7 @@ def test_all_valid_json_entries_use_the_fast_parser(
     entries: list[dict[str, object]], ascii_only: bool, more: dict[str, str]
 ) -> None:
     data = raw_page(json.dumps([{**each, **more} for each in entries], ensure_ascii=ascii_only))
-    assert pages._fast(PATH, data) == pages._safe(PATH, data)
+    assert parse_fast(PATH, data) == parse_safely(PATH, data)
 
 
 IN_DOUBT: dict[str, bytes] = {
@@ -155,7 +154,7 @@ IN_DOUBT: dict[str, bytes] = {
 
 @pytest.mark.parametrize("shape", IN_DOUBT)
 def test_the_fast_parser_leaves_doubtful_pages_to_yaml(shape: str) -> None:
-    assert pages._fast(PATH, IN_DOUBT[shape]) is None
+    assert parse_fast(PATH, IN_DOUBT[shape]) is None
     parse(PATH, IN_DOUBT[shape])
 
 
@@ -455,7 +454,7 @@ def test_visible_text_is_kept(place: str, text: str, ascii_only: bool) -> None:
     found = good(data)
     specs = [getattr(spec, place, None) for spec in found.specs.values()]
     assert text in [found.package, found.tag, specs[1]] or specs[1] == [text]
-    assert found == pages._safe(PATH, data)
+    assert found == parse_safely(PATH, data)
 
 
 @pytest.mark.parametrize("tag", ["develop\u200b", " develop", "e\u0301"])
@@ -470,7 +469,7 @@ def test_invisible_characters_in_a_tags_folder_are_a_problem(tag: str) -> None:
 def test_every_real_page_uses_the_fast_parser() -> None:
     for file in REAL_PAGES.rglob("specs.md"):
         path, data = file.relative_to(REAL_PAGES).as_posix(), file.read_bytes()
-        assert pages._fast(path, data) == pages._safe(path, data)
+        assert parse_fast(path, data) == parse_safely(path, data)
 
 
 @pytest.mark.parametrize("kind", BROKEN)

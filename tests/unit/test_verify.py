@@ -133,6 +133,5 @@ def test_the_record_of_a_broken_page_doesnt_contradict_itself(
 
 def suspected(source: Source, reader: Reader) -> Iterator[PageChange]:
     """Return what a pass would do that checks the page's documents."""
-    files = scan(source)
-    todo = plan(files, reader.records(), reader.counts(), {PATH})
-    return Apply(source, reader, files, todo, Guard(0.5), {}).changes()
+    todo = plan(scan(source), reader.records(), reader.counts(), {PATH})
+    return Apply(source, reader, todo, Guard(0.5), Report()).changes()

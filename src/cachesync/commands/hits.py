@@ -9,10 +9,10 @@ import click
 from cachesync.commands.output import print_json, uncontrolled
 from cachesync.documents import SHORT_HASH
 from cachesync.log import printable
-from cachesync.search.display import Common, common_variants, differing
+from cachesync.search.csv_table import csv_hits, csv_rows
 from cachesync.search.install import stacks_of
 from cachesync.search.request import Hit
-from cachesync.search.table import csv_hits, csv_rows
+from cachesync.search.siblings import Common, common_variants, differing
 
 COLUMNS: Final = ("package", "version", "compiler", "os", "target", "tag", "hash", "stacks", "variants")
 """The default columns of a table of hits."""

@@ -16,11 +16,13 @@ from cachesync.errors import UsageError
 from cachesync.log import printable
 from cachesync.search import targets
 from cachesync.search.answer import as_object
+from cachesync.search.csv_table import COLUMNS
 from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
 from cachesync.search.request import (
     BINARIES,
     DEFAULT_LIMIT,
+    FILTERABLE,
     LATEST,
     Hit,
     check_text,
@@ -29,7 +31,6 @@ from cachesync.search.request import (
     parse_order,
     without_latest,
 )
-from cachesync.search.table import COLUMNS
 
 _FORMATS: Final = ("table", "long", "oneline", "hash", "csv", "ndjson", "json")
 _FOR_PROGRAMS: Final = frozenset({"csv", "ndjson", "json"})
@@ -85,7 +86,16 @@ def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
     return bool(get_close_matches(name, long, cutoff=0.75))
 
 
-@click.command(cls=_Search, short_help="Find binaries.")
+_HELP: Final = f"""Find binaries. Without QUERY, list all of them. Finding none is not an error.
+
+QUERY is a Spack spec, plain words, or both: hdf5@1.14:+mpi%gcc@11, openmpi zen4, mkl. Several filters of one field
+match any of their values; filters of different fields must all match. A facet ignores filters of its own field.
+
+Fields: {", ".join(FILTERABLE)}.
+"""
+
+
+@click.command(cls=_Search, short_help="Find binaries.", help=_HELP)
 @click.argument("query", nargs=-1, shell_complete=completion.query)
 @click.option("--spec", "mode", flag_value="spec", help="Read QUERY strictly as a Spack spec.")
 @click.option("--text", "mode", flag_value="text", help="Read QUERY as words.")
@@ -145,15 +155,7 @@ def search(
     columns: str | None,
     server: str | None,
 ) -> int:
-    """Find binaries. Without QUERY, list all of them. Finding none is not an error.
-
-    QUERY is a Spack spec, plain words, or both: hdf5@1.14:+mpi%gcc@11, openmpi zen4, mkl. Several filters of one field
-    match any of their values; filters of different fields must all match. A facet ignores filters of its own field.
-
-    Fields: package, tag, tag_date, version, version_key, git_ref, compiler, compiler_name, compiler_version,
-    compiler_version_key, hash, short_hash, binary, os, platform, target, stacks, variants, variant_names,
-    variant_values, size, page.
-    """
+    """Find binaries."""
     shown = _columns(columns)
     narrowing, latest = without_latest(parse_filters([*_filters_of(tag), *filters]))
     question = Question(

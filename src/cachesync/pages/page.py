@@ -69,12 +69,7 @@ def tag_of(path: str) -> str | None:
 
 def parse(path: str, data: bytes) -> Page | Problem:
     """Parse one page; ``path`` is relative to the root, with ``/`` on every system."""
-    try:
-        return _fast(path, data) or _safe(path, data)
-    except _FaultError as fault:
-        return Problem(path, fault.message, fault.line)
-    except YamlError as error:
-        return Problem(path, error.message, error.line)
+    return parse_fast(path, data) or parse_safely(path, data)
 
 
 class _FaultError(Exception):
@@ -168,7 +163,7 @@ def _listed_at(data: bytes, start: int) -> _Value | None:
 # --- the fast parser ----------------------------------------------------------------------------------------------
 
 
-def _fast(path: str, data: bytes) -> Page | None:
+def parse_fast(path: str, data: bytes) -> Page | None:
     """Parse a page without using YAML for its large values, or return None in case of doubt.
 
     Any page it returns is the same as that of the safe parser, except that the safe one rejects too many values; JSON
@@ -361,12 +356,21 @@ def _listed(value: bytes) -> dict[str, Spec]:
 # --- the safe parser ----------------------------------------------------------------------------------------------
 
 
-def _safe(path: str, data: bytes) -> Page:
+def parse_safely(path: str, data: bytes) -> Page | Problem:
+    """Parse a page, reading all of its front matter as YAML."""
+    try:
+        front = _read_whole(data)
+        return Page(path, _package(front), _tag(front, path), _specs(front))
+    except (_FaultError, YamlError) as error:
+        return Problem(path, error.message, error.line)
+
+
+def _read_whole(data: bytes) -> Mapping:
     matter = _front_matter(data)
     front = yamltext.load(data[matter.start : matter.end].decode(), 2)
     if not isinstance(front, Mapping):
         raise _FaultError(f"expected 'key: value' lines in the front matter, found {describe(front)}", 2)
-    return Page(path, _package(front), _tag(front, path), _specs(front))
+    return front
 
 
 def _specs(front: Mapping) -> dict[str, Spec]:

@@ -35,11 +35,6 @@ def switched(name: str, *, on: bool) -> str:
     return f"{'+' if on else '~'}{name}"
 
 
-def valued(name: str, value: str) -> str:
-    """Return the value in documents for a variant that has this value."""
-    return f"{name}={value}"
-
-
 def several(name: str) -> str:
     """Return the value in documents for a variant with several values."""
     return f"{name}:=*"
@@ -48,11 +43,6 @@ def several(name: str) -> str:
 def exactly(name: str, values: Iterable[str]) -> str:
     """Return the value in documents for a variant that has exactly these values, several of them."""
     return f"{name}:={','.join(sorted(set(values)))}"
-
-
-def as_switch(value: str) -> bool | None:
-    """Return whether a value turns a variant on or off; None if it isn't a boolean."""
-    return _BOOLEANS.get(value.lower())
 
 
 _BOOLEANS: Final = {"true": True, "false": False}
@@ -68,9 +58,9 @@ def _read(written: str) -> tuple[str, tuple[str, ...]]:
         return name, ()
     name = name.removesuffix(":")
     values = dict.fromkeys(_unquoted(rest).split(","))
-    if len(values) == 1 and (on := as_switch(*values)) is not None:
+    if len(values) == 1 and (on := _BOOLEANS.get(next(iter(values)).lower())) is not None:
         return name, (switched(name, on=on),)
-    each = tuple(valued(name, value) for value in values)
+    each = tuple(f"{name}={value}" for value in values)
     return name, (*each, several(name), exactly(name, values)) if len(values) > 1 else each
 
 

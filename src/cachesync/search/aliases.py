@@ -17,9 +17,7 @@ Aliases = Mapping[str, tuple[str, ...]]
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:
     """Return the built-in table, extended and overridden by the lines of a user's table.
 
-    Args:
-        more: lines of the form that aliases.txt describes.
-        source: the name of the user's table in errors.
+    The lines are of the form that aliases.txt describes. ``source`` is the name of the user's table in errors.
 
     Raises:
         UsageError: a line has another form; the error names the line.

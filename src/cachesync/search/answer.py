@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from cachesync.documents import BINARY_NUMBER, FIELDS, date_of
 from cachesync.errors import AmbiguousError, NotThereError, OutdatedIndexError, UsageError
+from cachesync.search.added_tags import WithoutTags, added_tags, without_tags
 from cachesync.search.conditions import Piece
 from cachesync.search.cursor import Cursor, beginning, encoded, moved, require_same
 from cachesync.search.install import install
@@ -31,7 +32,6 @@ from cachesync.search.request import (
     Searchable,
     SortKey,
 )
-from cachesync.search.since import WithoutTags, added_tags, without_tags
 from cachesync.search.tags import newest_first
 from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
@@ -96,13 +96,7 @@ class Answer(NamedTuple):
 
 
 def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
-    """Read a question and answer it.
-
-    Args:
-        question: the question.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        mirror_url: see :func:`cachesync.search.install.install`.
+    """Read a question and answer it. For ``mirror_url`` see :func:`cachesync.search.install.install`.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
@@ -154,12 +148,6 @@ def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirro
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
 
     With a cursor, only the hits after it are shown; totals and facets still count all hits.
-
-    Args:
-        asked: the question.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        mirror_url: see :func:`cachesync.search.install.install`.
 
     Raises:
         OutdatedIndexError: the index was made by another version and lacks a field that is needed.

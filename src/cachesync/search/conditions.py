@@ -74,10 +74,8 @@ class Conditions(NamedTuple):
 def conditions(spec: SpecQuery, compilers: Collection[str] = COMPILERS) -> Conditions:
     """Translate a spec, with the meaning that it has in Spack 1.1.
 
-    Args:
-        spec: the spec.
-        compilers: the names that compilers may have. Spack accepts any direct dependency after ``%``; documents only
-            contain the compiler.
+    ``compilers`` are the names that may follow ``%``. Spack accepts any direct dependency there; documents only contain
+    the compiler.
 
     Raises:
         UnanswerableError: it asks for something that documents don't contain; the error names the first such part.

@@ -8,10 +8,10 @@ import msgspec
 import xxhash
 
 from cachesync.errors import UsageError
+from cachesync.search.added_tags import tag_digests
 from cachesync.search.pagination import Position, is_position
 from cachesync.search.question import Question
 from cachesync.search.request import Request
-from cachesync.search.since import tag_digests
 
 _VERSION: Final = 2
 _MAX_CHARACTERS: Final = 32_000
@@ -31,7 +31,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     request: str
     """A digest of the request that it was read as, which changes if the index has other packages or tags."""
     tags: bytes
-    """The tags that existed when the walk began, see :func:`cachesync.search.since.tag_digests`."""
+    """The tags that existed when the walk began, see :func:`cachesync.search.added_tags.tag_digests`."""
     position: Position
 
 

@@ -8,6 +8,7 @@ at most one run of words names the package; the others match its version, compil
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
 from cachesync.documents import FIELDS, Field, todays_name
@@ -71,14 +72,7 @@ class Interpretation(NamedTuple):
 def read(
     text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, context: Query = _EVERYTHING
 ) -> Interpretation:
-    """Read a query.
-
-    Args:
-        text: the query as typed.
-        mode: how to read it; ``auto`` is as a person means it.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
-        context: the conditions given outside of the text; they only affect notes.
+    """Read a query. ``context`` are the conditions given outside of the text; they only affect notes.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
@@ -91,10 +85,10 @@ def read(
         return _interpret_words(Interpretation("text"), _split(text), index, vocabulary, context)
     typed = informal.read(text)
     if not informal.SIGIL.search(typed.text):
-        words = sorted((*_split(typed.text), *typed.words), key=_position)
+        words = sorted((*_split(typed.text), *typed.words), key=attrgetter("at"))
         return _interpret_words(Interpretation("text", notes=typed.notes), words, index, vocabulary, context)
     words, rest = _extract_names(typed.text)
-    words = sorted((*words, *typed.words), key=_position)
+    words = sorted((*words, *typed.words), key=attrgetter("at"))
     return _interpret_words(Interpretation("spec", notes=typed.notes), words, index, vocabulary, context, rest)
 
 
@@ -155,10 +149,6 @@ def _name_with_version(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[i
         if versioned and not (named and _is_compiler(versioned[0], vocabulary)):
             return at, *versioned
     return None
-
-
-def _position(word: Word) -> int:
-    return word.at
 
 
 def _split(text: str) -> list[Word]:

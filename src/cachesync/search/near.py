@@ -42,11 +42,7 @@ class Near(NamedTuple):
 def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabulary: Vocabulary) -> Iterator[Near]:
     """Yield similar searches with hits: each leaves out one condition, or names a package with a similar name.
 
-    Args:
-        pieces: the conditions, which no document meets together.
-        name: the piece that names the package.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
+    No document meets all of ``pieces``, of which ``name`` names the package.
     """
     if len(pieces) > 1:
         rest = [And(tuple(each.query for each in pieces if each is not one)) for one in pieces]
@@ -68,11 +64,7 @@ def why_nothing(
 ) -> Iterator[str]:
     """Yield a note for each condition that no document meets, with what may have been meant.
 
-    Args:
-        pieces: the conditions, which no document meets together.
-        found: the similar searches with hits.
-        index: the index to search.
-        vocabulary: the index's vocabulary.
+    ``found`` are the similar searches with hits, as :func:`near` yields them.
     """
     unknown = [piece for piece in pieces if _is_unknown(piece.query, vocabulary)]
     for piece in pieces:

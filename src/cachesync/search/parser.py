@@ -62,10 +62,12 @@ class _Edge(NamedTuple):
 
 
 class _Parser:
+    """Reads nodes and the edges between them."""
+
     def __init__(self, text: str) -> None:
         self._tokens = tokens(text)
         self._end = len(text) + 1
-        self._conditions = 0
+        self._conditions = _Conditions()
         self._next = next(self._tokens, None)
 
     def parse(self) -> SpecQuery:
@@ -83,13 +85,6 @@ class _Parser:
         self._next = next(self._tokens, None)
         return token
 
-    def _count(self, at: int) -> None:
-        self._conditions += 1
-        if self._conditions > MAX_CONDITIONS:
-            raise QueryError(at, f"expected at most {MAX_CONDITIONS} conditions")
-
-    # Nodes and edges
-
     def _node(self, node: SpecQuery) -> SpecQuery:
         """Parse a node up to ``^`` or the end. Its name may have been read already."""
         if not node.name and self._next and self._next.kind in _NAMES:
@@ -102,7 +97,7 @@ class _Parser:
                 node = node._replace(compilers=(*node.compilers, compiler))
                 continue
             token = self._take()
-            node = self._add(node, token)
+            node = self._conditions.add(node, token)
             if node.compilers:
                 node = node._replace(tail=(*node.tail, Word(token.text, token.at)))
         return node
@@ -110,7 +105,7 @@ class _Parser:
     def _named(self, node: SpecQuery, word: Word) -> SpecQuery:
         if word.text == "*":
             return node
-        self._count(word.at)
+        self._conditions.count(word.at)
         namespace, name = _split_name(word)
         return node._replace(name=name, namespace=namespace)
 
@@ -134,12 +129,12 @@ class _Parser:
                 raise QueryError(at, f"expected the name of a compiler after {edge.sigil}, such as %gcc or %gcc@11:")
             token = self._take()
             word = Word(token.text, token.at)
-        self._count(word.at)
+        self._conditions.count(word.at)
         namespace, name = _split_name(word)
         name = name._replace(text=todays_name(name.text))
         versions: tuple[Versions, ...] = ()
         if self._next and self._next.kind in (Kind.VERSIONS, Kind.GIT_VERSION):
-            versions = self._versions(self._take())
+            versions = self._conditions.versions(self._take())
         propagated = edge.sigil == "%%"
         return Compiler(name, edge.at, versions, edge.virtuals, edge.attributes, namespace, propagated)
 
@@ -161,9 +156,25 @@ class _Parser:
         virtuals += filter(None, used_as.split(","))
         return _Edge(sigil, token.at, tuple(dict.fromkeys(virtuals)), tuple(attributes), word)
 
-    # Conditions of a node
 
-    def _add(self, node: SpecQuery, token: Token) -> SpecQuery:
+class _Conditions:
+    """Adds conditions to nodes, and counts those of the whole query."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def count(self, at: int) -> None:
+        """Count one condition.
+
+        Raises:
+            QueryError: there are more than :data:`MAX_CONDITIONS`.
+        """
+        self._number += 1
+        if self._number > MAX_CONDITIONS:
+            raise QueryError(at, f"expected at most {MAX_CONDITIONS} conditions")
+
+    def add(self, node: SpecQuery, token: Token) -> SpecQuery:
+        """Return the node with the condition that a token is."""
         match token.kind:
             case Kind.VERSIONS | Kind.GIT_VERSION:
                 return self._add_versions(node, token)
@@ -179,14 +190,14 @@ class _Parser:
     def _add_versions(self, node: SpecQuery, token: Token) -> SpecQuery:
         if node.versions:
             raise QueryError(token.at, "a second version; expected one @, with a list such as @1.2,1.4 for several")
-        return node._replace(versions=self._versions(token))
+        return node._replace(versions=self.versions(token))
 
     def _add_switch(self, node: SpecQuery, token: Token) -> SpecQuery:
         propagated = token.kind is Kind.PROPAGATED_SWITCH
         name = token.text[2 if propagated else 1 :].strip()
         if _SYNONYMS.get(name, name) in _ARCH_KEYS | _FLAGS | {"namespace"}:
             raise QueryError(token.at, f"{name} is not a switch; expected {name}=VALUE")
-        self._count(token.at)
+        self.count(token.at)
         return _with_variant(node, Variant(name, token.text[0] == "+", token.at, propagated=propagated))
 
     def _add_key(self, node: SpecQuery, token: Token) -> SpecQuery:
@@ -197,7 +208,7 @@ class _Parser:
             raise QueryError(token.at, f"{name} has no meaning for dependencies; expected {name}=VALUE")
         if name in _ARCH_KEYS:
             return self._add_arch(node, name, value)
-        self._count(token.at)
+        self.count(token.at)
         if name == "namespace":
             return _with_namespace(node, value)
         if name in _FLAGS:
@@ -212,10 +223,8 @@ class _Parser:
         start = token.text[1:]
         if len(start) > HASH_LENGTH:
             raise QueryError(token.at + 1 + HASH_LENGTH, f"expected a hash of at most {HASH_LENGTH} characters")
-        self._count(token.at)
+        self.count(token.at)
         return node._replace(hash=Word(start, token.at))
-
-    # Platform, os and target
 
     def _add_arch(self, node: SpecQuery, name: str, value: Word) -> SpecQuery:
         if name != "arch":
@@ -240,19 +249,17 @@ class _Parser:
             raise QueryError(value.at, f"a second {name}; expected one")
         if not _PLATFORM_OR_OS.fullmatch(value.text) or value.text == "None":
             raise QueryError(value.at, f"{value.text!r:.80} is not a valid {name}; expected one name")
-        self._count(value.at)
+        self.count(value.at)
         return node._replace(platform=value) if name == "platform" else node._replace(os=value)
 
     def _targets(self, value: Word) -> tuple[Word, ...]:
         targets = _split_list(value)
         for each in targets:
-            self._count(each.at)
+            self.count(each.at)
             if not each.text or each.text == "None" or not _TARGET.fullmatch(each.text):
                 expected = "a target such as zen3, a range such as :zen3, or platform-os-target after arch="
                 raise QueryError(each.at, f"{each.text!r:.80} is not a target; expected {expected}")
         return targets
-
-    # Values
 
     def _values(self, name: str, value: Word) -> bool | tuple[str, ...]:
         """Return the value of a variant in the form of :class:`Variant`."""
@@ -270,17 +277,18 @@ class _Parser:
         if "*" in values:
             raise QueryError(value.at, f"* is any value, and can't be one of several; expected {name:.80}=*")
         for each in elements[1:]:
-            self._count(each.at)
+            self.count(each.at)
         return values
 
-    def _versions(self, token: Token) -> tuple[Versions, ...]:
+    def versions(self, token: Token) -> tuple[Versions, ...]:
+        """Return the versions after ``@``."""
         word = Word(token.text[1:], token.at + 1)
         if token.kind is Kind.GIT_VERSION:
-            self._count(word.at)
+            self.count(word.at)
             return (_git_version(word),)
         items = _split_list(word)
         for each in items:
-            self._count(each.at)
+            self.count(each.at)
         return tuple(_version(each) for each in items)
 
 

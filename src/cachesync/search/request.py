@@ -13,6 +13,8 @@ DEFAULT_LIMIT: Final = 20
 DEFAULT_FACET_SIZE: Final = 20
 MAX_FACET_SIZE: Final = 10_000
 
+FILTERABLE: Final = tuple(field.name for field in FIELDS.values() if field.is_asked_for)
+"""The names of the fields by which hits can be filtered."""
 
 LATEST: Final = "latest"
 """The value of ``tag`` that stands for the newest tag with a date."""
@@ -235,8 +237,7 @@ def parse_order(text: str, option: str = "--sort ") -> tuple[SortKey, ...]:
 def _filterable(name: str, option: str, text: str) -> Field:
     field = FIELDS.get(name)
     if field is None or not field.is_asked_for:
-        names = ", ".join(each.name for each in FIELDS.values() if each.is_asked_for)
-        raise UsageError(f"{option}{text:.80}: no field {name!r:.80} here; expected one of {names}")
+        raise UsageError(f"{option}{text:.80}: no field {name!r:.80} here; expected one of {', '.join(FILTERABLE)}")
     return field
 
 

@@ -1,7 +1,9 @@
-"""Find a binary's siblings: the other binaries of its package and version in the same tag."""
+"""Compare binaries that are shown together: a binary's siblings, and the variants by which binaries differ."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from cachesync.pages.variants import variants as variants_of
 from cachesync.search.query import And, Not, Term
 from cachesync.search.request import Hit, Request, Searchable, SortKey
 
@@ -12,7 +14,50 @@ _ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
 
 
 def siblings_of(hit: Hit, index: Searchable) -> list[Hit]:
-    """Return the other binaries of a hit's package, version and tag, at most 500."""
+    """Return the siblings of a binary, at most 500: the others of its package and version in the same tag."""
     same = tuple(Term(field, hit[field]) for field in ("package", "version", "tag") if field in hit)
     others = And((*same, Not(Term("binary", hit["binary"]))))
     return index.search(Request(others, order=_ORDER, limit=_MAX_SIBLINGS, distinct=True)).hits
+
+
+Common = Mapping[str, frozenset[str]]
+"""For each package the variants that all of its hits have."""
+
+
+def common_variants(hits: Iterable[Hit]) -> Common:
+    """Return for each package the variants that all of its hits have."""
+    common: dict[str, frozenset[str]] = {}
+    for hit in hits:
+        variants = frozenset(hit["variants"])
+        common[hit["package"]] = common.get(hit["package"], variants) & variants
+    return common
+
+
+def differing(hit: Hit, common: Common) -> list[str]:
+    """Return the variants of a hit that some other hit of its package doesn't have."""
+    return [variant for variant in hit["variants"] if variant not in common[hit["package"]]]
+
+
+def one_variant_apart(hit: Hit, others: Iterable[Hit]) -> list[Hit]:
+    """Return the other binaries of the same package and version that differ in only one variant."""
+    return [
+        other
+        for other in others
+        if (other["package"], other["version"]) == (hit["package"], hit["version"])
+        and other["binary"] != hit["binary"]
+        and len(differing_names(hit, other)) == 1
+    ]
+
+
+def differing_names(one: Hit, other: Hit) -> frozenset[str]:
+    """Return the names of variants that have different values in two hits, or that only one of them has."""
+    return frozenset(map(_name, set(one["variants"]) ^ set(other["variants"])))
+
+
+def of_variant(name: str, variants: Iterable[str]) -> str:
+    """Return the variant with the given name and its value; empty if it is not among the variants."""
+    return " ".join(variant for variant in variants if _name(variant) == name)
+
+
+def _name(variant: str) -> str:
+    return variants_of((variant,)).names[0]

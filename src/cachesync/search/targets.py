@@ -118,9 +118,10 @@ def _runs(target: str) -> frozenset[str]:
     try:
         return _ancestors()[target]
     except KeyError:
-        raise UnknownTargetError(
-            f"{target!r:.80} is not a target that archspec {_version()} knows{_near(target)}"
-        ) from None
+        from importlib.metadata import version  # noqa: PLC0415  only needed for errors
+
+        problem = f"{target!r:.80} is not a target that archspec {version('archspec')} knows{_near(target)}"
+        raise UnknownTargetError(problem) from None
 
 
 def _near(target: str) -> str:
@@ -129,12 +130,6 @@ def _near(target: str) -> str:
 
     near = get_close_matches(target[:80].lower(), _ancestors(), n=3)
     return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 # as above
-
-    return version("archspec")
 
 
 @cache

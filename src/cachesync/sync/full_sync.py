@@ -36,13 +36,8 @@ def sync(
     An index that is missing or damaged is built anew, and goes live when it is complete. If the guard refuses a loss,
     the pages that it concerns are left as they are and listed in ``report.withheld``; all other changes are made.
 
-    Args:
-        source: where the pages are.
-        writer: the writer of the index.
-        guard: limits how much may be lost.
-        progress: is called for each page.
-        suspects: pages whose documents are checked even if they agree with the ledger.
-        before_build: see :func:`sync_once`.
+    The documents of ``suspects`` are checked even if they agree with the ledger. For ``before_build`` see
+    :func:`sync_once`.
 
     Raises:
         UsageError: the root can't be scanned.
@@ -71,17 +66,16 @@ def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
 
 def dry_run(source: Source, index: Reader | None, guard: Guard, report_change: Callable[[PageChange], None]) -> Report:
     """Report what :func:`sync` would do, page by page, without doing it."""
-    phases: dict[str, float] = {}
+    report = Report()
     try:
-        found, todo = scan_and_plan(source, index, phases)
+        todo = scan_and_plan(source, index, report.phases)
     except IndexUnusableError:
         index = None
-        found, todo = scan_and_plan(source, None, phases)
-    apply = Apply(source, index, found, todo, guard, phases)
-    with timed(phases, "apply"):
-        for change in apply.changes():
+        todo = scan_and_plan(source, None, report.phases)
+    with timed(report.phases, "apply"):
+        for change in Apply(source, index, todo, guard, report).changes():
             report_change(change)
-    return apply.report
+    return report
 
 
 def _with_retries(attempt: Callable[[], Report]) -> Report:
@@ -124,18 +118,16 @@ def sync_once(
     """
     if writer.pinned():
         raise pinned_error()
-    live = writer.live()
-    if live is None:
-        before_build()
-        return reindex_once(source, writer, guard, progress)
-    try:
-        report = full_pass(live, source, guard, progress, suspects).report
-    except IndexUnusableError as error:
-        _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
-        before_build()
-        return reindex_once(source, writer, guard, progress)
-    report.outdated = live.outdated
-    return report
+    if live := writer.live():
+        try:
+            report = full_pass(live, source, guard, progress, suspects).report
+        except IndexUnusableError as error:
+            _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=str(error))
+        else:
+            report.outdated = live.outdated
+            return report
+    before_build()
+    return reindex_once(source, writer, guard, progress)
 
 
 OUTDATED: Final = (

@@ -46,22 +46,17 @@ def full_pass(
 ) -> Pass:
     """Make a generation equal to all pages.
 
-    Args:
-        generation: the generation to write to.
-        source: where the pages are.
-        guard: limits how much may be lost.
-        progress: is called for each page.
-        suspects: pages whose documents are checked even if they agree with the ledger.
-        earlier: the generation that this one is to replace, see :class:`cachesync.sync.apply.Apply`.
+    The documents of ``suspects`` are checked even if they agree with the ledger. ``earlier`` is the generation that
+    this one is to replace, see :class:`cachesync.sync.apply.Apply`.
     """
-    phases: dict[str, float] = {}
-    found, todo = scan_and_plan(source, generation, phases, suspects)
-    apply = Apply(source, generation, found, todo, guard, phases, earlier)
-    with timed(phases, "apply"):
-        for written in generation.write(_with_progress(apply, progress)):
-            if written.refused:
-                apply.refused(written)
-    return Pass(apply.report, found, apply.written)
+    report = Report()
+    todo = scan_and_plan(source, generation, report.phases, suspects)
+    apply = Apply(source, generation, todo, guard, report, earlier)
+    changes = _with_progress(apply.changes(), len(todo.read) + len(todo.gone), progress)
+    with timed(report.phases, "apply"):
+        for written in generation.write(changes):
+            apply.results.add_refusals(written)
+    return Pass(report, todo.found, apply.results.written)
 
 
 def partial_pass(
@@ -78,33 +73,26 @@ def partial_pass(
     It trusts the ledger: documents that others have deleted, and two pages whose documents have the same ids, are
     detected by full passes only. What it writes can be searched once the index refreshes itself.
 
-    Args:
-        generation: the generation to write to.
-        source: where the pages are. Its pattern must give every page distinct ids.
-        guard: limits how much may be lost.
-        acknowledged: is called for each page that was written.
-        paths: pages and folders, as for :func:`cachesync.sync.scan.scan_at`.
-        root: the identity that the root must have.
-        specs: how many specs the generation has, against which a loss is measured.
+    The source's pattern must give every page distinct ids. ``paths`` and ``root`` are as for
+    :func:`cachesync.sync.scan.scan_at`. A loss is measured against ``specs``, the number that the generation has.
 
     Raises:
         UsageError: the root can't be listed.
         RefusedError: the root was replaced by another folder.
     """
-    phases: dict[str, float] = {}
-    with timed(phases, "scan"):
+    report = Report()
+    with timed(report.phases, "scan"):
         found = scan_at(source, paths, root)
-    with timed(phases, "plan"):
+    with timed(report.phases, "plan"):
         records = _records_at(generation, paths)
         todo = plan(found, records.values(), {page: record.specs for page, record in records.items()})
         todo.specs = specs
-    apply = Apply(source, generation, found, todo, guard, phases, patient=False)
-    with timed(phases, "apply"):
+    apply = Apply(source, generation, todo, guard, report, patient=False)
+    with timed(report.phases, "apply"):
         for written in generation.write(apply.changes(), refresh=False):
-            if written.refused:
-                apply.refused(written)
+            apply.results.add_refusals(written)
             acknowledged(written.page)
-    return apply.report
+    return report
 
 
 _LOOKUP_PAGES: Final = 1_000
@@ -131,22 +119,22 @@ def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageReco
     return records
 
 
-def _with_progress(apply: Apply, progress: Progress) -> Iterator[PageChange]:
-    for done, change in enumerate(apply.changes(), start=1):
-        progress(done, max(done, apply.pages))
+def _with_progress(changes: Iterable[PageChange], pages: int, progress: Progress) -> Iterator[PageChange]:
+    for done, change in enumerate(changes, start=1):
+        progress(done, max(done, pages))
         yield change
 
 
 def scan_and_plan(
     source: Source, index: Reader | None, phases: dict[str, float], suspects: Collection[str] = ()
-) -> tuple[Scan, Plan]:
+) -> Plan:
     """Scan all pages, compare them with the index, and plan what to do. Nothing is changed."""
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
         if index is None:
-            return found, plan(found, [], {})
-        return found, plan(found, _with_checks(index.records()), index.counts(), suspects)
+            return plan(found, [], {})
+        return plan(found, _with_checks(index.records()), index.counts(), suspects)
 
 
 def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:

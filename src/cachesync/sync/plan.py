@@ -41,6 +41,8 @@ class Todo(NamedTuple):
 class Plan:
     """What a pass has to do, by page. Unchanged pages are only counted."""
 
+    found: Scan
+    """What it was made from."""
     read: list[Todo] = field(default_factory=list)
     gone: list[Todo] = field(default_factory=list)
     unchanged: int = 0
@@ -65,7 +67,7 @@ def plan(found: Scan, records: Iterable[PageRecord], counts: dict[str, int], sus
 
     ``suspects`` are pages whose documents are to be checked even if their number is right.
     """
-    result = Plan(problems=list(found.problems), again=any(found.unread.values()))
+    result = Plan(found, problems=list(found.problems), again=any(found.unread.values()))
     suspected = frozenset(suspects)
     unknown = dict(found.entries)
     orphans = dict(counts)
@@ -154,13 +156,10 @@ def page_change(
     """
     after = digests(rendered)
     start = document_id(todo.page, "")
-    if before:
-        puts = [
-            Put(start + key, source, key not in before)
-            for key, source in rendered.items()
-            if before.get(key) != after[key]
-        ]
-    else:
-        puts = [Put(start + key, source, True) for key, source in rendered.items()]
+    puts = [
+        Put(start + key, source, is_new=key not in before)
+        for key, source in rendered.items()
+        if before.get(key) != after[key]
+    ]
     deletes = [*(start + key for key in before if key not in after), *foreign_ids]
     return PageChange(todo.page, puts, deletes, todo.record, record, after)

@@ -40,6 +40,7 @@ class SpecCounts(msgspec.Struct):
     deleted: int = 0
 
 
+# Many fields: one for each fact that commands print, the service logs or the next pass needs.
 class Report(msgspec.Struct):
     """The outcome of a pass."""
 

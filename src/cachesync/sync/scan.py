@@ -76,10 +76,7 @@ class Scan(NamedTuple):
 
     def covers(self, path: str) -> bool:
         """Return whether a page that wasn't found is really gone, since no folder above it is unread."""
-        if not self.unread:
-            return True
-        ends = [match.start() for match in re.finditer("/", path)]
-        return not any(above in self.unread for above in ("", path, *(path[:end] for end in ends)))
+        return not (self.unread and any(place.removesuffix("/") in self.unread for place in places_of(path)))
 
     def knows(self, path: str) -> bool:
         """Return whether the state of a page is known: it was found, or is really gone."""

@@ -1,6 +1,6 @@
 """Compare the index with the pages document by document, without trusting the ledger."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 from typing import Any, Final, Literal, NamedTuple
@@ -12,13 +12,10 @@ from cachesync.documents import Rendered, document_id, fitting, key_of, render
 from cachesync.index.base import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
+from cachesync.sync.chunks import in_chunks
 from cachesync.sync.passes import Progress
 from cachesync.sync.read import Changing, Content, Unreadable, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
-
-_CHUNK_PAGES: Final = 250
-_CHUNK_SPECS: Final = 20_000
-
 
 Kind = Literal["missing", "extra", "different"]
 
@@ -79,11 +76,6 @@ class _Pair(NamedTuple):
 def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     """Compare every page with its documents and its ledger record. The memory is bounded by the largest page.
 
-    Args:
-        source: where the pages are.
-        index: the index to compare with them.
-        progress: is called for each page.
-
     Raises:
         UsageError: the root can't be scanned.
         IndexUnavailableError: the index can't be read.
@@ -92,7 +84,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
     verdict = Verdict(problems=list(found.problems), warnings=list(found.warnings))
     unseen = {record.page for record in index.records() if found.knows(record.page)}
     pages = len(unseen | found.entries.keys())
-    for chunk in _chunks(_merged(found, index)):
+    for chunk in in_chunks(_merged(found, index), lambda pair: len(pair.stored)):
         known = index.remembered([pair.page for pair in chunk])
         for pair in chunk:
             current().check()
@@ -127,41 +119,25 @@ def _merged(found: Scan, index: Reader) -> Iterator[_Pair]:
         page = next(ahead, None)
 
 
-def _chunks(pairs: Iterable[_Pair]) -> Iterator[list[_Pair]]:
-    chunk: list[_Pair] = []
-    specs = 0
-    for pair in pairs:
-        chunk.append(pair)
-        specs += len(pair.stored)
-        if len(chunk) >= _CHUNK_PAGES or specs >= _CHUNK_SPECS:
-            yield chunk
-            chunk, specs = [], 0
-    if chunk:
-        yield chunk
-
-
 def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
     recorded = known.digests if known else {}
     expected = recorded if rendered is None else digests(rendered)
     stored = pair.stored
-    missing = expected.keys() - stored.keys()
-    extra = stored.keys() - expected.keys()
-    different = {key for key, digest in expected.items() if key in stored and stored[key] != digest}
+    kinds: dict[str, Kind] = dict.fromkeys(expected.keys() - stored.keys(), "missing")
+    kinds |= dict.fromkeys(stored.keys() - expected.keys(), "extra")
+    different = {key for key, digest in expected.items() if stored.get(key, digest) != digest}
+    kinds |= dict.fromkeys(different, "different")
     ledger = recorded != expected or (known is None) != (pair.entry is None) or (known and known.record.pending)
     verdict.pages += 1
     verdict.specs += len(expected)
-    verdict.missing += len(missing)
-    verdict.extra += len(extra)
-    verdict.different += len(different)
+    for kind in kinds.values():
+        setattr(verdict, kind, getattr(verdict, kind) + 1)
     verdict.ledger += bool(ledger)
-    if missing or extra or different or ledger:
+    if kinds or ledger:
         verdict.differing.append(pair.page)
-    if (missing or extra or different) and len(verdict.documents) < NAMED:
+    if kinds and len(verdict.documents) < NAMED:
         fields = _differing_fields(pair.page, different, rendered or {}, index)
-        kinds: list[tuple[str, Kind]] = [(key, "missing") for key in missing]
-        kinds += [(key, "extra") for key in extra]
-        kinds += [(key, "different") for key in different]
-        for key, kind in sorted(kinds)[: NAMED - len(verdict.documents)]:
+        for key, kind in sorted(kinds.items())[: NAMED - len(verdict.documents)]:
             verdict.documents.append(Difference(document_id(pair.page, key), pair.page, kind, fields.get(key, [])))
 
 
@@ -175,13 +151,9 @@ def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, ind
     for each in index.documents(page) if wanted else ():
         key = key_of(page, each.id)
         if key in wanted:
-            found[key] = _between(msgspec.json.decode(each.source), msgspec.json.decode(rendered[key]))
+            one, other = msgspec.json.decode(each.source), msgspec.json.decode(rendered[key])
+            found[key] = sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
     return found
-
-
-def _between(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the fields in which two documents differ."""
-    return sorted(field for field in one.keys() | other.keys() if one.get(field) != other.get(field))
 
 
 def _expected(verdict: Verdict, pair: _Pair, source: Source) -> Rendered | None:

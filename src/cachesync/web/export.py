@@ -11,8 +11,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from cachesync.errors import CachesyncError
 from cachesync.log import as_json, get_logger
+from cachesync.search.csv_table import COLUMNS, csv_hits, csv_rows
 from cachesync.search.request import Hit
-from cachesync.search.table import COLUMNS, csv_hits, csv_rows
 from cachesync.web.admission import Admission
 from cachesync.web.parameters import Format
 

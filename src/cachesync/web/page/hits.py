@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cachesync.search.display import common_variants, differing, differing_names, of_variant
 from cachesync.search.install import stacks_of
 from cachesync.search.request import ID, Hit
+from cachesync.search.siblings import common_variants, differing, differing_names, of_variant
 from cachesync.web.page.address import PageUrl
 
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")

@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cachesync import __version__
 from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import TagDifference
-from cachesync.search.display import one_variant_apart
 from cachesync.search.install import is_plain
 from cachesync.search.request import BINARIES, LATEST, Hit
+from cachesync.search.siblings import one_variant_apart
 from cachesync.web.page import assets, markup
 from cachesync.web.page.address import PageUrl, facet_sizes
 from cachesync.web.page.alternatives import instead
