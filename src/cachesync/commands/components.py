@@ -185,9 +185,10 @@ class Components:
             yield self._trust_kibana
 
     def _trust_kibana(self) -> None:
-        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it is slow to import
+        from cachesync.kibana.server import NAMES  # noqa: PLC0415  see above
+        from cachesync.tls import trusting  # noqa: PLC0415  see above
 
-        trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
+        trusting(self._path("ca_certs", "kibana"), NAMES)
 
     @cached_property
     def kibana(self) -> "Kibana":

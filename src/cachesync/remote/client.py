@@ -24,15 +24,13 @@ from cachesync.remote.transport import (
     timed_out,
     unreachable,
 )
+from cachesync.retry import Retries
 
 Pairs = Sequence[tuple[str, str]]
 """Names and values of parameters."""
 
 _RETRY_SECONDS: Final = 10.0
 """How long, in total, to retry while the server is busy."""
-
-_MAX_TRIES: Final = 12
-"""How often to try, at most."""
 
 _ANSWER_SECONDS: Final = 300.0
 """How long a whole response may take, even if it keeps trickling in. An export may take longer."""
@@ -101,17 +99,17 @@ class Client:
             answer.close()  # a response that was read to its end has returned its connection to the pool already
 
     def _retry_while_busy(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Send a request, and retry while the server is busy, within limits of time and tries."""
-        deadline = time.monotonic() + _RETRY_SECONDS
-        for _ in range(_MAX_TRIES - 1):
+        """Send a request, and retry while the server is busy and says when to try again."""
+        retries = Retries(time.monotonic() + _RETRY_SECONDS)
+        while True:
             answer = self._follow_redirects(url, media_type)
-            wait = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
-            if wait is None or time.monotonic() + wait > deadline:
+            least = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
+            pause = None if least is None else retries.next_pause(least)
+            if pause is None:
                 return answer
             answer.close()
             with current().awaiting(self.url):
-                current().wait(wait)
-        return self._follow_redirects(url, media_type)
+                current().wait(pause)
 
     def _follow_redirects(self, url: str, media_type: str) -> BaseHTTPResponse:
         """Send a request, and follow redirects within the same server."""

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from cachesync.context import StoppedError, current, delays, running
+from cachesync.context import StoppedError, current, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
 from cachesync.log import get_logger, pass_context
+from cachesync.retry import delays
 from cachesync.service.state import ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.reindex import Reindex

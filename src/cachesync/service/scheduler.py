@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from cachesync.context import StoppedError, delays
+from cachesync.context import StoppedError
 from cachesync.errors import CachesyncError, DefectError, OvertakenError
 from cachesync.log import get_logger
+from cachesync.retry import delays
 
 _log = get_logger()
 

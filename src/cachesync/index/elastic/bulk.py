@@ -10,13 +10,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from elasticsearch import ApiError, TransportError
 
-from cachesync.context import StoppedError, current, delays
+from cachesync.context import StoppedError, current
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, RejectedDocument
 from cachesync.index.connection_health import Tries
-from cachesync.index.elastic.connection import BUSY, CLOSED, Connection, closed, failure, failure_of, reason_of
+from cachesync.index.elastic.connection import CLOSED, Connection, closed, failure, failure_of, reason_of
 from cachesync.index.elastic.limits import is_too_large, too_large
 from cachesync.index.elastic.pace import Pace
+from cachesync.retry import BUSY, Retries
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,12 @@ class Bulk:
 
     def _send_retrying(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
         sent = Sent()
-        waits = delays()
-        deadline = time.monotonic() + self._connection.patience
+        retries = Retries(time.monotonic() + self._connection.patience)
         while operations:
             if self.stop.is_set():
                 raise StoppedError
             try:
-                outcome = self._request(alias, operations, deadline - time.monotonic())
+                outcome = self._request(alias, operations, retries.left)
             except (ApiError, TransportError) as error:
                 if not self._connection.is_temporary(error):
                     return sent + self._bisect(tries, alias, operations, error)
@@ -139,10 +139,10 @@ class Bulk:
                 raise
             sent += outcome.sent
             if len(outcome.again) < len(operations):
-                deadline = time.monotonic() + self._connection.patience
+                retries.deadline = time.monotonic() + self._connection.patience
             operations = outcome.again
             if operations:
-                self._wait(tries, next(waits), outcome, deadline)
+                self._wait(tries, retries, outcome)
         tries.answered()
         return sent
 
@@ -186,16 +186,17 @@ class Bulk:
         self._connection.limits = self._connection.limits.after_too_large(size)
         return self.send(alias, operations, size)
 
-    def _wait(self, tries: Tries, seconds: float, outcome: _Outcome, deadline: float) -> None:
+    def _wait(self, tries: Tries, retries: Retries, outcome: _Outcome) -> None:
         self.pace.overloaded()
-        if time.monotonic() + seconds >= deadline:
+        pause = retries.next_pause()
+        if pause is None:
             why = (
                 f"{self._connection.server.url} took no documents for {self._connection.patience:g} s: {outcome.reason}"
             )
             tries.gave_up(outcome.kind, why)
             raise IndexUnavailableError(why)
         tries.failed(outcome.kind, outcome.reason)
-        self._context.wait(seconds)
+        self._context.wait(pause)
 
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:

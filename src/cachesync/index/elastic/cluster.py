@@ -19,9 +19,9 @@ from cachesync.errors import (
 )
 from cachesync.index.base import Generation, Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.connection_health import ConnectionHealth
-from cachesync.index.elastic import foreign, mapping, rights, shards, tls
+from cachesync.index.elastic import foreign, mapping, rights, shards
 from cachesync.index.elastic.catalog import Catalog, CatalogEntry, read_catalog
-from cachesync.index.elastic.connection import Connection, kind_of, reason_of
+from cachesync.index.elastic.connection import Connection, certificates_of, kind_of, reason_of
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader, IndexNames
@@ -72,7 +72,7 @@ class ElasticIndex:
         self.name = name
         self._layout = layout
         self._health = health or ConnectionHealth()
-        self._certificates = tls.context(server)
+        self._certificates = certificates_of(server)
         self._is_allowed = False
 
     @cached_property

@@ -21,13 +21,14 @@ from typing import Final
 import msgspec
 from elasticsearch import ConflictError
 
-from cachesync.context import current, delays, shielded, within
+from cachesync.context import current, shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, OvertakenError
 from cachesync.index.base import OnWait, ignore
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.state import Revision, StateIndex
 from cachesync.log import get_logger
+from cachesync.retry import delays
 
 _log = get_logger()
 
