@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.search.siblings import siblings_of
-from cachesync.web.api import Api, ErrorReply, pairs_of
+from cachesync.web.api import Api, pairs_of
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
+from cachesync.web.errors import ErrorReply
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page
-from cachesync.web.parameters import FILTERS, Pairs, read, read_search
+from cachesync.web.parameters import FILTERS, Pairs, read, read_filters, read_search
 from cachesync.web.searcher import Overview
 
 _HTML: Final = "text/html"
@@ -48,6 +48,7 @@ class HtmlEndpoints:
         """``base_path`` is the prefix of all paths; ``api`` finds what pages show."""
         self._base_path = base_path
         self._api = api
+        self._searcher = api.searcher
         self._pages = PageRenderer(base_path)
 
     def endpoints(self) -> list[Endpoint]:
@@ -79,7 +80,8 @@ class HtmlEndpoints:
         return await self._rendered(request, partial(self._found, self._pages.search_parts))
 
     def _found(self, render: Callable[..., str], pairs: Pairs) -> str:
-        answer = self._api.ask(read_search(asked_by_page(pairs)))
+        asked = read_search(asked_by_page(pairs))
+        answer = self._searcher.ask(asked.question, asked.cursor)
         return render(pairs, answer, answer.cursor, self._state())
 
     async def _binary(self, request: Request) -> Response:
@@ -87,8 +89,8 @@ class HtmlEndpoints:
 
         def shown(pairs: Pairs) -> str:
             read(pairs)
-            binary = self._api.binary(hash)
-            others = self._api.searcher.read(lambda opened: siblings_of(binary.newest, opened.reader))
+            binary = self._searcher.binary(hash)
+            others = self._searcher.siblings(binary.newest)
             return self._pages.binary(binary, others, self._state())
 
         return await self._rendered(request, shown)
@@ -96,9 +98,9 @@ class HtmlEndpoints:
     async def _difference(self, request: Request) -> Response:
         def compared(pairs: Pairs) -> str:
             given = read(pairs, once=("from", "to"), often=FILTERS)
-            tags = self._api.searcher.tag_names()
+            tags = self._searcher.tag_names()
             before, after = (given.get(name, [""])[0] for name in ("from", "to"))
-            found = self._api.difference(before, after, given) if before and after else None
+            found = self._searcher.difference(before, after, read_filters(given)) if before and after else None
             return self._pages.difference(tags, found, pairs, self._state())
 
         return await self._rendered(request, compared)
@@ -126,7 +128,7 @@ class HtmlEndpoints:
             return self._refusal(request, pairs, self._api.explained(error), has_chips=False)
 
     def _refusal(self, request: Request, pairs: Pairs, refusal: ErrorReply, *, has_chips: bool = True) -> Response:
-        state = self._api.searcher.last_overview
+        state = self._searcher.last_overview
         shown = self._pages.error(
             refusal.status,
             refusal.message,
@@ -141,7 +143,7 @@ class HtmlEndpoints:
         return answer
 
     def _state(self) -> IndexState:
-        return _index_state(self._api.searcher.overview())
+        return _index_state(self._searcher.overview())
 
 
 _TOO_LONG: Final = ErrorReply(
