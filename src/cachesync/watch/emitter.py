@@ -1,7 +1,11 @@
-"""The watcher as a watchdog emitter, which puts messages into a queue that a dispatcher empties.
+"""The watcher as a watchdog emitter.
 
-Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows, when watches run out,
-when folders are moved), and the polling one keeps more in memory than a page's signature. So this one replaces them.
+watchdog carries the two threads of the watcher's process and the bounded queue between them: while the dispatcher's
+thread waits for a slow reader of our messages, the emitter's goes on emptying the kernel's queue, which would lose
+events when full; and a message that equals the one before it is queued once.
+
+What it emits is ours. Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows,
+when watches run out, when folders are moved), and the polling one keeps more in memory than a page's signature.
 """
 
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -23,16 +23,9 @@ _END_SECONDS: Final = 5.0
 _log = get_logger()
 
 
-class WatcherState(msgspec.Struct, frozen=True):
+class WatcherState(WatchState, frozen=True):
     """The watcher's state."""
 
-    mode: Literal["native", "polling"]
-    watching: bool
-    """False: it hasn't started yet, there is no root, or the process is being restarted."""
-    reason: str | None = None
-    """Why it isn't watching, or why it polls instead of watching natively."""
-    folders: int = 0
-    """How many folders are watched; 0 while polling."""
     overflows: int = 0
     """How often more changed at once than could be reported."""
     restarts: int = 0
@@ -138,12 +131,9 @@ class Watcher:
         if message.dirty:
             self._on_dirty(list(message.dirty))
         if message.state or message.overflows:
-            status = message.state or WatchState(
-                self.state.mode, self.state.watching, self.state.reason, self.state.folders
-            )
+            told = msgspec.structs.asdict(message.state) if message.state else {}
             overflows = self.state.overflows + message.overflows
-            counts = {"overflows": overflows, "restarts": self.state.restarts}
-            self._change(WatcherState(status.mode, status.watching, status.reason, status.folders, **counts))
+            self._change(msgspec.structs.replace(self.state, overflows=overflows, **told))
 
     def _change(self, state: WatcherState) -> None:
         before, self.state = self.state, state
