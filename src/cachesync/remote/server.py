@@ -33,7 +33,11 @@ _NDJSON: Final = "application/x-ndjson"
 
 
 class RemoteServer:
-    """A server that is queried over HTTP instead of an index."""
+    """A server that is queried over HTTP instead of an index.
+
+    Every query raises IndexUnavailableError if the server or its index is unavailable, and UsageError if it is not a
+    cachesync server.
+    """
 
     def __init__(self, url: str) -> None:
         """Parse the URL; no request is sent yet.
@@ -51,8 +55,7 @@ class RemoteServer:
         and facets aren't counted.
 
         Raises:
-            UsageError: the question can't be answered, or the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
+            UsageError: the question can't be answered.
         """
         require_text(question.text)
         if question.limit <= _PAGE_HITS:
@@ -103,8 +106,7 @@ class RemoteServer:
         Raises:
             NotThereError: there is no such binary.
             AmbiguousError: the hash matches several.
-            UsageError: the name is a package's or malformed, or the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
+            UsageError: the name is a package's or malformed.
         """
         require_name(name)
         if "/" not in name and self._has_package(name):
@@ -139,8 +141,6 @@ class RemoteServer:
 
         Raises:
             NotThereError: there is no such tag.
-            UsageError: the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
         """
         parameters = [("from", before), ("to", after), *of_filters(filters)]
         body = self._client.get("/api/diff", parameters, most=_MAX_DIFF_BYTES)
@@ -150,12 +150,7 @@ class RemoteServer:
         return TagDifference(before, after, added, gone, packages)
 
     def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
-        """Return the server's status as it was received, and the part of it that this version knows.
-
-        Raises:
-            UsageError: the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
-        """
+        """Return the server's status as it was received, and the part of it that this version knows."""
         body = self._client.get("/api/status", most=_MAX_BYTES)
         return self._decoded(body, dict[str, Any]), self._converted(body, responses.StatusResponse)
 

@@ -1,4 +1,9 @@
-"""An HTTP connection of the web server, with timeouts, bounded buffers, and an answer for each refused request."""
+"""An HTTP connection of the web server.
+
+uvicorn limits only how long a connection may be idle between two requests. This adds what is promised to operators who
+serve strangers: a client that neither completes its request nor reads its response is disconnected, their number is
+bounded, what isn't valid HTTP gets an answer that says why, and an incomplete response never looks complete.
+"""
 
 import asyncio
 import re
