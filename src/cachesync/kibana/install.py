@@ -97,7 +97,8 @@ def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
         UsageError: Kibana or the space isn't where the configuration says, or the certificate file can't be read.
         KibanaError: Kibana can't be reached, refused the credentials or the objects, or stayed busy.
     """
-    with _pool(kibana) as pool:
+    # Without retries there are no redirects either, so the key is sent to no other server.
+    with PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, NAMES)) as pool:
         caller = _Caller(kibana, pool, patience, time.monotonic() + patience)
         # An import into a space that doesn't exist would succeed, but its objects could never be seen.
         caller.call("GET", f"{kibana.url}/api/spaces/space/{kibana.space}")
@@ -113,11 +114,6 @@ def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
     if not imported.success:
         raise KibanaError(_failures(kibana, imported))
     return [_installed(kibana, each) for each in imported.success_results]
-
-
-def _pool(kibana: Kibana) -> PoolManager:
-    """Return a connection pool. ``retries=False`` also disables redirects, so the key is sent to no other server."""
-    return PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, NAMES))
 
 
 class _Caller(NamedTuple):

@@ -115,10 +115,7 @@ class RemoteServer:
         hash = self._hash_of(start, name) if "/" in start else start
         if not _is_segment(hash):
             raise no_such_binary(name)
-        try:
-            found = self._get(f"/api/binaries/{quote(hash, safe='')}", (), responses.Shown)
-        except NotThereError:
-            raise no_such_binary(name) from None
+        found = self._named(name, f"/api/binaries/{quote(hash, safe='')}", responses.Shown)
         if not found["documents"]:
             raise refusal.unexpected(self.url, "it has no documents")
         return Binary(found["documents"], found["tags"], found["stacks"], {**found["query"], "text": name})
@@ -130,11 +127,7 @@ class RemoteServer:
         """Return the hash of a document's binary."""
         if not all(map(_is_segment, id.split("/"))):
             raise no_such_binary(name)
-        try:
-            found = self._get(f"/api/specs/{quote(id)}", (), responses.BinaryDocument)
-        except NotThereError:
-            raise no_such_binary(name) from None
-        return str(found["binary"])
+        return str(self._named(name, f"/api/specs/{quote(id)}", responses.BinaryDocument)["binary"])
 
     def diff(self, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
         """Compare two tags, as :func:`cachesync.search.difference.difference` does.
@@ -154,8 +147,12 @@ class RemoteServer:
         body = self._client.get("/api/status", most=_MAX_BYTES)
         return self._decoded(body, dict[str, Any]), self._converted(body, responses.StatusResponse)
 
-    def _get(self, path: str, parameters: Sequence[tuple[str, str]], shape: type[Any]) -> dict[str, Any]:
-        return self._decoded(self._client.get(path, parameters, most=_MAX_BYTES), shape)
+    def _named(self, name: str, path: str, shape: type[Any]) -> dict[str, Any]:
+        """Return what is at a path; ``name`` is what the user calls it."""
+        try:
+            return self._decoded(self._client.get(path, most=_MAX_BYTES), shape)
+        except NotThereError:
+            raise no_such_binary(name) from None
 
     def _decoded(self, body: bytes, shape: type[Any]) -> dict[str, Any]:
         """Decode an object and return it unchanged, after validating it against a type."""

@@ -1,6 +1,6 @@
 """The HTTP API: searches, single specs and binaries, suggestions, tags and their differences, as JSON."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,7 @@ from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.lexer import MAX_CHARACTERS, require_text
 from cachesync.web import openapi
 from cachesync.web.admission import Admission
-from cachesync.web.endpoint import JSON, Endpoint, compressed, takes_gzip, validated
+from cachesync.web.endpoint import JSON, Endpoint, Operation, compressed, takes_gzip, validated
 from cachesync.web.errors import ErrorReply, reply_to
 from cachesync.web.export import MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
@@ -36,8 +36,6 @@ _EXPORT_SECONDS: Final = 60.0
 """How long one part of an export may take."""
 
 _MOST_SUGGESTED: Final = 50
-
-_COMMON: Final = ("400", "503", "504")
 
 
 class Bounds(NamedTuple):
@@ -62,13 +60,7 @@ class Api:
     """The API's endpoints. They only read the index; no writer is involved."""
 
     def __init__(self, searcher: Searcher, bounds: Bounds, *, is_public: bool) -> None:
-        """Create the thread pools for searches, suggestions and exports.
-
-        Args:
-            searcher: answers the questions.
-            bounds: the limits.
-            is_public: whether error messages must not reveal anything about the engine behind.
-        """
+        """Create the thread pools. ``is_public``: error messages must not reveal anything about the engine behind."""
         self.searcher = searcher
         self.explained: Callable[[CachesyncError], ErrorReply] = partial(reply_to, is_public=is_public)
         """Returns the reply to an error. One that isn't expected is raised again."""
@@ -197,58 +189,44 @@ def _of_value(value: Any) -> JsonBody:
     return JsonBody(body, body)
 
 
+def _reading(
+    summary: str, answers: Mapping[str, Any], parameters: Sequence[openapi.Schema] = (), also: Sequence[str] = ()
+) -> Operation:
+    """Return the description of an endpoint that reads the index; ``also``: errors besides the usual ones."""
+    return operation(summary, answers, parameters, (*also, "400", "503", "504"), conditional=True)
+
+
+_TABLES: Final = content(openapi.TEXT, MEDIA_TYPES["ndjson"]) | content(openapi.TEXT, MEDIA_TYPES["csv"])
 _HASH: Final = {**openapi.TEXT, "minLength": SHORTEST_HASH}
-_SEARCH: Final = operation(
-    "Find binaries",
-    {
-        **content(openapi.ANSWER),
-        **content(openapi.TEXT, MEDIA_TYPES["ndjson"]),
-        **content(openapi.TEXT, MEDIA_TYPES["csv"]),
-    },
-    parameters=openapi.SEARCH_PARAMETERS,
-    errors=_COMMON,
-    conditional=True,
-)
-_SPEC: Final = operation(
+_SEARCH: Final = _reading("Find binaries", content(openapi.ANSWER) | _TABLES, openapi.SEARCH_PARAMETERS)
+_SPEC: Final = _reading(
     "One document",
     content(openapi.HIT),
-    parameters=[
-        openapi.parameter("id", openapi.TEXT, "TAG/PACKAGE/HASH, as `_id` has it.", required=True, place="path")
-    ],
-    errors=("404", *_COMMON),
-    conditional=True,
+    [openapi.parameter("id", openapi.TEXT, "TAG/PACKAGE/HASH, as `_id` has it.", required=True, place="path")],
+    also=("404",),
 )
-_BINARY: Final = operation(
+_BINARY: Final = _reading(
     "One binary in all its tags, and how to install it",
     content(openapi.BINARY),
-    parameters=[openapi.parameter("hash", _HASH, "Its hash, or the beginning.", required=True, place="path")],
-    errors=("404", "409", *_COMMON),
-    conditional=True,
+    [openapi.parameter("hash", _HASH, "Its hash, or the beginning.", required=True, place="path")],
+    also=("404", "409"),
 )
-_SUGGEST: Final = operation(
+_SUGGEST: Final = _reading(
     "Suggest packages for what is typed so far",
     content(openapi.SUGGESTIONS),
-    parameters=[
+    [
         openapi.parameter("q", {**openapi.TEXT, "maxLength": MAX_CHARACTERS}, "What is typed."),
         openapi.parameter("limit", openapi.a_number(0, _MOST_SUGGESTED, 10), "How many."),
     ],
-    errors=_COMMON,
-    conditional=True,
 )
-_TAGS: Final = operation(
-    "All tags, the newest first",
-    content(openapi.TAGS),
-    errors=_COMMON,
-    conditional=True,
-)
-_DIFF: Final = operation(
+_TAGS: Final = _reading("All tags, the newest first", content(openapi.TAGS))
+_DIFF: Final = _reading(
     "Compare two tags",
     content(openapi.DIFFERENCE),
-    parameters=[
+    [
         openapi.parameter("from", openapi.NAME, "A tag.", required=True),
         openapi.parameter("to", openapi.NAME, "Another one.", required=True),
         *openapi.FILTER_PARAMETERS,
     ],
-    errors=("404", *_COMMON),
-    conditional=True,
+    also=("404",),
 )

@@ -1,8 +1,8 @@
 """An HTTP connection of the web server.
 
-uvicorn limits only how long a connection may be idle between two requests. This adds what is promised to operators who
-serve strangers: a client that neither completes its request nor reads its response is disconnected, their number is
-bounded, what isn't valid HTTP gets an answer that says why, and an incomplete response never looks complete.
+uvicorn's own timeout is for a connection that is idle between two requests. This one adds what strangers make
+necessary: who neither completes a request nor reads a response is disconnected, the number of connections is bounded,
+invalid HTTP gets a response that says why, and a response that breaks off never looks complete.
 """
 
 import asyncio

@@ -181,19 +181,15 @@ _ANYWHERE: Final = ("414",)
 def operation(
     summary: str,
     answers: Mapping[str, Any],
-    *,
     parameters: Sequence[Schema] = (),
     errors: Sequence[str] = (),
+    *,
     conditional: bool = False,
 ) -> Operation:
     """Return an OpenAPI operation.
 
-    Args:
-        summary: what it does, in a sentence.
-        answers: the content of a successful response, by media type.
-        parameters: the parameters that it takes.
-        errors: the statuses of error responses.
-        conditional: whether responses have an ``ETag``.
+    ``answers`` is the content of a successful response by media type, ``errors`` are the statuses of the others.
+    ``conditional``: responses have an ``ETag``.
     """
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
     if conditional:

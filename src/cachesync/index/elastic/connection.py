@@ -101,11 +101,8 @@ class Connection:
     ) -> None:
         """Prepare a connection; nothing is sent yet.
 
-        Args:
-            server: the server's URLs and our credentials.
-            patience: how many seconds a call may take, including all its retries.
-            health: records failures and successes.
-            certificates: trusted authorities and our certificate; if not given, they are read from the files.
+        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` are those of the
+        server's files, read before.
 
         Raises:
             UsageError: a certificate or key can't be read.

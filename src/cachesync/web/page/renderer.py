@@ -76,12 +76,7 @@ class PageRenderer:
     """
 
     def __init__(self, base_path: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Load the templates and static files.
-
-        Args:
-            base_path: the prefix of all paths: empty, or like ``/cachesync``.
-            now: the clock that ages are measured by.
-        """
+        """Load the templates and static files. ``now`` is the clock that ages are measured by."""
         self._base = base_path.rstrip("/")
         self._now = now
         stylesheet, script, icon = assets.stylesheet(), assets.script(), assets.icon()
@@ -120,11 +115,8 @@ class PageRenderer:
     def search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
         """Render the page of a search.
 
-        Args:
-            pairs: see above.
-            answer: the answer to these parameters, extended by :func:`cachesync.web.page.asked_by_page`.
-            next_cursor: the ``cursor`` of the next page; None: there is none.
-            state: see above.
+        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`; ``next_cursor`` is
+        the ``cursor`` of the next page, if there is one.
         """
         return self._rendered("search.html", self._search(pairs, answer, next_cursor, state))
 
@@ -186,8 +178,8 @@ class PageRenderer:
             status: the status of the response.
             message: what went wrong; lines after the first may list binaries.
             at: the character of the query where the error is, counted from 1.
-            pairs: the parameters of the URL.
-            state: the condition of the index; None: unknown.
+            pairs: see above.
+            state: see above; None: unknown.
             has_chips: whether it has chips, which take time: the URL of each has the conditions of all others.
         """
         here = PageUrl.of(self._base, pairs)
