@@ -101,7 +101,7 @@ class DefectError(CachesyncError):
     @classmethod
     def of(cls, error: Exception) -> "DefectError":
         """Return the error that reports an unexpected exception."""
-        return cls(f"a defect of cachesync, see the service's log: {error!r:.200}")
+        return cls(f"an internal error of the service, whose log has the details: {error!r:.200}")
 
 
 def library_reason(text: str) -> str:

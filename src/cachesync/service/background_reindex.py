@@ -8,7 +8,7 @@ from typing import Final
 from cachesync.context import StoppedError, current, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
-from cachesync.log import get_logger, pass_context
+from cachesync.log import DEFECT, get_logger, pass_context
 from cachesync.retry import delays
 from cachesync.service.state import ServiceState
 from cachesync.sync.guard import Guard
@@ -124,7 +124,7 @@ class BackgroundReindex:
         except (CachesyncError, StoppedError) as error:
             self._error = error
         except Exception as error:  # noqa: BLE001  finish() raises it in the main thread
-            _log.exception("a defect of cachesync: please report it", action="defect.found")
+            _log.exception(DEFECT, action="defect.found")
             self._error = DefectError.of(error)
         self._on_filled()
 

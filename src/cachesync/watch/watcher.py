@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from cachesync.log import get_logger
+from cachesync.log import DEFECT, get_logger
 from cachesync.sync.scan import Source
 from cachesync.watch.messages import Message, Mode, WatchSettings, WatchState
 
@@ -89,7 +89,7 @@ class Watcher:
             try:
                 pause = self._watch_and_wait(pause)
             except Exception:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
-                _log.exception("a defect of cachesync: please report it", action="defect.found")
+                _log.exception(DEFECT, action="defect.found")
                 self._stopped.wait(_BACK_OFF_SECONDS[1])
 
     def _watch_and_wait(self, pause: float) -> float:
