@@ -49,8 +49,6 @@ def sendable(path: str) -> str:
 
 
 def _is_text(path: str) -> bool:
-    if path.isascii():
-        return True
     try:
         path.encode()
     except UnicodeEncodeError:

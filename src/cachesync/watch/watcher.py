@@ -14,10 +14,13 @@ from typing import Final
 import msgspec
 
 from cachesync.log import DEFECT, get_logger
+from cachesync.retry import delays
 from cachesync.sync.scan import Source
 from cachesync.watch.messages import Message, Mode, WatchSettings, WatchState
 
-_BACK_OFF_SECONDS: Final = (0.1, 5.0)
+_DEFECT_SECONDS: Final = 5.0
+"""How long to wait after an exception that nobody expected."""
+
 _END_SECONDS: Final = 5.0
 
 _log = get_logger()
@@ -84,23 +87,17 @@ class Watcher:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = _BACK_OFF_SECONDS[0]
+        pauses = delays()
         while not self._stopped.is_set():
             try:
-                pause = self._watch_and_wait(pause)
+                if self._watch_once() and not self._stopped.is_set():
+                    pauses = delays()
+                    self._on_dirty([""])
+                if not self._stopped.wait(next(pauses)):
+                    self._change(msgspec.structs.replace(self.state, restarts=self.state.restarts + 1))
             except Exception:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
                 _log.exception(DEFECT, action="defect.found")
-                self._stopped.wait(_BACK_OFF_SECONDS[1])
-
-    def _watch_and_wait(self, pause: float) -> float:
-        """Watch until the process ends, wait before the next try, and return how long to wait after that one."""
-        watched = self._watch_once()
-        if watched and not self._stopped.is_set():
-            pause = _BACK_OFF_SECONDS[0]
-            self._on_dirty([""])
-        if not self._stopped.wait(pause):
-            self._change(msgspec.structs.replace(self.state, restarts=self.state.restarts + 1))
-        return min(2 * pause, _BACK_OFF_SECONDS[1])
+                self._stopped.wait(_DEFECT_SECONDS)
 
     def _watch_once(self) -> bool:
         """Start the process, handle its messages until it ends, and return whether it has watched anything."""

@@ -16,8 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cachesync.log import DEFECT, get_logger
-from cachesync.web.endpoint import Endpoint, error_answer
-from cachesync.web.headers import HEADERS
+from cachesync.web.endpoint import HEADERS, Endpoint, error_answer
 
 _log = get_logger()
 

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cachesync.log import as_json
-from cachesync.web.headers import HEADERS
+from cachesync.web.endpoint import HEADERS
 
 CONNECTIONS: Final = 256
 """How many connections may be open; further ones are closed at once."""

@@ -56,11 +56,14 @@ class HtmlEndpoints:
         files = self._pages.static_files
         robots = partial(_file, _ROBOTS.format(base=self._base_path).encode(), "text/plain", _FOR_A_DAY)
         return [
-            Endpoint("/", self._search),
-            Endpoint("/parts", self._parts),
+            Endpoint("/", partial(self._search, self._pages.search)),
+            Endpoint("/parts", partial(self._search, self._pages.search_parts)),
             Endpoint("/binary/{hash}", self._binary),
             Endpoint("/diff", self._difference),
-            *(Endpoint(f"/{name}", partial(_file, *found, _caching(name))) for name, found in files.items()),
+            *(
+                Endpoint(f"/{name}", partial(_file, *found, _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY))
+                for name, found in files.items()
+            ),
             Endpoint("/favicon.ico", partial(_file, *files["icon.svg"], _FOR_A_DAY)),
             Endpoint("/robots.txt", robots),
         ]
@@ -73,16 +76,13 @@ class HtmlEndpoints:
             return error_answer(message, status)
         return _page(self._pages.error(status, message, None, (), None), request, status)
 
-    async def _search(self, request: Request) -> Response:
-        return await self._rendered(request, partial(self._found, self._pages.search))
+    async def _search(self, render: Callable[..., str], request: Request) -> Response:
+        def found(pairs: Pairs) -> str:
+            asked = read_search(asked_by_page(pairs))
+            answer = self._searcher.ask(asked.question, asked.cursor)
+            return render(pairs, answer, answer.cursor, self._state())
 
-    async def _parts(self, request: Request) -> Response:
-        return await self._rendered(request, partial(self._found, self._pages.search_parts))
-
-    def _found(self, render: Callable[..., str], pairs: Pairs) -> str:
-        asked = read_search(asked_by_page(pairs))
-        answer = self._searcher.ask(asked.question, asked.cursor)
-        return render(pairs, answer, answer.cursor, self._state())
+        return await self._rendered(request, found)
 
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]
@@ -168,8 +168,3 @@ def _page(text: str, request: Request, status: HTTPStatus) -> Response:
 
 async def _file(content: bytes, media_type: str, cached: str, request: Request) -> Response:
     return compressed(Response(content, headers={"Cache-Control": cached}, media_type=media_type), request)
-
-
-def _caching(name: str) -> str:
-    """Return the ``Cache-Control`` of a file."""
-    return _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY

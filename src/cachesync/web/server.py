@@ -30,19 +30,13 @@ _STOPPED_WITHIN: Final = 2.0
 
 Keys = tuple[str, str]
 """The configuration keys of host and port, for error messages."""
-
 _KEYS: Final = ("http.host", "http.port")
 
 
 class WebServer:
     """Serves an application, which can be replaced while the server runs.
 
-    Args:
-        host: an address or a name of this machine.
-        port: 0 is any free one.
-        app: the application. It runs in the server's event loop, so it must not block.
-        base_path: the prefix of all its paths: empty, or like ``/cachesync``.
-        keys: the configuration keys of ``host`` and ``port``, for error messages.
+    The port 0 is any free one. The application runs in the server's event loop, so it must not block.
     """
 
     def __init__(self, host: str, port: int, app: ASGIApp, base_path: str = "", keys: Keys = _KEYS) -> None:

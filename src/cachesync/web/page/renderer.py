@@ -79,7 +79,7 @@ class PageRenderer:
         """Load the templates and static files. ``now`` is the clock that ages are measured by."""
         self._base = base_path.rstrip("/")
         self._now = now
-        stylesheet, script, icon = assets.stylesheet(), assets.script(), assets.icon()
+        stylesheet, script, icon = assets.load()
         self.static_files: Mapping[str, tuple[bytes, str]] = {
             each.name: (each.content, each.media_type) for each in (stylesheet, script, icon)
         }
