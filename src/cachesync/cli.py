@@ -19,7 +19,7 @@ from cachesync import log
 from cachesync.commands.wait_notices import log_waits
 from cachesync.context import Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
-from cachesync.log import get_logger, printable
+from cachesync.log import DEFECT, get_logger, printable
 
 _log = get_logger()
 
@@ -150,7 +150,7 @@ def run() -> int:
         _print_error("interrupted; run the command again to finish what it began")
         return INTERRUPTED
     except Exception:  # noqa: BLE001  it is logged in full, in the log's usual format
-        _log.exception("a defect of cachesync: please report it", action="defect.found")
+        _log.exception(DEFECT, action="defect.found")
         return DefectError.exit_code
 
 
@@ -158,7 +158,7 @@ def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
     """Log the exception that ended a thread which is never joined."""
     thread = failure.thread.name if failure.thread else None
     exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
-    _log.exception("a defect of cachesync: please report it", action="defect.found", thread=thread, exc_info=exc_info)
+    _log.exception(DEFECT, action="defect.found", thread=thread, exc_info=exc_info)
 
 
 def _print_error(message: str) -> None:

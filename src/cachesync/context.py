@@ -11,7 +11,6 @@ monitoring can report the cause.
 """
 
 import contextvars
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,11 +186,3 @@ def shielded(seconds: float) -> Iterator[Context]:
     """Let the block clean up although the work is to stop, waiting for the index for at most so many seconds."""
     with running(Context(deadline=time.monotonic() + seconds, pulse=current().pulse)) as context:
         yield context
-
-
-def delays(first: float = 0.1, most: float = 5.0) -> Iterator[float]:
-    """Yield how many seconds to wait before each retry: twice as long each time, up to ``most``, with jitter."""
-    delay = first
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  not for secrets
-        delay = min(most, delay * 2)

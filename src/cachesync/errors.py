@@ -3,6 +3,7 @@
 A bad page is not an error: it is recorded as a :class:`cachesync.pages.page.Problem` and all other pages are processed.
 """
 
+import re
 from typing import ClassVar, Final
 
 INTERRUPTED: Final = 130
@@ -100,4 +101,9 @@ class DefectError(CachesyncError):
     @classmethod
     def of(cls, error: Exception) -> "DefectError":
         """Return the error that reports an unexpected exception."""
-        return cls(f"a defect of cachesync, see the service's log: {error!r:.200}")
+        return cls(f"an internal error of the service, whose log has the details: {error!r:.200}")
+
+
+def library_reason(text: str) -> str:
+    """Return the message of a library's error without the objects and the line of C that it names."""
+    return re.sub(r"^(\w*\(.*?\)|<.*?>): | \(_ssl\.c:\d+\)$", "", text)

@@ -27,6 +27,10 @@ _NAMES: Final = {
 """The ECS names of keyword arguments of log calls. All others are our own and get the prefix ``cachesync.``."""
 
 
+DEFECT: Final = "internal error: this is a bug in cachesync, please report it"
+"""The message of every unexpected exception, wherever it is caught."""
+
+
 class _LogOptions(NamedTuple):
     """How to log."""
 

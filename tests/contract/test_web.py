@@ -22,6 +22,7 @@ from cachesync.search.answer import as_object, ask
 from cachesync.search.install import MIRROR_URL
 from cachesync.search.request import Request
 from cachesync.search.vocabulary import Vocabulary
+from cachesync.web import opened_index
 from cachesync.web import searcher as searcher_module
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
@@ -301,8 +302,8 @@ def add(index: Index, pages: Mapping[str, bytes]) -> None:
 
 
 def test_the_interpretation_of_a_walk_in_progress_stays_cached(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
-    monkeypatch.setattr(searcher_module, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(opened_index, "RECHECK_SECONDS", 0)
+    monkeypatch.setattr(searcher_module, "MOST_REMEMBERED", 2)
     walk = {"q": "spa", "limit": "1"}
     fill(index, {path_of("spark"): page(*(entry(f"s{n}", os=os) for n, os in enumerate(OS * 2)), title="spark")})
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
@@ -340,7 +341,7 @@ def test_a_walk_that_began_before_a_new_tag_continues_on_any_server(
     index: Index, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first server only knew the old tags; the others have an empty cache."""
-    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
+    monkeypatch.setattr(opened_index, "RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2024-12-29", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     wanted = asked_of(searcher, asked)
@@ -371,7 +372,7 @@ def test_only_distinct_walks_miss_a_binary_added_earlier_in_an_existing_tag(
     index: Index, distinct: str, missed: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This limit is documented in `docs/web.md`: its new document can't be told apart from one already shown."""
-    monkeypatch.setattr(searcher_module, "_RECHECK_SECONDS", 0)
+    monkeypatch.setattr(opened_index, "RECHECK_SECONDS", 0)
     fill(index, of_tag("develop-2025-01-05", *"abcde") | of_tag("develop-2025-01-12", "a"))
     searcher = Searcher(index, load_aliases(), MIRROR_URL)
     asked = {"q": "zlib", "distinct": distinct, "limit": "3"}

@@ -336,8 +336,8 @@ DEFECTS: Final = (
         "a request without an answer counts as carried out",
         5,
         "index/elastic/bulk.py",
-        "_Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))",
-        "_Outcome(kind=failure_of(error), reason=reason_of(error))",
+        "Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))",
+        "Outcome(kind=failure_of(error), reason=reason_of(error))",
         ("unit/test_elastic.py::test_temporarily_refused_requests_are_retried",),
     ),
     Defect(

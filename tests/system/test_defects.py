@@ -13,7 +13,7 @@ from tests.support.pages import entry, page, put
 from tests.support.sandbox import Sandbox
 from tests.support.service import PATIENCE, Service, children, until
 
-DEFECT = "a defect of cachesync: please report it"
+DEFECT = "internal error: this is a bug in cachesync, please report it"
 
 _PLANT = """
 import sys

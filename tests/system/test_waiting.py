@@ -191,7 +191,7 @@ def test_a_reindex_of_a_tree_that_cant_be_read_has_no_progress(embedded: Sandbox
         finally:
             (embedded.root / "_cache").chmod(0o755)
         service.converges()
-        assert not service.said("a defect of cachesync")
+        assert not service.said("internal error")
 
 
 def test_a_command_that_waits_for_its_pages_says_so(embedded: Sandbox, slowness: SlowFileSystem) -> None:

@@ -8,10 +8,11 @@ import threading
 import pytest
 from structlog.testing import capture_logs
 
+from cachesync import retry
 from cachesync.context import Context, StoppedError, running
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.connection_health import SERVICE, ConnectionHealth
-from cachesync.index.elastic import ElasticIndex, connection
+from cachesync.index.elastic import ElasticIndex
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.server import IndexServer, Layout
 from tests.support.filling import change_for, fill, write
@@ -69,7 +70,7 @@ def test_a_given_up_request_is_trouble_until_any_request_is_answered() -> None:
 @pytest.fixture
 def once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disables retries."""
-    monkeypatch.setattr(connection, "delays", lambda: itertools.repeat(math.inf))
+    monkeypatch.setattr(retry, "delays", lambda: itertools.repeat(math.inf))
 
 
 def asked(answer: Answer | None, health: ConnectionHealth) -> Exception | None:

@@ -1,12 +1,11 @@
 """When work stops, how long it waits, and what others see of it."""
 
-import itertools
 import threading
 import time
 
 import pytest
 
-from cachesync.context import Awaited, Context, Pulse, StoppedError, current, delays, running, shielded, within
+from cachesync.context import Awaited, Context, Pulse, StoppedError, current, running, shielded, within
 
 
 def test_work_stops_at_its_next_check() -> None:
@@ -146,9 +145,3 @@ def test_what_is_awaited_ends_with_an_error_too() -> None:
     with pytest.raises(ZeroDivisionError), context.awaiting("a server"):
         raise ZeroDivisionError
     assert context.pulse.awaited is None
-
-
-def test_delays_grow_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert all(0.05 <= each <= 5 for each in itertools.islice(delays(), 100))
-    monkeypatch.setattr("random.uniform", lambda _least, most: most)
-    assert list(itertools.islice(delays(1, 5), 5)) == [1, 2, 4, 5, 5]

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 import msgspec
 import pytest
-from elasticsearch import ConnectionTimeout
+from elastic_transport import Transport
+from elasticsearch import ConnectionTimeout, Elasticsearch
 from structlog.testing import capture_logs
 
 from cachesync.context import Context, StoppedError, running, within
@@ -173,7 +174,7 @@ def test_responses_to_single_operations_are_classified() -> None:
     ]
     items: list[dict[str, Any]] = [{"index": {"status": 201}}]
     items += [{"index": {"status": status, "error": {"type": kind, "reason": kind}}} for status, kind in failures]
-    outcome = bulk._classified(operations, [*items, {"delete": {"status": 404}}])
+    outcome = bulk.classified(operations, [*items, {"delete": {"status": 404}}], "http://somewhere")
     assert list(outcome.again) == [operations[1], operations[2], operations[5]]
     assert [refused.id for refused in outcome.sent.refused] == ["4"]
     assert outcome.sent.stale == 1
@@ -1004,14 +1005,20 @@ def test_batches_in_flight_complete_when_a_write_is_broken_off(
     assert {path: reader.counts()[path] for path in (path_of("a"), path_of("b"))} == {path_of("a"): 2, path_of("b"): 2}
 
 
-def test_timeouts_fit_into_the_patience() -> None:
+def test_timeouts_fit_into_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """They fit into the time that is left in the context, too."""
     given: list[float] = []
 
-    def never_answered(client: Any) -> NoReturn:
-        given.append(client._request_timeout)
+    def never_answered(
+        _transport: Transport, *_request: object, request_timeout: float, **_options: object
+    ) -> NoReturn:
+        given.append(request_timeout)
         raise ConnectionTimeout("no answer")
 
+    def ask(client: Elasticsearch) -> object:
+        return client.cluster.health()
+
+    monkeypatch.setattr(Transport, "perform_request", never_answered)
     url = "http://127.0.0.1:9"
     for patience, seconds, most in ((0.4, math.inf, 0.4), (60, 0.4, 0.4), (3600, math.inf, REQUEST_SECONDS)):
         given.clear()
@@ -1023,13 +1030,13 @@ def test_timeouts_fit_into_the_patience() -> None:
             within(seconds),
             pytest.raises((IndexUnavailableError, StoppedError)),
         ):
-            Connection(IndexServer((url,)), patience).call(never_answered)
+            Connection(IndexServer((url,)), patience).call(ask)
         assert given
         assert given == sorted(given, reverse=True), "less and less is left"
         assert given[0] <= most
     given.clear()
     with running(Context(stop)), within(8), pytest.raises(StoppedError):
-        Connection(IndexServer((url, "http://127.0.0.1:10")), 60).call(never_answered)
+        Connection(IndexServer((url, "http://127.0.0.1:10")), 60).call(ask)
     assert 5 < given[0] <= 5.5, "there is time left for a request to the other node"
 
 

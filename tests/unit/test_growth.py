@@ -1,9 +1,9 @@
 """Work must not grow with the product of the number of pages and the number of special ones among them."""
 
 import errno
+import struct
 from collections import deque
 from collections.abc import Callable
-from itertools import repeat
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from cachesync.sync.scan import Scan, Source, scan
 from cachesync.watch import inotify
 from cachesync.watch.folders import PathSet
 from cachesync.watch.inotify import Inotify
-from cachesync.watch.native import _Watched
+from cachesync.watch.native import WatchedFolders
 from tests.support.pages import entry, page, path_of, put
 from tests.support.work import Compared, grows_evenly, steps
 
@@ -103,12 +103,16 @@ class Locked:
 
     fd = 0
 
-    def __init__(self) -> None:
+    def __init__(self, mask: int) -> None:
+        self._mask = mask
         self._watches = 0
+        self.denied: list[str] = []
 
     def add(self, path: str, mask: int) -> int:
         assert mask & inotify.CREATE
-        if path.rpartition("/")[2].startswith("p"):
+        name = path.rpartition("/")[2]
+        if name.startswith("p"):
+            self.denied.append(name)
             raise PermissionError(errno.EACCES, "Permission denied")
         self._watches += 1
         return self._watches
@@ -117,7 +121,10 @@ class Locked:
         pass
 
     def read(self) -> bytes:
-        return b""
+        """Return an event in the folder watched last for each folder that was denied since."""
+        names = [name.encode().ljust(16, b"\0") for name in self.denied]
+        self.denied.clear()
+        return b"".join(struct.pack("@iIII", self._watches, self._mask | inotify.ISDIR, 0, 16) + name for name in names)
 
 
 @pytest.mark.parametrize("mask", [inotify.ATTRIB, inotify.CREATE], ids=["changed", "new"])
@@ -129,10 +136,17 @@ def test_folders_without_read_permission(tmp_path: Path, mask: int) -> None:
         folders = [f"_cache/develop/p{number}/" for number in range(size)]
         for each in folders:
             (root / each).mkdir(parents=True)
-        watched = _Watched(Source(root, PATTERN, 1_000_000), cast("Inotify", Locked()))
+        locked = Locked(mask)
+        watched = WatchedFolders(Source(root, PATTERN, 1_000_000), cast("Inotify", locked))
         watched.begin()
-        assert len(watched._folders.blocked.at("")) == size
-        return lambda: deque(map(watched._folder, folders, repeat(mask))) and watched.settle()
+        assert len(locked.denied) == size
+
+        def retried() -> None:
+            watched.await_events(0)
+            assert len(watched.settle()) == size
+            assert len(locked.denied) == size
+
+        return retried
 
     assert grows_evenly(prepared)
 

@@ -13,9 +13,7 @@ import pytest
 from cachesync.index.engines import open_index
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
-from cachesync.search.answer import show_binary
 from cachesync.search.install import MIRROR_URL
-from cachesync.search.siblings import siblings_of
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page, markup
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
@@ -77,9 +75,8 @@ def binary(searcher: Searcher) -> Render:
     """Return a function that renders the page of the binary whose hash begins with ``start``."""
 
     def rendered(start: str) -> str:
-        found = searcher.read(lambda opened: show_binary(f"/{start}", opened.reader, MIRROR_URL))
-        others = searcher.read(lambda opened: siblings_of(found.newest, opened.reader))
-        return PageRenderer("/base", lambda: NOW).binary(found, others, IndexState())
+        found = searcher.binary(hash_of(start))
+        return PageRenderer("/base", lambda: NOW).binary(found, searcher.siblings(found.newest), IndexState())
 
     return rendered
 

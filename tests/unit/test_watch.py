@@ -13,7 +13,7 @@ from cachesync.sync.scan import Source, scan
 from cachesync.watch import inotify, limits, mounts
 from cachesync.watch.folders import Folders
 from cachesync.watch.messages import sendable
-from cachesync.watch.poller import _timed_scan, difference, pause_after
+from cachesync.watch.poller import difference, pause_after, timed_scan
 from tests.support.folding import folding
 from tests.support.pages import entry, page, path_of, put
 
@@ -104,7 +104,7 @@ def test_time_waiting_for_the_file_system_counts(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "scandir", slow)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    assert _timed_scan(source(tmp_path))[1] == pytest.approx(3 * 4 * 15)
+    assert timed_scan(source(tmp_path))[1] == pytest.approx(3 * 4 * 15)
 
 
 class FakeInotify:

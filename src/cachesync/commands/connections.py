@@ -40,7 +40,7 @@ class Connections:
 
     def kibana(self) -> "Kibana":
         """Return the Kibana server."""
-        from cachesync.kibana.server import Kibana  # noqa: PLC0415  see above
+        from cachesync.kibana.server import Kibana  # noqa: PLC0415  few commands need Kibana
 
         settings = self._config.kibana
         if settings.url is None:
@@ -83,9 +83,10 @@ class Connections:
         return api_key, username, password
 
     def _trust_kibana(self) -> None:
-        from cachesync.index.elastic.tls import trusting  # noqa: PLC0415  the client beside it is slow to import
+        from cachesync.kibana.server import NAMES  # noqa: PLC0415  see above
+        from cachesync.tls import trusting  # noqa: PLC0415  see above
 
-        trusting(self._path("ca_certs", "kibana"), "kibana.ca_certs")
+        trusting(self._path("ca_certs", "kibana"), NAMES)
 
     def _secret(self, name: str, section: str = "index") -> str | None:
         """Return one of a section's credentials."""

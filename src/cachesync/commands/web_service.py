@@ -12,6 +12,7 @@ from cachesync.commands.components import Components
 from cachesync.errors import CachesyncError
 from cachesync.log import get_logger
 from cachesync.service import systemd
+from cachesync.web.api import Api
 from cachesync.web.app import build_app
 from cachesync.web.endpoint import Endpoint
 from cachesync.web.listeners import listen, moved
@@ -30,7 +31,9 @@ class WebService:
     def __init__(self, components: Components) -> None:
         self._components = components
         self._metrics = ServerMetrics()
-        self._server = self._make_server(components)
+        api = components.api(is_public=True)
+        self._searcher = api.searcher
+        self._server = self._make_server(components, api)
         self._operators = self._make_operators_server(components)
 
     def start(self) -> None:
@@ -75,10 +78,11 @@ class WebService:
         if before.metrics != now.metrics:
             operators = _replace(self._operators, self._make_operators_server(components))
         try:
+            api = components.api(is_public=True)
             if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._make_server(components))
+                self._server = moved(self._server, self._make_server(components, api))
             else:
-                self._server.answer_with(self._app(components), now.base_path)
+                self._server.answer_with(self._app(components, api), now.base_path)
         except CachesyncError:
             if operators is not self._operators:
                 _replace(operators, self._operators)
@@ -92,14 +96,12 @@ class WebService:
             server.stop()
         _log.info("stopped", action="service.stopped")
 
-    def _make_server(self, components: Components) -> WebServer:
+    def _make_server(self, components: Components, api: Api) -> WebServer:
         config = components.config.http
-        return WebServer(config.host, config.port, self._app(components), config.base_path)
+        return WebServer(config.host, config.port, self._app(components, api), config.base_path)
 
-    def _app(self, components: Components) -> ASGIApp:
+    def _app(self, components: Components, api: Api) -> ASGIApp:
         config = components.config.http
-        api = components.api(is_public=True)
-        self._searcher = api.searcher
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
         return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
 

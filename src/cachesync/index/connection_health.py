@@ -31,15 +31,10 @@ class ConnectionHealth:
         on_bulk: Callable[[float], None] = lambda _seconds: None,
         retries: Counter[str] | None = None,
     ) -> None:
-        """Start without trouble.
-
-        Args:
-            on_bulk: called with the duration in seconds of each answered bulk request.
-            retries: the counter to continue.
-        """
+        """Start without trouble. ``on_bulk`` is called with the duration in seconds of each answered bulk request."""
         self.retries: Counter[str] = Counter() if retries is None else retries
         """How many tries failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
-        ``credentials``, ``other``."""
+        ``credentials``, ``other``. A counter that is given goes on."""
         self.on_bulk = on_bulk
         self._lock = threading.Lock()
         self._troubles: dict[object, str] = {}

@@ -11,7 +11,6 @@ from cachesync.kibana.objects import (
     Control,
     Dashboard,
     DataView,
-    GridPosition,
     Placed,
     SavedObject,
     SavedSearch,
@@ -283,4 +282,4 @@ def _mirror_health(name: str, pages: DataView) -> Dashboard:
 
 
 def _placed(x: int, y: int, width: int, height: int, shown: Visualization) -> Placed:
-    return Placed(GridPosition(x, y, width, height), shown.attributes(), bare=shown.shape == "metric")
+    return Placed(x, y, width, height, shown.attributes(), bare=shown.shape == "metric")

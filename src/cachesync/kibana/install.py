@@ -4,7 +4,6 @@
 imported, is defined in Kibana's sources under ``import-export-server-internal/src/import``.
 """
 
-import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,13 +15,13 @@ from urllib3 import PoolManager
 from urllib3.exceptions import HTTPError, LocationValueError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as NoAnswerError
 
-from cachesync.context import current, delays
-from cachesync.errors import CachesyncError, KibanaError, UsageError
-from cachesync.index.elastic import tls
-from cachesync.index.elastic.connection import BUSY
+from cachesync import tls
+from cachesync.context import current
+from cachesync.errors import CachesyncError, KibanaError, UsageError, library_reason
 from cachesync.kibana.objects import DATA_VIEW
-from cachesync.kibana.server import Kibana
+from cachesync.kibana.server import NAMES, Kibana
 from cachesync.log import get_logger
+from cachesync.retry import BUSY, Retries
 
 _log = get_logger()
 
@@ -98,7 +97,8 @@ def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
         UsageError: Kibana or the space isn't where the configuration says, or the certificate file can't be read.
         KibanaError: Kibana can't be reached, refused the credentials or the objects, or stayed busy.
     """
-    with _pool(kibana) as pool:
+    # Without retries there are no redirects either, so the key is sent to no other server.
+    with PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, NAMES)) as pool:
         caller = _Caller(kibana, pool, patience, time.monotonic() + patience)
         # An import into a space that doesn't exist would succeed, but its objects could never be seen.
         caller.call("GET", f"{kibana.url}/api/spaces/space/{kibana.space}")
@@ -116,11 +116,6 @@ def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
     return [_installed(kibana, each) for each in imported.success_results]
 
 
-def _pool(kibana: Kibana) -> PoolManager:
-    """Return a connection pool. ``retries=False`` also disables redirects, so the key is sent to no other server."""
-    return PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, "kibana.ca_certs"))
-
-
 class _Caller(NamedTuple):
     """Sends the requests of one command, which share a deadline."""
 
@@ -134,17 +129,17 @@ class _Caller(NamedTuple):
         headers = {"kbn-xsrf": "cachesync"}
         if self.kibana.api_key:
             headers["Authorization"] = f"ApiKey {self.kibana.api_key}"
-        waits = delays()
+        retries = Retries(self.deadline)
         logged = False
         while True:
-            left = max(self.deadline - time.monotonic(), _LEAST_SECONDS)
+            left = max(retries.left, _LEAST_SECONDS)
             timeout = urllib3.Timeout(connect=min(left, _CONNECT_SECONDS), read=left)
             try:
                 answer = self.pool.request(method, url, fields=fields, headers=headers, timeout=timeout)
             except HTTPError as error:
                 raise self._unreachable(error) from None
-            wait = next(waits)
-            if answer.status not in BUSY or time.monotonic() + wait > self.deadline:
+            pause = retries.next_pause() if answer.status in BUSY else None
+            if pause is None:
                 break
             if not logged:
                 _log.warning(
@@ -154,7 +149,7 @@ class _Caller(NamedTuple):
                     status=answer.status,
                 )
                 logged = True
-            current().wait(wait)
+            current().wait(pause)
         if answer.status != HTTPStatus.OK:
             raise self._error_from(answer.status, answer.headers.get("Location", ""), answer.data)
         if not answer.data.lstrip().startswith(b"{"):
@@ -163,11 +158,11 @@ class _Caller(NamedTuple):
 
     def _unreachable(self, error: HTTPError) -> CachesyncError:
         url = self.kibana.url
-        reason = re.sub(r"^\w+\(.*?\): ", "", str(error))
+        reason = library_reason(str(error))
         if isinstance(error, LocationValueError):
             return UsageError(f"kibana.url: {reason}: expected http(s)://HOST:PORT")
         if isinstance(error, SSLError):
-            return KibanaError(f"no trusted connection to {url}: {reason}\nCheck kibana.ca_certs, and https in the URL")
+            return KibanaError(f"no trusted connection to {url}: {tls.explained(reason, NAMES)}")
         if isinstance(error, NoAnswerError) and not isinstance(error, NewConnectionError):
             return KibanaError(f"{url} didn't answer in time: {reason}\nTry again; installing twice does no harm")
         return KibanaError(f"cannot reach Kibana at {url}: {reason}")

@@ -108,20 +108,13 @@ class SavedSearch:
 
 
 @dataclass(frozen=True)
-class GridPosition:
-    """The position of a panel on its dashboard, which is 48 columns wide."""
+class Placed:
+    """A visualization at its place on a dashboard, which is 48 columns wide. It is saved within the dashboard."""
 
     x: int
     y: int
     width: int
     height: int
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A visualization on a dashboard, saved within it."""
-
-    place: GridPosition
     attributes: Mapping[str, Any]
     """The attributes under which Lens would save it."""
     bare: bool = False
@@ -186,11 +179,10 @@ class Dashboard:
 
 
 def _panel(id: str, placed: Placed) -> dict[str, Any]:
-    place = placed.place
     return {
         "type": "lens",
         "panelIndex": id,
-        "gridData": {"x": place.x, "y": place.y, "w": place.width, "h": place.height, "i": id},
+        "gridData": {"x": placed.x, "y": placed.y, "w": placed.width, "h": placed.height, "i": id},
         "embeddableConfig": {
             "enhancements": {},
             "title": placed.attributes["title"],

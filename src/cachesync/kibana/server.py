@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cachesync.tls import Names
+
 DEFAULT_SPACE: Final = "default"
 """The space that doesn't appear in URLs."""
+
+NAMES: Final = Names("kibana.url", "kibana.ca_certs")
 
 
 class Kibana(NamedTuple):

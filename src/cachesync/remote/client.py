@@ -1,10 +1,11 @@
 """Sends requests to a server, with retries and redirects, and turns failures into errors for users."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse, Timeout
@@ -24,15 +25,13 @@ from cachesync.remote.transport import (
     timed_out,
     unreachable,
 )
+from cachesync.retry import Retries
 
 Pairs = Sequence[tuple[str, str]]
 """Names and values of parameters."""
 
 _RETRY_SECONDS: Final = 10.0
 """How long, in total, to retry while the server is busy."""
-
-_MAX_TRIES: Final = 12
-"""How often to try, at most."""
 
 _ANSWER_SECONDS: Final = 300.0
 """How long a whole response may take, even if it keeps trickling in. An export may take longer."""
@@ -43,8 +42,6 @@ _MAX_LINE_BYTES: Final = 1 << 24
 _MAX_ERROR_BYTES: Final = 1 << 16
 
 JSON: Final = "application/json"
-
-_Result = TypeVar("_Result")
 
 
 class Client:
@@ -101,17 +98,17 @@ class Client:
             answer.close()  # a response that was read to its end has returned its connection to the pool already
 
     def _retry_while_busy(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Send a request, and retry while the server is busy, within limits of time and tries."""
-        deadline = time.monotonic() + _RETRY_SECONDS
-        for _ in range(_MAX_TRIES - 1):
+        """Send a request, and retry while the server is busy and says when to try again."""
+        retries = Retries(time.monotonic() + _RETRY_SECONDS)
+        while True:
             answer = self._follow_redirects(url, media_type)
-            wait = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
-            if wait is None or time.monotonic() + wait > deadline:
+            least = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
+            pause = None if least is None else retries.next_pause(least)
+            if pause is None:
                 return answer
             answer.close()
             with current().awaiting(self.url):
-                current().wait(wait)
-        return self._follow_redirects(url, media_type)
+                current().wait(pause)
 
     def _follow_redirects(self, url: str, media_type: str) -> BaseHTTPResponse:
         """Send a request, and follow redirects within the same server."""
@@ -132,19 +129,13 @@ class Client:
 
     def _send(self, url: str, media_type: str) -> BaseHTTPResponse:
         """Send a request, and once more if the connection breaks: the server may have closed it while it was idle."""
-
-        def send() -> BaseHTTPResponse:
-            headers = {**self._headers, "Accept": media_type}
-            return self._pool.request(
-                "GET", url, headers=headers, timeout=self._timeout, preload_content=False, redirect=False
-            )
-
-        try:
-            return self._awaiting(send)
-        except ProtocolError:
-            return self._translating(lambda: self._awaiting(send))
-        except HTTPError as error:
-            raise unreachable(self.url, error) from None
+        headers = {**self._headers, "Accept": media_type}
+        with self._awaiting():
+            send = partial(self._pool.request, "GET", url, headers=headers, timeout=self._timeout)
+            try:
+                return send(preload_content=False, redirect=False)
+            except ProtocolError:
+                return send(preload_content=False, redirect=False)
 
     def _body(self, answer: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
         return decompressed(self._parts(answer, deadline), answer.headers.get("Content-Encoding", "").strip().lower())
@@ -152,7 +143,11 @@ class Client:
     def _parts(self, answer: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
         """Yield a body as it arrives."""
         parts = answer.stream(_READ_BYTES, decode_content=False)
-        while (part := self._translating(lambda: self._awaiting(lambda: next(parts, None)))) is not None:
+        while True:
+            with self._awaiting():
+                part = next(parts, None)
+            if part is None:
+                return
             if time.monotonic() > deadline:
                 raise timed_out(self.url)
             yield part
@@ -164,14 +159,11 @@ class Client:
         except (BrokenBodyError, CachesyncError):
             return b""
 
-    def _awaiting(self, work: Callable[[], _Result]) -> _Result:
-        """Do what waits for the server."""
+    @contextmanager
+    def _awaiting(self) -> Iterator[None]:
+        """Declare that the block waits for the server, and turn urllib3's errors into ours."""
         with current().awaiting(self.url):
-            return work()
-
-    def _translating(self, work: Callable[[], _Result]) -> _Result:
-        """Do something, and turn urllib3's errors into ours."""
-        try:
-            return work()
-        except HTTPError as error:
-            raise unreachable(self.url, error) from None
+            try:
+                yield
+            except HTTPError as error:
+                raise unreachable(self.url, error) from None

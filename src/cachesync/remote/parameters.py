@@ -1,6 +1,6 @@
 """Encodes a question as URL parameters, which a server decodes to the same question."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from cachesync.search.question import Question
 from cachesync.search.request import Filter
@@ -10,23 +10,16 @@ Pairs = list[tuple[str, str]]
 
 def narrowing(question: Question) -> Pairs:
     """Return the parameters that determine which hits are found and in which order: all but facets and limit."""
-    return list(_narrowing(question))
-
-
-def _narrowing(question: Question) -> Iterator[tuple[str, str]]:
-    if question.text:
-        yield "q", question.text
-    if question.mode != "auto":
-        yield "mode", question.mode
-    yield from of_filters(question.filters)
-    if question.tag:
-        yield "tag", question.tag
-    if question.machine:
-        yield "arch", "-".join(question.machine)
-    for key in question.order:
-        yield "sort", f"{key.field}:{'desc' if key.descending else 'asc'}"
-    if question.distinct:
-        yield "distinct", "true"
+    whole = [
+        ("q", question.text),
+        ("mode", "" if question.mode == "auto" else question.mode),
+        *of_filters(question.filters),
+        ("tag", question.tag or ""),
+        ("arch", "-".join(question.machine or ())),
+        *(("sort", f"{key.field}:{'desc' if key.descending else 'asc'}") for key in question.order),
+        ("distinct", "true" if question.distinct else ""),
+    ]
+    return [(name, value) for name, value in whole if value]
 
 
 def facets(question: Question) -> Pairs:

@@ -8,10 +8,9 @@ import msgspec
 
 from cachesync.errors import AmbiguousError, CachesyncError, IndexUnavailableError, NotThereError, UsageError
 from cachesync.remote.address import OPTION, redacted
+from cachesync.retry import BUSY
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_BUSY: Final = frozenset({429, 503})
-_UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 _DENIED: Final = frozenset({401, 403, 407})
 _TOO_LONG: Final = frozenset({413, 414, 431})
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
@@ -26,7 +25,7 @@ _MAX_LINES: Final = 20
 
 def seconds_to_wait(status: int, retry_after: str) -> float | None:
     """Return how long to wait before a retry; None if the server isn't busy or gives no usable Retry-After."""
-    if status in _BUSY and retry_after.isdecimal() and len(retry_after) < 5:
+    if status in BUSY and retry_after.isdecimal() and len(retry_after) < 5:
         return max(float(retry_after), _MIN_WAIT_SECONDS)
     return None
 
@@ -45,7 +44,7 @@ def error_from(url: str, status: int, body: bytes) -> CachesyncError:
             return NotThereError(error)
         case HTTPStatus.CONFLICT:
             return AmbiguousError(error)
-        case _ if status >= 500 or status in _BUSY:
+        case _ if status >= 500 or status in BUSY:
             return IndexUnavailableError(f"{url}: {error}")
     return UsageError(f"{url}: {error}")
 
@@ -67,7 +66,7 @@ def _error_from_status(url: str, status: int, content: Mapping[str, Any]) -> Cac
         )
     if status in _TOO_LONG:
         return UsageError(f"{url}, or a proxy in front of it, refused the query as too long ({_named(status)})")
-    if status in _UNAVAILABLE:
+    if status in BUSY:
         return IndexUnavailableError(f"{url} is unavailable ({_named(status)}): try again later")
     if status >= 500:
         return IndexUnavailableError(f"{url} had an internal error ({_named(status)}): see its log")

@@ -21,6 +21,7 @@ class _Install(msgspec.Struct):
     commands: list[str]
 
 
+# Many fields: one for each key of a hit that commands rely on.
 class Hit(msgspec.Struct):
     """A hit of a search, or a document of a binary."""
 
@@ -122,6 +123,7 @@ class _WithheldDeletes(msgspec.Struct):
     specs: int = 0
 
 
+# Many fields: one for each key of the status that commands show.
 class StatusResponse(msgspec.Struct, kw_only=True):
     """The state of a server and its index. A public server leaves out most of it."""
 

@@ -33,7 +33,11 @@ _NDJSON: Final = "application/x-ndjson"
 
 
 class RemoteServer:
-    """A server that is queried over HTTP instead of an index."""
+    """A server that is queried over HTTP instead of an index.
+
+    Every query raises IndexUnavailableError if the server or its index is unavailable, and UsageError if it is not a
+    cachesync server.
+    """
 
     def __init__(self, url: str) -> None:
         """Parse the URL; no request is sent yet.
@@ -51,8 +55,7 @@ class RemoteServer:
         and facets aren't counted.
 
         Raises:
-            UsageError: the question can't be answered, or the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
+            UsageError: the question can't be answered.
         """
         require_text(question.text)
         if question.limit <= _PAGE_HITS:
@@ -103,8 +106,7 @@ class RemoteServer:
         Raises:
             NotThereError: there is no such binary.
             AmbiguousError: the hash matches several.
-            UsageError: the name is a package's or malformed, or the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
+            UsageError: the name is a package's or malformed.
         """
         require_name(name)
         if "/" not in name and self._has_package(name):
@@ -113,10 +115,7 @@ class RemoteServer:
         hash = self._hash_of(start, name) if "/" in start else start
         if not _is_segment(hash):
             raise no_such_binary(name)
-        try:
-            found = self._get(f"/api/binaries/{quote(hash, safe='')}", (), responses.Shown)
-        except NotThereError:
-            raise no_such_binary(name) from None
+        found = self._named(name, f"/api/binaries/{quote(hash, safe='')}", responses.Shown)
         if not found["documents"]:
             raise refusal.unexpected(self.url, "it has no documents")
         return Binary(found["documents"], found["tags"], found["stacks"], {**found["query"], "text": name})
@@ -128,19 +127,13 @@ class RemoteServer:
         """Return the hash of a document's binary."""
         if not all(map(_is_segment, id.split("/"))):
             raise no_such_binary(name)
-        try:
-            found = self._get(f"/api/specs/{quote(id)}", (), responses.BinaryDocument)
-        except NotThereError:
-            raise no_such_binary(name) from None
-        return str(found["binary"])
+        return str(self._named(name, f"/api/specs/{quote(id)}", responses.BinaryDocument)["binary"])
 
     def diff(self, before: str, after: str, filters: Sequence[Filter]) -> TagDifference:
         """Compare two tags, as :func:`cachesync.search.difference.difference` does.
 
         Raises:
             NotThereError: there is no such tag.
-            UsageError: the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
         """
         parameters = [("from", before), ("to", after), *of_filters(filters)]
         body = self._client.get("/api/diff", parameters, most=_MAX_DIFF_BYTES)
@@ -150,17 +143,16 @@ class RemoteServer:
         return TagDifference(before, after, added, gone, packages)
 
     def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
-        """Return the server's status as it was received, and the part of it that this version knows.
-
-        Raises:
-            UsageError: the server is not a cachesync server.
-            IndexUnavailableError: the server or its index is unavailable.
-        """
+        """Return the server's status as it was received, and the part of it that this version knows."""
         body = self._client.get("/api/status", most=_MAX_BYTES)
         return self._decoded(body, dict[str, Any]), self._converted(body, responses.StatusResponse)
 
-    def _get(self, path: str, parameters: Sequence[tuple[str, str]], shape: type[Any]) -> dict[str, Any]:
-        return self._decoded(self._client.get(path, parameters, most=_MAX_BYTES), shape)
+    def _named(self, name: str, path: str, shape: type[Any]) -> dict[str, Any]:
+        """Return what is at a path; ``name`` is what the user calls it."""
+        try:
+            return self._decoded(self._client.get(path, most=_MAX_BYTES), shape)
+        except NotThereError:
+            raise no_such_binary(name) from None
 
     def _decoded(self, body: bytes, shape: type[Any]) -> dict[str, Any]:
         """Decode an object and return it unchanged, after validating it against a type."""

@@ -1,7 +1,6 @@
 """Connections to a server: trusted certificates, proxies, and the messages for failures."""
 
 import re
-import ssl
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,24 +18,16 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as NoAnswerError
 from urllib3.util import make_headers, parse_url
 
-from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
+from cachesync import tls
+from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError, library_reason
 from cachesync.remote.address import OPTION, redacted
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 90.0
 """How long a server may send nothing. It takes up to 60 seconds for a part of an export."""
 
-_MEANINGS: Final = {
-    "certificate has expired": "its certificate has expired: it must be renewed there, or is this clock wrong?",
-    "certificate is not yet valid": "its certificate isn't valid yet: is this machine's clock right?",
-    "mismatch": f"its certificate is for another name: {OPTION} must have a name that is in it",
-    "WRONG_VERSION_NUMBER": f"it answers without TLS: expected http:// behind {OPTION}",
-    "record layer failure": f"it answers without TLS: expected http:// behind {OPTION}",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is by an authority that isn't trusted: let the system trust it, or "
-    "name a file with its certificate in SSL_CERT_FILE",
-}
-"""Parts of OpenSSL's messages and their meanings for users; the first match counts."""
-
+_MAX_REASON: Final = 300
+_NAMES: Final = tls.Names(OPTION)
 _PORTS: Final = {"http": 80, "https": 443}
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
 """The characters of URLs by RFC 3986. If there are others, parsers disagree on where the host ends."""
@@ -51,9 +42,7 @@ def pool(url: str) -> PoolManager:
     Raises:
         UsageError: the proxy is of an unsupported kind.
     """
-    trusted = ssl.create_default_context()
-    # Python 3.13 sets this flag, and then rejects many private certificate authorities of computing centres.
-    trusted.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    trusted = tls.trusting(None, _NAMES)
     proxy = _proxy(url)
     if proxy is None:
         return PoolManager(retries=False, ssl_context=trusted)
@@ -112,10 +101,7 @@ def unreachable(url: str, error: HTTPError) -> CachesyncError:
     if isinstance(error, LocationValueError):
         return UsageError(f"{OPTION} {url}: {_reason(error)}: expected http(s)://HOST:PORT")
     if isinstance(error, SSLError):
-        reason = _reason(error)
-        meaning = next((meaning for part, meaning in _MEANINGS.items() if part in reason), None)
-        details = f"{meaning} ({reason})" if meaning else reason
-        return IndexUnavailableError(f"no trusted connection to {url}: {details}")
+        return IndexUnavailableError(f"no trusted connection to {url}: {tls.explained(_reason(error), _NAMES)}")
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return IndexUnavailableError(f"cannot reach {url}: no connection within {CONNECT_SECONDS:g} s")
     if isinstance(error, NameResolutionError):
@@ -135,5 +121,4 @@ def timed_out(url: str) -> IndexUnavailableError:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the message of a library's error, without the names of objects in it."""
-    return re.sub(r"^(\w*\(.*?\)|<.*?>): ", "", str(error))[:300]
+    return library_reason(str(error))[:_MAX_REASON]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from cachesync.context import StoppedError, current, delays, running
+from cachesync.context import StoppedError, current, running
 from cachesync.errors import CachesyncError, DefectError
 from cachesync.index.base import Writer
-from cachesync.log import get_logger, pass_context
+from cachesync.log import DEFECT, get_logger, pass_context
+from cachesync.retry import delays
 from cachesync.service.state import ServiceState
 from cachesync.sync.guard import Guard
 from cachesync.sync.reindex import Reindex
@@ -134,6 +135,6 @@ def _failure(new: Reindex) -> CachesyncError | StoppedError | None:
     except (CachesyncError, StoppedError) as error:
         return error
     except Exception as error:  # noqa: BLE001  nothing else would report an exception of this thread
-        _log.exception("a defect of cachesync: please report it", action="defect.found")
+        _log.exception(DEFECT, action="defect.found")
         return DefectError.of(error)
     return None

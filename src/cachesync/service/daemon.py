@@ -10,7 +10,7 @@ from cachesync.context import Context, Pulse, StoppedError, running
 from cachesync.errors import CachesyncError, DefectError, OvertakenError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.connection_health import SERVICE, ConnectionHealth
-from cachesync.log import get_logger
+from cachesync.log import DEFECT, get_logger
 from cachesync.service import systemd
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.loop import ServiceLoop
@@ -144,7 +144,7 @@ class Daemon:
                 self._failed(str(error))
         except Exception as error:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
             if not self._failures:
-                _log.exception("a defect of cachesync: please report it", action="defect.found")
+                _log.exception(DEFECT, action="defect.found")
             self._failed(str(DefectError.of(error)))
 
     def _stand_by(self, holder: str) -> None:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from cachesync.service.state import Health
 from cachesync.web.endpoint import Endpoint, json_answer
-from cachesync.web.health import READY, STATUS, alive
+from cachesync.web.health import ALIVE, READY, STATUS
 from cachesync.web.openapi import TEXT, content, operation
 
 _METRICS: Final = operation("Metrics for Prometheus, in its text format", content(TEXT, "text/plain"))
@@ -36,7 +36,7 @@ def operators_endpoints(
         return json_answer(status())
 
     return [
-        alive(),
+        ALIVE,
         Endpoint("/readyz", ready, READY),
         Endpoint("/metrics", measured, _METRICS),
         Endpoint("/api/status", known, STATUS),

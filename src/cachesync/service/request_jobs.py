@@ -5,7 +5,7 @@ from functools import partial
 
 from cachesync.context import StoppedError
 from cachesync.errors import CachesyncError, DefectError, OvertakenError
-from cachesync.log import get_logger
+from cachesync.log import DEFECT, get_logger
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.session import Session
 from cachesync.service.sync_jobs import SyncJobs
@@ -57,7 +57,7 @@ class RequestJobs:
         except CachesyncError as error:
             self._requests.settle(request.id, Response.failed(error))
         except Exception as error:  # noqa: BLE001  the command waits for a response, and other requests behind it
-            _log.exception("a defect of cachesync: please report it", action="defect.found", job=request.command)
+            _log.exception(DEFECT, action="defect.found", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 
     def _sync(self, request: CommandRequest) -> Report:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cachesync.context import StoppedError, delays
+from cachesync.context import StoppedError
 from cachesync.errors import CachesyncError, DefectError, OvertakenError
-from cachesync.log import get_logger
+from cachesync.log import DEFECT, get_logger
+from cachesync.retry import delays
 
 _log = get_logger()
 
@@ -89,7 +90,7 @@ class Scheduler:
         except CachesyncError as error:
             self._fail(job.name, error)
         except Exception as error:  # noqa: BLE001  nothing would restart the loop, and the next run may succeed
-            _log.exception("a defect of cachesync: please report it", action="defect.found", job=job.name)
+            _log.exception(DEFECT, action="defect.found", job=job.name)
             self._fail(job.name, DefectError.of(error))
         else:
             self.recover(job.name)

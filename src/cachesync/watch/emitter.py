@@ -1,16 +1,20 @@
-"""The watcher as a watchdog emitter, which puts messages into a queue that a dispatcher empties.
+"""The watcher as a watchdog emitter.
 
-Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows, when watches run out,
-when folders are moved), and the polling one keeps more in memory than a page's signature. So this one replaces them.
+watchdog carries the two threads of the watcher's process and the bounded queue between them: while the dispatcher's
+thread waits for a slow reader of our messages, the emitter's goes on emptying the kernel's queue, which would lose
+events when full; and a message that equals the one before it is queued once.
+
+What it emits is ours. Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows,
+when watches run out, when folders are moved), and the polling one keeps more in memory than a page's signature.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers.api import BaseObserver, EventEmitter, EventQueue, ObservedWatch
+from watchdog.observers.api import BaseObserver, EventEmitter
 
 from cachesync.sync.scan import Source
 from cachesync.watch import native, poller
@@ -42,16 +46,8 @@ class MessageEvent(FileSystemEvent):
 class PageEmitter(EventEmitter):
     """Emits messages about pages."""
 
-    def __init__(
-        self,
-        event_queue: EventQueue,
-        watch: ObservedWatch,
-        *,
-        messages: Iterator[Message],
-        timeout: float = 1.0,
-        event_filter: list[type[FileSystemEvent]] | None = None,
-    ) -> None:
-        super().__init__(event_queue, watch, timeout=timeout, event_filter=event_filter)
+    def __init__(self, *where: Any, messages: Iterator[Message], **options: Any) -> None:
+        super().__init__(*where, **options)
         self._messages = messages
 
     def queue_events(self, timeout: float) -> None:  # noqa: ARG002  it blocks until there is a message

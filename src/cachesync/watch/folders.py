@@ -151,7 +151,8 @@ class Folders:
         """Forget a watch whose folder is now at ``path``; the event of that move is still to come."""
         old, new = self._full(known.path), self._full(path)
         if known.path != path and _same(old, new):
-            _require_listed(new)
+            if not _is_listed(new):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), new)
             if _is_listed(old):
                 raise CannotWatchError(
                     f"{old} and {new} are one folder (a bind mount), which can only be watched at one place"
@@ -231,11 +232,6 @@ def _is_listed(path: str) -> bool:
     above, _, name = path.rpartition("/")
     with os.scandir(above) as entries:
         return any(entry.name == name for entry in entries)
-
-
-def _require_listed(path: str) -> None:
-    if not _is_listed(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _same(left: str, right: str) -> bool:

@@ -24,8 +24,11 @@ class WatchState(msgspec.Struct, frozen=True):
 
     mode: Literal["native", "polling"]
     watching: bool
+    """False: it hasn't started yet, there is no root, or the process is being restarted."""
     reason: str | None = None
+    """Why it isn't watching, or why it polls instead of watching natively."""
     folders: int = 0
+    """How many folders are watched; 0 while polling."""
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,8 +49,6 @@ def sendable(path: str) -> str:
 
 
 def _is_text(path: str) -> bool:
-    if path.isascii():
-        return True
     try:
         path.encode()
     except UnicodeEncodeError:

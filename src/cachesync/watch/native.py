@@ -67,7 +67,7 @@ def _watch(source: Source, root: WatchedRoot) -> Iterator[Message]:
     except OSError as error:
         raise no_instance(error) from None
     with instance, MountTable(source) as mounted:
-        watched = _Watched(source, instance)
+        watched = WatchedFolders(source, instance)
         folders = watched.begin()
         yield Message(dirty=("",), state=WatchState("native", True, folders=folders))
         check_at = time.monotonic() + CHECK_SECONDS
@@ -84,7 +84,7 @@ def _watch(source: Source, root: WatchedRoot) -> Iterator[Message]:
                 check_at = time.monotonic() + CHECK_SECONDS
 
 
-class _Watched:
+class WatchedFolders:
     """Turns events into dirty paths, and keeps the set of watched folders up to date."""
 
     def __init__(self, source: Source, instance: Inotify) -> None:

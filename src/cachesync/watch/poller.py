@@ -22,13 +22,13 @@ def follow(source: Source, reason: str | None) -> Iterator[Message]:
     while True:
         root = yield from await_root(source.root, "polling")
         try:
-            before, pause = _timed_scan(source)
+            before, pause = timed_scan(source)
             yield Message(dirty=("",), state=WatchState("polling", True, reason))
             while True:
                 time.sleep(pause)
                 if not is_at(source.root, root):
                     break
-                now, pause = _timed_scan(source)
+                now, pause = timed_scan(source)
                 if dirty := difference(source, before, now):
                     yield Message(dirty=dirty)
                 before = now
@@ -37,7 +37,8 @@ def follow(source: Source, reason: str | None) -> Iterator[Message]:
             time.sleep(CHECK_SECONDS)
 
 
-def _timed_scan(source: Source) -> tuple[Scan, float]:
+def timed_scan(source: Source) -> tuple[Scan, float]:
+    """Scan, and return what was found and how many seconds to pause afterwards."""
     began, cpu_began = time.monotonic(), time.thread_time()
     found = scan(source)
     return found, pause_after(time.monotonic() - began, time.thread_time() - cpu_began)

@@ -9,30 +9,26 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from cachesync.log import get_logger
+from cachesync.log import DEFECT, get_logger
+from cachesync.retry import delays
 from cachesync.sync.scan import Source
 from cachesync.watch.messages import Message, Mode, WatchSettings, WatchState
 
-_BACK_OFF_SECONDS: Final = (0.1, 5.0)
+_DEFECT_SECONDS: Final = 5.0
+"""How long to wait after an exception that nobody expected."""
+
 _END_SECONDS: Final = 5.0
 
 _log = get_logger()
 
 
-class WatcherState(msgspec.Struct, frozen=True):
+class WatcherState(WatchState, frozen=True):
     """The watcher's state."""
 
-    mode: Literal["native", "polling"]
-    watching: bool
-    """False: it hasn't started yet, there is no root, or the process is being restarted."""
-    reason: str | None = None
-    """Why it isn't watching, or why it polls instead of watching natively."""
-    folders: int = 0
-    """How many folders are watched; 0 while polling."""
     overflows: int = 0
     """How often more changed at once than could be reported."""
     restarts: int = 0
@@ -91,23 +87,17 @@ class Watcher:
             self._thread.join()
 
     def _run(self) -> None:
-        pause = _BACK_OFF_SECONDS[0]
+        pauses = delays()
         while not self._stopped.is_set():
             try:
-                pause = self._watch_and_wait(pause)
+                if self._watch_once() and not self._stopped.is_set():
+                    pauses = delays()
+                    self._on_dirty([""])
+                if not self._stopped.wait(next(pauses)):
+                    self._change(msgspec.structs.replace(self.state, restarts=self.state.restarts + 1))
             except Exception:  # noqa: BLE001  nothing would restart this thread, and the next try may succeed
-                _log.exception("a defect of cachesync: please report it", action="defect.found")
-                self._stopped.wait(_BACK_OFF_SECONDS[1])
-
-    def _watch_and_wait(self, pause: float) -> float:
-        """Watch until the process ends, wait before the next try, and return how long to wait after that one."""
-        watched = self._watch_once()
-        if watched and not self._stopped.is_set():
-            pause = _BACK_OFF_SECONDS[0]
-            self._on_dirty([""])
-        if not self._stopped.wait(pause):
-            self._change(msgspec.structs.replace(self.state, restarts=self.state.restarts + 1))
-        return min(2 * pause, _BACK_OFF_SECONDS[1])
+                _log.exception(DEFECT, action="defect.found")
+                self._stopped.wait(_DEFECT_SECONDS)
 
     def _watch_once(self) -> bool:
         """Start the process, handle its messages until it ends, and return whether it has watched anything."""
@@ -138,12 +128,9 @@ class Watcher:
         if message.dirty:
             self._on_dirty(list(message.dirty))
         if message.state or message.overflows:
-            status = message.state or WatchState(
-                self.state.mode, self.state.watching, self.state.reason, self.state.folders
-            )
+            told = msgspec.structs.asdict(message.state) if message.state else {}
             overflows = self.state.overflows + message.overflows
-            counts = {"overflows": overflows, "restarts": self.state.restarts}
-            self._change(WatcherState(status.mode, status.watching, status.reason, status.folders, **counts))
+            self._change(msgspec.structs.replace(self.state, overflows=overflows, **told))
 
     def _change(self, state: WatcherState) -> None:
         before, self.state = self.state, state

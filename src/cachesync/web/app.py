@@ -15,9 +15,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cachesync.log import get_logger
-from cachesync.web.endpoint import Endpoint, error_answer
-from cachesync.web.headers import HEADERS
+from cachesync.log import DEFECT, get_logger
+from cachesync.web.endpoint import HEADERS, Endpoint, error_answer
 
 _log = get_logger()
 
@@ -106,7 +105,7 @@ class _Middleware:
         except asyncio.CancelledError:
             raise
         except BaseException:  # noqa: BLE001  a panic in Rust is a BaseException; uvicorn would log and answer it in its own words
-            _log.exception("a defect of cachesync: please report it", action="defect.found")
+            _log.exception(DEFECT, action="defect.found")
             if not has_begun:
                 await error_answer(_FAILED, HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, headed)
         finally:

@@ -1,4 +1,9 @@
-"""An HTTP connection of the web server, with timeouts, bounded buffers, and an answer for each refused request."""
+"""An HTTP connection of the web server.
+
+uvicorn's own timeout is for a connection that is idle between two requests. This one adds what strangers make
+necessary: who neither completes a request nor reads a response is disconnected, the number of connections is bounded,
+invalid HTTP gets a response that says why, and a response that breaks off never looks complete.
+"""
 
 import asyncio
 import re
@@ -17,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from cachesync.log import as_json
-from cachesync.web.headers import HEADERS
+from cachesync.web.endpoint import HEADERS
 
 CONNECTIONS: Final = 256
 """How many connections may be open; further ones are closed at once."""

@@ -16,6 +16,14 @@ Operation = Mapping[str, Any]
 
 JSON: Final = "application/json"
 
+HEADERS: Final[Mapping[str, str]] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""By default nothing is cached, loaded, run, framed, sent as a referrer or guessed at; a response may override each."""
+
 _WORTH_GZIP: Final = 1_000
 """Bytes; shorter responses are not compressed."""
 

@@ -14,6 +14,7 @@ from cachesync.log import as_json, get_logger
 from cachesync.search.csv_table import COLUMNS, csv_hits, csv_rows
 from cachesync.search.request import Hit
 from cachesync.web.admission import Admission
+from cachesync.web.errors import ErrorReply
 from cachesync.web.parameters import Format
 
 _log = get_logger()
@@ -59,14 +60,14 @@ class Export(Response):
         parts: Iterator[bytes],
         admission: Admission,
         headers: Mapping[str, str],
-        refused: Callable[[CachesyncError], Response],
+        explained: Callable[[CachesyncError], ErrorReply],
     ) -> None:
-        """``refused`` returns the response to an error in the first part."""
+        """``explained`` returns the reply to an error in the first part."""
         super().__init__(headers=headers)
         del self.headers["Content-Length"]
         self._parts = parts
         self._admission = admission
-        self._refused = refused
+        self._explained = explained
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response (ASGI)."""
@@ -86,7 +87,7 @@ class Export(Response):
             if has_begun:
                 _log.warning("an export was broken off", action="export.failed", reason=str(error))
             else:
-                await self._refused(error)(scope, receive, send)
+                await self._explained(error).response()(scope, receive, send)
         finally:
             gone.cancel()
 

@@ -22,7 +22,6 @@ _KNOWN: Final = operation("What the index holds, and how up to date it is", _ANY
 
 READY: Final[Operation] = {**_RELIABLE, "responses": {**_RELIABLE["responses"], **_UNREADY}}
 STATUS: Final[Operation] = {**_KNOWN, "responses": {**_KNOWN["responses"], **_UNREADY}}
-_ALIVE: Final = operation("Is the process alive?", _ANY)
 _ITSELF: Final = operation("This description, in OpenAPI 3.1", _ANY)
 
 
@@ -30,9 +29,8 @@ async def _alive(_request: Request) -> Response:
     return json_answer({"status": "alive"})
 
 
-def alive() -> Endpoint:
-    """Return the endpoint that answers as long as the process is alive."""
-    return Endpoint("/healthz", _alive, _ALIVE, is_free=True)
+ALIVE: Final = Endpoint("/healthz", _alive, operation("Is the process alive?", _ANY), is_free=True)
+"""The endpoint that answers as long as the process is alive."""
 
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:

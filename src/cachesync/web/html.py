@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.search.siblings import siblings_of
-from cachesync.web.api import Api, ErrorReply, pairs_of
+from cachesync.web.api import Api, pairs_of
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
+from cachesync.web.errors import ErrorReply
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page
-from cachesync.web.parameters import FILTERS, Pairs, read, read_search
+from cachesync.web.parameters import FILTERS, Pairs, read, read_filters, read_search
 from cachesync.web.searcher import Overview
 
 _HTML: Final = "text/html"
@@ -48,6 +48,7 @@ class HtmlEndpoints:
         """``base_path`` is the prefix of all paths; ``api`` finds what pages show."""
         self._base_path = base_path
         self._api = api
+        self._searcher = api.searcher
         self._pages = PageRenderer(base_path)
 
     def endpoints(self) -> list[Endpoint]:
@@ -55,11 +56,14 @@ class HtmlEndpoints:
         files = self._pages.static_files
         robots = partial(_file, _ROBOTS.format(base=self._base_path).encode(), "text/plain", _FOR_A_DAY)
         return [
-            Endpoint("/", self._search),
-            Endpoint("/parts", self._parts),
+            Endpoint("/", partial(self._search, self._pages.search)),
+            Endpoint("/parts", partial(self._search, self._pages.search_parts)),
             Endpoint("/binary/{hash}", self._binary),
             Endpoint("/diff", self._difference),
-            *(Endpoint(f"/{name}", partial(_file, *found, _caching(name))) for name, found in files.items()),
+            *(
+                Endpoint(f"/{name}", partial(_file, *found, _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY))
+                for name, found in files.items()
+            ),
             Endpoint("/favicon.ico", partial(_file, *files["icon.svg"], _FOR_A_DAY)),
             Endpoint("/robots.txt", robots),
         ]
@@ -72,23 +76,21 @@ class HtmlEndpoints:
             return error_answer(message, status)
         return _page(self._pages.error(status, message, None, (), None), request, status)
 
-    async def _search(self, request: Request) -> Response:
-        return await self._rendered(request, partial(self._found, self._pages.search))
+    async def _search(self, render: Callable[..., str], request: Request) -> Response:
+        def found(pairs: Pairs) -> str:
+            asked = read_search(asked_by_page(pairs))
+            answer = self._searcher.ask(asked.question, asked.cursor)
+            return render(pairs, answer, answer.cursor, self._state())
 
-    async def _parts(self, request: Request) -> Response:
-        return await self._rendered(request, partial(self._found, self._pages.search_parts))
-
-    def _found(self, render: Callable[..., str], pairs: Pairs) -> str:
-        answer = self._api.ask(read_search(asked_by_page(pairs)))
-        return render(pairs, answer, answer.cursor, self._state())
+        return await self._rendered(request, found)
 
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]
 
         def shown(pairs: Pairs) -> str:
             read(pairs)
-            binary = self._api.binary(hash)
-            others = self._api.searcher.read(lambda opened: siblings_of(binary.newest, opened.reader))
+            binary = self._searcher.binary(hash)
+            others = self._searcher.siblings(binary.newest)
             return self._pages.binary(binary, others, self._state())
 
         return await self._rendered(request, shown)
@@ -96,9 +98,9 @@ class HtmlEndpoints:
     async def _difference(self, request: Request) -> Response:
         def compared(pairs: Pairs) -> str:
             given = read(pairs, once=("from", "to"), often=FILTERS)
-            tags = self._api.searcher.tag_names()
+            tags = self._searcher.tag_names()
             before, after = (given.get(name, [""])[0] for name in ("from", "to"))
-            found = self._api.difference(before, after, given) if before and after else None
+            found = self._searcher.difference(before, after, read_filters(given)) if before and after else None
             return self._pages.difference(tags, found, pairs, self._state())
 
         return await self._rendered(request, compared)
@@ -126,7 +128,7 @@ class HtmlEndpoints:
             return self._refusal(request, pairs, self._api.explained(error), has_chips=False)
 
     def _refusal(self, request: Request, pairs: Pairs, refusal: ErrorReply, *, has_chips: bool = True) -> Response:
-        state = self._api.searcher.last_overview
+        state = self._searcher.last_overview
         shown = self._pages.error(
             refusal.status,
             refusal.message,
@@ -141,7 +143,7 @@ class HtmlEndpoints:
         return answer
 
     def _state(self) -> IndexState:
-        return _index_state(self._api.searcher.overview())
+        return _index_state(self._searcher.overview())
 
 
 _TOO_LONG: Final = ErrorReply(
@@ -166,8 +168,3 @@ def _page(text: str, request: Request, status: HTTPStatus) -> Response:
 
 async def _file(content: bytes, media_type: str, cached: str, request: Request) -> Response:
     return compressed(Response(content, headers={"Cache-Control": cached}, media_type=media_type), request)
-
-
-def _caching(name: str) -> str:
-    """Return the ``Cache-Control`` of a file."""
-    return _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY

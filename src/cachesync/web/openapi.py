@@ -14,8 +14,6 @@ Schema = Mapping[str, Any]
 TEXT: Final[Schema] = {"type": "string"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
-
-
 NAME: Final[Schema] = {**TEXT, "minLength": 1}
 
 
@@ -43,12 +41,9 @@ def _of_field(field: Field) -> Schema:
 
 
 _INSTALL: Final = an_object({"mirror": TEXT, "commands": TEXTS})
-_OF_A_HIT: Final = {
-    "tags": TEXTS,
-    "runs": {"enum": ["same os", "other os"]},
-    "install": _INSTALL,
-}
-HIT: Final = an_object({ID: TEXT}, {**{name: _of_field(field) for name, field in FIELDS.items()}, **_OF_A_HIT})
+_FIELDS: Final = {name: _of_field(field) for name, field in FIELDS.items()}
+_RUNS: Final = {"enum": ["same os", "other os"]}
+HIT: Final = an_object({ID: TEXT}, {**_FIELDS, "tags": TEXTS, "runs": _RUNS, "install": _INSTALL})
 ERROR: Final = an_object(
     {"error": {**TEXT, "description": "What is wrong, and what was expected."}, "at": optional(COUNT)}
 )
@@ -72,38 +67,17 @@ ANSWER: Final = an_object(
         },
     },
 )
-BINARY: Final = an_object(
-    {
-        "binary": TEXT,
-        "documents": a_list(HIT),
-        "tags": TEXTS,
-        "stacks": TEXTS,
-        "install": optional(_INSTALL),
-        "query": _QUERY,
-    }
-)
-SUGGESTIONS: Final = an_object(
-    {
-        "suggestions": a_list(
-            an_object(
-                {"package": TEXT, "specs": COUNT, "why": {"enum": ["name", "alias", "prefix", "part", "typo"]}},
-            )
-        )
-    }
-)
+_FOUND: Final = {"documents": a_list(HIT), "tags": TEXTS, "stacks": TEXTS, "install": optional(_INSTALL)}
+BINARY: Final = an_object({"binary": TEXT, **_FOUND, "query": _QUERY})
+_WHY: Final = {"enum": ["name", "alias", "prefix", "part", "typo"]}
+SUGGESTIONS: Final = an_object({"suggestions": a_list(an_object({"package": TEXT, "specs": COUNT, "why": _WHY}))})
 _LISTED: Final = a_list(an_object({"package": TEXT, "hash": optional(TEXT), "spec": TEXT}))
+_COUNTED_PACKAGES: Final = a_list(an_object({"package": TEXT, "added": COUNT, "gone": COUNT}))
 DIFFERENCE: Final = an_object(
-    {
-        "from": TEXT,
-        "to": TEXT,
-        "added": _LISTED,
-        "gone": _LISTED,
-        "packages": a_list(an_object({"package": TEXT, "added": COUNT, "gone": COUNT})),
-    }
+    {"from": TEXT, "to": TEXT, "added": _LISTED, "gone": _LISTED, "packages": _COUNTED_PACKAGES}
 )
-TAGS: Final = an_object(
-    {"tags": a_list(an_object({"tag": TEXT, "date": optional(TEXT), "specs": COUNT, "stacks": TEXTS}))}
-)
+_TAG: Final = an_object({"tag": TEXT, "date": optional(TEXT), "specs": COUNT, "stacks": TEXTS})
+TAGS: Final = an_object({"tags": a_list(_TAG)})
 HEALTH: Final = an_object({"ready": {"type": "boolean"}, "reason": optional(TEXT), "degraded": TEXTS})
 
 
@@ -169,31 +143,25 @@ _ERRORS: Final = {
     "504": "The request took too long: ask for less.",
 }
 
-
 _ETAG: Final = {
     "schema": TEXT,
     "description": "With it as `If-None-Match`, the response is 304 until something changes.",
 }
 _RETRY_AFTER: Final = {"schema": COUNT, "description": "Seconds.", "required": True}
-_ANYWHERE: Final = ("414",)
 
 
 def operation(
     summary: str,
     answers: Mapping[str, Any],
-    *,
     parameters: Sequence[Schema] = (),
     errors: Sequence[str] = (),
+    *,
     conditional: bool = False,
 ) -> Operation:
     """Return an OpenAPI operation.
 
-    Args:
-        summary: what it does, in a sentence.
-        answers: the content of a successful response, by media type.
-        parameters: the parameters that it takes.
-        errors: the statuses of error responses.
-        conditional: whether responses have an ``ETag``.
+    ``answers`` is the content of a successful response by media type, ``errors`` are the statuses of the others.
+    ``conditional``: responses have an ``ETag``.
     """
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
     if conditional:
@@ -202,7 +170,7 @@ def operation(
             "description": "Nothing has changed since the response with this `ETag`.",
             "headers": {"ETag": {**_ETAG, "required": True}},
         }
-    for status in (*errors, *_ANYWHERE):
+    for status in (*errors, "414"):
         headers = {"headers": {"Retry-After": _RETRY_AFTER}} if status == "503" else {}
         responses[status] = {"description": _ERRORS[status], **headers, "content": content(ERROR)}
     return {"summary": summary, "parameters": list(parameters), "responses": responses}

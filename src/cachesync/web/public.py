@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from cachesync.errors import CachesyncError
 from cachesync.web.admission import Admission
 from cachesync.web.endpoint import Endpoint, json_answer
-from cachesync.web.health import READY, STATUS, alive
+from cachesync.web.health import ALIVE, READY, STATUS
 from cachesync.web.searcher import Overview, Searcher
 
 _AT_ONCE: Final = 2
@@ -30,15 +31,13 @@ class PublicStatus:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the three endpoints."""
-        return [alive(), Endpoint("/readyz", self._ready, READY), Endpoint("/api/status", self._status, STATUS)]
+        return [
+            ALIVE,
+            Endpoint("/readyz", partial(self._answered, self._readiness), READY),
+            Endpoint("/api/status", partial(self._answered, self._status), STATUS),
+        ]
 
-    async def _ready(self, _request: Request) -> Response:
-        return await self._answered(self._readiness)
-
-    async def _status(self, _request: Request) -> Response:
-        return await self._answered(self._whole)
-
-    async def _answered(self, shown: Callable[[Overview], dict[str, Any]]) -> Response:
+    async def _answered(self, shown: Callable[[Overview], dict[str, Any]], _request: Request) -> Response:
         """Return what ``shown`` makes of the index's overview, or 503 if the index can't be reached."""
         try:
             found = await self._admission.run(self._searcher.overview)
@@ -49,7 +48,7 @@ class PublicStatus:
     def _readiness(self, state: Overview) -> dict[str, Any]:
         return {"ready": True, "reason": None, "degraded": self._degraded(state)}
 
-    def _whole(self, state: Overview) -> dict[str, Any]:
+    def _status(self, state: Overview) -> dict[str, Any]:
         note = state.freshness
         now = datetime.now(UTC)
         return {

@@ -1,19 +1,18 @@
-"""The index as all HTTP requests share it: opened once, and checked for a newer state every few seconds."""
+"""Answers questions from the opened index, and caches what later requests need again."""
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Index, Reader
+from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.index.base import Index
 from cachesync.index.freshness import Freshness, read_freshness
-from cachesync.log import Once, get_logger
 from cachesync.search.aliases import Aliases
 from cachesync.search.answer import (
     Answer,
+    Binary,
     ReadQuestion,
     answer,
     completed,
@@ -21,34 +20,24 @@ from cachesync.search.answer import (
     onwards,
     read_onwards,
     read_question,
+    show_binary,
 )
 from cachesync.search.cursor import Cursor, question_digest, request_digest
+from cachesync.search.difference import TagDifference, difference
+from cachesync.search.names import Suggestion
 from cachesync.search.question import Question
-from cachesync.search.request import Hit
+from cachesync.search.request import Filter, Hit
+from cachesync.search.siblings import siblings_of
 from cachesync.search.tags import Tag, newest_first, tags
-from cachesync.search.vocabulary import Vocabulary
 from cachesync.search.walk import Walk
+from cachesync.web import opened_index
+from cachesync.web.opened_index import Opened, OpenedIndex, unusable_as_unavailable
 
-_log = get_logger()
-
-_RECHECK_SECONDS: Final = 2.0
-"""How long an opened index is used before it is checked for changes."""
-
-_FAILED_SECONDS: Final = 1.0
-"""How long the error of an index that couldn't be opened is repeated before another attempt."""
-
-_MOST_REMEMBERED: Final = 1_000
+MOST_REMEMBERED: Final = 1_000
 """How many interpretations of questions are cached: the most recently used."""
 
-_Result = TypeVar("_Result")
-
-
-class Opened(NamedTuple):
-    """One state of the index."""
-
-    reader: Reader
-    vocabulary: Vocabulary
-    state: str
+SHORTEST_HASH: Final = 4
+"""How many characters of a hash a request must have."""
 
 
 class Overview(NamedTuple):
@@ -63,25 +52,20 @@ class Overview(NamedTuple):
 
 
 class Searcher:
-    """Answers questions. It is thread-safe."""
+    """Answers questions. It is thread-safe.
+
+    Every method that reads the index raises IndexUnavailableError if it can't be read.
+    """
 
     def __init__(self, index: Index, aliases: Aliases, mirror_url: str, *, logs_failures: bool = False) -> None:
         """Open nothing yet. ``logs_failures``: log why the index can't be opened, where nothing else does."""
         self._index = index
-        self._aliases = aliases
-        self.mirror_url = mirror_url
-        self._logs_failures = logs_failures
-        self._logged = Once()
-        """The reason last logged, so that it is logged once."""
-        self._lock = threading.Lock()
-        self._opened: Opened | None = None
-        self._checked_at = float("-inf")
-        self._failed: tuple[float, IndexUnavailableError] | None = None
+        self._opened = OpenedIndex(index, aliases, logs_failures=logs_failures)
+        self._mirror_url = mirror_url
+        self._interpretations = _Interpretations()
         self._overview_lock = threading.Lock()
         self._overview: tuple[float, Overview] | None = None
         self._tags: tuple[str, list[Tag]] | None = None
-        self._remembered: OrderedDict[tuple[str, str], ReadQuestion] = OrderedDict()
-        """Interpretations by the digests of question and request, the least recently used first."""
 
     def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
         """Answer a question from the beginning, or from where an earlier answer ended.
@@ -91,19 +75,18 @@ class Searcher:
 
         Raises:
             UsageError: the question can't be answered, or the cursor belongs to another one.
-            IndexUnavailableError: the index can't be read.
         """
 
         def asked(opened: Opened) -> Answer:
             reader, vocabulary, _ = opened
             vocabulary.look_up(("tag",))  # before the search, so that no hit is of a tag that the vocabulary lacks
             read = self._interpret(question, opened, cursor)
-            found = answer(read, reader, vocabulary, self.mirror_url)
+            found = answer(read, reader, vocabulary, self._mirror_url)
             if found.next and not cursor:
-                self._remember(read)
+                self._interpretations.remember(read)
             return found
 
-        return self.read(asked)
+        return self._opened.read(asked)
 
     def export(self, question: Question, cursor: Cursor | None, most: int | None) -> Iterator[list[Hit]]:
         """Yield all hits of a question lazily, or only the first ``most``.
@@ -112,17 +95,16 @@ class Searcher:
 
         Raises:
             UsageError: the question can't be answered, or the cursor belongs to another one.
-            IndexUnavailableError: the index can't be read.
         """
-        read = self.read(lambda opened: self._interpret(question, opened, cursor))
+        read = self._opened.read(lambda opened: self._interpret(question, opened, cursor))
         if most is not None:
-            yield self.read(lambda opened: next_hits(read, opened.reader, self.mirror_url)).hits
+            yield self._opened.read(lambda opened: next_hits(read, opened.reader, self._mirror_url)).hits
             return
-        walk = Walk(read, self.mirror_url)
+        walk = Walk(read, self._mirror_url)
         is_gone = False
         while True:
             try:
-                for hits in walk.hits(self._current(reopen=is_gone).reader):
+                for hits in walk.hits(self._opened.current(reopen=is_gone).reader):
                     is_gone = False
                     yield hits
             except IndexUnusableError:
@@ -133,44 +115,58 @@ class Searcher:
                 return
 
     def hit(self, id: str) -> Hit | None:
-        """Return one document.
+        """Return one document."""
+        found = self._opened.read(lambda opened: opened.reader.get(id))
+        return completed(found, None, self._mirror_url) if found else None
+
+    def binary(self, hash: str) -> Binary:
+        """Return the binary whose hash begins with ``hash``.
 
         Raises:
-            IndexUnavailableError: the index can't be read.
+            UsageError: there is none, there are several, or ``hash`` is too short.
         """
-        found = self.read(lambda opened: opened.reader.get(id))
-        return completed(found, None, self.mirror_url) if found else None
+        if len(hash) < SHORTEST_HASH:
+            raise UsageError(f"{hash}: expected a hash, or at least its first {SHORTEST_HASH} characters")
+        return self._opened.read(lambda opened: show_binary(f"/{hash}", opened.reader, self._mirror_url))
+
+    def siblings(self, hit: Hit) -> list[Hit]:
+        """Return the siblings of a hit, see :func:`cachesync.search.siblings.siblings_of`."""
+        return self._opened.read(lambda opened: siblings_of(hit, opened.reader))
+
+    def suggest(self, text: str, limit: int) -> list[Suggestion]:
+        """Suggest at most ``limit`` packages for what is typed so far."""
+        return self._opened.read(lambda opened: opened.vocabulary.names.suggest(text, limit))
+
+    def difference(self, before: str, after: str, filters: tuple[Filter, ...]) -> TagDifference:
+        """Compare two tags.
+
+        Raises:
+            UsageError: a tag doesn't exist.
+        """
+        return self._opened.read(lambda opened: difference(opened.reader, before, after, filters))
 
     def tags(self) -> list[Tag]:
-        """Return all tags, see :func:`cachesync.search.tags.tags`.
-
-        Raises:
-            IndexUnavailableError: the index can't be read.
-        """
+        """Return all tags, see :func:`cachesync.search.tags.tags`."""
 
         def listed(opened: Opened) -> list[Tag]:
             if self._tags is None or self._tags[0] != opened.state:
                 self._tags = opened.state, tags(opened.reader)
             return self._tags[1]
 
-        return self.read(listed)
+        return self._opened.read(listed)
 
     def overview(self) -> Overview:
-        """Return a summary of the index, at most a few seconds old.
-
-        Raises:
-            IndexUnavailableError: the index can't be read.
-        """
+        """Return a summary of the index, at most a few seconds old."""
 
         def summarized(opened: Opened) -> Overview:
             specs, pages = opened.reader.size()
-            with _unusable_as_unavailable():
+            with unusable_as_unavailable():
                 freshness = read_freshness(self._index.notes())
             return Overview(specs, pages, opened.reader.outdated, freshness)
 
         with self._overview_lock:
-            if self._overview is None or time.monotonic() - self._overview[0] > _RECHECK_SECONDS:
-                self._overview = time.monotonic(), self.read(summarized)
+            if self._overview is None or time.monotonic() - self._overview[0] > opened_index.RECHECK_SECONDS:
+                self._overview = time.monotonic(), self._opened.read(summarized)
             return self._overview[1]
 
     @property
@@ -179,12 +175,8 @@ class Searcher:
         return self._overview[1] if self._overview else None
 
     def tag_names(self) -> list[str]:
-        """Return the names of tags, the newest first, those without a date last.
-
-        Raises:
-            IndexUnavailableError: the index can't be read.
-        """
-        return self.read(lambda opened: newest_first(opened.vocabulary.values("tag")))
+        """Return the names of tags, the newest first, those without a date last."""
+        return self._opened.read(lambda opened: newest_first(opened.vocabulary.values("tag")))
 
     def _interpret(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
         """Interpret a question; with a cursor, as it was interpreted for the first answer.
@@ -195,76 +187,32 @@ class Searcher:
         reader, vocabulary, _ = opened
         if cursor is None:
             return read_question(question, reader, vocabulary)
-        known = self._recall(cursor)
+        known = self._interpretations.recall(cursor)
         read = _asking_for(question, known) if known else read_onwards(question, reader, vocabulary, cursor)
         found = onwards(read, vocabulary, cursor)
-        self._remember(read)
+        self._interpretations.remember(read)
         return found
 
-    def read(self, work: Callable[[Opened], _Result]) -> _Result:
-        """Run ``work`` on the index, and once more if another generation becomes live meanwhile.
 
-        Raises:
-            IndexUnavailableError: the index can't be read.
-        """
-        try:
-            return work(self._current())
-        except IndexUnusableError:
-            return work(self._current(reopen=True))
+class _Interpretations:
+    """The most recently used interpretations of questions. It is thread-safe."""
 
-    def _current(self, *, reopen: bool = False) -> Opened:
-        """Return the index in a state that is at most a few seconds old."""
-        with self._lock:
-            if reopen or self._opened is None or time.monotonic() - self._checked_at > _RECHECK_SECONDS:
-                self._opened = self._reopen()
-                self._checked_at = time.monotonic()
-            return self._opened
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], ReadQuestion] = OrderedDict()
+        """By the digests of question and request, the least recently used first."""
 
-    def _reopen(self) -> Opened:
-        """Open the index, or repeat the error if that has just failed."""
-        if self._failed and time.monotonic() - self._failed[0] < _FAILED_SECONDS:
-            raise self._failed[1]
-        try:
-            with _unusable_as_unavailable():
-                reader = self._index.reader()
-            state = reader.state()
-        except IndexUnavailableError as error:
-            self._failed = time.monotonic(), error
-            if self._logs_failures and self._logged.is_news(str(error)):
-                _log.warning("the index can't be searched for now", action="index.unavailable", reason=str(error))
-            raise
-        if self._failed and self._logs_failures:
-            _log.info("the index can be searched again", action="index.recovered")
-        self._logged.over()
-        self._failed = None
-        if self._opened and self._opened.state == state:
-            return self._opened
-        return Opened(reader, Vocabulary(reader, self._aliases), state)
-
-    def _remember(self, read: ReadQuestion) -> None:
+    def remember(self, read: ReadQuestion) -> None:
         key = question_digest(read.question), request_digest(read.request)
         with self._lock:
-            self._remembered[key] = read
-            self._remembered.move_to_end(key)
-            while len(self._remembered) > _MOST_REMEMBERED:
-                self._remembered.popitem(last=False)
+            self._kept[key] = read
+            self._kept.move_to_end(key)
+            while len(self._kept) > MOST_REMEMBERED:
+                self._kept.popitem(last=False)
 
-    def _recall(self, cursor: Cursor) -> ReadQuestion | None:
-        key = cursor.question, cursor.request
+    def recall(self, cursor: Cursor) -> ReadQuestion | None:
         with self._lock:
-            return self._remembered.get(key)
-
-
-@contextmanager
-def _unusable_as_unavailable() -> Iterator[None]:
-    """Turn a UsageError into an IndexUnavailableError.
-
-    A wrong configuration, or foreign data where the index should be, is not a mistake of the HTTP client.
-    """
-    try:
-        yield
-    except UsageError as error:
-        raise IndexUnavailableError(str(error)) from error
+            return self._kept.get((cursor.question, cursor.request))
 
 
 def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:

@@ -14,14 +14,9 @@ from cachesync.web.html import HtmlEndpoints
 def build_site(
     base_path: str, own: Sequence[Endpoint], api: Api, allow_origins: Sequence[str], observe: Observer
 ) -> ASGIApp:
-    """Return the application.
+    """Return the application; ``own`` are the endpoints of the command that serves, such as its status.
 
-    Args:
-        base_path: the prefix of all paths: empty, or like ``/cachesync``.
-        own: the endpoints of the command that serves, such as its status.
-        api: answers searches.
-        allow_origins: see :func:`cachesync.web.app.build_app`.
-        observe: called after each response.
+    Everything else is as for :func:`cachesync.web.app.build_app`.
     """
     browsing = HtmlEndpoints(base_path, api)
     endpoints = with_description(base_path, [*own, *api.endpoints(), *browsing.endpoints()])

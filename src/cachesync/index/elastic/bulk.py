@@ -10,13 +10,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from elasticsearch import ApiError, TransportError
 
-from cachesync.context import StoppedError, current, delays
+from cachesync.context import StoppedError, current
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
 from cachesync.index.base import Put, RejectedDocument
 from cachesync.index.connection_health import Tries
-from cachesync.index.elastic.connection import BUSY, CLOSED, Connection, closed, failure, failure_of, reason_of
+from cachesync.index.elastic.connection import CLOSED, Connection, closed, failure, failure_of, reason_of
 from cachesync.index.elastic.limits import is_too_large, too_large
 from cachesync.index.elastic.pace import Pace
+from cachesync.retry import BUSY, Retries
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Sent:
         return Sent(self.refused + other.refused, self.stale + other.stale)
 
 
-class _Outcome(NamedTuple):
+class Outcome(NamedTuple):
     """The result of one request."""
 
     sent: Sent = Sent()
@@ -123,30 +124,29 @@ class Bulk:
 
     def _send_retrying(self, tries: Tries, alias: str, operations: Sequence[bytes]) -> Sent:
         sent = Sent()
-        waits = delays()
-        deadline = time.monotonic() + self._connection.patience
+        retries = Retries(time.monotonic() + self._connection.patience)
         while operations:
             if self.stop.is_set():
                 raise StoppedError
             try:
-                outcome = self._request(alias, operations, deadline - time.monotonic())
+                outcome = self._request(alias, operations, retries.left)
             except (ApiError, TransportError) as error:
                 if not self._connection.is_temporary(error):
                     return sent + self._bisect(tries, alias, operations, error)
-                outcome = _Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))
+                outcome = Outcome(again=operations, kind=failure_of(error), reason=reason_of(error))
             except RightMissingError as error:
                 tries.gave_up("credentials", str(error))
                 raise
             sent += outcome.sent
             if len(outcome.again) < len(operations):
-                deadline = time.monotonic() + self._connection.patience
+                retries.deadline = time.monotonic() + self._connection.patience
             operations = outcome.again
             if operations:
-                self._wait(tries, next(waits), outcome, deadline)
+                self._wait(tries, retries, outcome)
         tries.answered()
         return sent
 
-    def _request(self, alias: str, operations: Sequence[bytes], seconds: float) -> "_Outcome":
+    def _request(self, alias: str, operations: Sequence[bytes], seconds: float) -> Outcome:
         """Send one request, and classify the response to each operation."""
         guard = [_GUARD] if is_delete(operations[0]) else []
         start = time.monotonic()
@@ -158,12 +158,12 @@ class Bulk:
         if isinstance(items, msgspec.Raw):
             text = bytes(items)
             if text.count(_DONE) == len(operations):
-                return _Outcome()
+                return Outcome()
             items = msgspec.json.decode(text)
         if len(items) != len(operations) + len(guard):
             reason = f"a response to only {len(items):,} of {len(operations) + len(guard):,} operations"
-            return _Outcome(again=operations, kind="other", reason=reason)
-        return _classified(operations, items[len(guard) :], self._connection.server.url)
+            return Outcome(again=operations, kind="other", reason=reason)
+        return classified(operations, items[len(guard) :], self._connection.server.url)
 
     def _bisect(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
         """Halve a request that was refused as a whole, recursively, to find the operation that the server refuses."""
@@ -186,16 +186,17 @@ class Bulk:
         self._connection.limits = self._connection.limits.after_too_large(size)
         return self.send(alias, operations, size)
 
-    def _wait(self, tries: Tries, seconds: float, outcome: _Outcome, deadline: float) -> None:
+    def _wait(self, tries: Tries, retries: Retries, outcome: Outcome) -> None:
         self.pace.overloaded()
-        if time.monotonic() + seconds >= deadline:
+        pause = retries.next_pause()
+        if pause is None:
             why = (
                 f"{self._connection.server.url} took no documents for {self._connection.patience:g} s: {outcome.reason}"
             )
             tries.gave_up(outcome.kind, why)
             raise IndexUnavailableError(why)
         tries.failed(outcome.kind, outcome.reason)
-        self._context.wait(seconds)
+        self._context.wait(pause)
 
 
 def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
@@ -212,7 +213,7 @@ def _parts(operations: Sequence[bytes], limit: int) -> list[Sequence[bytes]]:
     return parts
 
 
-def _classified(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: str = "") -> _Outcome:
+def classified(operations: Sequence[bytes], items: Sequence[dict[str, Any]], url: str) -> Outcome:
     """Classify the response to each operation.
 
     Raises:
@@ -242,7 +243,7 @@ def _classified(operations: Sequence[bytes], items: Sequence[dict[str, Any]], ur
             failed, reason = failure(status, kind), _reason(result)
         elif status != 404:  # 404: a deletion of a document that didn't exist
             refused.append(RejectedDocument(_id(operation), _reason(result)))
-    return _Outcome(Sent(tuple(refused), stale), again, failed, reason)
+    return Outcome(Sent(tuple(refused), stale), again, failed, reason)
 
 
 def _reason(result: dict[str, Any]) -> str:

@@ -9,9 +9,9 @@ from typing import Final
 from cachesync.errors import IndexUnusableError, NoIndexError, OvertakenError
 from cachesync.index.base import Notes, OnWait, Reader, Status, Writer, ignore
 from cachesync.index.connection_health import ConnectionHealth
-from cachesync.index.elastic import rights, tls
+from cachesync.index.elastic import rights
 from cachesync.index.elastic.catalog import read_catalog
-from cachesync.index.elastic.connection import Connection
+from cachesync.index.elastic.connection import Connection, certificates_of
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader
 from cachesync.index.elastic.state import ElasticNotes, StateIndex
@@ -41,7 +41,7 @@ class ElasticIndex:
         self.name = name
         self._layout = layout
         self._health = health or ConnectionHealth()
-        self._certificates = tls.context(server)
+        self._certificates = certificates_of(server)
         self._is_allowed = False
 
     @cached_property

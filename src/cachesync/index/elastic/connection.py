@@ -23,20 +23,25 @@ from elastic_transport import ObjectApiResponse
 from elasticsearch import ApiError, Elasticsearch, TransportError
 from elasticsearch.serializer import JsonSerializer, NdjsonSerializer
 
-from cachesync.context import current, delays
-from cachesync.errors import CachesyncError, ForbiddenError, IndexUnavailableError, IndexUnusableError, UsageError
+from cachesync import tls
+from cachesync.context import current
+from cachesync.errors import (
+    CachesyncError,
+    ForbiddenError,
+    IndexUnavailableError,
+    IndexUnusableError,
+    UsageError,
+    library_reason,
+)
 from cachesync.index.connection_health import ConnectionHealth, Tries
-from cachesync.index.elastic import tls
 from cachesync.index.elastic.limits import Limits, is_too_large, too_large
 from cachesync.index.server import IndexServer
+from cachesync.retry import BUSY, Retries
 
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # we log what its warnings say
 
 REQUEST_SECONDS: Final = 30.0
 """The timeout of one request, unless less than that is left of the patience."""
-
-BUSY: Final = frozenset({429, 502, 503, 504})
-"""The statuses by which a server, or a proxy in front of it, reports that it is overloaded or unavailable for now."""
 
 CLOSED: Final = "index_closed_exception"
 """The type of the error whose reason is no more than "closed"."""
@@ -96,11 +101,8 @@ class Connection:
     ) -> None:
         """Prepare a connection; nothing is sent yet.
 
-        Args:
-            server: the server's URLs and our credentials.
-            patience: how many seconds a call may take, including all its retries.
-            health: records failures and successes.
-            certificates: trusted authorities and our certificate; if not given, they are read from the files.
+        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` are those of the
+        server's files, read before.
 
         Raises:
             UsageError: a certificate or key can't be read.
@@ -115,7 +117,7 @@ class Connection:
         options: dict[str, Any] = {}
         if credentials := authorization(server):
             options["headers"] = {"authorization": credentials}
-        if context := certificates or tls.context(server):
+        if context := certificates or certificates_of(server):
             options["ssl_context"] = context
         try:
             self._client = Elasticsearch(
@@ -144,18 +146,17 @@ class Connection:
             StoppedError: the request would have to be retried, but the thread's context was stopped.
         """
         context = current()
-        deadline = time.monotonic() + min(self.patience, context.left)
-        waits = delays()
+        retries = Retries(time.monotonic() + min(self.patience, context.left))
         with self.health.trying(self.server.url) as tries, context.awaiting(self._description):
             while True:
                 try:
-                    body = _json(request(self._bounded(deadline - time.monotonic())))
+                    body = _json(request(self._bounded(retries.left)))
                 except expected:
                     tries.answered()
                     raise
                 except (ApiError, TransportError) as error:
-                    pause = next(waits)
-                    if not self.is_temporary(error) or time.monotonic() + pause >= deadline:
+                    pause = retries.next_pause() if self.is_temporary(error) else None
+                    if pause is None:
                         raise self.given_up(tries, error) from error
                     tries.failed(failure_of(error), reason_of(error))
                     context.wait(pause)
@@ -232,7 +233,7 @@ class Connection:
         if isinstance(error, ApiError):
             return self._kind_explained(error, reason) or self._status_explained(error, reason)
         if isinstance(error, elastic_transport.TlsError):
-            return IndexUnavailableError(f"no trusted connection to {url}: {tls.meaning(reason)}")
+            return IndexUnavailableError(f"no trusted connection to {url}: {tls.explained(reason, _NAMES)}")
         return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{self._address_hint(reason)}")
 
     def _kind_explained(self, error: ApiError, reason: str) -> CachesyncError | None:
@@ -281,6 +282,27 @@ class Connection:
         if self.server.urls != self.server.nodes:
             return "; without a port in index.url it is 443, or 80 for http://: Elasticsearch's own is 9200"
         return ""
+
+
+def certificates_of(server: IndexServer) -> ssl.SSLContext | None:
+    """Return the trusted authorities and our client certificate; None for a server without TLS.
+
+    Raises:
+        UsageError: a certificate or key can't be used.
+    """
+    if not any(url.startswith("https:") for url in server.urls):
+        if any((server.ca_certs, server.client_cert, server.client_key)):
+            raise UsageError(
+                "index.ca_certs, index.client_cert and index.client_key are for https://, "
+                f"and index.url is {server.url}: nothing would be encrypted"
+            )
+        return None
+    made = tls.trusting(server.ca_certs, _NAMES)
+    tls.present(made, server.client_cert, server.client_key, _NAMES)
+    return made
+
+
+_NAMES: Final = tls.Names("index.url", "index.ca_certs", "index.client_cert", "index.client_key")
 
 
 def authorization(server: IndexServer) -> str | None:
@@ -352,7 +374,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ApiError):
         return str(_cause(error).get("reason") or error.message)
     text = error.message if isinstance(error, TransportError) else str(error)
-    return re.sub(r"^HTTPS?Connection\(.*?\): | \(_ssl\.c:\d+\)$", "", text)
+    return library_reason(text)
 
 
 def _details(error: ApiError) -> dict[str, Any]:

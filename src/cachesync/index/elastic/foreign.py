@@ -75,11 +75,9 @@ _DEFAULTS: Final = {
 
 
 def difference(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
-    """Describe how an index differs from what was asked for; None if it doesn't.
+    """Describe how an index, as the server describes it, differs from what was asked for; None if it doesn't.
 
-    Args:
-        wanted: its ``mappings``, ``settings`` (flat, without ``index.``) and ``aliases``.
-        made: the server's description of the index.
+    ``wanted`` has ``mappings``, ``settings`` (flat, without ``index.``) and ``aliases``.
     """
     changed = mapping.difference(wanted["mappings"], made["mappings"])
     return changed or _of_settings(wanted["settings"], made["settings"]) or _of_aliases(wanted["aliases"], made)

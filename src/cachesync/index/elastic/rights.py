@@ -3,7 +3,7 @@
 The privileges and what they include are defined by the server's ``IndexPrivilege`` and ``ClusterPrivilegeResolver``.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from elasticsearch import BadRequestError
 
@@ -33,21 +33,13 @@ def require(connection: Connection, name: str) -> None:
         )
     except BadRequestError:
         return  # a server without security doesn't have this API
-    missing = _missing(answer)
+    missing = [
+        f"{', '.join(lacking)} on {place}"
+        for place, granted in (("the cluster", answer["cluster"]), *sorted(answer["index"].items()))
+        if (lacking := [right for right, is_granted in granted.items() if not is_granted])
+    ]
     if missing:
         raise IndexUnavailableError(
             f"the user {answer['username']} at {connection.server.url} lacks rights: {'; '.join(missing)}.\n"
             "docs/elasticsearch.md lists those that are needed"
         )
-
-
-def _missing(answer: dict[str, Any]) -> list[str]:
-    """Return which rights are missing, and where."""
-    missing = [_lacking("the cluster", answer["cluster"])]
-    missing += [_lacking(place, granted) for place, granted in sorted(answer["index"].items())]
-    return [each for each in missing if each]
-
-
-def _lacking(place: str, granted: dict[str, bool]) -> str:
-    names = [right for right, is_granted in granted.items() if not is_granted]
-    return f"{', '.join(names)} on {place}" if names else ""

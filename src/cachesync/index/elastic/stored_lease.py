@@ -6,11 +6,12 @@ from typing import Final
 import msgspec
 from elasticsearch import ConflictError
 
-from cachesync.context import current, delays
+from cachesync.context import current
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.state import Revision, StateIndex
+from cachesync.retry import delays
 
 _ID: Final = "lease"
 _SIGNAL_TRIES: Final = 10

@@ -71,11 +71,6 @@ class PageUrl(NamedTuple):
         """The URL of this state."""
         return _with(f"{self.base}/", self.pairs)
 
-    @property
-    def parts_url(self) -> str:
-        """The URL of the parts of the page that differ from state to state."""
-        return _with(f"{self.base}/parts", self.pairs)
-
     def api_url(self, form: str = "") -> str:
         """Return the URL of the same search in the API, in another format than JSON if ``form`` names one."""
         asked = [pair for pair in _each_once(self.without("cursor")) if pair[0] != "facet"]

@@ -24,27 +24,13 @@ class Asset(NamedTuple):
     media_type: str
 
 
-def stylesheet() -> Asset:
-    """Return the stylesheet."""
-    return _named_by_content("cachesync.css")
+def load() -> tuple[Asset, Asset, Asset]:
+    """Return the stylesheet, the script and the icon."""
+    style, code, icon = (FOLDER / "static" / name for name in ("cachesync.css", "cachesync.js", "icon.svg"))
+    return _named_by_content(style), _named_by_content(code), Asset(icon.name, icon.read_bytes(), _TYPES[icon.suffix])
 
 
-def script() -> Asset:
-    """Return the script."""
-    return _named_by_content("cachesync.js")
-
-
-def icon() -> Asset:
-    """Return the icon."""
-    return Asset("icon.svg", *_read("icon.svg"))
-
-
-def _named_by_content(file: str) -> Asset:
-    content, media_type = _read(file)
-    stem, _, suffix = file.rpartition(".")
-    return Asset(f"static/{stem}.{xxhash.xxh3_64_hexdigest(content)}.{suffix}", content, media_type)
-
-
-def _read(file: str) -> tuple[bytes, str]:
-    path = FOLDER / "static" / file
-    return path.read_bytes(), _TYPES[path.suffix]
+def _named_by_content(file: Path) -> Asset:
+    content = file.read_bytes()
+    name = f"static/{file.stem}.{xxhash.xxh3_64_hexdigest(content)}{file.suffix}"
+    return Asset(name, content, _TYPES[file.suffix])

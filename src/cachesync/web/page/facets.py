@@ -79,9 +79,10 @@ def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
     counts = [each for each in found if each.value != hidden or each.value in chosen]
     known = {each.value: each for each in counts}
     top = counts[:size]
+    shown = {each.value for each in top}
     is_complete = len(found) < next((each.size for each in answer.question.facets if each.field == field), 0)
     missing = FacetCount("", 0) if is_complete else None
-    below = [_option(value, known.get(value, missing), chosen) for value in chosen if value not in _values(top)]
+    below = [_option(value, known.get(value, missing), chosen) for value in chosen if value not in shown]
     return FacetView(
         field,
         label(field),
@@ -96,10 +97,6 @@ def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
 
 def _option(value: str, count: FacetCount | None, chosen: list[str]) -> Option:
     return Option(value, count.documents if count else None, value in chosen)
-
-
-def _values(counts: list[FacetCount]) -> set[str]:
-    return {each.value for each in counts}
 
 
 def _is_open(field: str, answer: Answer, *, is_chosen: bool) -> bool:

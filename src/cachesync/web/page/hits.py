@@ -11,6 +11,7 @@ from cachesync.web.page.address import PageUrl
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
+# Many fields: one for each part of a row that the template places by itself.
 class Row(NamedTuple):
     """A hit."""
 

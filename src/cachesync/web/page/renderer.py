@@ -70,18 +70,16 @@ class Line(NamedTuple):
 
 
 class PageRenderer:
-    """Renders pages whose links are all below one base path."""
+    """Renders pages whose links are all below one base path.
+
+    Everywhere ``pairs`` are the parameters of the URL, and ``state`` is the condition of the index.
+    """
 
     def __init__(self, base_path: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Load the templates and static files.
-
-        Args:
-            base_path: the prefix of all paths: empty, or like ``/cachesync``.
-            now: the clock that ages are measured by.
-        """
+        """Load the templates and static files. ``now`` is the clock that ages are measured by."""
         self._base = base_path.rstrip("/")
         self._now = now
-        stylesheet, script, icon = assets.stylesheet(), assets.script(), assets.icon()
+        stylesheet, script, icon = assets.load()
         self.static_files: Mapping[str, tuple[bytes, str]] = {
             each.name: (each.content, each.media_type) for each in (stylesheet, script, icon)
         }
@@ -117,11 +115,8 @@ class PageRenderer:
     def search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
         """Render the page of a search.
 
-        Args:
-            pairs: the parameters of the URL.
-            answer: the answer to these parameters, extended by :func:`cachesync.web.page.asked_by_page`.
-            next_cursor: the ``cursor`` of the next page; None: there is none.
-            state: the condition of the index.
+        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`; ``next_cursor`` is
+        the ``cursor`` of the next page, if there is one.
         """
         return self._rendered("search.html", self._search(pairs, answer, next_cursor, state))
 
@@ -130,13 +125,7 @@ class PageRenderer:
         return self._rendered("parts.html", self._search(pairs, answer, next_cursor, state))
 
     def binary(self, binary: Binary, others: Sequence[Hit], state: IndexState) -> str:
-        """Render the page of a binary.
-
-        Args:
-            binary: the binary.
-            others: candidates for siblings; those that differ from it in a single variant are shown.
-            state: the condition of the index.
-        """
+        """Render the page of a binary. Those of ``others`` that differ from it in a single variant are its siblings."""
         here = PageUrl(self._base, ())
         newest = {**binary.newest, "tags": binary.tags, "stacks": binary.stacks}
         shown = {
@@ -151,14 +140,7 @@ class PageRenderer:
         return self._rendered("binary.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
 
     def difference(self, tags: Sequence[str], difference: TagDifference | None, pairs: Pairs, state: IndexState) -> str:
-        """Render the comparison of two tags, or the form that chooses them.
-
-        Args:
-            tags: all tags, in the order in which they are offered.
-            difference: the comparison; None: the two tags haven't been chosen yet.
-            pairs: the parameters of the URL.
-            state: the condition of the index.
-        """
+        """Render the comparison of two of ``tags``, or the form that chooses them: then ``difference`` is None."""
         here = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
         filters = [(name, value) for name, value in here.pairs if name in FILTERS]
         shown = {
@@ -196,8 +178,8 @@ class PageRenderer:
             status: the status of the response.
             message: what went wrong; lines after the first may list binaries.
             at: the character of the query where the error is, counted from 1.
-            pairs: the parameters of the URL.
-            state: the condition of the index; None: unknown.
+            pairs: see above.
+            state: see above; None: unknown.
             has_chips: whether it has chips, which take time: the URL of each has the conditions of all others.
         """
         here = PageUrl.of(self._base, pairs)

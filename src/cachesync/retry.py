@@ -1,0 +1,39 @@
+"""Retries of requests: which responses mean "not now", how long to pause before the next try, and when to give up.
+
+Whatever sends requests decides by this: to Elasticsearch, to Kibana, and to another cachesync server.
+"""
+
+import random
+import time
+from collections.abc import Iterator
+from typing import Final
+
+BUSY: Final = frozenset({429, 502, 503, 504})
+"""The statuses by which a server, or a proxy in front of it, reports that it is overloaded or unavailable for now."""
+
+
+class Retries:
+    """The pauses between the tries of one request."""
+
+    def __init__(self, deadline: float) -> None:
+        """``deadline`` is when to give up, by :func:`time.monotonic`."""
+        self.deadline = deadline
+        self._delays = delays()
+
+    @property
+    def left(self) -> float:
+        """The seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    def next_pause(self, least: float = 0.0) -> float | None:
+        """Return how long to wait before the next try, at least ``least``; None if that leaves no time for it."""
+        pause = max(next(self._delays), least)
+        return pause if pause < self.left else None
+
+
+def delays(first: float = 0.1, most: float = 5.0) -> Iterator[float]:
+    """Yield how many seconds to wait before each retry: twice as long each time, up to ``most``, with jitter."""
+    delay = first
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311  not for secrets
+        delay = min(most, delay * 2)
