@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, Pulse, StoppedError, running
 from cachesync.errors import IndexUnavailableError, OvertakenError
 from cachesync.index.connection_health import ConnectionHealth
-from cachesync.index.embedded import EmbeddedIndex, folder
+from cachesync.index.embedded import EmbeddedIndex, store
 from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
 from cachesync.pages.pattern import Pattern
 from cachesync.service import freshness_notes, loss_guard, request_inbox
@@ -696,7 +696,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
     bench.auto_reindex = by_itself
     bench.restart()
     with monkeypatch.context() as other:
-        other.setattr(folder, "fingerprint", lambda: "another")
+        other.setattr(store, "fingerprint", lambda: "another")
         bench.do("full pass")
         assert bench.state.reindex_needed
         bench.wake.clear()
@@ -707,7 +707,7 @@ def test_an_index_of_another_version_is_rebuilt_once(
     assert bench.wake.wait(10)
     bench.do("promotion")
     assert bench.index.reader().generation == "specs-2"
-    monkeypatch.setattr(folder, "fingerprint", lambda: "a third")
+    monkeypatch.setattr(store, "fingerprint", lambda: "a third")
     bench.do("full pass")
     assert bench.state.reindex_needed
     bench.do("schedule")

@@ -3,7 +3,7 @@
 Tantivy sorts by one field only, so documents with the same value of it are sorted here, or searched for again.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final
@@ -39,9 +39,9 @@ _ID_KEY: Final = SortKey(layout.ID)
 def search(searcher: Searcher, request: Request) -> Found:
     """Return the hits of a request, in its order, with all counts."""
     whole = request.matching()
-    by_query: dict[Query, list[str]] = {whole: []}
+    by_query: dict[Query, set[str]] = {whole: set()}
     for facet in request.facets:
-        by_query.setdefault(request.matching(facet.field), []).append(facet.field)
+        by_query.setdefault(request.matching(facet.field), set()).add(facet.field)
     found = _counted(searcher, whole, by_query.pop(whole), binaries=request.binaries)
     for query, fields in by_query.items():
         found = _counted(searcher, query, fields, binaries=False) | found
@@ -56,7 +56,7 @@ def search(searcher: Searcher, request: Request) -> Found:
     return Found(total, hits, facets, _binaries(searcher, whole))
 
 
-def _counted(searcher: Searcher, query: Query, fields: Sequence[str], *, binaries: bool) -> dict[str, Any]:
+def _counted(searcher: Searcher, query: Query, fields: Collection[str], *, binaries: bool) -> dict[str, Any]:
     """Count the values of fields, documents and binaries, in one search: finding documents takes most of the time.
 
     By their names, all values of each field are returned, and what tantivy returns for the total and the binaries.
