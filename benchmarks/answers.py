@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import measuring
-from cachesync.index.base import Reader
 from cachesync.index.elastic import query_dsl
 from cachesync.index.engines import open_index
+from cachesync.index.generation import Reader
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import ask

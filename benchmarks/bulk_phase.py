@@ -14,9 +14,9 @@ from unittest.mock import patch
 
 from benchmarks import ready
 from benchmarks.measuring import now
-from cachesync.index.base import PageChange
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.elastic.generation import ElasticGeneration
+from cachesync.index.generation import PageChange
 from cachesync.index.server import IndexServer, Layout
 
 

@@ -9,8 +9,8 @@ import tantivy
 
 from benchmarks import ready
 from benchmarks.measuring import Cost, cachesync, now
-from cachesync.index.base import PageChange
 from cachesync.index.embedded import generation, schema
+from cachesync.index.generation import PageChange
 
 
 def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from benchmarks.measuring import Cost, now
-from cachesync.index.base import PageChange
 from cachesync.index.elastic import ledger, mapping
 from cachesync.index.elastic.pace import START_BYTES
 from cachesync.index.elastic.reader import IndexNames
 from cachesync.index.elastic.store import LOADING
+from cachesync.index.generation import PageChange
 from tests.support import elasticsearch
 
 CONNECTIONS: Final = 2

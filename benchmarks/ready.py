@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from cachesync.config import PagesConfig
-from cachesync.index.base import PageChange
+from cachesync.index.generation import PageChange
 from cachesync.pages.pattern import Pattern
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard

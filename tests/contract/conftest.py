@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
 from cachesync.index.engines import open_index
+from cachesync.index.generation import Reader
 from cachesync.index.server import IndexServer, Layout
 from tests.support import elasticsearch
 from tests.support.filling import fill

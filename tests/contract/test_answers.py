@@ -7,7 +7,8 @@ import pytest
 from archspec import cpu  # type: ignore[import-untyped]
 
 from cachesync.errors import IndexUnavailableError, UsageError
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
+from cachesync.index.generation import Reader
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import Answer, as_object, ask, show_binary
 from cachesync.search.difference import as_object as difference_as_object

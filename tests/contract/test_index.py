@@ -10,12 +10,13 @@ import pytest
 
 from cachesync.documents import FIELDS, fitting
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Index, PageChange, Remembered, Status
+from cachesync.index.base import Index, Status
+from cachesync.index.catalog import Catalog, GenerationEntry
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.store import ElasticStore
 from cachesync.index.embedded import schema, store
 from cachesync.index.embedded.store import EmbeddedStore
-from cachesync.index.generations import Catalog, GenerationEntry
+from cachesync.index.generation import PageChange, Remembered
 from cachesync.ledger import digests
 from cachesync.search.request import Facet, Filter, Request, SortKey
 from tests.contract.conftest import OpenIndex

@@ -7,9 +7,10 @@ from itertools import islice
 import pytest
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
 from cachesync.index.elastic import walk as elastic_walking
 from cachesync.index.embedded import walk as embedded_walking
+from cachesync.index.generation import Reader
 from cachesync.search.added_tags import added_tags, tag_digests
 from cachesync.search.aliases import load_aliases
 from cachesync.search.answer import answer, onwards, read_question

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
+from cachesync.index.generation import Reader
 from cachesync.search.query import All, And, Exists, In, Not, Or, Prefix, Query, Range, Term
 from cachesync.search.request import BINARIES, Facet, Filter, Request, SortKey, parse_order
 from examples.pages import tree

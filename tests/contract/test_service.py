@@ -10,8 +10,10 @@ import pytest
 
 from cachesync.context import Context, StoppedError, running
 from cachesync.errors import IndexUnavailableError
-from cachesync.index.base import Generation, Index, PageChange, Writer
+from cachesync.index.base import Index
 from cachesync.index.freshness import FRESHNESS, Freshness, note_freshness, read_freshness
+from cachesync.index.generation import Generation, PageChange
+from cachesync.index.lifecycle import Writer
 from tests.contract.conftest import OpenIndex
 from tests.support.filling import change_for, documents, fill, write
 from tests.support.pages import entry, page, path_of

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cachesync.documents import FIELDS
 from cachesync.errors import UsageError
-from cachesync.index.base import Reader
 from cachesync.index.engines import open_index
+from cachesync.index.generation import Reader
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.request import Found, Request, parse_facet, parse_filters, parse_order
 from examples.pages import tree

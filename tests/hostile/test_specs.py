@@ -11,8 +11,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from cachesync.index.base import Reader
 from cachesync.index.engines import open_index
+from cachesync.index.generation import Reader
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.answer import ask
 from cachesync.search.install import MIRROR_URL

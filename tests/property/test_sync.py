@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from cachesync.documents import document_id, render
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
 from cachesync.index.elastic import ElasticIndex
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.generation import Reader
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.page import Page, parse
 from cachesync.pages.pattern import Pattern

@@ -1,6 +1,6 @@
 """What is asked for by what somebody types."""
 
-from cachesync.index.base import Reader
+from cachesync.index.generation import Reader
 from cachesync.search.aliases import load_aliases
 from cachesync.search.interpretation import read
 from cachesync.search.request import Request

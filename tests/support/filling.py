@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 
 from cachesync.documents import document_id, key_of, render
-from cachesync.index.base import Generation, Index, PageChange, Put
+from cachesync.index.base import Index
+from cachesync.index.generation import Generation, PageChange, Put
 from cachesync.ledger import PageRecord, Signature, digests
 from cachesync.pages.page import Page, parse
 from cachesync.sync.plan import Todo, page_change

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from cachesync.index.base import Index, PageChange, Put, Reader, Remembered
+from cachesync.index.base import Index
 from cachesync.index.engines import open_index
+from cachesync.index.generation import PageChange, Put, Reader, Remembered
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.sync import full_sync

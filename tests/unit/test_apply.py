@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cachesync.index.base import Remembered
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.generation import Remembered
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request
 from cachesync.sync import full_sync

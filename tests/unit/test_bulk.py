@@ -2,8 +2,8 @@
 
 import json
 
-from cachesync.index.base import Put
 from cachesync.index.elastic import bulk
+from cachesync.index.generation import Put
 
 
 def test_an_operation_is_a_line_with_id_and_version_and_a_line_with_the_document() -> None:

@@ -16,7 +16,6 @@ from structlog.testing import capture_logs
 
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
-from cachesync.index.base import PageChange, Put
 from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, disk, foreign, lease, mapping, pace, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
@@ -26,6 +25,7 @@ from cachesync.index.elastic.lease import Lease, Watched
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.elastic.store import ElasticStore
 from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
+from cachesync.index.generation import PageChange, Put
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request as Search

@@ -9,8 +9,8 @@ from typing import cast
 
 import pytest
 
-from cachesync.index.base import PageChange, RejectedDocument, Written
 from cachesync.index.elastic.generation import final_record
+from cachesync.index.generation import PageChange, RejectedDocument, Written
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern

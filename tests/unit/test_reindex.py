@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import pytest
 
 from cachesync.errors import IndexUnavailableError, UsageError
-from cachesync.index.base import Writer
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.lifecycle import Writer
 from cachesync.pages.pattern import Pattern
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard

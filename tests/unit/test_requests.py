@@ -19,8 +19,9 @@ from cachesync.errors import (
     RefusedError,
     UsageError,
 )
-from cachesync.index.base import Notes, Status, Writer
+from cachesync.index.base import Notes, Status
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.lifecycle import Writer
 from cachesync.pages.page import Problem
 from cachesync.service import request_client, request_inbox
 from cachesync.service.loss_guard import Withheld

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cachesync.index.base import PageChange, Put, Reader, Stored
 from cachesync.index.embedded import EmbeddedIndex
+from cachesync.index.generation import PageChange, Put, Reader, Stored
 from cachesync.pages.pattern import Pattern
 from cachesync.sync import full_sync
 from cachesync.sync.apply import Apply

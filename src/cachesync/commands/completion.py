@@ -13,7 +13,7 @@ from cachesync.commands.components import Components
 from cachesync.context import within
 from cachesync.documents import FIELDS
 from cachesync.errors import CachesyncError
-from cachesync.index.base import Reader
+from cachesync.index.generation import Reader
 from cachesync.search.request import LATEST
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]

@@ -13,7 +13,8 @@ from cachesync.commands.connections import Connections
 from cachesync.config import Config
 from cachesync.config_loader import Loaded
 from cachesync.errors import IndexUnusableError, NoIndexError, UsageError
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
+from cachesync.index.generation import Reader
 from cachesync.log import get_logger
 from cachesync.search.aliases import Aliases, load_aliases
 from cachesync.search.answer import Answer, ask

@@ -7,7 +7,7 @@ from cachesync.commands.components import Components
 from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
 from cachesync.errors import IndexUnusableError
-from cachesync.index.base import PageChange, Reader
+from cachesync.index.generation import PageChange, Reader
 from cachesync.log import printable
 from cachesync.sync import full_sync
 

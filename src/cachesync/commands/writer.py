@@ -9,8 +9,9 @@ from cachesync.commands.components import Components
 from cachesync.commands.output import no_progress
 from cachesync.context import within
 from cachesync.errors import CachesyncError
-from cachesync.index.base import Index, Writer
+from cachesync.index.base import Index
 from cachesync.index.freshness import Freshness, Shortcoming, note_freshness, read_freshness
+from cachesync.index.lifecycle import Writer
 from cachesync.service.request_client import carry_out
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import LAST_REINDEX, text_of

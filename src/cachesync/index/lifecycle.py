@@ -16,8 +16,8 @@ from typing import Final, Protocol
 
 from cachesync.context import StoppedError, shielded, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
-from cachesync.index.base import Generation, Reader
-from cachesync.index.generations import Catalog, GenerationEntry
+from cachesync.index.catalog import Catalog, GenerationEntry
+from cachesync.index.generation import Generation, Reader
 from cachesync.log import Once, get_logger
 
 _log = get_logger()
@@ -85,9 +85,13 @@ class GenerationStore(Protocol):
         """Return a number that changes when a client asks the writer to check for requests."""
 
 
-# Many methods: one for each of the Writer protocol's, and what they share to open, point to and remove generations.
-class LifecycleWriter:
-    """The one writer of an index, see :class:`cachesync.index.base.Writer`."""
+# Many methods: one for each step of a generation's life, and what they share to open, point to and remove them.
+class Writer:
+    """The one writer of an index.
+
+    One thread may build a generation while another writes to the live one. Only one thread at a time may promote,
+    roll back or discard a generation.
+    """
 
     def __init__(self, store: GenerationStore, keep: int) -> None:
         """``keep``: how many generations a rollback can go back to."""
@@ -101,7 +105,10 @@ class LifecycleWriter:
         """Which reason was logged why the live generation can't be used."""
 
     def live(self) -> Generation | None:
-        """Open the live generation, as all readers find it now."""
+        """Open the live generation; None if there isn't one yet, or if it is damaged.
+
+        Leftovers of earlier writers are removed; a generation that this writer is building is not.
+        """
         self._store.tidy()
         catalog = self._cleaned_up()
         self._known = None
@@ -127,15 +134,28 @@ class LifecycleWriter:
         return None
 
     def intact(self) -> bool:
-        """Whether readers still find the generation that this writer knows as the live one."""
+        """Whether readers still find the generation that was live when this writer last opened or changed it.
+
+        It is cheap. If it is False, open the generation again with :meth:`live`.
+
+        Raises:
+            OvertakenError: another process has become the writer.
+            IndexUnavailableError: this can't be determined now.
+        """
         return self._known is not None and self._store.points_to(self._known)
 
     def signals(self) -> int:
-        """Return a number that changes when a client asks to check for requests."""
+        """Return a number that changes whenever a client asks to check for requests. It is cheap."""
         return self._store.signals()
 
     def replaced(self) -> Reader | None:
-        """Open the generation that a new one would replace, if only to read its ledger."""
+        """Open the generation that a new one would replace: the live one or, without one, what is left of the index.
+
+        Its ledger can be read, its documents perhaps not. None if there is no generation.
+
+        Raises:
+            IndexUnusableError: there is a generation, but its ledger can't be read.
+        """
         catalog = self._store.catalog()
         for entry in catalog.latest:
             if reader := self._store.open_ledger(entry.name):
@@ -145,7 +165,7 @@ class LifecycleWriter:
         return None
 
     def pinned(self) -> bool:
-        """Whether a rollback made the live generation live."""
+        """Whether a rollback made the live generation live, so that it is left unchanged until a reindex."""
         live = self._store.catalog().live
         if live is None or not self._store.pins(live.name):
             return False
@@ -153,7 +173,13 @@ class LifecycleWriter:
         return True
 
     def build(self) -> Generation:
-        """Create a new generation beside the live one."""
+        """Create a new, empty generation beside the live one. Readers don't find it before it is promoted.
+
+        Generations left unfinished by earlier builds are removed, so there is one at a time. It may take half a minute.
+
+        Raises:
+            IndexUnavailableError: there is no room for it, or it can't be created.
+        """
         self._store.claim()
         self._store.tidy()
         self._building = None
@@ -180,11 +206,20 @@ class LifecycleWriter:
             self._remove(lambda now: [entry for entry in now.building if entry.name == name])
 
     def settle(self, generation: Generation) -> None:
-        """Make a generation that has been filled durable."""
+        """Make a generation that has been filled durable, with its replicas if possible. It may take a minute.
+
+        Raises:
+            IndexUnavailableError: a part of it isn't available, so it can't go live.
+        """
         self._store.settle(generation.generation)
 
     def promote(self, generation: Generation) -> None:
-        """Make a generation live, and remove those that aren't kept."""
+        """Make a settled generation live in one step, keep the one before for a rollback, and remove older ones.
+
+        Generations that were rolled back from are removed first: if the writer dies in between, none is left that could
+        be mistaken for the one before. Others that can't be removed are left for the next writer: nothing is raised
+        once the generation is live.
+        """
         if self._store.catalog().left_by_rollback:
             self._remove(lambda now: now.left_by_rollback)
         self._point(generation.generation)
@@ -197,7 +232,13 @@ class LifecycleWriter:
             )
 
     def rollback(self, to: str | None = None) -> str:
-        """Go back to the generation before, and pin the index. The pin takes effect when readers are pointed there."""
+        """Go back to the generation before the live one, pin it, and return its name.
+
+        If ``to`` is already live and pinned, do nothing: an earlier attempt at the same rollback has succeeded.
+
+        Raises:
+            UsageError: no generation is kept.
+        """
         self._store.claim()
         catalog = self._store.catalog()
         live = catalog.live
@@ -210,7 +251,7 @@ class LifecycleWriter:
             )
         self._store.open(before.name).size()  # raises if it can't be searched
         still = [live.name] if self._store.pins(live.name) else []  # if readers are not pointed elsewhere after all
-        self._store.pin([before.name, *still])
+        self._store.pin([before.name, *still])  # it takes effect when readers are pointed there
         self._point(before.name)
         return before.name
 

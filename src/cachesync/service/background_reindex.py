@@ -8,7 +8,7 @@ from typing import Final
 
 from cachesync.context import StoppedError, current, running
 from cachesync.errors import CachesyncError, DefectError
-from cachesync.index.base import Writer
+from cachesync.index.lifecycle import Writer
 from cachesync.log import DEFECT, get_logger, pass_context
 from cachesync.retry import delays
 from cachesync.service.state import ServiceState

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from cachesync.index.base import Writer
+from cachesync.index.lifecycle import Writer
 from cachesync.log import get_logger
 from cachesync.service.scheduler import NEVER
 

@@ -10,7 +10,8 @@ import msgspec
 
 from cachesync.context import current, shielded
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
-from cachesync.index.base import Index, Writer
+from cachesync.index.base import Index
+from cachesync.index.lifecycle import Writer
 from cachesync.log import get_logger
 from cachesync.service.requests import REQUEST, RESPONSE, SIGN, CommandRequest, Response
 from cachesync.sync.passes import Progress

@@ -9,7 +9,8 @@ import msgspec
 
 from cachesync.context import current, within
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
-from cachesync.index.base import Notes, Writer
+from cachesync.index.base import Notes
+from cachesync.index.lifecycle import Writer
 from cachesync.log import get_logger
 from cachesync.service.requests import REQUEST, RESPONSE, SIGN, CommandRequest, Response
 

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cachesync.index.base import Index, Writer
+from cachesync.index.base import Index
 from cachesync.index.connection_health import ConnectionHealth
+from cachesync.index.lifecycle import Writer
 from cachesync.service.background_reindex import BackgroundReindex
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.first_fill import FirstFill

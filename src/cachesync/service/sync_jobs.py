@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
-from cachesync.index.base import Generation
+from cachesync.index.generation import Generation
 from cachesync.log import get_logger
 from cachesync.service.index_check import IndexCheck
 from cachesync.service.mode import Mode

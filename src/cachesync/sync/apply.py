@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 from cachesync.context import current
-from cachesync.index.base import PageChange, Reader, Remembered
+from cachesync.index.generation import PageChange, Reader, Remembered
 from cachesync.sync.chunks import in_chunks
 from cachesync.sync.compare import Comparer
 from cachesync.sync.guard import Guard, Loss

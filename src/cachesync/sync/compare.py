@@ -20,7 +20,7 @@ import msgspec
 
 from cachesync.documents import Rendered, document_id, fitting, render, summary
 from cachesync.errors import IndexUnusableError
-from cachesync.index.base import PageChange, Reader, Remembered
+from cachesync.index.generation import PageChange, Reader, Remembered
 from cachesync.ledger import Digests, PageRecord, content_digest, digests
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem, folder_of, parse, tag_of

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from cachesync.errors import IndexUnusableError, OvertakenError, RefusedError
-from cachesync.index.base import PageChange, Reader, Writer
+from cachesync.index.generation import PageChange, Reader
+from cachesync.index.lifecycle import Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.apply import Apply

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from cachesync.context import current
-from cachesync.index.base import Generation, PageChange, Reader
+from cachesync.index.generation import Generation, PageChange, Reader
 from cachesync.ledger import PageRecord
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cachesync.documents import Rendered, document_id
-from cachesync.index.base import PageChange, Put
+from cachesync.index.generation import PageChange, Put
 from cachesync.ledger import Digests, PageRecord, digests
 from cachesync.pages.page import PREFIX, SUFFIX, Problem, identity
 from cachesync.pages.pattern import Pattern

@@ -3,7 +3,8 @@
 from typing import Final
 
 from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import Generation, Reader, Writer
+from cachesync.index.generation import Generation, Reader
+from cachesync.index.lifecycle import Writer
 from cachesync.log import get_logger
 from cachesync.pages.page import Problem
 from cachesync.sync.guard import Guard, loss_between, question

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from cachesync.documents import key_of
-from cachesync.index.base import PageChange, Written
+from cachesync.index.generation import PageChange, Written
 from cachesync.ledger import refusal
 from cachesync.pages.page import Problem
 from cachesync.sync.plan import Plan

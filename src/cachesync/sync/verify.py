@@ -9,7 +9,7 @@ import msgspec
 
 from cachesync.context import current
 from cachesync.documents import Rendered, document_id, fitting, key_of, render
-from cachesync.index.base import Reader, Remembered
+from cachesync.index.generation import Reader, Remembered
 from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.chunks import in_chunks

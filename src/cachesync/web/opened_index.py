@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple, TypeVar
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, UsageError
-from cachesync.index.base import Index, Reader
+from cachesync.index.base import Index
+from cachesync.index.generation import Reader
 from cachesync.log import Once, get_logger
 from cachesync.search.aliases import Aliases
 from cachesync.search.vocabulary import Vocabulary

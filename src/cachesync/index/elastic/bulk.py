@@ -12,11 +12,11 @@ from elasticsearch import ApiError, TransportError
 
 from cachesync.context import StoppedError, current
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import Put, RejectedDocument
 from cachesync.index.connection_health import Tries
 from cachesync.index.elastic.connection import CLOSED, Connection, closed, failure, failure_of, reason_of
 from cachesync.index.elastic.limits import is_too_large, too_large
 from cachesync.index.elastic.pace import Pace
+from cachesync.index.generation import Put, RejectedDocument
 from cachesync.retry import BUSY, Retries
 
 

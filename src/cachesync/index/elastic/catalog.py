@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.index.catalog import Catalog, GenerationEntry
 from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.reader import IndexNames
-from cachesync.index.generations import Catalog, GenerationEntry
 
 
 @dataclass(frozen=True)

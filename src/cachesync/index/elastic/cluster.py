@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Final
 
 from cachesync.errors import IndexUnusableError, NoIndexError, OvertakenError
-from cachesync.index.base import Notes, OnWait, Reader, Status, Writer, ignore
+from cachesync.index.base import Notes, OnWait, Status, ignore
 from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.elastic import rights
 from cachesync.index.elastic.catalog import read_catalog
@@ -17,7 +17,8 @@ from cachesync.index.elastic.reader import ElasticReader
 from cachesync.index.elastic.state import ElasticNotes, StateIndex
 from cachesync.index.elastic.store import ElasticStore, usable_mapping
 from cachesync.index.elastic.stored_lease import StoredLease
-from cachesync.index.lifecycle import LifecycleWriter
+from cachesync.index.generation import Reader
+from cachesync.index.lifecycle import Writer
 from cachesync.index.server import IndexServer, Layout
 
 READ_PATIENCE: Final = 8.0
@@ -112,7 +113,7 @@ class ElasticIndex:
                 with contextlib.suppress(OvertakenError):  # nothing has been read yet that could be outdated
                     lease.claim()
             store = ElasticStore(self._writing, self.name, self._layout, lease)
-            yield LifecycleWriter(store, self._layout.keep_generations)
+            yield Writer(store, self._layout.keep_generations)
         finally:
             lease.release()
 

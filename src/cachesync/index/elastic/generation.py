@@ -16,13 +16,13 @@ import msgspec
 from cachesync.context import Context, current, running
 from cachesync.documents import document_id, key_of
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.base import PageChange, RejectedDocument, Written
 from cachesync.index.elastic import bulk, ledger
 from cachesync.index.elastic.bulk import Bulk
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT
 from cachesync.index.elastic.reader import ElasticReader, IndexNames
+from cachesync.index.generation import PageChange, RejectedDocument, Written
 from cachesync.ledger import Digests, PageRecord, without
 
 _WAIT_SECONDS: Final = 1.0

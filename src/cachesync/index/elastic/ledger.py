@@ -9,13 +9,13 @@ from typing import Any, Final
 import msgspec
 
 from cachesync.errors import IndexUnusableError
-from cachesync.index.base import Remembered
 from cachesync.index.distinct import first_of_each
 from cachesync.index.elastic import query_dsl
 from cachesync.index.elastic.limits import Limits
 from cachesync.index.elastic.mapping import DIGESTS
 from cachesync.index.elastic.searcher import Searcher, batches
 from cachesync.index.elastic.walk import walk_hits
+from cachesync.index.generation import Remembered
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.query import All, Or, Prefix, Query
 

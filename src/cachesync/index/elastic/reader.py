@@ -9,12 +9,12 @@ import msgspec
 
 from cachesync.context import Context, current, running
 from cachesync.errors import IndexUnusableError
-from cachesync.index.base import Remembered, Stored
 from cachesync.index.elastic import ledger, mapping, query_dsl
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.search import count, search
 from cachesync.index.elastic.searcher import Searcher
 from cachesync.index.elastic.walk import walk, walk_hits
+from cachesync.index.generation import Remembered, Stored
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Query, Term
 from cachesync.search.request import TIEBREAK, Found, Hit, Part, Request

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cachesync.errors import IndexUnavailableError
-from cachesync.index.generations import Catalog, GenerationEntry, number_in
+from cachesync.index.catalog import Catalog, GenerationEntry, number_in
 
 META: Final = "cachesync.json"
 LIVE: Final = "live"

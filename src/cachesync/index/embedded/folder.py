@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from cachesync.errors import IndexUnavailableError, IndexUnusableError, NoIndexError, UsageError
-from cachesync.index.base import Notes, OnWait, Reader, Status, Writer, ignore
+from cachesync.index.base import Notes, OnWait, Status, ignore
 from cachesync.index.embedded import lock
 from cachesync.index.embedded.catalog import META, live_folder, pins, read_catalog
 from cachesync.index.embedded.files import SmallFiles
 from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.store import NOTES, EmbeddedStore, open_generation
-from cachesync.index.lifecycle import LifecycleWriter
+from cachesync.index.generation import Reader
+from cachesync.index.lifecycle import Writer
 
 _ROOT: Final = 0
 
@@ -80,7 +81,7 @@ class EmbeddedIndex:
         writer_lock = WriterLock(self._folder, serving=serving)
         try:
             writer_lock.acquire(wait, on_wait)
-            yield LifecycleWriter(EmbeddedStore(self._folder, writer_lock), self._keep)
+            yield Writer(EmbeddedStore(self._folder, writer_lock), self._keep)
         finally:
             writer_lock.release()
 

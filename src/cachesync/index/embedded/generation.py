@@ -9,11 +9,11 @@ from typing import Final
 
 import tantivy
 
-from cachesync.index.base import PageChange, Written
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.ledger import page_document
 from cachesync.index.embedded.reader import EmbeddedReader
+from cachesync.index.generation import PageChange, Written
 
 COMMIT_BYTES: Final = 32_000_000
 """The size of documents that are committed together: large enough to be fast, with little to redo after a crash."""

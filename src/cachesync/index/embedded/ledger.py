@@ -6,9 +6,9 @@ from typing import Final
 import msgspec
 import tantivy
 
-from cachesync.index.base import PageChange, Remembered
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.searcher import Searcher
+from cachesync.index.generation import PageChange, Remembered
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.query import Exists, Or, Prefix, Term
 

@@ -9,13 +9,13 @@ import xxhash
 
 from cachesync.documents import FIELDS, encoded
 from cachesync.errors import IndexUnusableError
-from cachesync.index.base import Remembered, Stored
 from cachesync.index.embedded import ledger
 from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.schema import ID, register_analyzers
 from cachesync.index.embedded.search import search
 from cachesync.index.embedded.searcher import Searcher
 from cachesync.index.embedded.walk import walk
+from cachesync.index.generation import Remembered, Stored
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Query, Term
 from cachesync.search.request import Found, Hit, Part, Request

@@ -10,7 +10,7 @@ import msgspec
 import tantivy
 
 from cachesync.documents import FIELDS
-from cachesync.index.base import Put
+from cachesync.index.generation import Put
 from cachesync.search.request import Hit
 
 ID: Final = "_id"

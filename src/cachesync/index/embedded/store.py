@@ -11,6 +11,7 @@ import tantivy
 
 from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
+from cachesync.index.catalog import Catalog, number_in
 from cachesync.index.embedded.catalog import (
     BUILDING,
     LIVE,
@@ -27,7 +28,6 @@ from cachesync.index.embedded.files import SmallFiles, remove_tree, write_atomic
 from cachesync.index.embedded.generation import EmbeddedGeneration
 from cachesync.index.embedded.lock import WriterLock
 from cachesync.index.embedded.schema import schema
-from cachesync.index.generations import Catalog, number_in
 from cachesync.log import get_logger
 
 _log = get_logger()
