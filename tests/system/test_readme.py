@@ -24,7 +24,9 @@ from tests.support.sandbox import Sandbox
 from tests.support.service import children
 
 README = (PROJECT / "README.md").read_text()
-VARIES = re.compile(r"\d\d:\d\d:\d\d|(?<=url=)\S+|(?<=· )http\S+|(?<=seconds=)[\d.]+|(?<=_)(updated|added|deleted)=\d+")
+VARIES = re.compile(
+    r"\d\d:\d\d:\d\d|(?<=url=)\S+|(?<=· )http\S+|(?<=seconds=)[\d.]+|(?<=folders=)\d+|(?<=_)(updated|added|deleted)=\d+"
+)
 """What a log line says that is another each time: times, places, and what was changed by chance."""
 
 
