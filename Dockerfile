@@ -1,4 +1,4 @@
-# cachesync as an image: docker build -t cachesync .
+# The image of cachesync: docker build -t cachesync .
 ARG PYTHON=3.13.14-slim
 
 FROM python:${PYTHON} AS build
@@ -24,7 +24,7 @@ RUN python -m pip uninstall --yes --root-user-action=ignore pip \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/cachesync --shell /usr/sbin/nologin cachesync \
  && install --directory --mode=0700 --owner=10001 --group=10001 /var/lib/cachesync /keys
 COPY --from=build /opt/cachesync /opt/cachesync
-# Where things are in a container. Who publishes the port decides who reaches it.
+# The paths and the port in a container. Who can reach the port depends on how it is published.
 ENV PATH=/opt/cachesync/bin:$PATH \
     CACHESYNC_PAGES__ROOT=/pages \
     CACHESYNC_INDEX__URL=embedded:/var/lib/cachesync/index \
