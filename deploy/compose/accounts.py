@@ -1,8 +1,8 @@
 """Sets up the accounts of the services in docker-compose.yml: Kibana's password and cachesync's API keys.
 
 It runs at each ``docker compose up``, as soon as Elasticsearch answers, in cachesync's image and with only Python's
-standard library. Whatever works is kept: a password that works is not set again; a key that works only gets the rights
-in its file in ``deploy/elasticsearch/``. A key that is refused is replaced, and earlier keys of that name are
+standard library. Whatever works is kept: a valid password isn't changed, and a valid key is only updated to the
+privileges in its file in ``deploy/elasticsearch/``. An invalid key is replaced, and earlier keys of that name are
 invalidated.
 
 Environment variables: ``ELASTICSEARCH_URL``, ``ELASTICSEARCH_CA`` (a file), ``ELASTIC_PASSWORD``, ``KIBANA_PASSWORD``,
@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any, Final
 
 DEFAULT_NAME: Final = "spack-specs"
-"""The index's name in the files of the requests."""
+"""The index's name in the request files."""
 
 KEYS: Final = {"cachesync": "cachesync-key.json", "kibana": "kibana-key.json"}
-"""The files in the folder of keys, and the files with the requests that make them."""
+"""The files in the folder of keys, each with the file that contains the request for its key."""
 
 _BUSY: Final = frozenset({429, 502, 503, 504})
 _PATIENCE_SECONDS: Final = 120.0
@@ -36,14 +36,14 @@ _PAUSE_SECONDS: Final = 1.0
 
 
 class RefusedError(Exception):
-    """Somebody has to do something before this can continue; the message says what."""
+    """The setup can't continue until a person does what the message says."""
 
 
 class Cluster:
-    """Elasticsearch, with the rights of its user ``elastic`` unless other credentials are given."""
+    """Elasticsearch, accessed as its user ``elastic`` unless other credentials are given."""
 
     def __init__(self, url: str, ca: str | None, password: str, patience: float = _PATIENCE_SECONDS) -> None:
-        """``patience``: for how many seconds to retry if the server doesn't answer."""
+        """``patience`` is the number of seconds for which requests are retried if the server doesn't answer."""
         self._url = url
         self._admin = basic("elastic", password)
         self._deadline = time.monotonic() + patience
@@ -55,7 +55,7 @@ class Cluster:
         self._opener = urllib.request.build_opener(*handlers)
 
     def ask(self, method: str, path: str, body: Any = None, credentials: str | None = None) -> tuple[int, Any]:
-        """Send a request until there is a response, and return the response's status and body.
+        """Send a request, retrying it until there is a response, and return the response's status and body.
 
         Raises:
             RefusedError: there is no response in time, or the server's certificate isn't trusted.
@@ -84,7 +84,7 @@ class Cluster:
         """Send a request that must succeed, and return the response's body.
 
         Raises:
-            RefusedError: it failed.
+            RefusedError: the request failed.
         """
         status, answer = self.ask(method, path, body)
         if status != HTTPStatus.OK:
@@ -92,7 +92,7 @@ class Cluster:
         return answer
 
     def knows(self, credentials: str) -> Any:
-        """Return the user of these credentials; None if they are refused.
+        """Return the user of these credentials; None if they are invalid.
 
         Raises:
             RefusedError: the server can't check them.
@@ -109,7 +109,11 @@ def basic(user: str, password: str) -> str:
 
 
 def require_elastic(cluster: Cluster, password: str) -> None:
-    """Make sure that the administrator's password is the right one."""
+    """Check the administrator's password.
+
+    Raises:
+        RefusedError: Elasticsearch rejects the password.
+    """
     if not cluster.knows(basic("elastic", password)):
         raise RefusedError(
             "Elasticsearch refuses the password of its user elastic. ELASTIC_PASSWORD in .env is what a new data "
@@ -120,7 +124,7 @@ def require_elastic(cluster: Cluster, password: str) -> None:
 
 
 def keep_password(cluster: Cluster, user: str, password: str) -> None:
-    """Make sure that a built-in user has this password."""
+    """Set the password of a built-in user unless it is already valid."""
     if cluster.knows(basic(user, password)):
         _say(f"the password of {user} is kept")
         return
@@ -130,7 +134,7 @@ def keep_password(cluster: Cluster, user: str, password: str) -> None:
 
 
 def keep_key(cluster: Cluster, file: Path, request: Mapping[str, Any]) -> None:
-    """Make sure that a file holds a working API key with the rights of the request."""
+    """Ensure that a file contains a valid API key with the privileges in the request."""
     name, before = request["name"], _read(file)
     known = cluster.knows(f"ApiKey {before}") if before else None
     if known:

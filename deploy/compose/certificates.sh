@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes the certificate authority and Elasticsearch's certificate, and replaces them in the last year before they
-# expire.
+# Makes the certificate authority and Elasticsearch's certificate, and replaces each of them in the last year before it
+# expires.
 #
-# Runs at each `docker compose up`, before anything else, in Elasticsearch's image, which has elasticsearch-certutil.
+# It runs at each `docker compose up`, before anything else, in Elasticsearch's image, which has elasticsearch-certutil.
 set -eu
 umask 077
 
 tls=${TLS_FOLDER:-/tls}                # private: Elasticsearch's key and certificate, and the authority's key
 ca=${CA_FOLDER:-/ca}                   # public: the authority's certificate, for all clients
-owner=${ELASTICSEARCH_OWNER:-1000:0}   # the user as whom the image runs Elasticsearch
+owner=${ELASTICSEARCH_OWNER:-1000:0}   # the user that runs Elasticsearch in the image
 authority_days=3650
 server_days=1095
 renewal_days=365
@@ -18,7 +18,7 @@ fail() {
   exit 1
 }
 
-# lasts CERTIFICATE DAYS: whether the file exists, and is not yet in its last days
+# lasts CERTIFICATE DAYS: whether the file exists, and is not yet in the period in which it is renewed
 lasts() {
   [ -s "$1" ] && [ -z "$(find "$1" -mtime +$(($2 - renewal_days)))" ]
 }
@@ -30,7 +30,7 @@ rm -rf "$tls"/making.*
 work=$(mktemp -d "$tls/making.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# Certificates are removed first and written last: if a certificate exists, its key exists, too, and matches.
+# Certificates are removed first and written last, so if a certificate exists, its key also exists and matches it.
 
 if lasts "$tls/ca.crt" "$authority_days" && [ -s "$tls/ca.key" ]; then
   echo "certificates: the authority is kept"
