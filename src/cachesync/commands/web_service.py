@@ -6,7 +6,6 @@ import threading
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from cachesync.commands.components import Components
 from cachesync.errors import CachesyncError
@@ -73,19 +72,11 @@ class WebService:
 
     def _reconfigure(self, components: Components) -> None:
         """Serve under another configuration. On failure nothing changes."""
-        before, now = self._components.config.http, components.config.http
-        operators = self._operators
-        if before.metrics != now.metrics:
-            operators = _replace(self._operators, self._make_operators_server(components))
+        operators = _replace(self._operators, self._make_operators_server(components))
         try:
-            api = components.api(is_public=True)
-            if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._make_server(components, api))
-            else:
-                self._server.answer_with(self._app(components, api), now.base_path)
+            self._server = moved(self._server, self._make_server(components, components.api(is_public=True)))
         except CachesyncError:
-            if operators is not self._operators:
-                _replace(operators, self._operators)
+            _replace(operators, self._operators)
             raise
         self._operators = operators
 
@@ -98,12 +89,9 @@ class WebService:
 
     def _make_server(self, components: Components, api: Api) -> WebServer:
         config = components.config.http
-        return WebServer(config.host, config.port, self._app(components, api), config.base_path)
-
-    def _app(self, components: Components, api: Api) -> ASGIApp:
-        config = components.config.http
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
-        return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
+        site = build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
+        return WebServer(config.host, config.port, site, config.base_path)
 
     def _make_operators_server(self, components: Components) -> WebServer | None:
         """Make the server of metrics, if one is configured."""

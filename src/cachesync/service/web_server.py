@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from starlette.types import ASGIApp
-
 from cachesync.errors import IndexUnavailableError, PortTakenError, UsageError
 from cachesync.log import get_logger
 from cachesync.service.options import ServiceOptions
@@ -30,10 +28,7 @@ class ServiceWebServer:
     def __init__(self, options: ServiceOptions, own: Sequence[Endpoint], observe: Observer) -> None:
         """Start to listen; if the port is taken while a service has the index, stand by without HTTP.
 
-        Args:
-            options: the configuration.
-            own: the operators' endpoints.
-            observe: is called after each response.
+        ``own`` are the operators' endpoints, and ``observe`` is called after each response.
 
         Raises:
             UsageError: the port is taken although no service has the index, or it can't be used at all.
@@ -41,7 +36,6 @@ class ServiceWebServer:
         """
         self._own = own
         self._observe = observe
-        self._http = options.http
         self._server = self._make(options)
         for left in reversed(range(_PORT_TRIES)):
             try:
@@ -75,12 +69,7 @@ class ServiceWebServer:
         Raises:
             UsageError: host or port can't be used.
         """
-        before, now = self._http, options.http
-        if (before.host, before.port) != (now.host, now.port):
-            self._server = moved(self._server, self._make(options))
-        else:
-            self._server.answer_with(self._site(options), now.base_path)
-        self._http = now
+        self._server = moved(self._server, self._make(options))
 
     def stop(self) -> None:
         """Stop within two seconds, whatever clients do."""
@@ -88,11 +77,8 @@ class ServiceWebServer:
 
     def _make(self, options: ServiceOptions) -> WebServer:
         http = options.http
-        return WebServer(http.host, http.port, self._site(options), http.base_path)
-
-    def _site(self, options: ServiceOptions) -> ASGIApp:
-        http = options.http
-        return build_site(http.base_path, self._own, options.open_api(), http.allow_origins, self._observe)
+        site = build_site(http.base_path, self._own, options.open_api(), http.allow_origins, self._observe)
+        return WebServer(http.host, http.port, site, http.base_path)
 
 
 def _has_service(options: ServiceOptions, taken: PortTakenError) -> bool:
