@@ -15,8 +15,7 @@ from cachesync.index.base import Index
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
 from cachesync.service.loss_guard import WITHHELD, Withheld
-from cachesync.service.schedule import Schedule
-from cachesync.service.timetable import noted
+from cachesync.service.schedule import Schedule, noted
 from cachesync.sync.guard import question
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import PathWarning, by_path, scan

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from cachesync.context import Context, Pulse, StoppedError, running
@@ -18,7 +19,6 @@ from cachesync.service.metrics import Metrics
 from cachesync.service.options import JobOptions, WatchOptions
 from cachesync.service.session import Resources, Session
 from cachesync.service.state import ServiceState
-from cachesync.service.watcher_reports import WatcherReports
 from cachesync.watch.watcher import Watcher
 
 _log = get_logger()
@@ -56,8 +56,8 @@ class Daemon:
         self.pulse = Pulse(self._heart.beat, every)
         """The signs of life of the service's thread, and what it is waiting for outside of this process."""
         self._context = Context(self._ended, pulse=self.pulse)
-        reports = WatcherReports(self._resources, self._heart.started)
-        self._watcher = Watcher(options.source, watch.mode, reports.mark_dirty, reports.publish)
+        publish = partial(self._resources.publish_watching, self._heart.started)
+        self._watcher = Watcher(options.source, watch.mode, self._resources.mark_dirty, publish)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     def start(self, *, has_served: bool = False) -> None:

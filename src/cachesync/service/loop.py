@@ -11,13 +11,12 @@ from cachesync.context import StoppedError, current
 from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.connection_health import SERVICE
 from cachesync.log import get_logger
-from cachesync.service.mode import Mode
 from cachesync.service.partial_passes import PartialPasses
 from cachesync.service.reindex_jobs import ReindexJobs
 from cachesync.service.request_jobs import RequestJobs
 from cachesync.service.scheduler import Job, Scheduler
 from cachesync.service.session import Session
-from cachesync.service.sync_jobs import SyncJobs
+from cachesync.service.sync_jobs import Mode, SyncJobs
 
 _log = get_logger()
 

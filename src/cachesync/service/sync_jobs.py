@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
 from cachesync.index.base import Generation
 from cachesync.log import get_logger
 from cachesync.service.index_check import IndexCheck
-from cachesync.service.mode import Mode
-from cachesync.service.pass_log import log_problems, update_warnings
-from cachesync.service.pass_recorder import PassRecorder
+from cachesync.service.pass_recorder import PassRecorder, log_problems, update_warnings
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
 from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
@@ -26,6 +25,19 @@ _WATCH_SECONDS: Final = 10.0
 
 _RETRY_SECONDS: Final = 0.5
 """How soon to repeat a full pass during which pages changed."""
+
+
+class Mode(Enum):
+    """What the service is doing. The sync jobs own it, and it is published for HTTP to show."""
+
+    CATCHING_UP = "catching up"
+    """No full pass has succeeded since this process became the writer."""
+    FOLLOWING = "following"
+    """The index equals the pages but for dirty paths, which partial passes handle."""
+    REPAIRING = "repairing"
+    """Partial passes wait for a full pass: the index was damaged or replaced, or a pass failed halfway."""
+    PINNED = "pinned"
+    """A rollback has pinned the index, so that nothing is synced until a reindex."""
 
 
 class SyncJobs:
