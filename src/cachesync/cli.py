@@ -126,9 +126,9 @@ def run() -> int:
     threading.excepthook = _log_thread_failure
     signal.signal(signal.SIGTERM, _terminate)
     if _COMPLETING in os.environ:
-        from cachesync.commands import shells  # noqa: PLC0415  only shells need it
+        from cachesync.commands import completion  # noqa: PLC0415  only shells need it
 
-        shells.register()
+        completion.register()
     try:
         with running(Context()) as context, log_waits(context):
             code = cachesync(standalone_mode=False)

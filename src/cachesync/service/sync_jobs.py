@@ -8,7 +8,6 @@ from typing import Final
 from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
 from cachesync.index.base import Generation
 from cachesync.log import get_logger
-from cachesync.service.index_check import IndexCheck
 from cachesync.service.pass_recorder import PassRecorder, log_problems, update_warnings
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
@@ -52,7 +51,6 @@ class SyncJobs:
         self._on_repair = on_repair
         self.recorder = PassRecorder(session.resources)
         self.watcher_health = WatcherHealth(self._dirty, self._state)
-        self.index_check = IndexCheck(session.writer)
         self.mode = Mode.CATCHING_UP
         self.root: Root | None = None
         """The root of the last full pass; None: a full pass has to come before any partial pass."""
@@ -133,7 +131,6 @@ class SyncJobs:
         self.schedule_next_pass(report)
         if not len(self._dirty) and not report.again:
             self._session.loss_guard.all_scanned()
-        self.index_check.repaired()
         self._on_repair()
         return report
 
@@ -184,7 +181,6 @@ class SyncJobs:
             self.enter(Mode.PINNED)
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
             self._state.kept_generations = kept
-        self.index_check.repaired()
         self._on_repair()
 
     def schedule_next_pass(self, report: Report) -> None:
