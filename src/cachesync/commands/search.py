@@ -265,12 +265,8 @@ def _summary(found: Found, question: Question) -> str:
     number, total, binaries = len(found["hits"]), found["total"], found["binaries"]
     first = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(found, question) else ""
     about = "about " if BINARIES in found.get("approximate", ()) else ""
-    distinct = "" if binaries in (None, total) else f", {about}{_binaries(binaries)}"
+    distinct = "" if binaries in (None, total) else f", {about}{binaries:,} {'binary' if binaries == 1 else 'binaries'}"
     return f"{plural(total, 'spec')} found{distinct}{first}"
-
-
-def _binaries(count: int) -> str:
-    return f"{count:,} {'binary' if count == 1 else 'binaries'}"
 
 
 def _all(found: Found, question: Question) -> int:

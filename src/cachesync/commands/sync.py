@@ -4,7 +4,6 @@ import click
 
 from cachesync.commands import writer
 from cachesync.commands.components import Components
-from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
 from cachesync.errors import IndexUnusableError
 from cachesync.index.base import PageChange, Reader
@@ -33,7 +32,7 @@ def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json
     else:
         with progress("sync") as show:
             report = writer.sync(components, show, consent=allow_mass_delete)
-    return finish(report, components, "sync", as_json=as_json, dry_run=dry_run)
+    return writer.finish(report, components, "sync", as_json=as_json, dry_run=dry_run)
 
 
 def _reader(components: Components) -> Reader | None:

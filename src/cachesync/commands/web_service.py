@@ -41,13 +41,10 @@ class WebService:
         Raises:
             UsageError: the configuration can't be used, or the port is taken.
         """
-        for server in self._servers():
+        for server in filter(None, (self._server, self._operators)):
             listen(server)
         systemd.ready()
         threading.Thread(target=_try_index, args=(self._searcher,), name="first look", daemon=True).start()
-
-    def _servers(self) -> list[WebServer]:
-        return [each for each in (self._server, self._operators) if each]
 
     def reload(self) -> None:
         """Read the configuration again. If it is invalid, change nothing."""
@@ -83,7 +80,7 @@ class WebService:
     def stop(self) -> None:
         """Stop the servers, each within two seconds."""
         systemd.stopping()
-        for server in self._servers():
+        for server in filter(None, (self._server, self._operators)):
             server.stop()
         _log.info("stopped", action="service.stopped")
 
