@@ -110,11 +110,8 @@ def _listener(value: Value) -> str | None:
 def _origins(value: Value) -> tuple[str, ...]:
     """Read origins of web pages."""
     origins = values.texts(value)
-    for origin in origins:
-        if not re.fullmatch(
-            r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?", origin
-        ):
-            raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
+    if not all(re.fullmatch(r"\*|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", each) for each in origins):
+        raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
     return origins
 
 

@@ -147,18 +147,15 @@ def require_all_done(report: Report, components: Components, command: str) -> No
         ConsentError: the guard has withheld deletes.
     """
     if report.withheld:
-        pages = _list(sorted(report.withheld), report.withheld_pages)
+        count = report.withheld_pages
+        pages = ", ".join(map(printable, sorted(report.withheld)[:_PAGES_SHOWN]))
+        more = f" and {count - _PAGES_SHOWN:,} more" if count > _PAGES_SHOWN else ""
         raise ConsentError(
             f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
             f"({components.config.safety.max_delete_fraction:g}) of all.\n"
-            f"{plural(report.withheld_pages, 'page')} kept as before: {pages}\n"
+            f"{plural(count, 'page')} kept as before: {pages}{more}\n"
             f"{question(command)}"
         )
-
-
-def _list(pages: list[str], count: int) -> str:
-    more = f" and {count - _PAGES_SHOWN:,} more" if count > _PAGES_SHOWN else ""
-    return ", ".join(map(printable, pages[:_PAGES_SHOWN])) + more
 
 
 def _print_report(report: Report, dry_run: bool) -> None:

@@ -104,11 +104,16 @@ class Timetable:
             self.last = moment_of(self._notes.get(LAST_REINDEX))
         if self.last and self.last > now:  # it was noted while a clock was ahead
             self.reindexed(now)
-        since = self._counting_from(now)
+        if self._counted is None:
+            self._counted = CountingStart.noted(self._notes)
+        is_new = self._counted.by != self._schedule.text
+        if is_new or (self._counted.since and self._counted.since > now):
+            self.skip_until(now)
         for key, text in list(self._to_note.items()):
             self._notes.put(key, text)
             del self._to_note[key]
-        return self._schedule.next_after(since)
+        since = [each for each in (self.last, self._counted.since) if each]
+        return self._schedule.next_after(max(since, default=now))
 
     def reindexed(self, now: datetime) -> None:
         """Record that a reindex has gone live; :meth:`next_due` notes it."""
@@ -119,12 +124,3 @@ class Timetable:
         """Skip the scheduled times until now."""
         self._counted = CountingStart(now, self._schedule.text)
         self._to_note[SCHEDULED_SINCE] = self._counted.encoded()
-
-    def _counting_from(self, now: datetime) -> datetime:
-        """Return the moment after which scheduled times count: the last reindex, or the start of the schedule."""
-        if self._counted is None:
-            self._counted = CountingStart.noted(self._notes)
-        is_new = self._counted.by != self._schedule.text
-        if is_new or (self._counted.since and self._counted.since > now):
-            self.skip_until(now)
-        return max((each for each in (self.last, self._counted.since) if each), default=now)
