@@ -1,4 +1,4 @@
-"""The service's web server: it outlives daemons, moves when host or port change, and may have to wait for its port."""
+"""The web server and the operators' endpoints: it outlives daemons, can move, and may have to wait for its port."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
