@@ -7,21 +7,26 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final, NoReturn, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
 from cachesync import log
-from cachesync.commands.wait_notices import log_waits
-from cachesync.context import Context, running
+from cachesync.context import Awaited, Context, running
 from cachesync.errors import INTERRUPTED, CachesyncError, DefectError, IndexUnavailableError, UsageError
 from cachesync.log import DEFECT, get_logger, printable
 
 _log = get_logger()
+
+_PATIENCE_SECONDS: Final = 1.0
+"""How long the work may wait for a server or a file system before this is logged."""
+
+_POLL_SECONDS: Final = 0.25
 
 
 class _OutputError(CachesyncError):
@@ -124,13 +129,14 @@ def run() -> int:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  the process was started with stderr closed
     log.setup("info", "auto")  # until the configuration is read
     threading.excepthook = _log_thread_failure
-    signal.signal(signal.SIGTERM, _terminate)
+    # By an exception, so that locks are released and the terminal is restored.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if _COMPLETING in os.environ:
-        from cachesync.commands import shells  # noqa: PLC0415  only shells need it
+        from cachesync.commands import completion  # noqa: PLC0415  only shells need it
 
-        shells.register()
+        completion.register()
     try:
-        with running(Context()) as context, log_waits(context):
+        with running(Context()) as context, _log_waits(context):
             code = cachesync(standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
@@ -139,7 +145,8 @@ def run() -> int:
         return UsageError.exit_code
     except CachesyncError as error:
         if isinstance(error, _OutputError):
-            _discard_stdout()
+            # What is still buffered is discarded: Python would fail again when it flushes the buffer at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _print_error(str(error))
         return error.exit_code
     except OSError as error:
@@ -152,6 +159,26 @@ def run() -> int:
     except Exception:  # noqa: BLE001  it is logged in full, in the log's usual format
         _log.exception(DEFECT, action="defect.found")
         return DefectError.exit_code
+
+
+@contextmanager
+def _log_waits(context: Context) -> Iterator[None]:
+    """While the block runs, log everything that the work in a context has been waiting for for a second."""
+    ended = threading.Event()
+    threading.Thread(target=_monitor, args=(context, ended), name="awaiting", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def _monitor(context: Context, ended: threading.Event) -> None:
+    logged: Awaited | None = None
+    while not ended.wait(_POLL_SECONDS):
+        awaited = context.pulse.awaited
+        if awaited and awaited != logged and time.monotonic() - awaited.since >= _PATIENCE_SECONDS:
+            logged = awaited
+            _log.warning("waiting for an answer", action="command.waiting", of=awaited.what)
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
@@ -168,11 +195,6 @@ def _print_error(message: str) -> None:
             click.echo(f"cachesync: {printable(line)}", err=True)
 
 
-def _terminate(number: int, _frame: FrameType | None) -> NoReturn:
-    """Exit by an exception, so that locks are released and the terminal is restored."""
-    sys.exit(128 + number)
-
-
 def _robust_stdout() -> TextIO:
     """Return a stdout that escapes characters its encoding lacks. If stdout was closed, every write to it fails."""
     before = sys.stdout
@@ -180,8 +202,3 @@ def _robust_stdout() -> TextIO:
     buffer = io.BufferedWriter(_Stdout(file, "w", closefd=False))
     encoding, is_terminal = (before.encoding, before.isatty()) if before else ("utf-8", False)
     return io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=is_terminal)
-
-
-def _discard_stdout() -> None:
-    """Discard what is still buffered: Python would fail again when it flushes the buffer at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

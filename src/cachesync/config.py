@@ -4,11 +4,11 @@ Only commands use it; everything below them is passed values.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
+from msgspec import structs
 
 from cachesync import values
 from cachesync.index.server import with_port
@@ -110,11 +110,8 @@ def _listener(value: Value) -> str | None:
 def _origins(value: Value) -> tuple[str, ...]:
     """Read origins of web pages."""
     origins = values.texts(value)
-    for origin in origins:
-        if not re.fullmatch(
-            r"\*|https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?", origin
-        ):
-            raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
+    if not all(re.fullmatch(r"\*|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", each) for each in origins):
+        raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
     return origins
 
 
@@ -258,15 +255,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return all keys and values in types that YAML knows, with secrets redacted."""
-        return {name: {key: _shown(value) for key, value in _items(getattr(self, name))} for name in SECTIONS}
+        sections = {name: structs.asdict(getattr(self, name)) for name in SECTIONS}
+        return {name: {key: _shown(value) for key, value in keys.items()} for name, keys in sections.items()}
 
 
 SECTIONS: Final[dict[str, type[_Section]]] = dict(Config.__annotations__)
 """The sections by name."""
-
-
-def _items(section: _Section) -> Iterator[tuple[str, Any]]:
-    return ((key, getattr(section, key)) for key in section.__struct_fields__)
 
 
 def _shown(value: Any) -> Any:

@@ -23,21 +23,14 @@ _MAX_NAME_LENGTH: Final = 80
 """How many characters of an unknown key a message shows."""
 
 
-class Misspelt(NamedTuple):
-    """An environment variable that is ignored although its name resembles that of a configuration key."""
-
-    name: str
-    meant: str
-    """The name of that key's variable."""
-
-
 class Loaded(NamedTuple):
     """A configuration, the file it was read from, and the folder that its relative paths start from."""
 
     config: Config
     file: Path | None
     base: Path
-    misspelt: tuple[Misspelt, ...] = ()
+    misspelt: tuple[tuple[str, str], ...] = ()
+    """Environment variables that are ignored, each with the key's variable that its name resembles."""
 
     def path(self, path: Path) -> Path:
         """Resolve a path of the configuration, relative to its file or, without a file, to the working directory."""
@@ -169,15 +162,15 @@ def _variables() -> Iterator[str]:
             yield f"{_PREFIX}{section}{_SEPARATOR}{key}".upper()
 
 
-def _misspelt(environment: Environment[str, str]) -> Iterator[Misspelt]:
-    """Find ignored variables that may have been meant as configuration.
+def _misspelt(environment: Environment[str, str]) -> Iterator[tuple[str, str]]:
+    """Find ignored variables that may have been meant as configuration, see :attr:`Loaded.misspelt`.
 
     They are not errors, as they may have another purpose: Kubernetes sets CACHESYNC_HTTP_PORT for a service called
     ``cachesync-http``.
     """
     for name in environment:
         if name.startswith(_PREFIX) and _SEPARATOR not in name and (meant := _nearest(name)):
-            yield Misspelt(name, meant)
+            yield name, meant
 
 
 def _nearest(name: str) -> str | None:

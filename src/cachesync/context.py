@@ -39,11 +39,9 @@ class Pulse:
     """The signs of life of one thread, which other threads can read."""
 
     def __init__(self, on_sign: Callable[[], None] = lambda: None, every: float = 1.0) -> None:
-        """Create it with a first sign of life.
+        """Create it with a first sign of life. The thread itself calls ``on_sign``, about twice per ``every``.
 
-        Args:
-            on_sign: is called with signs of life, about twice per ``every``, by the thread itself.
-            every: the longest time in seconds that the thread may wait between two signs of life.
+        ``every`` is the longest time in seconds that the thread may wait between two signs of life.
         """
         self.signed_at = time.monotonic()
         self.awaits: str | None = None
@@ -90,12 +88,9 @@ class Context:
     """When to stop, the deadline, and the pulse of the thread."""
 
     def __init__(self, *stops: threading.Event, deadline: float = float("inf"), pulse: Pulse | None = None) -> None:
-        """Create a context.
+        """Any of the events ``stops`` stops the work when it is set; ``pulse`` receives the signs of life.
 
-        Args:
-            stops: events, any of which stops the work when it is set.
-            deadline: limits how long the index is waited for, by :func:`time.monotonic`. It ends no other work.
-            pulse: receives the signs of life.
+        ``deadline`` limits how long the index is waited for, by :func:`time.monotonic`. It ends no other work.
         """
         self.stops = stops or (threading.Event(),)
         self.deadline = deadline
@@ -124,9 +119,7 @@ class Context:
     def wait(self, seconds: float, until: threading.Event | None = None) -> None:
         """Wait, giving signs of life meanwhile.
 
-        Args:
-            seconds: how long to wait.
-            until: an event that ends the wait early. Whoever stops the work must set it too.
+        The event ``until`` ends the wait early. Whoever stops the work must set it too.
 
         Raises:
             StoppedError: the work is to stop.

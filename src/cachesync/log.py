@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, NamedTuple, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import msgspec
 
@@ -31,14 +31,8 @@ DEFECT: Final = "internal error: this is a bug in cachesync, please report it"
 """The message of every unexpected exception, wherever it is caught."""
 
 
-class _LogOptions(NamedTuple):
-    """How to log."""
-
-    level: int
-    console: bool
-
-
-_chosen: _LogOptions | None = None
+_chosen: tuple[int, bool] | None = None
+"""The level, and whether lines are for a console; None before :func:`setup`."""
 
 
 class _Logger:
@@ -57,9 +51,9 @@ def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
     """Send log lines to stderr. ``auto`` means ``console`` on a terminal and ``json`` elsewhere."""
     global _chosen  # noqa: PLW0603  logging is configured once for the process
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    _chosen = _LogOptions(logging.getLevelNamesMapping()[level.upper()], console)
+    _chosen = logging.getLevelNamesMapping()[level.upper()], console
     if "structlog" in sys.modules:
-        _configure(_chosen)
+        _configure(*_chosen)
 
 
 def _loaded() -> Any:
@@ -68,20 +62,20 @@ def _loaded() -> Any:
     import structlog  # noqa: PLC0415  see above
 
     if is_new and _chosen:
-        _configure(_chosen)
+        _configure(*_chosen)
     return structlog
 
 
-def _configure(chosen: _LogOptions) -> None:
+def _configure(level: int, console: bool) -> None:
     import structlog  # noqa: PLC0415  see above
 
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.format_exc_info,
-            _console_line if chosen.console else _json_line,
+            _console_line if console else _json_line,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(chosen.level),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _LineWriter(sys.stderr),
     )
 

@@ -14,7 +14,7 @@ from cachesync.index.generation import PageChange, RejectedDocument, Written
 from cachesync.ledger import PageRecord, Signature
 from cachesync.pages.page import Problem
 from cachesync.pages.pattern import Pattern
-from cachesync.service.pass_log import log_problems
+from cachesync.service.pass_recorder import log_problems
 from cachesync.sync.apply import Apply
 from cachesync.sync.guard import Guard
 from cachesync.sync.plan import plan

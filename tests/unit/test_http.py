@@ -20,8 +20,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from cachesync import log
 from cachesync.errors import UsageError
-from cachesync.service.endpoints import operators_endpoints
 from cachesync.service.state import Health
+from cachesync.service.web_server import operators_endpoints
 from cachesync.web import app as web_app
 from cachesync.web import connection
 from cachesync.web import server as web_server
@@ -58,8 +58,7 @@ def start() -> Iterator[Start]:
         others: Sequence[Endpoint] = (),
         **options: Any,
     ) -> WebServer:
-        metrics = lambda: (b"m 1\n", "text/plain; version=0.0.4")  # noqa: E731
-        endpoints = with_description(base_path, [*operators_endpoints(health, status, metrics), *others])
+        endpoints = with_description(base_path, [*operators_endpoints(health, status, lambda: b"m 1\n"), *others])
         server = WebServer(host, port, build_app(base_path, endpoints, **options), base_path)
         started.append(server)
         server.start()
@@ -107,7 +106,7 @@ def test_readiness_follows_the_health(start: Start) -> None:
 def test_metrics_and_status_are_passed_through(start: Start) -> None:
     server = start()
     assert ask(server, "/metrics")[2] == b"m 1\n"
-    assert ask(server, "/metrics")[1]["content-type"] == "text/plain; version=0.0.4"
+    assert ask(server, "/metrics")[1]["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert json.loads(ask(server, "/api/status")[2]) == {"specs": 7}
 
 

@@ -28,10 +28,9 @@ from cachesync.service.loss_guard import WITHHELD, Withheld
 from cachesync.service.metrics import Metrics
 from cachesync.service.options import JobOptions
 from cachesync.service.requests import CommandRequest, Response, RootNames
-from cachesync.service.schedule import SCHEDULED_SINCE, Schedule
+from cachesync.service.schedule import SCHEDULED_SINCE, CountingStart, Schedule
 from cachesync.service.session import Resources, Session
 from cachesync.service.state import Health, ServiceState, status
-from cachesync.service.timetable import CountingStart
 from cachesync.sync import full_sync
 from cachesync.sync.guard import Guard
 from cachesync.sync.report import Report

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cachesync.service.schedule import LAST_REINDEX, Schedule
-from cachesync.service.timetable import Timetable, noted
+from cachesync.service.schedule import LAST_REINDEX, Schedule, Timetable, noted
 from tests.support.notes import Notes
 
 NIGHTLY = Schedule("0 4 * * *", "UTC")

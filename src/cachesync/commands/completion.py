@@ -3,17 +3,18 @@
 Errors are not reported: pressing Tab must not print anything.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class, split_arg_string
 
 from cachesync.commands.components import Components
 from cachesync.context import within
 from cachesync.documents import FIELDS
 from cachesync.errors import CachesyncError
-from cachesync.index.generation import Reader
 from cachesync.search.request import LATEST
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
@@ -36,6 +37,8 @@ _SIGIL_FIELDS: Final = {"+": "variant_names", "~": "variant_names", "%": "compil
 
 _QUERY_KEYS: Final = ("os", "target", "platform", "tag", "stacks", "package", "version", "compiler")
 """The keys that are offered in a query."""
+
+_BASH_BREAKS: Final = frozenset("=:@")
 
 
 def fields(*, many: bool = True, numbers: bool = True, ending: str = "") -> Complete:
@@ -113,11 +116,38 @@ def _values(context: click.Context, field: str, start: str) -> list[str]:
     file: Path | None = context.find_root().params.get("config_file")
     try:
         with within(_TIMEOUT_SECONDS):
-            return _values_in(Components(file, quiet=True).reader(), field, start)
+            folded = start.lower() if FIELDS[field].any_case else start
+            return Components(file, quiet=True).reader().vocabulary(field, folded)[:_MAX_VALUES]
     except (CachesyncError, OSError):
         return []
 
 
-def _values_in(reader: Reader, field: str, start: str) -> list[str]:
-    folded = start.lower() if FIELDS[field].any_case else start
-    return reader.vocabulary(field, folded)[:_MAX_VALUES]
+class _Bash(BashComplete):
+    """Bash splits words at ``=``, ``:`` and ``@``, and replaces only the last part by the completion."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words before the cursor, joined again, and the one to complete."""
+        words = split_arg_string(os.environ["COMP_WORDS"])
+        number = int(os.environ["COMP_CWORD"])
+        whole: list[str] = []
+        for word in [*words, ""][1 : number + 1]:
+            if whole and word and (set(word) <= _BASH_BREAKS or whole[-1][-1:] in _BASH_BREAKS):
+                whole[-1] += word
+            else:
+                whole.append(word)
+        last = whole.pop()
+        end = max(last.rfind(each) for each in _BASH_BREAKS) + 1
+        self._kept = last[:end]
+        return whole, last
+
+    def format_completion(self, item: CompletionItem) -> str:
+        """Remove from a completion the parts that bash keeps, of which it may begin with only the last."""
+        value: str = item.value
+        starts = (self._kept[place:] for place in range(len(self._kept)))
+        kept = next((start for start in starts if value.startswith(start)), "")
+        return f"{item.type},{value.removeprefix(kept)}"
+
+
+def register() -> None:
+    """Make click use the classes of this module for shells for which its own don't suffice."""
+    add_completion_class(_Bash)

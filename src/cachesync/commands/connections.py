@@ -3,24 +3,28 @@
 It is among the commands since they alone read the configuration.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cachesync.commands.secrets import secret
 from cachesync.config import EMBEDDED
 from cachesync.config_loader import Loaded
 from cachesync.errors import UsageError
 from cachesync.index.base import Index
 from cachesync.index.connection_health import ConnectionHealth
 from cachesync.index.server import IndexServer, Layout
+from cachesync.values import Secret
 
 if TYPE_CHECKING:  # slow to import, and not needed by most commands
     from cachesync.kibana.server import Kibana
 
 _CREDENTIALS: Final = ("api_key", "username", "password")
 _CERTIFICATES: Final = ("ca_certs", "client_cert", "client_key")
+
+_SPACE: Final = ord(" ")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=-]+")
 
 
 class Connections:
@@ -91,8 +95,42 @@ class Connections:
     def _secret(self, name: str, section: str = "index") -> str | None:
         """Return one of a section's credentials."""
         value = getattr(getattr(self._config, section), name)
-        return secret(f"{section}.{name}", value, self._path(f"{name}_file", section))
+        return _read_secret(f"{section}.{name}", value, self._path(f"{name}_file", section))
 
     def _path(self, name: str, section: str = "index") -> Path | None:
         path = getattr(getattr(self._config, section), name)
         return self._loaded.path(path) if path else None
+
+
+def _read_secret(key: str, value: Secret | str | None, file: Path | None) -> str | None:
+    """Return a secret, which no message ever contains; None if it is unset, or is set to an empty environment variable.
+
+    ``key`` is its name in the configuration, such as ``index.api_key``, ``value`` is the value there, and ``file`` is
+    the file that contains it instead. An API key must be one line of base64.
+
+    Raises:
+        UsageError: it can't be read, is invalid, or is given both ways.
+    """
+    found, where = value.reveal() if isinstance(value, Secret) else value or "", ""
+    if not found:
+        if file is None:
+            return None
+        key, where = f"{key}_file", f" in {file}"
+        found = _text_of(key, file)
+    elif file is not None:
+        raise UsageError(f"{key}: expected either this or {key}_file, not both")
+    if key.partition(".")[2].startswith("api_key") and not _BASE64.fullmatch(found):
+        raise UsageError(f"{key}: expected one line of base64{where}: the 'encoded' value of the created key")
+    if not found or any(ord(each) < _SPACE for each in found):
+        raise UsageError(f"{key}: expected one line{where}, not empty and without control characters")
+    return found
+
+
+def _text_of(key: str, file: Path) -> str:
+    """Return the text of a file without a byte order mark and trailing line ends."""
+    try:
+        return file.read_text("utf-8-sig").strip("\r\n")
+    except OSError as error:
+        raise UsageError(f"{key}: cannot read {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{key}: cannot read {file}: expected UTF-8") from None

@@ -123,18 +123,16 @@ def _whole_cell(hit: Hit, column: str) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def print_oneline(hits: Iterable[Hit]) -> None:
-    """Print the spec of each hit, with its hash and tag."""
+def print_lines(hits: Iterable[Hit], form: str) -> None:
+    """Print a line for each hit: its spec with its hash, its hash if it has one, or all of it as JSON."""
     for hit in hits:
-        hash = f" /{hit['hash']}" if "hash" in hit else ""
-        click.echo(printable(f"{hit['spec']}{hash}"))
-
-
-def print_hashes(hits: Iterable[Hit]) -> None:
-    """Print the hash of each hit that has one, in Spack's notation ``/HASH``."""
-    for hit in hits:
-        if "hash" in hit:
-            click.echo(printable(f"/{hit['hash']}"))
+        hash = f"/{hit['hash']}" if "hash" in hit else None  # in Spack's notation
+        if form == "ndjson":
+            print_json(hit)
+        elif form == "oneline":
+            click.echo(printable(f"{hit['spec']} {hash}" if hash else hit["spec"]))
+        elif hash:
+            click.echo(printable(hash))
 
 
 def print_csv(hits: Iterable[Hit], columns: Sequence[str]) -> None:
@@ -142,9 +140,3 @@ def print_csv(hits: Iterable[Hit], columns: Sequence[str]) -> None:
     click.echo(csv_rows([columns]), nl=False)
     for hit in hits:
         click.echo(uncontrolled(csv_hits([hit], columns)), nl=False)
-
-
-def print_ndjson(hits: Iterable[Hit]) -> None:
-    """Print each hit as a line of JSON."""
-    for hit in hits:
-        print_json(hit)

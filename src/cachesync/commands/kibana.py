@@ -1,7 +1,6 @@
 """``cachesync kibana``: export or install the saved objects for Kibana."""
 
 import sys
-from typing import Any
 
 import click
 
@@ -49,8 +48,8 @@ def install(components: Components, wait: float, as_json: bool) -> int:
     place = components.connections.kibana()
     installed = install(place, _file(components), wait)
     if as_json:
-        found: dict[str, Any] = {"url": place.url, "space": place.space}
-        print_json({**found, "objects": [each._asdict() for each in installed]})
+        objects = [each._asdict() for each in installed]
+        print_json({"url": place.url, "space": place.space, "objects": objects})
         return 0
     width = max((len(each.title) for each in installed), default=0)
     for each in installed:

@@ -55,16 +55,11 @@ def progress(label: str) -> Iterator[ShowProgress]:
 
     console = Console(stderr=True)
     if console.is_terminal:
-        from rich.progress import (  # noqa: PLC0415  as above
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress as bars  # noqa: PLC0415  as above
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+        text = bars.TextColumn("{task.description}")
+        columns = (text, bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
+        with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return

@@ -4,7 +4,6 @@ import click
 
 from cachesync.commands import writer
 from cachesync.commands.components import Components
-from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
 
 
@@ -23,4 +22,4 @@ def reindex(components: Components, allow_mass_delete: bool, as_json: bool) -> i
     """
     with progress("reindex") as show:
         report = writer.reindex(components, show, consent=allow_mass_delete)
-    return finish(report, components, "reindex", as_json=as_json)
+    return writer.finish(report, components, "reindex", as_json=as_json)

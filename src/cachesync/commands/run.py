@@ -22,8 +22,7 @@ from cachesync.commands.signals import catching
 from cachesync.errors import INTERRUPTED, IndexUnavailableError
 from cachesync.log import printable
 from cachesync.service.malloc import limit_arenas
-from cachesync.service.options import HttpOptions, JobOptions, ServiceOptions, WatchOptions
-from cachesync.service.orphans import reap
+from cachesync.service.options import JobOptions, ServiceOptions
 from cachesync.service.schedule import Schedule
 from cachesync.service.state import in_sync
 from cachesync.service.supervisor import Supervisor
@@ -55,7 +54,6 @@ def run(components: Components) -> int:
                 while service.is_alive:
                     refresh()
                     service.tend()
-                    reap(service.processes)
                     numbers = wait(min(pause, service.tend_within))
                     if signal.SIGTERM in numbers or signal.SIGINT in numbers:
                         return 0
@@ -84,11 +82,16 @@ def _options(components: Components) -> ServiceOptions:
             rescan_interval=watch.rescan_interval,
             auto_reindex=config.index.auto_reindex,
         ),
-        WatchOptions(watch.mode, watch.debounce, watch.debounce_max),
-        HttpOptions(http.host, http.port, http.base_path, http.allow_origins, http.max_lag),
-        components.connections.index,
-        lambda: components.api(is_public=False),
-        components.set_up_log,
+        watch_mode=watch.mode,
+        debounce=(watch.debounce, watch.debounce_max),
+        host=http.host,
+        port=http.port,
+        base_path=http.base_path,
+        allow_origins=http.allow_origins,
+        max_lag=http.max_lag,
+        open_index=components.connections.index,
+        open_api=lambda: components.api(is_public=False),
+        set_up_log=components.set_up_log,
     )
 
 

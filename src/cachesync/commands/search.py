@@ -1,8 +1,7 @@
 """``cachesync search``: find binaries."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -213,13 +212,7 @@ def _machine(arch: str | None, *, here: bool) -> targets.Machine | None:
 
 
 def _print_hits(found: Found, question: Question, form: str, columns: tuple[str, ...] | None) -> None:
-    printers: dict[str, Callable[[Iterable[Hit]], None]] = {
-        "oneline": hits.print_oneline,
-        "hash": hits.print_hashes,
-        "csv": partial(hits.print_csv, columns=columns or COLUMNS),
-        "ndjson": hits.print_ndjson,
-    }
-    if form in printers:
+    if form in _LINE_BY_LINE:
         number = 0
 
         def counted() -> Iterator[Hit]:
@@ -227,7 +220,10 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
             for number, hit in enumerate(found["hits"], 1):  # noqa: B007  the caller uses the last number
                 yield hit
 
-        printers[form](counted())
+        if form == "csv":
+            hits.print_csv(counted(), columns or COLUMNS)
+        else:
+            hits.print_lines(counted(), form)
         if number < (total := _all(found, question)):
             click.echo(f"note: only {number:,} of {total:,} hits are printed; see --limit.", err=True)
         return
@@ -265,12 +261,8 @@ def _summary(found: Found, question: Question) -> str:
     number, total, binaries = len(found["hits"]), found["total"], found["binaries"]
     first = f", the first {f'{number:,} ' if number > 1 else ''}shown" if 0 < number < _all(found, question) else ""
     about = "about " if BINARIES in found.get("approximate", ()) else ""
-    distinct = "" if binaries in (None, total) else f", {about}{_binaries(binaries)}"
+    distinct = "" if binaries in (None, total) else f", {about}{binaries:,} {'binary' if binaries == 1 else 'binaries'}"
     return f"{plural(total, 'spec')} found{distinct}{first}"
-
-
-def _binaries(count: int) -> str:
-    return f"{count:,} {'binary' if count == 1 else 'binaries'}"
 
 
 def _all(found: Found, question: Question) -> int:

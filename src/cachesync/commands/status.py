@@ -11,12 +11,10 @@ from cachesync.commands.components import Components
 from cachesync.commands.options import server_at, server_option
 from cachesync.commands.output import plural, print_json
 from cachesync.errors import CachesyncError
-from cachesync.index.base import Index
 from cachesync.log import printable
 from cachesync.pages.page import Problem, by_page
 from cachesync.service.loss_guard import WITHHELD, Withheld
-from cachesync.service.schedule import Schedule
-from cachesync.service.timetable import noted
+from cachesync.service.schedule import Schedule, noted
 from cachesync.sync.guard import question
 from cachesync.sync.plan import Todo, plan
 from cachesync.sync.scan import PathWarning, by_path, scan
@@ -53,6 +51,7 @@ def _compare(components: Components) -> tuple[dict[str, Any], str]:
     """Return the state of the index and of the pages, and in words whether they are equal."""
     reader = components.reader()
     index_status = components.index.status()
+    kept = index_status.kept
     specs, pages = reader.size()
     problems: list[Problem] = []
     warnings: list[PathWarning] = []
@@ -95,8 +94,8 @@ def _compare(components: Components) -> tuple[dict[str, Any], str]:
         "last_reindex": last_reindex,
         "next_reindex": next_reindex,
         "held_after_rollback": index_status.pinned,
-        "kept_generations": index_status.kept,
-        "rollback": _rollback(components.index, index_status.kept),
+        "kept_generations": kept,
+        "rollback": {"generation": kept[0], "made": components.index.made(kept[0])} if kept else None,
         "reindex_needed": reader.outdated,
     }
     return found, _in_sync(waiting, reason, found["lag_seconds"])
@@ -114,7 +113,7 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
         "degraded": "; ".join(found.get("degraded", ())),
         "writer": _writer(**found),
         "reindex": _reindex(found["last_reindex"], found["next_reindex"]),
-        "rollback": _rollback_line(found["rollback"]),
+        "rollback": _rollback(found["rollback"]),
         "withheld": _withheld(**found["held_deletes"]),
         "pinned": found["held_after_rollback"] and "after a rollback; `cachesync reindex` unpins it",
         "outdated": found["reindex_needed"] and "made by another version; `cachesync reindex` brings it up to date",
@@ -142,12 +141,7 @@ def _reindex(last: datetime | None, upcoming: datetime | None) -> str | None:
     return ", ".join(times) or None
 
 
-def _rollback(index: Index, kept: list[str]) -> dict[str, Any] | None:
-    """Return the generation that `cachesync rollback` would return to, and when it was made."""
-    return {"generation": kept[0], "made": index.made(kept[0])} if kept else None
-
-
-def _rollback_line(rollback: dict[str, Any] | None) -> str | None:
+def _rollback(rollback: dict[str, Any] | None) -> str | None:
     if rollback is None:
         return None
     made = rollback["made"]

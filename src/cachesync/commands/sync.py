@@ -4,7 +4,6 @@ import click
 
 from cachesync.commands import writer
 from cachesync.commands.components import Components
-from cachesync.commands.outcomes import finish
 from cachesync.commands.output import progress
 from cachesync.errors import IndexUnusableError
 from cachesync.index.generation import PageChange, Reader
@@ -27,13 +26,12 @@ def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json
         if components.index.status().pinned:
             raise full_sync.pinned_error()
         guard = components.guard(lambda: allow_mass_delete)
-        report = full_sync.dry_run(
-            components.source, _reader(components), guard, _print_nothing if as_json else _print_change
-        )
+        on_change = (lambda _change: None) if as_json else _print_change
+        report = full_sync.dry_run(components.source, _reader(components), guard, on_change)
     else:
         with progress("sync") as show:
             report = writer.sync(components, show, consent=allow_mass_delete)
-    return finish(report, components, "sync", as_json=as_json, dry_run=dry_run)
+    return writer.finish(report, components, "sync", as_json=as_json, dry_run=dry_run)
 
 
 def _reader(components: Components) -> Reader | None:
@@ -44,10 +42,6 @@ def _reader(components: Components) -> Reader | None:
         return components.index.reader()
     except IndexUnusableError:
         return None
-
-
-def _print_nothing(_change: PageChange) -> None:
-    pass
 
 
 def _print_change(change: PageChange) -> None:

@@ -7,7 +7,6 @@ import click
 
 from cachesync.commands import writer
 from cachesync.commands.components import Components
-from cachesync.commands.outcomes import require_all_done
 from cachesync.commands.output import plural, print_json, print_problems, progress
 from cachesync.log import printable
 from cachesync.pages.page import by_page
@@ -41,7 +40,7 @@ def verify(components: Components, repair: bool, as_json: bool) -> int:
         with progress("repair") as show:
             for suspects in _batches(verdict.differing):
                 report = writer.sync(components, show, suspects=suspects)
-                require_all_done(report, components, "sync")
+                writer.require_all_done(report, components, "sync")
                 steady &= not report.again
     if as_json:
         print_json({**verdict.to_json(), "repaired": repair and bool(verdict.differing) and steady})

@@ -6,7 +6,6 @@ import threading
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp
 
 from cachesync.commands.components import Components
 from cachesync.errors import CachesyncError
@@ -42,13 +41,10 @@ class WebService:
         Raises:
             UsageError: the configuration can't be used, or the port is taken.
         """
-        for server in self._servers():
+        for server in filter(None, (self._server, self._operators)):
             listen(server)
         systemd.ready()
         threading.Thread(target=_try_index, args=(self._searcher,), name="first look", daemon=True).start()
-
-    def _servers(self) -> list[WebServer]:
-        return [each for each in (self._server, self._operators) if each]
 
     def reload(self) -> None:
         """Read the configuration again. If it is invalid, change nothing."""
@@ -73,37 +69,26 @@ class WebService:
 
     def _reconfigure(self, components: Components) -> None:
         """Serve under another configuration. On failure nothing changes."""
-        before, now = self._components.config.http, components.config.http
-        operators = self._operators
-        if before.metrics != now.metrics:
-            operators = _replace(self._operators, self._make_operators_server(components))
+        operators = _replace(self._operators, self._make_operators_server(components))
         try:
-            api = components.api(is_public=True)
-            if (before.host, before.port) != (now.host, now.port):
-                self._server = moved(self._server, self._make_server(components, api))
-            else:
-                self._server.answer_with(self._app(components, api), now.base_path)
+            self._server = moved(self._server, self._make_server(components, components.api(is_public=True)))
         except CachesyncError:
-            if operators is not self._operators:
-                _replace(operators, self._operators)
+            _replace(operators, self._operators)
             raise
         self._operators = operators
 
     def stop(self) -> None:
         """Stop the servers, each within two seconds."""
         systemd.stopping()
-        for server in self._servers():
+        for server in filter(None, (self._server, self._operators)):
             server.stop()
         _log.info("stopped", action="service.stopped")
 
     def _make_server(self, components: Components, api: Api) -> WebServer:
         config = components.config.http
-        return WebServer(config.host, config.port, self._app(components, api), config.base_path)
-
-    def _app(self, components: Components, api: Api) -> ASGIApp:
-        config = components.config.http
         own = PublicStatus(api.searcher, config.max_lag).endpoints()
-        return build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
+        site = build_site(config.base_path, own, api, config.allow_origins, self._metrics.web.answered)
+        return WebServer(config.host, config.port, site, config.base_path)
 
     def _make_operators_server(self, components: Components) -> WebServer | None:
         """Make the server of metrics, if one is configured."""

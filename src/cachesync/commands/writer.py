@@ -1,24 +1,35 @@
-"""What `sync`, `reindex`, `rollback` and `verify` share: the running service does their work; without one, they do."""
+"""What `sync`, `reindex`, `rollback` and `verify` share.
+
+The running service does their work; without one, they do. Then they print the report, and derive the exit code from it.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import click
+
 from cachesync.commands.components import Components
-from cachesync.commands.output import no_progress
+from cachesync.commands.output import no_progress, plural, print_json, print_problems
 from cachesync.context import within
-from cachesync.errors import CachesyncError
+from cachesync.errors import CachesyncError, ConsentError
 from cachesync.index.base import Index
 from cachesync.index.freshness import Freshness, Shortcoming, note_freshness, read_freshness
 from cachesync.index.lifecycle import Writer
+from cachesync.log import printable
+from cachesync.pages.page import by_page
 from cachesync.service.request_client import carry_out
 from cachesync.service.requests import CommandRequest, Response, RootNames
 from cachesync.service.schedule import LAST_REINDEX, text_of
 from cachesync.sync import full_sync
+from cachesync.sync.guard import question
 from cachesync.sync.passes import Progress
 from cachesync.sync.reindex import went_live
 from cachesync.sync.report import Report
+from cachesync.sync.scan import WHOLE_ROOT, by_path
+
+_PAGES_SHOWN: Final = 3
 
 _NOTE_SECONDS: Final = 5.0
 """How long writing the freshness note may take."""
@@ -114,3 +125,50 @@ def _note(index: Index, report: Report | None) -> None:
     )
     if not (before and before.equals_ignoring_time(freshness) and abs(now - before.noted) < _NOTE_MAX_AGE):
         note_freshness(notes, freshness)
+
+
+def finish(report: Report, components: Components, command: str, *, as_json: bool, dry_run: bool = False) -> int:
+    """Print a report and return the exit code.
+
+    Raises:
+        ConsentError: the guard has withheld deletes.
+    """
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report, dry_run)
+    require_all_done(report, components, command)
+    return 1 if report.problems else 0
+
+
+def require_all_done(report: Report, components: Components, command: str) -> None:
+    """Make sure that no deletes were withheld.
+
+    Raises:
+        ConsentError: the guard has withheld deletes.
+    """
+    if report.withheld:
+        count = report.withheld_pages
+        pages = ", ".join(map(printable, sorted(report.withheld)[:_PAGES_SHOWN]))
+        more = f" and {count - _PAGES_SHOWN:,} more" if count > _PAGES_SHOWN else ""
+        raise ConsentError(
+            f"stopped for safety: {plural(report.lost, 'spec')} would be lost, more than safety.max_delete_fraction "
+            f"({components.config.safety.max_delete_fraction:g}) of all.\n"
+            f"{plural(count, 'page')} kept as before: {pages}{more}\n"
+            f"{question(command)}"
+        )
+
+
+def _print_report(report: Report, dry_run: bool) -> None:
+    pages, specs = report.pages, report.specs
+    click.echo(
+        f"pages  {pages.added:,} added  {pages.updated:,} updated  {pages.deleted:,} deleted  "
+        f"{pages.unchanged:,} unchanged  {plural(pages.problems, 'problem')}"
+    )
+    click.echo(f"specs  {specs.added:,} added  {specs.updated:,} updated  {specs.deleted:,} deleted")
+    print_problems(by_page(report.problems))
+    if (more := pages.problems - len(report.problems)) > 0:
+        click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
+    # The guard's message covers an empty root of which the index has specs.
+    print_problems(each for each in by_path(report.warnings) if not (report.before and each.path == WHOLE_ROOT))
+    click.echo("dry run: nothing was changed" if dry_run else f"done in {report.seconds:.1f} s")

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from cachesync.context import Context, Pulse, StoppedError, running
@@ -15,10 +16,9 @@ from cachesync.service import systemd
 from cachesync.service.debounce import DirtyPaths
 from cachesync.service.loop import ServiceLoop
 from cachesync.service.metrics import Metrics
-from cachesync.service.options import JobOptions, WatchOptions
+from cachesync.service.options import ServiceOptions
 from cachesync.service.session import Resources, Session
 from cachesync.service.state import ServiceState
-from cachesync.service.watcher_reports import WatcherReports
 from cachesync.watch.watcher import Watcher
 
 _log = get_logger()
@@ -33,8 +33,7 @@ class Daemon:
 
     def __init__(
         self,
-        options: JobOptions,
-        watch: WatchOptions,
+        options: ServiceOptions,
         index: Index,
         state: ServiceState,
         metrics: Metrics,
@@ -47,8 +46,8 @@ class Daemon:
         """Why the configuration made it end by itself; None if it did not."""
         self.health = health
         """Whether the index can be used now."""
-        dirty = DirtyPaths(watch.debounce, watch.debounce_max)
-        self._resources = Resources(options, index, health, state, metrics, dirty, threading.Event())
+        dirty = DirtyPaths(*options.debounce)
+        self._resources = Resources(options.jobs, index, health, state, metrics, dirty, threading.Event())
         self._failures = 0
         self._ended = threading.Event()
         self._heart = systemd.Heartbeat()
@@ -56,8 +55,8 @@ class Daemon:
         self.pulse = Pulse(self._heart.beat, every)
         """The signs of life of the service's thread, and what it is waiting for outside of this process."""
         self._context = Context(self._ended, pulse=self.pulse)
-        reports = WatcherReports(self._resources, self._heart.started)
-        self._watcher = Watcher(options.source, watch.mode, reports.mark_dirty, reports.publish)
+        publish = partial(self._resources.publish_watching, self._heart.started)
+        self._watcher = Watcher(options.jobs.source, options.watch_mode, self._resources.mark_dirty, publish)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     def start(self, *, has_served: bool = False) -> None:

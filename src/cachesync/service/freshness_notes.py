@@ -1,6 +1,5 @@
 """The service notes the index's freshness in the index itself, for processes that only read the index."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from cachesync.context import shielded, within
 from cachesync.errors import CachesyncError
 from cachesync.index.base import Notes
 from cachesync.index.freshness import Freshness, note_freshness, read_freshness
+from cachesync.service.scheduler import NEVER
 from cachesync.service.state import ServiceState, in_sync, lag, shortcomings
 
 SETTLED_SECONDS: Final = 2.0
@@ -30,8 +30,6 @@ _RETRY_SECONDS: Final = 10.0
 _MIN_GRACE: Final = 30.0
 _MAX_SECONDS: Final = 86_400.0
 """The longest time between notes, however rare rescans are. A note may be late by the same time again."""
-
-_NEVER: Final = math.inf
 
 
 class FreshnessNotes:
@@ -63,7 +61,7 @@ class FreshnessNotes:
         """The note from before this service became the writer."""
         self._noted: Freshness | None = None
         """The last note; None: the next one is due whatever it says."""
-        self._changed_at = _NEVER
+        self._changed_at = NEVER
         """Since when the freshness differs from the last note."""
         self._next_at = clock()
         self._not_before = self._check_at = 0.0
@@ -78,7 +76,7 @@ class FreshnessNotes:
     def due(self) -> float:
         """Compare the freshness with the last note, and return when :meth:`note` is due, by the clock."""
         is_news = self._noted is None or not self._noted.equals_ignoring_time(self._now())
-        self._changed_at = min(self._changed_at, self._clock()) if is_news else _NEVER
+        self._changed_at = min(self._changed_at, self._clock()) if is_news else NEVER
         return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 
     def note(self) -> None:
@@ -90,7 +88,7 @@ class FreshnessNotes:
         except CachesyncError:
             self._not_before = self._clock() + _RETRY_SECONDS
         else:
-            self._noted, self._changed_at = freshness, _NEVER
+            self._noted, self._changed_at = freshness, NEVER
             self._next_at = self._clock() + self._longest
 
     def note_if_due(self) -> None:

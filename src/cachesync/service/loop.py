@@ -11,18 +11,20 @@ from cachesync.context import StoppedError, current
 from cachesync.errors import CachesyncError, ConsentError, IndexUnavailableError, IndexUnusableError
 from cachesync.index.connection_health import SERVICE
 from cachesync.log import get_logger
-from cachesync.service.mode import Mode
 from cachesync.service.partial_passes import PartialPasses
 from cachesync.service.reindex_jobs import ReindexJobs
 from cachesync.service.request_jobs import RequestJobs
-from cachesync.service.scheduler import Job, Scheduler
+from cachesync.service.scheduler import NEVER, Job, Scheduler
 from cachesync.service.session import Session
-from cachesync.service.sync_jobs import SyncJobs
+from cachesync.service.sync_jobs import Mode, SyncJobs
 
 _log = get_logger()
 
 _PARTIAL: Final = "partial pass"
 """The name of the job that handles dirty paths."""
+
+_CHECK_SECONDS: Final = 5.0
+"""How often to check that the index is intact."""
 
 
 class ServiceLoop:
@@ -35,10 +37,14 @@ class ServiceLoop:
         partial_passes = PartialPasses(session, self.sync_jobs)
         request_jobs = RequestJobs(session, self.sync_jobs)
         self._has_reported_trouble = False
+        self._damage: str | None = None
+        """What has happened to the index, until a full pass has repaired it."""
+        self._check_at = NEVER
+        """When to check that next; before the first full pass there is nothing to check."""
         jobs = [
             Job("full pass", self.sync_jobs.full_pass_due, self.sync_jobs.full_pass),
             Job(_PARTIAL, partial_passes.due, partial_passes.run),
-            Job("index check", lambda: self.sync_jobs.index_check.due, self._check_index),
+            Job("index check", lambda: self._check_at, self._check_index),
             Job("requests", lambda: session.requests.due, request_jobs.carry_out_all),
             Job("schedule", self._reindex_jobs.start_due, self._reindex_jobs.start),
             Job("promotion", self._reindex_jobs.promotion_due, self._reindex_jobs.promote),
@@ -94,18 +100,22 @@ class ServiceLoop:
 
     def _check_index(self) -> None:
         """Check that the index is still as this service left it, and let a full pass repair it if it is not."""
-        if self.sync_jobs.index_check.finds_damage():
-            self._report_trouble()
-            self.sync_jobs.unpin()
-            self.sync_jobs.require_full_pass()
+        is_intact = self.session.writer.intact()
+        self._check_at = time.monotonic() + _CHECK_SECONDS
+        if is_intact or self._damage:
+            return
+        _log.warning("the index isn't as it was left: starting a full pass", action="index.damaged")
+        self._damage = "it isn't as it was left, and is being repaired"
+        self._report_trouble()
+        self.sync_jobs.unpin()
+        self.sync_jobs.require_full_pass()
 
     def _report_trouble(self) -> None:
         """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
         health, state = self.session.resources.health, self.session.resources.state
         errors = self.scheduler.errors
-        damage = self.sync_jobs.index_check.damage
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
-        unavailable += [damage] if damage else []
+        unavailable += [self._damage] if self._damage else []
         others = [str(error) for error in errors if not isinstance(error, IndexUnavailableError)]
         if unavailable:
             health.gave_up(SERVICE, "other", unavailable[0])
@@ -116,5 +126,7 @@ class ServiceLoop:
 
     def _all_recovered(self) -> None:
         """Withdraw all failures: a full pass repairs everything, and so does a rollback."""
+        self._damage = None
+        self._check_at = time.monotonic() + _CHECK_SECONDS
         self._report_trouble()
         self.scheduler.recover_all()

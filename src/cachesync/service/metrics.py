@@ -6,20 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import Counter, Histogram, disable_created_metrics
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cachesync import __version__
 from cachesync.service.state import Health, ServiceState, in_sync, lag
-from cachesync.web.metrics import WebMetrics
+from cachesync.web.metrics import ServerMetrics
 
 _ACKNOWLEDGED: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _BULK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -28,16 +21,14 @@ _KINDS: Final = ("catch-up", "partial", "rescan", "sync", "reindex")
 _OUTCOMES: Final = ("done", "held", "failed")
 
 
-class Metrics:
-    """All metrics of one service, in a registry of its own. It is thread-safe."""
+class Metrics(ServerMetrics):
+    """All metrics of one service. It is thread-safe."""
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
         """``retries``: how often requests to the index were retried, by reason. Each scrape reads all three."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
-        self._registry = CollectorRegistry()
+        super().__init__()
         self._registry.register(_LiveGauges(state, health, retries))
-        ProcessCollector(registry=self._registry)
-        self.web = WebMetrics(self._registry)
         self._acknowledged = Histogram(
             "cachesync_acknowledged_seconds",
             "From the first report of a page's change until the index has acknowledged it.",
@@ -86,10 +77,6 @@ class Metrics:
         for what, count in (("added", added), ("updated", updated), ("deleted", deleted)):
             self._written.labels(what).inc(count)
 
-    def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, see :data:`cachesync.web.metrics.CONTENT_TYPE`."""
-        return generate_latest(self._registry)
-
 
 class _LiveGauges(Collector):
     """Metrics that are computed from the service's state at each scrape."""
@@ -102,29 +89,44 @@ class _LiveGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         state = self._state.snapshot()
         health = self._health()
-        yield _gauge("pages", "Pages that the index knows.", state.pages)
-        yield _gauge("specs", "Documents of specs in the index.", state.specs)
-        yield _gauge("problems", "Pages that can't be used.", len(state.problems))
-        yield _gauge("held_pages", "Pages whose deletes the guard withholds.", len(state.withheld))
-        yield _gauge("queue_paths", "Dirty paths that wait for a pass.", state.queue)
-        yield _gauge("queue_bytes", "Memory that those paths take.", state.queue_bytes)
-        yield _gauge("lag_seconds", "Age of the oldest change that isn't acknowledged.", lag(state, time.monotonic()))
+        watching = state.watching
+        folders, overflows, restarts = (
+            (watching.folders, watching.overflows, watching.restarts) if watching else (0, 0, 0)
+        )
         synced = in_sync(state, None) and health.ready
-        yield _gauge("up_to_date", "1 if the index equals the pages, as far as is known.", synced)
-        yield _gauge("ready", "1 if the service is ready, see /readyz.", health.ready)
-        yield _gauge("serving", "1 if this service is the writer; 0 while it stands by.", state.role == "serving")
-        yield _gauge("degraded", "What needs attention: the number of sentences in /readyz.", len(health.degraded))
-        yield _gauge("rolled_back", "1 while a rollback pins the index.", state.rolled_back)
-        yield _gauge("reindex_needed", "1 if another version made the generation.", state.reindex_needed)
-        yield _gauge("reindex_running", "1 while a new generation is built.", state.reindexing is not None)
-        yield _gauge(
-            "last_reindex_timestamp_seconds", "When the last reindex ended; 0: never.", _unix(state.last_reindex)
+        last, upcoming = _unix(state.last_reindex), _unix(state.next_reindex)
+        gauges: tuple[tuple[str, str, float], ...] = (
+            ("pages", "Pages that the index knows.", state.pages),
+            ("specs", "Documents of specs in the index.", state.specs),
+            ("problems", "Pages that can't be used.", len(state.problems)),
+            ("held_pages", "Pages whose deletes the guard withholds.", len(state.withheld)),
+            ("queue_paths", "Dirty paths that wait for a pass.", state.queue),
+            ("queue_bytes", "Memory that those paths take.", state.queue_bytes),
+            ("lag_seconds", "Age of the oldest change that isn't acknowledged.", lag(state, time.monotonic())),
+            ("up_to_date", "1 if the index equals the pages, as far as is known.", synced),
+            ("ready", "1 if the service is ready, see /readyz.", health.ready),
+            ("serving", "1 if this service is the writer; 0 while it stands by.", state.role == "serving"),
+            ("degraded", "What needs attention: the number of sentences in /readyz.", len(health.degraded)),
+            ("rolled_back", "1 while a rollback pins the index.", state.rolled_back),
+            ("reindex_needed", "1 if another version made the generation.", state.reindex_needed),
+            ("reindex_running", "1 while a new generation is built.", state.reindexing is not None),
+            ("last_reindex_timestamp_seconds", "When the last reindex ended; 0: never.", last),
+            ("next_reindex_timestamp_seconds", "When the next reindex is due; 0: never.", upcoming),
+            ("watched_folders", "Folders that are watched.", folders),
         )
-        yield _gauge(
-            "next_reindex_timestamp_seconds", "When the next reindex is due; 0: never.", _unix(state.next_reindex)
+        counters = (
+            ("watcher_overflows", "How often more changed at once than the watcher could report.", overflows),
+            ("watcher_restarts", "How often the watcher was restarted.", restarts),
+            ("rescan_found", "Changes that only a rescan has found.", state.found_by_rescan),
         )
-        yield from self._watcher_metrics(state)
-        yield _counter("rescan_found", "Changes that only a rescan has found.", state.found_by_rescan)
+        for name, text, value in gauges:
+            yield GaugeMetricFamily(f"cachesync_{name}", text, value=value)
+        for name, text, value in counters:
+            yield CounterMetricFamily(f"cachesync_{name}", text, value=value)
+        mode = GaugeMetricFamily("cachesync_watcher", "1 if the pages are watched, by mode.", labels=("mode",))
+        if watching:
+            mode.add_metric((watching.mode,), watching.watching)
+        yield mode
         retries = CounterMetricFamily(
             "cachesync_retries", "Requests to the index that were retried.", labels=("reason",)
         )
@@ -134,26 +136,6 @@ class _LiveGauges(Collector):
         build = GaugeMetricFamily("cachesync_build_info", "The version of cachesync.", labels=("version",))
         build.add_metric((__version__,), 1)
         yield build
-
-    @staticmethod
-    def _watcher_metrics(state: ServiceState) -> Iterator[Metric]:
-        watching = state.watching
-        mode = GaugeMetricFamily("cachesync_watcher", "1 if the pages are watched, by mode.", labels=("mode",))
-        if watching:
-            mode.add_metric((watching.mode,), watching.watching)
-        yield mode
-        yield _gauge("watched_folders", "Folders that are watched.", watching.folders if watching else 0)
-        overflows = "How often more changed at once than the watcher could report."
-        yield _counter("watcher_overflows", overflows, watching.overflows if watching else 0)
-        yield _counter("watcher_restarts", "How often the watcher was restarted.", watching.restarts if watching else 0)
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"cachesync_{name}", text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(f"cachesync_{name}", text, value=value)
 
 
 def _unix(moment: datetime | None) -> float:

@@ -24,31 +24,19 @@ class JobOptions(NamedTuple):
     """Whether to reindex by itself an index that another version made."""
 
 
-class WatchOptions(NamedTuple):
-    """The configuration of the watcher and the debounce."""
+class ServiceOptions(NamedTuple):
+    """Everything that one configuration says of the service."""
 
-    mode: Mode
-    debounce: float
-    debounce_max: float
-
-
-class HttpOptions(NamedTuple):
-    """The configuration of the web server."""
-
+    jobs: JobOptions
+    watch_mode: Mode
+    debounce: tuple[float, float]
+    """How long a dirty path has to be quiet, and how long it waits at most."""
     host: str
     port: int
     base_path: str
     allow_origins: tuple[str, ...]
     max_lag: float
     """For how many seconds a change may wait before the service isn't ready any more."""
-
-
-class ServiceOptions(NamedTuple):
-    """Everything that one configuration says of the service."""
-
-    jobs: JobOptions
-    watch: WatchOptions
-    http: HttpOptions
     open_index: Callable[[ConnectionHealth | None], Index]
     """Opens the index, with the given object recording the state of its connection."""
     open_api: Callable[[], Api]

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from cachesync.service.pass_log import log_problems, update_warnings
+from cachesync.service.pass_recorder import log_problems, update_warnings
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
 from cachesync.service.sync_jobs import SyncJobs

@@ -7,11 +7,10 @@ from typing import Final
 
 from cachesync.errors import CachesyncError, OvertakenError, RefusedError
 from cachesync.log import get_logger
-from cachesync.service.mode import Mode
 from cachesync.service.requests import Response
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
-from cachesync.service.sync_jobs import SyncJobs
+from cachesync.service.sync_jobs import Mode, SyncJobs
 
 _log = get_logger()
 

@@ -1,10 +1,12 @@
-"""The schedule of reindexes: a cron expression in a time zone."""
+"""When the next reindex is due: by a schedule, and by the times that are noted in the index."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
+
+from cachesync.index.base import Notes
 
 LAST_REINDEX: Final = "last-reindex"
 """The key of the note with the time of the last reindex."""
@@ -49,3 +51,76 @@ class Schedule:
             if (time := local.astimezone(UTC)) > moment:
                 return time
         return None
+
+
+class CountingStart(NamedTuple):
+    """The moment from which scheduled times count, and their schedule (:attr:`Schedule.text`)."""
+
+    since: datetime | None = None
+    by: str = ""
+
+    def encoded(self) -> bytes:
+        """Return it as the text of a note."""
+        assert self.since
+        return text_of(self.since) + b" " + self.by.encode()
+
+    @classmethod
+    def noted(cls, notes: Notes) -> "CountingStart":
+        """Read it from its note. Earlier versions noted no schedule, which counts as a different one."""
+        moment, _, by = (notes.get(SCHEDULED_SINCE) or b"").partition(b" ")
+        return cls(moment_of(moment), by.decode("utf-8", "replace"))
+
+
+def noted(schedule: Schedule, notes: Notes) -> tuple[datetime | None, datetime | None]:
+    """Return the times of the last and the next reindex by the notes in the index; None where one is not known."""
+    last = moment_of(notes.get(LAST_REINDEX))
+    counted = CountingStart.noted(notes)
+    if counted.since is None or counted.by != schedule.text:
+        return last, None
+    return last, schedule.next_after(max(last or counted.since, counted.since))
+
+
+class Timetable:
+    """Finds the next scheduled time after the last reindex, ignoring times before the schedule was first configured."""
+
+    def __init__(self, schedule: Schedule, notes: Notes) -> None:
+        self.last: datetime | None = None
+        """The time of the last reindex; None if there was none or the note has not been read yet."""
+        self._schedule = schedule
+        self._notes = notes
+        self._counted: CountingStart | None = None
+        """Scheduled times until that moment are skipped; None: the note has not been read yet."""
+        self._to_note: dict[str, bytes] = {}
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """Return the time for which the next reindex is scheduled, which may be past; None if there is none.
+
+        It also writes the notes that are pending. With a new schedule it notes ``now``, from which its times count.
+
+        Raises:
+            IndexUnavailableError: the index doesn't answer.
+        """
+        if self.last is None:
+            self.last = moment_of(self._notes.get(LAST_REINDEX))
+        if self.last and self.last > now:  # it was noted while a clock was ahead
+            self.reindexed(now)
+        if self._counted is None:
+            self._counted = CountingStart.noted(self._notes)
+        is_new = self._counted.by != self._schedule.text
+        if is_new or (self._counted.since and self._counted.since > now):
+            self.skip_until(now)
+        for key, text in list(self._to_note.items()):
+            self._notes.put(key, text)
+            del self._to_note[key]
+        since = [each for each in (self.last, self._counted.since) if each]
+        return self._schedule.next_after(max(since, default=now))
+
+    def reindexed(self, now: datetime) -> None:
+        """Record that a reindex has gone live; :meth:`next_due` notes it."""
+        self.last = now
+        self._to_note[LAST_REINDEX] = text_of(now)
+
+    def skip_until(self, now: datetime) -> None:
+        """Skip the scheduled times until now."""
+        self._counted = CountingStart(now, self._schedule.text)
+        self._to_note[SCHEDULED_SINCE] = self._counted.encoded()

@@ -42,14 +42,11 @@ class Scheduler:
         on_recovery: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a scheduler.
+        """Create a scheduler; ``clock`` returns the time in seconds, since any starting point.
 
-        Args:
-            jobs: the jobs.
-            on_failure: is called with a job's name, its error, and whether no other job was failing. It returns the
-                seconds until the job's next run, or None for the scheduler's back-off.
-            on_recovery: is called with the name of a job that had failed and has now succeeded.
-            clock: returns the time in seconds, since any starting point.
+        ``on_failure`` is called with a job's name, its error, and whether no other job was failing. It returns the
+        seconds until the job's next run, or None for the scheduler's back-off. ``on_recovery`` is called with the name
+        of a job that had failed and has now succeeded.
         """
         self.jobs = {job.name: job for job in jobs}
         """Jobs by name."""

@@ -16,8 +16,10 @@ from cachesync.service.loss_guard import LossGuard
 from cachesync.service.metrics import Metrics
 from cachesync.service.options import JobOptions
 from cachesync.service.request_inbox import RequestInbox
+from cachesync.service.schedule import Timetable
 from cachesync.service.state import ServiceState
-from cachesync.service.timetable import Timetable
+from cachesync.sync.scan import EVERYTHING
+from cachesync.watch.watcher import WatcherState
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Resources:
             self.state.queue = len(self.dirty)
             self.state.queue_bytes = self.dirty.bytes
             self.state.waiting_since = None if self.state.rolled_back else self.dirty.oldest()
+
+    def mark_dirty(self, paths: list[str]) -> None:
+        """Mark paths as dirty, as the watcher's thread reports them."""
+        self.dirty.mark(paths, time.monotonic())
+        self.publish_queue()
+        self.wake.set()
+
+    def publish_watching(self, on_start: Callable[[], None], watching: WatcherState) -> None:
+        """Publish how the pages are watched now. ``on_start`` is called if watching has started."""
+        before, self.state.watching = self.state.watching, watching
+        if watching.watching and not (before and before.watching):
+            on_start()
+        elif not watching.watching:  # a full pass finds out what is wrong, such as a missing root
+            self.mark_dirty([EVERYTHING])
+        self.wake.set()
 
 
 class Session:

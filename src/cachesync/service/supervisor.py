@@ -12,12 +12,11 @@ from cachesync.index.connection_health import ConnectionHealth
 from cachesync.log import get_logger
 from cachesync.service import systemd
 from cachesync.service.daemon import Daemon
-from cachesync.service.endpoints import operators_endpoints
 from cachesync.service.metrics import Metrics
 from cachesync.service.options import ServiceOptions
+from cachesync.service.orphans import reap
 from cachesync.service.state import Health, ServiceState, health, status
-from cachesync.service.web_server import ServiceWebServer
-from cachesync.web.metrics import CONTENT_TYPE
+from cachesync.service.web_server import ServiceWebServer, operators_endpoints
 
 _log = get_logger()
 
@@ -45,7 +44,7 @@ class Supervisor:
         self._metrics = Metrics(self.state, self._health, self._retries)
         self._daemon = self._make_daemon(options)
         self._next: Daemon | None = None
-        own = operators_endpoints(self._health, self._status, lambda: (self._metrics.text(), CONTENT_TYPE))
+        own = operators_endpoints(self._health, self._status, self._metrics.text)
         self._http = ServiceWebServer(options, own, self._metrics.web.answered)
 
     @property
@@ -75,10 +74,6 @@ class Supervisor:
             return _CHANGE_SECONDS
         is_waiting = self.state.role == "starting" or self.url is None
         return min(_WAIT_SECONDS if is_waiting else math.inf, self._daemon.pulse.every)
-
-    def processes(self) -> list[int | None]:
-        """Return the child processes whose exit the service itself waits for."""
-        return [self._daemon.watcher_pid]
 
     def start(self) -> None:
         """Start the service."""
@@ -120,7 +115,8 @@ class Supervisor:
             self._daemon.end()
 
     def tend(self) -> None:
-        """Start the next daemon once the previous one has ended, and HTTP once its port is free."""
+        """Start the next daemon once the previous one has ended, and HTTP once its port is free. Reap orphans."""
+        reap(lambda: [self._daemon.watcher_pid])
         self._daemon.beat()
         self._http.try_again()
         if self._next and self._daemon.join(0):
@@ -134,12 +130,12 @@ class Supervisor:
     def _make_daemon(self, options: ServiceOptions) -> Daemon:
         """Make the daemon of a configuration. It does nothing until it is started."""
         health = ConnectionHealth(self._metrics.bulk, retries=self._retries)
-        return Daemon(options.jobs, options.watch, options.open_index(health), self.state, self._metrics, health)
+        return Daemon(options, options.open_index(health), self.state, self._metrics, health)
 
     def _health(self) -> Health:
-        max_lag, awaited = self._options.http.max_lag, self._daemon.pulse.awaited
+        max_lag, awaited = self._options.max_lag, self._daemon.pulse.awaited
         return health(self.state, self.index_trouble, max_lag, time.monotonic(), awaited)
 
     def _status(self) -> dict[str, Any]:
-        max_lag, awaited = self._options.http.max_lag, self._daemon.pulse.awaited
+        max_lag, awaited = self._options.max_lag, self._daemon.pulse.awaited
         return status(self.state, self.index_trouble, max_lag, time.monotonic(), awaited)

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Callable
+from enum import Enum
 from typing import Final
 
 from cachesync.errors import CachesyncError, ConsentError, IndexUnusableError
 from cachesync.index.generation import Generation
 from cachesync.log import get_logger
-from cachesync.service.index_check import IndexCheck
-from cachesync.service.mode import Mode
-from cachesync.service.pass_log import log_problems, update_warnings
-from cachesync.service.pass_recorder import PassRecorder
+from cachesync.service.pass_recorder import PassRecorder, log_problems, update_warnings
 from cachesync.service.scheduler import NEVER
 from cachesync.service.session import Session
 from cachesync.service.watcher_health import BLIND_SECONDS, WatcherHealth
@@ -28,6 +26,19 @@ _RETRY_SECONDS: Final = 0.5
 """How soon to repeat a full pass during which pages changed."""
 
 
+class Mode(Enum):
+    """What the service is doing. The sync jobs own it, and it is published for HTTP to show."""
+
+    CATCHING_UP = "catching up"
+    """No full pass has succeeded since this process became the writer."""
+    FOLLOWING = "following"
+    """The index equals the pages but for dirty paths, which partial passes handle."""
+    REPAIRING = "repairing"
+    """Partial passes wait for a full pass: the index was damaged or replaced, or a pass failed halfway."""
+    PINNED = "pinned"
+    """A rollback has pinned the index, so that nothing is synced until a reindex."""
+
+
 class SyncJobs:
     """Full passes, and the mode that decides which passes may run."""
 
@@ -40,7 +51,6 @@ class SyncJobs:
         self._on_repair = on_repair
         self.recorder = PassRecorder(session.resources)
         self.watcher_health = WatcherHealth(self._dirty, self._state)
-        self.index_check = IndexCheck(session.writer)
         self.mode = Mode.CATCHING_UP
         self.root: Root | None = None
         """The root of the last full pass; None: a full pass has to come before any partial pass."""
@@ -121,7 +131,6 @@ class SyncJobs:
         self.schedule_next_pass(report)
         if not len(self._dirty) and not report.again:
             self._session.loss_guard.all_scanned()
-        self.index_check.repaired()
         self._on_repair()
         return report
 
@@ -172,7 +181,6 @@ class SyncJobs:
             self.enter(Mode.PINNED)
             self._state.generation, self._state.specs, self._state.pages = reader.generation, specs, pages
             self._state.kept_generations = kept
-        self.index_check.repaired()
         self._on_repair()
 
     def schedule_next_pass(self, report: Report) -> None:

@@ -8,8 +8,6 @@ from contextlib import suppress
 from typing import Final
 
 _SOCKET: Final = "NOTIFY_SOCKET"
-_WATCHDOG: Final = "WATCHDOG_USEC"
-_WATCHED: Final = "WATCHDOG_PID"
 
 _START_SECONDS: Final = 10.0
 """How often a long start asks for more time, if no watchdog sets another interval."""
@@ -79,8 +77,8 @@ class Heartbeat:
 
 
 def _every(environment: Mapping[str, str]) -> float | None:
-    watched = environment.get(_WATCHED) or str(os.getpid())
-    text = environment.get(_WATCHDOG, "")
+    watched = environment.get("WATCHDOG_PID") or str(os.getpid())
+    text = environment.get("WATCHDOG_USEC", "")
     if watched != str(os.getpid()) or not (text.isascii() and text.isdecimal()):
         return None
     return int(text) / 3_000_000 or None

@@ -6,6 +6,7 @@ from typing import Final
 
 from cachesync.log import get_logger
 from cachesync.service.debounce import DirtyPaths
+from cachesync.service.scheduler import NEVER
 from cachesync.service.state import ServiceState
 
 _log = get_logger()
@@ -19,14 +20,12 @@ MAX_RESCANS: Final = 10
 _GRACE_SECONDS: Final = 5.0
 """How long after a rescan the watcher may still report a change that the rescan found."""
 
-_NEVER: Final = float("inf")
-
 
 class WatcherHealth:
     """Compares the changes that rescans find with those that the watcher reports until shortly afterwards."""
 
     def __init__(self, dirty: DirtyPaths, state: ServiceState) -> None:
-        self.due = _NEVER
+        self.due = NEVER
         """When to call :meth:`judge`, by :func:`time.monotonic`."""
         self._dirty = dirty
         self._state = state
@@ -45,7 +44,7 @@ class WatcherHealth:
 
     def judge(self) -> bool:
         """Return whether the watcher has missed a change."""
-        self.due = _NEVER
+        self.due = NEVER
         missed = self._dirty.stop_recording(self._found)
         self._found = []
         self._state.found_by_rescan += len(missed)

@@ -1,18 +1,24 @@
-"""The service's web server: it outlives daemons, moves when host or port change, and may have to wait for its port."""
+"""The web server and the operators' endpoints: it outlives daemons, can move, and may have to wait for its port."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 
-from starlette.types import ASGIApp
+from starlette.requests import Request
+from starlette.responses import Response
 
 from cachesync.errors import IndexUnavailableError, PortTakenError, UsageError
 from cachesync.log import get_logger
 from cachesync.service.options import ServiceOptions
+from cachesync.service.state import Health
 from cachesync.web.app import Observer
-from cachesync.web.endpoint import Endpoint
+from cachesync.web.endpoint import Endpoint, json_answer
+from cachesync.web.health import ALIVE, READY, STATUS
 from cachesync.web.listeners import listen, moved
+from cachesync.web.metrics import CONTENT_TYPE
+from cachesync.web.openapi import TEXT, content, operation
 from cachesync.web.server import WebServer
 from cachesync.web.site import build_site
 
@@ -23,6 +29,35 @@ _PORT_TRIES: Final = 4
 
 _RETRY_SECONDS: Final = 1.0
 
+_METRICS: Final = operation("Metrics for Prometheus, in its text format", content(TEXT, "text/plain"))
+
+
+def operators_endpoints(
+    health: Callable[[], Health], status: Callable[[], Mapping[str, Any]], metrics: Callable[[], bytes]
+) -> list[Endpoint]:
+    """Return the endpoints for operators.
+
+    ``health`` returns whether the service is ready, ``status`` the object of ``/api/status``, ``metrics`` the metrics.
+    The server's own thread calls them, so they must not block.
+    """
+
+    async def ready(_request: Request) -> Response:
+        found = health()
+        return json_answer(found._asdict(), HTTPStatus.OK if found.ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def measured(_request: Request) -> Response:
+        return Response(metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def known(_request: Request) -> Response:
+        return json_answer(status())
+
+    return [
+        ALIVE,
+        Endpoint("/readyz", ready, READY),
+        Endpoint("/metrics", measured, _METRICS),
+        Endpoint("/api/status", known, STATUS),
+    ]
+
 
 class ServiceWebServer:
     """The web server of the page, the API and the operators' endpoints."""
@@ -30,10 +65,7 @@ class ServiceWebServer:
     def __init__(self, options: ServiceOptions, own: Sequence[Endpoint], observe: Observer) -> None:
         """Start to listen; if the port is taken while a service has the index, stand by without HTTP.
 
-        Args:
-            options: the configuration.
-            own: the operators' endpoints.
-            observe: is called after each response.
+        ``own`` are the operators' endpoints, and ``observe`` is called after each response.
 
         Raises:
             UsageError: the port is taken although no service has the index, or it can't be used at all.
@@ -41,7 +73,6 @@ class ServiceWebServer:
         """
         self._own = own
         self._observe = observe
-        self._http = options.http
         self._server = self._make(options)
         for left in reversed(range(_PORT_TRIES)):
             try:
@@ -75,24 +106,15 @@ class ServiceWebServer:
         Raises:
             UsageError: host or port can't be used.
         """
-        before, now = self._http, options.http
-        if (before.host, before.port) != (now.host, now.port):
-            self._server = moved(self._server, self._make(options))
-        else:
-            self._server.answer_with(self._site(options), now.base_path)
-        self._http = now
+        self._server = moved(self._server, self._make(options))
 
     def stop(self) -> None:
         """Stop within two seconds, whatever clients do."""
         self._server.stop()
 
     def _make(self, options: ServiceOptions) -> WebServer:
-        http = options.http
-        return WebServer(http.host, http.port, self._site(options), http.base_path)
-
-    def _site(self, options: ServiceOptions) -> ASGIApp:
-        http = options.http
-        return build_site(http.base_path, self._own, options.open_api(), http.allow_origins, self._observe)
+        site = build_site(options.base_path, self._own, options.open_api(), options.allow_origins, self._observe)
+        return WebServer(options.host, options.port, site, options.base_path)
 
 
 def _has_service(options: ServiceOptions, taken: PortTakenError) -> bool:

@@ -19,11 +19,16 @@ def listen(server: WebServer) -> WebServer:
 
 
 def moved(before: WebServer, now: WebServer) -> WebServer:
-    """Start a server in place of a running one, and return it. On failure the running one stays.
+    """Return a server that serves as ``now`` in place of ``before``: ``before`` itself if the address is the same.
+
+    On failure nothing changes.
 
     Raises:
         UsageError: host or port can't be used.
     """
+    if before.address == now.address:
+        before.answers = now.answers
+        return before
     if before.port != now.port:
         listen(now)
         before.stop()

@@ -40,18 +40,15 @@ class WebServer:
     """
 
     def __init__(self, host: str, port: int, app: ASGIApp, base_path: str = "", keys: Keys = _KEYS) -> None:
-        self._host = host
+        self.address = (host, port)
+        """The host and the port that were asked for."""
         self.port = port
         """The port; once started, the one that it listens on."""
-        self.answer_with(app, base_path)
+        self.answers = (app, base_path)
+        """The application and its base path. If they are replaced, running requests end in the previous ones."""
         self._keys = keys
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-
-    def answer_with(self, app: ASGIApp, base_path: str = "") -> None:
-        """Replace the application; requests that are already running end in the previous one."""
-        self._app = app
-        self._base_path = base_path
 
     def start(self) -> None:
         """Start serving, and return once the server accepts requests.
@@ -59,7 +56,7 @@ class WebServer:
         Raises:
             UsageError: host or port can't be used; a PortTakenError if another process listens on the port.
         """
-        listening = _listen(self._host, self.port, self._keys)
+        listening = _listen(self.address[0], self.port, self._keys)
         self.port = listening.getsockname()[1]
         self._server = _Server(self._answer)
         self._thread = threading.Thread(target=self._server.serve_on, args=(listening,), name="http", daemon=True)
@@ -67,7 +64,7 @@ class WebServer:
         self._server.begun.wait()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        await self.answers[0](scope, receive, send)
 
     @property
     def is_started(self) -> bool:
@@ -77,8 +74,8 @@ class WebServer:
     @property
     def url(self) -> str:
         """The URL; once started, with the port that it listens on."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}{self._base_path}"
+        host, (_, base_path) = self.address[0], self.answers
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{base_path}"
 
     def stop(self) -> None:
         """Stop within two seconds, whatever clients do."""

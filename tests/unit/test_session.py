@@ -15,7 +15,6 @@ from cachesync.service.options import JobOptions
 from cachesync.service.schedule import Schedule
 from cachesync.service.session import Resources
 from cachesync.service.state import Health, ServiceState
-from cachesync.service.watcher_reports import WatcherReports
 from cachesync.sync.guard import Guard
 from cachesync.sync.scan import EVERYTHING, Source
 from cachesync.watch.watcher import WatcherState
@@ -44,11 +43,10 @@ def counter() -> tuple[list[None], Callable[[], None]]:
 
 def test_everything_is_dirty_whenever_watching_stops(resources: Resources) -> None:
     starts, on_start = counter()
-    reports = WatcherReports(resources, on_start)
-    reports.publish(WatcherState("native", watching=True, folders=3))
+    resources.publish_watching(on_start, WatcherState("native", watching=True, folders=3))
     assert resources.dirty.take_all() == []
     for reason in ("no root", "it ended"):
-        reports.publish(WatcherState("native", watching=False, reason=reason))
+        resources.publish_watching(on_start, WatcherState("native", watching=False, reason=reason))
         assert resources.state.queue == 1
         assert resources.dirty.take_all() == [EVERYTHING]
         resources.dirty.done()
@@ -57,19 +55,17 @@ def test_everything_is_dirty_whenever_watching_stops(resources: Resources) -> No
 
 def test_each_start_is_told_once(resources: Resources) -> None:
     starts, on_start = counter()
-    reports = WatcherReports(resources, on_start)
     for folders in (3, 4):
-        reports.publish(WatcherState("native", watching=True, folders=folders))
+        resources.publish_watching(on_start, WatcherState("native", watching=True, folders=folders))
     assert (len(starts), resources.state.watching) == (1, WatcherState("native", watching=True, folders=4))
-    reports.publish(WatcherState("native", watching=False, reason="it ended"))
-    reports.publish(WatcherState("native", watching=True, folders=4))
+    resources.publish_watching(on_start, WatcherState("native", watching=False, reason="it ended"))
+    resources.publish_watching(on_start, WatcherState("native", watching=True, folders=4))
     assert len(starts) == 2
 
 
 def test_the_loop_wakes_for_each_report(resources: Resources) -> None:
-    reports = WatcherReports(resources, lambda: None)
-    reports.mark_dirty(["_cache/a/b/specs.md"])
+    resources.mark_dirty(["_cache/a/b/specs.md"])
     assert resources.wake.is_set()
     resources.wake.clear()
-    reports.publish(WatcherState("native", watching=True))
+    resources.publish_watching(lambda: None, WatcherState("native", watching=True))
     assert resources.wake.is_set()
