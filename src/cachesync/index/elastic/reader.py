@@ -13,7 +13,7 @@ from cachesync.index.base import Remembered, Stored
 from cachesync.index.elastic import ledger, mapping, query_dsl
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.search import count, search
-from cachesync.index.elastic.searcher import Searcher
+from cachesync.index.elastic.searcher import IndexSearcher
 from cachesync.index.elastic.walk import walk, walk_hits
 from cachesync.ledger import PageRecord
 from cachesync.search.query import All, Query, Term
@@ -60,8 +60,8 @@ class ElasticReader:
     def __init__(self, connection: Connection, names: IndexNames, found: dict[str, Any]) -> None:
         """``found`` is the mapping of the index of specs."""
         self._connection = connection
-        self._specs = Searcher(connection, names.specs)
-        self._pages = Searcher(connection, names.pages)
+        self._specs = IndexSearcher(connection, names.specs)
+        self._pages = IndexSearcher(connection, names.pages)
         self.names = names
         self.generation: Final = names.specs
         self.outdated: Final = mapping.is_outdated(found)

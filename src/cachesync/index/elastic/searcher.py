@@ -38,7 +38,7 @@ Send = Callable[[Elasticsearch], Any]
 """Sends a request with a client."""
 
 
-class Searcher:
+class IndexSearcher:
     """Searches one index."""
 
     def __init__(self, connection: Connection, index: str) -> None:
