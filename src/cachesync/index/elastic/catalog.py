@@ -50,7 +50,7 @@ def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
     Raises:
         UsageError: an index or an alias that isn't ours has one of our names.
     """
-    found: dict[str, Any] = connection.call(
+    found = connection.call(
         lambda client: client.indices.get(
             index=[name, f"{name}-*"],
             expand_wildcards="all",
