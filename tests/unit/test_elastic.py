@@ -18,16 +18,15 @@ from structlog.testing import capture_logs
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
 from cachesync.index.base import PageChange, Put
-from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, disk, foreign, lease, mapping, pace, walk
+from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, foreign, lease, mapping, pace, shards, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
-from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease, Watched
 from cachesync.index.elastic.limits import Limits
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.elastic.store import ElasticStore
-from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
+from cachesync.index.elastic.stored_lease import Holder, LeaseState, Seen, StoredLease
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
 from cachesync.search.request import Request as Search
@@ -455,7 +454,7 @@ def test_each_shard_of_a_new_generation_must_fit_on_one_node(
     ],
 )
 def test_shards_are_placed_as_a_whole(sizes: list[float], rooms: list[float], fits: bool) -> None:
-    assert disk.fits(sizes, rooms) is fits
+    assert shards.fits(sizes, rooms) is fits
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from elasticsearch import BadRequestError, Elasticsearch
+from elasticsearch import Elasticsearch
 
 from cachesync.errors import IndexUnusableError
-from cachesync.index.elastic import aliases, disk, foreign, mapping, shards
+from cachesync.index.elastic import aliases, foreign, mapping, shards
 from cachesync.index.elastic.catalog import ElasticCatalog, ElasticEntry, read_catalog
-from cachesync.index.elastic.connection import Connection, kind_of
+from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader, IndexNames
@@ -71,7 +71,7 @@ class ElasticStore:
     def require_room(self, live: str) -> None:
         """Make sure that the nodes have room for a second generation."""
         names = IndexNames.of(self.name, live)
-        disk.require_room(self._connection, [names.specs, names.pages], self._layout.shards)
+        shards.require_room(self._connection, [names.specs, names.pages], self._layout.shards)
 
     def reserve(self, highest: int) -> str:
         """Note in the lease which number was given out, so that no other generation gets it."""
@@ -88,27 +88,14 @@ class ElasticStore:
         return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
 
     def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
-        """Create an index, and check that it has the mapping and settings that were asked for.
-
-        Raises:
-            UsageError: an index template that isn't ours has changed it.
-        """
+        """Create an index, and check that it has the mapping and settings that were asked for."""
         asked: dict[str, Any] = {
             "mappings": wanted,
             "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
             "aliases": {alias: {"is_hidden": True}},
         }
-        try:
-            self._connection.call(
-                lambda client: client.indices.create(index=index, **asked, wait_for_active_shards="0"),
-                (BadRequestError,),
-            )
-        except BadRequestError as error:
-            if kind_of(error) != "resource_already_exists_exception":  # then we made it, but the response was lost
-                raise foreign.prevented(self.name, error) or self._connection.explained(error) from error
-        made = self._connection.call(lambda client: client.indices.get(index=index))[index]
-        if changed := foreign.difference(asked, made):
-            raise foreign.changed(self.name, index, changed)
+        foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it: a response was lost
+        foreign.require_unchanged(self._connection, self.name, index, asked)
 
     def settle(self, name: str) -> None:
         """Replace the settings for loading, flush, and wait for replicas."""
