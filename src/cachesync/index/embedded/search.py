@@ -14,16 +14,7 @@ from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.queries import folded
 from cachesync.index.embedded.searcher import MOST_VALUES, CommitSearcher
 from cachesync.search.query import All, And, Exists, Not, Or, Query, Term
-from cachesync.search.request import (
-    BINARIES,
-    EXACT_BINARIES,
-    TIEBREAK,
-    FacetCount,
-    Found,
-    Hit,
-    Request,
-    SortKey,
-)
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCount, Found, Hit, Request, SortKey
 
 _MORE: Final = 4
 """By what factor to read more documents if too many were of the same binaries."""
