@@ -341,13 +341,7 @@ def _json(answer: ObjectApiResponse[Any]) -> dict[str, Any]:
     return body
 
 
-_UNKNOWN: Final = {
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.METHOD_NOT_ALLOWED,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.NOT_IMPLEMENTED,
-}
+_UNKNOWN: Final = frozenset({400, 404, 405, 415, 501})
 """The statuses with which another kind of server may answer our requests."""
 
 

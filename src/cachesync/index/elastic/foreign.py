@@ -29,11 +29,7 @@ _COSTS: Final = (
 
 _DEFAULTS: Final = {
     "auto_expand_replicas": "false",
-    "blocks.metadata": "false",
-    "blocks.read": "false",
-    "blocks.read_only": "false",
-    "blocks.read_only_allow_delete": "false",
-    "blocks.write": "false",
+    **{f"blocks.{each}": "false" for each in ("metadata", "read", "read_only", "read_only_allow_delete", "write")},
     "default_pipeline": "_none",
     "final_pipeline": "_none",
     "mapping.source.mode": "stored",

@@ -37,8 +37,7 @@ def _records(searcher: IndexSearcher, chosen: Query) -> Iterator[PageRecord]:
     listing = searcher.by_values(bounded=False)
 
     def body(limits: Limits) -> dict[str, Any]:
-        query = query_dsl.query(chosen, listing(limits))
-        return {"_source": {"excludes": [DIGESTS]}, "query": query}
+        return {"_source": {"excludes": [DIGESTS]}, "query": query_dsl.query(chosen, listing(limits))}
 
     for hit in first_of_each(walk_hits(searcher, body, []), itemgetter("_id")):
         yield _record(hit["_source"])

@@ -48,6 +48,16 @@ class IndexNames(NamedTuple):
         """The index of pages."""
         return f"{self.name}-pages-{self.number}"
 
+    @property
+    def indices(self) -> tuple[str, str]:
+        """The indices of specs and of pages."""
+        return self.specs, self.pages
+
+    @property
+    def public(self) -> tuple[str, str]:
+        """The aliases by which clients find specs and pages, of whichever generation is live."""
+        return self.name, f"{self.name}-pages"
+
     def aliases(self, *, building: bool) -> tuple[str, str]:
         """Return the aliases to write specs and pages through."""
         suffix = "building" if building else "writing"
@@ -147,7 +157,7 @@ class ElasticReader:
 
     def refresh(self) -> None:
         """Make everything that was written visible to searches."""
-        self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
+        self._connection.call(lambda client: client.indices.refresh(index=self.names.indices))
 
 
 def _of_no_page(generation: str) -> IndexUnusableError:

@@ -53,11 +53,8 @@ def _binaries(searcher: IndexSearcher, request: Request, total: int) -> int | No
     if total > EXACT_BINARIES:
         return None
     listing = searcher.by_values()
-
-    def body(limits: Limits) -> dict[str, Any]:
-        return query_dsl.binaries(request, limits.buckets, listing(limits))
-
-    listed = query_dsl.aggregated(searcher.search(body), BINARIES)
+    found = searcher.search(lambda limits: query_dsl.binaries(request, limits.buckets, listing(limits)))
+    listed = query_dsl.aggregated(found, BINARIES)
     return None if listed["sum_other_doc_count"] else len(listed["buckets"])
 
 

@@ -38,7 +38,7 @@ PLACED_SECONDS: Final = 30.0
 """How long to wait until the shards of a new index are allocated: long enough for a node to come back."""
 
 
-def require_room(connection: Connection, indices: list[str], shards: int) -> None:
+def require_room(connection: Connection, indices: Sequence[str], shards: int) -> None:
     """Make sure that indices as large as these, of so many primary shards each, fit on the nodes' disks.
 
     Raises:

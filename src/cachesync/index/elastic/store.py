@@ -71,7 +71,7 @@ class ElasticStore:
     def require_room(self, live: str) -> None:
         """Make sure that the nodes have room for a second generation."""
         names = IndexNames.of(self.name, live)
-        shards.require_room(self._connection, [names.specs, names.pages], self._layout.shards)
+        shards.require_room(self._connection, names.indices, self._layout.shards)
 
     def reserve(self, highest: int) -> str:
         """Note in the lease which number was given out, so that no other generation gets it."""
@@ -80,27 +80,21 @@ class ElasticStore:
     def create(self, name: str) -> ElasticGeneration:
         """Create the two indices of a new generation, with the settings for loading."""
         names = IndexNames.of(self.name, name)
-        specs, pages = names.aliases(building=True)
-        wanted = mapping.specs_mapping(self.name)
-        self._create(names.specs, specs, wanted)
-        self._create(names.pages, pages, mapping.pages_mapping(self.name))
-        shards.require_placed(self._connection, [names.specs, names.pages])
-        return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
-
-    def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
-        """Create an index, and check that it has the mapping and settings that were asked for."""
-        asked: dict[str, Any] = {
-            "mappings": wanted,
-            "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
-            "aliases": {alias: {"is_hidden": True}},
-        }
-        foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it: a response was lost
-        foreign.require_unchanged(self._connection, self.name, index, asked)
+        mappings = (mapping.specs_mapping(self.name), mapping.pages_mapping(self.name))
+        for index, alias, wanted in zip(names.indices, names.aliases(building=True), mappings, strict=True):
+            asked: dict[str, Any] = {
+                "mappings": wanted,
+                "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
+                "aliases": {alias: {"is_hidden": True}},
+            }
+            foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it: a response was lost
+            foreign.require_unchanged(self._connection, self.name, index, asked)
+        shards.require_placed(self._connection, names.indices)
+        return ElasticGeneration(self._connection, names, mappings[0], self._lease, building=True)
 
     def settle(self, name: str) -> None:
         """Replace the settings for loading, flush, and wait for replicas."""
-        names = IndexNames.of(self.name, name)
-        indices = [names.specs, names.pages]
+        indices = IndexNames.of(self.name, name).indices
         health = self._connection.call(lambda client: client.cluster.health())
         replicas = self._layout.replicas if health["number_of_data_nodes"] > 1 else 0
         settings = {
@@ -128,12 +122,11 @@ class ElasticStore:
     def points_to(self, name: str) -> bool:
         """Whether the public aliases point to this generation."""
         self._lease.check()
-        return aliases.point_to(self._connection, self.name, IndexNames.of(self.name, name))
+        return aliases.point_to(self._connection, IndexNames.of(self.name, name))
 
     def remove(self, name: str) -> None:
         """Delete a generation's indices, as far as they exist."""
-        names = IndexNames.of(self.name, name)
-        for index in (names.specs, names.pages):
+        for index in IndexNames.of(self.name, name).indices:
             self._connection.call(partial(_delete_index, index=index))
 
     def pins(self, name: str) -> bool:

@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch, NotFoundError
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic import query_dsl
 from cachesync.index.elastic.limits import Limits
-from cachesync.index.elastic.searcher import Body, IndexSearcher, Send
+from cachesync.index.elastic.searcher import Body, IndexSearcher
 from cachesync.search.request import Part, Request
 
 WALK_SIZE: Final = 5_000
@@ -88,8 +88,5 @@ def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], lim
 
 def _open_pit(searcher: IndexSearcher) -> str:
     """Open a point in time of an index, and return its id."""
-
-    def opening(limits: Limits) -> Send:
-        return lambda client: client.open_point_in_time(index=searcher.index, keep_alive=limits.keep_alive)
-
-    return str(searcher.request(opening)["id"])
+    opening = partial(Elasticsearch.open_point_in_time, index=searcher.index)
+    return str(searcher.request(lambda limits: partial(opening, keep_alive=limits.keep_alive))["id"])
