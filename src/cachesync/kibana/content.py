@@ -216,10 +216,7 @@ def _mirror_health(name: str, pages: DataView) -> Dashboard:
         (top("Page", "page", _PAGES_SHOWN, synced), synced, specs),
     )
     by_tag = Visualization(
-        "Pages by tag",
-        pages,
-        "table",
-        (top("Tag", "tag", 200, number), number, specs, problems, pending, synced),
+        "Pages by tag", pages, "table", (top("Tag", "tag", 200, number), number, specs, problems, pending, synced)
     )
     return Dashboard(
         id=f"cachesync-mirror-health-{name}",
