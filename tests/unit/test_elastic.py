@@ -5,6 +5,7 @@ import itertools
 import math
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,15 +17,15 @@ from structlog.testing import capture_logs
 
 from cachesync.context import Context, StoppedError, running, within
 from cachesync.errors import ForbiddenError, IndexUnavailableError, IndexUnusableError, OvertakenError, UsageError
-from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, disk, foreign, lease, mapping, pace, walk
+from cachesync.index.elastic import ElasticIndex, aliases, bulk, cluster, foreign, lease, mapping, pace, shards, walk
 from cachesync.index.elastic.catalog import read_catalog
 from cachesync.index.elastic.connection import REQUEST_SECONDS, Connection
 from cachesync.index.elastic.generation import ElasticGeneration
-from cachesync.index.elastic.holder import Holder
 from cachesync.index.elastic.lease import Lease, Watched
+from cachesync.index.elastic.limits import Limits
 from cachesync.index.elastic.pace import MAX_IN_FLIGHT, MIN_BYTES, START_BYTES, Pace
 from cachesync.index.elastic.store import ElasticStore
-from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
+from cachesync.index.elastic.stored_lease import Holder, LeaseState, Seen, StoredLease
 from cachesync.index.generation import PageChange, Put
 from cachesync.index.server import IndexServer, Layout
 from cachesync.pages.pattern import Pattern
@@ -352,11 +353,11 @@ def test_a_walk_continues_after_its_point_in_time_is_lost(
     index: ElasticIndex, monkeypatch: pytest.MonkeyPatch, times: list[int]
 ) -> None:
     monkeypatch.setattr(walk, "WALK_SIZE", 3)
+    monkeypatch.setattr("cachesync.index.elastic.connection.Limits", partial(Limits, window=5))
     pages = {path_of(name): page(*(entry(f"{n}") for n in range(4)), title=name) for name in "abcdef"}
     fill(index, pages)
     with Proxy(index.url, lambda _request: None).running() as proxy:
         reader = ElasticIndex(IndexServer((proxy.url,)), index.name, Layout()).reader()
-        monkeypatch.setattr(reader._connection, "limits", reader._connection.limits._replace(window=5))  # type: ignore[attr-defined]
         ids = [f"develop/{name}/{n}" for name in "abcdef" for n in range(4)]
         proxy.deed = forgetful(proxy, times.__contains__)
         assert [each.id for each in reader.documents()] == ids
@@ -453,7 +454,7 @@ def test_each_shard_of_a_new_generation_must_fit_on_one_node(
     ],
 )
 def test_shards_are_placed_as_a_whole(sizes: list[float], rooms: list[float], fits: bool) -> None:
-    assert disk.fits(sizes, rooms) is fits
+    assert shards.fits(sizes, rooms) is fits
 
 
 # --- templates ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from cachesync.index.embedded import EmbeddedIndex, generation, store
 from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.generation import PageWriter
 from cachesync.index.embedded.schema import register_analyzers
-from cachesync.index.embedded.searcher import Searcher
+from cachesync.index.embedded.searcher import CommitSearcher
 from cachesync.pages.page import identity
 from cachesync.search.request import Request
 from tests.support.filling import change_for, documents, fill, write
@@ -239,7 +239,7 @@ def test_an_index_with_truncated_segments_is_rebuilt(index: EmbeddedIndex, tmp_p
 
 def test_counts_that_do_not_add_up_mean_damage(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the list of pages is damaged, each page that is still in it may look intact."""
-    monkeypatch.setattr(Searcher, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
+    monkeypatch.setattr(CommitSearcher, "values", lambda _self, _field, _query: [(path_of("a"), 1)])
     with pytest.raises(IndexUnusableError, match="add up"):
         index.reader().counts()
 

@@ -13,7 +13,7 @@ import pytest
 from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
 from cachesync.kibana.content import ndjson, saved_objects
 from cachesync.kibana.lens import Visualization, count, top
-from cachesync.kibana.objects import Control, Dashboard, DataView, SavedSearch
+from cachesync.kibana.objects import Dashboard, DataView, SavedSearch
 from tests.support import lens
 
 NAMES = ["spack-specs", "other_1.x"]
@@ -264,4 +264,4 @@ def test_a_missing_field_is_an_error_when_objects_are_made() -> None:
     with pytest.raises(KeyError):
         Visualization("", view, "bars", (top("x", "nope", 1, number), number)).attributes()
     with pytest.raises(KeyError):
-        Dashboard("d", "", "", view, (Control("nope", ""),), ()).saved()
+        Dashboard("d", "", "", view, {"nope": ""}, ()).saved()

@@ -27,9 +27,7 @@ class ConnectionHealth:
     """The health of one index's connections, kept while the process runs, even if they are reopened. Thread-safe."""
 
     def __init__(
-        self,
-        on_bulk: Callable[[float], None] = lambda _seconds: None,
-        retries: Counter[str] | None = None,
+        self, on_bulk: Callable[[float], None] = lambda _seconds: None, retries: Counter[str] | None = None
     ) -> None:
         """Start without trouble. ``on_bulk`` is called with the duration in seconds of each answered bulk request."""
         self.retries: Counter[str] = Counter() if retries is None else retries

@@ -21,12 +21,7 @@ def open_index(
 ) -> Index:
     """Return the index called ``name`` at a server's URLs. Nothing is accessed yet, except certificates.
 
-    Args:
-        server: the URLs, and our credentials.
-        name: the index's name.
-        layout: the settings with which generations are created.
-        resolve: makes a folder's path absolute.
-        health: records failures and successes of connections.
+    ``resolve`` makes a folder's path absolute.
 
     Raises:
         UsageError: a folder, a certificate or a key can't be used.

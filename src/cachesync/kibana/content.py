@@ -7,15 +7,7 @@ import msgspec
 from cachesync.documents import ABOUT, HELPERS, About
 from cachesync.index.elastic.mapping import pages_mapping, specs_mapping
 from cachesync.kibana.lens import Visualization, count, largest, last, top, total, unique, weeks
-from cachesync.kibana.objects import (
-    Control,
-    Dashboard,
-    DataView,
-    Placed,
-    SavedObject,
-    SavedSearch,
-    types_of,
-)
+from cachesync.kibana.objects import Dashboard, DataView, Placed, SavedObject, SavedSearch, types_of
 from cachesync.pages.version import version_range
 
 _DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UTC"}}
@@ -74,15 +66,8 @@ def saved_objects(name: str) -> list[SavedObject]:
         descriptions=_PAGE_FIELDS,
         left_out=("digest", "settled"),
     )
-    parts = (
-        specs,
-        pages,
-        _all_binaries(name, specs),
-        _versions(name, specs),
-        _problem_pages(name, pages),
-        _build_cache(name, specs),
-        _mirror_health(name, pages),
-    )
+    parts: list[DataView | SavedSearch | Dashboard] = [specs, pages, *_searches(name, specs, pages)]
+    parts += (_build_cache(name, specs), _mirror_health(name, pages))
     return [part.saved() for part in parts]
 
 
@@ -96,46 +81,43 @@ def _sentence(about: About) -> str:
     return f"{about.meaning[0].upper()}{about.meaning[1:]}: {about.example}"
 
 
-def _all_binaries(name: str, specs: DataView) -> SavedSearch:
-    return SavedSearch(
-        id=f"cachesync-binaries-{name}",
-        title=f"All binaries: {name}",
-        description="A row for each binary of each tag: by package, newest version first.",
-        view=specs,
-        columns=_COLUMNS,
-        sort=(("package", "asc"), ("version_key", "desc"), ("tag", "asc")),
-    )
-
-
-def _versions(name: str, specs: DataView) -> SavedSearch:
+def _searches(name: str, specs: DataView, pages: DataView) -> tuple[SavedSearch, ...]:
     package, oldest, newest = _EXAMPLE
     at_least, below = version_range(oldest, newest)
-    return SavedSearch(
-        id=f"cachesync-versions-{name}",
-        title=f"Versions from {oldest} to {newest} of {package}: {name}",
-        description="How to search for a range of versions in Spack's order: by version_key, see docs/fields.md.",
-        view=specs,
-        columns=_COLUMNS,
-        sort=(("version_key", "desc"), ("tag", "asc")),
-        query=f'package: "{package}" and version_key >= "{at_least}" and version_key < "{below}"',
-    )
-
-
-def _problem_pages(name: str, pages: DataView) -> SavedSearch:
-    return SavedSearch(
-        id=f"cachesync-problems-{name}",
-        title=f"Problem pages: {name}",
-        description="Pages that can't be used. Their documents from before stay searchable.",
-        view=pages,
-        columns=("page", "line", "problem", "synced"),
-        sort=(("synced", "desc"), ("page", "asc")),
-        query=_PROBLEMS,
+    return (
+        SavedSearch(
+            id=f"cachesync-binaries-{name}",
+            title=f"All binaries: {name}",
+            description="A row for each binary of each tag: by package, newest version first.",
+            view=specs,
+            columns=_COLUMNS,
+            sort=(("package", "asc"), ("version_key", "desc"), ("tag", "asc")),
+        ),
+        SavedSearch(
+            id=f"cachesync-versions-{name}",
+            title=f"Versions from {oldest} to {newest} of {package}: {name}",
+            description="How to search for a range of versions in Spack's order: by version_key, see docs/fields.md.",
+            view=specs,
+            columns=_COLUMNS,
+            sort=(("version_key", "desc"), ("tag", "asc")),
+            query=f'package: "{package}" and version_key >= "{at_least}" and version_key < "{below}"',
+        ),
+        SavedSearch(
+            id=f"cachesync-problems-{name}",
+            title=f"Problem pages: {name}",
+            description="Pages that can't be used. Their documents from before stay searchable.",
+            view=pages,
+            columns=("page", "line", "problem", "synced"),
+            sort=(("synced", "desc"), ("page", "asc")),
+            query=_PROBLEMS,
+        ),
     )
 
 
 def _build_cache(name: str, specs: DataView) -> Dashboard:
     """Return the dashboard that shows which binaries there are for which machines."""
     number = count("Specs")
+    plain = ("Version", "Compiler", "OS", "Target")  # labels that differ from the fields' names in case only
     tag_date = largest("Tag's date", "tag_date")
 
     def metric(title: str, field: str) -> Visualization:
@@ -167,18 +149,8 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
         (
             top("Binary", "hash", _BINARIES_SHOWN, in_tags, hidden=True),
             name_of := last("Package", "package", "tag_date"),
-            *(
-                last(label, field, "tag_date")
-                for label, field in (
-                    ("Version", "version"),
-                    ("Compiler", "compiler"),
-                    ("OS", "os"),
-                    ("Target", "target"),
-                    ("Variants", "variants"),
-                    ("Stacks", "stacks"),
-                    ("Newest tag", "tag"),
-                )
-            ),
+            *(last(label, label.lower(), "tag_date") for label in (*plain, "Variants", "Stacks")),
+            last("Newest tag", "tag", "tag_date"),
             in_tags,
             last("Hash", "hash", "tag_date"),
         ),
@@ -188,13 +160,7 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
         "Specs by tag",
         specs,
         "table",
-        (
-            top("Tag", "tag", 200, number),
-            tag_date,
-            number,
-            unique("Packages", "package"),
-            unique("Targets", "target"),
-        ),
+        (top("Tag", "tag", 200, number), tag_date, number, unique("Packages", "package"), unique("Targets", "target")),
     )
     timeline = Visualization(
         "Specs by the date of their tag, per week", specs, "timeline", (weeks("Tag's date", "tag_date"), number)
@@ -204,16 +170,8 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
         title=f"Build cache: {name}",
         description="Which binaries there are, for which machines. A spec is a binary in a tag.",
         view=specs,
-        controls=(
-            Control("package", "Package"),
-            Control("version", "Version"),
-            Control("compiler", "Compiler"),
-            Control("os", "OS"),
-            Control("target", "Target"),
-            Control("stacks", "Stack"),
-            Control("tag", "Tag"),
-            Control("variants", "Variant"),
-        ),
+        controls={label.lower(): label for label in ("Package", *plain)}
+        | {"stacks": "Stack", "tag": "Tag", "variants": "Variant"},
         panels=(
             _placed(0, 0, 12, 5, Visualization("Specs", specs, "metric", (number,))),
             _placed(12, 0, 12, 5, metric("Binaries", "hash")),
@@ -258,17 +216,14 @@ def _mirror_health(name: str, pages: DataView) -> Dashboard:
         (top("Page", "page", _PAGES_SHOWN, synced), synced, specs),
     )
     by_tag = Visualization(
-        "Pages by tag",
-        pages,
-        "table",
-        (top("Tag", "tag", 200, number), number, specs, problems, pending, synced),
+        "Pages by tag", pages, "table", (top("Tag", "tag", 200, number), number, specs, problems, pending, synced)
     )
     return Dashboard(
         id=f"cachesync-mirror-health-{name}",
         title=f"Mirror health: {name}",
         description="Which pages can't be used and why, what was synced last, and what is under way.",
         view=pages,
-        controls=(Control("package", "Package"), Control("tag", "Tag")),
+        controls={"package": "Package", "tag": "Tag"},
         panels=(
             *(
                 _placed(12 * place, 0, 12, 5, Visualization(each.label, pages, "metric", (each,)))

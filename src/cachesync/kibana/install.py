@@ -56,28 +56,24 @@ class _Meta(msgspec.Struct):
     title: str = ""
 
 
-class _Result(msgspec.Struct, rename="camel"):
+class _Object(msgspec.Struct):
     type: str
     id: str
+
+
+class _Result(_Object, rename="camel"):
     meta: _Meta = msgspec.field(default_factory=_Meta)
     overwrite: bool = False
     destination_id: str | None = None
 
 
-class _Missing(msgspec.Struct):
-    type: str
-    id: str
-
-
 class _Reason(msgspec.Struct):
     type: str
     message: str = ""
-    references: list[_Missing] = []
+    references: list[_Object] = []
 
 
-class _Failure(msgspec.Struct):
-    type: str
-    id: str
+class _Failure(_Object):
     error: _Reason
     meta: _Meta = msgspec.field(default_factory=_Meta)
 

@@ -27,8 +27,6 @@ _TYPE_VERSIONS: Final = {DATA_VIEW: "8.0.0", "search": "7.9.3", "dashboard": "8.
 """The format version of each type. Kibana migrates older ones to its own, rejects newer ones, and takes a missing one
 for the oldest. These come after the last migration that rewrites old formats, and every Kibana 9 knows them."""
 
-_MATCH_ALL: Final = {"query": "", "language": "kuery"}
-
 
 @dataclass(frozen=True)
 class DataView:
@@ -122,14 +120,6 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Control:
-    """A list of a field's values to choose from. A choice in one control narrows the others."""
-
-    field: str
-    title: str
-
-
-@dataclass(frozen=True)
 class Dashboard:
     """Panels below a row of controls."""
 
@@ -138,7 +128,8 @@ class Dashboard:
     description: str
     view: DataView
     """The data view of the controls."""
-    controls: tuple[Control, ...]
+    controls: Mapping[str, str]
+    """Lists of fields' values to choose from: field → title. A choice in one control narrows the others."""
     panels: tuple[Placed, ...]
 
     def saved(self) -> SavedObject:
@@ -154,7 +145,7 @@ class Dashboard:
             for panel in panels
             for reference in panel["embeddableConfig"]["attributes"]["references"]
         ]
-        controls = {f"k{number}": each for number, each in enumerate(self.controls, 1)}
+        controls = {f"k{number}": each for number, each in enumerate(self.controls.items(), 1)}
         references += [self.view.reference(f"controlGroup_{id}:optionsListDataView") for id in controls]
         attributes = {
             "title": self.title,
@@ -168,7 +159,7 @@ class Dashboard:
                     dict.fromkeys(("ignoreFilters", "ignoreQuery", "ignoreTimerange", "ignoreValidations"), False)
                 ),
                 "panelsJSON": text_of(
-                    {id: _control(id, order, each, self.view) for order, (id, each) in enumerate(controls.items())}
+                    {id: _control(id, order, *each, self.view) for order, (id, each) in enumerate(controls.items())}
                 ),
             },
             "timeRestore": False,
@@ -192,7 +183,7 @@ def _panel(id: str, placed: Placed) -> dict[str, Any]:
     }
 
 
-def _control(id: str, order: int, control: Control, view: DataView) -> dict[str, Any]:
+def _control(id: str, order: int, field: str, title: str, view: DataView) -> dict[str, Any]:
     return {
         "order": order,
         "width": "small",
@@ -200,8 +191,8 @@ def _control(id: str, order: int, control: Control, view: DataView) -> dict[str,
         "type": "optionsListControl",
         "explicitInput": {
             "id": id,
-            "title": control.title,
-            "fieldName": view.checked(control.field),
+            "title": title,
+            "fieldName": view.checked(field),
             "searchTechnique": "wildcard",
             "runPastTimeout": True,  # else Kibana stops after 100,000 documents or a second and lists what it found
             "selectedOptions": [],
@@ -212,7 +203,7 @@ def _control(id: str, order: int, control: Control, view: DataView) -> dict[str,
 
 def kql(query: str) -> dict[str, str]:
     """Return the saved form of a query in Kibana's query language; an empty one matches everything."""
-    return {**_MATCH_ALL, "query": query}
+    return {"query": query, "language": "kuery"}
 
 
 def text_of(value: Any) -> str:

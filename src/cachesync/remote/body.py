@@ -43,12 +43,10 @@ def read_all(parts: Iterable[bytes], most: int) -> bytes:
     Raises:
         BrokenBodyError: it has more than ``most`` bytes.
     """
-    found = bytearray()
-    for part in parts:
-        found += part
-        if len(found) > most:
-            raise BrokenBodyError(f"it has more than {most:,} bytes")
-    return bytes(found)
+    found = read_start(parts, most + 1)
+    if len(found) > most:
+        raise BrokenBodyError(f"it has more than {most:,} bytes")
+    return found
 
 
 def read_start(parts: Iterable[bytes], most: int) -> bytes:

@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from cachesync.errors import IndexUnavailableError, NotThereError, UsageError
+from cachesync.errors import NotThereError, UsageError
 from cachesync.remote import refusal, responses
 from cachesync.remote.address import parse_address
-from cachesync.remote.client import Client
-from cachesync.remote.parameters import Pairs, facets, narrowing, of_filters
+from cachesync.remote.client import Client, Pairs
 from cachesync.search.answer import Binary, no_such_binary, require_name, that_is_a_package
 from cachesync.search.difference import DiffEntry as Listed
 from cachesync.search.difference import PackageCount, TagDifference
@@ -59,29 +58,28 @@ class RemoteServer:
         """
         require_text(question.text)
         if question.limit <= _PAGE_HITS:
-            return self._answer([*narrowing(question), *facets(question)], question.limit)
+            return self._answer(_complete(question), question.limit)
         if as_they_come:
-            found = self._answer(narrowing(question), _PAGE_HITS)
+            found = self._answer(_narrowing(question), _PAGE_HITS)
             return {**found, "hits": self._streamed(question)} if found["next"] else found
         return self._walk(question)
 
     def _answer(self, parameters: Pairs, limit: int) -> dict[str, Any]:
         body = self._client.get("/api/search", [*parameters, ("limit", str(limit))], most=_MAX_BYTES)
-        found: dict[str, Any] = self._decoded(body, responses.SearchResponse)
+        found, _ = self._decoded(body, responses.SearchResponse)
         if len(found["hits"]) > limit:
             raise refusal.unexpected(self.url, f"it has {len(found['hits']):,} hits, but {limit:,} were requested")
         return found
 
     def _walk(self, question: Question) -> dict[str, Any]:
         """Page through the hits until there are enough."""
-        narrowed = narrowing(question)
         for walk in range(1, _MAX_WALKS + 1):
-            found = self._answer([*narrowed, *facets(question)], _PAGE_HITS)
+            found = self._answer(_complete(question), _PAGE_HITS)
             hits = found["hits"]
             try:
                 while found["next"] and (left := question.limit - len(hits)):
-                    cursor = ("cursor", found["next"])
-                    page = self._answer([*narrowed, cursor], min(left, _PAGE_HITS))
+                    following = [*_narrowing(question), ("cursor", found["next"])]
+                    page = self._answer(following, min(left, _PAGE_HITS))
                     if not page["hits"]:
                         raise refusal.unexpected(self.url, "a page of hits that should follow is empty")
                     hits += page["hits"]
@@ -95,10 +93,10 @@ class RemoteServer:
 
     def _streamed(self, question: Question) -> Iterator[Hit]:
         """Yield the hits of an export."""
-        parameters = [*narrowing(question), ("format", "ndjson")]
+        parameters = [*_narrowing(question), ("format", "ndjson")]
         with self._client.lines("/api/search", parameters, _NDJSON) as lines:
             for line in islice(lines, question.limit):
-                yield self._decoded(line, responses.Hit)
+                yield self._decoded(line, responses.Hit)[0]
 
     def show(self, name: str) -> Binary:
         """Find a binary, as :func:`cachesync.search.answer.show_binary` does.
@@ -135,44 +133,56 @@ class RemoteServer:
         Raises:
             NotThereError: there is no such tag.
         """
-        parameters = [("from", before), ("to", after), *of_filters(filters)]
+        parameters = [("from", before), ("to", after), *_of_filters(filters)]
         body = self._client.get("/api/diff", parameters, most=_MAX_DIFF_BYTES)
-        found = self._converted(body, responses.DiffResponse)
+        _, found = self._decoded(body, responses.DiffResponse)
         added, gone = ([Listed(each.package, each.hash, each.spec) for each in of] for of in (found.added, found.gone))
         packages = [PackageCount(each.package, each.added, each.gone) for each in found.packages]
         return TagDifference(before, after, added, gone, packages)
 
     def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
         """Return the server's status as it was received, and the part of it that this version knows."""
-        body = self._client.get("/api/status", most=_MAX_BYTES)
-        return self._decoded(body, dict[str, Any]), self._converted(body, responses.StatusResponse)
+        return self._decoded(self._client.get("/api/status", most=_MAX_BYTES), responses.StatusResponse)
 
     def _named(self, name: str, path: str, shape: type[Any]) -> dict[str, Any]:
         """Return what is at a path; ``name`` is what the user calls it."""
         try:
-            return self._decoded(self._client.get(path, most=_MAX_BYTES), shape)
+            return self._decoded(self._client.get(path, most=_MAX_BYTES), shape)[0]
         except NotThereError:
             raise no_such_binary(name) from None
 
-    def _decoded(self, body: bytes, shape: type[Any]) -> dict[str, Any]:
-        """Decode an object and return it unchanged, after validating it against a type."""
+    def _decoded(self, body: bytes, shape: type[responses.Shape]) -> tuple[dict[str, Any], responses.Shape]:
+        """Decode an object, and return it unchanged, and converted to a type."""
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
-            msgspec.convert(found, shape)
+            return found, msgspec.convert(found, shape)
         except responses.MALFORMED as error:
-            raise self._unexpected(error) from None
-        return found
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise refusal.unexpected(self.url, reason) from None
 
-    def _converted(self, body: bytes, shape: type[responses.Shape]) -> responses.Shape:
-        """Decode an object to a type."""
-        try:
-            return msgspec.json.decode(body, type=shape)
-        except responses.MALFORMED as error:
-            raise self._unexpected(error) from None
 
-    def _unexpected(self, error: Exception) -> IndexUnavailableError:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return refusal.unexpected(self.url, reason)
+def _narrowing(question: Question) -> Pairs:
+    """Return the parameters that determine which hits are found and in which order: all but facets and limit."""
+    whole = [
+        ("q", question.text),
+        ("mode", "" if question.mode == "auto" else question.mode),
+        *_of_filters(question.filters),
+        ("tag", question.tag or ""),
+        ("arch", "-".join(question.machine or ())),
+        *(("sort", f"{key.field}:{'desc' if key.descending else 'asc'}") for key in question.order),
+        ("distinct", "true" if question.distinct else ""),
+    ]
+    return [(name, value) for name, value in whole if value]
+
+
+def _complete(question: Question) -> Pairs:
+    """Return the parameters of a question, except its limit, which a server decodes to the same question."""
+    return [*_narrowing(question), *(("facet", f"{each.field}:{each.size}") for each in question.facets)]
+
+
+def _of_filters(filters: Sequence[Filter]) -> Pairs:
+    """Return the parameters of filters: one for each value, named like the field."""
+    return [(each.field, str(value)) for each in filters for value in each.values]
 
 
 def _is_segment(text: str) -> bool:

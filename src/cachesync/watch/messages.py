@@ -43,14 +43,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def sendable(path: str) -> str:
     """Return a dirty path that can be sent as JSON: one that isn't UTF-8 is replaced by the nearest folder that is."""
-    while not _is_text(path):
-        path = path[: path.rstrip("/").rfind("/") + 1]
-    return path
-
-
-def _is_text(path: str) -> bool:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return sendable(path[: path.rstrip("/").rfind("/") + 1])
+    return path

@@ -56,12 +56,9 @@ def _all() -> list[Mount]:
     found = []
     for line in lines:
         left, _, right = line.partition(" - ")
-        found.append(Mount(_unescaped(left.split(" ")[4]), right.split(" ")[0]))
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), left.split(" ")[4])
+        found.append(Mount(point, right.split(" ")[0]))
     return found
-
-
-def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 class MountTable:

@@ -142,13 +142,11 @@ class WatchedFolders:
                 self._folder_itself(folder.path, mask)
                 continue
             path = folder.path + name
-            if mask & inotify.ISDIR or self._folders.has(f"{path}/") or self._is_new_link(f"{path}/", mask):
-                self._folder(f"{path}/", mask)
+            place = f"{path}/"
+            if mask & inotify.ISDIR or self._folders.has(place) or (mask & _APPEARED and is_link(self._source, place)):
+                self._folder(place, mask)
             if self._pattern.matches(path):
                 self._dirty.add(path)
-
-    def _is_new_link(self, path: str, mask: int) -> bool:
-        return bool(mask & _APPEARED) and is_link(self._source, path)
 
     def _folder_itself(self, path: str, mask: int) -> None:
         if mask & inotify.ATTRIB:

@@ -28,19 +28,15 @@ def swap(connection: Connection, name: str, to: str, lease: Lease) -> None:
     catalog = read_catalog(connection, name)
     entry = catalog.named(to)
     names = entry.names
-    indices = (names.specs, names.pages)
-    actions: list[dict[str, Any]] = [
-        {"remove": {"index": index, "alias": alias, "must_exist": True}}
-        for alias, there in catalog.aliases.items()
-        for index in there
-    ]
+    old = [(index, alias) for alias, there in catalog.aliases.items() for index in there]
     if entry.building:
-        for index, alias in zip(indices, names.aliases(building=True), strict=True):
-            actions.append({"remove": {"index": index, "alias": alias, "must_exist": True}})
-    for index, alias in zip(indices, names.aliases(building=False), strict=True):
-        actions.append({"add": {"index": index, "alias": alias, "is_hidden": True}})
-    for index, alias in zip(indices, public(name), strict=True):
-        actions.append({"add": {"index": index, "alias": alias}})
+        old += zip(names.indices, names.aliases(building=True), strict=True)
+    hidden = zip(names.indices, names.aliases(building=False), strict=True)
+    actions: list[dict[str, Any]] = [
+        *({"remove": {"index": index, "alias": alias, "must_exist": True}} for index, alias in old),
+        *({"add": {"index": index, "alias": alias, "is_hidden": True}} for index, alias in hidden),
+        *({"add": {"index": index, "alias": alias}} for index, alias in zip(names.indices, names.public, strict=True)),
+    ]
     lease.confirm()
     try:
         connection.call(lambda client: client.indices.update_aliases(actions=actions), (NotFoundError,))
@@ -52,17 +48,12 @@ def swap(connection: Connection, name: str, to: str, lease: Lease) -> None:
             ) from error
 
 
-def point_to(connection: Connection, name: str, names: IndexNames) -> bool:
+def point_to(connection: Connection, names: IndexNames) -> bool:
     """Whether the public aliases point to the indices of this generation, and to no others."""
-    expected = dict(zip((names.specs, names.pages), ([alias] for alias in public(name)), strict=True))
+    expected = dict(zip(names.indices, ([alias] for alias in names.public), strict=True))
     try:
         with within(CHECK_PATIENCE):
-            found = connection.call(lambda client: client.indices.get_alias(name=list(public(name))), (NotFoundError,))
+            found = connection.call(lambda client: client.indices.get_alias(name=list(names.public)), (NotFoundError,))
     except NotFoundError:
         return False
     return {index: list(each["aliases"]) for index, each in found.items()} == expected
-
-
-def public(name: str) -> tuple[str, str]:
-    """Return the aliases by which clients find specs and pages."""
-    return name, f"{name}-pages"

@@ -50,7 +50,7 @@ def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
     Raises:
         UsageError: an index or an alias that isn't ours has one of our names.
     """
-    found: dict[str, Any] = connection.call(
+    found = connection.call(
         lambda client: client.indices.get(
             index=[name, f"{name}-*"],
             expand_wildcards="all",
@@ -82,7 +82,7 @@ def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
         if match and ours:
             parts[int(match[2])]["pages" if match[1] else "specs"] = described
     entries = [_entry(IndexNames(name, number), found, aliases) for number, found in parts.items()]
-    live = next((each for each in entries if [[each.names.specs], [each.names.pages]] == list(aliases.values())), None)
+    live = next((each for each in entries if [[index] for index in each.names.indices] == list(aliases.values())), None)
     broken = f"the aliases {name} and {name}-pages don't point to one generation" if any(aliases.values()) else None
     return ElasticCatalog(entries, live, None if live else broken, highest, aliases)
 

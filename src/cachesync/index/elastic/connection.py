@@ -131,14 +131,13 @@ class Connection:
         except ValueError as error:
             raise UsageError(f"index.url: {server.url} can't be used: {error}") from error
 
-    def call(self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()) -> Any:
-        """Send a request and return the body of its response.
+    def call(
+        self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()
+    ) -> dict[str, Any]:
+        """Send a request, which must do no harm when sent twice, and return the body of its response.
 
-        It is retried until the patience, or the time that the thread's context allows, is used up.
-
-        Args:
-            request: sends the request with a client. Sending it twice must do no harm.
-            expected: errors that the caller handles.
+        It is retried until the patience, or the time that the thread's context allows, is used up. The caller handles
+        errors that are ``expected``.
 
         Raises:
             IndexUnavailableError: the server can't be reached or refuses the request, retries exhausted.
@@ -197,7 +196,7 @@ class Connection:
         with contextlib.suppress(ApiError, TransportError):
             request(self._bounded(_CLEANUP_SECONDS))
 
-    def bulk(self, alias: str, body: bytes, seconds: float) -> Any:
+    def bulk(self, alias: str, body: bytes, seconds: float) -> dict[str, Any]:
         """Send encoded operations to an alias, without retries, and return the response, reduced to what matters.
 
         If nothing failed, ``items`` is raw JSON. The request's timeout is at most ``seconds``.
@@ -334,21 +333,15 @@ def failure(status: int, kind: str) -> str:
     return "credentials" if status == HTTPStatus.UNAUTHORIZED or kind == "security_exception" else "other"
 
 
-def _json(answer: ObjectApiResponse[Any]) -> Any:
+def _json(answer: ObjectApiResponse[Any]) -> dict[str, Any]:
     """Return the body of a response; one that isn't JSON, such as a proxy's page with status 200, is an error."""
     body: Any = answer.body
-    if not isinstance(body, dict | list):
+    if not isinstance(body, dict):
         raise elastic_transport.SerializationError(f"a response that is not JSON: {body!r:.200}")
     return body
 
 
-_UNKNOWN: Final = {
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.METHOD_NOT_ALLOWED,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.NOT_IMPLEMENTED,
-}
+_UNKNOWN: Final = frozenset({400, 404, 405, 415, 501})
 """The statuses with which another kind of server may answer our requests."""
 
 

@@ -1,71 +1,35 @@
-"""Detects changes that index templates, or other settings of a cluster, have made to our new indices.
+"""Creates our indices, and detects changes that index templates, or other settings of a cluster, have made to them.
 
-Each new index is compared with what was asked for. Settings that affect neither what is stored, nor how it is returned,
-nor for how long, are listed here; any other difference is reported.
+Each new index is compared with what was asked for: its ``mappings``, ``settings`` (flat, without ``index.``) and
+``aliases``. Settings that affect neither what is stored, nor how it is returned, nor for how long, are listed here; any
+other difference is reported.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from elasticsearch import ApiError
+from elasticsearch import BadRequestError
 
 from cachesync.errors import UsageError
 from cachesync.index.elastic import mapping
-from cachesync.index.elastic.connection import kind_of, reason_of
+from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 
-_SET_BY_SERVER: Final = (
-    "creation_date",
-    "history.",
-    "provided_name",
-    "routing.allocation.",
-    "uuid",
-    "version.",
-)
+_SET_BY_SERVER: Final = ("creation_date", "history.", "provided_name", "routing.allocation.", "uuid", "version.")
 """Settings that the server adds to each index, and where its shards may be."""
 
 _COSTS: Final = (
-    "allocation.",
-    "codec",
-    "fielddata.",
-    "gc_deletes",
-    "highlight.",
-    "indexing.slowlog.",
-    "load_fixed_bitset_filters_eagerly",
-    "mapping.depth.",
-    "mapping.dimension_fields.",
-    "mapping.field_name_length.",
-    "mapping.nested_fields.",
-    "mapping.nested_objects.",
-    "mapping.total_fields.",
-    "max_",
-    "merge.",
-    "number_of_replicas",
-    "number_of_routing_shards",
-    "priority",
-    "queries.cache.",
-    "query.default_field",
-    "query_string.",
-    "recovery.",
-    "refresh_interval",
-    "requests.cache.",
-    "routing.rebalance.",
-    "search.idle.",
-    "search.slowlog.",
-    "shard.",
-    "soft_deletes.",
-    "store.",
-    "translog.",
-    "unassigned.",
+    *("allocation.", "codec", "fielddata.", "gc_deletes", "highlight.", "indexing.slowlog."),
+    *("load_fixed_bitset_filters_eagerly", "mapping.depth.", "mapping.dimension_fields.", "mapping.field_name_length."),
+    *("mapping.nested_fields.", "mapping.nested_objects.", "mapping.total_fields.", "max_", "merge."),
+    *("number_of_replicas", "number_of_routing_shards", "priority", "queries.cache.", "query.default_field"),
+    *("query_string.", "recovery.", "refresh_interval", "requests.cache.", "routing.rebalance.", "search.idle."),
+    *("search.slowlog.", "shard.", "soft_deletes.", "store.", "translog.", "unassigned."),
 )
 """Settings that affect only time and space, and limits, within which searches stay."""
 
 _DEFAULTS: Final = {
     "auto_expand_replicas": "false",
-    "blocks.metadata": "false",
-    "blocks.read": "false",
-    "blocks.read_only": "false",
-    "blocks.read_only_allow_delete": "false",
-    "blocks.write": "false",
+    **{f"blocks.{each}": "false" for each in ("metadata", "read", "read_only", "read_only_allow_delete", "write")},
     "default_pipeline": "_none",
     "final_pipeline": "_none",
     "mapping.source.mode": "stored",
@@ -74,11 +38,48 @@ _DEFAULTS: Final = {
 """Setting one of these values is the same as not setting it."""
 
 
-def difference(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
-    """Describe how an index, as the server describes it, differs from what was asked for; None if it doesn't.
+def create(connection: Connection, name: str, index: str, asked: dict[str, Any]) -> bool:
+    """Create an index for the index called ``name``; return False if it exists already.
 
-    ``wanted`` has ``mappings``, ``settings`` (flat, without ``index.``) and ``aliases``.
+    Raises:
+        UsageError: an index template that isn't ours prevents it.
     """
+    try:
+        connection.call(
+            lambda client: client.indices.create(index=index, **asked, wait_for_active_shards="0"), (BadRequestError,)
+        )
+    except BadRequestError as error:
+        kind, reason = kind_of(error), reason_of(error)
+        if kind == "resource_already_exists_exception":
+            return False
+        if kind in _TEMPLATE_ERRORS and "template" in reason:
+            raise UsageError(f"{reason}.\n{_exclude(name)}") from error
+        raise connection.explained(error) from error
+    return True
+
+
+def require_unchanged(connection: Connection, name: str, index: str, asked: dict[str, Any]) -> None:
+    """Make sure that a new index is as it was asked for.
+
+    Raises:
+        UsageError: an index template that isn't ours has changed it.
+    """
+    made = connection.call(lambda client: client.indices.get(index=index))[index]
+    if changed := difference(asked, made):
+        raise UsageError(
+            f"an index template changes the index {index}, which therefore was not used: {changed}.\n{_exclude(name)}"
+        )
+
+
+_TEMPLATE_ERRORS: Final = ("illegal_argument_exception", "invalid_index_template_exception")
+
+
+def _exclude(name: str) -> str:
+    return f"Exclude {name}-* from that template's index_patterns, or choose another index.name"
+
+
+def difference(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
+    """Describe how an index, as the server describes it, differs from what was asked for; None if it doesn't."""
     changed = mapping.difference(wanted["mappings"], made["mappings"])
     return changed or _of_settings(wanted["settings"], made["settings"]) or _of_aliases(wanted["aliases"], made)
 
@@ -114,25 +115,3 @@ def _flat(settings: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def changed(name: str, index: str, difference: str) -> UsageError:
-    """Return the error for an index of ours that a template changed. ``name`` is ``index.name``."""
-    return UsageError(
-        f"an index template changes the index {index}, which therefore was not used: {difference}.\n{_exclude(name)}"
-    )
-
-
-def prevented(name: str, error: ApiError) -> UsageError | None:
-    """Return the error for a template that prevents the creation of our index, if that is what ``error`` means."""
-    reason = reason_of(error)
-    if kind_of(error) in _TEMPLATE_ERRORS and "template" in reason:
-        return UsageError(f"{reason}.\n{_exclude(name)}")
-    return None
-
-
-_TEMPLATE_ERRORS: Final = ("illegal_argument_exception", "invalid_index_template_exception")
-
-
-def _exclude(name: str) -> str:
-    return f"Exclude {name}-* from that template's index_patterns, or choose another index.name"

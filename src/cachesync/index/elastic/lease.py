@@ -26,8 +26,7 @@ from cachesync.context import shielded, within
 from cachesync.errors import CachesyncError, OvertakenError
 from cachesync.index.base import OnWait, ignore
 from cachesync.index.elastic.connection import Connection
-from cachesync.index.elastic.holder import Holder
-from cachesync.index.elastic.stored_lease import LeaseState, Seen, StoredLease
+from cachesync.index.elastic.stored_lease import Holder, LeaseState, Seen, StoredLease
 from cachesync.index.standby import Standby
 from cachesync.log import get_logger
 
@@ -92,7 +91,9 @@ class Lease:
         self._me = Holder.here()
         self._versions = itertools.count()
         self._lock = threading.RLock()
-        self._renewer: _Renewer | None = None
+        self._renewer: threading.Thread | None = None
+        self._ended = threading.Event()
+        """When set, the renewer ends."""
         self._claim = _Claim()
 
     @property
@@ -187,8 +188,8 @@ class Lease:
 
     def release(self) -> None:
         """Release the lease, so that others may write. Harmless if it isn't ours."""
+        self._ended.set()
         if self._renewer:
-            self._renewer.ended.set()
             self._renewer.join(_RELEASE_PATIENCE)
         if self._claim.is_ours:
             try:
@@ -225,9 +226,9 @@ class Lease:
         with self._lock:
             self._claim = self._claim._replace(seen=held, is_ours=True, lost=None)
             self._versions = itertools.count(epoch << _VERSION_BITS, 2)
-            if self._renewer:
-                self._renewer.ended.set()
-            renewer = _Renewer(self._renew)
+            self._ended.set()
+            self._ended = threading.Event()
+            renewer = threading.Thread(target=self._keep_renewing, args=(self._ended,), name="lease", daemon=True)
             renewer.start()
             self._renewer = renewer
         return True
@@ -266,19 +267,10 @@ class Lease:
             return False
         return True
 
-
-class _Renewer(threading.Thread):
-    """Renews a lease every few seconds, until the renewer is ended or the lease is lost."""
-
-    def __init__(self, renew: Callable[[], bool]) -> None:
-        super().__init__(name="lease", daemon=True)
-        self.ended = threading.Event()
-        self._renew = renew
-
-    def run(self) -> None:
-        """Renew the lease."""
+    def _keep_renewing(self, ended: threading.Event) -> None:
+        """Renew the lease every few seconds, until ``ended`` is set or the lease is lost."""
         failing = False
-        while not self.ended.wait(RENEW_SECONDS):
+        while not ended.wait(RENEW_SECONDS):
             try:
                 with within(RENEW_PATIENCE):
                     if not self._renew():

@@ -13,7 +13,7 @@ from cachesync.index.distinct import first_of_each
 from cachesync.index.elastic import query_dsl
 from cachesync.index.elastic.limits import Limits
 from cachesync.index.elastic.mapping import DIGESTS
-from cachesync.index.elastic.searcher import Searcher, batches
+from cachesync.index.elastic.searcher import IndexSearcher, batches
 from cachesync.index.elastic.walk import walk_hits
 from cachesync.index.generation import Remembered
 from cachesync.ledger import Digests, PageRecord
@@ -25,7 +25,7 @@ _encode_digests: Final = msgspec.msgpack.Encoder().encode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
-def records(searcher: Searcher, below: Sequence[str]) -> Iterator[PageRecord]:
+def records(searcher: IndexSearcher, below: Sequence[str]) -> Iterator[PageRecord]:
     """Yield the records of all pages or, if ``below`` isn't empty, of those below one of these folders."""
     if not below:
         yield from _records(searcher, All())
@@ -33,12 +33,11 @@ def records(searcher: Searcher, below: Sequence[str]) -> Iterator[PageRecord]:
         yield from _records(searcher, Or(tuple(Prefix("page", folder) for folder in folders)))
 
 
-def _records(searcher: Searcher, chosen: Query) -> Iterator[PageRecord]:
+def _records(searcher: IndexSearcher, chosen: Query) -> Iterator[PageRecord]:
     listing = searcher.by_values(bounded=False)
 
     def body(limits: Limits) -> dict[str, Any]:
-        query = query_dsl.query(chosen, listing(limits))
-        return {"_source": {"excludes": [DIGESTS]}, "query": query}
+        return {"_source": {"excludes": [DIGESTS]}, "query": query_dsl.query(chosen, listing(limits))}
 
     for hit in first_of_each(walk_hits(searcher, body, []), itemgetter("_id")):
         yield _record(hit["_source"])
@@ -53,12 +52,12 @@ def _outermost(folders: Sequence[str]) -> list[str]:
     return outermost
 
 
-def remembered(searcher: Searcher, pages: Sequence[str]) -> dict[str, Remembered]:
+def remembered(searcher: IndexSearcher, pages: Sequence[str]) -> dict[str, Remembered]:
     """Look up pages, including what isn't refreshed yet."""
     return {found["_id"]: _remembered(found["_source"]) for found in searcher.get(pages)}
 
 
-def packages(searcher: Searcher) -> dict[str, int]:
+def packages(searcher: IndexSearcher) -> dict[str, int]:
     """Add up the number of specs by package. Pages are far fewer than specs, so this is cheap."""
     counts: Counter[str] = Counter()
     by_package = {"package": {"terms": {"field": "package"}}}

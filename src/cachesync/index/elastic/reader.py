@@ -12,7 +12,7 @@ from cachesync.errors import IndexUnusableError
 from cachesync.index.elastic import ledger, mapping, query_dsl
 from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.search import count, search
-from cachesync.index.elastic.searcher import Searcher
+from cachesync.index.elastic.searcher import IndexSearcher
 from cachesync.index.elastic.walk import walk, walk_hits
 from cachesync.index.generation import Remembered, Stored
 from cachesync.ledger import PageRecord
@@ -48,6 +48,16 @@ class IndexNames(NamedTuple):
         """The index of pages."""
         return f"{self.name}-pages-{self.number}"
 
+    @property
+    def indices(self) -> tuple[str, str]:
+        """The indices of specs and of pages."""
+        return self.specs, self.pages
+
+    @property
+    def public(self) -> tuple[str, str]:
+        """The aliases by which clients find specs and pages, of whichever generation is live."""
+        return self.name, f"{self.name}-pages"
+
     def aliases(self, *, building: bool) -> tuple[str, str]:
         """Return the aliases to write specs and pages through."""
         suffix = "building" if building else "writing"
@@ -60,8 +70,8 @@ class ElasticReader:
     def __init__(self, connection: Connection, names: IndexNames, found: dict[str, Any]) -> None:
         """``found`` is the mapping of the index of specs."""
         self._connection = connection
-        self._specs = Searcher(connection, names.specs)
-        self._pages = Searcher(connection, names.pages)
+        self._specs = IndexSearcher(connection, names.specs)
+        self._pages = IndexSearcher(connection, names.pages)
         self.names = names
         self.generation: Final = names.specs
         self.outdated: Final = mapping.is_outdated(found)
@@ -147,7 +157,7 @@ class ElasticReader:
 
     def refresh(self) -> None:
         """Make everything that was written visible to searches."""
-        self._connection.call(lambda client: client.indices.refresh(index=[self.names.specs, self.names.pages]))
+        self._connection.call(lambda client: client.indices.refresh(index=self.names.indices))
 
 
 def _of_no_page(generation: str) -> IndexUnusableError:

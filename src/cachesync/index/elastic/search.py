@@ -7,13 +7,13 @@ from typing import Any
 from cachesync.index.distinct import first_of_each
 from cachesync.index.elastic import query_dsl
 from cachesync.index.elastic.limits import Limits
-from cachesync.index.elastic.searcher import Body, Searcher
+from cachesync.index.elastic.searcher import Body, IndexSearcher
 from cachesync.index.elastic.walk import walk_search
 from cachesync.search.query import Query
 from cachesync.search.request import BINARIES, EXACT_BINARIES, FacetCount, Found, Request
 
 
-def search(searcher: Searcher, request: Request) -> Found:
+def search(searcher: IndexSearcher, request: Request) -> Found:
     """Return the hits of a request, in its order, with all counts."""
     listing = searcher.by_values()
 
@@ -39,7 +39,7 @@ def search(searcher: Searcher, request: Request) -> Found:
     return Found(total, list(map(query_dsl.hit, hits)), facets, binaries, tuple(approximate))
 
 
-def count(searcher: Searcher, queries: Sequence[Query]) -> list[int]:
+def count(searcher: IndexSearcher, queries: Sequence[Query]) -> list[int]:
     """Count the documents that match each of the queries."""
     if not queries:
         return []
@@ -48,20 +48,17 @@ def count(searcher: Searcher, queries: Sequence[Query]) -> list[int]:
     return [each["doc_count"] for each in query_dsl.aggregated(found, query_dsl.COUNTS)["buckets"]]
 
 
-def _binaries(searcher: Searcher, request: Request, total: int) -> int | None:
+def _binaries(searcher: IndexSearcher, request: Request, total: int) -> int | None:
     """Count the binaries of a request's documents exactly; None if there are too many for that."""
     if total > EXACT_BINARIES:
         return None
     listing = searcher.by_values()
-
-    def body(limits: Limits) -> dict[str, Any]:
-        return query_dsl.binaries(request, limits.buckets, listing(limits))
-
-    listed = query_dsl.aggregated(searcher.search(body), BINARIES)
+    found = searcher.search(lambda limits: query_dsl.binaries(request, limits.buckets, listing(limits)))
+    listed = query_dsl.aggregated(found, BINARIES)
     return None if listed["sum_other_doc_count"] else len(listed["buckets"])
 
 
-def _all_hits(searcher: Searcher, body: Body, request: Request) -> Iterator[dict[str, Any]]:
+def _all_hits(searcher: IndexSearcher, body: Body, request: Request) -> Iterator[dict[str, Any]]:
     """Yield all hits, however many there are. Repetitions are left out here, since servers don't collapse a walk."""
     found = walk_search(searcher, body)
     return first_of_each(found, lambda hit: hit["_source"]["binary"] if request.distinct else hit["_id"])

@@ -38,7 +38,7 @@ Send = Callable[[Elasticsearch], Any]
 """Sends a request with a client."""
 
 
-class Searcher:
+class IndexSearcher:
     """Searches one index."""
 
     def __init__(self, connection: Connection, index: str) -> None:
@@ -74,16 +74,13 @@ class Searcher:
         while True:
             limits = self.connection.limits
             try:
-                answer: dict[str, Any] = self.connection.call(partial(_sent, sending(limits), limits), expected)
+                return self.connection.call(partial(_sent, sending(limits), limits), expected)
             except LimitError as error:
                 self.connection.limits = error.limits
-            else:
-                return answer
 
     def total(self) -> int:
         """Count all documents."""
-        total: int = self.search(lambda _limits: {"size": 0, "track_total_hits": True})["hits"]["total"]["value"]
-        return total
+        return int(self.search(lambda _limits: {"size": 0, "track_total_hits": True})["hits"]["total"]["value"])
 
     def buckets(self, source: dict[str, Any], more: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield all buckets of a source, however many there are, each with ``more`` aggregations of its documents."""
@@ -130,8 +127,7 @@ class Searcher:
         )
         if not found["complete"]:
             raise IndexUnavailableError(f"{self.index} could not list the values of {field} within {_ENUM_TIMEOUT}")
-        values: list[str] = found["terms"]
-        return values
+        return list(found["terms"])
 
     def by_values(self, *, bounded: bool = True) -> Callable[[Limits], ByValues | None]:
         """Return a function from limits to how one search asks for prefixes and ranges. It lists values only once.

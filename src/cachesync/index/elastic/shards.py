@@ -1,4 +1,4 @@
-"""Checks whether the shards of an index have been allocated to nodes, and explains why not.
+"""Checks whether nodes have room for the shards of an index, whether they have been allocated, and explains why not.
 
 A cluster creates an index even if none of its nodes may hold it: allocation is switched off, disks are full, or an
 index template requires nodes that don't exist. Such an index is red, and each write to it hangs for a minute.
@@ -6,7 +6,7 @@ index template requires nodes that don't exist. Such an index is red, and each w
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 from elasticsearch import ApiError, NotFoundError
 
@@ -31,8 +31,45 @@ _POLL_SECONDS: Final = 2.0
 _EXPLAIN_SECONDS: Final = 5.0
 """How often to ask, and log, why the shards of a new index aren't allocated."""
 
+_ROOM: Final = 1.2
+"""How much disk space a new generation needs, as a multiple of the live one's size."""
+
 PLACED_SECONDS: Final = 30.0
 """How long to wait until the shards of a new index are allocated: long enough for a node to come back."""
+
+
+def require_room(connection: Connection, indices: Sequence[str], shards: int) -> None:
+    """Make sure that indices as large as these, of so many primary shards each, fit on the nodes' disks.
+
+    Raises:
+        IndexUnavailableError: they don't.
+    """
+    stats = connection.call(lambda client: client.indices.stats(index=indices, metric="store"))
+    sizes = [each["primaries"]["store"]["size_in_bytes"] for each in stats["indices"].values()]
+    needed = [size * _ROOM / shards for size in sizes for _ in range(shards)]
+    nodes = connection.call(lambda client: client.nodes.stats(metric="fs"))["nodes"].values()
+    free = {node["name"]: node["fs"]["total"]["available_in_bytes"] for node in nodes if _has_data(node)}
+    if not fits(needed, list(free.values())):
+        there = ", ".join(f"{room / 1e6:,.0f} MB on {name}" for name, room in sorted(free.items()))
+        raise IndexUnavailableError(
+            f"no room for a new generation at {connection.server.url}: it needs about "
+            f"{sum(needed) / 1e6:,.0f} MB, {max(needed) / 1e6:,.0f} MB of it on one node, but there are {there}"
+        )
+
+
+def fits(sizes: list[float], rooms: list[float]) -> bool:
+    """Whether all shards fit, each into one room: the largest first, into the room with the most space left."""
+    left = sorted(rooms)
+    for size in sorted(sizes, reverse=True):
+        if not left or left[-1] < size:
+            return False
+        left = sorted([*left[:-1], left[-1] - size])
+    return True
+
+
+def _has_data(node: dict[str, Any]) -> bool:
+    """Whether a node may hold indices that are written; a frozen one only holds searchable snapshots."""
+    return any(role.startswith("data") and role != "data_frozen" for role in node["roles"])
 
 
 def reach(connection: Connection, indices: Sequence[str], wanted: Health, seconds: float) -> Health:
@@ -53,8 +90,7 @@ def _health(connection: Connection, indices: Sequence[str], wanted: Health, seco
             index=indices, wait_for_status=wanted, timeout=timeout
         )
     )
-    found: Health = health["status"]
-    return found
+    return cast("Health", health["status"])
 
 
 def require_placed(connection: Connection, indices: Sequence[str]) -> None:
@@ -100,14 +136,13 @@ def _first_reason(connection: Connection, indices: Sequence[str]) -> tuple[str, 
 def _explained(connection: Connection, index: str) -> dict[str, Any] | None:
     """Return the server's explanation for the first shard; None if the server can't give one."""
     try:
-        found: dict[str, Any] = connection.call(
+        return connection.call(
             lambda client: client.cluster.allocation_explain(index=index, shard=0, primary=True), (ApiError,)
         )
     except NotFoundError as error:
         raise connection.explained(error) from error
     except ApiError:
         return None
-    return found
 
 
 def _reason(found: dict[str, Any]) -> str:

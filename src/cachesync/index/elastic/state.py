@@ -7,7 +7,7 @@ can't create an index in its place.
 import contextlib
 from typing import Any, Final, NamedTuple
 
-from elasticsearch import BadRequestError, ConflictError, Elasticsearch, NotFoundError
+from elasticsearch import ConflictError, Elasticsearch, NotFoundError
 
 from cachesync.context import shielded
 from cachesync.errors import CachesyncError, IndexUnavailableError, UsageError
@@ -68,10 +68,7 @@ class StateIndex:
 
     def remove(self, id: str) -> None:
         """Remove a document, if it exists."""
-        try:
-            self._connection.call(lambda client: client.delete(index=self._alias, id=id), (NotFoundError,))
-        except NotFoundError:
-            return
+        self._connection.call(lambda client: client.options(ignore_status=404).delete(index=self._alias, id=id))
 
     def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_new: dict[str, Any]) -> Revision:
         """Store a document on ``condition``, or on ``if_new`` if the index has to be created first."""
@@ -99,37 +96,19 @@ class StateIndex:
             "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1", **HIDDEN},
             "aliases": {self._alias: {"is_hidden": True}},
         }
-        try:
-            self._connection.call(
-                lambda client: client.indices.create(index=self.name, **asked, wait_for_active_shards="0"),
-                (BadRequestError,),
-            )
-        except BadRequestError as error:
-            if "resource_already_exists" not in str(error.error):
-                raise foreign.prevented(self._name, error) or self._connection.explained(error) from error
+        if not foreign.create(self._connection, self._name, self.name, asked):
             self._adopt()
             return
         with shielded(_VERIFY_SECONDS):  # even if less time is left for the write itself
-            self._require_usable(asked)
-
-    def _require_usable(self, asked: dict[str, Any]) -> None:
-        """Make sure that the new index can be used, and remove it if it can't, since no process uses it then.
-
-        If the check itself fails, it stays: other processes may be using it by now.
-        """
-        made = self._connection.call(lambda client: client.indices.get(index=self.name))[self.name]
-        if changed := foreign.difference(asked, made):
-            self._remove_index()
-            raise foreign.changed(self._name, self.name, changed)
-        try:
-            shards.require_placed(self._connection, [self.name])
-        except shards.NotPlacedError:
-            self._remove_index()
-            raise
-
-    def _remove_index(self) -> None:
-        with contextlib.suppress(CachesyncError):
-            self._connection.call(lambda client: client.options(ignore_status=404).indices.delete(index=self.name))
+            try:
+                foreign.require_unchanged(self._connection, self._name, self.name, asked)
+                shards.require_placed(self._connection, [self.name])
+            except (UsageError, shards.NotPlacedError):  # if a check itself fails, other processes may be using it
+                with contextlib.suppress(CachesyncError):
+                    self._connection.call(
+                        lambda client: client.options(ignore_status=404).indices.delete(index=self.name)
+                    )
+                raise
 
     def _adopt(self) -> None:
         """Use the existing index, if it is ours."""

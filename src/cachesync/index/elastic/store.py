@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
-from elasticsearch import BadRequestError, Elasticsearch
+from elasticsearch import Elasticsearch
 
 from cachesync.errors import IndexUnusableError
-from cachesync.index.elastic import aliases, disk, foreign, mapping, shards
+from cachesync.index.elastic import aliases, foreign, mapping, shards
 from cachesync.index.elastic.catalog import ElasticCatalog, ElasticEntry, read_catalog
-from cachesync.index.elastic.connection import Connection, kind_of
+from cachesync.index.elastic.connection import Connection
 from cachesync.index.elastic.generation import ElasticGeneration
 from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import ElasticReader, IndexNames
@@ -71,7 +71,7 @@ class ElasticStore:
     def require_room(self, live: str) -> None:
         """Make sure that the nodes have room for a second generation."""
         names = IndexNames.of(self.name, live)
-        disk.require_room(self._connection, [names.specs, names.pages], self._layout.shards)
+        shards.require_room(self._connection, names.indices, self._layout.shards)
 
     def reserve(self, highest: int) -> str:
         """Note in the lease which number was given out, so that no other generation gets it."""
@@ -80,40 +80,21 @@ class ElasticStore:
     def create(self, name: str) -> ElasticGeneration:
         """Create the two indices of a new generation, with the settings for loading."""
         names = IndexNames.of(self.name, name)
-        specs, pages = names.aliases(building=True)
-        wanted = mapping.specs_mapping(self.name)
-        self._create(names.specs, specs, wanted)
-        self._create(names.pages, pages, mapping.pages_mapping(self.name))
-        shards.require_placed(self._connection, [names.specs, names.pages])
-        return ElasticGeneration(self._connection, names, wanted, self._lease, building=True)
-
-    def _create(self, index: str, alias: str, wanted: dict[str, Any]) -> None:
-        """Create an index, and check that it has the mapping and settings that were asked for.
-
-        Raises:
-            UsageError: an index template that isn't ours has changed it.
-        """
-        asked: dict[str, Any] = {
-            "mappings": wanted,
-            "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
-            "aliases": {alias: {"is_hidden": True}},
-        }
-        try:
-            self._connection.call(
-                lambda client: client.indices.create(index=index, **asked, wait_for_active_shards="0"),
-                (BadRequestError,),
-            )
-        except BadRequestError as error:
-            if kind_of(error) != "resource_already_exists_exception":  # then we made it, but the response was lost
-                raise foreign.prevented(self.name, error) or self._connection.explained(error) from error
-        made = self._connection.call(lambda client: client.indices.get(index=index))[index]
-        if changed := foreign.difference(asked, made):
-            raise foreign.changed(self.name, index, changed)
+        mappings = (mapping.specs_mapping(self.name), mapping.pages_mapping(self.name))
+        for index, alias, wanted in zip(names.indices, names.aliases(building=True), mappings, strict=True):
+            asked: dict[str, Any] = {
+                "mappings": wanted,
+                "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
+                "aliases": {alias: {"is_hidden": True}},
+            }
+            foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it: a response was lost
+            foreign.require_unchanged(self._connection, self.name, index, asked)
+        shards.require_placed(self._connection, names.indices)
+        return ElasticGeneration(self._connection, names, mappings[0], self._lease, building=True)
 
     def settle(self, name: str) -> None:
         """Replace the settings for loading, flush, and wait for replicas."""
-        names = IndexNames.of(self.name, name)
-        indices = [names.specs, names.pages]
+        indices = IndexNames.of(self.name, name).indices
         health = self._connection.call(lambda client: client.cluster.health())
         replicas = self._layout.replicas if health["number_of_data_nodes"] > 1 else 0
         settings = {
@@ -141,12 +122,11 @@ class ElasticStore:
     def points_to(self, name: str) -> bool:
         """Whether the public aliases point to this generation."""
         self._lease.check()
-        return aliases.point_to(self._connection, self.name, IndexNames.of(self.name, name))
+        return aliases.point_to(self._connection, IndexNames.of(self.name, name))
 
     def remove(self, name: str) -> None:
         """Delete a generation's indices, as far as they exist."""
-        names = IndexNames.of(self.name, name)
-        for index in (names.specs, names.pages):
+        for index in IndexNames.of(self.name, name).indices:
             self._connection.call(partial(_delete_index, index=index))
 
     def pins(self, name: str) -> bool:

@@ -10,7 +10,7 @@ from elasticsearch import Elasticsearch, NotFoundError
 from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic import query_dsl
 from cachesync.index.elastic.limits import Limits
-from cachesync.index.elastic.searcher import Body, Searcher, Send
+from cachesync.index.elastic.searcher import Body, IndexSearcher
 from cachesync.search.request import Part, Request
 
 WALK_SIZE: Final = 5_000
@@ -26,7 +26,7 @@ _MAX_LOST_PITS: Final = 5
 """How often in a row a server may lose a point in time that it has just opened."""
 
 
-def walk(searcher: Searcher, request: Request) -> Iterator[Part]:
+def walk(searcher: IndexSearcher, request: Request) -> Iterator[Part]:
     """Yield all documents that match a request, as they are now and in its order, in parts."""
     listing = searcher.by_values()
     found = walk_search(searcher, lambda limits: query_dsl.body(request, listing(limits)))
@@ -35,7 +35,7 @@ def walk(searcher: Searcher, request: Request) -> Iterator[Part]:
         yield Part(list(map(query_dsl.hit, some)), rank)
 
 
-def walk_search(searcher: Searcher, body: Body) -> Iterator[dict[str, Any]]:
+def walk_search(searcher: IndexSearcher, body: Body) -> Iterator[dict[str, Any]]:
     """Yield all hits of a search, in its order; see :func:`walk_hits`."""
 
     def wanted(limits: Limits) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def walk_search(searcher: Searcher, body: Body) -> Iterator[dict[str, Any]]:
     return walk_hits(searcher, wanted, wanted(searcher.connection.limits)["sort"])
 
 
-def walk_hits(searcher: Searcher, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def walk_hits(searcher: IndexSearcher, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield all hits, as they are now, however many there are.
 
     The server may lose the point in time, because a node was restarted or the caller consumes the hits slowly. The
@@ -86,10 +86,7 @@ def _step(body: Body, pit: str, sort: list[dict[str, Any]], last: list[Any], lim
     }
 
 
-def _open_pit(searcher: Searcher) -> str:
+def _open_pit(searcher: IndexSearcher) -> str:
     """Open a point in time of an index, and return its id."""
-
-    def opening(limits: Limits) -> Send:
-        return lambda client: client.open_point_in_time(index=searcher.index, keep_alive=limits.keep_alive)
-
-    return str(searcher.request(opening)["id"])
+    opening = partial(Elasticsearch.open_point_in_time, index=searcher.index)
+    return str(searcher.request(lambda limits: partial(opening, keep_alive=limits.keep_alive))["id"])

@@ -7,7 +7,7 @@ import msgspec
 import tantivy
 
 from cachesync.index.embedded import schema as layout
-from cachesync.index.embedded.searcher import Searcher
+from cachesync.index.embedded.searcher import CommitSearcher
 from cachesync.index.generation import PageChange, Remembered
 from cachesync.ledger import Digests, PageRecord
 from cachesync.search.query import Exists, Or, Prefix, Term
@@ -16,13 +16,13 @@ _decode_record: Final = msgspec.json.Decoder(PageRecord).decode
 _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
-def records(searcher: Searcher, below: Sequence[str]) -> Iterator[PageRecord]:
+def records(searcher: CommitSearcher, below: Sequence[str]) -> Iterator[PageRecord]:
     """Yield the records of all pages or, if ``below`` isn't empty, of those below one of these folders."""
     chosen = Or(tuple(Prefix(layout.PAGE, folder) for folder in below)) if below else Exists(layout.PAGE)
     return map(_record, searcher.records(chosen))
 
 
-def remembered(searcher: Searcher, pages: Sequence[str]) -> dict[str, Remembered]:
+def remembered(searcher: CommitSearcher, pages: Sequence[str]) -> dict[str, Remembered]:
     """Look up pages."""
     found = ((page, each) for page in pages for each in searcher.records(Term(layout.PAGE, page), 1))
     return {page: Remembered(_record(each), _decode_digests(_bytes(each, layout.DIGESTS))) for page, each in found}

@@ -131,5 +131,4 @@ def is_serving(folder: Path) -> bool:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    there, ours = path.stat(), os.fstat(file)
-    return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+    return os.path.samestat(os.fstat(file), path.stat())

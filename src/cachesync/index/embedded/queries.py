@@ -19,13 +19,7 @@ class Translator:
     """Translates queries for one index."""
 
     def __init__(self, index: tantivy.Index, fields: Collection[str], list_values: Callable[[str], list[str]]) -> None:
-        """Prepare to translate.
-
-        Args:
-            index: the index to be searched.
-            fields: those that its documents have: an older index lacks some.
-            list_values: returns all values of a field.
-        """
+        """``fields`` are those that the documents have: an older index lacks some. ``list_values`` is by field."""
         self._index = index
         self._schema = index.schema
         self._fields = fields

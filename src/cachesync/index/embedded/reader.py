@@ -13,7 +13,7 @@ from cachesync.index.embedded import ledger
 from cachesync.index.embedded.errors import tantivy_errors
 from cachesync.index.embedded.schema import ID, register_analyzers
 from cachesync.index.embedded.search import search
-from cachesync.index.embedded.searcher import Searcher
+from cachesync.index.embedded.searcher import CommitSearcher
 from cachesync.index.embedded.walk import walk
 from cachesync.index.generation import Remembered, Stored
 from cachesync.ledger import PageRecord
@@ -46,7 +46,7 @@ class EmbeddedReader:
             # Read the digest first: if a commit comes in between, it is the older one, so `state` changes once more.
             self._commit_digest = xxhash.xxh3_64_hexdigest((self._folder / "meta.json").read_bytes())
             self._index.reload()
-            self._searcher = Searcher(self._index, self.fields)
+            self._searcher = CommitSearcher(self._index, self.fields)
 
     def state(self) -> str:
         """Return the generation, and a digest of tantivy's metadata for the commit that is open."""

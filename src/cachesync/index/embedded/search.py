@@ -12,18 +12,9 @@ from cachesync.documents import BINARY_NUMBER
 from cachesync.index.distinct import first_of_each
 from cachesync.index.embedded import schema as layout
 from cachesync.index.embedded.queries import folded
-from cachesync.index.embedded.searcher import MOST_VALUES, Searcher
+from cachesync.index.embedded.searcher import MOST_VALUES, CommitSearcher
 from cachesync.search.query import All, And, Exists, Not, Or, Query, Term
-from cachesync.search.request import (
-    BINARIES,
-    EXACT_BINARIES,
-    TIEBREAK,
-    FacetCount,
-    Found,
-    Hit,
-    Request,
-    SortKey,
-)
+from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCount, Found, Hit, Request, SortKey
 
 _MORE: Final = 4
 """By what factor to read more documents if too many were of the same binaries."""
@@ -36,7 +27,7 @@ _TOTAL: Final = "total"
 _ID_KEY: Final = SortKey(layout.ID)
 
 
-def search(searcher: Searcher, request: Request) -> Found:
+def search(searcher: CommitSearcher, request: Request) -> Found:
     """Return the hits of a request, in its order, with all counts."""
     whole = request.matching()
     by_query: dict[Query, set[str]] = {whole: set()}
@@ -56,7 +47,7 @@ def search(searcher: Searcher, request: Request) -> Found:
     return Found(total, hits, facets, _binaries(searcher, whole))
 
 
-def _counted(searcher: Searcher, query: Query, fields: Collection[str], *, binaries: bool) -> dict[str, Any]:
+def _counted(searcher: CommitSearcher, query: Query, fields: Collection[str], *, binaries: bool) -> dict[str, Any]:
     """Count the values of fields, documents and binaries, in one search: finding documents takes most of the time.
 
     By their names, all values of each field are returned, and what tantivy returns for the total and the binaries.
@@ -81,7 +72,7 @@ def _counted(searcher: Searcher, query: Query, fields: Collection[str], *, binar
     return {field: [] for field in fields} | found
 
 
-def _binaries(searcher: Searcher, matching: Query) -> int:
+def _binaries(searcher: CommitSearcher, matching: Query) -> int:
     """Count the binaries of few documents exactly."""
     if BINARY_NUMBER not in searcher.fields:
         return len(searcher.values("binary", matching))
@@ -89,12 +80,12 @@ def _binaries(searcher: Searcher, matching: Query) -> int:
     return len(found[BINARIES]["buckets"])
 
 
-def sort_keys(searcher: Searcher, request: Request) -> tuple[SortKey, ...]:
+def sort_keys(searcher: CommitSearcher, request: Request) -> tuple[SortKey, ...]:
     """Return all sort keys of a request; the last one is unique."""
     return tuple(key for key in (*request.order, *TIEBREAK, _ID_KEY) if key.field in searcher.fields)
 
 
-def _hits(searcher: Searcher, matching: Query, request: Request, total: int) -> list[Hit]:
+def _hits(searcher: CommitSearcher, matching: Query, request: Request, total: int) -> list[Hit]:
     """Return the hits, which have the fields that were asked for."""
     found = _in_order(searcher, matching, request, total)
     hits = islice(first_of_each(found, itemgetter("binary")) if request.distinct else found, request.limit)
@@ -103,7 +94,7 @@ def _hits(searcher: Searcher, matching: Query, request: Request, total: int) -> 
     return [{name: hit[name] for name in (layout.ID, *request.fields) if name in hit} for hit in hits]
 
 
-def _in_order(searcher: Searcher, matching: Query, request: Request, total: int) -> Iterator[Hit]:
+def _in_order(searcher: CommitSearcher, matching: Query, request: Request, total: int) -> Iterator[Hit]:
     """Yield all documents rank by rank; a rank leaves out the documents of earlier ones. They are read as needed.
 
     A search takes longer the more words it has, so those that can't find anything are skipped. Not all documents are
@@ -126,7 +117,7 @@ def _in_order(searcher: Searcher, matching: Query, request: Request, total: int)
 
 
 def _first(
-    searcher: Searcher, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None
+    searcher: CommitSearcher, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None
 ) -> list[Hit]:
     """Return the first ``limit`` documents in the order of ``keys``, perhaps a few more, not yet sorted.
 

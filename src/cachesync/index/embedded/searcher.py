@@ -14,7 +14,7 @@ MOST_VALUES: Final = 65_000
 """If a field has more values, tantivy counts only an arbitrary part of them."""
 
 
-class Searcher:
+class CommitSearcher:
     """Searches the last commit of an index. All but :meth:`records` find spec documents only."""
 
     def __init__(self, index: tantivy.Index, fields: Collection[str]) -> None:

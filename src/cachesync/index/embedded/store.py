@@ -68,7 +68,8 @@ class EmbeddedStore:
         live = live_folder(self._folder)
         with _changing(self._folder):
             for left in (self._new_link, self._new_pin, *([live / BUILDING] if live else [])):
-                _unlink(left)
+                if os.path.lexists(left):  # a read-only file system refuses even to remove a file that doesn't exist
+                    left.unlink(missing_ok=True)
             for folder in self._folder.glob(f"*{REMOVED}"):
                 if number_in(self.name, folder.name.removesuffix(REMOVED)) is not None:
                     remove_tree(folder)
@@ -189,12 +190,6 @@ def _changing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise IndexUnavailableError(f"cannot change the index in {folder}: {error}") from error
-
-
-def _unlink(file: Path) -> None:
-    """Remove a file if it exists. A read-only file system refuses even to remove one that doesn't, so check first."""
-    if os.path.lexists(file):
-        file.unlink(missing_ok=True)
 
 
 def open_generation(folder: Path) -> EmbeddedGeneration:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from cachesync.documents import FIELDS
 from cachesync.index.embedded.search import sort_keys, sorted_by
-from cachesync.index.embedded.searcher import MOST_VALUES, Searcher
+from cachesync.index.embedded.searcher import MOST_VALUES, CommitSearcher
 from cachesync.search.pagination import beyond
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Term
 from cachesync.search.request import Part, Request, SortKey
@@ -26,7 +26,7 @@ class _Cell(NamedTuple):
     size: int
 
 
-def walk(searcher: Searcher, request: Request) -> Iterator[Part]:
+def walk(searcher: CommitSearcher, request: Request) -> Iterator[Part]:
     """Yield all documents that match a request, in its order and in parts."""
     matching, keys = request.matching(), sort_keys(searcher, request)
     for rank, query in enumerate((*request.ranks, All())):
@@ -37,7 +37,7 @@ def walk(searcher: Searcher, request: Request) -> Iterator[Part]:
 
 
 def _divided(
-    searcher: Searcher, whole: _Cell, keys: tuple[SortKey, ...]
+    searcher: CommitSearcher, whole: _Cell, keys: tuple[SortKey, ...]
 ) -> Iterator[tuple[_Cell, tuple[SortKey, ...]]]:
     """Yield non-empty cells that are small enough, each with the keys by which to sort its documents."""
     if whole.size <= PART_SIZE or len(keys) == 1:
@@ -66,7 +66,7 @@ def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
     return _Cell(And((within, Or((In(field, values), *others)))), sum(cell.size for cell in cells))
 
 
-def _cells(searcher: Searcher, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
+def _cells(searcher: CommitSearcher, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
     """Divide documents by a key, in its order: each cell has one value, or several that few documents have."""
     is_many = FIELDS[key.field].kind == "long" or searcher.cardinality(key.field, whole.query) > MOST_VALUES
     find = _by_order if is_many else _by_values
@@ -78,14 +78,14 @@ def _cells(searcher: Searcher, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
         yield _Cell(Not(Exists(key.field)), whole.size - found)
 
 
-def _by_values(searcher: Searcher, within: Query, key: SortKey) -> Iterator[_Cell]:
+def _by_values(searcher: CommitSearcher, within: Query, key: SortKey) -> Iterator[_Cell]:
     values = searcher.values(key.field, within)
     for value, size in sorted(values, reverse=key.descending):
         if size:
             yield _Cell(Term(key.field, value), size)
 
 
-def _by_order(searcher: Searcher, within: Query, key: SortKey) -> Iterator[_Cell]:
+def _by_order(searcher: CommitSearcher, within: Query, key: SortKey) -> Iterator[_Cell]:
     """Search for the next documents repeatedly, so that never all values are in memory."""
     before: Query = All()
     while values := [value for value, _ in searcher.first(And((within, before)), key, PART_SIZE)]:
