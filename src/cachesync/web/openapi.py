@@ -156,15 +156,16 @@ def operation(
     parameters: Sequence[Schema] = (),
     errors: Sequence[str] = (),
     *,
-    conditional: bool = False,
+    reads_index: bool = False,
 ) -> Operation:
     """Return an OpenAPI operation.
 
-    ``answers`` is the content of a successful response by media type, ``errors`` are the statuses of the others.
-    ``conditional``: responses have an ``ETag``.
+    ``answers`` is the content of a successful response by media type, ``errors`` are statuses besides the usual ones.
+    ``reads_index``: it can fail as every search can, and responses have an ``ETag``.
     """
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
-    if conditional:
+    if reads_index:
+        errors = (*errors, "400", "503", "504")
         responses["200"]["headers"] = {"ETag": _ETAG}
         responses["304"] = {
             "description": "Nothing has changed since the response with this `ETag`.",

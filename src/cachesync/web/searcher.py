@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.errors import IndexUnusableError, NotThereError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.freshness import Freshness, read_freshness
 from cachesync.search.aliases import Aliases
@@ -114,10 +114,16 @@ class Searcher:
             else:
                 return
 
-    def hit(self, id: str) -> Hit | None:
-        """Return one document."""
+    def hit(self, id: str) -> Hit:
+        """Return one document.
+
+        Raises:
+            NotThereError: there is none with this id.
+        """
         found = self._opened.read(lambda opened: opened.reader.get(id))
-        return completed(found, None, self._mirror_url) if found else None
+        if found is None:
+            raise NotThereError(f"there is no spec {id!r:.200}")
+        return completed(found, None, self._mirror_url)
 
     def binary(self, hash: str) -> Binary:
         """Return the binary whose hash begins with ``hash``.

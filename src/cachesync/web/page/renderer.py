@@ -1,10 +1,10 @@
 """Renders the pages, and the parts of the search page that the script replaces. No page needs the script."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,9 +15,10 @@ from cachesync.search.difference import TagDifference
 from cachesync.search.install import is_plain
 from cachesync.search.request import BINARIES, LATEST, Hit
 from cachesync.search.siblings import one_variant_apart
+from cachesync.web.errors import ErrorReply
 from cachesync.web.page import assets, markup
 from cachesync.web.page.address import PageUrl, facet_sizes
-from cachesync.web.page.alternatives import instead
+from cachesync.web.page.alternatives import alternatives
 from cachesync.web.page.facets import chips, facet_views, label
 from cachesync.web.page.freshness import IndexState, freshness, warnings
 from cachesync.web.page.hits import row, rows, siblings
@@ -53,22 +54,6 @@ _BINARY: Final = re.compile(r"/([a-z0-9]+) (.+)")
 """A line of a message that lists the binaries whose hashes begin alike."""
 
 
-class Marked(NamedTuple):
-    """A query, split at the character where a syntax error is."""
-
-    before: str
-    character: str
-    """Empty if the query ends too early."""
-    after: str
-
-
-class Line(NamedTuple):
-    """A line of a message, with the URL of the binary that it names, if any."""
-
-    text: str
-    url: str | None
-
-
 class PageRenderer:
     """Renders pages whose links are all below one base path.
 
@@ -79,11 +64,7 @@ class PageRenderer:
         """Load the templates and static files. ``now`` is the clock that ages are measured by."""
         self._base = base_path.rstrip("/")
         self._now = now
-        stylesheet, script, icon = assets.load()
-        self.static_files: Mapping[str, tuple[bytes, str]] = {
-            each.name: (each.content, each.media_type) for each in (stylesheet, script, icon)
-        }
-        """The static files, by name below the base path: content and media type."""
+        stylesheet, script, icon = self.static_files = assets.load()
         self._environment = Environment(
             loader=FileSystemLoader(assets.FOLDER / "templates"),
             autoescape=True,
@@ -112,17 +93,12 @@ class PageRenderer:
         for name in self._environment.list_templates():
             self._environment.get_template(name)
 
-    def search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
-        """Render the page of a search.
+    def search(self, pairs: Pairs, answer: Answer, state: IndexState, *, parts_only: bool = False) -> str:
+        """Render the page of a search; or only the parts that differ from search to search, for the script.
 
-        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`; ``next_cursor`` is
-        the ``cursor`` of the next page, if there is one.
+        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`.
         """
-        return self._rendered("search.html", self._search(pairs, answer, next_cursor, state))
-
-    def search_parts(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
-        """Render only the parts that differ from search to search, for the script. It is called like :meth:`search`."""
-        return self._rendered("parts.html", self._search(pairs, answer, next_cursor, state))
+        return self._rendered("parts.html" if parts_only else "search.html", self._search(pairs, answer, state))
 
     def binary(self, binary: Binary, others: Sequence[Hit], state: IndexState) -> str:
         """Render the page of a binary. Those of ``others`` that differ from it in a single variant are its siblings."""
@@ -162,34 +138,22 @@ class PageRenderer:
     def _difference_url(self, pairs: Pairs) -> str:
         return f"{self._base}/diff?{urlencode(pairs)}"
 
-    def error(
-        self,
-        status: HTTPStatus,
-        message: str,
-        at: int | None,
-        pairs: Pairs,
-        state: IndexState | None,
-        *,
-        has_chips: bool = True,
-    ) -> str:
+    def error(self, reply: ErrorReply, pairs: Pairs, state: IndexState | None, *, has_chips: bool = True) -> str:
         """Render an error page, with the query still in the form.
 
-        Args:
-            status: the status of the response.
-            message: what went wrong; lines after the first may list binaries.
-            at: the character of the query where the error is, counted from 1.
-            pairs: see above.
-            state: see above; None: unknown.
-            has_chips: whether it has chips, which take time: the URL of each has the conditions of all others.
+        Lines of the message after the first may list binaries. Without ``has_chips`` the page has no chips, which take
+        time: the URL of each has the conditions of all others.
         """
         here = PageUrl.of(self._base, pairs)
-        query = here.one("q")
-        first, *lines = message.splitlines() or [status.phrase]
+        query, at, status = here.one("q"), reply.at, reply.status
+        first, *lines = reply.message.splitlines() or [status.phrase]
         shown = {
             "title": _TITLES.get(status, status.phrase),
             "message": first,
-            "lines": [_line(text, here) for text in lines],
-            "marked": None if at is None else Marked(query[: at - 1], query[at - 1 : at], query[at:]),
+            "lines": [
+                (text, here.binary_url(named[1]) if (named := _BINARY.fullmatch(text)) else None) for text in lines
+            ],
+            "marked": None if at is None else (query[: at - 1], query[at - 1 : at], query[at:]),
             "chips": list(chips(here, also=("limit", "sort", "facet"))) if has_chips else [],
             "again_url": here.without("cursor").url if here.one("cursor") else None,
             "is_passing": status >= HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -197,12 +161,10 @@ class PageRenderer:
         }
         return self._rendered("error.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
 
-    def _search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> dict[str, Any]:
+    def _search(self, pairs: Pairs, answer: Answer, state: IndexState) -> dict[str, Any]:
         here = PageUrl.of(self._base, pairs)
-        found = answer.found
-        query = answer.question.text
+        found, query, next_cursor = answer.found, answer.question.text, answer.cursor
         narrowing = list(chips(here))
-        facets = list(facet_views(here, answer))
         tags = (each.values[0] for each in answer.asked.request.filters if each.field == "tag")
         return {
             **self._frame(here, state, list(_hidden_inputs(here))),
@@ -222,10 +184,10 @@ class PageRenderer:
             "chips": narrowing,
             "latest": next(tags, None) if here.one("tag") == LATEST else None,
             "clear_url": PageUrl(self._base, ()).replacing("q", here.one("q")).url,
-            "facets": facets,
+            "facets": list(facet_views(here, answer)),
             "chosen": len(narrowing),
             "rows": list(rows(found.hits, here)),
-            "near": list(instead(here, answer)),
+            "near": alternatives(here, answer),
             "has_machine": answer.question.machine is not None,
             "next_url": here.replacing("cursor", next_cursor).url if next_cursor else None,
             "first_url": here.without("cursor").url if here.one("cursor") else None,
@@ -244,7 +206,7 @@ class PageRenderer:
             "warnings": list(warnings(state)) if state else [],
         }
 
-    def _rendered(self, template: str, shown: Mapping[str, Any]) -> str:
+    def _rendered(self, template: str, shown: dict[str, Any]) -> str:
         return self._environment.get_template(template).render(shown)
 
 
@@ -271,8 +233,3 @@ def _all_hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
     yield from _hidden_inputs(here)
     for name in facet_sizes(here):
         yield from ((name, value) for value in here.all(name) if name in FILTERS)
-
-
-def _line(text: str, here: PageUrl) -> Line:
-    named = _BINARY.fullmatch(text)
-    return Line(text, here.binary_url(named[1]) if named else None)
