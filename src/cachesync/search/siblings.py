@@ -25,7 +25,7 @@ Common = Mapping[str, frozenset[str]]
 
 
 def common_variants(hits: Iterable[Hit]) -> Common:
-    """Return for each package the variants that all of its hits have."""
+    """Return the variants that hits of the same package have in common."""
     common: dict[str, frozenset[str]] = {}
     for hit in hits:
         variants = frozenset(hit["variants"])
