@@ -1,5 +1,6 @@
 """Compare the index with the pages document by document, without trusting the ledger."""
 
+from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -94,29 +95,25 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
                 expected = {key: fitting(text, index.fields) for key, text in expected.items()}
             _compare(verdict, pair, known.get(pair.page), expected, index)
             progress(verdict.pages, max(pages, verdict.pages))
-    for page in sorted(unseen):
-        verdict.ledger += 1
-        verdict.differing.append(page)
+    verdict.ledger += len(unseen)
+    verdict.differing += sorted(unseen)
     return verdict
 
 
 def _merged(found: Scan, index: Reader) -> Iterator[_Pair]:
     """Yield every page that is on disk or has documents, by path, except pages below folders that can't be listed."""
-    ahead = iter(sorted(found.entries))
-    page = next(ahead, None)
-    for stored_page, documents in groupby(index.documents(), key=lambda each: each.page):
-        while page is not None and page < stored_page:
-            yield _Pair(page, found.entries[page], {})
-            page = next(ahead, None)
-        if found.knows(stored_page):
-            start = document_id(stored_page, "")
+    ahead = deque(sorted(found.entries))
+    for page, documents in groupby(index.documents(), key=lambda each: each.page):
+        while ahead and ahead[0] < page:
+            unstored = ahead.popleft()
+            yield _Pair(unstored, found.entries[unstored], {})
+        if ahead and ahead[0] == page:
+            ahead.popleft()
+        if found.knows(page):
+            start = document_id(page, "")
             stored = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
-            yield _Pair(stored_page, found.entries.get(stored_page), stored)
-        if page == stored_page:
-            page = next(ahead, None)
-    while page is not None:
-        yield _Pair(page, found.entries[page], {})
-        page = next(ahead, None)
+            yield _Pair(page, found.entries.get(page), stored)
+    yield from (_Pair(page, found.entries[page], {}) for page in ahead)
 
 
 def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
