@@ -12,8 +12,7 @@ from cachesync.log import get_logger
 from cachesync.service.options import ServiceOptions
 from cachesync.web.app import Observer
 from cachesync.web.endpoint import Endpoint
-from cachesync.web.listeners import listen, moved
-from cachesync.web.server import WebServer
+from cachesync.web.server import WebServer, listen, moved
 from cachesync.web.site import build_site
 
 _log = get_logger()
