@@ -12,22 +12,14 @@ from cachesync.log import as_json
 from cachesync.search.answer import as_object, binary_as_object
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.lexer import MAX_CHARACTERS, require_text
+from cachesync.search.request import FILTERABLE
 from cachesync.web import openapi
 from cachesync.web.admission import Admission
 from cachesync.web.endpoint import JSON, Endpoint, compressed, takes_gzip, validated
 from cachesync.web.errors import ErrorReply, reply_to
 from cachesync.web.export import MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
-from cachesync.web.parameters import (
-    FILTERS,
-    Pairs,
-    SearchParameters,
-    number,
-    read,
-    read_filters,
-    read_pairs,
-    read_search,
-)
+from cachesync.web.parameters import SearchParameters, number, pairs_of, read, read_filters, read_search
 from cachesync.web.searcher import SHORTEST_HASH, Searcher
 
 _SUGGESTIONS_AT_ONCE: Final = 4
@@ -125,7 +117,7 @@ class Api:
         )
 
     async def _diff(self, request: Request) -> Response:
-        given = read(pairs_of(request), once=("from", "to"), often=FILTERS)
+        given = read(pairs_of(request), once=("from", "to"), often=FILTERABLE)
         if missing := [name for name in ("from", "to") if name not in given]:
             raise UsageError(f"{missing[0]}: expected a tag")
 
@@ -153,15 +145,6 @@ class Api:
             return compressed(validated(Response(body, media_type=JSON), content, request), request)
 
         return await (admission or self.searches).run(answered)
-
-
-def pairs_of(request: Request) -> Pairs:
-    """Return a request's query parameters, in their order.
-
-    Raises:
-        UsageError: they aren't UTF-8, or too many.
-    """
-    return read_pairs(request.scope["query_string"])
 
 
 _reading: Final = partial(operation, reads_index=True)

@@ -36,11 +36,10 @@ ALIVE: Final = Endpoint("/healthz", _alive, operation("Is the process alive?", _
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     """Return the endpoints, with one more that describes all of them in OpenAPI."""
-    description: dict[str, Any] = {}
 
     async def itself(_request: Request) -> Response:
         return json_answer(description)
 
     every = [*endpoints, Endpoint("/openapi.json", itself, _ITSELF)]
-    description |= described(base_path, every)
+    description = described(base_path, every)
     return every

@@ -10,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.web.api import Api, pairs_of
+from cachesync.search.request import FILTERABLE
+from cachesync.web.api import Api
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
 from cachesync.web.errors import ErrorReply
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page
 from cachesync.web.page.assets import Asset
-from cachesync.web.parameters import FILTERS, Pairs, read, read_filters, read_search
+from cachesync.web.parameters import Pairs, pairs_of, read, read_filters, read_search
 from cachesync.web.searcher import Overview
 
 _HTML: Final = "text/html"
@@ -89,7 +90,7 @@ class HtmlEndpoints:
 
     async def _difference(self, request: Request) -> Response:
         def compared(pairs: Pairs) -> str:
-            given = read(pairs, once=("from", "to"), often=FILTERS)
+            given = read(pairs, once=("from", "to"), often=FILTERABLE)
             tags = self._searcher.tag_names()
             before, after = (given.get(name, [""])[0] for name in ("from", "to"))
             found = self._searcher.difference(before, after, read_filters(given)) if before and after else None

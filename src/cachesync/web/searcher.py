@@ -107,12 +107,11 @@ class Searcher:
                 for hits in walk.hits(self._opened.current(reopen=is_gone).reader):
                     is_gone = False
                     yield hits
+                return
             except IndexUnusableError:
                 if is_gone:
                     raise
                 is_gone = True
-            else:
-                return
 
     def hit(self, id: str) -> Hit:
         """Return one document.
@@ -193,8 +192,12 @@ class Searcher:
         reader, vocabulary, _ = opened
         if cursor is None:
             return read_question(question, reader, vocabulary)
-        known = self._interpretations.recall(cursor)
-        read = _asking_for(question, known) if known else read_onwards(question, reader, vocabulary, cursor)
+        read = self._interpretations.recall(cursor)
+        if read:  # it is of a question that may differ from this one in limit and facets
+            request = read.request._replace(limit=question.limit, facets=question.facets)
+            read = read._replace(question=question, request=request)
+        else:
+            read = read_onwards(question, reader, vocabulary, cursor)
         found = onwards(read, vocabulary, cursor)
         self._interpretations.remember(read)
         return found
@@ -219,9 +222,3 @@ class _Interpretations:
     def recall(self, cursor: Cursor) -> ReadQuestion | None:
         with self._lock:
             return self._kept.get((cursor.question, cursor.request))
-
-
-def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:
-    """Return a cached interpretation for a question that differs from it in limit and facets only."""
-    request = known.request._replace(limit=question.limit, facets=question.facets)
-    return known._replace(question=question, request=request)

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from cachesync.search.answer import Answer
-from cachesync.search.request import LATEST, MAX_FACET_SIZE, FacetCount
+from cachesync.search.request import FILTERABLE, LATEST, MAX_FACET_SIZE, FacetCount
 from cachesync.web.page.address import PageUrl, facet_sizes
-from cachesync.web.parameters import FILTERS
 
 _LABELS: Final = {
     "os": "Operating system",
@@ -110,7 +109,7 @@ def _resized(here: PageUrl, field: str, size: int) -> str:
 def chips(here: PageUrl, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
     """Yield a chip for each condition besides the text; ``also`` names parameters that only error pages show."""
     for name, value in here.pairs:
-        if name in (*FILTERS, "arch", "mode", "distinct", *also) and (name, value) != ("distinct", "true"):
+        if name in (*FILTERABLE, "arch", "mode", "distinct", *also) and (name, value) != ("distinct", "true"):
             yield Chip(name, label(name), _VALUES.get((name, value), value), here.without(name, value).url)
 
 

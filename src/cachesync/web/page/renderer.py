@@ -1,7 +1,7 @@
 """Renders the pages, and the parts of the search page that the script replaces. No page needs the script."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,7 +13,7 @@ from cachesync import __version__
 from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import TagDifference
 from cachesync.search.install import is_plain
-from cachesync.search.request import BINARIES, LATEST, Hit
+from cachesync.search.request import BINARIES, FILTERABLE, LATEST, Hit
 from cachesync.search.siblings import one_variant_apart
 from cachesync.web.errors import ErrorReply
 from cachesync.web.page import assets, markup
@@ -22,7 +22,7 @@ from cachesync.web.page.alternatives import alternatives
 from cachesync.web.page.facets import chips, facet_views, label
 from cachesync.web.page.freshness import IndexState, freshness, warnings
 from cachesync.web.page.hits import row, rows, siblings
-from cachesync.web.parameters import FILTERS, Pairs
+from cachesync.web.parameters import Pairs
 
 _EXAMPLES: Final = (
     ("hdf5@1.14: +mpi %gcc", "a spec: version, variant and compiler"),
@@ -86,7 +86,7 @@ class PageRenderer:
             v=markup.v,
             variant=markup.variant,
             variants=markup.variants,
-            count=markup.count,
+            count="{:,}".format,
             command=markup.command,
             spec=markup.spec,
         )
@@ -113,12 +113,12 @@ class PageRenderer:
             "search_url": here.search_url,
             "json_url": f"{self._base}/api/binaries/{newest['binary']}",
         }
-        return self._rendered("binary.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
+        return self._rendered("binary.html", {**self._frame(here, state), **shown})
 
     def difference(self, tags: Sequence[str], difference: TagDifference | None, pairs: Pairs, state: IndexState) -> str:
         """Render the comparison of two of ``tags``, or the form that chooses them: then ``difference`` is None."""
         here = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
-        filters = [(name, value) for name, value in here.pairs if name in FILTERS]
+        filters = [(name, value) for name, value in here.pairs if name in FILTERABLE]
         shown = {
             "title": "Compare two tags",
             "tags": tags,
@@ -133,7 +133,7 @@ class PageRenderer:
             "binary_url": here.binary_url,
             "json_url": f"{self._base}/api/diff?{urlencode(here.pairs)}",
         }
-        return self._rendered("difference.html", {**self._frame(PageUrl(self._base, ()), state, []), **shown})
+        return self._rendered("difference.html", {**self._frame(PageUrl(self._base, ()), state), **shown})
 
     def _difference_url(self, pairs: Pairs) -> str:
         return f"{self._base}/diff?{urlencode(pairs)}"
@@ -159,7 +159,7 @@ class PageRenderer:
             "is_passing": status >= HTTPStatus.INTERNAL_SERVER_ERROR,
             "url": here.url,
         }
-        return self._rendered("error.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
+        return self._rendered("error.html", {**self._frame(here, state, _all_hidden_inputs(here)), **shown})
 
     def _search(self, pairs: Pairs, answer: Answer, state: IndexState) -> dict[str, Any]:
         here = PageUrl.of(self._base, pairs)
@@ -167,7 +167,7 @@ class PageRenderer:
         narrowing = list(chips(here))
         tags = (each.values[0] for each in answer.asked.request.filters if each.field == "tag")
         return {
-            **self._frame(here, state, list(_hidden_inputs(here))),
+            **self._frame(here, state, _hidden_inputs(here)),
             "title": query or "Everything",
             "is_start": not here.pairs,
             "is_latest": here.one("tag") == LATEST,
@@ -196,12 +196,12 @@ class PageRenderer:
             "ndjson_url": here.api_url("ndjson"),
         }
 
-    def _frame(self, here: PageUrl, state: IndexState | None, kept: list[tuple[str, str]]) -> dict[str, Any]:
+    def _frame(self, here: PageUrl, state: IndexState | None, kept: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return what every page shows: the form, how up to date the index is, and warnings about it."""
         return {
             "q": here.one("q"),
             "arch": here.one("arch"),
-            "kept": kept,
+            "kept": list(kept),
             "freshness": freshness(state, self._now()) if state else None,
             "warnings": list(warnings(state)) if state else [],
         }
@@ -223,7 +223,7 @@ def _hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
     """Yield the form's hidden inputs: parameters that neither a field of the form nor a facet has."""
     shown = facet_sizes(here)
     for name, value in here.pairs:
-        if name in ("mode", "limit", "distinct", "facet") or (name in FILTERS and name not in shown):
+        if name in ("mode", "limit", "distinct", "facet") or (name in FILTERABLE and name not in shown):
             yield name, value
 
 
@@ -232,4 +232,4 @@ def _all_hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
     yield from (("sort", value) for value in here.all("sort"))
     yield from _hidden_inputs(here)
     for name in facet_sizes(here):
-        yield from ((name, value) for value in here.all(name) if name in FILTERS)
+        yield from ((name, value) for value in here.all(name) if name in FILTERABLE)
