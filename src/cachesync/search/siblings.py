@@ -38,17 +38,6 @@ def differing(hit: Hit, common: Common) -> list[str]:
     return [variant for variant in hit["variants"] if variant not in common[hit["package"]]]
 
 
-def one_variant_apart(hit: Hit, others: Iterable[Hit]) -> list[Hit]:
-    """Return the other binaries of the same package and version that differ in only one variant."""
-    return [
-        other
-        for other in others
-        if (other["package"], other["version"]) == (hit["package"], hit["version"])
-        and other["binary"] != hit["binary"]
-        and len(differing_names(hit, other)) == 1
-    ]
-
-
 def differing_names(one: Hit, other: Hit) -> frozenset[str]:
     """Return the names of variants that have different values in two hits, or that only one of them has."""
     return frozenset(map(_name, set(one["variants"]) ^ set(other["variants"])))

@@ -14,7 +14,6 @@ from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import TagDifference
 from cachesync.search.install import is_plain
 from cachesync.search.request import BINARIES, FILTERABLE, LATEST, Hit
-from cachesync.search.siblings import one_variant_apart
 from cachesync.web.errors import ErrorReply
 from cachesync.web.page import assets, markup
 from cachesync.web.page.address import PageUrl, facet_sizes
@@ -109,7 +108,7 @@ class PageRenderer:
             "hit": newest,
             "row": row(newest, here),
             "documents": binary.documents,
-            "siblings": list(siblings(newest, one_variant_apart(newest, others), here)),
+            "siblings": list(siblings(newest, others, here)),
             "search_url": here.search_url,
             "json_url": f"{self._base}/api/binaries/{newest['binary']}",
         }
