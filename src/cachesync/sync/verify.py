@@ -15,7 +15,7 @@ from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.chunks import in_chunks
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Changing, Content, Unreadable, read
+from cachesync.sync.read import Changing, Content, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 Kind = Literal["missing", "extra", "different"]
@@ -90,10 +90,7 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
         for pair in chunk:
             current().check()
             unseen.discard(pair.page)
-            expected = _expected(verdict, pair, source)
-            if expected is not None and index.outdated:
-                expected = {key: fitting(text, index.fields) for key, text in expected.items()}
-            _compare(verdict, pair, known.get(pair.page), expected, index)
+            _compare(verdict, pair, known.get(pair.page), _expected(verdict, pair, source, index), index)
             progress(verdict.pages, max(pages, verdict.pages))
     verdict.ledger += len(unseen)
     verdict.differing += sorted(unseen)
@@ -153,20 +150,16 @@ def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, ind
     return found
 
 
-def _expected(verdict: Verdict, pair: _Pair, source: Source) -> Rendered | None:
+def _expected(verdict: Verdict, pair: _Pair, source: Source, index: Reader) -> Rendered | None:
     """Return what the index should hold of a page; None: it is not known, since the page can't be used now."""
     if pair.entry is None:
         return {}
-    match read(source, pair.entry):
-        case Changing():
-            return None
-        case Unreadable(message):
-            verdict.problems.append(Problem(pair.page, message))
-            return None
-        case Content(data):
-            page = parse(pair.page, data)
-            rendered = render(page) if isinstance(page, Page) else page
-            if isinstance(rendered, Problem):
-                verdict.problems.append(rendered)
-                return None
-            return rendered
+    content = read(source, pair.entry)
+    if isinstance(content, Changing):
+        return None
+    page = parse(pair.page, content.data) if isinstance(content, Content) else Problem(pair.page, content.message)
+    rendered = render(page) if isinstance(page, Page) else page
+    if isinstance(rendered, Problem):
+        verdict.problems.append(rendered)
+        return None
+    return {key: fitting(text, index.fields) for key, text in rendered.items()} if index.outdated else rendered
