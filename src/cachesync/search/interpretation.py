@@ -124,7 +124,19 @@ def _interpret_words(
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
     if rest or versioned:
         reading = _with_conditions(reading, spec, vocabulary, fields=bool(rest))
-    return _with_words(reading, words, index, vocabulary, context, owner)
+    if not words:
+        return reading
+    if len(words) > MAX_CONDITIONS:
+        raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
+    way = _Ways(words, index, vocabulary, reading.query, context, owner).best()
+    return reading._replace(
+        pieces=(*way.pieces, *reading.pieces),
+        ranks=way.ranks,
+        spec=reading.spec._replace(name=way.package),
+        words=(*way.words, *reading.words),
+        name=way.pieces[0],
+        notes=(*reading.notes, *way.notes),
+    )
 
 
 def _is_compiler_next_to_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
@@ -230,30 +242,6 @@ def _unknown_variant_notes(variants: Sequence[Variant], vocabulary: Vocabulary, 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _with_words(
-    reading: Interpretation,
-    words: Sequence[Word],
-    index: Countable,
-    vocabulary: Vocabulary,
-    context: Query,
-    owner: Word | None,
-) -> Interpretation:
-    """Add conditions for words. ``owner``, the word with a version right after it, is in the package's name."""
-    if not words:
-        return reading
-    if len(words) > MAX_CONDITIONS:
-        raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query, context, owner).best()
-    return reading._replace(
-        pieces=(*way.pieces, *reading.pieces),
-        ranks=way.ranks,
-        spec=reading.spec._replace(name=way.package),
-        words=(*way.words, *reading.words),
-        name=way.pieces[0],
-        notes=(*reading.notes, *way.notes),
-    )
-
-
 class _Way(NamedTuple):
     """One way to read words."""
 
@@ -282,6 +270,7 @@ class _Ways:
     context: Query
     """It only affects notes."""
     owner: Word | None
+    """The word with a version right after it, which is in the package's name."""
 
     @cached_property
     def _meanings(self) -> WordMeanings:
