@@ -187,13 +187,8 @@ FIELDS: Final = {line.field.name: line.field for line in _TABLE}
 ABOUT: Final = {line.field.name: line.about for line in _TABLE}
 """The documentation of each field."""
 
-_OPTIONAL: Final = frozenset(line.field.name for line in _TABLE if line.optional)
-
-
-def is_optional(field: str) -> bool:
-    """Whether a field may be missing in documents."""
-    return field in _OPTIONAL
-
+OPTIONAL: Final = frozenset(line.field.name for line in _TABLE if line.optional)
+"""The fields that may be missing in documents."""
 
 HELPERS: Final = (
     *(each.order_by for each in FIELDS.values() if each.order_by != each.name),

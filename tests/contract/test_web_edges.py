@@ -18,9 +18,9 @@ from cachesync.documents import FIELDS
 from cachesync.index.base import Index
 from cachesync.index.engines import open_index
 from cachesync.index.server import IndexServer, Layout
+from cachesync.search.request import FILTERABLE
 from cachesync.web.admission import Admission, BusyError
 from cachesync.web.page import PageRenderer
-from cachesync.web.parameters import FILTERS
 from examples.pages import tree
 from tests.contract.conftest import ENGINES
 from tests.support import elasticsearch
@@ -43,7 +43,7 @@ PAGES: Final = dict(tree(tag_count=3, package_count=8, seed=11)) | {
         title="long",
     ),
 }
-SORTABLE: Final = [name for name in FILTERS if not FIELDS[name].many]
+SORTABLE: Final = [name for name in FILTERABLE if not FIELDS[name].many]
 
 
 @pytest.fixture(scope="module", params=ENGINES)

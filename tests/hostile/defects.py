@@ -260,8 +260,8 @@ DEFECTS: Final = (
         "a folder that can't be listed covers only what is right in it",
         3,
         "sync/scan.py",
-        'for above in ("", path, *(path[:end] for end in ends)))',
-        'for above in ("", path, path[: ends[-1]]))',
+        'any(place.removesuffix("/") in self.unread for place in places_of(path)))',
+        'any(place in self.unread for place in ("", path, path.rpartition("/")[0])))',
         ("unit/test_plan.py::test_pages_below_unlisted_folders_are_kept",),
     ),
     Defect(

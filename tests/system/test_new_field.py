@@ -87,8 +87,8 @@ def test_servers_and_clients_learn_of_it(run: Run) -> None:
 import json
 from cachesync.documents import fingerprint
 from cachesync.index.elastic.mapping import specs_mapping
-from cachesync.web.parameters import FILTERS
-print(json.dumps([fingerprint(), specs_mapping("x")["properties"], FILTERS]))
+from cachesync.search.request import FILTERABLE
+print(json.dumps([fingerprint(), specs_mapping("x")["properties"], FILTERABLE]))
 """
     mark, properties, filters = json.loads(run("-c", derived))
     assert mark != fingerprint()

@@ -20,8 +20,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from cachesync.documents import FIELDS
+from cachesync.search.request import FILTERABLE
 from cachesync.web.page.address import FACETS
-from cachesync.web.parameters import FILTERS
 from tests.hostile.effort import THOROUGH
 from tests.support import hostile_strings
 from tests.support.browser import Chromium, Tab
@@ -55,10 +55,10 @@ PLAIN: Final = (
 )
 """Harmless strings which together make the page show every kind of element that it has."""
 
-KEYWORDS: Final = tuple(name for name in FILTERS if FIELDS[name].kind == "keyword" and name != "page")
+KEYWORDS: Final = tuple(name for name in FILTERABLE if FIELDS[name].kind == "keyword" and name != "page")
 OTHERS: Final = (
     *("q", "mode", "arch", "facet", "sort", "limit", "distinct", "cursor"),
-    *(name for name in FILTERS if name not in KEYWORDS),
+    *(name for name in FILTERABLE if name not in KEYWORDS),
 )
 SHORT: Final = (("limit", "0"), *(("facet", f"{name}:1") for name in FACETS))
 """Parameters that keep a page short."""

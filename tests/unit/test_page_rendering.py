@@ -14,6 +14,7 @@ from cachesync.index.engines import open_index
 from cachesync.index.server import IndexServer, Layout
 from cachesync.search.aliases import load_aliases
 from cachesync.search.install import MIRROR_URL
+from cachesync.web.errors import ErrorReply
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page, markup
 from cachesync.web.parameters import read_search
 from cachesync.web.searcher import Searcher
@@ -65,7 +66,7 @@ def search(searcher: Searcher) -> Render:
     def rendered(*pairs: tuple[str, str], state: IndexState = UNKNOWN) -> str:
         asked = read_search(asked_by_page(pairs))
         answer = searcher.ask(asked.question, asked.cursor)
-        return PageRenderer("/base", lambda: NOW).search(pairs, answer, None, state)
+        return PageRenderer("/base", lambda: NOW).search(pairs, answer, state)
 
     return rendered
 
@@ -226,7 +227,7 @@ def test_ids_are_unique(search: Render, binary: Render) -> None:
 
 def test_an_error_page_keeps_the_chosen_filters() -> None:
     pairs = [("q", "hdf5@"), ("sort", "size"), ("tag", "latest"), ("target", "zen4"), ("arch", "linux-rhel8-zen4")]
-    page = PageRenderer("/base").error(HTTPStatus.BAD_REQUEST, "character 5: no", 5, pairs, None)
+    page = PageRenderer("/base").error(ErrorReply(HTTPStatus.BAD_REQUEST, "character 5: no", 5), pairs, None)
     fields = re.findall('<input [^>]*name="([^"]*)" value="([^"]*)"', page)
     assert sorted(fields) == sorted(pairs)
 

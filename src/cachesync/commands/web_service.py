@@ -14,11 +14,10 @@ from cachesync.service import systemd
 from cachesync.web.api import Api
 from cachesync.web.app import build_app
 from cachesync.web.endpoint import Endpoint
-from cachesync.web.listeners import listen, moved
 from cachesync.web.metrics import CONTENT_TYPE, ServerMetrics
 from cachesync.web.public import PublicStatus
 from cachesync.web.searcher import Searcher
-from cachesync.web.server import WebServer
+from cachesync.web.server import WebServer, listen, moved
 from cachesync.web.site import build_site
 
 _log = get_logger()

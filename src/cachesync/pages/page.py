@@ -82,19 +82,11 @@ class _FaultError(Exception):
 # --- the front matter ---------------------------------------------------------------------------------------------
 
 
-class _Value(NamedTuple):
-    """A value in the front matter that can be decoded without YAML: the bytes from ``start`` to ``end``."""
-
-    start: int
-    end: int
-
-
 class _FrontMatter(NamedTuple):
-    """The bytes between the two ``---`` lines, and by their keys the values that can be decoded without YAML."""
+    """The place between the two ``---`` lines, and by their keys those of values that can be decoded without YAML."""
 
-    start: int
-    end: int
-    values: dict[str, _Value]
+    place: slice
+    values: dict[str, slice]
 
 
 _OPENING: Final = re.compile(rb"(?:\xef\xbb\xbf)?---[ \t]*\r?(?=\n|\Z)")
@@ -117,16 +109,16 @@ def _front_matter(data: bytes) -> _FrontMatter:
     opening = _OPENING.match(data)
     if not opening:
         raise _FaultError("no front matter: expected '---' as the first line", 1)
-    values: dict[str, _Value] = {}
+    values: dict[str, slice] = {}
     position = opening.end()
     while landmark := _LANDMARK.search(data, position):
         kind, position = landmark.lastgroup, landmark.end()
         if kind == "closing":
-            return _FrontMatter(opening.end() + 1, landmark.start() + 1, values)
+            return _FrontMatter(slice(opening.end() + 1, landmark.start() + 1), values)
         value = _json_at(data, position) if kind == "json" else _listed_at(data, position)
         if value:
             values.setdefault(landmark[landmark.lastindex or 0].decode(), value)
-            position = value.end
+            position = value.stop
     last_line = data.count(b"\n") + (not data.endswith(b"\n"))
     raise _FaultError(
         "the front matter has no end: expected a closing '---' line; the file looks half-written", last_line
@@ -147,17 +139,17 @@ def _require_text(data: bytes) -> None:
         )
 
 
-def _json_at(data: bytes, start: int) -> _Value | None:
+def _json_at(data: bytes, start: int) -> slice | None:
     """Find the end of a value that looks like JSON: the last bracket or quotation mark on its line."""
     line_end = data.find(b"\n", start)
     end = data.rfind(_CLOSED_BY[data[start : start + 1]], start + 1, line_end if line_end >= 0 else len(data)) + 1
-    return _Value(start, end) if end and (end == line_end or _BEHIND_JSON.match(data, end)) else None
+    return slice(start, end) if end and (end == line_end or _BEHIND_JSON.match(data, end)) else None
 
 
-def _listed_at(data: bytes, start: int) -> _Value | None:
+def _listed_at(data: bytes, start: int) -> slice | None:
     """Find the end of a list with one line per item, like ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
     listed = _LISTED.match(data, start)
-    return _Value(start, listed.end()) if listed else None
+    return slice(start, listed.end()) if listed else None
 
 
 # --- the fast parser ----------------------------------------------------------------------------------------------
@@ -171,7 +163,7 @@ def parse_fast(path: str, data: bytes) -> Page | None:
     """
     try:
         matter = _front_matter(data)
-        values = {key: data[value.start : value.end] for key, value in matter.values.items()}
+        values = {key: data[value] for key, value in matter.values.items()}
         if "spec_details" not in values and "spec_names" not in values:
             return None
         front = _read_remainder(data, matter)
@@ -200,14 +192,14 @@ def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
     """
     parts: list[bytes] = []
     lines: dict[str, int] = {}
-    line, position = 2, matter.start
+    line, position = 2, matter.place.start
     for key, value in matter.values.items():
         before = data[position : value.start]
         line += before.count(b"\n")
         lines[key] = line
         parts += before, b" []"
-        position = value.end
-    remainder = b"".join([*parts, data[position : matter.end]])
+        position = value.stop
+    remainder = b"".join([*parts, data[position : matter.place.stop]])
     front = (_read_short if len(remainder) < _SHORT else _read)(remainder)
     if any(front.lines.get(key) != line for key, line in lines.items()):
         raise DoubtError
@@ -366,8 +358,7 @@ def parse_safely(path: str, data: bytes) -> Page | Problem:
 
 
 def _read_whole(data: bytes) -> Mapping:
-    matter = _front_matter(data)
-    front = yamltext.load(data[matter.start : matter.end].decode(), 2)
+    front = yamltext.load(data[_front_matter(data).place].decode(), 2)
     if not isinstance(front, Mapping):
         raise _FaultError(f"expected 'key: value' lines in the front matter, found {describe(front)}", 2)
     return front

@@ -9,14 +9,8 @@ INFINITY_VERSION: Final = 1
 
 _COMPONENT: Final = re.compile(r"[a-zA-Z]+|[0-9]+")
 _INFINITY: Final = {
-    "stable": "d",
-    "nightly": "g",
-    "trunk": "j",
-    "head": "m",
-    "master": "p",
-    "main": "s",
-    "develop": "v",
-}
+    "stable": "d", "nightly": "g", "trunk": "j", "head": "m", "master": "p", "main": "s", "develop": "v",
+}  # fmt: skip
 INFINITY_WORDS: Final = frozenset(_INFINITY)
 """Words that sort above all numbers; ``develop`` is the highest."""
 

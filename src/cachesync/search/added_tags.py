@@ -5,6 +5,7 @@ the new tag, at a position that the walk has passed, would count as returned alt
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import xxhash
@@ -19,22 +20,21 @@ _MAX_TAGS: Final = 1_000
 """If there are more tags, a cursor has none of them, since it has to fit into a URL."""
 
 
+@dataclass(frozen=True)
 class WithoutTags:
     """A view of an index without some of its tags."""
 
-    def __init__(self, index: Countable, tags: tuple[str, ...]) -> None:
-        """Hide some tags of an index."""
-        self._index = index
-        self._tags = tags
+    index: Countable
+    tags: tuple[str, ...]
 
     @property
     def fields(self) -> Collection[str]:
         """The fields that its documents may have."""
-        return self._index.fields
+        return self.index.fields
 
     def count(self, queries: Sequence[Query]) -> list[int]:
         """Count the documents that match each of some queries."""
-        return self._index.count([without_tags(self._tags, each) for each in queries])
+        return self.index.count([without_tags(self.tags, each) for each in queries])
 
 
 def tag_digests(tags: Iterable[str]) -> bytes:

@@ -115,7 +115,9 @@ def read_question(question: Question, index: Countable, vocabulary: Vocabulary) 
     """
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
     on_machine = tuple(_machine_conditions(question))
-    narrowing = (*_tag_filter(question, index, vocabulary), *question.filters)
+    tag = _latest_tag(index, vocabulary) if question.tag == LATEST else question.tag
+    of_tag = (Filter("tag", (tag,)),) if tag else ()  # a filter, so that a facet of tags counts the other tags, too
+    narrowing = (*of_tag, *question.filters)
     filters = tuple(Piece(_written(each), 0, each.query()) for each in narrowing)
     within = And(tuple(each.query for each in (*on_machine, *filters)))
     reading = read(question.text, question.mode, index, vocabulary, within)
@@ -222,12 +224,6 @@ def _machine_conditions(question: Question) -> Iterator[Piece]:
     if machine:
         yield Piece(f"platform={machine.platform}", 0, Term("platform", machine.platform))
         yield Piece(f"target=:{machine.target}", 0, In("target", runs_on(machine.target)))
-
-
-def _tag_filter(question: Question, index: Countable, vocabulary: Vocabulary) -> Iterator[Filter]:
-    """Yield the tag as a filter, so that a facet of tags counts the other tags, too."""
-    if question.tag:
-        yield Filter("tag", (_latest_tag(index, vocabulary) if question.tag == LATEST else question.tag,))
 
 
 def _latest_tag(index: Countable, vocabulary: Vocabulary) -> str:

@@ -292,7 +292,9 @@ def _notes(spec: SpecQuery) -> Iterator[str]:
     if tail := [part for part in spec.tail if part.at in at]:
         yield _tail_note(spec, tail)
     for compiler in spec.compilers:
-        yield from _compiler_notes(compiler)
+        if compiler.virtuals:
+            which = "that of C, else of C++, else of Fortran"
+            yield f"{compiler} is read as {_without_virtuals(compiler)}: documents have one compiler each, {which}."
     for variant in spec.variants:
         yield from _variant_notes(variant)
 
@@ -302,13 +304,6 @@ def _tail_note(spec: SpecQuery, variants: Sequence[Word]) -> str:
     owner = f"{spec.name}'s" if spec.name else "the package's"
     since = "as Spack did up to 0.23: documents have no variants of compilers"
     return f"{tail} after %{spec.compilers[0].name} is read as {owner}, {since}."
-
-
-def _compiler_notes(compiler: Compiler) -> Iterator[str]:
-    alone = _without_virtuals(compiler)
-    if compiler.virtuals:
-        which = "that of C, else of C++, else of Fortran"
-        yield f"{compiler} is read as {alone}: documents have one compiler each, {which}."
 
 
 def _variant_notes(variant: Variant) -> Iterator[str]:

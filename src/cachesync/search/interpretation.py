@@ -7,6 +7,7 @@ at most one run of words names the package; the others match its version, compil
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple
@@ -123,7 +124,19 @@ def _interpret_words(
         words = [*words[:at], Word(name, words[at].at), *words[at + 1 :]]
     if rest or versioned:
         reading = _with_conditions(reading, spec, vocabulary, fields=bool(rest))
-    return _with_words(reading, words, index, vocabulary, context, owner)
+    if not words:
+        return reading
+    if len(words) > MAX_CONDITIONS:
+        raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
+    way = _Ways(words, index, vocabulary, reading.query, context, owner).best()
+    return reading._replace(
+        pieces=(*way.pieces, *reading.pieces),
+        ranks=way.ranks,
+        spec=reading.spec._replace(name=way.package),
+        words=(*way.words, *reading.words),
+        name=way.pieces[0],
+        notes=(*reading.notes, *way.notes),
+    )
 
 
 def _is_compiler_next_to_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
@@ -229,30 +242,6 @@ def _unknown_variant_notes(variants: Sequence[Variant], vocabulary: Vocabulary, 
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
-def _with_words(
-    reading: Interpretation,
-    words: Sequence[Word],
-    index: Countable,
-    vocabulary: Vocabulary,
-    context: Query,
-    owner: Word | None,
-) -> Interpretation:
-    """Add conditions for words. ``owner``, the word with a version right after it, is in the package's name."""
-    if not words:
-        return reading
-    if len(words) > MAX_CONDITIONS:
-        raise QueryError(words[MAX_CONDITIONS].at, f"expected at most {MAX_CONDITIONS} words, not {len(words):,}")
-    way = _Ways(words, index, vocabulary, reading.query, context, owner).best()
-    return reading._replace(
-        pieces=(*way.pieces, *reading.pieces),
-        ranks=way.ranks,
-        spec=reading.spec._replace(name=way.package),
-        words=(*way.words, *reading.words),
-        name=way.pieces[0],
-        notes=(*reading.notes, *way.notes),
-    )
-
-
 class _Way(NamedTuple):
     """One way to read words."""
 
@@ -269,44 +258,38 @@ class _Way(NamedTuple):
         return And(tuple(each.query for each in self.pieces))
 
 
+@dataclass
 class _Ways:
-    """The ways to read words, given the conditions of the rest of the query."""
+    """The ways to read words."""
 
-    def __init__(
-        self,
-        words: Sequence[Word],
-        index: Countable,
-        vocabulary: Vocabulary,
-        conditions: Query,
-        context: Query,
-        owner: Word | None,
-    ) -> None:
-        """``conditions`` are those of the rest of the query; ``context`` only affects notes."""
-        self._words = words
-        self._owner = owner
-        self._index = index
-        self._vocabulary = vocabulary
-        self._conditions = conditions
-        self._context = context
+    words: Sequence[Word]
+    index: Countable
+    vocabulary: Vocabulary
+    conditions: Query
+    """Those of the rest of the query."""
+    context: Query
+    """It only affects notes."""
+    owner: Word | None
+    """The word with a version right after it, which is in the package's name."""
 
     @cached_property
     def _meanings(self) -> WordMeanings:
-        return WordMeanings(self._vocabulary)
+        return WordMeanings(self.vocabulary)
 
     def best(self) -> _Way:
         """Return the most likely way that has hits, or the most likely of all if none has.
 
         Whole names come first, then parts of names or no name at all, then names with typos.
         """
-        words = [word.text for word in self._words]
-        whole = list(filter(self._includes_owner, by_names(words, self._vocabulary.names)))
+        words = [word.text for word in self.words]
+        whole = list(filter(self._includes_owner, by_names(words, self.vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
             # A name alone means that package, even if nothing of it meets the conditions.
             return self._with_note_on_other_fields(ways[0])
         found = self._first_with_hits(ways)
         if found is None:
-            parts = list(by_parts(words, self._vocabulary.names))
+            parts = list(by_parts(words, self.vocabulary.names))
             others = list(filter(self._includes_owner, parts)) or parts
             more = [self._with_parts([split for split in others if not split.is_mistyped])]
             more += [self._with_name(split) for split in others if split.is_mistyped]
@@ -317,10 +300,10 @@ class _Ways:
         return self._with_note_on_other_fields(found)
 
     def _includes_owner(self, split: Split) -> bool:
-        return self._owner is None or self._owner.text in split.name
+        return self.owner is None or self.owner.text in split.name
 
     def _first_with_hits(self, ways: Sequence[_Way]) -> _Way | None:
-        counts = self._index.count([And((way.query, self._conditions)) for way in ways])
+        counts = self.index.count([And((way.query, self.conditions)) for way in ways])
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
     def _other_names_note(self, whole: Sequence[Split]) -> str:
@@ -347,8 +330,8 @@ class _Ways:
 
     def _with_parts(self, splits: Sequence[Split]) -> _Way:
         """Read words as parts of names or as conditions: hits may match any of the splits."""
-        text = " ".join(word.text for word in self._words)
-        piece = Piece(text, self._words[0].at, Or(tuple(map(self._split_query, splits))))
+        text = " ".join(word.text for word in self.words)
+        piece = Piece(text, self.words[0].at, Or(tuple(map(self._split_query, splits))))
         return _Way((piece,), _ranks(splits[0].matches, at_all=True), words=(text,))
 
     def _split_query(self, split: Split) -> Query:
@@ -370,12 +353,12 @@ class _Ways:
 
     def _with_note_on_other_fields(self, way: _Way) -> _Way:
         """If the only word is a package's name, add a note with how many other packages have it in another field."""
-        if len(self._words) != 1 or len(way.pieces) != 1 or not way.package:
+        if len(self.words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
-        word = self._words[0].text
+        word = self.words[0].text
         meanings = list(self._meanings.meanings(word))
-        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self._conditions, self._context))
-        (count,) = self._index.count([elsewhere]) if meanings else (0,)
+        elsewhere = And((Or(tuple(each.query for each in meanings)), Not(way.query), self.conditions, self.context))
+        (count,) = self.index.count([elsewhere]) if meanings else (0,)
         if not count:
             return way
         asked = " or ".join(dict.fromkeys(each.text for each in meanings))
@@ -384,7 +367,7 @@ class _Ways:
         return way._replace(notes=(*way.notes, note))
 
     def _at(self, text: str) -> int:
-        return next(word.at for word in self._words if word.text == text)
+        return next(word.at for word in self.words if word.text == text)
 
 
 def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ...]:

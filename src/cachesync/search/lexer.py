@@ -115,17 +115,14 @@ def tokens(text: str) -> Iterator[Token]:
 
 _EXPECTED: Final = {
     "@": "a version after @, such as @1.2, @1.2:1.4, @=1.2 or @git.main",
-    "+": "the name of a variant after +",
-    "~": "the name of a variant after ~",
-    "-": "the name of a variant after -",
+    **{sign: f"the name of a variant after {sign}" for sign in "+~-"},
     "/": "the beginning of a hash after /",
     ":": "ranges after @ or target= and without spaces, such as @1.2:1.4",
     ",": "lists after @ or =, such as @1.2,1.4 or languages=c,c++",
     "<": "a range of targets as target=:zen3, of versions as @:1.4",
     ">": "a range of targets as target=zen3:, of versions as @1.2:",
     "[": "[ right after % or ^",
-    "'": "quotes right after =",
-    '"': "quotes right after =",
+    **dict.fromkeys("'\"", "quotes right after ="),
 }
 
 

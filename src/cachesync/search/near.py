@@ -16,15 +16,12 @@ from cachesync.search.vocabulary import Vocabulary
 _MAX_PACKAGES: Final = 5
 """The most packages that are suggested."""
 
-_KNOWN: Final = frozenset(
-    {
-        *("os", "target", "platform", "stacks", "tag", "compiler", "compiler_name", "compiler_version"),
-        *("variants", "variant_names", "variant_values"),
-    }
+_VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
+_KNOWN: Final = _VARIANTS.union(
+    ("os", "target", "platform", "stacks", "tag", "compiler", "compiler_name", "compiler_version")
 )
 """Fields with so few values that the vocabulary has all of them."""
 
-_VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
 _HASH: Final = re.compile(rf"[a-z2-7]{{4,{HASH_LENGTH}}}")
 _HASHES: Final = frozenset({"hash", "binary"})
 

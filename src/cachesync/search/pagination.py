@@ -7,7 +7,7 @@ pages change. A walk that continues from it returns no document twice and misses
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from cachesync.documents import FIELDS, date_of, is_optional
+from cachesync.documents import FIELDS, OPTIONAL, date_of
 from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Range, Term
 from cachesync.search.request import TIEBREAK, Hit, Request, Searchable, SortKey
 
@@ -92,7 +92,7 @@ def is_position(position: Position, request: Request) -> bool:
 
 def _may_have(field: str, value: str | int | None) -> bool:
     if value is None:
-        return is_optional(field)
+        return field in OPTIONAL
     if FIELDS[field].kind == "date":
         return isinstance(value, str) and date_of(value) == value
     if FIELDS[field].kind == "long":
@@ -151,4 +151,4 @@ def beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:
         beyond: Query = Range(key.field, None, value)
     else:
         beyond = And((Range(key.field, value, None), Not(Term(key.field, value))))
-    return (beyond, Not(Exists(key.field))) if is_optional(key.field) else (beyond,)
+    return (beyond, Not(Exists(key.field))) if key.field in OPTIONAL else (beyond,)

@@ -25,7 +25,7 @@ Common = Mapping[str, frozenset[str]]
 
 
 def common_variants(hits: Iterable[Hit]) -> Common:
-    """Return for each package the variants that all of its hits have."""
+    """Return the variants that hits of the same package have in common."""
     common: dict[str, frozenset[str]] = {}
     for hit in hits:
         variants = frozenset(hit["variants"])
@@ -36,17 +36,6 @@ def common_variants(hits: Iterable[Hit]) -> Common:
 def differing(hit: Hit, common: Common) -> list[str]:
     """Return the variants of a hit that some other hit of its package doesn't have."""
     return [variant for variant in hit["variants"] if variant not in common[hit["package"]]]
-
-
-def one_variant_apart(hit: Hit, others: Iterable[Hit]) -> list[Hit]:
-    """Return the other binaries of the same package and version that differ in only one variant."""
-    return [
-        other
-        for other in others
-        if (other["package"], other["version"]) == (hit["package"], hit["version"])
-        and other["binary"] != hit["binary"]
-        and len(differing_names(hit, other)) == 1
-    ]
 
 
 def differing_names(one: Hit, other: Hit) -> frozenset[str]:

@@ -45,12 +45,6 @@ def _folded(text: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter)).lower()
 
 
-def allowed_typos(typed: str, meant: str) -> int:
-    """Return the number of typos by which two words may differ: one, or two from eight letters on."""
-    longer = max(len(typed), len(meant))
-    return 0 if min(len(typed), len(meant)) < MIN_LETTERS else 1 if longer < LONG else 2
-
-
 def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield the number of typos and the index of each candidate that may be meant by a mistyped word.
 
@@ -63,7 +57,8 @@ def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]
     from rapidfuzz.process import extract  # noqa: PLC0415 - as above
 
     for candidate, distance, place in extract(typed, candidates, scorer=OSA.distance, score_cutoff=2, limit=None):
-        if 0 < distance <= allowed_typos(typed, candidate):
+        allowed = 2 if max(len(typed), len(candidate)) >= LONG else 1
+        if 0 < distance <= allowed and len(candidate) >= MIN_LETTERS:
             yield distance, place
 
 

@@ -1,14 +1,13 @@
 """The vocabulary of an index: the values of fields with few values, and package names; each is only read once."""
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
+from cachesync.pages.variants import switched
 from cachesync.search.aliases import Aliases
 from cachesync.search.names import PackageNames
-
-_Made = TypeVar("_Made")
 
 
 class VocabularySource(Protocol):
@@ -29,7 +28,6 @@ class Vocabulary:
         self._source = source
         self._aliases = aliases
         self._values: dict[str, list[str]] = {}
-        self._made: dict[Callable[[Vocabulary], Any], Any] = {}
 
     def values(self, field: str) -> Sequence[str]:
         """Return the sorted values of a field; they may include values that only deleted documents had."""
@@ -51,14 +49,24 @@ class Vocabulary:
         other._values = {**self._values, "tag": left}  # noqa: SLF001  it is the same class
         return other
 
-    def once(self, make: Callable[["Vocabulary"], _Made]) -> _Made:
-        """Return the result of a function of the vocabulary, which is only called once."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        made: _Made = self._made[make]
-        return made
+    @cached_property
+    def variants_by_word(self) -> dict[str, list[str]]:
+        """The variants that each :func:`comparable` word means: switches by their names, others by their values."""
+        found: dict[str, list[str]] = {}
+        for name in self.values("variant_names"):
+            found.setdefault(comparable(name), []).append(switched(name, on=True))
+        for each in self.values("variant_values"):
+            _, equals, value = each.partition("=")
+            if equals and ":=" not in each:
+                found.setdefault(comparable(value), []).append(each)
+        return found
 
     @cached_property
     def names(self) -> PackageNames:
         """The names of packages."""
         return PackageNames(self._source.packages(), self._aliases)
+
+
+def comparable(text: str) -> str:
+    """Return a word or a value in the form in which they are compared with each other."""
+    return text.lower().replace("_", "-")

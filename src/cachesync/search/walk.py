@@ -60,13 +60,10 @@ class Walk:
 
     def _each_once(self, documents: Sequence[Hit], index: Walkable) -> list[Hit]:
         """Leave out the documents of binaries that have an earlier document."""
-        found: list[Hit] = []
-        here: set[int] = set()
+        first: dict[int, Hit] = {}
         for each in documents:
-            digest = _digest(each)
-            if digest not in self._seen and digest not in here:
-                here.add(digest)
-                found.append(each)
+            first.setdefault(_digest(each), each)
+        found = [each for digest, each in first.items() if digest not in self._seen]
         if self._start is None:
             return found
         return without_earlier(index, self._request, query_after(self._request, self._start), found)

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from cachesync.documents import SHORT_HASH, todays_name
-from cachesync.pages.variants import switched
 from cachesync.pages.version import INFINITY_WORDS, version_range
 from cachesync.search.conditions import of_hash
 from cachesync.search.informal import names_and_versions
 from cachesync.search.parser import HASH_LENGTH
 from cachesync.search.query import And, In, Or, Query, Range, Term
-from cachesync.search.vocabulary import Vocabulary
+from cachesync.search.vocabulary import Vocabulary, comparable
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
 """Fields whose values may be typed whole or in part."""
@@ -50,7 +49,7 @@ class WordMeanings:
     def __init__(self, vocabulary: Vocabulary) -> None:
         vocabulary.look_up((*_FIELDS, "variant_names", "variant_values"))
         self._values = vocabulary.values
-        self._variants_by_word = vocabulary.once(_variants_by_word)
+        self._variants_by_word = vocabulary.variants_by_word
 
     def query(self, word: str) -> Query:
         """Return the query for all meanings of a word; without any, no document matches."""
@@ -64,7 +63,7 @@ class WordMeanings:
         word = _AROUND.sub("", word)
         for field in _FIELDS:
             if found := self._fitting(field, word):
-                is_close = field not in _COMPOSED or any(_comparable(word) == _comparable(value) for value in found)
+                is_close = field not in _COMPOSED or any(comparable(word) == comparable(value) for value in found)
                 yield Meaning(_asked(field, found), In(field, found), is_close)
         yield from self._compilers(word)
         yield from self._versions(word)
@@ -73,10 +72,10 @@ class WordMeanings:
             yield Meaning(f"/{word.lower()}", of_hash(word))
 
     def _fitting(self, field: str, word: str) -> tuple[str, ...]:
-        typed = _comparable(word)
+        typed = comparable(word)
         if field == "tag" and _DAY.fullmatch(typed):
             return ()
-        return tuple(value for value in self._values(field) if _fits(typed, _comparable(value)))
+        return tuple(value for value in self._values(field) if _fits(typed, comparable(value)))
 
     def _compilers(self, word: str) -> Iterator[Meaning]:
         """Yield compilers by former names, or with a version: ``clang``, ``gcc12``."""
@@ -103,20 +102,8 @@ class WordMeanings:
             yield from (each._replace(is_close=False) for each in of_compiler)
 
     def _variants(self, word: str) -> Iterator[Meaning]:
-        if either := self._variants_by_word.get(_comparable(word)):
+        if either := self._variants_by_word.get(comparable(word)):
             yield Meaning(" or ".join(either), In("variant_values", tuple(either)))
-
-
-def _variants_by_word(vocabulary: Vocabulary) -> dict[str, list[str]]:
-    """Return the variants that each word means: switches by their names, others by their values."""
-    found: dict[str, list[str]] = {}
-    for name in vocabulary.values("variant_names"):
-        found.setdefault(_comparable(name), []).append(switched(name, on=True))
-    for each in vocabulary.values("variant_values"):
-        _, equals, value = each.partition("=")
-        if equals and ":=" not in each:
-            found.setdefault(_comparable(value), []).append(each)
-    return found
 
 
 def _of_version(sign: str, field: str, low: str | None, high: str | None) -> Iterator[Meaning]:
@@ -133,10 +120,6 @@ def _asked(field: str, values: tuple[str, ...]) -> str:
     if field == "compiler_name" and len(values) == 1:
         return f"%{values[0]}"
     return f"{field}={','.join(values)}"
-
-
-def _comparable(text: str) -> str:
-    return text.lower().replace("_", "-")
 
 
 def _fits(typed: str, value: str) -> bool:

@@ -16,10 +16,9 @@ from cachesync.service.state import Health
 from cachesync.web.app import Observer
 from cachesync.web.endpoint import Endpoint, json_answer
 from cachesync.web.health import ALIVE, READY, STATUS
-from cachesync.web.listeners import listen, moved
 from cachesync.web.metrics import CONTENT_TYPE
 from cachesync.web.openapi import TEXT, content, operation
-from cachesync.web.server import WebServer
+from cachesync.web.server import WebServer, listen, moved
 from cachesync.web.site import build_site
 
 _log = get_logger()

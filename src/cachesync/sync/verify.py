@@ -1,5 +1,6 @@
 """Compare the index with the pages document by document, without trusting the ledger."""
 
+from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from itertools import groupby
@@ -14,7 +15,7 @@ from cachesync.ledger import Digests, digests, document_digest
 from cachesync.pages.page import Page, Problem, parse
 from cachesync.sync.chunks import in_chunks
 from cachesync.sync.passes import Progress
-from cachesync.sync.read import Changing, Content, Unreadable, read
+from cachesync.sync.read import Changing, Content, read
 from cachesync.sync.scan import Entry, PathWarning, Scan, Source, scan
 
 Kind = Literal["missing", "extra", "different"]
@@ -89,34 +90,27 @@ def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
         for pair in chunk:
             current().check()
             unseen.discard(pair.page)
-            expected = _expected(verdict, pair, source)
-            if expected is not None and index.outdated:
-                expected = {key: fitting(text, index.fields) for key, text in expected.items()}
-            _compare(verdict, pair, known.get(pair.page), expected, index)
+            _compare(verdict, pair, known.get(pair.page), _expected(verdict, pair, source, index), index)
             progress(verdict.pages, max(pages, verdict.pages))
-    for page in sorted(unseen):
-        verdict.ledger += 1
-        verdict.differing.append(page)
+    verdict.ledger += len(unseen)
+    verdict.differing += sorted(unseen)
     return verdict
 
 
 def _merged(found: Scan, index: Reader) -> Iterator[_Pair]:
     """Yield every page that is on disk or has documents, by path, except pages below folders that can't be listed."""
-    ahead = iter(sorted(found.entries))
-    page = next(ahead, None)
-    for stored_page, documents in groupby(index.documents(), key=lambda each: each.page):
-        while page is not None and page < stored_page:
-            yield _Pair(page, found.entries[page], {})
-            page = next(ahead, None)
-        if found.knows(stored_page):
-            start = document_id(stored_page, "")
+    ahead = deque(sorted(found.entries))
+    for page, documents in groupby(index.documents(), key=lambda each: each.page):
+        while ahead and ahead[0] < page:
+            unstored = ahead.popleft()
+            yield _Pair(unstored, found.entries[unstored], {})
+        if ahead and ahead[0] == page:
+            ahead.popleft()
+        if found.knows(page):
+            start = document_id(page, "")
             stored = {each.id.removeprefix(start): document_digest(each.source) for each in documents}
-            yield _Pair(stored_page, found.entries.get(stored_page), stored)
-        if page == stored_page:
-            page = next(ahead, None)
-    while page is not None:
-        yield _Pair(page, found.entries[page], {})
-        page = next(ahead, None)
+            yield _Pair(page, found.entries.get(page), stored)
+    yield from (_Pair(page, found.entries[page], {}) for page in ahead)
 
 
 def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: Rendered | None, index: Reader) -> None:
@@ -156,20 +150,16 @@ def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, ind
     return found
 
 
-def _expected(verdict: Verdict, pair: _Pair, source: Source) -> Rendered | None:
+def _expected(verdict: Verdict, pair: _Pair, source: Source, index: Reader) -> Rendered | None:
     """Return what the index should hold of a page; None: it is not known, since the page can't be used now."""
     if pair.entry is None:
         return {}
-    match read(source, pair.entry):
-        case Changing():
-            return None
-        case Unreadable(message):
-            verdict.problems.append(Problem(pair.page, message))
-            return None
-        case Content(data):
-            page = parse(pair.page, data)
-            rendered = render(page) if isinstance(page, Page) else page
-            if isinstance(rendered, Problem):
-                verdict.problems.append(rendered)
-                return None
-            return rendered
+    content = read(source, pair.entry)
+    if isinstance(content, Changing):
+        return None
+    page = parse(pair.page, content.data) if isinstance(content, Content) else Problem(pair.page, content.message)
+    rendered = render(page) if isinstance(page, Page) else page
+    if isinstance(rendered, Problem):
+        verdict.problems.append(rendered)
+        return None
+    return {key: fitting(text, index.fields) for key, text in rendered.items()} if index.outdated else rendered

@@ -86,27 +86,19 @@ class Admission:
         Raises:
             BusyError: no thread became free within a second.
         """
-        free = await self._acquire()
-        slot = Slot(self._threads, self._seconds)
-        try:
-            yield slot
-        finally:
-            slot.when_idle(free.release)
-
-    async def _acquire(self) -> asyncio.Semaphore:
-        """Acquire the semaphore, and return it so that the caller can release it.
-
-        A server that is stopped and started again has a new event loop, which needs a new semaphore.
-        """
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:
+        if self._loop is not loop:  # a server that is stopped and started again has a new one
             self._loop, self._free = loop, asyncio.Semaphore(self._at_once)
         free = self._free
         try:
             await asyncio.wait_for(free.acquire(), WAIT_SECONDS)
         except TimeoutError:
             raise BusyError("too much is asked at once; try again in a second") from None
-        return free
+        slot = Slot(self._threads, self._seconds)
+        try:
+            yield slot
+        finally:
+            slot.when_idle(free.release)
 
     def close(self) -> None:
         """Accept no more work."""

@@ -1,33 +1,25 @@
 """The HTTP API: searches, single specs and binaries, suggestions, tags and their differences, as JSON."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cachesync.errors import CachesyncError, NotThereError, UsageError
+from cachesync.errors import CachesyncError, UsageError
 from cachesync.log import as_json
 from cachesync.search.answer import as_object, binary_as_object
 from cachesync.search.difference import as_object as difference_as_object
 from cachesync.search.lexer import MAX_CHARACTERS, require_text
+from cachesync.search.request import FILTERABLE
 from cachesync.web import openapi
 from cachesync.web.admission import Admission
-from cachesync.web.endpoint import JSON, Endpoint, Operation, compressed, takes_gzip, validated
+from cachesync.web.endpoint import JSON, Endpoint, compressed, takes_gzip, validated
 from cachesync.web.errors import ErrorReply, reply_to
 from cachesync.web.export import MEDIA_TYPES, Export, gzipped, lines
 from cachesync.web.openapi import content, operation
-from cachesync.web.parameters import (
-    FILTERS,
-    Pairs,
-    SearchParameters,
-    number,
-    read,
-    read_filters,
-    read_pairs,
-    read_search,
-)
+from cachesync.web.parameters import SearchParameters, number, pairs_of, read, read_filters, read_search
 from cachesync.web.searcher import SHORTEST_HASH, Searcher
 
 _SUGGESTIONS_AT_ONCE: Final = 4
@@ -45,15 +37,6 @@ class Bounds(NamedTuple):
     """Seconds that one search may take."""
     max_searches: int
     """How many searches run at a time."""
-
-
-class JsonBody(NamedTuple):
-    """The result of a request's work."""
-
-    body: bytes
-    """JSON."""
-    etag_source: bytes
-    """What the ``ETag`` is a digest of: the body without what differs from request to request."""
 
 
 class Api:
@@ -96,9 +79,7 @@ class Api:
         parameters = read_search(pairs_of(request))
         if parameters.format != "json":
             return self._export(parameters, request)
-        return await self._run(
-            lambda: _of_answer(as_object(self.searcher.ask(parameters.question, parameters.cursor))), request
-        )
+        return await self._run(lambda: as_object(self.searcher.ask(parameters.question, parameters.cursor)), request)
 
     def _export(self, parameters: SearchParameters, request: Request) -> Response:
         parts = lines(self.searcher.export(parameters.question, parameters.cursor, parameters.most), parameters.format)
@@ -112,19 +93,11 @@ class Api:
         return Export(parts, self._exports, headers, self.explained)
 
     async def _spec(self, request: Request) -> Response:
-        id = request.path_params["id"]
-
-        def found() -> JsonBody:
-            hit = self.searcher.hit(id)
-            if hit is None:
-                raise NotThereError(f"there is no spec {id!r:.200}")
-            return _of_value(hit)
-
-        return await self._without_parameters(found, request)
+        return await self._without_parameters(lambda: self.searcher.hit(request.path_params["id"]), request)
 
     async def _binary(self, request: Request) -> Response:
         hash = request.path_params["hash"]
-        return await self._without_parameters(lambda: _of_value(binary_as_object(self.searcher.binary(hash))), request)
+        return await self._without_parameters(lambda: binary_as_object(self.searcher.binary(hash)), request)
 
     async def _suggest(self, request: Request) -> Response:
         given = read(pairs_of(request), once=("q", "limit"))
@@ -133,69 +106,48 @@ class Api:
         text = one.get("q", "")
         require_text(text)
 
-        def suggested() -> JsonBody:
-            return _of_value({"suggestions": [each._asdict() for each in self.searcher.suggest(text, limit)]})
+        def suggested() -> dict[str, Any]:
+            return {"suggestions": [each._asdict() for each in self.searcher.suggest(text, limit)]}
 
         return await self._run(suggested, request, self._suggestions)
 
     async def _tags(self, request: Request) -> Response:
         return await self._without_parameters(
-            lambda: _of_value({"tags": [each._asdict() for each in self.searcher.tags()]}), request
+            lambda: {"tags": [each._asdict() for each in self.searcher.tags()]}, request
         )
 
     async def _diff(self, request: Request) -> Response:
-        given = read(pairs_of(request), once=("from", "to"), often=FILTERS)
+        given = read(pairs_of(request), once=("from", "to"), often=FILTERABLE)
         if missing := [name for name in ("from", "to") if name not in given]:
             raise UsageError(f"{missing[0]}: expected a tag")
 
-        def compared() -> JsonBody:
+        def compared() -> dict[str, Any]:
             found = self.searcher.difference(given["from"][0], given["to"][0], read_filters(given))
-            return _of_value(difference_as_object(found))
+            return difference_as_object(found)
 
         return await self._run(compared, request)
 
-    async def _without_parameters(self, work: Callable[[], JsonBody], request: Request) -> Response:
+    async def _without_parameters(self, work: Callable[[], dict[str, Any]], request: Request) -> Response:
         """Answer a request that takes no parameters in its query."""
         read(pairs_of(request))
         return await self._run(work, request)
 
     async def _run(
-        self, work: Callable[[], JsonBody], request: Request, admission: Admission | None = None
+        self, work: Callable[[], dict[str, Any]], request: Request, admission: Admission | None = None
     ) -> Response:
-        """Run work on a thread, and answer with its result."""
+        """Run work on a thread, and answer with the object that it returns."""
 
         def answered() -> Response:
-            body, etag_source = work()
-            return compressed(validated(Response(body, media_type=JSON), etag_source, request), request)
+            found = work()
+            body = as_json(found)
+            # How long a search took differs from request to request, and says nothing about the index.
+            content = as_json({**found, "took_ms": None}) if "took_ms" in found else body
+            return compressed(validated(Response(body, media_type=JSON), content, request), request)
 
         return await (admission or self.searches).run(answered)
 
 
-def pairs_of(request: Request) -> Pairs:
-    """Return a request's query parameters, in their order.
-
-    Raises:
-        UsageError: they aren't UTF-8, or too many.
-    """
-    return read_pairs(request.scope["query_string"])
-
-
-def _of_answer(shown: dict[str, Any]) -> JsonBody:
-    return JsonBody(as_json(shown), as_json({**shown, "took_ms": None}))
-
-
-def _of_value(value: Any) -> JsonBody:
-    body = as_json(value)
-    return JsonBody(body, body)
-
-
-def _reading(
-    summary: str, answers: Mapping[str, Any], parameters: Sequence[openapi.Schema] = (), also: Sequence[str] = ()
-) -> Operation:
-    """Return the description of an endpoint that reads the index; ``also``: errors besides the usual ones."""
-    return operation(summary, answers, parameters, (*also, "400", "503", "504"), conditional=True)
-
-
+_reading: Final = partial(operation, reads_index=True)
 _TABLES: Final = content(openapi.TEXT, MEDIA_TYPES["ndjson"]) | content(openapi.TEXT, MEDIA_TYPES["csv"])
 _HASH: Final = {**openapi.TEXT, "minLength": SHORTEST_HASH}
 _SEARCH: Final = _reading("Find binaries", content(openapi.ANSWER) | _TABLES, openapi.SEARCH_PARAMETERS)
@@ -203,13 +155,13 @@ _SPEC: Final = _reading(
     "One document",
     content(openapi.HIT),
     [openapi.parameter("id", openapi.TEXT, "TAG/PACKAGE/HASH, as `_id` has it.", required=True, place="path")],
-    also=("404",),
+    errors=("404",),
 )
 _BINARY: Final = _reading(
     "One binary in all its tags, and how to install it",
     content(openapi.BINARY),
     [openapi.parameter("hash", _HASH, "Its hash, or the beginning.", required=True, place="path")],
-    also=("404", "409"),
+    errors=("404", "409"),
 )
 _SUGGEST: Final = _reading(
     "Suggest packages for what is typed so far",
@@ -228,5 +180,5 @@ _DIFF: Final = _reading(
         openapi.parameter("to", openapi.NAME, "Another one.", required=True),
         *openapi.FILTER_PARAMETERS,
     ],
-    also=("404",),
+    errors=("404",),
 )

@@ -35,8 +35,7 @@ OnError = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
 """Returns the response to a request that no endpoint answers, by its status and an error message."""
 
 
-async def json_error(_request: Request, status: HTTPStatus, message: str) -> Response:
-    """Return the error as JSON."""
+async def _json_error(_request: Request, status: HTTPStatus, message: str) -> Response:
     return error_answer(message, status)
 
 
@@ -44,18 +43,14 @@ def build_app(
     base_path: str,
     endpoints: Sequence[Endpoint],
     *,
-    on_error: OnError = json_error,
+    on_error: OnError = _json_error,
     allow_origins: Sequence[str] = (),
     observe: Observer = lambda _status, _seconds: None,
 ) -> ASGIApp:
     """Combine endpoints into an application. All are read-only: methods other than GET and HEAD are answered with 405.
 
-    Args:
-        base_path: the prefix of all paths: empty, or like ``/cachesync``.
-        endpoints: the endpoints.
-        on_error: answers the requests that no endpoint does.
-        allow_origins: the sites whose scripts may read responses, such as ``https://example.org``; ``*`` is any site.
-        observe: called after each response.
+    ``base_path`` is the prefix of all paths: empty, or like ``/cachesync``. ``allow_origins`` are the sites whose
+    scripts may read responses, such as ``https://example.org``; ``*`` is any site.
     """
     routes: list[BaseRoute] = [Route(f"{base_path}{each.path}", each.answer, methods=["GET"]) for each in endpoints]
 

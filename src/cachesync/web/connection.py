@@ -54,8 +54,7 @@ class HttpConnection(H11Protocol):
     def _abort_if_idle(self) -> None:
         """Disconnect a client that sends no request and reads no response, unless its response is being prepared."""
         waiting = self.transport.get_write_buffer_size()
-        cycle: RequestResponseCycle | None = self.cycle
-        is_asked = cycle is not None and not cycle.more_body and not cycle.response_complete
+        is_asked = self._is_answering and not self.cycle.more_body
         taken = self._sent - waiting
         if taken <= self._taken and (waiting or not is_asked):
             self.transport.abort()

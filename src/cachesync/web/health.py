@@ -1,6 +1,6 @@
 """The endpoints for liveness and the API's description, and the descriptions of those for readiness and status."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -10,18 +10,19 @@ from cachesync.web.endpoint import Endpoint, Operation, json_answer
 from cachesync.web.openapi import HEALTH, content, described, operation
 
 _ANY: Final = content({"type": "object"})
-_UNREADY: Final = {
-    "503": {
+
+
+def _or_unready(summary: str, answers: Mapping[str, Any]) -> Operation:
+    ready = operation(summary, answers)
+    unready = {
         "description": "The index isn't ready or can't be reached; `reason` says why.",
         "content": content(HEALTH),
     }
-}
-_RELIABLE: Final = operation("Can searches rely on the index? `degraded` lists what needs attention", content(HEALTH))
+    return {**ready, "responses": {**ready["responses"], "503": unready}}
 
-_KNOWN: Final = operation("What the index holds, and how up to date it is", _ANY)
 
-READY: Final[Operation] = {**_RELIABLE, "responses": {**_RELIABLE["responses"], **_UNREADY}}
-STATUS: Final[Operation] = {**_KNOWN, "responses": {**_KNOWN["responses"], **_UNREADY}}
+READY: Final = _or_unready("Can searches rely on the index? `degraded` lists what needs attention", content(HEALTH))
+STATUS: Final = _or_unready("What the index holds, and how up to date it is", _ANY)
 _ITSELF: Final = operation("This description, in OpenAPI 3.1", _ANY)
 
 
@@ -35,11 +36,10 @@ ALIVE: Final = Endpoint("/healthz", _alive, operation("Is the process alive?", _
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
     """Return the endpoints, with one more that describes all of them in OpenAPI."""
-    description: dict[str, Any] = {}
 
     async def itself(_request: Request) -> Response:
         return json_answer(description)
 
     every = [*endpoints, Endpoint("/openapi.json", itself, _ITSELF)]
-    description |= described(base_path, every)
+    description = described(base_path, every)
     return every

@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cachesync.errors import CachesyncError
-from cachesync.web.api import Api, pairs_of
+from cachesync.search.request import FILTERABLE
+from cachesync.web.api import Api
 from cachesync.web.endpoint import Endpoint, compressed, error_answer
 from cachesync.web.errors import ErrorReply
 from cachesync.web.page import IndexState, PageRenderer, asked_by_page
-from cachesync.web.parameters import FILTERS, Pairs, read, read_filters, read_search
+from cachesync.web.page.assets import Asset
+from cachesync.web.parameters import Pairs, pairs_of, read, read_filters, read_search
 from cachesync.web.searcher import Overview
 
 _HTML: Final = "text/html"
@@ -23,11 +25,6 @@ _POLICY: Final = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Only our own files are loaded or run, whatever pages contain. ``default-src`` doesn't cover the last three."""
-
-_FOR_EVER: Final = "public, max-age=31536000, immutable"
-_FOR_A_DAY: Final = "public, max-age=86400"
-_BY_CONTENT: Final = "static/"
-"""The names of files below it change with their content."""
 
 _LONGEST_URL: Final = 8_192
 """Bytes of path and query. Most links on a page repeat its URL with one condition more or less, so the size of a page
@@ -53,19 +50,15 @@ class HtmlEndpoints:
 
     def endpoints(self) -> list[Endpoint]:
         """Return the endpoints for browsers."""
-        files = self._pages.static_files
-        robots = partial(_file, _ROBOTS.format(base=self._base_path).encode(), "text/plain", _FOR_A_DAY)
+        *_, icon = files = self._pages.static_files
+        robots = Asset("robots.txt", _ROBOTS.format(base=self._base_path).encode(), "text/plain")
         return [
-            Endpoint("/", partial(self._search, self._pages.search)),
-            Endpoint("/parts", partial(self._search, self._pages.search_parts)),
+            Endpoint("/", partial(self._search, parts_only=False)),
+            Endpoint("/parts", partial(self._search, parts_only=True)),
             Endpoint("/binary/{hash}", self._binary),
             Endpoint("/diff", self._difference),
-            *(
-                Endpoint(f"/{name}", partial(_file, *found, _FOR_EVER if name.startswith(_BY_CONTENT) else _FOR_A_DAY))
-                for name, found in files.items()
-            ),
-            Endpoint("/favicon.ico", partial(_file, *files["icon.svg"], _FOR_A_DAY)),
-            Endpoint("/robots.txt", robots),
+            *(Endpoint(f"/{each.name}", partial(_file, each)) for each in (*files, robots)),
+            Endpoint("/favicon.ico", partial(_file, icon)),
         ]
 
     async def refused(self, request: Request, status: HTTPStatus, message: str) -> Response:
@@ -74,13 +67,13 @@ class HtmlEndpoints:
         is_page = path in _PAGES or path.startswith(_BINARY)
         if not is_page and (path.startswith(_API) or _HTML not in request.headers.get("accept", "")):
             return error_answer(message, status)
-        return _page(self._pages.error(status, message, None, (), None), request, status)
+        return _page(self._pages.error(ErrorReply(status, message), (), None), request, status)
 
-    async def _search(self, render: Callable[..., str], request: Request) -> Response:
+    async def _search(self, request: Request, *, parts_only: bool) -> Response:
         def found(pairs: Pairs) -> str:
             asked = read_search(asked_by_page(pairs))
             answer = self._searcher.ask(asked.question, asked.cursor)
-            return render(pairs, answer, answer.cursor, self._state())
+            return self._pages.search(pairs, answer, self._state(), parts_only=parts_only)
 
         return await self._rendered(request, found)
 
@@ -97,7 +90,7 @@ class HtmlEndpoints:
 
     async def _difference(self, request: Request) -> Response:
         def compared(pairs: Pairs) -> str:
-            given = read(pairs, once=("from", "to"), often=FILTERS)
+            given = read(pairs, once=("from", "to"), often=FILTERABLE)
             tags = self._searcher.tag_names()
             before, after = (given.get(name, [""])[0] for name in ("from", "to"))
             found = self._searcher.difference(before, after, read_filters(given)) if before and after else None
@@ -129,14 +122,7 @@ class HtmlEndpoints:
 
     def _refusal(self, request: Request, pairs: Pairs, refusal: ErrorReply, *, has_chips: bool = True) -> Response:
         state = self._searcher.last_overview
-        shown = self._pages.error(
-            refusal.status,
-            refusal.message,
-            refusal.at,
-            pairs,
-            _index_state(state) if state else None,
-            has_chips=has_chips,
-        )
+        shown = self._pages.error(refusal, pairs, _index_state(state) if state else None, has_chips=has_chips)
         answer = _page(shown, request, refusal.status)
         if refusal.retry_after is not None:
             answer.headers["Retry-After"] = str(refusal.retry_after)
@@ -166,5 +152,7 @@ def _page(text: str, request: Request, status: HTTPStatus) -> Response:
     return compressed(Response(text, status, headers, media_type=_HTML), request)
 
 
-async def _file(content: bytes, media_type: str, cached: str, request: Request) -> Response:
-    return compressed(Response(content, headers={"Cache-Control": cached}, media_type=media_type), request)
+async def _file(file: Asset, request: Request) -> Response:
+    return compressed(
+        Response(file.content, headers={"Cache-Control": file.caching}, media_type=file.media_type), request
+    )

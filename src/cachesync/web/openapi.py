@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from cachesync import __version__
 from cachesync.documents import ABOUT, FIELDS, Field
-from cachesync.search.request import ID, LATEST, MAX_FACET_SIZE
+from cachesync.search.request import FILTERABLE, ID, LATEST, MAX_FACET_SIZE
 from cachesync.web.endpoint import JSON, Endpoint, Operation
-from cachesync.web.parameters import FILTERS, MAX_LIMIT
+from cachesync.web.parameters import MAX_LIMIT
 
 Schema = Mapping[str, Any]
 
@@ -108,11 +108,11 @@ _VALUES: Final[Mapping[str, Schema]] = {
     "long": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     "date": {**TEXT, "format": "date"},
 }
-_COUNTED: Final = _named((name for name in FILTERS if FIELDS[name].kind != "long"), "(:([1-9][0-9]{0,3}|10000))?")
+_COUNTED: Final = _named((name for name in FILTERABLE if FIELDS[name].kind != "long"), "(:([1-9][0-9]{0,3}|10000))?")
 _MACHINE: Final = {**TEXT, "pattern": r"^([^\s-]+-\S+-[^\s-]+)?$"}
-_SORTED: Final = _named((name for name in FILTERS if not FIELDS[name].many), "(:(asc|desc)?)?")
+_SORTED: Final = _named((name for name in FILTERABLE if not FIELDS[name].many), "(:(asc|desc)?)?")
 
-FILTER_PARAMETERS: Final = tuple(map(_of_filter, FILTERS))
+FILTER_PARAMETERS: Final = tuple(map(_of_filter, FILTERABLE))
 SEARCH_PARAMETERS: Final = (
     parameter("q", {**TEXT, "maxLength": 1_000}, "A spec in Spack's language, words, or both; empty is everything."),
     parameter("mode", {"enum": ["auto", "spec", "text"], "default": "auto"}, "How `q` is read."),
@@ -156,15 +156,16 @@ def operation(
     parameters: Sequence[Schema] = (),
     errors: Sequence[str] = (),
     *,
-    conditional: bool = False,
+    reads_index: bool = False,
 ) -> Operation:
     """Return an OpenAPI operation.
 
-    ``answers`` is the content of a successful response by media type, ``errors`` are the statuses of the others.
-    ``conditional``: responses have an ``ETag``.
+    ``answers`` is the content of a successful response by media type, ``errors`` are statuses besides the usual ones.
+    ``reads_index``: it can fail as every search can, and responses have an ``ETag``.
     """
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
-    if conditional:
+    if reads_index:
+        errors = (*errors, "400", "503", "504")
         responses["200"]["headers"] = {"ETag": _ETAG}
         responses["304"] = {
             "description": "Nothing has changed since the response with this `ETag`.",

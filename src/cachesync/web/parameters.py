@@ -6,12 +6,22 @@ from itertools import chain
 from typing import Final, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import parse_qsl
 
-from cachesync.documents import FIELDS
+from starlette.requests import Request
+
 from cachesync.errors import UsageError
 from cachesync.search.cursor import Cursor, decoded
 from cachesync.search.interpretation import Mode
 from cachesync.search.question import Question
-from cachesync.search.request import DEFAULT_LIMIT, LATEST, Filter, SortKey, parse_facet, parse_filters, parse_order
+from cachesync.search.request import (
+    DEFAULT_LIMIT,
+    FILTERABLE,
+    LATEST,
+    Filter,
+    SortKey,
+    parse_facet,
+    parse_filters,
+    parse_order,
+)
 from cachesync.search.targets import parse_machine
 
 MAX_LIMIT: Final = 1_000
@@ -20,9 +30,8 @@ MAX_VALUES: Final = 256
 
 Format = Literal["json", "ndjson", "csv"]
 
-FILTERS: Final = tuple(field.name for field in FIELDS.values() if field.is_asked_for)
 _ONCE: Final = ("q", "mode", "arch", "limit", "distinct", "cursor", "format")
-_OFTEN: Final = ("facet", "sort", *FILTERS)
+_OFTEN: Final = ("facet", "sort", *FILTERABLE)
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -41,12 +50,13 @@ class SearchParameters(NamedTuple):
     """How many hits an export has; None: all."""
 
 
-def read_pairs(query: bytes) -> Pairs:
-    """Parse the query string of a URL.
+def pairs_of(request: Request) -> Pairs:
+    """Return a request's query parameters, in their order.
 
     Raises:
-        UsageError: it isn't UTF-8, or has too many parameters.
+        UsageError: they aren't UTF-8, or too many.
     """
+    query: bytes = request.scope["query_string"]
     try:
         pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_VALUES)
     except UnicodeDecodeError:
@@ -113,7 +123,7 @@ def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -
 
 def read_filters(given: dict[str, list[str]]) -> tuple[Filter, ...]:
     """Return fields and values as filters."""
-    return parse_filters([f"{name}={value}" for name in FILTERS for value in given.get(name, ())], option="")
+    return parse_filters([f"{name}={value}" for name in FILTERABLE for value in given.get(name, ())], option="")
 
 
 def choice(name: str, given: dict[str, str], values: Sequence[_Choice], default: _Choice) -> _Choice:

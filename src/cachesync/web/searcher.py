@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from cachesync.errors import IndexUnusableError, UsageError
+from cachesync.errors import IndexUnusableError, NotThereError, UsageError
 from cachesync.index.base import Index
 from cachesync.index.freshness import Freshness, read_freshness
 from cachesync.search.aliases import Aliases
@@ -107,17 +107,22 @@ class Searcher:
                 for hits in walk.hits(self._opened.current(reopen=is_gone).reader):
                     is_gone = False
                     yield hits
+                return
             except IndexUnusableError:
                 if is_gone:
                     raise
                 is_gone = True
-            else:
-                return
 
-    def hit(self, id: str) -> Hit | None:
-        """Return one document."""
+    def hit(self, id: str) -> Hit:
+        """Return one document.
+
+        Raises:
+            NotThereError: there is none with this id.
+        """
         found = self._opened.read(lambda opened: opened.reader.get(id))
-        return completed(found, None, self._mirror_url) if found else None
+        if found is None:
+            raise NotThereError(f"there is no spec {id!r:.200}")
+        return completed(found, None, self._mirror_url)
 
     def binary(self, hash: str) -> Binary:
         """Return the binary whose hash begins with ``hash``.
@@ -187,8 +192,12 @@ class Searcher:
         reader, vocabulary, _ = opened
         if cursor is None:
             return read_question(question, reader, vocabulary)
-        known = self._interpretations.recall(cursor)
-        read = _asking_for(question, known) if known else read_onwards(question, reader, vocabulary, cursor)
+        read = self._interpretations.recall(cursor)
+        if read:  # it is of a question that may differ from this one in limit and facets
+            request = read.request._replace(limit=question.limit, facets=question.facets)
+            read = read._replace(question=question, request=request)
+        else:
+            read = read_onwards(question, reader, vocabulary, cursor)
         found = onwards(read, vocabulary, cursor)
         self._interpretations.remember(read)
         return found
@@ -213,9 +222,3 @@ class _Interpretations:
     def recall(self, cursor: Cursor) -> ReadQuestion | None:
         with self._lock:
             return self._kept.get((cursor.question, cursor.request))
-
-
-def _asking_for(question: Question, known: ReadQuestion) -> ReadQuestion:
-    """Return a cached interpretation for a question that differs from it in limit and facets only."""
-    request = known.request._replace(limit=question.limit, facets=question.facets)
-    return known._replace(question=question, request=request)

@@ -15,7 +15,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cachesync.errors import PortTakenError, UsageError
+from cachesync.errors import CachesyncError, PortTakenError, UsageError
 from cachesync.log import get_logger, relay
 from cachesync.web.connection import CONNECTIONS, HttpConnection
 
@@ -87,6 +87,40 @@ class WebServer:
                     "the web server did not stop in time: a request is still running", action="http.stop_timed_out"
                 )
             self._server = self._thread = None
+
+
+def listen(server: WebServer) -> WebServer:
+    """Start a server, log its URL, and return it.
+
+    Raises:
+        UsageError: host or port can't be used: a PortTakenError if another process listens there now.
+    """
+    server.start()
+    _log.info("listening", action="http.listening", url=server.url)
+    return server
+
+
+def moved(before: WebServer, now: WebServer) -> WebServer:
+    """Return a server that serves as ``now`` in place of ``before``: ``before`` itself if the address is the same.
+
+    On failure nothing changes.
+
+    Raises:
+        UsageError: host or port can't be used.
+    """
+    if before.address == now.address:
+        before.answers = now.answers
+        return before
+    if before.port != now.port:
+        listen(now)
+        before.stop()
+        return now
+    before.stop()  # both need the same port
+    try:
+        return listen(now)
+    except CachesyncError:
+        listen(before)
+        raise
 
 
 class _Server(uvicorn.Server):

@@ -1,36 +1,23 @@
 """Alternatives to a search without hits: the same search without one condition, or for another package."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from cachesync.search.answer import Answer
 from cachesync.search.near import Near
 from cachesync.web.page.address import PageUrl
 
 
-class Instead(NamedTuple):
-    """A search that finds something."""
-
-    url: str
-    total: int
-    without: str | None
-    """The condition that is left out."""
-    package: str | None
-    """The package that is asked for instead."""
+def alternatives(here: PageUrl, answer: Answer) -> list[tuple[Near, str]]:
+    """Return the alternatives to an answer, each with its URL."""
+    return [(each, _instead(here, answer, each).url) for each in answer.near]
 
 
-def instead(here: PageUrl, answer: Answer) -> Iterator[Instead]:
-    """Yield a link for each alternative of an answer."""
-    for near in answer.near:
-        yield Instead(_without(here, answer, near).url, near.total, near.without, near.package)
-
-
-def _without(here: PageUrl, answer: Answer, near: Near) -> PageUrl:
+def _instead(here: PageUrl, answer: Answer, near: Near) -> PageUrl:
     reading = answer.reading
+    texts = [piece.text for piece in reading.pieces]
     if near.package:
         name = reading.name.text if reading.name else None
-        return here.replacing("q", _joined(near.package if text == name else text for text in _pieces(answer)))
-    texts = list(_pieces(answer))
+        return here.replacing("q", _joined(near.package if text == name else text for text in texts))
     if near.without in texts:
         texts.remove(near.without)
         return here.replacing("q", _joined(texts))
@@ -41,11 +28,6 @@ def _without(here: PageUrl, answer: Answer, near: Near) -> PageUrl:
     return here.without("arch").replacing("platform", machine.platform if machine and field == "target" else "")
 
 
-def _pieces(answer: Answer) -> Iterator[str]:
-    """Yield the conditions of the query's text in Spack's syntax."""
-    return (piece.text for piece in answer.reading.pieces)
-
-
-def _joined(texts: Iterator[str] | list[str]) -> str:
+def _joined(texts: Iterable[str]) -> str:
     """Join conditions with spaces, but a version directly to its name."""
     return " ".join(texts).replace(" @", "@")

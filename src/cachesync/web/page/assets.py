@@ -8,11 +8,7 @@ import xxhash
 FOLDER: Final = Path(__file__).parents[1]
 """The folder of the templates and static files."""
 
-_TYPES: Final = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+_TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 class Asset(NamedTuple):
@@ -22,6 +18,8 @@ class Asset(NamedTuple):
     """Its path below the base path. That of a stylesheet or script has a digest, so it can be cached forever."""
     content: bytes
     media_type: str
+    caching: str = "public, max-age=86400"
+    """The header ``Cache-Control``."""
 
 
 def load() -> tuple[Asset, Asset, Asset]:
@@ -33,4 +31,4 @@ def load() -> tuple[Asset, Asset, Asset]:
 def _named_by_content(file: Path) -> Asset:
     content = file.read_bytes()
     name = f"static/{file.stem}.{xxhash.xxh3_64_hexdigest(content)}{file.suffix}"
-    return Asset(name, content, _TYPES[file.suffix])
+    return Asset(name, content, _TYPES[file.suffix], "public, max-age=31536000, immutable")

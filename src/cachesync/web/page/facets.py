@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from cachesync.search.answer import Answer
-from cachesync.search.request import LATEST, MAX_FACET_SIZE, FacetCount
+from cachesync.search.request import FILTERABLE, LATEST, MAX_FACET_SIZE, FacetCount
 from cachesync.web.page.address import PageUrl, facet_sizes
-from cachesync.web.parameters import FILTERS
 
 _LABELS: Final = {
     "os": "Operating system",
@@ -47,6 +46,7 @@ class FacetView(NamedTuple):
     """The URL that shows more values; None: there are no more."""
     fewer: str | None
     is_open: bool
+    """Whether it is expanded at first. Versions are only if one is chosen or all are of the same package."""
     is_approximate: bool
 
 
@@ -83,6 +83,7 @@ def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
     is_complete = len(found) < next((each.size for each in answer.question.facets if each.field == field), 0)
     missing = FacetCount("", 0) if is_complete else None
     below = [_option(value, known.get(value, missing), chosen) for value in chosen if value not in shown]
+    is_of_one_package = len(answer.found.facets.get("package", ())) == 1
     return FacetView(
         field,
         label(field),
@@ -90,7 +91,7 @@ def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
         len(chosen),
         _resized(here, field, next((step for step in _STEPS if step > size), 0)) if len(counts) > size else None,
         _resized(here, field, 0) if size > _STEPS[0] else None,
-        _is_open(field, answer, is_chosen=bool(chosen)),
+        field != "version" or bool(chosen) or is_of_one_package,
         field in answer.found.approximate,
     )
 
@@ -99,26 +100,16 @@ def _option(value: str, count: FacetCount | None, chosen: list[str]) -> Option:
     return Option(value, count.documents if count else None, value in chosen)
 
 
-def _is_open(field: str, answer: Answer, *, is_chosen: bool) -> bool:
-    """Whether a facet is expanded at first. Versions are only if one is chosen or all are of the same package."""
-    return field != "version" or is_chosen or len(answer.found.facets.get("package", ())) == 1
-
-
-def _resized(here: PageUrl, field: str, size: int) -> str | None:
+def _resized(here: PageUrl, field: str, size: int) -> str:
     """Return the URL that shows another number of a facet's values; 0 is the default number."""
     others = [each for each in here.all("facet") if each.partition(":")[0] != field]
-    left = here.replacing("facet", *others, *([f"{field}:{size}"] if size else []))
-    return left.url
-
-
-_ALWAYS: Final = ("arch", "mode", "distinct")
+    return here.replacing("facet", *others, *([f"{field}:{size}"] if size else [])).url
 
 
 def chips(here: PageUrl, *, also: tuple[str, ...] = ()) -> Iterator[Chip]:
     """Yield a chip for each condition besides the text; ``also`` names parameters that only error pages show."""
     for name, value in here.pairs:
-        is_shown = name in FILTERS or name in (*_ALWAYS, *also)
-        if is_shown and (name, value) != ("distinct", "true"):
+        if name in (*FILTERABLE, "arch", "mode", "distinct", *also) and (name, value) != ("distinct", "true"):
             yield Chip(name, label(name), _VALUES.get((name, value), value), here.without(name, value).url)
 
 

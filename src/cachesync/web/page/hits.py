@@ -78,8 +78,9 @@ def row(hit: Hit, here: PageUrl, differing: tuple[str, ...] = ()) -> Row:
 
 
 def siblings(hit: Hit, others: Sequence[Hit], here: PageUrl) -> Iterator[Sibling]:
-    """Yield the binaries among ``others`` that differ from ``hit`` in a single variant, ordered by its name."""
-    apart = [(name, other) for other in others if len(names := differing_names(hit, other)) == 1 for name in names]
+    """Yield the siblings of ``hit`` among ``others`` that differ from it in a single variant, ordered by its name."""
+    same = (other for other in others if other["package"] == hit["package"])  # searches ignore the case of a package
+    apart = [(name, other) for other in same if len(names := differing_names(hit, other)) == 1 for name in names]
     for name, other in sorted(apart, key=lambda each: each[0]):
         yield Sibling(row(other, here), of_variant(name, other["variants"]), of_variant(name, hit["variants"]))
 

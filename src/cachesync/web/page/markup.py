@@ -57,11 +57,6 @@ def variants(values: Iterable[str], differing: Collection[str] = ()) -> Markup:
     return Markup(" ").join(variant(each, each in differing) for each in values)
 
 
-def count(number: int) -> str:
-    """Return a number with thousands separators."""
-    return f"{number:,}"
-
-
 def spec(text: str) -> Markup:
     """Return a spec as HTML with a line-break opportunity before each variant."""
     if not text.isascii():  # <bdi> must not be split

@@ -1,10 +1,10 @@
 """Renders the pages, and the parts of the search page that the script replaces. No page needs the script."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,15 +13,15 @@ from cachesync import __version__
 from cachesync.search.answer import Answer, Binary
 from cachesync.search.difference import TagDifference
 from cachesync.search.install import is_plain
-from cachesync.search.request import BINARIES, LATEST, Hit
-from cachesync.search.siblings import one_variant_apart
+from cachesync.search.request import BINARIES, FILTERABLE, LATEST, Hit
+from cachesync.web.errors import ErrorReply
 from cachesync.web.page import assets, markup
 from cachesync.web.page.address import PageUrl, facet_sizes
-from cachesync.web.page.alternatives import instead
+from cachesync.web.page.alternatives import alternatives
 from cachesync.web.page.facets import chips, facet_views, label
 from cachesync.web.page.freshness import IndexState, freshness, warnings
 from cachesync.web.page.hits import row, rows, siblings
-from cachesync.web.parameters import FILTERS, Pairs
+from cachesync.web.parameters import Pairs
 
 _EXAMPLES: Final = (
     ("hdf5@1.14: +mpi %gcc", "a spec: version, variant and compiler"),
@@ -53,22 +53,6 @@ _BINARY: Final = re.compile(r"/([a-z0-9]+) (.+)")
 """A line of a message that lists the binaries whose hashes begin alike."""
 
 
-class Marked(NamedTuple):
-    """A query, split at the character where a syntax error is."""
-
-    before: str
-    character: str
-    """Empty if the query ends too early."""
-    after: str
-
-
-class Line(NamedTuple):
-    """A line of a message, with the URL of the binary that it names, if any."""
-
-    text: str
-    url: str | None
-
-
 class PageRenderer:
     """Renders pages whose links are all below one base path.
 
@@ -79,11 +63,7 @@ class PageRenderer:
         """Load the templates and static files. ``now`` is the clock that ages are measured by."""
         self._base = base_path.rstrip("/")
         self._now = now
-        stylesheet, script, icon = assets.load()
-        self.static_files: Mapping[str, tuple[bytes, str]] = {
-            each.name: (each.content, each.media_type) for each in (stylesheet, script, icon)
-        }
-        """The static files, by name below the base path: content and media type."""
+        stylesheet, script, icon = self.static_files = assets.load()
         self._environment = Environment(
             loader=FileSystemLoader(assets.FOLDER / "templates"),
             autoescape=True,
@@ -105,24 +85,19 @@ class PageRenderer:
             v=markup.v,
             variant=markup.variant,
             variants=markup.variants,
-            count=markup.count,
+            count="{:,}".format,
             command=markup.command,
             spec=markup.spec,
         )
         for name in self._environment.list_templates():
             self._environment.get_template(name)
 
-    def search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
-        """Render the page of a search.
+    def search(self, pairs: Pairs, answer: Answer, state: IndexState, *, parts_only: bool = False) -> str:
+        """Render the page of a search; or only the parts that differ from search to search, for the script.
 
-        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`; ``next_cursor`` is
-        the ``cursor`` of the next page, if there is one.
+        ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`.
         """
-        return self._rendered("search.html", self._search(pairs, answer, next_cursor, state))
-
-    def search_parts(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> str:
-        """Render only the parts that differ from search to search, for the script. It is called like :meth:`search`."""
-        return self._rendered("parts.html", self._search(pairs, answer, next_cursor, state))
+        return self._rendered("parts.html" if parts_only else "search.html", self._search(pairs, answer, state))
 
     def binary(self, binary: Binary, others: Sequence[Hit], state: IndexState) -> str:
         """Render the page of a binary. Those of ``others`` that differ from it in a single variant are its siblings."""
@@ -133,16 +108,16 @@ class PageRenderer:
             "hit": newest,
             "row": row(newest, here),
             "documents": binary.documents,
-            "siblings": list(siblings(newest, one_variant_apart(newest, others), here)),
+            "siblings": list(siblings(newest, others, here)),
             "search_url": here.search_url,
             "json_url": f"{self._base}/api/binaries/{newest['binary']}",
         }
-        return self._rendered("binary.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
+        return self._rendered("binary.html", {**self._frame(here, state), **shown})
 
     def difference(self, tags: Sequence[str], difference: TagDifference | None, pairs: Pairs, state: IndexState) -> str:
         """Render the comparison of two of ``tags``, or the form that chooses them: then ``difference`` is None."""
         here = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
-        filters = [(name, value) for name, value in here.pairs if name in FILTERS]
+        filters = [(name, value) for name, value in here.pairs if name in FILTERABLE]
         shown = {
             "title": "Compare two tags",
             "tags": tags,
@@ -157,55 +132,41 @@ class PageRenderer:
             "binary_url": here.binary_url,
             "json_url": f"{self._base}/api/diff?{urlencode(here.pairs)}",
         }
-        return self._rendered("difference.html", {**self._frame(PageUrl(self._base, ()), state, []), **shown})
+        return self._rendered("difference.html", {**self._frame(PageUrl(self._base, ()), state), **shown})
 
     def _difference_url(self, pairs: Pairs) -> str:
         return f"{self._base}/diff?{urlencode(pairs)}"
 
-    def error(
-        self,
-        status: HTTPStatus,
-        message: str,
-        at: int | None,
-        pairs: Pairs,
-        state: IndexState | None,
-        *,
-        has_chips: bool = True,
-    ) -> str:
+    def error(self, reply: ErrorReply, pairs: Pairs, state: IndexState | None, *, has_chips: bool = True) -> str:
         """Render an error page, with the query still in the form.
 
-        Args:
-            status: the status of the response.
-            message: what went wrong; lines after the first may list binaries.
-            at: the character of the query where the error is, counted from 1.
-            pairs: see above.
-            state: see above; None: unknown.
-            has_chips: whether it has chips, which take time: the URL of each has the conditions of all others.
+        Lines of the message after the first may list binaries. Without ``has_chips`` the page has no chips, which take
+        time: the URL of each has the conditions of all others.
         """
         here = PageUrl.of(self._base, pairs)
-        query = here.one("q")
-        first, *lines = message.splitlines() or [status.phrase]
+        query, at, status = here.one("q"), reply.at, reply.status
+        first, *lines = reply.message.splitlines() or [status.phrase]
         shown = {
             "title": _TITLES.get(status, status.phrase),
             "message": first,
-            "lines": [_line(text, here) for text in lines],
-            "marked": None if at is None else Marked(query[: at - 1], query[at - 1 : at], query[at:]),
+            "lines": [
+                (text, here.binary_url(named[1]) if (named := _BINARY.fullmatch(text)) else None) for text in lines
+            ],
+            "marked": None if at is None else (query[: at - 1], query[at - 1 : at], query[at:]),
             "chips": list(chips(here, also=("limit", "sort", "facet"))) if has_chips else [],
             "again_url": here.without("cursor").url if here.one("cursor") else None,
             "is_passing": status >= HTTPStatus.INTERNAL_SERVER_ERROR,
             "url": here.url,
         }
-        return self._rendered("error.html", {**self._frame(here, state, list(_all_hidden_inputs(here))), **shown})
+        return self._rendered("error.html", {**self._frame(here, state, _all_hidden_inputs(here)), **shown})
 
-    def _search(self, pairs: Pairs, answer: Answer, next_cursor: str | None, state: IndexState) -> dict[str, Any]:
+    def _search(self, pairs: Pairs, answer: Answer, state: IndexState) -> dict[str, Any]:
         here = PageUrl.of(self._base, pairs)
-        found = answer.found
-        query = answer.question.text
+        found, query, next_cursor = answer.found, answer.question.text, answer.cursor
         narrowing = list(chips(here))
-        facets = list(facet_views(here, answer))
         tags = (each.values[0] for each in answer.asked.request.filters if each.field == "tag")
         return {
-            **self._frame(here, state, list(_hidden_inputs(here))),
+            **self._frame(here, state, _hidden_inputs(here)),
             "title": query or "Everything",
             "is_start": not here.pairs,
             "is_latest": here.one("tag") == LATEST,
@@ -222,10 +183,10 @@ class PageRenderer:
             "chips": narrowing,
             "latest": next(tags, None) if here.one("tag") == LATEST else None,
             "clear_url": PageUrl(self._base, ()).replacing("q", here.one("q")).url,
-            "facets": facets,
+            "facets": list(facet_views(here, answer)),
             "chosen": len(narrowing),
             "rows": list(rows(found.hits, here)),
-            "near": list(instead(here, answer)),
+            "near": alternatives(here, answer),
             "has_machine": answer.question.machine is not None,
             "next_url": here.replacing("cursor", next_cursor).url if next_cursor else None,
             "first_url": here.without("cursor").url if here.one("cursor") else None,
@@ -234,17 +195,17 @@ class PageRenderer:
             "ndjson_url": here.api_url("ndjson"),
         }
 
-    def _frame(self, here: PageUrl, state: IndexState | None, kept: list[tuple[str, str]]) -> dict[str, Any]:
+    def _frame(self, here: PageUrl, state: IndexState | None, kept: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
         """Return what every page shows: the form, how up to date the index is, and warnings about it."""
         return {
             "q": here.one("q"),
             "arch": here.one("arch"),
-            "kept": kept,
+            "kept": list(kept),
             "freshness": freshness(state, self._now()) if state else None,
             "warnings": list(warnings(state)) if state else [],
         }
 
-    def _rendered(self, template: str, shown: Mapping[str, Any]) -> str:
+    def _rendered(self, template: str, shown: dict[str, Any]) -> str:
         return self._environment.get_template(template).render(shown)
 
 
@@ -261,7 +222,7 @@ def _hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
     """Yield the form's hidden inputs: parameters that neither a field of the form nor a facet has."""
     shown = facet_sizes(here)
     for name, value in here.pairs:
-        if name in ("mode", "limit", "distinct", "facet") or (name in FILTERS and name not in shown):
+        if name in ("mode", "limit", "distinct", "facet") or (name in FILTERABLE and name not in shown):
             yield name, value
 
 
@@ -270,9 +231,4 @@ def _all_hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
     yield from (("sort", value) for value in here.all("sort"))
     yield from _hidden_inputs(here)
     for name in facet_sizes(here):
-        yield from ((name, value) for value in here.all(name) if name in FILTERS)
-
-
-def _line(text: str, here: PageUrl) -> Line:
-    named = _BINARY.fullmatch(text)
-    return Line(text, here.binary_url(named[1]) if named else None)
+        yield from ((name, value) for value in here.all(name) if name in FILTERABLE)
