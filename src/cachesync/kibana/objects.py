@@ -114,7 +114,7 @@ class Placed:
     width: int
     height: int
     attributes: Mapping[str, Any]
-    """The attributes under which Lens would save it."""
+    """The attributes under which Lens would save the visualization."""
     bare: bool = False
     """Whether to hide the panel's title because the visualization has its own."""
 

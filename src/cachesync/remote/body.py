@@ -14,7 +14,7 @@ class BrokenBodyError(Exception):
 
 
 def decompressed(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield a body, decompressed.
+    """Yield the parts of a body, decompressed.
 
     Raises:
         BrokenBodyError: the body can't be decompressed, or is truncated.

@@ -22,7 +22,7 @@ _PAGE_HITS: Final = 1_000
 """The maximum number of hits that a server returns in one response."""
 
 _MAX_WALKS: Final = 3
-"""How many times to page through the hits: if the server's packages change on the way, paging has to start over."""
+"""How many times to page through the hits: paging has to start over if the server's packages change midway."""
 
 _MAX_BYTES: Final = 1 << 26
 _MAX_DIFF_BYTES: Final = 1 << 28

@@ -30,7 +30,7 @@ class Loss:
             self._gone.setdefault(record.digest or "", {})[record.page] = record.specs
 
     def shrunk(self, by: int) -> None:
-        """Count a page that has ``by`` specs fewer than before."""
+        """Count a page that has ``by`` fewer specs than before."""
         self._shrunk += by
 
     def averted(self, record: PageRecord | None, shrunk: int | None) -> None:
@@ -81,8 +81,7 @@ def no_consent() -> bool:
 class Guard:
     """Limits how much several passes, such as those of one sync, may lose in total.
 
-    The limit is a fraction of the specs that there were before the first pass: those that are left plus those lost
-    since.
+    The limit is a fraction of the specs that there were before the first pass: those left plus those lost since.
     """
 
     def __init__(self, max_delete_fraction: float, consent: Consent = no_consent) -> None:

@@ -96,8 +96,7 @@ EXPECTED: Final = "expected files that pages.include matches, below no folder th
 def scan(source: Source) -> Scan:
     """List the pages below the root.
 
-    The root itself may be a symbolic link; links to folders below it aren't followed. A root without pages is a
-    warning.
+    The root may be a symbolic link; links to folders below it aren't followed. A root without pages causes a warning.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.

@@ -55,9 +55,7 @@ class Verdict(msgspec.Struct):
     """The first missing, extra or different documents, at most :data:`NAMED`."""
     problems: list[Problem] = []
     """Pages that are unusable, and folders that can't be listed. The right documents of an unusable page are unknown,
-    so
-    they are compared with the page's ledger record: the last good state or, after a repair, what the repair found in
-    the
+    so its documents are compared with the ledger: the last good state or, after a repair, what the repair found in the
     index. Pages below folders that can't be listed aren't compared."""
     warnings: list[PathWarning] = []
 

@@ -46,7 +46,7 @@ class PathSet:
 
     def __init__(self) -> None:
         self._at: dict[str, set[str]] = {}
-        """The folders at or below each path that has any."""
+        """For each path, the folders at or below it; paths without folders are left out."""
 
     def add(self, folder: str) -> None:
         """Add a folder."""

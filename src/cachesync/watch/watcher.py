@@ -30,7 +30,7 @@ class WatcherState(WatchState, frozen=True):
     """The watcher's state."""
 
     overflows: int = 0
-    """How many times more changed at once than could be reported."""
+    """The number of overflows: how often more changed at once than could be reported."""
     restarts: int = 0
     """How many times the watcher's process had to be restarted."""
 
@@ -38,9 +38,9 @@ class WatcherState(WatchState, frozen=True):
 class Watcher:
     """Watches pages from :meth:`start` to :meth:`stop`.
 
-    One thread calls both callbacks, so they must return quickly. If a callback raises an exception, it is logged and
-    watching is restarted. A dirty path is relative to the root. With a trailing slash, it stands for a folder and
-    everything below it; an empty path stands for everything.
+    One thread calls both callbacks, so they must return quickly. An exception in a callback is logged, and watching is
+    restarted. A dirty path is relative to the root. A path with a trailing slash stands for a folder and everything
+    below it; an empty path stands for everything.
 
     Whenever watching starts or restarts, the empty path is reported first, which covers what changed while nothing was
     watched. Then ``on_change`` is called with a state that is ``watching``.

@@ -52,7 +52,7 @@ class Overview(NamedTuple):
 
 
 class Searcher:
-    """Answers questions. It is thread-safe.
+    """Answers questions. A searcher is thread-safe.
 
     Every method that reads the index raises IndexUnavailableError if it can't be read.
     """
