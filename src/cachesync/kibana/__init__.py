@@ -1,1 +1,1 @@
-"""The saved objects for Kibana: their content, Kibana's format for them, and their installation."""
+"""The saved objects for Kibana: their content, their format, and their installation."""

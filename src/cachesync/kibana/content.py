@@ -16,7 +16,7 @@ _DAY: Final = {"id": "date", "params": {"pattern": "YYYY-MM-DD", "timezone": "UT
 _PROBLEMS: Final = "problem: *"
 _PENDING: Final = "pending: true"
 _EXAMPLE: Final = ("hdf5", "1.12", "1.14")
-"""The package and range of versions in the example of a query for a range."""
+"""The package and the range of versions in the example query for a range."""
 
 _PAGE_FIELDS: Final = {
     "page": "The page's path below the root.",
@@ -33,7 +33,7 @@ _PAGE_FIELDS: Final = {
     "problem": "Why the page can't be used now. Its documents are those of its last good state.",
     "line": "The line of the page that has the problem, if it is known.",
 }
-"""Descriptions of the fields of a page's record."""
+"""Descriptions of the fields of a page's ledger record."""
 
 _COLUMNS: Final = ("package", "version", "compiler", "os", "target", "variants", "stacks", "tag", "hash")
 """The columns that a search shows for each binary."""
@@ -45,7 +45,7 @@ _PAGES_SHOWN: Final = 200
 def saved_objects(name: str) -> list[SavedObject]:
     """Return the saved objects for the index called ``name``.
 
-    Ids and titles derive from the name, so that one Kibana can have those of several indices, and a new installation
+    Ids and titles derive from the name, so one Kibana can have the objects of several indices, and a new installation
     replaces those of the same index.
     """
     specs = DataView(
@@ -72,7 +72,7 @@ def saved_objects(name: str) -> list[SavedObject]:
 
 
 def ndjson(objects: list[SavedObject]) -> bytes:
-    """Encode saved objects as the file that Kibana imports, one per line."""
+    """Encode saved objects as the file that Kibana imports, with one object per line."""
     return msgspec.json.Encoder().encode_lines(objects)
 
 
@@ -115,9 +115,9 @@ def _searches(name: str, specs: DataView, pages: DataView) -> tuple[SavedSearch,
 
 
 def _build_cache(name: str, specs: DataView) -> Dashboard:
-    """Return the dashboard that shows which binaries there are for which machines."""
+    """Return the dashboard that shows which binaries exist for which architectures."""
     number = count("Specs")
-    plain = ("Version", "Compiler", "OS", "Target")  # labels that differ from the fields' names in case only
+    plain = ("Version", "Compiler", "OS", "Target")  # labels that differ from their fields' names only in case
     tag_date = largest("Tag's date", "tag_date")
 
     def metric(title: str, field: str) -> Visualization:
@@ -141,7 +141,7 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
         ),
         sort=(package, "asc"),
     )
-    in_tags = count("Tags")  # a document per tag: a tag has one page of a package, and a page lists a hash once
+    in_tags = count("Tags")  # a document per tag: a tag has one page for a package, and a page lists a hash once
     binaries = Visualization(
         f"Binaries: {_BINARIES_SHOWN} of what is chosen above, those in most tags",
         specs,
@@ -189,7 +189,7 @@ def _build_cache(name: str, specs: DataView) -> Dashboard:
 
 
 def _mirror_health(name: str, pages: DataView) -> Dashboard:
-    """Return the dashboard that shows whether the index equals the pages, and if not, why."""
+    """Return the dashboard that shows whether the index equals the pages and, if it doesn't, why."""
     number = count("Pages")
     specs = total("Specs", "specs")
     problems = count("Problem pages", _PROBLEMS)

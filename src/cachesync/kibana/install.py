@@ -1,4 +1,4 @@
-"""Installs saved objects in Kibana by a single import, and explains failures.
+"""Installs saved objects in Kibana with a single import, and explains failures.
 
 ``POST /api/saved_objects/_import`` takes a file of saved objects. Its response, whose status is 200 even if nothing was
 imported, is defined in Kibana's sources under ``import-export-server-internal/src/import``.
@@ -27,14 +27,14 @@ _log = get_logger()
 
 _CONNECT_SECONDS: Final = 10.0
 _LEAST_SECONDS: Final = 1.0
-"""The shortest timeout of an attempt, even near the deadline: a timeout would hide the reason of the last response."""
+"""The shortest timeout of an attempt, even near the deadline: a timeout would hide the reason in the last response."""
 
 _PATHS: Final = {
     "dashboard": "/app/dashboards#/view/{id}",
     "search": "/app/discover#/view/{id}",
     DATA_VIEW: "/app/management/kibana/dataViews/dataView/{id}",
 }
-"""The paths in Kibana that show an object of each type, within its space."""
+"""The paths that show an object of each type in Kibana, within its space."""
 
 _KINDS: Final = {DATA_VIEW: "data view"}
 
@@ -45,7 +45,7 @@ class Installed(NamedTuple):
     kind: str
     """``data view``, ``search`` or ``dashboard``."""
     id: str
-    """Its id in Kibana, which differs from the one that was sent if another space has that already."""
+    """The object's id in Kibana, which differs from the one that was sent if another space already has that id."""
     title: str
     outcome: str
     """``created`` or ``overwritten``."""
@@ -85,18 +85,18 @@ class _Imported(msgspec.Struct, rename="camel"):
 
 
 def install(kibana: Kibana, file: bytes, patience: float) -> list[Installed]:
-    """Import a file of saved objects, replacing those of an earlier import. This is idempotent.
+    """Import a file of saved objects, replacing those of an earlier import. The import is idempotent.
 
-    ``patience``: for how many seconds in total Kibana may be starting, busy or silent.
+    ``patience`` is how many seconds in total Kibana may be starting, busy or silent.
 
     Raises:
         UsageError: Kibana or the space isn't where the configuration says, or the certificate file can't be read.
-        KibanaError: Kibana can't be reached, refused the credentials or the objects, or stayed busy.
+        KibanaError: Kibana can't be reached, rejected the credentials or the objects, or stayed busy.
     """
-    # Without retries there are no redirects either, so the key is sent to no other server.
+    # Without retries, no redirects are followed either, so the key isn't sent to any other server.
     with PoolManager(retries=False, ssl_context=tls.trusting(kibana.ca_certs, NAMES)) as pool:
         caller = _Caller(kibana, pool, patience, time.monotonic() + patience)
-        # An import into a space that doesn't exist would succeed, but its objects could never be seen.
+        # An import into a space that doesn't exist would succeed, but nobody could ever see its objects.
         caller.call("GET", f"{kibana.url}/api/spaces/space/{kibana.space}")
         answer = caller.call(
             "POST",
@@ -164,7 +164,7 @@ class _Caller(NamedTuple):
         return KibanaError(f"cannot reach Kibana at {url}: {reason}")
 
     def _error_from(self, status: int, location: str, body: bytes) -> CachesyncError:
-        """Return the error of an unsuccessful response, with what to do about it."""
+        """Return the error for an unsuccessful response, with advice on what to do."""
         url, space = self.kibana.url, self.kibana.space
         reason = _reason(body)
         match status:
@@ -208,7 +208,7 @@ def _not_kibana(kibana: Kibana, body: bytes) -> KibanaError:
 
 
 def _reason(body: bytes) -> str:
-    """Return Kibana's message in a response, or else the start of the body."""
+    """Return Kibana's message from a response or, if there is none, the start of the body."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
@@ -220,7 +220,7 @@ def _reason(body: bytes) -> str:
 
 
 def _failures(kibana: Kibana, imported: _Imported) -> str:
-    """Return a message that lists the objects which Kibana didn't import, and why."""
+    """Return a message that lists the objects which Kibana didn't import, and the reasons."""
     done = len(imported.success_results)
     lines = [f"{kibana.url} refused these objects; {f'{done} others are' if done else 'nothing is'} installed:"]
     lines += [f"  {_named(each.type, each.meta.title or each.id)}: {_why(each.error)}" for each in imported.errors]
@@ -228,7 +228,7 @@ def _failures(kibana: Kibana, imported: _Imported) -> str:
 
 
 def _why(error: _Reason) -> str:
-    """Return why an object wasn't imported (the types of errors are those of ``SavedObjectsImportFailure``)."""
+    """Return why an object wasn't imported. The types of errors are those of ``SavedObjectsImportFailure``."""
     match error.type:
         case "missing_references":
             return f"it refers to missing objects: {', '.join(_named(each.type, each.id) for each in error.references)}"

@@ -1,4 +1,4 @@
-"""Visualizations in the format of Lens: columns that become an aggregation, and how its result is displayed.
+"""Visualizations in Lens's format: columns that become an aggregation, and the display of its result.
 
 The format of columns and the aggregations that they become are defined in Kibana's sources under
 ``lens/public/datasources/form_based/operations/definitions``, and the types of visualizations under
@@ -38,28 +38,28 @@ class Column:
     operation: Operation
     field: str = _RECORDS
     where: str = ""
-    """Limits it to the documents that match this query in Kibana's query language."""
+    """Limits the column to documents that match this query in Kibana's query language."""
     size: int = 0
     """The maximum number of groups."""
     order_by: "Column | None" = None
     """The column by which groups are sorted, largest value first."""
     exclude: tuple[str, ...] = ()
-    """Values that form no group."""
+    """Values that don't form a group."""
     latest_by: str = ""
     """The date field by which the last document is chosen."""
     hidden: bool = False
-    """Whether it is computed but not displayed."""
+    """Whether the column is computed but not displayed."""
 
     @property
     def is_bucket(self) -> bool:
-        """Whether it groups documents."""
+        """Whether the column groups documents."""
         return self.operation in _BUCKETS
 
 
 def top(
     label: str, field: str, size: int, by: Column, *, exclude: tuple[str, ...] = (), hidden: bool = False
 ) -> Column:
-    """Group by the values of a field: the top ``size`` values by another column."""
+    """Group by the values of a field, limited to the ``size`` values with the largest ``by``."""
     return Column(label, "terms", field, size=size, order_by=by, exclude=exclude, hidden=hidden)
 
 
@@ -79,12 +79,12 @@ def unique(label: str, field: str) -> Column:
 
 
 def total(label: str, field: str) -> Column:
-    """Sum up values."""
+    """Add up values."""
     return Column(label, "sum", field)
 
 
 def largest(label: str, field: str) -> Column:
-    """Show the largest value; for dates the last."""
+    """Show the largest value, which for dates is the latest."""
     return Column(label, "max", field)
 
 
@@ -97,8 +97,8 @@ def last(label: str, field: str, by: str) -> Column:
 class Visualization:
     """Columns, and how they are displayed.
 
-    A ``metric`` shows one number, ``bars`` a horizontal bar for each group, ``timeline`` a vertical bar for each
-    interval, ``table`` a row for each group.
+    A ``metric`` shows one number, ``bars`` shows a horizontal bar for each group, ``timeline`` shows a vertical bar for
+    each interval, and ``table`` shows a row for each group.
     """
 
     title: str
@@ -108,10 +108,10 @@ class Visualization:
     query: str = ""
     """Selects the documents, in Kibana's query language."""
     sort: tuple[Column, Literal["asc", "desc"]] | None = None
-    """The order of a table's rows; by default that of the groups, largest first."""
+    """The order of a table's rows. By default, groups keep their own order, largest first."""
 
     def attributes(self) -> dict[str, Any]:
-        """Return the attributes under which Lens saves it."""
+        """Return the attributes under which Lens saves the visualization."""
         ids = {column: f"c{number}" for number, column in enumerate(self.columns, 1)}
         ordered = sorted(self.columns, key=lambda column: not column.is_bucket)
         layer = {
@@ -135,7 +135,7 @@ class Visualization:
         }
 
     def _column(self, column: Column, ids: dict[Column, str]) -> dict[str, Any]:
-        """Return a column of the layer. Lens would replace a label that isn't marked as custom by its own."""
+        """Return a column of the layer. Lens would replace a label that isn't marked as custom with its own label."""
         keeps_type = column.operation in (*_BUCKETS, "max", "last_value")
         data_type = _DATA_TYPES[self.view.types[column.field]] if column.field != _RECORDS else "number"
         text = column.operation == "last_value" and data_type == "string"
@@ -170,10 +170,10 @@ class Visualization:
                     "excludeIsRegex": False,
                 }
             case "date_histogram":
-                # Like everything else it ignores the time picker; an interval of "auto" would require it.
+                # Like everything else, this ignores the time picker; an interval of "auto" would require it.
                 return {"interval": "1w", "ignoreTimeRange": True, "includeEmptyRows": False, "dropPartials": False}
             case "last_value":
-                # With arrays Lens uses top_hits, which shows all values; else top_metrics, which returns only one.
+                # For arrays, Lens uses top_hits, which shows all values; otherwise top_metrics, which returns only one.
                 return {"sortField": self.view.checked(column.latest_by), "showArrayValues": True}
             case _:
                 return {"emptyAsNull": False}

@@ -1,8 +1,8 @@
 """Saved objects in Kibana's format: data views, searches and dashboards.
 
-An import validates little of them (``import-export-server-internal/src/import`` in Kibana's sources) and nothing inside
-strings that contain JSON: errors there show only when somebody opens the dashboard. Therefore all fields are looked up
-in the index's mapping, and a field that doesn't exist is a KeyError when the object is made.
+An import validates few of their fields (``import-export-server-internal/src/import`` in Kibana's sources), and nothing
+inside strings that contain JSON: errors there appear only when a dashboard is opened. All fields are therefore looked
+up in the index's mapping, and a field that doesn't exist raises KeyError when the object is made.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ DATA_VIEW: Final = "index-pattern"
 """The type of a data view, which Kibana still saves under its old name."""
 
 _CORE_VERSION: Final = "8.8.0"
-"""The value in every export since 8.8; Kibana rejects versions above its own."""
+"""The version that every export since 8.8 contains. Kibana rejects versions above its own."""
 
 _TYPE_VERSIONS: Final = {DATA_VIEW: "8.0.0", "search": "7.9.3", "dashboard": "8.9.0"}
-"""The format version of each type. Kibana migrates older ones to its own, rejects newer ones, and takes a missing one
-for the oldest. These come after the last migration that rewrites old formats, and every Kibana 9 knows them."""
+"""The format version of each type. Kibana migrates older versions to its own, rejects newer ones, and takes a missing
+version for the oldest. These follow the last migration that rewrites old formats, and every Kibana 9 supports them."""
 
 
 @dataclass(frozen=True)
 class DataView:
-    """The documents of an alias and the formats of their fields. It has no time field: release tags have no date."""
+    """The documents of an alias and the formats of their fields. There is no time field: release tags have no date."""
 
     id: str
     alias: str
@@ -42,7 +42,7 @@ class DataView:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     """Descriptions of fields, which Kibana limits to 300 characters."""
     left_out: tuple[str, ...] = ()
-    """Fields that Discover hides by default; they can be searched nevertheless."""
+    """Fields that Discover hides by default but that can still be searched."""
 
     def reference(self, name: str) -> Reference:
         """Return a reference to this data view for use in another object."""
@@ -63,7 +63,7 @@ class DataView:
         return _saved(DATA_VIEW, self.id, attributes, [])
 
     def checked(self, name: str) -> str:
-        """Return the name of a field; raise KeyError if the field doesn't exist."""
+        """Return the name of a field, or raise KeyError if the field doesn't exist."""
         self.types[name]
         return name
 
@@ -107,14 +107,14 @@ class SavedSearch:
 
 @dataclass(frozen=True)
 class Placed:
-    """A visualization at its place on a dashboard, which is 48 columns wide. It is saved within the dashboard."""
+    """A visualization at its place on a dashboard, which is 48 columns wide and contains the saved visualization."""
 
     x: int
     y: int
     width: int
     height: int
     attributes: Mapping[str, Any]
-    """The attributes under which Lens would save it."""
+    """The attributes under which Lens would save the visualization."""
     bare: bool = False
     """Whether to hide the panel's title because the visualization has its own."""
 
@@ -135,8 +135,8 @@ class Dashboard:
     def saved(self) -> SavedObject:
         """Return the saved object.
 
-        References of a panel appear twice: within it, and here with the panel's name as a prefix; Lens matches them by
-        name. ``controlGroupInput`` was written by Kibana until 9.3, and is read by later versions if their own
+        A panel's references appear twice: within the panel, and in the dashboard with the panel's name as a prefix.
+        Lens matches them by name. Kibana wrote ``controlGroupInput`` until 9.3; later versions read it if their own
         ``pinned_panels`` is missing (``transform_pinned_panels_out.ts``).
         """
         panels = [_panel(f"p{number}", each) for number, each in enumerate(self.panels, 1)]
@@ -202,17 +202,17 @@ def _control(id: str, order: int, field: str, title: str, view: DataView) -> dic
 
 
 def kql(query: str) -> dict[str, str]:
-    """Return the saved form of a query in Kibana's query language; an empty one matches everything."""
+    """Return the saved form of a query in Kibana's query language. An empty query matches everything."""
     return {"query": query, "language": "kuery"}
 
 
 def text_of(value: Any) -> str:
-    """Encode a value as a string of JSON, which Kibana uses for nested data that it doesn't index."""
+    """Encode a value as a JSON string, which Kibana uses for nested data that it doesn't index."""
     return msgspec.json.encode(value).decode()
 
 
 def _saved(type: str, id: str, attributes: dict[str, Any], references: list[Reference]) -> SavedObject:
-    """Return a line of an import. It is ``managed``: users edit copies, which the next import doesn't overwrite."""
+    """Return a line of an import for a ``managed`` object: users edit copies, which later imports don't overwrite."""
     return {
         "type": type,
         "id": id,

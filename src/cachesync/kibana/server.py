@@ -15,12 +15,12 @@ class Kibana(NamedTuple):
     """A Kibana server with a space and our credentials."""
 
     url: str
-    """The URL with the base path, if any, and without a trailing ``/``."""
+    """The URL, including the base path if there is one, without a trailing ``/``."""
     space: str = DEFAULT_SPACE
     api_key: str | None = None
     ca_certs: Path | None = None
     public_url: str | None = None
-    """The URL for browsers, if it differs."""
+    """The URL for browsers if it differs from ``url``."""
 
     @property
     def space_url(self) -> str:

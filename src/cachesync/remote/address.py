@@ -13,7 +13,7 @@ _MAX_SHOWN: Final = 200
 
 
 class ServerUrl(NamedTuple):
-    """The URL of a server, with our credentials apart from it."""
+    """The URL of a server, kept apart from our credentials."""
 
     url: str
     """The URL without a trailing slash and without credentials, so that it may be shown."""
@@ -22,10 +22,10 @@ class ServerUrl(NamedTuple):
 
 
 def parse_address(text: str) -> ServerUrl:
-    """Parse a URL, which may have a user, a password and a base path.
+    """Parse a URL, which may contain a user, a password and a base path.
 
     Raises:
-        UsageError: it can't be the URL of a server. The message contains no password.
+        UsageError: the text can't be the URL of a server. The message contains no password.
     """
     option = f"{OPTION} {redacted(text)}"
     if not text.isprintable() or " " in text:
@@ -56,5 +56,5 @@ def _basic(user: str) -> str:
 
 
 def _reason(error: ValueError, text: str) -> str:
-    """Return why a URL is invalid. Python's message quotes parts of it, so it isn't used if there may be a password."""
+    """Return why a URL is invalid. Python's message, which quotes the URL, is left out if it may contain a password."""
     return "what precedes the @ has to be percent-encoded" if "@" in text else str(error)[:_MAX_SHOWN]

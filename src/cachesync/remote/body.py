@@ -1,4 +1,4 @@
-"""Reads the bodies of responses: decompressed as they arrive, in full or line by line, within limits of size."""
+"""Reads the bodies of responses, decompressing them as they arrive: in full or by line, within size limits."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -10,14 +10,14 @@ _CHUNK_BYTES: Final = 1 << 18
 
 
 class BrokenBodyError(Exception):
-    """A body is malformed, truncated or too long; the text is the end of a sentence that says why."""
+    """A body is malformed, truncated or too long; the message is the end of a sentence that says why."""
 
 
 def decompressed(parts: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield a body, decompressed.
+    """Yield the parts of a body, decompressed.
 
     Raises:
-        BrokenBodyError: it can't be decompressed, or is truncated.
+        BrokenBodyError: the body can't be decompressed, or is truncated.
     """
     if encoding not in ("", "identity", "gzip", "x-gzip"):
         raise BrokenBodyError(f"its encoding is {encoding!r:.40}, which was not requested")
@@ -41,7 +41,7 @@ def read_all(parts: Iterable[bytes], most: int) -> bytes:
     """Return a body.
 
     Raises:
-        BrokenBodyError: it has more than ``most`` bytes.
+        BrokenBodyError: the body has more than ``most`` bytes.
     """
     found = read_start(parts, most + 1)
     if len(found) > most:

@@ -31,10 +31,10 @@ Pairs = Sequence[tuple[str, str]]
 """Names and values of parameters."""
 
 _RETRY_SECONDS: Final = 10.0
-"""How long, in total, to retry while the server is busy."""
+"""How many seconds to keep retrying in total while the server is busy."""
 
 _ANSWER_SECONDS: Final = 300.0
-"""How long a whole response may take, even if it keeps trickling in. An export may take longer."""
+"""How many seconds a whole response may take, even if data keeps trickling in. An export may take longer."""
 
 _MAX_REDIRECTS: Final = 5
 _READ_BYTES: Final = 1 << 16
@@ -48,7 +48,7 @@ class Client:
     """An HTTP client of one server."""
 
     def __init__(self, address: ServerUrl) -> None:
-        """Prepare a client, which connects with its first request.
+        """Create a client, which connects when it sends its first request.
 
         Raises:
             UsageError: the environment names a proxy of an unsupported kind.
@@ -61,7 +61,7 @@ class Client:
         self._timeout = Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
 
     def get(self, path: str, parameters: Pairs = (), *, most: int) -> bytes:
-        """Return the body of a response, of at most ``most`` bytes.
+        """Return the body of a response, which may have at most ``most`` bytes.
 
         Raises:
             UsageError: the server rejected the request as invalid, or it is not a cachesync server.
@@ -72,18 +72,18 @@ class Client:
 
     @contextmanager
     def lines(self, path: str, parameters: Pairs, media_type: str) -> Iterator[Iterator[bytes]]:
-        """Yield the lines of a response as they arrive. Lines that the block doesn't read are dropped.
+        """Yield the lines of a response as they arrive. Lines that the block doesn't read are discarded.
 
         Raises:
-            UsageError: as :meth:`get`, or the response has another media type.
-            IndexUnavailableError: as :meth:`get`, or the response broke off.
+            UsageError: as for :meth:`get`, or the response has another media type.
+            IndexUnavailableError: as for :meth:`get`, or the response broke off.
         """
         with self._answer(path, parameters, media_type) as answer:
             yield lines(self._body(answer, float("inf")), _MAX_LINE_BYTES)
 
     @contextmanager
     def _answer(self, path: str, parameters: Pairs, media_type: str) -> Iterator[BaseHTTPResponse]:
-        """Yield a successful response of the media type."""
+        """Yield a successful response of the given media type."""
         query = urlencode(parameters)
         answer = self._retry_while_busy(f"{self.url}{path}{f'?{query}' if query else ''}", media_type)
         try:
@@ -95,10 +95,10 @@ class Client:
         except BrokenBodyError as error:
             raise IndexUnavailableError(f"the answer of {self.url} can't be used: {error}") from None
         finally:
-            answer.close()  # a response that was read to its end has returned its connection to the pool already
+            answer.close()  # a response that was read to its end has already returned its connection to the pool
 
     def _retry_while_busy(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Send a request, and retry while the server is busy and says when to try again."""
+        """Send a request, and retry it while the server is busy and says when to try again."""
         retries = Retries(time.monotonic() + _RETRY_SECONDS)
         while True:
             answer = self._follow_redirects(url, media_type)
@@ -128,7 +128,7 @@ class Client:
         raise refusal.redirected(self.url, url)
 
     def _send(self, url: str, media_type: str) -> BaseHTTPResponse:
-        """Send a request, and once more if the connection breaks: the server may have closed it while it was idle."""
+        """Send a request, and resend it if the connection breaks: the server may have closed an idle connection."""
         headers = {**self._headers, "Accept": media_type}
         with self._awaiting():
             send = partial(self._pool.request, "GET", url, headers=headers, timeout=self._timeout)
@@ -141,7 +141,7 @@ class Client:
         return decompressed(self._parts(answer, deadline), answer.headers.get("Content-Encoding", "").strip().lower())
 
     def _parts(self, answer: BaseHTTPResponse, deadline: float) -> Iterator[bytes]:
-        """Yield a body as it arrives."""
+        """Yield the parts of a body as they arrive."""
         parts = answer.stream(_READ_BYTES, decode_content=False)
         while True:
             with self._awaiting():
@@ -153,7 +153,7 @@ class Client:
             yield part
 
     def _start_of(self, answer: BaseHTTPResponse) -> bytes:
-        """Return the start of an unexpected response's body; nothing if it can't be read."""
+        """Return the start of an unexpected response's body, or nothing if the body can't be read."""
         try:
             return read_start(self._body(answer, time.monotonic() + CONNECT_SECONDS), _MAX_ERROR_BYTES)
         except (BrokenBodyError, CachesyncError):

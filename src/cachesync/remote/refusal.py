@@ -1,4 +1,4 @@
-"""Turns error responses of a server into errors that tell the user what to do."""
+"""Turns a server's error responses into errors that tell the user what to do."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -16,7 +16,7 @@ _TOO_LONG: Final = frozenset({413, 414, 431})
 _NO_SUCH_PATH: Final = frozenset({404, 405, 410})
 
 _MIN_WAIT_SECONDS: Final = 0.5
-"""The shortest wait before a retry, whatever the server asks for, so that retries don't overload it."""
+"""The shortest wait before a retry, whatever the server requests, so that retries don't overload the server."""
 
 _MAX_SHOWN: Final = 2_000
 _MAX_QUOTE: Final = 100
@@ -24,14 +24,14 @@ _MAX_LINES: Final = 20
 
 
 def seconds_to_wait(status: int, retry_after: str) -> float | None:
-    """Return how long to wait before a retry; None if the server isn't busy or gives no usable Retry-After."""
+    """Return how long to wait before a retry; None if the server isn't busy or sends no usable Retry-After."""
     if status in BUSY and retry_after.isdecimal() and len(retry_after) < 5:
         return max(float(retry_after), _MIN_WAIT_SECONDS)
     return None
 
 
 def error_from(url: str, status: int, body: bytes) -> CachesyncError:
-    """Return the error of a response whose status isn't 200."""
+    """Return the error for a response whose status isn't 200."""
     content = _object(body)
     error = content.get("error")
     if not isinstance(error, str) or (status == HTTPStatus.NOT_FOUND and error == HTTPStatus.NOT_FOUND.phrase):
@@ -50,7 +50,7 @@ def error_from(url: str, status: int, body: bytes) -> CachesyncError:
 
 
 def _error_from_status(url: str, status: int, content: Mapping[str, Any]) -> CachesyncError:
-    """Return the error of a response without an error message; it may come from a proxy."""
+    """Return the error for a response without an error message, which may come from a proxy."""
     reason = content.get("reason")
     if isinstance(reason, str):
         return IndexUnavailableError(f"{url} isn't ready: {reason[:_MAX_SHOWN]}")
@@ -74,17 +74,17 @@ def _error_from_status(url: str, status: int, content: Mapping[str, Any]) -> Cac
 
 
 def redirected(url: str, location: str) -> UsageError:
-    """Return the error for a redirect to another server, to which a password must not be sent unasked."""
+    """Return the error for a redirect to another server, which must not receive a password unless the user agrees."""
     return UsageError(f"{url} redirects to {redacted(location)}: if that is right, give it as {OPTION}")
 
 
 def invalid_redirect(url: str) -> UsageError:
-    """Return the error for a redirect to an invalid URL, which isn't shown: it may be made to look like another."""
+    """Return the error for a redirect to an invalid URL, which isn't shown because it may imitate another URL."""
     return UsageError(f"{url} redirects to an invalid URL: check {OPTION}, and any proxies in front of that server")
 
 
 def not_cachesync(url: str, body: bytes) -> UsageError:
-    """Return the error for a server that isn't cachesync."""
+    """Return the error for a server that isn't a cachesync server."""
     text = " ".join(body[:_MAX_SHOWN].decode(errors="replace").split())
     quoted = repr(f"{text[:_MAX_QUOTE]}…" if len(text) > _MAX_QUOTE else text)
     return UsageError(

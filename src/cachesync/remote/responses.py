@@ -125,7 +125,7 @@ class _WithheldDeletes(msgspec.Struct):
 
 # Many fields: one for each key of the status that commands show.
 class StatusResponse(msgspec.Struct, kw_only=True):
-    """The state of a server and its index. A public server leaves out most of it."""
+    """The state of a server and its index. A public server leaves out most of the fields."""
 
     specs: int
     pages: int

@@ -1,4 +1,4 @@
-"""Answers the queries of commands from a server, in the form in which an index answers them."""
+"""Answers commands' queries from a server, in the form in which an index answers them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -19,27 +19,27 @@ from cachesync.search.question import Question
 from cachesync.search.request import Filter, Hit
 
 _PAGE_HITS: Final = 1_000
-"""How many hits a server returns at most in one response."""
+"""The maximum number of hits that a server returns in one response."""
 
 _MAX_WALKS: Final = 3
-"""How often to page through the hits: a walk has to start again if the server's packages change meanwhile."""
+"""How many times to page through the hits: paging has to start over if the server's packages change midway."""
 
 _MAX_BYTES: Final = 1 << 26
 _MAX_DIFF_BYTES: Final = 1 << 28
-"""The limit for a comparison of tags, which comes in one response."""
+"""The limit for a comparison of tags, which comes in a single response."""
 
 _NDJSON: Final = "application/x-ndjson"
 
 
 class RemoteServer:
-    """A server that is queried over HTTP instead of an index.
+    """A server that is queried over HTTP in place of an index.
 
-    Every query raises IndexUnavailableError if the server or its index is unavailable, and UsageError if it is not a
-    cachesync server.
+    Every query raises IndexUnavailableError if the server or its index is unavailable, and UsageError if the server is
+    not a cachesync server.
     """
 
     def __init__(self, url: str) -> None:
-        """Parse the URL; no request is sent yet.
+        """Parse the URL without sending a request.
 
         Raises:
             UsageError: the URL can't be that of a server.
@@ -50,8 +50,8 @@ class RemoteServer:
     def search(self, question: Question, *, as_they_come: bool = False) -> dict[str, Any]:
         """Return an answer as the object that :func:`cachesync.search.answer.as_object` returns.
 
-        ``as_they_come``: hits may be an iterator that fetches them as they are consumed; then ``next`` is meaningless
-        and facets aren't counted.
+        With ``as_they_come``, the hits may be an iterator that fetches them as they are consumed. In that case,
+        ``next`` is meaningless and facets aren't counted.
 
         Raises:
             UsageError: the question can't be answered.
@@ -103,8 +103,8 @@ class RemoteServer:
 
         Raises:
             NotThereError: there is no such binary.
-            AmbiguousError: the hash matches several.
-            UsageError: the name is a package's or malformed.
+            AmbiguousError: the hash matches several binaries.
+            UsageError: the name is malformed, or is the name of a package.
         """
         require_name(name)
         if "/" not in name and self._has_package(name):
@@ -141,18 +141,18 @@ class RemoteServer:
         return TagDifference(before, after, added, gone, packages)
 
     def status(self) -> tuple[dict[str, Any], responses.StatusResponse]:
-        """Return the server's status as it was received, and the part of it that this version knows."""
+        """Return the server's status as received, and the part of the status that this version understands."""
         return self._decoded(self._client.get("/api/status", most=_MAX_BYTES), responses.StatusResponse)
 
     def _named(self, name: str, path: str, shape: type[Any]) -> dict[str, Any]:
-        """Return what is at a path; ``name`` is what the user calls it."""
+        """Return the object at a path; ``name`` is what the user calls it."""
         try:
             return self._decoded(self._client.get(path, most=_MAX_BYTES), shape)[0]
         except NotThereError:
             raise no_such_binary(name) from None
 
     def _decoded(self, body: bytes, shape: type[responses.Shape]) -> tuple[dict[str, Any], responses.Shape]:
-        """Decode an object, and return it unchanged, and converted to a type."""
+        """Decode an object, and return it unchanged and converted to ``shape``."""
         try:
             found = msgspec.json.decode(body, type=dict[str, Any])
             return found, msgspec.convert(found, shape)
@@ -162,7 +162,7 @@ class RemoteServer:
 
 
 def _narrowing(question: Question) -> Pairs:
-    """Return the parameters that determine which hits are found and in which order: all but facets and limit."""
+    """Return the parameters that determine the hits and their order: all but facets and limit."""
     whole = [
         ("q", question.text),
         ("mode", "" if question.mode == "auto" else question.mode),
@@ -176,15 +176,15 @@ def _narrowing(question: Question) -> Pairs:
 
 
 def _complete(question: Question) -> Pairs:
-    """Return the parameters of a question, except its limit, which a server decodes to the same question."""
+    """Return a question's parameters except the limit. The server decodes them to the same question."""
     return [*_narrowing(question), *(("facet", f"{each.field}:{each.size}") for each in question.facets)]
 
 
 def _of_filters(filters: Sequence[Filter]) -> Pairs:
-    """Return the parameters of filters: one for each value, named like the field."""
+    """Return the parameters of filters: one for each value, named after the field."""
     return [(each.field, str(value)) for each in filters for value in each.values]
 
 
 def _is_segment(text: str) -> bool:
-    """Whether a string can be a segment of a path; dots alone would lead out of it."""
+    """Whether a string can be a segment of a path. Segments of dots alone would lead out of the path."""
     return text not in ("", ".", "..")

@@ -1,4 +1,4 @@
-"""Connections to a server: trusted certificates, proxies, and the messages for failures."""
+"""Connections to a server: trusted certificates, proxies, and messages about failures."""
 
 import re
 from typing import Final
@@ -24,19 +24,19 @@ from cachesync.remote.address import OPTION, redacted
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 90.0
-"""How long a server may send nothing. It takes up to 60 seconds for a part of an export."""
+"""How many seconds a server may send nothing. One part of an export takes up to 60 seconds."""
 
 _MAX_REASON: Final = 300
 _NAMES: Final = tls.Names(OPTION)
 _PORTS: Final = {"http": 80, "https": 443}
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*")
-"""The characters of URLs by RFC 3986. If there are others, parsers disagree on where the host ends."""
+"""The characters of URLs by RFC 3986. If a URL has others, parsers disagree on where the host ends."""
 
 
 def pool(url: str) -> PoolManager:
     """Return a connection pool for a server, which uses the proxy that the environment names, if any.
 
-    It neither retries nor follows redirects. It trusts the system's certificate authorities, or those in
+    The pool neither retries nor follows redirects. It trusts the system's certificate authorities, or those in
     ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``.
 
     Raises:
@@ -53,10 +53,10 @@ def pool(url: str) -> PoolManager:
 
 
 def resolved(url: str, location: str) -> str:
-    """Return the URL that a ``Location`` refers to, relative to the requested one.
+    """Return the URL that a ``Location`` header refers to, relative to the requested URL.
 
     Raises:
-        ValueError: it is invalid.
+        ValueError: the location is invalid.
     """
     if not _REFERENCE.fullmatch(location):
         raise ValueError("it has characters that URLs can't have")
@@ -64,10 +64,10 @@ def resolved(url: str, location: str) -> str:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether requests for two URLs go to the same server, as urllib3, which sends them, parses the URLs.
+    """Whether requests for two URLs go to the same server, according to urllib3's parser, because urllib3 sends them.
 
     Raises:
-        ValueError: one of them can't be parsed.
+        ValueError: one of the URLs can't be parsed.
     """
     return _origin(one) == _origin(other)
 
@@ -91,7 +91,7 @@ def _proxy(url: str) -> str | None:
 
 
 def unreachable(url: str, error: HTTPError) -> CachesyncError:
-    """Return the error for a failed connection, with what to do about it."""
+    """Return the error for a failed connection, with advice on what to do."""
     if isinstance(error, ProxyError):
         proxy = redacted(_proxy(url) or "")
         return IndexUnavailableError(

@@ -1,4 +1,4 @@
-"""Carry out a plan: read its pages, and yield what changes in the index.
+"""Carry out a plan: read its pages, and yield the changes to the index.
 
 .. code-block:: text
 
@@ -7,8 +7,8 @@
     plan.gone ──────────────────────────────────┴─► guard ─┬─ allows ─► read, compare ─► PageChange
                                                            └─ refuses ─► withheld
 
-:mod:`.read` reads a page, :mod:`.compare` says how its documents have to change, :mod:`.guard` how much may be lost,
-and :mod:`.results` adds it all up. The caller writes the changes: each includes the page's record for the ledger.
+:mod:`.read` reads a page, :mod:`.compare` finds how its documents must change, :mod:`.guard` limits the loss of specs,
+and :mod:`.results` adds up the results. The caller writes the changes; each includes the page's new ledger record.
 """
 
 import time
@@ -27,7 +27,7 @@ from cachesync.sync.scan import Source, root_of, scan_at
 
 
 class Apply:
-    """Applies a plan once. Iterate over :meth:`changes` once; afterwards :attr:`results` is complete."""
+    """Applies a plan. Iterate over :meth:`changes` once; afterwards :attr:`results` is complete."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Apply:
         *,
         patient: bool = True,
     ) -> None:
-        """``index`` is the generation that the plan was made for; None: there is none yet.
+        """``index`` is the generation that the plan was made for, or None if there is no generation yet.
 
-        ``earlier`` is the generation that ``index`` is to replace: pages that can't be read or used now keep the
-        documents that they have there.
+        ``earlier`` is the generation that ``index`` is to replace. A page that currently can't be read or is invalid
+        keeps the documents that it has in ``earlier``.
 
-        ``patient``: wait until the signatures of recently written pages can be trusted. Otherwise these pages are read
-        at once, and again by the next pass that includes them.
+        With ``patient``, wait until the signatures of recently written pages can be trusted. Otherwise, read these
+        pages immediately; the next pass that includes them reads them again.
         """
         self.results = Results(plan, report)
         self._source = source
@@ -62,8 +62,8 @@ class Apply:
     def changes(self) -> Iterator[PageChange]:
         """Yield the changes, page by page.
 
-        Changes that lose specs come last, and only if the guard allows them. So the whole loss is known before any of
-        it happens, and all other changes are not delayed.
+        Changes that lose specs come last, and only if the guard allows them. The total loss is therefore known before
+        any spec is lost, and no other change is delayed.
         """
         plan, report = self._plan, self.results.report
         loss = Loss(todo.record for todo in plan.gone if todo.record and todo.page not in plan.moved)
@@ -88,7 +88,7 @@ class Apply:
             yield from self._allowed_losses(losing, shrunk, loss)
 
     def _allowed_losses(self, losing: list[Todo], shrunk: dict[str, int], loss: Loss) -> Iterator[PageChange]:
-        """Yield the changes that lose specs. Each page is checked again, and skipped if it would lose more by now."""
+        """Yield the changes that lose specs. Check each page again, and skip it if it would now lose more."""
         for todo, result in self._compared(losing):
             if result is None or result.shrunk > shrunk.get(todo.page, 0):
                 self.results.add_unsteady(todo.page)
@@ -98,7 +98,7 @@ class Apply:
                 yield result.change
 
     def _compared(self, todos: Iterable[Todo]) -> Iterator[tuple[Todo, PageResult | None]]:
-        """Read pages and compare them with the index. The result is None for a page that is changing right now."""
+        """Read pages and compare them with the index. The result is None for a page that is being changed."""
         for chunk in in_chunks(todos, lambda todo: todo.record.specs if todo.record else 0):
             recorded = [todo.page for todo in chunk if todo.record]
             known = self._index.remembered(recorded) if self._index and recorded else {}
@@ -108,7 +108,7 @@ class Apply:
                 yield todo, None if todo.page in back else self._result(todo, known.get(todo.page))
 
     def _reappeared(self, pages: list[str]) -> set[str]:
-        """Return those of ``pages`` that exist again, or of which it isn't known any more whether they do."""
+        """Return those of ``pages`` that have reappeared, or whose existence can no longer be determined."""
         if not pages:
             return set()
         now = scan_at(self._source, pages, root_of(self._source))
@@ -137,7 +137,7 @@ class Apply:
 
 
 def _recent_last(todos: list[Todo]) -> Iterator[Todo]:
-    """Move recently written pages to the end, and wait until their signatures can be trusted, for at most 2 s."""
+    """Move recently written pages to the end, and wait at most 2 s until their signatures can be trusted."""
     now = time.time_ns()
     recent = []
     for todo in todos:

@@ -1,4 +1,4 @@
-"""Split pages into chunks that bound the memory which is needed to compare them with the index."""
+"""Split pages into chunks, to bound the memory needed to compare them with the index."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, TypeVar
@@ -10,7 +10,7 @@ _MAX_SPECS: Final = 20_000
 
 
 def in_chunks(pages: Iterable[_Page], specs_of: Callable[[_Page], int]) -> Iterator[list[_Page]]:
-    """Yield the pages in lists; ``specs_of`` returns how many specs the index has of a page."""
+    """Yield the pages in lists; ``specs_of`` returns how many specs of a page the index has."""
     chunk: list[_Page] = []
     specs = 0
     for page in pages:

@@ -1,16 +1,16 @@
-"""Compare a page that was read with what the index holds of it: page → :class:`PageResult`.
+"""Compare a page that was read with what the index holds of the page: page → :class:`PageResult`.
 
 .. code-block:: text
 
-    it is gone ──────────────────────────────────────────► delete its documents and its record
-    the bytes that the ledger has ───────────────────────► update the signature in its record
-    other bytes ─► parse ─► render ─┬─► documents ───────► write new and different ones, delete the others
-    it can't be read ───────────────┴─► a problem ───────► keep its documents, note the problem in its record
+    the page is gone ────────────────────────────────────► delete its documents and its record
+    the bytes equal those in the ledger ─────────────────► update the signature in its record
+    other bytes ─► parse ─► render ─┬─► documents ───────► write those that are new or differ, delete the others
+    the page can't be read ─────────┴─► a problem ───────► keep its documents, note the problem in its record
 
-What the index holds is what the ledger says, unless the plan doubts that (``Todo.check_documents``): then it is what a
-search finds. One reason is a crash, after which the page's record is still *pending* and names the documents that were
-about to change. They may arrive even now, so each of them is written again or deleted: an older version of a document
-can't replace a newer one.
+The comparison takes the page's documents from the ledger, unless the plan doubts the ledger (``Todo.check_documents``);
+then it searches the index for them. One reason for doubt is a crash: afterwards the page's record is still *pending*,
+and names the documents that were about to change. Their writes may arrive even now, so each of these documents is
+written again or deleted; an older version of a document can't replace a newer one.
 """
 
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ class Comparer:
         self._synced = datetime.now(UTC).isoformat(timespec="seconds")
 
     def compare(self, todo: Todo, content: Content | Unreadable | None, known: Remembered | None) -> PageResult:
-        """Compare what was read of a page (None: it is gone) with what the index has of it, by its ledger ``known``."""
+        """Compare a page's content (None: the page is gone) with what the index has of it, according to ``known``."""
         if content is None or todo.entry is None:
             return PageResult(self._change(todo, {}, known, None), "deleted")
         if isinstance(content, Unreadable):
@@ -74,9 +74,9 @@ class Comparer:
         return PageResult(change, "updated", shrunk=max(0, todo.record.specs - len(rendered)))
 
     def carry_over(self, todo: Todo, **seen: Any) -> PageResult | None:
-        """Copy the documents of a page that can't be used now from the earlier generation, if it has any there.
+        """Copy the documents of a page that is currently unusable from the earlier generation, if it has any.
 
-        ``seen`` are the fields of its record that differ from those there.
+        ``seen`` are the fields of the ledger record that differ from the earlier generation's record.
         """
         if self._earlier is None or todo.record or todo.check_documents:
             return None
@@ -89,7 +89,7 @@ class Comparer:
         return PageResult(page_change(todo, rendered, {}, record), "unchanged", new_digest=record.digest)
 
     def _problem(self, todo: Todo, problem: Problem, known: Remembered | None, **seen: Any) -> PageResult:
-        """Keep the earlier documents of a page that can't be used, and record why in the ledger."""
+        """Keep the earlier documents of a page that is unusable, and record the problem in the ledger."""
         seen |= {"problem": problem.message, "line": problem.line}
         record = todo.record or PageRecord(
             page=todo.page, package=folder_of(todo.page), tag=tag_of(todo.page), synced="", **seen
@@ -98,7 +98,7 @@ class Comparer:
         return self.carry_over(todo, **seen) or keep(todo, record, known, **seen)
 
     def _kept(self, todo: Todo, record: PageRecord, known: Remembered | None, **seen: Any) -> PageResult:
-        """Keep a page's documents, and update its ledger record if that differs."""
+        """Keep a page's documents, and update its ledger record if the record differs."""
         after = msgspec.structs.replace(record, **seen)
         writes = after != todo.record
         after.synced = self._synced
@@ -106,9 +106,9 @@ class Comparer:
         return PageResult(change, "unchanged", writes=writes)
 
     def _adopted(self, todo: Todo, record: PageRecord, known: Remembered | None, **seen: Any) -> PageResult:
-        """Keep the documents that the index really has of a page, and record these in the ledger.
+        """Keep the documents that the index actually has of a page, and record them in the ledger.
 
-        What they should be is not known while the page can't be used. Once it can, it is compared with this record.
+        The right documents are unknown while the page is unusable. Once it is usable, it is compared with this record.
         """
         documents, foreign_ids = self._stored(todo)
         stored = digests(documents)
@@ -138,17 +138,17 @@ def _recorded(known: Remembered | None) -> Digests:
 
 
 def _in_doubt(recorded: Digests) -> Digests:
-    """Return empty digests, which differ from any document's."""
+    """Return empty digests, which differ from any document's digest."""
     return dict.fromkeys(recorded, b"")
 
 
 def _possibly_in_flight(known: Remembered | None) -> Digests:
-    """Return the documents that a writer that died may have sent, and that may arrive only now."""
+    """Return the documents that a crashed writer may have sent and that may arrive only now."""
     return _in_doubt(known.digests) if known and known.record.pending else {}
 
 
 def _documents_of(index: Reader, page: str) -> tuple[Rendered, list[str]]:
-    """Return the documents of a page, and foreign ids: those of documents that name the page but have no id of it."""
+    """Return a page's documents, and the ids of foreign documents, which name the page but don't have its ids."""
     start = document_id(page, "")
     documents: Rendered = {}
     foreign_ids = []
@@ -161,7 +161,7 @@ def _documents_of(index: Reader, page: str) -> tuple[Rendered, list[str]]:
 
 
 def _kept_documents(index: Reader, page: str) -> Rendered:
-    """Return the documents of a page in a generation that is to be replaced; none if these can't be read."""
+    """Return a page's documents in a generation that is to be replaced, or none if they can't be read."""
     try:
         return _documents_of(index, page)[0]
     except IndexUnusableError as error:

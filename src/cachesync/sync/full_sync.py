@@ -1,4 +1,4 @@
-"""Sync and reindex, for commands and the service: make the index equal to the pages, whatever its state was."""
+"""Sync and reindex, for commands and the service: make the index equal to the pages, whatever state it is in."""
 
 from collections.abc import Callable, Collection
 from typing import Final
@@ -18,10 +18,10 @@ from cachesync.sync.scan import Source
 _log = get_logger()
 
 MAX_PASSES: Final = 3
-"""How many passes :func:`sync` makes at most while pages keep changing."""
+"""The maximum number of passes that :func:`sync` makes while pages keep changing."""
 
 _MAX_TRIES: Final = 5
-"""How often a pass is tried in all if another process deletes or changes the index meanwhile."""
+"""How many times a pass is tried in all if another process deletes or changes the index during the pass."""
 
 
 def sync(
@@ -34,16 +34,16 @@ def sync(
 ) -> Report:
     """Make the index equal to the pages.
 
-    An index that is missing or damaged is built anew, and goes live when it is complete. If the guard refuses a loss,
-    the pages that it concerns are left as they are and listed in ``report.withheld``; all other changes are made.
+    An index that is missing or corrupt is built anew, and goes live when it is complete. If the guard doesn't allow a
+    loss, the pages concerned are left unchanged and listed in ``report.withheld``; all other changes are made.
 
     The documents of ``suspects`` are checked even if they agree with the ledger. For ``before_build`` see
     :func:`sync_once`.
 
     Raises:
         UsageError: the root can't be scanned.
-        RefusedError: a rollback pins the index, the root was replaced while it was scanned, or an index that can't be
-            read would be replaced by an empty one.
+        RefusedError: a rollback pins the index, the root was replaced while it was scanned, or an empty index would
+            replace one that can't be read.
         IndexUnavailableError: the index can't be written.
     """
     report = _with_retries(lambda: sync_once(source, writer, guard, progress, suspects, before_build))
@@ -60,7 +60,7 @@ def reindex(source: Source, writer: Writer, guard: Guard, progress: Progress) ->
     """Build a new generation from the pages beside the live one, and promote it.
 
     Raises:
-        As :func:`sync`, except that a rollback doesn't stop it: the reindex unpins the index.
+        As :func:`sync`, except that reindexing also works on an index that is pinned by a rollback, and unpins it.
     """
     return _settled(_with_retries(lambda: reindex_once(source, writer, guard, progress)), source)
 
@@ -80,7 +80,7 @@ def dry_run(source: Source, index: Reader | None, guard: Guard, report_change: C
 
 
 def _with_retries(attempt: Callable[[], Report]) -> Report:
-    """Make an attempt, and retry it if another writer interfered or the index became unusable meanwhile."""
+    """Make an attempt, and retry it if another writer interfered or the index became unusable during the attempt."""
     for _ in range(_MAX_TRIES - 1):
         try:
             return attempt()
@@ -111,11 +111,11 @@ def sync_once(
 ) -> Report:
     """Make one full pass; :func:`sync` repeats it as often as needed.
 
-    ``before_build`` is called before a new generation is built: the writer can build only one at a time.
+    ``before_build`` is called before a new generation is built, because the writer can build only one at a time.
 
     Raises:
-        As :func:`sync`; also OvertakenError or IndexUnusableError if another writer interfered or the index became
-        unusable meanwhile: then the pass must be repeated.
+        As :func:`sync`; also OvertakenError if another writer interfered during the pass, or IndexUnusableError if the
+            index became unusable. In both cases the pass must be repeated.
     """
     if writer.pinned():
         raise pinned_error()

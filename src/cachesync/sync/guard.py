@@ -18,8 +18,8 @@ def question(command: str = "sync") -> str:
 class Loss:
     """Counts the specs that a pass would lose.
 
-    The loss is the sum over all pages of how many specs fewer each has than before. A page that was moved (the same
-    bytes are found at another path) is not lost.
+    The loss is the sum, over all pages, of how many fewer specs each page has than before. A page that was moved (the
+    same bytes are found at another path) doesn't count as lost.
     """
 
     def __init__(self, gone: Iterable[PageRecord]) -> None:
@@ -30,28 +30,28 @@ class Loss:
             self._gone.setdefault(record.digest or "", {})[record.page] = record.specs
 
     def shrunk(self, by: int) -> None:
-        """Count a page that has ``by`` specs fewer than before."""
+        """Count a page that has ``by`` fewer specs than before."""
         self._shrunk += by
 
     def averted(self, record: PageRecord | None, shrunk: int | None) -> None:
-        """Don't count a page after all. ``shrunk`` is by how many specs it was counted; None: as deleted."""
+        """Stop counting a page. ``shrunk`` is how many specs were counted for it; None: it was counted as deleted."""
         if shrunk is not None:
             self._shrunk -= shrunk
         elif record:
             self._gone.get(record.digest or "", {}).pop(record.page, None)
 
     def appeared(self, digest: str) -> None:
-        """Count a page that wasn't in the ledger, by its digest: a deleted one may have moved there."""
+        """Count a page that wasn't in the ledger, by its digest: a deleted page may have moved to its path."""
         self._moved[digest] += 1
 
     def total(self) -> int:
-        """Return how many specs are lost, by what was counted so far."""
+        """Return how many specs are lost according to the pages counted so far."""
         moved = self._moved
         return self._shrunk + sum(sum([*specs.values()][moved[digest] :]) for digest, specs in self._gone.items())
 
 
 def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> Loss:
-    """Return the loss if the ledger ``after`` replaces the ledger ``before``."""
+    """Return the loss that replacing the ledger ``before`` with the ledger ``after`` causes."""
     now = {record.page: (record.specs, record.digest) for record in after}
     gone = []
     shrunk = 0
@@ -70,22 +70,22 @@ def loss_between(before: Iterable[PageRecord], after: Iterable[PageRecord]) -> L
 
 
 Consent = Callable[[], bool]
-"""Returns whether a person consents to any loss, and is still waiting for the result."""
+"""Returns whether a person consents to any loss and is still waiting for the result."""
 
 
 def no_consent() -> bool:
-    """Return that nobody consents."""
+    """Return False: nobody consents."""
     return False
 
 
 class Guard:
-    """Limits how much several passes, such as those of one sync, may lose together.
+    """Limits how much several passes, such as those of one sync, may lose in total.
 
-    The limit is a fraction of all specs that there were at first: those that are left and those lost since.
+    The limit is a fraction of the specs that there were before the first pass: those left plus those lost since.
     """
 
     def __init__(self, max_delete_fraction: float, consent: Consent = no_consent) -> None:
-        """``consent`` is called each time that too much would be lost."""
+        """``consent`` is called whenever too much would be lost."""
         self._fraction = max_delete_fraction
         self._consent = consent
         self.lost = 0
@@ -94,13 +94,13 @@ class Guard:
         """Whether consent was needed and given."""
 
     def refuses(self, lost: int, specs: int) -> bool:
-        """Return whether losing ``lost`` of the current ``specs`` is too much, and nobody consents to it."""
+        """Return whether losing ``lost`` of the current ``specs`` is too much and nobody consents to the loss."""
         if lost <= 0 or self.lost + lost <= self._fraction * (specs + self.lost):
             return False
         self.consented = self._consent()
         return not self.consented
 
     def record_pass(self, report: Report) -> None:
-        """Count what a pass has lost towards the limit for the next ones."""
+        """Count the specs that a pass has lost towards the limit of the following passes."""
         if not report.withheld:
             self.lost += report.lost

@@ -1,4 +1,4 @@
-"""Passes: scan → plan → apply. All changes to an index are made by one of these."""
+"""Passes: scan → plan → apply. Only passes change the documents of an index."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,10 +15,10 @@ from cachesync.sync.report import Report
 from cachesync.sync.scan import Root, Scan, Source, scan, scan_at
 
 Progress = Callable[[int, int], None]
-"""Is called with how many pages are done and how many there are, which is at least one and never less than are done."""
+"""Called with the numbers of finished pages and of all pages; the latter is at least 1 and never below the former."""
 
 Acknowledged = Callable[[str], None]
-"""Is called with each page whose change is acknowledged."""
+"""Called with each page whose change is acknowledged."""
 
 
 class Pass(NamedTuple):
@@ -27,10 +27,10 @@ class Pass(NamedTuple):
     report: Report
     found: Scan
     written: dict[str, int]
-    """How many documents each page has, for the pages that the pass has written."""
+    """The number of documents of each page that the pass has written."""
 
     def then(self, later: "Pass") -> "Pass":
-        """Return this pass and a later one as one."""
+        """Combine this pass and a later one into one."""
         found = later.found
         written = {page: n for page, n in self.written.items() if page in found.entries or not found.covers(page)}
         return Pass(self.report.then(later.report), later.found, written | later.written)
@@ -70,11 +70,11 @@ def partial_pass(
 ) -> Report:
     """Make a generation equal to the pages at some paths.
 
-    It trusts the ledger: documents that others have deleted, and two pages whose documents have the same ids, are
-    detected by full passes only. What it writes can be searched once the index refreshes itself.
+    A partial pass trusts the ledger. Only full passes detect documents that someone else has deleted, and pages whose
+    documents have the same ids. The documents written can be found once the index refreshes itself.
 
-    The source's pattern must give every page distinct ids. ``paths`` and ``root`` are as for
-    :func:`cachesync.sync.scan.scan_at`. A loss is measured against ``specs``, the number that the generation has.
+    The source's pattern must not let two pages have documents with the same ids. ``paths`` and ``root`` are as for
+    :func:`cachesync.sync.scan.scan_at`. A loss is measured against ``specs``, the number of specs in the generation.
 
     Raises:
         UsageError: the root can't be listed.
@@ -102,8 +102,8 @@ _LOOKUP_FOLDERS: Final = 250
 def _records_at(index: Generation, paths: Collection[str]) -> dict[str, PageRecord]:
     """Return the latest ledger records of the pages at some paths.
 
-    The index is refreshed first where searches are needed, which lag behind writes: those for the pages below folders,
-    and for the documents of pending pages.
+    Searches lag behind writes, so the index is refreshed first if the records can't be had without a search: for pages
+    below folders, and for the documents of pending pages.
     """
     pages = [path for path in paths if not path.endswith("/")]
     records: dict[str, PageRecord] = {}
@@ -128,7 +128,7 @@ def _with_progress(changes: Iterable[PageChange], pages: int, progress: Progress
 def scan_and_plan(
     source: Source, index: Reader | None, phases: dict[str, float], suspects: Collection[str] = ()
 ) -> Plan:
-    """Scan all pages, compare them with the index, and plan what to do. Nothing is changed."""
+    """Scan all pages, compare them with the index, and plan what to do, without changing anything."""
     with timed(phases, "scan"):
         found = scan(source)
     with timed(phases, "plan"):
@@ -138,7 +138,7 @@ def scan_and_plan(
 
 
 def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
-    """Yield the records, checking for each whether to stop and giving a sign of life."""
+    """Yield the records. Before each one, check whether to stop, and send a heartbeat."""
     check = current().check
     for record in records:
         check()
@@ -147,7 +147,7 @@ def _with_checks(records: Iterable[PageRecord]) -> Iterator[PageRecord]:
 
 @contextmanager
 def timed(phases: dict[str, float], name: str) -> Iterator[None]:
-    """Add the seconds that the block takes to a phase's total."""
+    """Add the seconds that the block takes to the total of a phase."""
     start = time.perf_counter()
     try:
         yield

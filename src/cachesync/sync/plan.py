@@ -17,11 +17,11 @@ class Todo(NamedTuple):
 
     page: str
     entry: Entry | None
-    """The page on disk; None: it is gone, so its documents are to be deleted."""
+    """The page on disk; None: the page is gone, so its documents are to be deleted."""
     record: PageRecord | None
-    """The page's record in the ledger; None: it has none."""
+    """The page's record in the ledger; None: the ledger has no record of the page."""
     check_documents: bool = False
-    """Whether to read its documents from the index, which may hold others than the ledger says."""
+    """Whether to read the page's documents from the index, because they may differ from those in the ledger."""
 
     @property
     def is_news(self) -> bool:
@@ -32,29 +32,29 @@ class Todo(NamedTuple):
 
     @property
     def is_retry(self) -> bool:
-        """Whether it couldn't be read before and hasn't changed since, so there is nothing to update in the index."""
+        """Whether the page couldn't be read before and hasn't changed since, so that the index needs no update."""
         same_file = self.entry and self.record and self.entry.signature == self.record.signature
         return bool(same_file) and not self.check_documents and _unread_before(self.record)
 
 
 @dataclass
 class Plan:
-    """What a pass has to do, by page. Unchanged pages are only counted."""
+    """What a pass has to do, page by page. Unchanged pages are only counted."""
 
     found: Scan
-    """What it was made from."""
+    """The scan that the plan was made from."""
     read: list[Todo] = field(default_factory=list)
     gone: list[Todo] = field(default_factory=list)
     unchanged: int = 0
-    """The number of unchanged pages that are not problems."""
+    """The number of unchanged pages without a problem."""
     problems: list[Problem] = field(default_factory=list)
-    """Problems of unchanged pages, and of what can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
+    """Problems of unchanged pages, and problems that can't be in the ledger, see :class:`cachesync.sync.scan.Scan`."""
     specs: int = 0
-    """How many specs the index has before the pass, by its ledger; a loss is measured against it."""
+    """How many specs the index has before the pass, according to its ledger. A loss is measured against this number."""
     moved: set[str] = field(default_factory=set)
     """Pages in ``gone`` whose ids another page on disk takes over in the next pass."""
     again: bool = False
-    """Whether another pass is needed: pages changed during the scan, or have to wait for what this pass deletes."""
+    """Whether another pass is needed because pages changed during the scan or have to wait for this pass's deletes."""
 
     @property
     def news(self) -> list[str]:
@@ -104,14 +104,14 @@ def _unread_before(record: PageRecord | None) -> bool:
 
 
 def ids_are_unique(pattern: Pattern) -> bool:
-    """Return whether no two pages of a pattern can have documents with the same ids, as with the default pattern."""
+    """Return whether a pattern, like the default one, gives the documents of every page distinct ids."""
     return pattern.is_fixed_to(PREFIX, SUFFIX.removeprefix("/"))
 
 
 class _Owners:
     """Finds pages whose documents would have another page's ids: ``a/b/specs.md`` beside ``_cache/a/b/specs.md``.
 
-    Only patterns other than the default allow this. The page that has documents owns the ids until it is deleted.
+    Only patterns other than the default allow such pages. The page that has documents owns the ids until it is deleted.
     """
 
     def __init__(self, found: Scan) -> None:
@@ -120,7 +120,7 @@ class _Owners:
         self._owners: dict[str, str] = {}
 
     def add(self, record: PageRecord) -> None:
-        """Record the owner of ids that documents of another page may have."""
+        """Record the owner of ids that another page's documents may have."""
         key = identity(record.page)
         if (key in self._odd or _is_odd(record.page)) and (record.digest or record.specs):
             self._owners[key] = record.page
@@ -150,9 +150,9 @@ def _is_odd(path: str) -> bool:
 def page_change(
     todo: Todo, rendered: Rendered, before: Digests, record: PageRecord | None, foreign_ids: Sequence[str] = ()
 ) -> PageChange:
-    """Compare a page's documents with those in the index: write what is new or differs, delete what is gone.
+    """Compare a page's documents with those in the index: write those that are new or differ, and delete the others.
 
-    ``foreign_ids``, which are deleted too, are of documents that name the page but have no id that belongs to it.
+    ``foreign_ids`` are those of documents that name the page but don't have ids of that page; they are deleted as well.
     """
     after = digests(rendered)
     start = document_id(todo.page, "")

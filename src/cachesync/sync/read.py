@@ -17,7 +17,7 @@ MAX_WAIT: Final = _COARSE_SLACK / _SECOND
 
 
 class Content(NamedTuple):
-    """The content of a page, its signature, and whether that can be trusted from now on."""
+    """A page's content and signature, and whether the signature can be trusted from now on."""
 
     data: bytes
     signature: Signature
@@ -25,25 +25,26 @@ class Content(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """Why a page couldn't be read."""
+    """The reason why a page couldn't be read."""
 
     message: str
 
 
 class Changing(NamedTuple):
-    """The page was deleted or written to while it was read, so it must be scanned again."""
+    """The page was deleted or written to while it was being read, so it must be scanned again."""
 
 
 def unsettled_seconds(signature: Signature, now_ns: int) -> float:
-    """Return the seconds until any further write is certain to change this signature; 0 if it is already.
+    """Return how many seconds remain until any further write is certain to change this signature; 0 if none remain.
 
     Two writes within one tick of the file system's clock leave the same times. A tick is a few ms on today's file
-    systems, and up to 2 s where times are whole seconds. So it is better to wait before reading a page that was just
-    written: git's racy-timestamp rule, reversed. A modification time in the future was set explicitly and is ignored; a
-    change time in the future means that the clock was ahead, and can't be trusted until it is past.
+    systems, and up to 2 s on those that store times in whole seconds. It is therefore better to wait before reading a
+    page that was just written: git's racy-timestamp rule in reverse. A modification time in the future was set
+    explicitly and is ignored. A change time in the future means that the clock was ahead; the signature can't be
+    trusted until that time has passed.
     """
     mtime_age, ctime_age = now_ns - signature.mtime_ns, now_ns - signature.ctime_ns
-    if mtime_age >= _COARSE_SLACK and ctime_age >= _COARSE_SLACK:  # as nearly all pages are
+    if mtime_age >= _COARSE_SLACK and ctime_age >= _COARSE_SLACK:  # true of nearly all pages
         return 0
     wait = max(0, _slack(signature.ctime_ns) - ctime_age)
     mtime_slack = _slack(signature.mtime_ns)
@@ -57,7 +58,7 @@ def _slack(time_ns: int) -> int:
 
 
 def read(source: Source, entry: Entry) -> Content | Unreadable | Changing:
-    """Read a whole page, and make sure that it was not replaced or written to meanwhile."""
+    """Read a whole page, and check that it wasn't replaced or written to during the read."""
     if entry.fault:
         return Unreadable(entry.fault)
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -70,7 +71,7 @@ def read(source: Source, entry: Entry) -> Content | Unreadable | Changing:
     try:
         now = time.time_ns()
         before = os.fstat(handle)
-        if not stat.S_ISREG(before.st_mode) or before.st_size > source.max_bytes:  # the scan found neither
+        if not stat.S_ISREG(before.st_mode) or before.st_size > source.max_bytes:  # neither was true during the scan
             return Changing()
         data = _read_all(handle, before.st_size)
         after = os.fstat(handle)
@@ -85,11 +86,11 @@ def read(source: Source, entry: Entry) -> Content | Unreadable | Changing:
 
 
 _GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-"""How opening a page fails if it was deleted, or replaced by a symbolic link, since it was scanned."""
+"""The errors of opening a page that was deleted, or replaced by a symbolic link, since it was scanned."""
 
 
 def _read_all(handle: int, size: int) -> bytes:
-    """Read a file to its end, but at most one byte more than ``size``: the extra byte reveals that it grew."""
+    """Read a file to its end, but at most one byte more than ``size``: the extra byte reveals that the file grew."""
     data = os.read(handle, size + 1)
     while len(data) < size and (chunk := os.read(handle, size + 1 - len(data))):
         data += chunk

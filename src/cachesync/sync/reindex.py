@@ -15,17 +15,17 @@ from cachesync.sync.scan import Source, scan
 _log = get_logger()
 
 _MAX_PASSES: Final = 3
-"""How many more passes a generation gets while pages keep changing, before it is promoted anyway."""
+"""How many additional passes fill a generation while pages keep changing, before it is promoted anyway."""
 
 _NO_LIMIT: Final = Guard(1)
 """An empty generation has nothing to lose."""
 
 
 class Reindex:
-    """One reindex: call :meth:`fill`, then :meth:`finish`, or :meth:`abandon` if either fails."""
+    """A single reindex: call :meth:`fill`, then :meth:`finish`; if either fails, call :meth:`abandon`."""
 
     def __init__(self, source: Source, writer: Writer, progress: Progress) -> None:
-        """Prepare it without changing anything yet."""
+        """Create the reindex without changing the index."""
         self._source = source
         self._writer = writer
         self._progress = progress
@@ -45,10 +45,10 @@ class Reindex:
         return self._new
 
     def fill(self) -> None:
-        """Create the new generation and fill it from all pages. The live one may be written to meanwhile.
+        """Create the new generation and fill it from all pages. The live generation may be written to at the same time.
 
         Raises:
-            IndexUnavailableError: it can't be created, or a part of it isn't available.
+            IndexUnavailableError: the new generation can't be created, or a part of it is unavailable.
             As :func:`cachesync.sync.passes.full_pass`.
         """
         self._earlier, self._unreadable = _open_replaced(self._writer)
@@ -59,11 +59,13 @@ class Reindex:
     def finish(self, guard: Guard) -> Report:
         """Bring the new generation up to date and promote it, unless that would lose more than ``guard`` allows.
 
-        It includes all changes that the live generation has, provided that nothing writes to that one meanwhile.
+        The new generation includes all changes made to the live one, provided that nothing writes to the live one
+        during this call.
 
         Raises:
-            ConsentError: an index that can't be read would be replaced by an empty one.
-            IndexUnavailableError: it doesn't hold what was written to it, or the index can't be written.
+            ConsentError: an empty index would replace one that can't be read.
+            IndexUnavailableError: the new generation doesn't hold what was written to it, or the index can't be
+                written.
         """
         self._earlier, self._unreadable = _open_replaced(self._writer)  # again: it may have been written to since
         assert self._filled, "fill it first"
@@ -82,11 +84,11 @@ class Reindex:
             )
         with timed(report.phases, "promote"):
             self._writer.promote(self._generation)
-        report.news = []  # compared with an empty ledger, every page is one
+        report.news = []  # the passes started from an empty ledger, so every page would count as news
         return report
 
     def abandon(self) -> None:
-        """Delete the new generation unless it is live. If that fails, the next writer does it."""
+        """Delete the new generation unless it is live. If the deletion fails, the next writer repeats it."""
         if self._new is None:
             return
         try:
@@ -102,7 +104,7 @@ class Reindex:
         return full_pass(self._generation, self._source, _NO_LIMIT, self._progress, earlier=self._earlier)
 
     def _until_complete(self, filled: Pass) -> Pass:
-        """Repeat passes until nothing has changed on disk since, and the index has the right count for each page."""
+        """Repeat passes until the pages no longer change and the index has the right number of documents for each."""
         for _ in range(_MAX_PASSES):
             if not filled.report.again and _is_complete(self._generation, self._source, filled):
                 return filled
@@ -127,7 +129,7 @@ def reindex_once(source: Source, writer: Writer, guard: Guard, progress: Progres
 
 
 def went_live(writer: Writer, generation: str | None) -> Report | None:
-    """Return the report of an earlier attempt, which was about to promote this generation; None if it isn't live."""
+    """Return the report of an earlier attempt that was about to promote ``generation``; None if it isn't live."""
     live = writer.live() if generation else None
     return report_on(live) if live and live.generation == generation else None
 
@@ -146,7 +148,7 @@ def report_on(live: Reader) -> Report:
 
 
 def _is_complete(generation: Generation, source: Source, filled: Pass) -> bool:
-    """Return whether the pages haven't changed since they were scanned, and the index holds what was written."""
+    """Return whether the pages haven't changed since they were scanned and the index holds what was written."""
     with timed(filled.report.phases, "check"):
         return scan(source) == filled.found and _holds_what_was_written(generation, filled)
 
@@ -156,7 +158,7 @@ def _holds_what_was_written(generation: Generation, filled: Pass) -> bool:
 
 
 def _require_specs(generation: Generation, guard: Guard) -> None:
-    """Make sure that an empty generation doesn't replace one that can't be read, whose loss is unknown."""
+    """Check that an empty generation doesn't replace one that can't be read, because the loss would be unknown."""
     if not generation.size()[0] and guard.refuses(1, 0):
         raise ConsentError(
             "stopped for safety: the index can't be read, and the pages have no spec to fill a new one with.\n"
@@ -167,7 +169,7 @@ def _require_specs(generation: Generation, guard: Guard) -> None:
 def _loses_too_much(
     report: Report, earlier: Reader, generation: Generation, written: dict[str, int], guard: Guard
 ) -> bool:
-    """Compare the generation that is to be replaced with the new one, and ask the guard about the loss."""
+    """Compare the generation that is to be replaced with the new one, and return whether the guard forbids the loss."""
     with timed(report.phases, "compare"):
         before = _counts(earlier)
         if before is not None and all(specs <= written.get(page, 0) for page, specs in before.items()):

@@ -1,4 +1,4 @@
-"""The report of a pass: what it did, or would do."""
+"""The report of a pass: what the pass did or would do."""
 
 import itertools
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from cachesync.sync.scan import PathWarning, by_path
 _T = TypeVar("_T")
 
 _SHORT_BYTES: Final = 4_000
-"""How much of each list a shortened report has: some proxies accept no more than 20 kB in one request."""
+"""How many bytes a shortened report has of each list: some proxies accept at most 20 kB in one request."""
 
 
 def _first(items: Collection[_T]) -> list[_T]:
@@ -23,7 +23,7 @@ def _first(items: Collection[_T]) -> list[_T]:
 
 
 class PageCounts(msgspec.Struct):
-    """How many pages had which outcome. A page that is a problem is counted only as that."""
+    """How many pages had which outcome. A page with a problem counts only as a problem."""
 
     added: int = 0
     updated: int = 0
@@ -53,19 +53,19 @@ class Report(msgspec.Struct):
     records: int = 0
     """By how many pages the ledger has grown."""
     before: int = 0
-    """How many specs the index had before."""
+    """How many specs the index had before the pass."""
     lost: int = 0
     """How many specs the index loses, or would lose, see :class:`cachesync.sync.guard.Loss`."""
     withheld: dict[str, int] = {}
-    """Pages whose changes the guard withheld, and how many specs each would lose."""
+    """Pages whose changes the guard withheld, and how many specs each page would lose."""
     withheld_more: int = 0
     """How many withheld pages a shortened report leaves out."""
     again: bool = False
-    """Whether another pass is needed, since something changed during this one."""
+    """Whether another pass is needed because something changed during this one."""
     outdated: bool = False
-    """Whether another version made the generation, so that a reindex is needed."""
+    """Whether another version of cachesync made the generation, so that a reindex is needed."""
     unsteady: list[str] = []
-    """Pages and folders that changed during the pass, as far as they are known."""
+    """The known pages and folders that changed during the pass."""
     news: list[str] = []
     """Pages that differed on disk from the ledger's records."""
 
@@ -77,7 +77,7 @@ class Report(msgspec.Struct):
 
     @property
     def outcome(self) -> Literal["done", "held"]:
-        """How the pass ended."""
+        """How the pass finished."""
         return "held" if self.withheld else "done"
 
     @property
@@ -87,11 +87,11 @@ class Report(msgspec.Struct):
 
     @property
     def withheld_pages(self) -> int:
-        """How many pages are withheld."""
+        """The number of pages that are withheld."""
         return len(self.withheld) + self.withheld_more
 
     def shortened(self) -> "Report":
-        """Return a report of bounded size, with what a command prints of it."""
+        """Return a report of bounded size that contains what a command prints."""
         withheld = dict(_first(self.withheld.items()))
         more = self.withheld_pages - len(withheld)
         problems, warnings = _first(self.problems), _first(self.warnings)
@@ -100,7 +100,7 @@ class Report(msgspec.Struct):
         )
 
     def then(self, later: "Report") -> "Report":
-        """Join this report with that of a later pass: counts of changes add up, the state is that of the later one."""
+        """Combine this report with that of a later pass: counts of changes add up; the state is the later report's."""
         done = msgspec.structs.replace(later, phases=dict(self.phases), before=self.before)
         for name in ("added", "updated", "deleted"):
             for mine, its in ((self.pages, done.pages), (self.specs, done.specs)):

@@ -1,4 +1,4 @@
-"""The results of a pass's pages, and how they add up in its report."""
+"""The results of a pass's pages, added up in its report."""
 
 from typing import Literal, NamedTuple
 
@@ -17,11 +17,11 @@ class PageResult(NamedTuple):
 
     change: PageChange
     outcome: _Outcome
-    """How the report counts the page, unless it is a problem."""
+    """How the report counts the page, unless the page has a problem."""
     shrunk: int = 0
-    """How many specs fewer than before the page has."""
+    """How many fewer specs the page has than before."""
     new_digest: str | None = None
-    """The digest of a page that wasn't in the ledger."""
+    """The digest of a page that wasn't in the ledger; otherwise None."""
     writes: bool = True
     """Whether the change has to be written to the index."""
 
@@ -30,12 +30,12 @@ class Results:
     """Adds the results of pages to the report of a pass."""
 
     def __init__(self, plan: Plan, report: Report) -> None:
-        """Begin with what is known from the plan."""
+        """Set the fields of the report that follow from the plan."""
         self.report = report
         self.written: dict[str, int] = {}
-        """How many documents each page has, for pages whose change was added."""
+        """The number of documents of each page whose change was added."""
         self._outcomes: dict[str, _Outcome] = {}
-        """How the report counts each page that has documents to write and is not a problem."""
+        """How the report counts each page that has documents to write and no problem."""
         report.problems = list(plan.problems)
         report.warnings = list(plan.found.warnings)
         report.before = plan.specs
@@ -64,19 +64,19 @@ class Results:
         return result.writes
 
     def add_unsteady(self, page: str) -> None:
-        """Report that a page changed during the pass, so that another pass is needed."""
+        """Record that a page changed during the pass, so that another pass is needed."""
         self.report.again = True
         self.report.unsteady.append(page)
 
     def add_refusals(self, written: Written) -> None:
-        """Report a page as a problem if the index refused some of its documents."""
+        """Add a problem for a page if the index rejected some of its documents."""
         if not written.refused:
             return
         page = written.page
         reasons = {key_of(page, each.id): each.reason for each in written.refused}
         self.report.specs.added -= len(reasons)
         self.written[page] -= len(reasons)
-        if outcome := self._outcomes.pop(page, None):  # otherwise it is a problem already
+        if outcome := self._outcomes.pop(page, None):  # otherwise the page already has a problem
             self._count(outcome, -1)
             self._add_problem(Problem(page, refusal(reasons)))
 

@@ -1,4 +1,4 @@
-"""Scan the disk: list every page below the root with its signature. No page is read."""
+"""Scan the disk: list every page below the root with its signature, without reading any page."""
 
 import os
 import re
@@ -32,23 +32,23 @@ class Source(NamedTuple):
 
     @property
     def file_system(self) -> str:
-        """A description of the file system of the pages, as :meth:`cachesync.context.Context.awaiting` takes it."""
+        """A description of the pages' file system for :meth:`cachesync.context.Context.awaiting`."""
         return _file_system(self.root)
 
 
 class Entry(NamedTuple):
-    """A page as the scan found it."""
+    """A page as found by the scan."""
 
     path: str
     signature: Signature
     fault: str | None = None
-    """Why it must not be read: it is a folder or a device, too large, or a symbolic link that leaves the root."""
+    """Why the page must not be read: it is a folder or a device, is too large, or is a link that leaves the root."""
     link: bool = False
-    """Whether it is a symbolic link to a file below the root."""
+    """Whether the page is a symbolic link to a file below the root."""
 
 
 class PathWarning(msgspec.Struct, frozen=True):
-    """Something below the root that makes no page unreadable, but is probably a mistake."""
+    """Something below the root that doesn't make a page unreadable but is probably a mistake."""
 
     path: str
     """Relative to the root, without a trailing slash."""
@@ -68,26 +68,26 @@ class Scan(NamedTuple):
 
     entries: dict[str, Entry]
     unread: dict[str, bool]
-    """Paths that couldn't be read, so that nothing is known of them; True: they had been deleted since."""
+    """Paths that couldn't be read, so that nothing is known about them; True: the path had been deleted by then."""
     problems: list[Problem]
-    """Problems that can't be in the ledger: unread folders, names that aren't UTF-8 or are too long."""
+    """Problems that can't be in the ledger: unread folders, and names that aren't UTF-8 or are too long."""
     warnings: list[PathWarning]
-    """Symbolic links where folders of pages could be, which aren't followed; or that a root has no page at all."""
+    """Warnings: symbolic links that aren't followed where folders of pages could be, or a root without any page."""
 
     def covers(self, path: str) -> bool:
-        """Return whether a page that wasn't found is really gone, since no folder above it is unread."""
+        """Return whether a page that wasn't found is really gone: neither it nor a folder above it is unread."""
         return not (self.unread and any(place.removesuffix("/") in self.unread for place in places_of(path)))
 
     def knows(self, path: str) -> bool:
-        """Return whether the state of a page is known: it was found, or is really gone."""
+        """Return whether the state of a page is known: it was found, or it is really gone."""
         return path in self.entries or self.covers(path)
 
 
 EVERYTHING: Final = ""
-"""The path of the root's own folder, which stands for all pages."""
+"""The path of the root itself, which stands for all pages."""
 
 WHOLE_ROOT: Final = "."
-"""The path of warnings and problems of the root itself."""
+"""The path shown in warnings and problems about the root itself."""
 
 EXPECTED: Final = "expected files that pages.include matches, below no folder that pages.exclude or pages.ignore names"
 """The end of messages about a root without pages."""
@@ -96,11 +96,11 @@ EXPECTED: Final = "expected files that pages.include matches, below no folder th
 def scan(source: Source) -> Scan:
     """List the pages below the root.
 
-    The root itself may be a symbolic link; folders that are links aren't followed. A root without pages is a warning.
+    The root may be a symbolic link; links to folders below it aren't followed. A root without pages causes a warning.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
-        RefusedError: it was replaced meanwhile, so the result may mix both folders.
+        RefusedError: the root was replaced during the scan, so the result may mix both folders.
     """
     found = scan_at(source, [EVERYTHING], root_of(source))
     if not (found.entries or found.unread or found.problems or found.warnings):
@@ -109,14 +109,15 @@ def scan(source: Source) -> Scan:
 
 
 def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
-    """List the pages at some paths. A path that ends in ``/`` is a folder and all that is below it, others are pages.
+    """List the pages at some paths. A path ending in ``/`` is a folder and everything below it; any other is a page.
 
-    A page that isn't found is gone if :meth:`Scan.covers` it. Folders are listed from the root down rather than paths
-    opened, since a path can also lead to a file through a linked folder, or by another spelling of its name.
+    A page that isn't found is gone if :meth:`Scan.covers` it. Folders are listed from the root down, and paths aren't
+    opened directly, because a path can also lead to a file through a linked folder or through another spelling of its
+    name.
 
     Raises:
         UsageError: the root can't be listed.
-        RefusedError: it isn't the folder that ``root`` identifies.
+        RefusedError: the root isn't the folder that ``root`` identifies.
     """
     with current().awaiting(source.file_system):
         require_same(source, root)
@@ -127,7 +128,7 @@ def scan_at(source: Source, paths: Collection[str], root: "Root") -> Scan:
 
 
 def is_at(path: str, paths: AbstractSet[str]) -> bool:
-    """Return whether a page or a folder is at or below one of ``paths``, which are as for :func:`scan_at`.
+    """Return whether a page or folder is at or below one of ``paths``, which are as for :func:`scan_at`.
 
     ``path`` has no trailing slash.
     """
@@ -135,7 +136,7 @@ def is_at(path: str, paths: AbstractSet[str]) -> bool:
 
 
 def places_of(page: str) -> Iterator[str]:
-    """Yield a page's own path and the paths of all folders that it is in."""
+    """Yield a page's own path and the paths of all folders that contain the page."""
     yield page
     yield EVERYTHING
     for match in re.finditer("/", page):
@@ -143,7 +144,7 @@ def places_of(page: str) -> Iterator[str]:
 
 
 class Root(NamedTuple):
-    """The identity of a root, which differs for another folder at the same path."""
+    """The identity of a root. Another folder at the same path has a different identity."""
 
     device: int
     inode: int
@@ -160,18 +161,18 @@ def root_of(source: Source) -> Root:
 
 
 def require_same(source: Source, root: Root) -> None:
-    """Make sure that the root is still the same folder.
+    """Check that the root is still the same folder.
 
     Raises:
-        UsageError: it can't be listed.
-        RefusedError: it is another one.
+        UsageError: the root can't be listed.
+        RefusedError: the root is another folder.
     """
     if root_of(source) != root:
         raise RefusedError(f"pages.root: {source.root} was replaced while it was scanned; nothing was changed")
 
 
 def require_root(root: Path) -> os.stat_result:
-    """Return the root's status, making sure that it can be listed.
+    """Return the root's status after checking that the root can be listed.
 
     Raises:
         UsageError: there is no such folder, or it can't be listed.
@@ -188,7 +189,7 @@ def require_root(root: Path) -> os.stat_result:
 
 
 def misnamed(path: str) -> Problem | None:
-    """Return why a page with this path can't be indexed; None: it can."""
+    """Return why a page with this path can't be indexed, or None if it can."""
     shown = spelled(path)
     if shown != path:
         return Problem(shown, "the path is not UTF-8: expected a name that is text")
@@ -201,7 +202,7 @@ def page_at(source: Source, path: str) -> Entry:
     """Return the entry of one page.
 
     Raises:
-        OSError: there is none, or its status can't be read.
+        OSError: there is no such page, or its status can't be read.
     """
     full = f"{source.root}/{path}"
     status = os.lstat(full)
@@ -211,7 +212,7 @@ def page_at(source: Source, path: str) -> Entry:
 
 
 def _page_at_link(source: Source, path: str, full: str, link: os.stat_result) -> Entry:
-    """Return the entry of a symbolic link: a page like any other if it leads to a file inside the root."""
+    """Return the entry of a symbolic link; a link to a file inside the root is a page like any other."""
     try:
         status = os.stat(full)
     except OSError as error:
@@ -237,7 +238,7 @@ _KINDS: Final = {stat.S_IFREG: None, stat.S_IFDIR: "a folder", stat.S_IFIFO: "a 
 
 
 def _why_not_followed(link: str) -> str | None:
-    """Return the warning for a link at the path of a folder; None: it leads to a file, so no pages are missed."""
+    """Return the warning for a link at a folder's path, or None if it leads to a file, so that no pages are missed."""
     try:
         status = os.stat(link)
     except OSError as error:
@@ -280,7 +281,7 @@ class _Walk:
                 self._unread(folder.rstrip("/"), error)
 
     def _folder(self, folder: str, entries: Iterator[os.DirEntry[str]], whole: bool) -> Iterator[tuple[str, bool]]:
-        """Add the wanted pages of one folder, and yield its subfolders, each with whether it is wanted as a whole."""
+        """Add the wanted pages of one folder. Yield its subfolders, each with whether everything below it is wanted."""
         for entry in entries:
             self._check()
             path = folder + entry.name
@@ -294,7 +295,7 @@ class _Walk:
                 self._unread(path, error)
 
     def _is_folder(self, entry: os.DirEntry[str], path: str) -> bool:
-        """Return whether an entry is a folder that may lead to pages; add a warning for a link at its path."""
+        """Return whether an entry is a folder that may lead to pages; add a warning for a link at a folder's path."""
         if entry.is_dir(follow_symlinks=False):
             return self._pattern.may_lead_to_pages(path)
         if entry.is_symlink() and self._pattern.may_lead_to_pages(path):
@@ -313,7 +314,7 @@ class _Walk:
             self.found.entries[path] = page_at(self._source, path)
 
     def _unread(self, path: str, error: OSError) -> None:
-        """Record that ``path`` couldn't be read. If it was deleted since, that is no problem: the next scan sees it."""
+        """Record that ``path`` couldn't be read. A deleted path isn't a problem: the next scan notices the deletion."""
         gone = isinstance(error, FileNotFoundError | NotADirectoryError)
         self.found.unread[path] = gone
         if not gone:

@@ -31,7 +31,7 @@ class Difference(msgspec.Struct):
     page: str
     kind: Kind
     fields: list[str] = []
-    """The differing fields; empty if the document is missing or extra, or if its page can't be used."""
+    """The differing fields; empty if the document is missing or extra, or if its page is unusable."""
 
 
 class Verdict(msgspec.Struct):
@@ -40,23 +40,23 @@ class Verdict(msgspec.Struct):
     pages: int = 0
     """How many pages were compared."""
     specs: int = 0
-    """How many documents the index should hold of these pages."""
+    """How many documents of these pages the index should hold."""
     missing: int = 0
-    """How many documents the index should hold and doesn't."""
+    """How many documents the index should hold but doesn't."""
     extra: int = 0
-    """How many documents it holds and shouldn't."""
+    """How many documents the index holds but shouldn't."""
     different: int = 0
-    """How many documents differ from their page or, if that can't be used, from the ledger."""
+    """How many documents differ from their page or, if the page is unusable, from the ledger."""
     ledger: int = 0
-    """How many pages have a wrong record in the ledger."""
+    """How many pages have a wrong ledger record."""
     differing: list[str] = []
-    """The pages with any of these."""
+    """The pages that have missing, extra or different documents, or a wrong ledger record."""
     documents: list[Difference] = []
-    """The first of the missing, extra or different documents, :data:`NAMED` at most."""
+    """The first missing, extra or different documents, at most :data:`NAMED`."""
     problems: list[Problem] = []
-    """Pages that can't be used. What their documents should be is not known, so they are compared with the ledger's
-    record: the last good state or, after a repair, what that found in the index. Also folders that can't be listed:
-    what is below them is not compared."""
+    """Pages that are unusable, and folders that can't be listed. The right documents of an unusable page are unknown,
+    so its documents are compared with the ledger: the last good state or, after a repair, what the repair found in the
+    index. Pages below folders that can't be listed aren't compared."""
     warnings: list[PathWarning] = []
 
     def to_json(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class _Pair(NamedTuple):
 
 
 def verify(source: Source, index: Reader, progress: Progress) -> Verdict:
-    """Compare every page with its documents and its ledger record. The memory is bounded by the largest page.
+    """Compare every page with its documents and its ledger record. Memory use is bounded by the largest page.
 
     Raises:
         UsageError: the root can't be scanned.
@@ -136,9 +136,9 @@ def _compare(verdict: Verdict, pair: _Pair, known: Remembered | None, rendered: 
 
 
 def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, index: Reader) -> dict[str, list[str]]:
-    """Return the fields in which some documents of a page differ from what they should be, as far as that is known.
+    """Return the fields in which some of a page's documents differ from what they should be, where that is known.
 
-    They are read again, since they are few, and keeping the documents of all pages would take unbounded memory.
+    The documents are read again. They are few, and keeping those of all pages would take unbounded memory.
     """
     wanted = keys & rendered.keys()
     found = {}
@@ -151,7 +151,7 @@ def _differing_fields(page: str, keys: AbstractSet[str], rendered: Rendered, ind
 
 
 def _expected(verdict: Verdict, pair: _Pair, source: Source, index: Reader) -> Rendered | None:
-    """Return what the index should hold of a page; None: it is not known, since the page can't be used now."""
+    """Return the documents that the index should hold of a page; None: unknown, because the page is unusable now."""
     if pair.entry is None:
         return {}
     content = read(source, pair.entry)

@@ -1,1 +1,1 @@
-"""Watch the pages. What the watcher reports is only a hint: a scan decides what has changed."""
+"""Watch the pages. The watcher's reports are only hints: a scan decides what has changed."""

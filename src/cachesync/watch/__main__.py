@@ -1,6 +1,6 @@
 """The watcher's process: it reads its settings from stdin and writes messages to stdout.
 
-It ends when its stdin is closed, since its parent has ended then, for whatever reason.
+The process exits when its stdin is closed, because its parent has then exited, for whatever reason.
 """
 
 import os
@@ -33,7 +33,7 @@ class _MessageWriter(FileSystemEventHandler):
 
 
 def _end(failure: threading.ExceptHookArgs) -> None:
-    """End the process when a thread fails: the other threads would continue without reporting anything."""
+    """Exit the process when a thread fails: the other threads would continue without reporting anything."""
     if not issubclass(failure.exc_type, BrokenPipeError):
         what = " ".join(f"cachesync.watch: {failure.exc_type.__name__}: {failure.exc_value}".split())
         os.write(2, f"{what}\n".encode(errors="backslashreplace"))
@@ -41,7 +41,7 @@ def _end(failure: threading.ExceptHookArgs) -> None:
 
 
 def main() -> None:
-    """Watch until stdin ends."""
+    """Watch until stdin is closed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for the parent, but sent to the whole group
         signal.signal(number, signal.SIG_IGN)
     threading.excepthook = _end
@@ -50,7 +50,7 @@ def main() -> None:
     source = Source(Path(os.fsdecode(settings.root)), pattern, settings.max_bytes)
     observer(source, settings.mode, _MessageWriter()).start()
     sys.stdin.buffer.read()
-    os._exit(0)  # without joining threads, which may wait for events or for a reader of stdout that has gone
+    os._exit(0)  # without joining threads, which may be waiting for events, or for a reader of stdout that has exited
 
 
 if __name__ == "__main__":

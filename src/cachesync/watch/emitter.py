@@ -1,11 +1,11 @@
 """The watcher as a watchdog emitter.
 
-watchdog carries the two threads of the watcher's process and the bounded queue between them: while the dispatcher's
-thread waits for a slow reader of our messages, the emitter's goes on emptying the kernel's queue, which would lose
-events when full; and a message that equals the one before it is queued once.
+watchdog provides the two threads of the watcher's process and the bounded queue between them. While the dispatcher's
+thread waits for a slow reader of our messages, the emitter's thread continues to empty the kernel's queue, which would
+lose events if it filled up. A message that equals the one before it is queued only once.
 
-What it emits is ours. Of watchdog's own emitters, the one for Linux silently loses changes (when its queue overflows,
-when watches run out, when folders are moved), and the polling one keeps more in memory than a page's signature.
+The events are our own. Of watchdog's emitters, the one for Linux silently loses changes (when its queue overflows, when
+watches run out, when folders are moved), and the polling one keeps more in memory than a page's signature.
 """
 
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from cachesync.watch.limits import CannotWatchError
 from cachesync.watch.messages import Message, Mode
 
 _QUEUED: Final = 100
-"""How many messages may wait for a slow reader. Beyond that the kernel's queue fills, which reports an overflow."""
+"""How many messages may wait for a slow reader. Beyond that, the kernel's queue fills up and reports an overflow."""
 
 
 def follow(source: Source, mode: Mode) -> Iterator[Message]:
-    """Yield messages forever: what may have changed, and how the pages are watched."""
+    """Yield messages forever about what may have changed and how the pages are watched."""
     reason = None
     if mode != "polling":
         try:
@@ -36,7 +36,7 @@ def follow(source: Source, mode: Mode) -> Iterator[Message]:
     yield from poller.follow(source, reason)
 
 
-@dataclass(unsafe_hash=True)  # compared by its message too: the queue drops what equals the event before
+@dataclass(unsafe_hash=True)  # the message is compared as well: the queue drops an event that equals the one before
 class MessageEvent(FileSystemEvent):
     """An event that carries a message. Its path is always the root's."""
 
@@ -56,7 +56,7 @@ class PageEmitter(EventEmitter):
 
 
 def observer(source: Source, mode: Mode, handler: FileSystemEventHandler) -> BaseObserver:
-    """Return an observer, not started yet, that passes every message to ``handler``."""
+    """Return an observer that passes every message to ``handler``. The observer hasn't been started yet."""
     emitter = partial(PageEmitter, messages=follow(source, mode))
     made = BaseObserver(cast("type[EventEmitter]", emitter))
     made.event_queue.maxsize = _QUEUED

@@ -1,4 +1,4 @@
-"""The watched folders: all that may lead to pages."""
+"""The watched folders: all folders that may lead to pages."""
 
 import errno
 import os
@@ -38,15 +38,15 @@ class Folder:
     def __init__(self, path: str, watch: int) -> None:
         self.path = path
         self.watch = watch
-        self.below: dict[str, Folder] | None = None  # a dict for each of 100,000 leaf folders takes too much
+        self.below: dict[str, Folder] | None = None  # dicts for 100,000 leaf folders would take too much memory
 
 
 class PathSet:
-    """A set of folders, with fast access to those at a path and below it."""
+    """A set of folders, with fast access to the folders at and below a path."""
 
     def __init__(self) -> None:
         self._at: dict[str, set[str]] = {}
-        """The folders at or below each path that has any."""
+        """For each path, the folders at or below it; paths without folders are left out."""
 
     def add(self, folder: str) -> None:
         """Add a folder."""
@@ -67,13 +67,13 @@ class PathSet:
 
 
 class Folders:
-    """The watched folders as a tree, which the reader of the events keeps equal to the disk.
+    """The tree of watched folders, which the reader of events keeps equal to the disk.
 
-    It doesn't trust what an event says, but checks what is at the path on disk. Any later change is another event.
+    The tree doesn't trust an event, but checks what is on disk at its path. Any later change causes another event.
     """
 
     def __init__(self, source: Source, inotify: Inotify, yield_to_events: Callable[[], None]) -> None:
-        """Start without folders. ``yield_to_events`` is called now and then while many are added."""
+        """Create an empty tree. ``yield_to_events`` is called at intervals while many folders are added."""
         self._source = source
         self._inotify = inotify
         self._yield_to_events = yield_to_events
@@ -82,7 +82,7 @@ class Folders:
         self.blocked = PathSet()
         """Folders that can't be watched because permission is denied."""
         self._links = PathSet()
-        """Symbolic links at paths of folders, with a trailing slash: a delete event doesn't show that it was a link."""
+        """Symbolic links at folders' paths, with a trailing slash: delete events don't show that a path was a link."""
         self.moved: set[str] = set()
         """The earlier paths of folders that were found elsewhere."""
 
@@ -90,7 +90,7 @@ class Folders:
         return len(self._by_watch)
 
     def of(self, watch: int) -> Folder | None:
-        """Return the folder of a watch; None if it isn't watched any more."""
+        """Return the folder of a watch, or None if the folder is no longer watched."""
         return self._by_watch.get(watch)
 
     def has(self, path: str) -> bool:
@@ -98,7 +98,7 @@ class Folders:
         return path in self._links.at(path) or self._at(path) is not None
 
     def refresh(self, path: str) -> None:
-        """Watch the folder that is at ``path`` now, if any, and all below it, instead of those that were there before.
+        """Watch the folder now at ``path``, if any, and all folders below it, instead of those that were there before.
 
         Raises:
             OSError: the root can't be watched.
@@ -117,8 +117,8 @@ class Folders:
         while waiting:
             above, path = waiting.pop()
             if above and self.of(above.watch) is not above:
-                continue  # it was found elsewhere meanwhile, and its event is still to come
-            if folder := self._watch(above, path):  # before it is listed, so that no new subfolder is missed
+                continue  # the parent was found elsewhere in the meantime, and the event for its move is still to come
+            if folder := self._watch(above, path):  # before the folder is listed, so that no new subfolder is missed
                 waiting += [(folder, below) for below in self._listed(path)]
             if len(self) % _YIELD_EVERY == 0:
                 self._yield_to_events()
@@ -148,7 +148,7 @@ class Folders:
         return folder
 
     def _found_elsewhere(self, known: Folder, path: str) -> None:
-        """Forget a watch whose folder is now at ``path``; the event of that move is still to come."""
+        """Forget a watch whose folder is now at ``path``; the event for that move is still to come."""
         old, new = self._full(known.path), self._full(path)
         if known.path != path and _same(old, new):
             if not _is_listed(new):
@@ -161,7 +161,7 @@ class Folders:
         self._forget(known)
 
     def _forget(self, folder: Folder) -> None:
-        """Remove the watches of a folder and of all below it, which would report changes under its old path."""
+        """Remove the watches of a folder and all folders below it, which would report changes under their old paths."""
         above = self._at(_above(folder.path)) if folder.path else None
         if above and above.below and above.below.get(folder.path) is folder:
             del above.below[folder.path]
@@ -187,15 +187,15 @@ class Folders:
         return folder
 
     def _full(self, path: str) -> str:
-        # A trailing slash would follow a link. That is right for the root only.
+        # A trailing slash would follow a link, which is right only for the root.
         return f"{self._source.root}/{path[:-1]}"
 
 
 def subfolders(source: Source, path: str, *, links: bool = False) -> list[str]:
-    """Return the folders in a folder that may lead to pages; with ``links`` also the symbolic links.
+    """Return the subfolders of a folder that may lead to pages, and with ``links`` also the symbolic links.
 
     Raises:
-        OSError: it can't be listed.
+        OSError: the folder can't be listed.
     """
     with os.scandir(f"{source.root}/{path}") as entries:
         names = [
@@ -212,7 +212,7 @@ def is_link(source: Source, path: str) -> bool:
 
 
 def count(source: Source) -> int:
-    """Return how many folders there are to watch, including the root. Those that can't be listed count as empty."""
+    """Return how many folders there are to watch, including the root. Folders that can't be listed count as empty."""
     waiting, counted = [""], 0
     while waiting:
         counted += 1
@@ -228,7 +228,7 @@ def _above(path: str) -> str:
 
 
 def _is_listed(path: str) -> bool:
-    """Return whether the parent lists exactly this name: a case-insensitive file system accepts other spellings too."""
+    """Return whether the parent lists exactly this name: case-insensitive file systems also accept other spellings."""
     above, _, name = path.rpartition("/")
     with os.scandir(above) as entries:
         return any(entry.name == name for entry in entries)

@@ -29,13 +29,13 @@ _HEAD: Final = struct.Struct("@iIII")
 
 
 class Inotify:
-    """An inotify instance with its own queue. Closing it removes all its watches."""
+    """An inotify instance with its own queue. Closing the instance removes all its watches."""
 
     def __init__(self) -> None:
         """Create an instance.
 
         Raises:
-            OSError: the user has too many of them, or this system has no inotify.
+            OSError: the user has too many instances, or this system has no inotify.
         """
         try:
             self._libc = ctypes.CDLL(None, use_errno=True)
@@ -54,19 +54,19 @@ class Inotify:
         os.close(self.fd)
 
     def add(self, path: str, mask: int) -> int:
-        """Watch ``path`` and return the watch, which is the existing one if its inode is already watched.
+        """Watch ``path`` and return the watch, which is the existing one if the path's inode is already watched.
 
         Raises:
-            OSError: it doesn't exist, permission is denied, or there are too many watches (ENOSPC).
+            OSError: the path doesn't exist, permission is denied, or there are too many watches (ENOSPC).
         """
         return _checked(self._add(self.fd, os.fsencode(path), mask), path)
 
     def remove(self, watch: int) -> None:
-        """Remove a watch, which may already have ended by itself."""
+        """Remove a watch, which the kernel may already have removed."""
         self._remove(self.fd, watch)
 
     def read(self) -> bytes:
-        """Return as much of the queue as fits into one read; nothing if it is empty."""
+        """Return as much of the queue as fits into one read, or nothing if the queue is empty."""
         try:
             return os.read(self.fd, _READ_BYTES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Checks whether native watching is possible and complete, with messages that name what an administrator can change."""
+"""Checks whether native watching is possible and complete, with messages that name the settings to change."""
 
 import errno
 import os
@@ -15,14 +15,14 @@ _NO_LIMIT: Final = 2**31 - 1
 
 
 class CannotWatchError(CachesyncError):
-    """The pages can't be watched natively; the message is the reason."""
+    """The pages can't be watched natively; the message says why."""
 
 
 def require_local(source: Source) -> None:
-    """Make sure that the pages are written only through this kernel.
+    """Check that the pages are written to only through this kernel.
 
     Raises:
-        CannotWatchError: the root, or a folder that leads to pages, is on a file system that others may write to.
+        CannotWatchError: the root, or a folder that leads to pages, is on a file system that others can write to.
     """
     for mount in mounts(source):
         if mount.blind:
@@ -33,7 +33,7 @@ def require_local(source: Source) -> None:
 
 
 def require_watches(folders: int) -> None:
-    """Make sure that there can be a watch for each folder.
+    """Check that each folder can have a watch.
 
     Raises:
         CannotWatchError: there are too many folders.
@@ -43,7 +43,7 @@ def require_watches(folders: int) -> None:
 
 
 def too_few_watches(folders: int) -> CannotWatchError:
-    """Return the error that names how many watches are needed."""
+    """Return the error that says how many watches are needed."""
     limit, name = _limit(_WATCHES)
     enough = _round(folders + max(folders, limit if limit < _NO_LIMIT else 0))
     return CannotWatchError(
@@ -53,7 +53,7 @@ def too_few_watches(folders: int) -> CannotWatchError:
 
 
 def no_instance(error: OSError) -> CannotWatchError:
-    """Return the error that names why there is no inotify."""
+    """Return the error that says why inotify is unavailable."""
     if error.errno not in {errno.EMFILE, errno.ENFILE}:
         return CannotWatchError(f"this system has no inotify ({error.strerror})")
     limit, name = _limit(_INSTANCES)

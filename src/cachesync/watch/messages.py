@@ -1,15 +1,15 @@
-"""The messages between the watcher's two processes, a line of JSON each."""
+"""The messages between the watcher's two processes. Each message is a line of JSON."""
 
 from typing import Literal
 
 import msgspec
 
 Mode = Literal["auto", "native", "polling"]
-"""How to watch. ``native``: by inotify if available. ``auto``: by inotify if it sees all writes."""
+"""How to watch. ``native``: by inotify if it is available. ``auto``: by inotify if inotify sees all writes."""
 
 
 class WatchSettings(msgspec.Struct, frozen=True):
-    """The child's settings, the only line on its stdin."""
+    """The child's settings, which are the only line on its stdin."""
 
     root: bytes
     include: tuple[str, ...]
@@ -20,13 +20,13 @@ class WatchSettings(msgspec.Struct, frozen=True):
 
 
 class WatchState(msgspec.Struct, frozen=True):
-    """How the child watches."""
+    """How the child watches the pages."""
 
     mode: Literal["native", "polling"]
     watching: bool
-    """False: it hasn't started yet, there is no root, or the process is being restarted."""
+    """False: the child hasn't started to watch, there is no root, or the process is being restarted."""
     reason: str | None = None
-    """Why it isn't watching, or why it polls instead of watching natively."""
+    """Why the child isn't watching, or why it polls instead of watching natively."""
     folders: int = 0
     """How many folders are watched; 0 while polling."""
 
@@ -35,14 +35,14 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line on the child's stdout. The dirty paths come before the new state."""
 
     dirty: tuple[str, ...] = ()
-    """Paths below the root. With a trailing slash: a folder and all that is below it; empty: everything."""
+    """Paths below the root. A trailing slash means a folder and everything below it; an empty path means everything."""
     state: WatchState | None = None
     overflows: int = 0
-    """How many queues have overflowed since the last message."""
+    """How many times a queue has overflowed since the last message."""
 
 
 def sendable(path: str) -> str:
-    """Return a dirty path that can be sent as JSON: one that isn't UTF-8 is replaced by the nearest folder that is."""
+    """Return a path that can be sent as JSON: the dirty path or, if it isn't UTF-8, the nearest folder that is."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The file systems that pages are on, from the list in proc_pid_mountinfo(5)."""
+"""The file systems that the pages are on, from the list in proc_pid_mountinfo(5)."""
 
 import os
 import re
@@ -17,7 +17,7 @@ _BLIND: Final = frozenset(
         *("overlay", "aufs", "ecryptfs"),
     }
 )
-"""File systems that can be written to without this kernel seeing it: by another machine, by the host of a virtual
+"""File systems that can be written to without this kernel noticing: by another machine, by the host of a virtual
 machine, or in the layer below. The names are those in /proc/filesystems, which mount(8) accepts."""
 
 
@@ -29,12 +29,12 @@ class Mount(NamedTuple):
 
     @property
     def blind(self) -> bool:
-        """Whether it can be written to without this kernel seeing it."""
+        """Whether the file system can be written to without this kernel noticing."""
         return self.type in _BLIND or self.type == "fuse" or self.type.startswith("fuse.")
 
 
 def mounts(source: Source) -> list[Mount]:
-    """Return the file system that the root is on, if known, and all that are mounted in watched folders."""
+    """Return the file system that the root is on, if it is known, and all that are mounted in watched folders."""
     root = os.path.realpath(source.root).rstrip("/") + "/"
     above, below = [], []
     for mount in _all():
@@ -43,7 +43,7 @@ def mounts(source: Source) -> list[Mount]:
             above.append(mount)
         elif point.startswith(root) and source.pattern.may_lead_to_pages(point.removeprefix(root)):
             below.append(mount)
-    # If one is mounted over another, the later one is on top.
+    # If one file system is mounted over another, the later one is on top.
     nearest = max(enumerate(above), key=lambda each: (len(each[1].point), each[0]), default=None)
     return ([nearest[1]] if nearest else []) + sorted(below)
 
@@ -62,7 +62,7 @@ def _all() -> list[Mount]:
 
 
 class MountTable:
-    """Detects that file systems in the watched folders were mounted or unmounted, which inotify doesn't report."""
+    """Detects that file systems in watched folders were mounted or unmounted, which inotify doesn't report."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -82,5 +82,5 @@ class MountTable:
             os.close(self._fd)
 
     def changed(self) -> bool:
-        """Return whether they changed. This is cheap while nothing is mounted anywhere."""
+        """Return whether mounts in watched folders have changed. This is cheap while nothing is mounted anywhere."""
         return bool(self._poll.poll(0)) and mounts(self._source) != self._before

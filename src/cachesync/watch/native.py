@@ -1,4 +1,4 @@
-"""Watch the pages by inotify, which costs no time while nothing changes."""
+"""Watch the pages with inotify, which takes no time while nothing changes."""
 
 import select
 import time
@@ -18,14 +18,14 @@ _GATHER_SECONDS: Final = 0.01
 """How long to collect events after the first: a burst becomes a hundred batches a second, not a hundred thousand."""
 
 _PAUSE_SECONDS: Final = (0.1, 5.0)
-"""How long to pause after an overflow: the first time, and at most."""
+"""The first pause after an overflow, and the longest, in seconds."""
 
 _APPEARED: Final = inotify.CREATE | inotify.MOVED_TO
 _ENTRY_CHANGED: Final = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
 
 
 class _RestartError(Exception):
-    """Watching must start again, since the root or its mounts have changed."""
+    """Watching must be restarted because the root or its mounts have changed."""
 
 
 class _OverflowError(Exception):
@@ -33,10 +33,10 @@ class _OverflowError(Exception):
 
 
 def follow(source: Source, *, only_local: bool) -> Iterator[Message]:
-    """Yield forever what inotify reports of the pages below the root; at first, that everything is dirty.
+    """Yield forever what inotify reports about the pages below the root, after a message that everything is dirty.
 
     Raises:
-        CannotWatchError: the pages can't be watched, or, with ``only_local``, some writes to them would not be seen.
+        CannotWatchError: the pages can't be watched or, with ``only_local``, some writes to them wouldn't be noticed.
     """
     pause = _PAUSE_SECONDS[0]
     while True:
@@ -94,7 +94,7 @@ class WatchedFolders:
         self._folders = Folders(source, instance, self._take)
         self._dirty: set[str] = set()
         self._changed: set[str] = set()
-        """Folders that were created, deleted or replaced, so that their watches must be set again."""
+        """Folders that were created, deleted or replaced, so that their watches must be renewed."""
         self._poll = select.poll()
         self._poll.register(instance.fd, select.POLLIN)
 
@@ -102,7 +102,7 @@ class WatchedFolders:
         return len(self._folders)
 
     def begin(self) -> int:
-        """Watch all folders and return their number.
+        """Watch all folders and return how many there are.
 
         Raises:
             OSError: the root can't be watched.
@@ -112,13 +112,13 @@ class WatchedFolders:
         return len(self)
 
     def await_events(self, seconds: float) -> None:
-        """Wait for events for at most so many seconds, and read them."""
+        """Wait at most ``seconds`` for events, and read them."""
         if not self._changed and self._poll.poll(max(0, int(seconds * 1000) + 1)):
             time.sleep(_GATHER_SECONDS)
         self._take()
 
     def settle(self) -> tuple[str, ...]:
-        """Update the watches, and only then return the dirty paths, so that no change is missed in between."""
+        """Update the watches, and only then return the dirty paths, so that no change in between is missed."""
         changed, self._changed = sorted(self._changed), set()
         done = None
         for path in changed:

@@ -1,4 +1,4 @@
-"""Watch the pages by scanning them at intervals, if there is no inotify or it would miss changes."""
+"""Watch the pages by scanning them at intervals, if inotify is unavailable or would miss changes."""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from cachesync.watch.root import CHECK_SECONDS, await_root, is_at
 
 _PAUSE_PER_CPU_SECOND: Final = 10
 _PAUSE_PER_SECOND: Final = 3
-"""So scans take less than a tenth of a core, and less than a quarter of the time."""
+"""Pauses for each second of a scan, so that scans take less than a tenth of a core and a quarter of the time."""
 
 
 def follow(source: Source, reason: str | None) -> Iterator[Message]:
-    """Yield forever what differs from one scan to the next; at first, that everything is dirty.
+    """Yield forever what differs from one scan to the next, after a message that everything is dirty.
 
     ``reason`` is why the pages aren't watched natively.
     """
@@ -38,7 +38,7 @@ def follow(source: Source, reason: str | None) -> Iterator[Message]:
 
 
 def timed_scan(source: Source) -> tuple[Scan, float]:
-    """Scan, and return what was found and how many seconds to pause afterwards."""
+    """Scan the pages, and return what was found and how many seconds to pause afterwards."""
     began, cpu_began = time.monotonic(), time.thread_time()
     found = scan(source)
     return found, pause_after(time.monotonic() - began, time.thread_time() - cpu_began)
@@ -50,7 +50,7 @@ def pause_after(seconds: float, cpu_seconds: float) -> float:
 
 
 def difference(source: Source, before: Scan, now: Scan) -> tuple[str, ...]:
-    """Return the dirty paths between two scans."""
+    """Return the paths that became dirty between two scans."""
     dirty = {path for path, entry in now.entries.items() if before.entries.get(path) != entry}
     dirty |= before.entries.keys() - now.entries.keys()
     links = {warning.path for warning in {*before.warnings} ^ {*now.warnings}} - {WHOLE_ROOT}

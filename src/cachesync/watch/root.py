@@ -1,4 +1,4 @@
-"""The identity of the watched root, and waiting for a root that is missing."""
+"""The identity of the watched root, and waiting for a missing root."""
 
 import stat
 import time
@@ -11,23 +11,23 @@ from cachesync.sync.scan import require_root
 from cachesync.watch.messages import Message, WatchState
 
 CHECK_SECONDS: Final = 2.0
-"""How often to check the root: changes of the folders above it cause no event."""
+"""How often to check the root: changes to the folders above it cause no event."""
 
 
 class WatchedRoot(NamedTuple):
-    """The identity of a root, which differs for another one at the same path."""
+    """The identity of a root. Another root at the same path has a different identity."""
 
     device: int
     inode: int
     link: tuple[int, int] | None
-    """The identity of the root's symbolic link, if it is one: a link that is changed and changed back differs."""
+    """The identity of the root's symbolic link, if there is one. A link that was changed and changed back differs."""
 
 
 def root_at(path: Path) -> WatchedRoot:
     """Return the identity of the root at ``path``.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no root at ``path``.
     """
     itself = path.lstat()
     status = path.stat()
@@ -36,7 +36,7 @@ def root_at(path: Path) -> WatchedRoot:
 
 
 def is_at(path: Path, root: WatchedRoot) -> bool:
-    """Return whether the root at ``path`` is still this one."""
+    """Return whether the root at ``path`` is still ``root``."""
     try:
         return root_at(path) == root
     except OSError:
@@ -44,7 +44,7 @@ def is_at(path: Path, root: WatchedRoot) -> bool:
 
 
 def await_root(path: Path, mode: Literal["native", "polling"]) -> Generator[Message, None, WatchedRoot]:
-    """Wait until there is a root that can be listed, and return it. Yield the reason for waiting when it changes."""
+    """Wait for a root that can be listed, and return it. Yield the reason for waiting whenever the reason changes."""
     reported = None
     while True:
         try:

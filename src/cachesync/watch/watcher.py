@@ -1,6 +1,6 @@
 """The service's side of the watcher: runs the process that reports which pages may have changed.
 
-It is a separate process because a reader of events that shares an interpreter with busy threads would be too slow.
+The watcher is a separate process because a reader of events would be too slow in an interpreter with busy threads.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from cachesync.sync.scan import Source
 from cachesync.watch.messages import Message, Mode, WatchSettings, WatchState
 
 _DEFECT_SECONDS: Final = 5.0
-"""How long to wait after an exception that nobody expected."""
+"""How long to wait after an unexpected exception."""
 
 _END_SECONDS: Final = 5.0
 
@@ -30,17 +30,17 @@ class WatcherState(WatchState, frozen=True):
     """The watcher's state."""
 
     overflows: int = 0
-    """How often more changed at once than could be reported."""
+    """The number of overflows: how often more changed at once than could be reported."""
     restarts: int = 0
-    """How often its process had to be restarted."""
+    """How many times the watcher's process had to be restarted."""
 
 
 class Watcher:
     """Watches pages from :meth:`start` to :meth:`stop`.
 
-    One thread calls both callbacks, so they must be quick. If one raises, that is logged and watching is restarted.
-    A dirty path is relative to the root. With a trailing slash it is a folder and all that is below it; an empty one
-    is everything.
+    One thread calls both callbacks, so they must return quickly. An exception in a callback is logged, and watching is
+    restarted. A dirty path is relative to the root. A path with a trailing slash stands for a folder and everything
+    below it; an empty path stands for everything.
 
     Whenever watching starts or restarts, the empty path is reported first, which covers what changed while nothing was
     watched. Then ``on_change`` is called with a state that is ``watching``.
@@ -67,17 +67,17 @@ class Watcher:
 
     @property
     def pid(self) -> int | None:
-        """The id of its process; None if there is none. If one is just being started, this waits for it."""
+        """The process's id, or None if there is no process. While a process is being started, this waits for it."""
         with self._lock:
             process = self._process
         return process.pid if process and process.returncode is None else None
 
     def start(self) -> None:
-        """Start to watch."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the process and wait for its end. No callback is called afterwards. Must not be called by a callback."""
+        """Stop the process and wait until it exits. No callback is called afterwards, and no callback may call this."""
         with self._lock:
             self._stopped.set()
             process = self._process
@@ -100,7 +100,7 @@ class Watcher:
                 self._stopped.wait(_DEFECT_SECONDS)
 
     def _watch_once(self) -> bool:
-        """Start the process, handle its messages until it ends, and return whether it has watched anything."""
+        """Start the process, handle its messages until it exits, and return whether it has watched anything."""
         watched = False
         try:
             with self._lock:
@@ -160,7 +160,7 @@ def _start(settings: WatchSettings) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "cachesync.watch"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  our own module
     if process.stdin:
-        with contextlib.suppress(BrokenPipeError):  # it has already ended, which the reader will notice
+        with contextlib.suppress(BrokenPipeError):  # the process has already exited, which the reader will notice
             os.write(process.stdin.fileno(), msgspec.json.encode(settings) + b"\n")
     return process
 
@@ -168,12 +168,12 @@ def _start(settings: WatchSettings) -> subprocess.Popen[bytes]:
 def _messages(process: subprocess.Popen[bytes]) -> Iterator[Message]:
     decoder = msgspec.json.Decoder(Message)
     for line in process.stdout or ():
-        if line.endswith(b"\n"):  # otherwise the process was killed while writing it
+        if line.endswith(b"\n"):  # otherwise the process was killed while writing the line
             yield decoder.decode(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process by closing its stdin, or kill it if that doesn't help; wait until it has ended."""
+    """Make the process exit by closing its stdin, or kill it if that doesn't help; wait until it has exited."""
     if process.stdin and not process.stdin.closed:
         process.stdin.close()
     try:

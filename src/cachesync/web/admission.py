@@ -1,4 +1,4 @@
-"""Limits on concurrent work: a pool of threads, with a bound on how many run at once and a timeout for each step."""
+"""Limits on concurrent work: a thread pool that bounds how much runs at once, and a timeout for each step."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ class LateError(CachesyncError):
 
 
 class Slot:
-    """The right to run work on one of the threads, one step after the other."""
+    """The right to run work on one of the threads, one step after another."""
 
     def __init__(self, threads: ThreadPoolExecutor, seconds: float) -> None:
         """``seconds`` is how long one step may take."""
@@ -62,7 +62,7 @@ class Admission:
     """Bounds how much work runs at a time. Call its methods from the server's event loop only."""
 
     def __init__(self, name: str, at_once: int, seconds: float) -> None:
-        """Create ``at_once`` threads called ``name``; one step may take ``seconds``."""
+        """Create ``at_once`` threads named ``name``. One step may take ``seconds``."""
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name)
         self._at_once = at_once
         self._seconds = seconds
@@ -81,13 +81,13 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
-        """Occupy a thread for the length of a ``with`` block, and until a step that has timed out ends.
+        """Occupy a thread for the duration of a ``with`` block, and beyond it until a step that timed out has finished.
 
         Raises:
             BusyError: no thread became free within a second.
         """
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # a server that is stopped and started again has a new one
+        if self._loop is not loop:  # a server that was stopped and started again has a new loop
             self._loop, self._free = loop, asyncio.Semaphore(self._at_once)
         free = self._free
         try:
@@ -101,11 +101,11 @@ class Admission:
             slot.when_idle(free.release)
 
     def close(self) -> None:
-        """Accept no more work."""
+        """Stop accepting work."""
         self._threads.shutdown(wait=False)
 
 
 def _forget(done: "asyncio.Future[_Result]") -> None:
-    """Retrieve the exception of work that timed out; asyncio would log it as never retrieved."""
+    """Retrieve the exception of work that timed out; otherwise asyncio would log it as never retrieved."""
     if not done.cancelled():
         done.exception()

@@ -25,7 +25,7 @@ from cachesync.web.searcher import SHORTEST_HASH, Searcher
 _SUGGESTIONS_AT_ONCE: Final = 4
 _EXPORTS_AT_ONCE: Final = 2
 _EXPORT_SECONDS: Final = 60.0
-"""How long one part of an export may take."""
+"""How many seconds one part of an export may take."""
 
 _MOST_SUGGESTED: Final = 50
 
@@ -34,25 +34,25 @@ class Bounds(NamedTuple):
     """The configured limits."""
 
     search_timeout: float
-    """Seconds that one search may take."""
+    """How many seconds one search may take."""
     max_searches: int
-    """How many searches run at a time."""
+    """How many searches may run at a time."""
 
 
 class Api:
-    """The API's endpoints. They only read the index; no writer is involved."""
+    """The API's endpoints. They only read the index and don't involve a writer."""
 
     def __init__(self, searcher: Searcher, bounds: Bounds, *, is_public: bool) -> None:
-        """Create the thread pools. ``is_public``: error messages must not reveal anything about the engine behind."""
+        """Create the thread pools. With ``is_public``, error messages don't reveal anything about the engine."""
         self.searcher = searcher
         self.explained: Callable[[CachesyncError], ErrorReply] = partial(reply_to, is_public=is_public)
-        """Returns the reply to an error. One that isn't expected is raised again."""
+        """Returns the reply to an error, or raises the error if it isn't an expected one."""
         self.searches = Admission("search", bounds.max_searches, bounds.search_timeout)
         self._suggestions = Admission("suggest", _SUGGESTIONS_AT_ONCE, bounds.search_timeout)
         self._exports = Admission("export", _EXPORTS_AT_ONCE, _EXPORT_SECONDS)
 
     def close(self) -> None:
-        """Accept no more work."""
+        """Stop accepting work."""
         for each in (self.searches, self._suggestions, self._exports):
             each.close()
 
@@ -69,7 +69,7 @@ class Api:
         return [Endpoint(path, partial(self._or_error, answer), operation) for path, answer, operation in described]
 
     async def _or_error(self, answer: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-        """Answer a request, with an error response if that fails as expected."""
+        """Answer a request. An expected error becomes an error response."""
         try:
             return await answer(request)
         except CachesyncError as error:
@@ -128,19 +128,19 @@ class Api:
         return await self._run(compared, request)
 
     async def _without_parameters(self, work: Callable[[], dict[str, Any]], request: Request) -> Response:
-        """Answer a request that takes no parameters in its query."""
+        """Answer a request that takes no query parameters."""
         read(pairs_of(request))
         return await self._run(work, request)
 
     async def _run(
         self, work: Callable[[], dict[str, Any]], request: Request, admission: Admission | None = None
     ) -> Response:
-        """Run work on a thread, and answer with the object that it returns."""
+        """Run work on a thread, and answer with the object that the work returns."""
 
         def answered() -> Response:
             found = work()
             body = as_json(found)
-            # How long a search took differs from request to request, and says nothing about the index.
+            # The duration of a search differs between requests without any change in the index, so the ETag ignores it.
             content = as_json({**found, "took_ms": None}) if "took_ms" in found else body
             return compressed(validated(Response(body, media_type=JSON), content, request), request)
 

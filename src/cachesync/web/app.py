@@ -21,18 +21,18 @@ from cachesync.web.endpoint import HEADERS, Endpoint, error_answer
 _log = get_logger()
 
 MAX_REQUESTS: Final = 64
-"""How many requests are answered at a time; others get 503."""
+"""How many requests are answered at a time; further ones get 503."""
 
 _RETRY_SECONDS: Final = 1
 
 _LONGEST_URL: Final = 65_536
-"""Bytes of path and query."""
+"""The maximum length of path and query, in bytes."""
 
 Observer = Callable[[int, float], None]
-"""Called after each response with its status and how many seconds it took."""
+"""Called after each response with its status and its duration in seconds."""
 
 OnError = Callable[[Request, HTTPStatus, str], Awaitable[Response]]
-"""Returns the response to a request that no endpoint answers, by its status and an error message."""
+"""Returns the response to a request that no endpoint has answered, given the status and an error message."""
 
 
 async def _json_error(_request: Request, status: HTTPStatus, message: str) -> Response:
@@ -47,7 +47,7 @@ def build_app(
     allow_origins: Sequence[str] = (),
     observe: Observer = lambda _status, _seconds: None,
 ) -> ASGIApp:
-    """Combine endpoints into an application. All are read-only: methods other than GET and HEAD are answered with 405.
+    """Combine read-only endpoints into an application, which answers methods other than GET and HEAD with 405.
 
     ``base_path`` is the prefix of all paths: empty, or like ``/cachesync``. ``allow_origins`` are the sites whose
     scripts may read responses, such as ``https://example.org``; ``*`` is any site.
@@ -70,10 +70,10 @@ def build_app(
 
 
 class _Middleware:
-    """Middleware that bounds how many requests are answered at a time, and adds the common headers to each response."""
+    """Middleware that bounds how many requests are answered at a time and adds the common headers to each response."""
 
     def __init__(self, app: ASGIApp, free: frozenset[str], allow_origins: frozenset[str], observe: Observer) -> None:
-        """``free``: paths that are exempt from the bound on concurrent requests."""
+        """``free`` are the paths that are exempt from the bound on concurrent requests."""
         self._app = app
         self._free = free
         self._observe = observe

@@ -1,8 +1,8 @@
 """An HTTP connection of the web server.
 
-uvicorn's own timeout is for a connection that is idle between two requests. This one adds what strangers make
-necessary: who neither completes a request nor reads a response is disconnected, the number of connections is bounded,
-invalid HTTP gets a response that says why, and a response that breaks off never looks complete.
+uvicorn's timeout applies only to connections that are idle between two requests. Untrusted clients require more: those
+that neither complete a request nor read a response are disconnected, the number of connections is bounded, invalid
+HTTP gets a response that says why, and a response that is broken off never looks complete.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from cachesync.log import as_json
 from cachesync.web.endpoint import HEADERS
 
 CONNECTIONS: Final = 256
-"""How many connections may be open; further ones are closed at once."""
+"""How many connections may be open; further ones are closed immediately."""
 
 PATIENCE: Final = 30.0
-"""Seconds after which a client is disconnected that neither completes a request nor reads any of a response."""
+"""How many seconds a client may neither complete a request nor read any of a response before it is disconnected."""
 
 _LINGERING: Final = 2.0
-"""Seconds for which what follows a refused request is received and discarded."""
+"""For how many seconds data that follows a rejected request is received and discarded."""
 
 _ORIGIN: Final = re.compile(rb"https?://[^/]*", re.IGNORECASE)
 
@@ -39,7 +39,7 @@ _TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 
 class HttpConnection(H11Protocol):
-    """A connection that is closed when its client is idle for too long."""
+    """A connection that is closed if its client is idle for too long."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         """Set up the connection, or close it if there are too many."""
@@ -47,7 +47,7 @@ class HttpConnection(H11Protocol):
         self._sent = self._taken = 0
         self._is_refused = self._is_half_closed = False
         self._limit = self.loop.call_later(PATIENCE, self._abort_if_idle)
-        self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # no reference cycle: it is freed at once
+        self.app: ASGIApp = partial(_serve, weakref.ref(self), self.app)  # weak, to free a connection immediately
         if len(self.connections) > CONNECTIONS:
             transport.abort()
 
@@ -63,13 +63,13 @@ class HttpConnection(H11Protocol):
         self._limit = self.loop.call_later(PATIENCE, self._abort_if_idle)
 
     def sent(self, size: int) -> None:
-        """Count bytes of a response that were handed to the transport."""
+        """Count the bytes of a response that were handed to the transport."""
         self._sent += size
 
     def break_off(self) -> None:
         """Break off a response that has begun and can't be completed, so that no client takes it for complete.
 
-        The connection is reset: HTTP/1.0 clients, some proxies among them, read until the connection is closed.
+        The connection is reset, because HTTP/1.0 clients, including some proxies, read until it is closed.
         """
         if self.cycle.response_started and not self.cycle.response_complete and not self.cycle.disconnected:
             self.cycle.disconnected = True
@@ -78,12 +78,12 @@ class HttpConnection(H11Protocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Handle received data; discard it after a request was refused."""
+        """Handle received data, or discard it if a request was rejected."""
         if not self._is_refused:
             super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's returns nothing, which closes the connection
-        """Keep a half-closed connection until the response is sent; closed earlier, it could look complete."""
+        """Keep a half-closed connection open until the response is sent; a partial response could look complete."""
         self._is_half_closed = True
         return self._is_answering
 
@@ -93,23 +93,23 @@ class HttpConnection(H11Protocol):
         return cycle is not None and not cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what isn't valid HTTP. In a request's body, this replaces its response unless that has begun."""
+        """Reject invalid HTTP. In a request's body, the error replaces the response unless the response has begun."""
         error = sys.exception()
         if self.cycle is not None:
             self.cycle.disconnected = True
         try:
             self._refuse(*_refusal(error, self.conn.trailing_data[0], msg))
-        except h11.LocalProtocolError:  # a response has begun, or may have no body, as that to HEAD
+        except h11.LocalProtocolError:  # a response has begun, or must not have a body, like a response to HEAD
             self.transport.close()
         finally:
             if error:
-                # h11's error and its frames form a cycle that keeps all received data until the garbage is collected.
+                # h11's error and its frames form a reference cycle, keeping all received data until garbage collection.
                 error.__traceback__ = None
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Send an error response, then discard what the client still sends for a moment.
+        """Send an error response, then briefly discard what the client still sends.
 
-        Closing the connection with unread data would reset it, and the client might never see the response.
+        Closing the connection while it has unread data would reset it, and the client might never see the response.
         """
         body = as_json({"error": message, "at": None})
         headers = {
@@ -143,7 +143,7 @@ class HttpConnection(H11Protocol):
 
 
 def _refusal(error: BaseException | None, received: bytes, otherwise: str) -> tuple[HTTPStatus, str]:
-    """Return the status and message of the response to a request that can't be parsed."""
+    """Return the status and the message of the response to a request that can't be parsed."""
     if not isinstance(error, h11.RemoteProtocolError) or error.error_status_hint != _TOO_LARGE:
         return HTTPStatus.BAD_REQUEST, otherwise
     if b"\n" in received:
@@ -169,7 +169,7 @@ async def _serve(
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """Return the scope with a path only, even if the request names the whole URL (RFC 9112, 3.2.2)."""
+    """Return the scope with only a path, even if the request contains the whole URL (RFC 9112, 3.2.2)."""
     whole = _ORIGIN.match(scope["raw_path"])
     if not whole:
         return scope

@@ -22,10 +22,10 @@ HEADERS: Final[Mapping[str, str]] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""By default nothing is cached, loaded, run, framed, sent as a referrer or guessed at; a response may override each."""
+"""By default, nothing is cached, loaded, run, framed, sent as a referrer or sniffed. A response may override each."""
 
 _WORTH_GZIP: Final = 1_000
-"""Bytes; shorter responses are not compressed."""
+"""Responses with fewer bytes are not compressed."""
 
 _GZIP_LEVEL: Final = 5
 
@@ -34,13 +34,13 @@ class Endpoint(NamedTuple):
     """A path and its handler."""
 
     path: str
-    """Below the base path, in Starlette's syntax."""
+    """The path below the base path, in Starlette's syntax."""
     answer: Callable[[Request], Awaitable[Response]]
     """The handler. It runs in the server's event loop, so it must not block."""
     operation: Operation | None = None
-    """None: it isn't described, since it is not part of the API."""
+    """The endpoint's description; None if the endpoint is not part of the API."""
     is_free: bool = False
-    """It is exempt from the bound on concurrent requests, since it costs next to nothing."""
+    """Whether the endpoint is exempt from the bound on concurrent requests because it costs next to nothing."""
 
 
 def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -49,7 +49,7 @@ def json_answer(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 
 def error_answer(message: str, status: HTTPStatus, at: int | None = None, retry_after: int | None = None) -> Response:
-    """Return an error response; ``at`` is the character of the query that is wrong, if one is."""
+    """Return an error response; ``at`` is the position in the query of the character that is wrong, if any."""
     answer = json_answer({"error": message, "at": at}, status)
     if retry_after is not None:
         answer.headers["Retry-After"] = str(retry_after)
@@ -57,9 +57,9 @@ def error_answer(message: str, status: HTTPStatus, at: int | None = None, retry_
 
 
 def validated(answer: Response, content: bytes, asked: Request) -> Response:
-    """Return the response with an ``ETag``, or 304 for a client that already has it.
+    """Return the response with an ``ETag``, or 304 if the client already has the response.
 
-    The ``ETag`` is a digest of ``content``: all of the response that depends on the index, so that no change is hidden.
+    The ``ETag`` is a digest of ``content``: all of the response that depends on the index, so that no change is missed.
     """
     etag = f'W/"{xxhash.xxh3_64_hexdigest(content)}"'
     known = {each.strip().removeprefix("W/") for each in asked.headers.get("if-none-match", "").split(",")}
@@ -71,7 +71,7 @@ def validated(answer: Response, content: bytes, asked: Request) -> Response:
 
 
 def compressed(answer: Response, asked: Request) -> Response:
-    """Compress a response if the client accepts that. It takes about a millisecond for 100 KB."""
+    """Compress a response if the client accepts gzip. Compression takes about a millisecond for 100 KB."""
     answer.headers.add_vary_header("Accept-Encoding")
     body = bytes(answer.body)
     if len(body) >= _WORTH_GZIP and takes_gzip(asked):
@@ -82,7 +82,7 @@ def compressed(answer: Response, asked: Request) -> Response:
 
 
 def takes_gzip(asked: Request) -> bool:
-    """Whether a client accepts gzip, and doesn't refuse it by a quality of 0."""
+    """Whether a client accepts gzip and doesn't exclude it with a quality of 0."""
     offered = (each.strip().lower().partition(";") for each in asked.headers.get("accept-encoding", "").split(","))
     qualities = {name.strip(): quality.replace(" ", "") for name, _, quality in offered}
     chosen = qualities.get("gzip", qualities.get("*"))

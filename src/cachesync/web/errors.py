@@ -1,4 +1,4 @@
-"""Error responses: which status, message and headers each expected error gets."""
+"""Error responses: the status, message and headers for each expected error."""
 
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ _BUSY_SECONDS: Final = 1
 
 _EXCESSIVE: Final = "that is more than can be counted at once: ask for fewer values of a facet, or type more of a name"
 _UNAVAILABLE: Final = "the index can't be searched just now; try again in a few seconds"
-"""What the public is told in place of messages that reveal something about the engine."""
+"""What the public sees instead of messages that reveal something about the engine."""
 
 
 class ErrorReply(NamedTuple):
@@ -32,9 +32,9 @@ class ErrorReply(NamedTuple):
     status: HTTPStatus
     message: str
     at: int | None = None
-    """At which character of the query the error is."""
+    """The position of the error in the query, in characters."""
     retry_after: int | None = None
-    """Seconds."""
+    """How many seconds to wait before a retry."""
 
     def response(self) -> Response:
         """Return the response as JSON."""
@@ -42,9 +42,9 @@ class ErrorReply(NamedTuple):
 
 
 def reply_to(error: CachesyncError, *, is_public: bool) -> ErrorReply:
-    """Return the reply to an error. One that isn't expected is raised again.
+    """Return the reply to an error, or raise the error if it isn't an expected one.
 
-    ``is_public``: the message must not reveal anything about the engine.
+    With ``is_public``, the message doesn't reveal anything about the engine.
     """
     message = str(error)
     match error:

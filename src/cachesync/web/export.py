@@ -1,4 +1,4 @@
-"""Exports: all hits of a search as one stream, in memory that doesn't grow with their number."""
+"""Exports: all hits of a search as one stream, using memory that doesn't grow with the number of hits."""
 
 import asyncio
 import zlib
@@ -49,10 +49,10 @@ def gzipped(parts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Export(Response):
-    """A response that streams, and occupies a thread of its pool until it ends.
+    """A streamed response, which occupies a thread of its pool until the response is finished.
 
-    The first part is made before the response begins, so an error in it gets an error response. After a later error the
-    response is left unfinished, and the server resets the connection: it never looks complete.
+    The first part is made before the response begins, so an error in that part gets an error response. After a later
+    error, the response is left unfinished and the server resets the connection, so the response never looks complete.
     """
 
     def __init__(

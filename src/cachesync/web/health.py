@@ -1,4 +1,4 @@
-"""The endpoints for liveness and the API's description, and the descriptions of those for readiness and status."""
+"""The endpoints for liveness and the API's description, and descriptions of the readiness and status endpoints."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -35,7 +35,7 @@ ALIVE: Final = Endpoint("/healthz", _alive, operation("Is the process alive?", _
 
 
 def with_description(base_path: str, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Return the endpoints, with one more that describes all of them in OpenAPI."""
+    """Return the endpoints, and one more that describes all of them in OpenAPI."""
 
     async def itself(_request: Request) -> Response:
         return json_answer(description)

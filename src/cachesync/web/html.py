@@ -27,22 +27,22 @@ _POLICY: Final = (
 """Only our own files are loaded or run, whatever pages contain. ``default-src`` doesn't cover the last three."""
 
 _LONGEST_URL: Final = 8_192
-"""Bytes of path and query. Most links on a page repeat its URL with one condition more or less, so the size of a page
-grows with the length of its URL times the number of its conditions."""
+"""The maximum length of path and query, in bytes. Most links on a page repeat its URL with one condition more or less,
+so the size of a page grows with the length of its URL times the number of its conditions."""
 
 _API: Final = "/api/"
 _BINARY: Final = "/binary/"
 _PAGES: Final = ("/", "/parts", "/diff")
 
 _ROBOTS: Final = "User-agent: *\nAllow: {base}/$\nAllow: {base}/static/\nDisallow: {base}/\n"
-"""There is no end of searches, and every binary is in some of them; so crawlers may read the first page only."""
+"""The number of searches is endless, and every binary is in some of them, so crawlers may read only the first page."""
 
 
 class HtmlEndpoints:
     """The endpoints for browsers, with pages that are rendered on the server."""
 
     def __init__(self, base_path: str, api: Api) -> None:
-        """``base_path`` is the prefix of all paths; ``api`` finds what pages show."""
+        """``base_path`` is the prefix of all paths; ``api`` finds what the pages show."""
         self._base_path = base_path
         self._api = api
         self._searcher = api.searcher
@@ -62,7 +62,7 @@ class HtmlEndpoints:
         ]
 
     async def refused(self, request: Request, status: HTTPStatus, message: str) -> Response:
-        """Return the response to a request without an endpoint, or to one that failed: a page if it was for a page."""
+        """Return the response to a request that failed or has no endpoint: a page if a page was requested, or JSON."""
         path = request.url.path.removeprefix(self._base_path)
         is_page = path in _PAGES or path.startswith(_BINARY)
         if not is_page and (path.startswith(_API) or _HTML not in request.headers.get("accept", "")):
@@ -101,8 +101,8 @@ class HtmlEndpoints:
     async def _rendered(self, request: Request, render: Callable[[Pairs], str]) -> Response:
         """Return a page, or an error page.
 
-        Both are rendered on a thread, to keep the event loop free. Only the error page for a request that got no thread
-        or timed out is rendered in the event loop: it has no chips, so it costs next to nothing.
+        Both are rendered on a thread, to keep the event loop free. The error page for a request that didn't get a
+        thread or timed out is rendered in the event loop; it has no chips, so it costs next to nothing.
         """
         pairs: Pairs = ()
 

@@ -34,7 +34,7 @@ class WebMetrics:
 
 
 class ServerMetrics:
-    """The metrics of a process that serves HTTP, in a registry of their own."""
+    """The metrics of a process that serves HTTP, in their own registry."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -42,5 +42,5 @@ class ServerMetrics:
         self.web = WebMetrics(self._registry)
 
     def text(self) -> bytes:
-        """Return all metrics in Prometheus' text format, see :data:`CONTENT_TYPE`."""
+        """Return all metrics in Prometheus's text format, see :data:`CONTENT_TYPE`."""
         return generate_latest(self._registry)

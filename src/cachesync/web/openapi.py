@@ -29,7 +29,7 @@ def an_object(required: Mapping[str, Schema], others: Mapping[str, Schema] | Non
 
 
 def a_list(of: Schema) -> Schema:
-    """Return the schema of a list with items of this schema."""
+    """Return the schema of a list whose items have this schema."""
     return {"type": "array", "items": of}
 
 
@@ -82,7 +82,7 @@ HEALTH: Final = an_object({"ready": {"type": "boolean"}, "reason": optional(TEXT
 
 
 def parameter(name: str, schema: Schema, description: str, *, required: bool = False, place: str = "query") -> Schema:
-    """Return the description of a parameter. A list is given by repeating the parameter for each value."""
+    """Return the description of a parameter. Requests give a list by repeating the parameter for each value."""
     entry = {"name": name, "in": place, "schema": schema, "description": description, "required": required}
     return {**entry, "style": "form", "explode": True} if schema.get("type") == "array" else entry
 
@@ -160,8 +160,8 @@ def operation(
 ) -> Operation:
     """Return an OpenAPI operation.
 
-    ``answers`` is the content of a successful response by media type, ``errors`` are statuses besides the usual ones.
-    ``reads_index``: it can fail as every search can, and responses have an ``ETag``.
+    ``answers`` is the content of a successful response by media type; ``errors`` are statuses besides the usual ones.
+    With ``reads_index``, the operation can fail like any search, and its responses have an ``ETag``.
     """
     responses: dict[str, Any] = {"200": {"description": "Success.", "content": dict(answers)}}
     if reads_index:
@@ -178,7 +178,7 @@ def operation(
 
 
 def described(base_path: str, endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """Return the description of endpoints, in OpenAPI 3.1."""
+    """Return the OpenAPI 3.1 description of the endpoints."""
     paths = {
         each.path.replace(":path", ""): {"get": {"operationId": _id_of(each.path), **each.operation}}
         for each in endpoints

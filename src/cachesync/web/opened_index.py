@@ -1,4 +1,4 @@
-"""The index as all HTTP requests share it: opened once, and checked for a newer state every few seconds."""
+"""The index that all HTTP requests share: it is opened once, and checked for a newer state every few seconds."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ RECHECK_SECONDS: Final = 2.0
 """How long an opened index is used before it is checked for changes."""
 
 _FAILED_SECONDS: Final = 1.0
-"""How long the error of an index that couldn't be opened is repeated before another attempt."""
+"""How long the error of a failed attempt to open the index is repeated before the next attempt."""
 
 _Result = TypeVar("_Result")
 
@@ -33,10 +33,10 @@ class Opened(NamedTuple):
 
 
 class OpenedIndex:
-    """An index, opened with the first use. It is thread-safe."""
+    """An index that is opened on first use. It is thread-safe."""
 
     def __init__(self, index: Index, aliases: Aliases, *, logs_failures: bool) -> None:
-        """``logs_failures``: log why the index can't be opened, where nothing else does."""
+        """With ``logs_failures``, log why the index can't be opened; for processes in which nothing else logs that."""
         self._index = index
         self._aliases = aliases
         self._logs_failures = logs_failures
@@ -47,7 +47,7 @@ class OpenedIndex:
         self._failed: tuple[float, IndexUnavailableError] | None = None
 
     def read(self, work: Callable[[Opened], _Result]) -> _Result:
-        """Run ``work`` on the index, and once more if another generation becomes live meanwhile.
+        """Run ``work`` on the index, and run it once more if another generation goes live during the first run.
 
         Raises:
             IndexUnavailableError: the index can't be read.
@@ -58,7 +58,7 @@ class OpenedIndex:
             return work(self.current(reopen=True))
 
     def current(self, *, reopen: bool = False) -> Opened:
-        """Return the index in a state that is at most a few seconds old, or with ``reopen`` in the present one.
+        """Return the index in a state that is at most a few seconds old or, with ``reopen``, in its current state.
 
         Raises:
             IndexUnavailableError: the index can't be read.
@@ -70,7 +70,7 @@ class OpenedIndex:
             return self._opened
 
     def _reopen(self) -> Opened:
-        """Open the index, or repeat the error if that has just failed."""
+        """Open the index, or raise the previous error again if opening the index has just failed."""
         if self._failed and time.monotonic() - self._failed[0] < _FAILED_SECONDS:
             raise self._failed[1]
         try:
@@ -95,7 +95,7 @@ class OpenedIndex:
 def unusable_as_unavailable() -> Iterator[None]:
     """Turn a UsageError into an IndexUnavailableError.
 
-    A wrong configuration, or foreign data where the index should be, is not a mistake of the HTTP client.
+    An invalid configuration, or foreign data where the index should be, is not the HTTP client's mistake.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Parse the parameters of URLs. The page has those of ``/api/search``, so each of its states is a URL."""
+"""Parses the parameters of URLs. The page takes those of ``/api/search``, so each state of the page has a URL."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ from cachesync.search.targets import parse_machine
 
 MAX_LIMIT: Final = 1_000
 MAX_VALUES: Final = 256
-"""How many parameters a request may have in all."""
+"""How many parameters a request may have in total."""
 
 Format = Literal["json", "ndjson", "csv"]
 
@@ -36,7 +36,7 @@ _OFTEN: Final = ("facet", "sort", *FILTERABLE)
 _Choice = TypeVar("_Choice", bound=str)
 
 Pairs = Sequence[tuple[str, str]]
-"""Names and values, in the order of the URL."""
+"""Names and values of parameters, in the order of the URL."""
 
 
 class SearchParameters(NamedTuple):
@@ -54,7 +54,7 @@ def pairs_of(request: Request) -> Pairs:
     """Return a request's query parameters, in their order.
 
     Raises:
-        UsageError: they aren't UTF-8, or too many.
+        UsageError: the parameters aren't UTF-8, or there are too many of them.
     """
     query: bytes = request.scope["query_string"]
     try:
@@ -67,7 +67,7 @@ def pairs_of(request: Request) -> Pairs:
 
 
 def read_search(pairs: Pairs) -> SearchParameters:
-    """Parse the parameters of a search. Those with an empty value, which forms send, are ignored.
+    """Parse the parameters of a search. Parameters with an empty value, which forms send, are ignored.
 
     Raises:
         UsageError: a parameter is unknown, has an invalid value, or is repeated.
@@ -94,7 +94,7 @@ def read_search(pairs: Pairs) -> SearchParameters:
 
 
 def _order(texts: Iterable[str]) -> tuple[SortKey, ...]:
-    """Parse the sort keys. A second key for a field has no effect, so it is left out."""
+    """Parse the sort keys. A second key for a field would have no effect, so it is left out."""
     by_field: dict[str, SortKey] = {}
     for key in chain.from_iterable(parse_order(each, "sort=") for each in texts):
         by_field.setdefault(key.field, key)
@@ -102,7 +102,7 @@ def _order(texts: Iterable[str]) -> tuple[SortKey, ...]:
 
 
 def read(pairs: Pairs, *, once: Sequence[str] = (), often: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Group values by their names, without those that are empty.
+    """Group values by their names, leaving out empty values.
 
     Raises:
         UsageError: there are too many parameters, or one is unknown or repeated.
@@ -130,7 +130,7 @@ def choice(name: str, given: dict[str, str], values: Sequence[_Choice], default:
     """Return a parameter's value, which must be one of ``values``.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the value is not one of them.
     """
     value = given.get(name, default)
     found = next((each for each in values if each == value), None)
@@ -143,7 +143,7 @@ def number(name: str, given: dict[str, str], least: int, most: int, default: int
     """Return a parameter's value as a number.
 
     Raises:
-        UsageError: it is not a number, or out of bounds.
+        UsageError: the value is not a number, or is out of bounds.
     """
     value = given.get(name, str(default))
     if not re.fullmatch("[0-9]{1,9}", value) or not least <= int(value) <= most:

@@ -17,14 +17,14 @@ from cachesync.web.searcher import Overview, Searcher
 
 _AT_ONCE: Final = 2
 _SECONDS: Final = 2.0
-"""How long the index may take to answer before it counts as not ready."""
+"""How many seconds the index may take to answer before it counts as not ready."""
 
 
 class PublicStatus:
     """The endpoints for liveness, readiness and status."""
 
     def __init__(self, searcher: Searcher, max_lag: float) -> None:
-        """``max_lag``: the lag in seconds from which the index counts as degraded."""
+        """``max_lag`` is the lag in seconds from which the index counts as degraded."""
         self._searcher = searcher
         self._max_lag = max_lag
         self._admission = Admission("status", _AT_ONCE, _SECONDS)
@@ -64,7 +64,7 @@ class PublicStatus:
         }
 
     def _degraded(self, state: Overview) -> list[str]:
-        """Return what needs attention, as stable identifiers for monitoring."""
+        """Return stable identifiers, for monitoring, of what needs attention."""
         note = state.freshness
         is_behind = note and not note.is_finished and note.lag(datetime.now(UTC)) > self._max_lag
         found = [*(note.degraded if note else ()), *(["behind"] if is_behind else [])]

@@ -1,4 +1,4 @@
-"""Answers questions from the opened index, and caches what later requests need again."""
+"""Answers questions from the opened index, and caches what later requests can reuse."""
 
 import threading
 import time
@@ -34,10 +34,10 @@ from cachesync.web import opened_index
 from cachesync.web.opened_index import Opened, OpenedIndex, unusable_as_unavailable
 
 MOST_REMEMBERED: Final = 1_000
-"""How many interpretations of questions are cached: the most recently used."""
+"""How many interpretations of questions are cached. Those that were used most recently are kept."""
 
 SHORTEST_HASH: Final = 4
-"""How many characters of a hash a request must have."""
+"""The minimum number of characters of a hash in a request."""
 
 
 class Overview(NamedTuple):
@@ -46,19 +46,19 @@ class Overview(NamedTuple):
     specs: int
     pages: int
     outdated: bool
-    """It was made by another version of cachesync, and lacks fields of this one."""
+    """Whether another version of cachesync made the index, so that it lacks fields of this version."""
     freshness: Freshness | None
-    """None: the index has no note of it."""
+    """None: the index has no note of its freshness."""
 
 
 class Searcher:
-    """Answers questions. It is thread-safe.
+    """Answers questions. A searcher is thread-safe.
 
     Every method that reads the index raises IndexUnavailableError if it can't be read.
     """
 
     def __init__(self, index: Index, aliases: Aliases, mirror_url: str, *, logs_failures: bool = False) -> None:
-        """Open nothing yet. ``logs_failures``: log why the index can't be opened, where nothing else does."""
+        """Create a searcher without opening the index. ``logs_failures`` is as for :class:`.OpenedIndex`."""
         self._index = index
         self._opened = OpenedIndex(index, aliases, logs_failures=logs_failures)
         self._mirror_url = mirror_url
@@ -68,18 +68,18 @@ class Searcher:
         self._tags: tuple[str, list[Tag]] | None = None
 
     def ask(self, question: Question, cursor: Cursor | None = None) -> Answer:
-        """Answer a question from the beginning, or from where an earlier answer ended.
+        """Answer a question from the beginning, or from where an earlier answer left off.
 
-        Following a cursor keeps the first interpretation of the question, whatever packages and tags were added since.
-        New tags are recognized from the cursor, which works in every process; package names need this process's cache.
+        With a cursor, a question keeps its first interpretation, whatever packages and tags have been added since. The
+        cursor reveals which tags are new, in any process; ignoring new package names requires this process's cache.
 
         Raises:
-            UsageError: the question can't be answered, or the cursor belongs to another one.
+            UsageError: the question can't be answered, or the cursor belongs to another question.
         """
 
         def asked(opened: Opened) -> Answer:
             reader, vocabulary, _ = opened
-            vocabulary.look_up(("tag",))  # before the search, so that no hit is of a tag that the vocabulary lacks
+            vocabulary.look_up(("tag",))  # before the search, so that the vocabulary has the tags of all hits
             read = self._interpret(question, opened, cursor)
             found = answer(read, reader, vocabulary, self._mirror_url)
             if found.next and not cursor:
@@ -91,10 +91,10 @@ class Searcher:
     def export(self, question: Question, cursor: Cursor | None, most: int | None) -> Iterator[list[Hit]]:
         """Yield all hits of a question lazily, or only the first ``most``.
 
-        If another generation becomes live meanwhile, the export continues in that one.
+        If another generation goes live during the export, the export continues in that generation.
 
         Raises:
-            UsageError: the question can't be answered, or the cursor belongs to another one.
+            UsageError: the question can't be answered, or the cursor belongs to another question.
         """
         read = self._opened.read(lambda opened: self._interpret(question, opened, cursor))
         if most is not None:
@@ -117,7 +117,7 @@ class Searcher:
         """Return one document.
 
         Raises:
-            NotThereError: there is none with this id.
+            NotThereError: there is no document with this id.
         """
         found = self._opened.read(lambda opened: opened.reader.get(id))
         if found is None:
@@ -128,7 +128,7 @@ class Searcher:
         """Return the binary whose hash begins with ``hash``.
 
         Raises:
-            UsageError: there is none, there are several, or ``hash`` is too short.
+            UsageError: there is no such binary, there are several, or ``hash`` is too short.
         """
         if len(hash) < SHORTEST_HASH:
             raise UsageError(f"{hash}: expected a hash, or at least its first {SHORTEST_HASH} characters")
@@ -139,7 +139,7 @@ class Searcher:
         return self._opened.read(lambda opened: siblings_of(hit, opened.reader))
 
     def suggest(self, text: str, limit: int) -> list[Suggestion]:
-        """Suggest at most ``limit`` packages for what is typed so far."""
+        """Suggest at most ``limit`` packages for the text typed so far."""
         return self._opened.read(lambda opened: opened.vocabulary.names.suggest(text, limit))
 
     def difference(self, before: str, after: str, filters: tuple[Filter, ...]) -> TagDifference:
@@ -176,24 +176,24 @@ class Searcher:
 
     @property
     def last_overview(self) -> Overview | None:
-        """The overview that was returned last. This never blocks."""
+        """The overview that was returned last. Reading it never blocks."""
         return self._overview[1] if self._overview else None
 
     def tag_names(self) -> list[str]:
-        """Return the names of tags, the newest first, those without a date last."""
+        """Return the names of all tags, newest first and those without a date last."""
         return self._opened.read(lambda opened: newest_first(opened.vocabulary.values("tag")))
 
     def _interpret(self, question: Question, opened: Opened, cursor: Cursor | None) -> ReadQuestion:
-        """Interpret a question; with a cursor, as it was interpreted for the first answer.
+        """Interpret a question or, with a cursor, return its interpretation for the first answer.
 
         Raises:
-            UsageError: its interpretation has changed since, and the first one is no longer cached.
+            UsageError: the interpretation has changed since the first answer, and the first one is no longer cached.
         """
         reader, vocabulary, _ = opened
         if cursor is None:
             return read_question(question, reader, vocabulary)
         read = self._interpretations.recall(cursor)
-        if read:  # it is of a question that may differ from this one in limit and facets
+        if read:  # its question may differ from this one in limit and facets
             request = read.request._replace(limit=question.limit, facets=question.facets)
             read = read._replace(question=question, request=request)
         else:
@@ -204,12 +204,12 @@ class Searcher:
 
 
 class _Interpretations:
-    """The most recently used interpretations of questions. It is thread-safe."""
+    """A thread-safe cache of the most recently used interpretations of questions."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str], ReadQuestion] = OrderedDict()
-        """By the digests of question and request, the least recently used first."""
+        """Interpretations by the digests of question and request, the least recently used first."""
 
     def remember(self, read: ReadQuestion) -> None:
         key = question_digest(read.question), request_digest(read.request)

@@ -1,8 +1,8 @@
-"""The web server: uvicorn on a thread of its own, which sleeps while there are no requests.
+"""The web server: uvicorn on its own thread, which sleeps while there are no requests.
 
-By itself uvicorn wakes up ten times a second, to check whether to exit and to update its ``Date`` header: that takes
-0.26 % of a core, five times what the idle service may take in all. Here it is woken to exit, and each response gets its
-date when it is made; an idle server takes 0.001 %.
+By default, uvicorn wakes up ten times a second to check whether to exit and to update its ``Date`` header. That takes
+0.26 % of a core, five times what the idle service may take in total. This server is woken only to exit, and dates each
+response when it is made; an idle server takes 0.001 %.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from cachesync.web.connection import CONNECTIONS, HttpConnection
 _log = get_logger()
 
 _GRACE: Final = 1.0
-"""Seconds that running requests have to finish when the server stops."""
+"""How many seconds running requests have to finish when the server stops."""
 
 _STOPPED_WITHIN: Final = 2.0
-"""Seconds after which :meth:`WebServer.stop` no longer waits for the thread."""
+"""After how many seconds :meth:`WebServer.stop` no longer waits for the thread."""
 
 
 Keys = tuple[str, str]
@@ -36,25 +36,25 @@ _KEYS: Final = ("http.host", "http.port")
 class WebServer:
     """Serves an application, which can be replaced while the server runs.
 
-    The port 0 is any free one. The application runs in the server's event loop, so it must not block.
+    Port 0 stands for any free port. The application runs in the server's event loop, so it must not block.
     """
 
     def __init__(self, host: str, port: int, app: ASGIApp, base_path: str = "", keys: Keys = _KEYS) -> None:
         self.address = (host, port)
-        """The host and the port that were asked for."""
+        """The configured host and port."""
         self.port = port
-        """The port; once started, the one that it listens on."""
+        """The port; once the server has started, the port that it listens on."""
         self.answers = (app, base_path)
-        """The application and its base path. If they are replaced, running requests end in the previous ones."""
+        """The application and its base path. If they are replaced, running requests finish in the old application."""
         self._keys = keys
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start serving, and return once the server accepts requests.
+        """Start the server, and return once it accepts requests.
 
         Raises:
-            UsageError: host or port can't be used; a PortTakenError if another process listens on the port.
+            UsageError: the server can't listen on host and port; a PortTakenError if another process listens there.
         """
         listening = _listen(self.address[0], self.port, self._keys)
         self.port = listening.getsockname()[1]
@@ -68,12 +68,12 @@ class WebServer:
 
     @property
     def is_started(self) -> bool:
-        """Whether it was started and not stopped since."""
+        """Whether the server was started and hasn't been stopped since."""
         return self._server is not None
 
     @property
     def url(self) -> str:
-        """The URL; once started, with the port that it listens on."""
+        """The URL; once the server has started, with the port that it listens on."""
         host, (_, base_path) = self.address[0], self.answers
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{base_path}"
 
@@ -93,7 +93,7 @@ def listen(server: WebServer) -> WebServer:
     """Start a server, log its URL, and return it.
 
     Raises:
-        UsageError: host or port can't be used: a PortTakenError if another process listens there now.
+        UsageError: the server can't listen on host and port: a PortTakenError if another process listens there now.
     """
     server.start()
     _log.info("listening", action="http.listening", url=server.url)
@@ -101,12 +101,12 @@ def listen(server: WebServer) -> WebServer:
 
 
 def moved(before: WebServer, now: WebServer) -> WebServer:
-    """Return a server that serves as ``now`` in place of ``before``: ``before`` itself if the address is the same.
+    """Make ``now`` serve in place of ``before``, and return the running server: ``before`` if the address is the same.
 
-    On failure nothing changes.
+    If the new server can't start, ``before`` continues to serve.
 
     Raises:
-        UsageError: host or port can't be used.
+        UsageError: the new server can't listen on its host and port.
     """
     if before.address == now.address:
         before.answers = now.answers
@@ -115,7 +115,7 @@ def moved(before: WebServer, now: WebServer) -> WebServer:
         listen(now)
         before.stop()
         return now
-    before.stop()  # both need the same port
+    before.stop()  # both servers need the same port
     try:
         return listen(now)
     except CachesyncError:
@@ -144,12 +144,12 @@ class _Server(uvicorn.Server):
             )
         )
         self.begun = threading.Event()
-        """Set when the server has started, or failed to."""
+        """Set when the server has started, or has failed to start."""
         self._end = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def serve_on(self, listening: socket.socket) -> None:
-        """Serve until :meth:`end`."""
+        """Serve until :meth:`end` is called."""
         try:
             self.run(sockets=[listening])
         except Exception:  # noqa: BLE001  nothing else would report an exception of this thread
@@ -159,10 +159,10 @@ class _Server(uvicorn.Server):
             listening.close()
 
     def end(self) -> None:
-        """Make the server exit. Any thread may call it."""
+        """Make the server exit. Any thread may call this method."""
         self.should_exit = True
         if self._loop:
-            with contextlib.suppress(RuntimeError):  # it has exited already
+            with contextlib.suppress(RuntimeError):  # the server has already exited
                 self._loop.call_soon_threadsafe(self._end.set)
 
     async def main_loop(self) -> None:
@@ -180,7 +180,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         limit.cancel()
         self._abort()
-        await asyncio.sleep(0)  # lets aborted connections be closed
+        await asyncio.sleep(0)  # lets asyncio close the aborted connections
 
     def _abort(self) -> None:
         for connection in list(self.server_state.connections):
@@ -198,8 +198,8 @@ def _listen(host: str, port: int, keys: Keys) -> socket.socket:
     except OSError as error:
         refusal = PortTakenError if error.errno == errno.EADDRINUSE else UsageError
         raise refusal(_explanation(host, port, keys, error)) from None
-    # The head and body of a response are two packets; without TCP_NODELAY the body would wait 40 ms until the head is
-    # acknowledged. Connections inherit the option from here: asyncio only sets it on sockets that name their protocol.
+    # The head and body of a response are two packets; without TCP_NODELAY, the body would wait 40 ms until the head is
+    # acknowledged. Connections inherit TCP_NODELAY from here; asyncio sets it only on sockets that name their protocol.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
     return listening
 

@@ -1,4 +1,4 @@
-"""The whole site: the web page, the API, its description, and the endpoints of the command that serves it."""
+"""The whole site: the web page, the API and its description, and the endpoints of the command that serves the site."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from cachesync.web.html import HtmlEndpoints
 def build_site(
     base_path: str, own: Sequence[Endpoint], api: Api, allow_origins: Sequence[str], observe: Observer
 ) -> ASGIApp:
-    """Return the application; ``own`` are the endpoints of the command that serves, such as its status.
+    """Return the application. ``own`` are the endpoints of the command that serves the site, such as its status.
 
-    Everything else is as for :func:`cachesync.web.app.build_app`.
+    The other parameters are as for :func:`cachesync.web.app.build_app`.
     """
     browsing = HtmlEndpoints(base_path, api)
     endpoints = with_description(base_path, [*own, *api.endpoints(), *browsing.endpoints()])

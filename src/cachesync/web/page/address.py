@@ -1,7 +1,7 @@
-"""The page's URL: the search that it stands for, and the URLs of searches that differ from it in one parameter.
+"""The search page's URL: the search that it stands for, and the URLs of searches that differ in one parameter.
 
-It has the parameters of ``/api/search``, so each state of the page is a URL. Links are built from the configured base
-path, never from a request's ``Host`` header.
+The page takes the parameters of ``/api/search``, so each state of the page has a URL. Links are built from the
+configured base path, never from a request's ``Host`` header.
 """
 
 import re
@@ -17,10 +17,10 @@ FACETS: Final = ("package", "version", "compiler", "target", "os", "tag", "stack
 """The facets that the page always counts."""
 
 _WHOLE: Final = 1_000
-"""How many values of a facet with chosen ones are counted, so that the chosen ones are among them."""
+"""The minimum number of values counted for a facet with chosen values, so that the chosen ones are among them."""
 
 _SPARE: Final = 2
-"""How many more values are counted than shown: one may be hidden, the other one shows whether there are more."""
+"""How many more values are counted than shown: one may be hidden, and another reveals whether there are more."""
 
 _SIZE: Final = re.compile("[1-9][0-9]{0,4}")
 _DROPPED: Final = frozenset({"format"})
@@ -31,14 +31,14 @@ class PageUrl(NamedTuple):
     """A state of the page."""
 
     base: str
-    """The base path: empty, or with a leading slash and no trailing one."""
+    """The base path: empty, or with a leading slash and without a trailing one."""
     pairs: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, base: str, pairs: Pairs) -> "PageUrl":
         """Normalize a request's parameters: drop empty ones, which forms send, and spell values as in documents.
 
-        A form may send ``latest`` together with other tags; then only ``latest`` is kept.
+        If a form sends ``latest`` together with other tags, only ``latest`` is kept.
         """
         is_latest = ("tag", LATEST) in pairs
         kept = (
@@ -57,12 +57,12 @@ class PageUrl(NamedTuple):
         return next(iter(self.all(name)), "")
 
     def without(self, name: str, value: str | None = None) -> "PageUrl":
-        """Remove one value of a parameter, or all of them. The cursor goes, too: it belongs to the old search."""
+        """Remove one or all values of a parameter, and the cursor, which belongs to the old search."""
         left = (pair for pair in self.pairs if pair[0] != name or value not in (None, pair[1]))
         return self._replace(pairs=tuple(pair for pair in left if pair[0] != "cursor"))
 
     def replacing(self, name: str, *values: str) -> "PageUrl":
-        """Replace the values of a parameter; without values it is removed."""
+        """Replace the values of a parameter, or remove the parameter if no values are given."""
         left = self.without(name)
         return left._replace(pairs=(*left.pairs, *((name, value) for value in values if value)))
 
@@ -72,7 +72,7 @@ class PageUrl(NamedTuple):
         return _with(f"{self.base}/", self.pairs)
 
     def api_url(self, form: str = "") -> str:
-        """Return the URL of the same search in the API, in another format than JSON if ``form`` names one."""
+        """Return the URL of the same search in the API; ``form`` names a format other than JSON."""
         asked = [pair for pair in _each_once(self.without("cursor")) if pair[0] != "facet"]
         if form:
             return _with(f"{self.base}/api/search", [*(pair for pair in asked if pair[0] != "limit"), ("format", form)])
@@ -103,9 +103,9 @@ def _stored(name: str, value: str) -> str:
 
 
 def asked_by_page(pairs: Pairs) -> list[tuple[str, str]]:
-    """Return the parameters of the page's search: those of its URL, and its defaults.
+    """Return the parameters of the page's search: those of its URL, and the page's defaults.
 
-    The defaults are to show each binary once, and to count :data:`FACETS`. Invalid values are left unchanged.
+    By default, the page shows each binary once and counts :data:`FACETS`. Invalid values are left unchanged.
     """
     here = PageUrl.of("", pairs)
     asked = [pair for pair in _each_once(here) if pair[0] != "facet"]
@@ -113,7 +113,7 @@ def asked_by_page(pairs: Pairs) -> list[tuple[str, str]]:
 
 
 def _each_once(here: PageUrl) -> list[tuple[str, str]]:
-    """Return the parameters with ``distinct=true``, unless they have ``distinct``."""
+    """Return the parameters, with ``distinct=true`` added if they don't have ``distinct``."""
     return [*here.pairs, *([] if here.one("distinct") else [("distinct", "true")])]
 
 
@@ -125,7 +125,7 @@ def _counted(here: PageUrl, field: str, size: str) -> str:
 
 
 def facet_sizes(here: PageUrl) -> dict[str, str]:
-    """Return how many values of each shown facet the URL asks for, as unparsed text."""
+    """Return how many values of each shown facet the URL requests, as unparsed text."""
     sizes = dict.fromkeys(FACETS, str(DEFAULT_FACET_SIZE))
     for text in here.all("facet"):
         field, colon, size = text.partition(":")

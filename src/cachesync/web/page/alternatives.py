@@ -24,10 +24,10 @@ def _instead(here: PageUrl, answer: Answer, near: Near) -> PageUrl:
     field = str(near.without).partition("=")[0]
     if here.all(field):
         return here.without(field)
-    machine = answer.question.machine  # without the machine, keep its platform
+    machine = answer.question.machine  # without the architecture, keep its platform
     return here.without("arch").replacing("platform", machine.platform if machine and field == "target" else "")
 
 
 def _joined(texts: Iterable[str]) -> str:
-    """Join conditions with spaces, but a version directly to its name."""
+    """Join conditions with spaces, but attach a version directly to its name."""
     return " ".join(texts).replace(" @", "@")

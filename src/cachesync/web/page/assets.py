@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import xxhash
 
 FOLDER: Final = Path(__file__).parents[1]
-"""The folder of the templates and static files."""
+"""The folder that contains the templates and static files."""
 
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 
@@ -15,11 +15,11 @@ class Asset(NamedTuple):
     """A static file and its URL."""
 
     name: str
-    """Its path below the base path. That of a stylesheet or script has a digest, so it can be cached forever."""
+    """The path below the base path. A stylesheet's or script's path contains a digest, so it can be cached forever."""
     content: bytes
     media_type: str
     caching: str = "public, max-age=86400"
-    """The header ``Cache-Control``."""
+    """The value of the ``Cache-Control`` header."""
 
 
 def load() -> tuple[Asset, Asset, Asset]:

@@ -16,7 +16,7 @@ _LABELS: Final = {
     "mode": "Read as",
     "distinct": "Each binary once",
 }
-"""Labels of fields and parameters that aren't called by their names."""
+"""Labels of fields and parameters that differ from their names."""
 
 _STEPS: Final = (20, 100, 1_000, MAX_FACET_SIZE)
 """How many values are shown, and how many after each click on "more"."""
@@ -30,7 +30,7 @@ class Option(NamedTuple):
 
     value: str
     documents: int | None
-    """None: it isn't among the values that were counted."""
+    """The number of documents; None: the value isn't among those that were counted."""
     is_chosen: bool
 
 
@@ -46,7 +46,7 @@ class FacetView(NamedTuple):
     """The URL that shows more values; None: there are no more."""
     fewer: str | None
     is_open: bool
-    """Whether it is expanded at first. Versions are only if one is chosen or all are of the same package."""
+    """Whether the facet is initially expanded; versions only if one is chosen or all hits are of the same package."""
     is_approximate: bool
 
 
@@ -73,7 +73,7 @@ def facet_views(here: PageUrl, answer: Answer) -> Iterator[FacetView]:
 
 
 def _facet(here: PageUrl, answer: Answer, field: str, size: int) -> FacetView:
-    chosen = [value for value in here.all(field) if (field, value) != ("tag", LATEST)]  # it has a checkbox of its own
+    chosen = [value for value in here.all(field) if (field, value) != ("tag", LATEST)]  # which has its own checkbox
     hidden = _HIDDEN.get(field)
     found = answer.found.facets.get(field, [])
     counts = [each for each in found if each.value != hidden or each.value in chosen]
@@ -119,4 +119,4 @@ _VALUES: Final = {
     ("mode", "text"): "words",
     ("distinct", "false"): "no",
 }
-"""Labels of values that aren't shown as in the URL."""
+"""Labels of values that are shown differently from the URL."""

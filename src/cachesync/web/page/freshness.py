@@ -1,4 +1,4 @@
-"""How up to date the index is, and what is wrong with it, in words for those who search."""
+"""How up to date the index is and what is wrong with it, in words for people who search."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,17 +9,17 @@ class IndexState(NamedTuple):
     """The condition of the index."""
 
     written: datetime | None = None
-    """When it last changed."""
+    """When the index last changed."""
     lag_seconds: float | None = None
     """The lag; None: unknown."""
     in_sync: bool | None = None
-    """Whether it equals the pages; None: unknown."""
+    """Whether the index equals the pages; None: unknown."""
     degraded: tuple[str, ...] = ()
     """What needs attention: keys of :data:`DEGRADED`."""
     outdated: bool = False
-    """It was made by another version of cachesync."""
+    """Whether another version of cachesync made the index."""
     is_followed: bool = True
-    """A service keeps the index up to date. Otherwise a command did so and has ended."""
+    """Whether a service keeps the index up to date. Otherwise, a command brought it up to date and has exited."""
 
 
 DEGRADED: Final = {
@@ -42,23 +42,23 @@ _ELSE: Final = "The index needs attention; results may not be up to date."
 _OUTDATED: Final = "Another version of cachesync made this index, so some searches find less than there is."
 
 _LATE_SECONDS: Final = 600.0
-"""A lag from which the page shows a warning."""
+"""The lag from which the page shows a warning."""
 
 _SHOWN_SECONDS: Final = 60.0
-"""A shorter lag isn't shown."""
+"""A lag below this isn't shown."""
 
 _OLD_SECONDS: Final = 30.0 * 60 * 60
-"""The time since the last sync from which the page warns, where a command syncs once a day."""
+"""The time since the last sync from which the page shows a warning if a command is expected to sync once a day."""
 
 
 class FreshnessView(NamedTuple):
     """The age of an index, in words."""
 
     written: str | None
-    """When it last changed, for a ``datetime`` attribute."""
+    """When the index last changed, for a ``datetime`` attribute."""
     ago: str
     rest: str
-    """Whether it is behind the pages."""
+    """Whether the index is behind the pages or in step with them, in words; may be empty."""
 
 
 def freshness(state: IndexState, now: datetime) -> FreshnessView:
@@ -88,7 +88,7 @@ def warnings(state: IndexState) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Format a duration in one unit."""
+    """Format a duration in a single unit."""
     minutes = seconds / 60
     if minutes < 60:
         return f"{max(1, minutes):.0f} min"

@@ -11,7 +11,7 @@ from cachesync.web.page.address import PageUrl
 _UNITS: Final = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-# Many fields: one for each part of a row that the template places by itself.
+# Many fields: one for each part of a row that the template places separately.
 class Row(NamedTuple):
     """A hit."""
 
@@ -19,16 +19,16 @@ class Row(NamedTuple):
     package: str
     version: str
     url: str
-    """The page of its binary."""
+    """The URL of the binary's page."""
     compiler: str
     os: str
     target: str
     runs: str | None
-    """Whether its operating system is that of the machine in the query."""
+    """Whether the binary's operating system is that of the architecture in the query."""
     tags: tuple[str, ...]
     stacks: tuple[str, ...]
     differing: tuple[str, ...]
-    """The variants in which it differs from other rows of its package."""
+    """The variants in which the hit differs from other rows of its package."""
     variants: tuple[str, ...]
     size: str
     size_exactly: str
@@ -38,13 +38,13 @@ class Row(NamedTuple):
 
 
 class Sibling(NamedTuple):
-    """A binary that differs from another one in a single variant."""
+    """A binary that differs from another binary in a single variant."""
 
     row: Row
     variant: str
-    """Its setting of this variant."""
+    """This binary's setting of the variant."""
     instead_of: str
-    """The setting of the binary that it is compared with."""
+    """The other binary's setting of the variant."""
 
 
 def rows(hits: Sequence[Hit], here: PageUrl) -> Iterator[Row]:
@@ -78,7 +78,7 @@ def row(hit: Hit, here: PageUrl, differing: tuple[str, ...] = ()) -> Row:
 
 
 def siblings(hit: Hit, others: Sequence[Hit], here: PageUrl) -> Iterator[Sibling]:
-    """Yield the siblings of ``hit`` among ``others`` that differ from it in a single variant, ordered by its name."""
+    """Yield the siblings of ``hit`` among ``others``: those that differ from it in one variant, ordered by its name."""
     same = (other for other in others if other["package"] == hit["package"])  # searches ignore the case of a package
     apart = [(name, other) for other in same if len(names := differing_names(hit, other)) == 1 for name in names]
     for name, other in sorted(apart, key=lambda each: each[0]):
@@ -86,7 +86,7 @@ def siblings(hit: Hit, others: Sequence[Hit], here: PageUrl) -> Iterator[Sibling
 
 
 def readable_size(size: int) -> str:
-    """Return a number of bytes in the unit that leaves it below 1,024."""
+    """Format a number of bytes in the smallest unit that keeps the number below 1,024."""
     number = float(size)
     for unit in _UNITS:
         if number < 1_024 or unit == _UNITS[-1]:

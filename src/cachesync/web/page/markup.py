@@ -1,4 +1,4 @@
-"""Values as HTML, cached: a page of a thousand hits has tens of thousands of values, but few different ones."""
+"""Values as HTML, cached: a page of a thousand hits has tens of thousands of values, but few distinct ones."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -11,7 +11,7 @@ from cachesync.log import printable
 
 _REMEMBERED: Final = 4_096
 _LONGEST_REMEMBERED: Final = 100
-"""Characters. Longer values aren't cached, so that nobody can fill the memory with them."""
+"""In characters. Longer values aren't cached, so that nobody can fill the memory with them."""
 
 _VARIANTS: Final = re.compile("(?=[+~][A-Za-z])")
 """The position before a variant in a spec."""
@@ -21,7 +21,7 @@ _OFF: Final = ("~", "-")
 
 
 def visible(value: object) -> str:
-    """Return a value as text, with invisible characters escaped. It isn't HTML yet."""
+    """Return a value as text with invisible characters escaped. The text isn't HTML yet."""
     return printable(str(value))
 
 
@@ -40,7 +40,7 @@ _remembered: Final = lru_cache(_REMEMBERED)(_marked)
 
 
 def variant(value: str, is_differing: bool = False) -> Markup:
-    """Return a variant as HTML; ``is_differing``: other rows of the package have another setting."""
+    """Return a variant as HTML. ``is_differing``: other rows of the package have another setting."""
     return (_remembered_variant if len(value) <= _LONGEST_REMEMBERED else _marked_variant)(value, is_differing)
 
 

@@ -1,4 +1,4 @@
-"""Renders the pages, and the parts of the search page that the script replaces. No page needs the script."""
+"""Renders the pages, and the parts of the search page that the script replaces. Every page works without the script."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,20 +47,20 @@ _TITLES: Final = {
 }
 
 _MOST_LISTED: Final = 200
-"""How many binaries or packages of a difference are listed; the API has all of them."""
+"""How many binaries or packages of a difference are listed; the API returns all of them."""
 
 _BINARY: Final = re.compile(r"/([a-z0-9]+) (.+)")
-"""A line of a message that lists the binaries whose hashes begin alike."""
+"""A line of a message that lists binaries whose hashes have the same beginning."""
 
 
 class PageRenderer:
     """Renders pages whose links are all below one base path.
 
-    Everywhere ``pairs`` are the parameters of the URL, and ``state`` is the condition of the index.
+    In all methods, ``pairs`` are the URL's parameters, and ``state`` is the condition of the index.
     """
 
     def __init__(self, base_path: str, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Load the templates and static files. ``now`` is the clock that ages are measured by."""
+        """Load the templates and static files. ``now`` is the clock by which ages are measured."""
         self._base = base_path.rstrip("/")
         self._now = now
         stylesheet, script, icon = self.static_files = assets.load()
@@ -93,14 +93,14 @@ class PageRenderer:
             self._environment.get_template(name)
 
     def search(self, pairs: Pairs, answer: Answer, state: IndexState, *, parts_only: bool = False) -> str:
-        """Render the page of a search; or only the parts that differ from search to search, for the script.
+        """Render the page of a search or, with ``parts_only``, the parts that differ between searches, for the script.
 
         ``answer`` is the answer to ``pairs``, extended by :func:`cachesync.web.page.asked_by_page`.
         """
         return self._rendered("parts.html" if parts_only else "search.html", self._search(pairs, answer, state))
 
     def binary(self, binary: Binary, others: Sequence[Hit], state: IndexState) -> str:
-        """Render the page of a binary. Those of ``others`` that differ from it in a single variant are its siblings."""
+        """Render the page of a binary. Its siblings are those of ``others`` that differ from it in a single variant."""
         here = PageUrl(self._base, ())
         newest = {**binary.newest, "tags": binary.tags, "stacks": binary.stacks}
         shown = {
@@ -115,7 +115,7 @@ class PageRenderer:
         return self._rendered("binary.html", {**self._frame(here, state), **shown})
 
     def difference(self, tags: Sequence[str], difference: TagDifference | None, pairs: Pairs, state: IndexState) -> str:
-        """Render the comparison of two of ``tags``, or the form that chooses them: then ``difference`` is None."""
+        """Render the comparison of two of ``tags`` or, if ``difference`` is None, the form for choosing them."""
         here = PageUrl(self._base, tuple((name, value) for name, value in pairs if value))
         filters = [(name, value) for name, value in here.pairs if name in FILTERABLE]
         shown = {
@@ -140,8 +140,8 @@ class PageRenderer:
     def error(self, reply: ErrorReply, pairs: Pairs, state: IndexState | None, *, has_chips: bool = True) -> str:
         """Render an error page, with the query still in the form.
 
-        Lines of the message after the first may list binaries. Without ``has_chips`` the page has no chips, which take
-        time: the URL of each has the conditions of all others.
+        Lines of the message after the first may list binaries. Without ``has_chips``, the page has no chips. Chips take
+        time, because the URL of each chip contains the conditions of all others.
         """
         here = PageUrl.of(self._base, pairs)
         query, at, status = here.one("q"), reply.at, reply.status
@@ -196,7 +196,7 @@ class PageRenderer:
         }
 
     def _frame(self, here: PageUrl, state: IndexState | None, kept: Iterable[tuple[str, str]] = ()) -> dict[str, Any]:
-        """Return what every page shows: the form, how up to date the index is, and warnings about it."""
+        """Return what every page shows: the form, how up to date the index is, and warnings about the index."""
         return {
             "q": here.one("q"),
             "arch": here.one("arch"),
@@ -219,7 +219,7 @@ def _orders(here: PageUrl) -> Iterator[tuple[str, str, bool]]:
 
 
 def _hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
-    """Yield the form's hidden inputs: parameters that neither a field of the form nor a facet has."""
+    """Yield the form's hidden inputs: parameters that are neither a field of the form nor a facet."""
     shown = facet_sizes(here)
     for name, value in here.pairs:
         if name in ("mode", "limit", "distinct", "facet") or (name in FILTERABLE and name not in shown):
@@ -227,7 +227,7 @@ def _hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
 
 
 def _all_hidden_inputs(here: PageUrl) -> Iterator[tuple[str, str]]:
-    """Yield the form's hidden inputs on a page without facets and without a choice of order."""
+    """Yield the form's hidden inputs for a page without facets and without a choice of order."""
     yield from (("sort", value) for value in here.all("sort"))
     yield from _hidden_inputs(here)
     for name in facet_sizes(here):
