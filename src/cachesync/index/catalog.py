@@ -45,8 +45,8 @@ class Catalog:
     def kept(self, keep: int | None = None) -> list[GenerationEntry]:
         """Return the generations that a rollback can go back to, latest first, and at most ``keep`` of them.
 
-        Generations newer than the live one were replaced by a rollback, so they don't count. If no generation is live,
-        all of them do.
+        Generations newer than the live one were replaced by a rollback, so they are left out. If no generation is live,
+        every complete one is a candidate.
         """
         return [entry for entry in self.latest if entry.whole and not (self.live and entry.number >= self.live.number)][
             :keep

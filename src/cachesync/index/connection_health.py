@@ -24,7 +24,7 @@ _FINISHED: Final = object()
 
 
 class ConnectionHealth:
-    """The health of one index's connections. It outlasts the connections, which may be reopened. Thread-safe."""
+    """The health of one index's connections, which persists when they are closed and reopened. Thread-safe."""
 
     def __init__(
         self, on_bulk: Callable[[float], None] = lambda _seconds: None, retries: Counter[str] | None = None
@@ -72,7 +72,7 @@ class ConnectionHealth:
             )
 
     def gave_up(self, owner: object, kind: str, why: str) -> None:
-        """Record a request that failed for good, which its caller logs. Failures of SERVICE aren't counted by kind."""
+        """Record that a request failed for good; the caller logs it. Failures of SERVICE aren't counted by kind."""
         with self._lock:
             if owner is not SERVICE:
                 self.retries[kind] += 1

@@ -91,7 +91,7 @@ def note_freshness(notes: Notes, freshness: Freshness) -> None:
 
 
 def read_freshness(notes: Notes) -> Freshness | None:
-    """Return the note. Return None if this version can't decode it, the credentials forbid it, or it doesn't exist.
+    """Return the note, or None if it doesn't exist, this version can't decode it, or the credentials forbid reading it.
 
     Raises:
         IndexUnavailableError: the index doesn't respond.

@@ -124,7 +124,7 @@ class Reader(Protocol):
     def vocabulary(self, field: str, start: str = "") -> list[str]:
         """Return the sorted values of a keyword field that begin with ``start``.
 
-        The call is cheap because nothing is counted. Therefore the result may include values of deleted documents.
+        The call is cheap because nothing is counted, so values that only deleted documents had may be included.
         """
 
     def vocabularies(self, fields: Sequence[str]) -> dict[str, list[str]]:
@@ -148,8 +148,8 @@ class Generation(Reader, Protocol):
 
         Changes are consumed as fast as the engine can send them, and batched by size: only a few batches are in memory
         at a time. A page that was yielded is safe. Other pages may be lost in a crash and must then be written again.
-        If ``refresh``, searches find everything that was written once the iteration has finished. Without changes,
-        nothing is written.
+        If ``refresh``, then once the iteration has finished, searches find everything that was written. Without
+        changes, nothing is written.
 
         If ``changes`` raises, or the caller stops iterating, batches that are already being sent get a few seconds to
         complete, and all other batches are dropped.

@@ -67,7 +67,7 @@ class GenerationStore(Protocol):
         """Make a filled generation durable, with its replicas if possible."""
 
     def point(self, name: str) -> None:
-        """Point readers to a generation in one step. Raise an IndexUnusableError if it or its predecessor is gone."""
+        """Point readers to a generation in one step. Raise an IndexUnusableError if it or the previous one is gone."""
 
     def points_to(self, name: str) -> bool:
         """Whether readers are still pointed to this generation. The check is cheap."""
@@ -105,7 +105,7 @@ class Writer:
         """Remembers which reason was logged for rebuilding the index."""
 
     def live(self) -> Generation | None:
-        """Open the live generation. Return None if there isn't one yet, or if it is corrupt.
+        """Open the live generation. Return None if there isn't one yet, or if it is corrupt or has another layout.
 
         Leftovers of earlier writers are removed, but not a generation that this writer is building.
         """
@@ -151,8 +151,8 @@ class Writer:
     def replaced(self) -> Reader | None:
         """Open the generation that a new one would replace: the live one, or else what is left of the index.
 
-        The generation's ledger can be read, but its documents might not be readable. Return None if no generation has
-        ever been live.
+        The generation's ledger can be read, but its documents might not be readable. Return None if there is no
+        finished generation.
 
         Raises:
             IndexUnusableError: there are generations, but none has a ledger that can be read.
@@ -166,7 +166,7 @@ class Writer:
         return None
 
     def pinned(self) -> bool:
-        """Whether a rollback made the live generation live, which then stays unchanged until a reindex."""
+        """Whether a rollback has pinned the index to its live generation, which stays unchanged until a reindex."""
         live = self._store.catalog().live
         if live is None or not self._store.pins(live.name):
             return False

@@ -20,7 +20,7 @@ class Standby:
     def __init__(
         self, place: str, patience: float, on_wait: OnWait, poll: float, *, serving: bool, **logged: str
     ) -> None:
-        """Wait for ``patience`` seconds in all, checking the other process every ``poll`` seconds.
+        """Allow ``patience`` seconds from now, and check the other process every ``poll`` seconds.
 
         In messages, ``place`` names what is being written to; ``logged`` are additional fields of the log line.
         ``on_wait`` is called with the other process at each check. If ``serving``, ``poll`` is ignored.

@@ -18,8 +18,8 @@ CHECK_PATIENCE: Final = 5.0
 def swap(connection: Connection, name: str, to: str, lease: Lease) -> None:
     """Point both public aliases to a generation in one atomic request.
 
-    The request fails if the aliases have changed since they were read, which is done before the lease is confirmed. A
-    late request therefore can't undo a newer swap.
+    The aliases are read before the lease is confirmed, and the request fails if they have changed since. So a late
+    request can't undo a newer swap.
 
     Raises:
         IndexUnusableError: the aliases or the generation have changed since they were read.

@@ -179,7 +179,7 @@ class Bulk:
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
     def _send_smaller(self, alias: str, operations: Sequence[bytes]) -> Sent:
-        """Split operations that are too large for one request into smaller requests, and lower the limit."""
+        """Send operations that are too large for one request in smaller requests, and lower the limit from then on."""
         size = sum(map(len, operations))
         if len(operations) == 1:
             return Sent((RejectedDocument(_id(operations[0]), too_large(f" of {size:,} bytes")),))

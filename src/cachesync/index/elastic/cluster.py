@@ -22,7 +22,7 @@ from cachesync.index.lifecycle import Writer
 from cachesync.index.server import IndexServer, Layout
 
 READ_PATIENCE: Final = 8.0
-"""Seconds that a reader waits for a server, so that a command exits within ten."""
+"""Seconds that a reader waits for a server, so that a command exits within ten seconds."""
 
 WRITE_PATIENCE: Final = 60.0
 """Seconds that a writer waits: long enough for a node to be restarted."""
@@ -54,7 +54,7 @@ class ElasticIndex:
         return Connection(self.server, WRITE_PATIENCE, self._health, self._certificates)
 
     def exists(self) -> bool:
-        """Whether there is a live generation."""
+        """Whether the public aliases point to anything, whatever its state."""
         catalog = read_catalog(self._reading, self.name)
         return catalog.live is not None or catalog.broken is not None
 

@@ -101,11 +101,11 @@ class Connection:
     ) -> None:
         """Create the client. Nothing is sent yet.
 
-        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` are the server's
-        certificate files, if they have already been read.
+        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` is what
+        :func:`certificates_of` returned for the server, if it has already been called.
 
         Raises:
-            UsageError: a certificate or key can't be read.
+            UsageError: a URL is invalid, or a certificate or key can't be read.
         """
         self.server = server
         self.patience = patience
@@ -288,7 +288,7 @@ def certificates_of(server: IndexServer) -> ssl.SSLContext | None:
     """Return a context with the trusted authorities and our client certificate, or None for a server without TLS.
 
     Raises:
-        UsageError: a certificate or key can't be read or is invalid, or the server that it is for doesn't use TLS.
+        UsageError: a certificate or key can't be read, is invalid, or is given for a server without TLS.
     """
     if not any(url.startswith("https:") for url in server.urls):
         if any((server.ca_certs, server.client_cert, server.client_key)):
@@ -335,7 +335,7 @@ def failure(status: int, kind: str) -> str:
 
 
 def _json(answer: ObjectApiResponse[Any]) -> dict[str, Any]:
-    """Return a response's body. Raise an error if it isn't JSON, such as a proxy's page with status 200."""
+    """Return a response's body. Raise an error if the body isn't JSON, such as a proxy's page with status 200."""
     body: Any = answer.body
     if not isinstance(body, dict):
         raise elastic_transport.SerializationError(f"a response that is not JSON: {body!r:.200}")
@@ -349,7 +349,7 @@ _UNKNOWN: Final = frozenset({400, 404, 405, 415, 501})
 _LOST: Final = (
     elastic_transport.ConnectionError,
     elastic_transport.ConnectionTimeout,
-    elastic_transport.SerializationError,  # a response that isn't from Elasticsearch, but maybe from a proxy
+    elastic_transport.SerializationError,  # the response may come from a proxy instead of Elasticsearch
 )
 
 

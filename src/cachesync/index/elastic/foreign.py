@@ -35,7 +35,7 @@ _DEFAULTS: Final = {
     "mapping.source.mode": "stored",
     "mode": "standard",
 }
-"""Settings with the values that they also have when they aren't set."""
+"""Values that have the same effect as leaving the setting unset."""
 
 
 def create(connection: Connection, name: str, index: str, asked: dict[str, Any]) -> bool:

@@ -44,7 +44,7 @@ class _Batch:
         self.puts: list[bytes] = []
         self.deletes: list[bytes] = []
         self.pages: list[tuple[PageChange, int]] = []
-        """Each page's change without its documents, and the version of its record."""
+        """Each page's change without its new documents, and the version of its record."""
         self.bytes = 0
 
     def add(self, change: PageChange, version: int, *, building: bool) -> None:

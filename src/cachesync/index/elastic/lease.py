@@ -41,7 +41,7 @@ _RELEASE_PATIENCE: Final = 2.0
 """Seconds that releasing the lease may take. If the release fails, the lease expires."""
 
 _VERSION_BITS: Final = 31
-"""The number of low bits of a version, which count up under one holder; the other bits of its 63 are the epoch."""
+"""How many low bits of a 63-bit version count up under one holder. The bits above them are the epoch."""
 
 
 class Watched(NamedTuple):
@@ -103,7 +103,7 @@ class Lease:
 
     @property
     def losses(self) -> int:
-        """How often another process has been the writer, which makes stale what this process read before."""
+        """How often another process has been the writer since we first read the lease; earlier reads are then stale."""
         return self._claim.losses
 
     def wait(self) -> None:
@@ -168,7 +168,7 @@ class Lease:
             raise OvertakenError("another writer has changed the index meanwhile")
 
     def confirm(self) -> None:
-        """Check by a request that the lease is still ours, before a write that the server couldn't reject later.
+        """Check by a request that the lease is still ours, before a write that the server can't reject for its epoch.
 
         Raises:
             OvertakenError: the lease was lost.

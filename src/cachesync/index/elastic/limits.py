@@ -19,15 +19,15 @@ class Limits(NamedTuple):
     prefixes: bool = True
     """Whether prefix queries are allowed (``search.allow_expensive_queries``)."""
     buckets: int = 65_535
-    """Buckets of all aggregations together (``search.max_buckets``)."""
+    """The number of buckets of all aggregations together (``search.max_buckets``)."""
     window: int = 10_000
-    """Hits (``index.max_result_window``)."""
+    """The number of hits (``index.max_result_window``)."""
     terms: int = 65_536
-    """Values of one ``terms`` query (``index.max_terms_count``)."""
+    """The number of values of one ``terms`` query (``index.max_terms_count``)."""
     keep_alive: str = "5m"
     """How long the server keeps a point in time open between two requests (``search.max_keep_alive``)."""
     body: int = 100_000_000
-    """Bytes (``http.max_content_length``, or a proxy's limit)."""
+    """The size in bytes (``http.max_content_length``, or a proxy's limit)."""
 
     def after(self, error: ApiError) -> "Limits | None":
         """Return the limits with the one that an error states. Return None if the error states no new limit."""
@@ -42,7 +42,7 @@ class Limits(NamedTuple):
         return None
 
     def after_too_large(self, size: int) -> "Limits":
-        """Return the limits after a request of ``size`` bytes was rejected. Half is a guess, as no limit is stated."""
+        """Return the limits after a request of ``size`` bytes was rejected. Half is a guess: errors don't say more."""
         return self._replace(body=min(self.body, max(1, size // 2)))
 
 

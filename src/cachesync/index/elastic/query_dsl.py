@@ -92,7 +92,7 @@ def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
 
 
 _PRECISION: Final = 40_000
-"""The number of distinct values up to which the server's estimate is close. It accepts no higher threshold."""
+"""The number of distinct values up to which the server's estimate is close. Higher thresholds aren't accepted."""
 
 
 def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:

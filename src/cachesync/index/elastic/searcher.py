@@ -130,7 +130,7 @@ class IndexSearcher:
         return list(found["terms"])
 
     def by_values(self, *, bounded: bool = True) -> Callable[[Limits], ByValues | None]:
-        """Return a function that returns, for given limits, how one search expresses prefixes and ranges.
+        """Return a function that maps limits to how one search expresses prefixes and ranges.
 
         Values are listed only once. If ``bounded``, at most :data:`MAX_VALUES` are listed for a prefix.
         """
@@ -155,7 +155,7 @@ def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
 def _some_buckets(
     source: dict[str, Any], more: dict[str, Any], after: dict[str, Any], limits: Limits
 ) -> dict[str, Any]:
-    """Return the search for a source's next buckets ``after`` a key, for as many as one request may ask for."""
+    """Return the search for a source's next buckets, as many as one request may ask for. They begin ``after`` a key."""
     composite = {"size": min(_BUCKET_COUNT, limits.buckets), "sources": [source], **after}
     return {"size": 0, "aggs": {_BUCKETS: {"composite": composite, "aggs": more}}}
 

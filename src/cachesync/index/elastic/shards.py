@@ -1,4 +1,4 @@
-"""Checks whether nodes have room for an index's shards and whether the shards are allocated, and explains why not.
+"""Checks that nodes have room for an index's shards and that the shards are allocated, and explains failures.
 
 A cluster creates an index even if none of its nodes may hold it, because allocation is switched off, disks are full, or
 an index template requires nodes that don't exist. Such an index is red, and each write to it hangs for a minute.

@@ -1,4 +1,4 @@
-"""Walks all documents that match a search in its order, however many there are."""
+"""Walks all documents that match a search, in the search's order, however many there are."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -49,7 +49,7 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def _numbered(index: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Yield the names that are generations' names, with their numbers."""
+    """Yield each name that has the form of a generation's name, with the generation's number."""
     for name in names:
         if (number := number_in(index, name)) is not None:
             yield name, number

@@ -25,7 +25,7 @@ _UNFINISHED: Final = ".tmp*"
 
 HEAP_BYTES: Final = 64_000_000
 THREADS: Final = 1
-"""A second thread would add a segment to each commit, and merging many segments takes more memory than all else."""
+"""A second thread would add a segment to each commit, and merging many segments takes more memory than the rest."""
 
 
 def _umask() -> int:
@@ -87,7 +87,7 @@ class PageWriter:
         # A crash may leave a file whose name the next commit needs, and tantivy doesn't overwrite files.
         self._tantivy.garbage_collect_files()
         # A writer's first operation has the number of the last commit [tantivy 0.27]. If that operation is a deletion,
-        # a merge repeated after a crash takes it for done and loses it. So the first operation deletes nothing.
+        # a merge repeated after a crash considers it done and loses it. So the first operation deletes nothing.
         self._tantivy.delete_documents_by_term(layout.ID, "")
 
     def add(self, change: PageChange) -> int:
@@ -121,7 +121,7 @@ class PageWriter:
 
 
 def share(folder: Path) -> None:
-    """Grant other users the access that the umask allows, as tantivy makes some files readable only by their owner.
+    """Grant others the access that the umask allows, because tantivy makes some files readable only by their owner.
 
     Readers must open one file for writing in order to lock it. That file is empty, and stays empty.
     """

@@ -25,7 +25,7 @@ class WriterLock:
         self._files: list[int] = []
 
     def acquire(self, wait: float, on_wait: OnWait) -> None:
-        """Acquire the lock, waiting up to ``wait`` seconds for another holder, which is passed to ``on_wait``.
+        """Acquire the lock, waiting up to ``wait`` seconds for another holder. ``on_wait`` is called with that holder.
 
         Raises:
             IndexUnavailableError: another process still holds the lock.

@@ -48,7 +48,7 @@ def search(searcher: CommitSearcher, request: Request) -> Found:
 
 
 def _counted(searcher: CommitSearcher, query: Query, fields: Collection[str], *, binaries: bool) -> dict[str, Any]:
-    """Count the values of fields, documents and binaries in one search, as finding documents takes most of the time.
+    """Count the values of fields, documents and binaries in one search: finding documents takes most of the time.
 
     The result maps each field to all its values, and other names to what tantivy returns for total and binaries.
     """

@@ -41,12 +41,12 @@ class CommitSearcher:
         return self.some(query, 1)[1]
 
     def some(self, query: Query, number: int) -> tuple[list[tantivy.DocAddress], int]:
-        """Return the addresses of at most ``number`` documents that match, in any order, and how many match in all."""
+        """Return the addresses of at most ``number`` matching documents, in any order, and how many match in all."""
         found = self._tantivy.search(self._specs(query), number, count=True)
         return [address for _, address in found.hits], found.count or 0  # type: ignore[attr-defined]
 
     def first(self, query: Query, key: SortKey, number: int) -> list[tuple[Any, tantivy.DocAddress]]:
-        """Return the values and addresses of the first documents that match and have a value, in the order of a key."""
+        """Return the values and addresses of the first matching documents that have a value, in the order of a key."""
         order = tantivy.Order.Desc if key.descending else tantivy.Order.Asc
         present = self._specs(And((query, Exists(key.field))))
         return self._tantivy.search(present, number, count=False, order_by_field=key.field, order=order).hits
@@ -72,7 +72,7 @@ class CommitSearcher:
         return self._tantivy.cardinality(self._specs(query), field)
 
     def aggregate(self, query: Query, aggregations: dict[str, Any]) -> dict[str, Any]:
-        """Return tantivy's aggregations of the documents that match."""
+        """Return tantivy's aggregations of the matching documents."""
         return self._tantivy.aggregate(self._specs(query), aggregations)
 
     def _specs(self, query: Query) -> tantivy.Query:

@@ -154,7 +154,7 @@ class EmbeddedStore:
         folder = self._folder / name
         removed = folder.with_name(f"{folder.name}{REMOVED}")
         with _changing(self._folder):
-            if not removed.exists():  # if it does, another generation had this number
+            if not removed.exists():  # if it exists, another generation had this number
                 with contextlib.suppress(FileNotFoundError):  # another thread of the writer was first
                     folder.rename(removed)
             remove_tree(removed)

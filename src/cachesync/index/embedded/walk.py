@@ -1,4 +1,4 @@
-"""Walks all documents that match a request in its order, however many there are.
+"""Walks all documents that match a request, in the request's order, however many there are.
 
 Tantivy sorts by one field only, and always sorts all matches. Sorting all matches for each part of a walk would take
 quadratic time. So the documents are divided into cells by their values of the first sort key, a large cell is divided
