@@ -48,7 +48,7 @@ class _Batch:
         self.bytes = 0
 
     def add(self, change: PageChange, version: int, *, building: bool) -> None:
-        """Encode a page's change. The version of its record is one higher than that of its documents."""
+        """Encode a page's change. The page's record gets a version one higher than ``version``, the documents' own."""
         page, puts, deletes, before, record, digests = change
         operations = bulk.puts(puts, version)
         self.puts += operations

@@ -81,7 +81,7 @@ class Lease:
     ) -> None:
         """Use the lease of the index ``name``, as a service if ``serving``.
 
-        Methods wait ``patience`` seconds for another holder, and call ``on_wait`` with it at least every second.
+        Methods wait ``patience`` seconds for another holder, calling ``on_wait`` with it at least every second.
         """
         self._stored = StoredLease(connection, name)
         self._serving = serving

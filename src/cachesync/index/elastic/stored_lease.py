@@ -128,7 +128,7 @@ class StoredLease:
             ) from None
 
     def replace(self, seen: Seen, state: LeaseState) -> Seen:
-        """Replace the lease as it was ``seen``.
+        """Replace the lease, provided that it is still as it was ``seen``.
 
         Raises:
             ConflictError: the lease has changed since.
