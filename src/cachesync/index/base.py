@@ -19,48 +19,49 @@ class Status(NamedTuple):
     holder: str | None
     """The process that is the writer."""
     pinned: bool
-    """Whether a rollback made the live generation live; nothing is synced until a reindex."""
+    """Whether a rollback has pinned the index to its live generation; nothing is synced until a reindex."""
     kept: list[str]
-    """Generations that a rollback can go back to, the latest first."""
+    """The generations that a rollback can go back to, latest first."""
     service: bool
     """Whether the holder is a service, which keeps running and carries out the requests of commands."""
     sign: str | None
-    """A value that a live holder changes every few seconds; None if there is no holder, or it is known to be alive."""
+    """The heartbeat: a value that a live holder changes every few seconds. None if there is no holder, or if the engine
+    detects a dead holder without a heartbeat."""
 
 
 class Notes(Protocol):
-    """Small messages between processes, stored beside the index. They outlive generations.
+    """Small messages between processes, stored beside the index. Notes outlive generations.
 
     Keys consist of ``a-z``, ``0-9`` and ``-``. Every method may raise IndexUnavailableError.
     """
 
     def get(self, key: str) -> bytes | None:
-        """Return a note; None if there is none.
+        """Return a note, or None if it doesn't exist.
 
         Raises:
-            ForbiddenError: the credentials don't allow reading it.
+            ForbiddenError: the credentials don't allow reading the note.
         """
 
     def put(self, key: str, text: bytes) -> None:
-        """Write a note (UTF-8), replacing an earlier one atomically: readers never see a partial note."""
+        """Write a note (UTF-8), atomically replacing any earlier one: readers never see a partial note."""
 
     def remove(self, key: str) -> None:
         """Remove a note, if it exists."""
 
     def list_keys(self) -> list[str]:
-        """Return the keys of all notes, in any order. It takes longer than reading one note."""
+        """Return the keys of all notes, in any order. Listing keys takes longer than reading one note."""
 
 
 OnWait = Callable[[str], None]
-"""Called at least every second, while waiting for another writer, with that process's description."""
+"""Called with a description of the other writer, at least every second while we wait for it."""
 
 
 def ignore(_holder: str) -> None:
-    """Ignore which process is being waited for."""
+    """Do nothing. This is the default for ``on_wait``."""
 
 
 class Index(Protocol):
-    """An index at a URL. Creating the object accesses nothing."""
+    """An index at a URL. Creating the object doesn't access the index."""
 
     engine: str
     url: str
@@ -69,54 +70,54 @@ class Index(Protocol):
         """Whether there is a live generation, whatever its state."""
 
     def reader(self, *, refresh: bool = False) -> Reader:
-        """Open the live generation for reading; if ``refresh``, with everything written so far.
+        """Open the live generation for reading. If ``refresh``, searches find everything written so far.
 
         Raises:
-            NoIndexError: there is none yet.
-            IndexUnavailableError: it can't be used.
+            NoIndexError: there is no live generation yet.
+            IndexUnavailableError: the live generation can't be read.
         """
 
     def made(self, generation: str) -> datetime | None:
-        """Return when a generation was created; None if that is unknown, or the generation doesn't exist."""
+        """Return when a generation was created, or None if the time is unknown or the generation doesn't exist."""
 
     def status(self) -> Status:
         """Return which process is the writer, and the rest of the index's state."""
 
     def require_rights(self) -> None:
-        """Make sure that we are allowed to write, as far as that can be checked without writing.
+        """Check that we are allowed to write, as far as this is possible without writing.
 
         Raises:
-            IndexUnavailableError: we aren't; the message names what is missing.
+            IndexUnavailableError: we aren't allowed to write; the message names what is missing.
         """
 
     def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> AbstractContextManager[Writer]:
-        """Become the one writer, waiting up to ``wait`` seconds for another to end. This alone writes no document.
+        """Become the one writer, waiting up to ``wait`` seconds for another writer to stop. No document is written yet.
 
         Args:
-            wait: may be ``math.inf``.
-            serving: the writer is a service. It polls less often, owns the index from the beginning, and
-                :meth:`status` reports it.
-            on_wait: called with the process that is being waited for.
+            wait: the number of seconds, which may be ``math.inf``.
+            serving: the writer is a service. A service polls less often, owns the index from the beginning, and is
+                reported by :meth:`status`.
+            on_wait: called with a description of the other writer while we wait for it.
 
         Raises:
-            IndexUnavailableError: there is still another writer, or we aren't allowed to write.
+            IndexUnavailableError: another process is still the writer, or we aren't allowed to write.
         """
 
     def close(self) -> None:
-        """Close connections. Using the index again opens new ones."""
+        """Close all connections. Using the index afterwards opens new ones."""
 
     def notes(self) -> Notes:
         """Open the notes stored beside the index."""
 
     def signal(self) -> None:
-        """Ask the writer, if it is a service, to check for requests, which it does within a few seconds."""
+        """Ask the writer to check for requests. If the writer is a service, it checks within a few seconds."""
 
 
 def note_key(key: str) -> str:
-    """Return the key of a note if it is valid.
+    """Return ``key`` unchanged if it is a valid key of a note.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the key is invalid.
     """
     if not _KEY.fullmatch(key):
         raise ValueError(f"{key!r} is not a valid key: expected a-z, 0-9 and -")

@@ -1,4 +1,4 @@
-"""The generations that an index has, and which of them are kept, for all engines."""
+"""The generations of an index, and which of them are kept. All engines share this module."""
 
 import re
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ class GenerationEntry:
     name: str
     number: int
     building: bool
-    """Whether it was never live."""
+    """Whether the generation was never live."""
     public: bool
-    """Whether readers are pointed to it, or to a part of it."""
+    """Whether readers are pointed to the generation, or to a part of it."""
     whole: bool
-    """Whether nothing of it is missing."""
+    """Whether no part of the generation is missing."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Catalog:
     live: GenerationEntry | None
     """The generation that readers find."""
     broken: str | None
-    """Why there is no live generation although readers are pointed to something; None if they aren't."""
+    """Why there is no live generation although readers are pointed to something; otherwise None."""
     highest: int
-    """The highest number in use, by whatever has the name of a generation."""
+    """The highest number in use by anything that is named like a generation."""
 
     @property
     def building(self) -> list[GenerationEntry]:
@@ -38,14 +38,15 @@ class Catalog:
 
     @property
     def latest(self) -> list[GenerationEntry]:
-        """The generations that were live once: public ones first, and then the latest first."""
+        """The generations that have been live: public ones first, then the others, each group latest first."""
         once = (entry for entry in self.entries if not entry.building)
         return sorted(once, key=lambda entry: (entry.public, entry.number), reverse=True)
 
     def kept(self, keep: int | None = None) -> list[GenerationEntry]:
-        """Return the generations that a rollback can go back to, the latest first; at most ``keep`` of them.
+        """Return the generations that a rollback can go back to, latest first, and at most ``keep`` of them.
 
-        Generations newer than the live one were replaced by a rollback. Without a live one, all are candidates.
+        Generations newer than the live one were replaced by a rollback, so they are left out. If no generation is live,
+        every complete one is a candidate.
         """
         return [entry for entry in self.latest if entry.whole and not (self.live and entry.number >= self.live.number)][
             :keep
@@ -55,12 +56,13 @@ class Catalog:
     def left_by_rollback(self) -> list[GenerationEntry]:
         """The generations that rollbacks have replaced: those newer than the live one.
 
-        Once a newer one is live, they would look like ones that a rollback can go back to, so remove them before.
+        Remove these generations before a newer one goes live: after that, they would look like generations that a
+        rollback can go back to.
         """
         return [entry for entry in self.latest if self.live and entry.number > self.live.number]
 
     def superfluous(self, keep: int) -> list[GenerationEntry]:
-        """Return the generations that aren't needed any more. Without a live one, finished ones are still needed."""
+        """Return the generations that are no longer needed. If none is live, all finished ones are still needed."""
         if self.live is None:
             return self.building
         kept = self.kept(keep)
@@ -68,6 +70,6 @@ class Catalog:
 
 
 def number_in(index: str, generation: str) -> int | None:
-    """Return the number in the name of a generation; None if it isn't the name of a generation of this index."""
+    """Return the number in a generation's name, or None if generations of this index aren't named like that."""
     match = re.fullmatch(re.escape(index) + r"-(\d+)", generation)
     return int(match[1]) if match else None

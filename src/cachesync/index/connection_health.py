@@ -1,8 +1,8 @@
 """Tracks the health of the connection to an index, for metrics, readiness and the log.
 
-Each request reports its own attempts. There is trouble for as long as any request keeps failing, so a response to one
-doesn't hide that another gets none. The trouble of a request that was given up lasts until any request is answered. A
-change between trouble and health is logged once, however many requests there are.
+Each request reports its own attempts. The connection is unhealthy for as long as any request keeps failing, so a
+response to one request doesn't hide that another gets none. The failure of a request that was given up lasts until any
+request is answered. A change from healthy to unhealthy or back is logged once, however many requests there are.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 SERVICE: Final = "service"
-"""The owner of a trouble that isn't one request's, but fails a whole job of the service."""
+"""The owner of a failure that affects a whole job of the service, rather than one request."""
 
 _FINISHED: Final = object()
-"""The owner of a trouble whose request has been given up."""
+"""The owner of a failure whose request has been given up."""
 
 
 class ConnectionHealth:
-    """The health of one index's connections, kept while the process runs, even if they are reopened. Thread-safe."""
+    """The health of one index's connections, which persists when they are closed and reopened. Thread-safe."""
 
     def __init__(
         self, on_bulk: Callable[[float], None] = lambda _seconds: None, retries: Counter[str] | None = None
     ) -> None:
-        """Start without trouble. ``on_bulk`` is called with the duration in seconds of each answered bulk request."""
+        """Start healthy. ``on_bulk`` is called with the duration in seconds of each answered bulk request."""
         self.retries: Counter[str] = Counter() if retries is None else retries
-        """How many tries failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``, ``blocked``,
-        ``credentials``, ``other``. A counter that is given goes on."""
+        """How many attempts failed, by kind: ``connection``, ``timeout``, ``429``, ``502``, ``503``, ``504``,
+        ``blocked``, ``credentials``, ``other``. A counter that is passed in continues from its values."""
         self.on_bulk = on_bulk
         self._lock = threading.Lock()
         self._troubles: dict[object, str] = {}
@@ -40,13 +40,13 @@ class ConnectionHealth:
 
     @property
     def trouble(self) -> str | None:
-        """Why the index can't be used now; None if no request is failing."""
+        """Why the index is currently unavailable; None if no request is failing."""
         with self._lock:
             return next(iter(self._troubles.values()), None)
 
     @contextlib.contextmanager
     def trying(self, url: str) -> Iterator["Tries"]:
-        """Return the object that records one request's attempts. Trouble at its end lasts until the next answer."""
+        """Return the object that records one request's attempts. A failure at its end lasts until the next response."""
         tries = Tries(self, url)
         try:
             yield tries
@@ -72,7 +72,7 @@ class ConnectionHealth:
             )
 
     def gave_up(self, owner: object, kind: str, why: str) -> None:
-        """Record a request that failed for good. Its caller logs it. SERVICE is no request, so it isn't counted."""
+        """Record that a request failed for good; the caller logs it. Failures of SERVICE aren't counted by kind."""
         with self._lock:
             if owner is not SERVICE:
                 self.retries[kind] += 1

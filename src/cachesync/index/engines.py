@@ -19,12 +19,12 @@ def open_index(
     resolve: Callable[[Path], Path],
     health: ConnectionHealth | None = None,
 ) -> Index:
-    """Return the index called ``name`` at a server's URLs. Nothing is accessed yet, except certificates.
+    """Return the index called ``name`` at a server's URLs. Certificates are read; the index isn't accessed yet.
 
     ``resolve`` makes a folder's path absolute.
 
     Raises:
-        UsageError: a folder, a certificate or a key can't be used.
+        UsageError: the folder's path isn't UTF-8, or a certificate or key is unusable.
     """
     engine, _, place = server.urls[0].partition(":")
     if engine == EMBEDDED:

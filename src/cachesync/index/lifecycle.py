@@ -1,8 +1,8 @@
 """The life cycle of generations, for all engines: build, promote, prune, roll back.
 
-An engine provides the steps (:class:`GenerationStore`), and this module their order, which makes a crash harmless:
-whatever a writer leaves when it dies between two steps, readers find one whole generation, and the next writer removes
-the rest.
+An engine provides the steps (:class:`GenerationStore`), and this module puts them in an order that makes a crash
+harmless: whatever a writer leaves behind when it dies between two steps, readers find one whole generation, and the
+next writer removes the rest.
 
 ::
 
@@ -23,54 +23,54 @@ from cachesync.log import Once, get_logger
 _log = get_logger()
 
 _CLEANUP_PATIENCE: Final = 5.0
-"""Seconds that removing generations may take; if it fails, the next writer does it."""
+"""Seconds that removing generations may take. If the removal fails, the next writer repeats it."""
 
 
-# Many methods: one for each step; a larger one would hide from the life cycle where a crash can happen.
+# Many methods: one for each step; a method of several steps would hide some points at which a crash can happen.
 class GenerationStore(Protocol):
-    """The steps of the life cycle, as one engine carries them out on generations by their names.
+    """The steps of the life cycle, as implemented by one engine. Generations are given by their names.
 
-    Each may raise IndexUnavailableError, and OvertakenError if another process has become the writer.
+    Each step may raise IndexUnavailableError, and OvertakenError if another process has become the writer.
     """
 
     name: str
     """The name of the index."""
 
     def tidy(self) -> None:
-        """Remove what steps that were interrupted have left."""
+        """Remove what interrupted steps have left behind."""
 
     def claim(self) -> None:
-        """Become the one who may change the index, if that is still to be done."""
+        """Become the process that may change the index, unless we already are."""
 
     def confirm(self) -> None:
-        """Make sure that no other process has become the writer."""
+        """Check that no other process has become the writer."""
 
     def catalog(self) -> Catalog:
         """List the generations."""
 
     def open(self, name: str) -> Generation:
-        """Open a generation for writing; raise an IndexUnusableError if it is damaged or has another layout."""
+        """Open a generation for writing. Raise an IndexUnusableError if it is corrupt or has another layout."""
 
     def open_ledger(self, name: str) -> Reader | None:
-        """Open a generation of which only the ledger must be readable; None if it isn't."""
+        """Open a generation for reading its ledger. Return None if the ledger can't be read."""
 
     def require_room(self, live: str) -> None:
-        """Raise an IndexUnavailableError if there is no disk space for another generation beside the live one."""
+        """Raise an IndexUnavailableError if the disks have no room for another generation beside the live one."""
 
     def reserve(self, highest: int) -> str:
-        """Return a name for a new generation, with a number above ``highest`` that none has ever had."""
+        """Return a name for a new generation, with a number above ``highest`` that no generation has ever had."""
 
     def create(self, name: str) -> Generation:
         """Create an empty generation, marked as being built."""
 
     def settle(self, name: str) -> None:
-        """Make a generation that has been filled durable, with its replicas if possible."""
+        """Make a filled generation durable, with its replicas if possible."""
 
     def point(self, name: str) -> None:
-        """Point readers to a generation in one step; raise an IndexUnusableError if it or the one before is gone."""
+        """Point readers to a generation in one step. Raise an IndexUnusableError if it or the previous one is gone."""
 
     def points_to(self, name: str) -> bool:
-        """Whether readers are still pointed to this generation. It is cheap."""
+        """Whether readers are still pointed to this generation. The check is cheap."""
 
     def remove(self, name: str) -> None:
         """Remove a generation."""
@@ -85,7 +85,7 @@ class GenerationStore(Protocol):
         """Return a number that changes when a client asks the writer to check for requests."""
 
 
-# Many methods: one for each step of a generation's life, and what they share to open, point to and remove them.
+# Many methods: one for each step of a generation's life, and their helpers to open, point to and remove generations.
 class Writer:
     """The one writer of an index.
 
@@ -94,20 +94,20 @@ class Writer:
     """
 
     def __init__(self, store: GenerationStore, keep: int) -> None:
-        """``keep``: how many generations a rollback can go back to."""
+        """Keep ``keep`` generations that a rollback can go back to."""
         self._store = store
         self._keep = keep
         self._known: str | None = None
-        """The live generation, when this writer last opened or promoted it."""
+        """The generation that was live when this writer last opened or changed the live generation."""
         self._building: str | None = None
-        """The generation being built, which must not be removed though it was never live."""
+        """The generation being built, which must not be removed although it was never live."""
         self._logged = Once()
-        """Which reason was logged why the live generation can't be used."""
+        """Remembers which reason was logged for rebuilding the index."""
 
     def live(self) -> Generation | None:
-        """Open the live generation; None if there isn't one yet, or if it is damaged.
+        """Open the live generation. Return None if there isn't one yet, or if it is corrupt or has another layout.
 
-        Leftovers of earlier writers are removed; a generation that this writer is building is not.
+        Leftovers of earlier writers are removed, but not a generation that this writer is building.
         """
         self._store.tidy()
         catalog = self._cleaned_up()
@@ -119,7 +119,7 @@ class Writer:
         return generation
 
     def _open(self, catalog: Catalog) -> Generation | None:
-        """Open the live generation; None if there is none that can be used."""
+        """Open the live generation. Return None if there isn't one, or if it is corrupt or has another layout."""
         problem = catalog.broken
         if catalog.live:
             try:
@@ -136,25 +136,26 @@ class Writer:
     def intact(self) -> bool:
         """Whether readers still find the generation that was live when this writer last opened or changed it.
 
-        It is cheap. If it is False, open the generation again with :meth:`live`.
+        The check is cheap. If the result is False, reopen the live generation with :meth:`live`.
 
         Raises:
             OvertakenError: another process has become the writer.
-            IndexUnavailableError: this can't be determined now.
+            IndexUnavailableError: the check isn't possible at the moment.
         """
         return self._known is not None and self._store.points_to(self._known)
 
     def signals(self) -> int:
-        """Return a number that changes whenever a client asks to check for requests. It is cheap."""
+        """Return a number that changes whenever a client asks to check for requests. The call is cheap."""
         return self._store.signals()
 
     def replaced(self) -> Reader | None:
-        """Open the generation that a new one would replace: the live one or, without one, what is left of the index.
+        """Open the generation that a new one would replace: the live one, or else what is left of the index.
 
-        Its ledger can be read, its documents perhaps not. None if there is no generation.
+        The generation's ledger can be read, but its documents might not be readable. Return None if there is no
+        finished generation.
 
         Raises:
-            IndexUnusableError: there is a generation, but its ledger can't be read.
+            IndexUnusableError: there are generations, but none has a ledger that can be read.
         """
         catalog = self._store.catalog()
         for entry in catalog.latest:
@@ -165,7 +166,7 @@ class Writer:
         return None
 
     def pinned(self) -> bool:
-        """Whether a rollback made the live generation live, so that it is left unchanged until a reindex."""
+        """Whether a rollback has pinned the index to its live generation, which stays unchanged until a reindex."""
         live = self._store.catalog().live
         if live is None or not self._store.pins(live.name):
             return False
@@ -173,12 +174,13 @@ class Writer:
         return True
 
     def build(self) -> Generation:
-        """Create a new, empty generation beside the live one. Readers don't find it before it is promoted.
+        """Create a new, empty generation beside the live one. Readers find it only after it has been promoted.
 
-        Generations left unfinished by earlier builds are removed, so there is one at a time. It may take half a minute.
+        Generations left unfinished by earlier builds are removed first, so only one is being built at a time. The call
+        may take half a minute.
 
         Raises:
-            IndexUnavailableError: there is no room for it, or it can't be created.
+            IndexUnavailableError: there is no room for the generation, or it can't be created.
         """
         self._store.claim()
         self._store.tidy()
@@ -191,12 +193,12 @@ class Writer:
         try:
             return self._store.create(name)
         except BaseException:
-            with contextlib.suppress(CachesyncError):  # the next build retries it; report the original failure
+            with contextlib.suppress(CachesyncError):  # the next build removes it; report the original failure
                 self._discard(name)
             raise
 
     def discard(self, generation: Generation) -> None:
-        """Remove a generation that was built, unless it has become the live one."""
+        """Remove a generation that was built, unless it has gone live."""
         self._discard(generation.generation)
 
     def _discard(self, name: str) -> None:
@@ -206,19 +208,19 @@ class Writer:
             self._remove(lambda now: [entry for entry in now.building if entry.name == name])
 
     def settle(self, generation: Generation) -> None:
-        """Make a generation that has been filled durable, with its replicas if possible. It may take a minute.
+        """Make a filled generation durable, with its replicas if possible. The call may take a minute.
 
         Raises:
-            IndexUnavailableError: a part of it isn't available, so it can't go live.
+            IndexUnavailableError: a part of the generation isn't available, so it can't go live.
         """
         self._store.settle(generation.generation)
 
     def promote(self, generation: Generation) -> None:
-        """Make a settled generation live in one step, keep the one before for a rollback, and remove older ones.
+        """Make a settled generation live in one step, keep its predecessor for a rollback, and remove older ones.
 
-        Generations that were rolled back from are removed first: if the writer dies in between, none is left that could
-        be mistaken for the one before. Others that can't be removed are left for the next writer: nothing is raised
-        once the generation is live.
+        Generations that rollbacks have replaced are removed first: if the writer dies before it has finished, none of
+        them can be mistaken for the predecessor. Nothing is raised once the generation is live; older generations that
+        can't be removed are left for the next writer.
         """
         if self._store.catalog().left_by_rollback:
             self._remove(lambda now: now.left_by_rollback)
@@ -232,12 +234,12 @@ class Writer:
             )
 
     def rollback(self, to: str | None = None) -> str:
-        """Go back to the generation before the live one, pin it, and return its name.
+        """Make the previous generation live again, pin the index, and return the generation's name.
 
         If ``to`` is already live and pinned, do nothing: an earlier attempt at the same rollback has succeeded.
 
         Raises:
-            UsageError: no generation is kept.
+            UsageError: no previous generation is kept.
         """
         self._store.claim()
         catalog = self._store.catalog()
@@ -249,9 +251,9 @@ class Writer:
             raise UsageError(
                 f"no generation before the live one is kept (index.keep_generations); {self._store.name} stays"
             )
-        self._store.open(before.name).size()  # raises if it can't be searched
-        still = [live.name] if self._store.pins(live.name) else []  # if readers are not pointed elsewhere after all
-        self._store.pin([before.name, *still])  # it takes effect when readers are pointed there
+        self._store.open(before.name).size()  # raises if the generation can't be searched
+        still = [live.name] if self._store.pins(live.name) else []  # in case the next step fails
+        self._store.pin([before.name, *still])  # takes effect once readers are pointed there
         self._point(before.name)
         return before.name
 
@@ -260,7 +262,7 @@ class Writer:
         self._known = name
 
     def _cleaned_up(self) -> Catalog:
-        """Remove what earlier writers have left behind, and return the catalog after that."""
+        """Remove what earlier writers have left behind, and return the resulting catalog."""
         catalog = self._store.catalog()
         if not self._left_behind(catalog):
             return catalog
@@ -277,14 +279,14 @@ class Writer:
         return [entry for entry in catalog.superfluous(self._keep) if entry.name != self._building]
 
     def _prune(self) -> None:
-        """Remove generations that aren't needed any more."""
+        """Remove generations that are no longer needed."""
         with within(_CLEANUP_PATIENCE):
             self._remove(self._left_behind)
 
     def _remove(self, choose: Callable[[Catalog], list[GenerationEntry]]) -> None:
-        """Remove generations, chosen from the current catalog, provided that we are still the writer.
+        """Remove the generations that ``choose`` selects from the current catalog, if we are still the writer.
 
-        A public one is never removed, nor the one that is being built.
+        Public generations are never removed, and neither is the one being built.
         """
         self._store.confirm()
         for entry in choose(self._store.catalog()):

@@ -23,7 +23,7 @@ class IndexServer(NamedTuple):
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """The URLs, each with a port. Those of managed clusters often have none, which means the protocol's default."""
+        """The URLs, each with a port. A URL without one (common in managed clusters) gets the protocol's default."""
         return tuple(map(with_port, self.urls))
 
 
@@ -31,7 +31,7 @@ def with_port(url: str) -> str:
     """Return a web server's URL with an explicit port.
 
     Raises:
-        ValueError: its port is invalid.
+        ValueError: the URL's port is invalid.
     """
     parts = urlsplit(url)
     if parts.port is not None:
@@ -45,8 +45,8 @@ class Layout(NamedTuple):
 
     shards: int = 1
     replicas: int = 1
-    """The replicas of each shard; a single node has none."""
+    """The number of replicas of each shard; on a single node, there are none."""
     refresh_interval: float = 1.0
     """Seconds until searches find what was written."""
     keep_generations: int = 1
-    """How many generations a rollback can go back."""
+    """How many generations are kept that a rollback can go back to."""

@@ -11,19 +11,19 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 _SERVICE_POLL_SECONDS: Final = 1.0
-"""A service polls less often, since it may stand by for weeks."""
+"""A service polls less often, because it may stand by for weeks."""
 
 
 class Standby:
-    """The wait of one process for another writer to end."""
+    """One process's wait for another writer to stop."""
 
     def __init__(
         self, place: str, patience: float, on_wait: OnWait, poll: float, *, serving: bool, **logged: str
     ) -> None:
-        """Begin to wait, for ``patience`` seconds in all, and look at the other process every ``poll`` seconds.
+        """Allow ``patience`` seconds from now, and check the other process every ``poll`` seconds.
 
-        ``place`` is what is being written to, for messages, and ``logged`` are more fields of the log line. ``on_wait``
-        is called with the other process each time.
+        In messages, ``place`` names what is being written to; ``logged`` are additional fields of the log line.
+        ``on_wait`` is called with the other process at each check. If ``serving``, ``poll`` is ignored.
         """
         self._place = place
         self._patience = patience
@@ -36,7 +36,7 @@ class Standby:
         """Wait a moment for ``holder``, the other process.
 
         Raises:
-            IndexUnavailableError: it has been waited for long enough.
+            IndexUnavailableError: the patience is used up.
         """
         left = self._deadline - time.monotonic()
         if left <= 0:

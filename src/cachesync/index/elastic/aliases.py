@@ -12,17 +12,17 @@ from cachesync.index.elastic.lease import Lease
 from cachesync.index.elastic.reader import IndexNames
 
 CHECK_PATIENCE: Final = 5.0
-"""Seconds that :func:`point_to` may take, which is called every few seconds."""
+"""Seconds that one call of :func:`point_to` may take. Such calls are made every few seconds."""
 
 
 def swap(connection: Connection, name: str, to: str, lease: Lease) -> None:
     """Point both public aliases to a generation in one atomic request.
 
-    The request fails if the aliases aren't as they were read before the lease was confirmed, so a late one undoes
-    nothing.
+    The aliases are read before the lease is confirmed, and the request fails if they have changed since. So a late
+    request can't undo a newer swap.
 
     Raises:
-        IndexUnusableError: the aliases or the generation have changed meanwhile.
+        IndexUnusableError: the aliases or the generation have changed since they were read.
         OvertakenError: another process has become the writer.
     """
     catalog = read_catalog(connection, name)

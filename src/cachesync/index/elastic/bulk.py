@@ -1,4 +1,4 @@
-"""Sends encoded operations to the server until each is acknowledged, stale or refused."""
+"""Sends encoded operations to the server until each is acknowledged, stale or rejected."""
 
 import threading
 import time
@@ -22,11 +22,11 @@ from cachesync.retry import BUSY, Retries
 
 @dataclass(frozen=True)
 class Sent:
-    """The result of operations. Those that aren't mentioned here were carried out."""
+    """The result of sending operations. Operations that aren't mentioned here were carried out."""
 
     refused: tuple[RejectedDocument, ...] = ()
     stale: int = 0
-    """How many were rejected because the index has a newer version."""
+    """How many operations were rejected because the index has a newer version."""
 
     def __add__(self, other: "Sent") -> "Sent":
         return Sent(self.refused + other.refused, self.stale + other.stale)
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
     sent: Sent = Sent()
     again: Sequence[bytes] = ()
-    """Operations that failed temporarily, to be sent again."""
+    """Operations that failed temporarily and must be sent again."""
     kind: str = ""
     reason: str = ""
 
@@ -63,7 +63,7 @@ def delete(id: str, version: int) -> bytes:
 
 
 def _versioned(version: int) -> bytes:
-    """Return the rest of an operation's action line, after the id."""
+    """Return the rest of an operation's action line, which follows the id."""
     return b',"version":%d,"version_type":"external_gte"}}\n' % version
 
 
@@ -77,38 +77,38 @@ _PUT: Final = b'{"index":{"_id":'
 _DELETE: Final = b'{"delete":{"_id":'
 
 _DONE: Final = b'"status":2'
-"""Occurs once in the response for each operation that was carried out."""
+"""Occurs in the response once for each operation that was carried out."""
 
 _GUARD: Final = b'{"index":{"_id":"guard","if_seq_no":0,"if_primary_term":1}}\n{}\n'
-"""An operation that never writes: no document has this id.
+"""An operation that never writes, because no document has this id.
 
-A bulk request of only deletions with external versions creates a missing index in spite of ``require_alias``, which
-the server checks for index operations only [tried on 9.5.3]. With this operation before them, it doesn't.
+A bulk request that consists only of deletions with external versions creates a missing index in spite of
+``require_alias``, which the server checks only for index operations [tried on 9.5.3]. This operation prevents that.
 """
 
 
 _SLACK: Final = 2
-"""How much larger than wanted a request may be: a batch's last page may exceed the size, and needn't be split off."""
+"""The factor by which a request may exceed the wanted size, so that a batch's last page needn't be split off."""
 
 
 class Bulk:
-    """Sends operations. Its threads share only the pace of sending, and whether to stop."""
+    """Sends operations, from several threads that share only the pace of sending and whether to stop."""
 
     def __init__(self, connection: Connection) -> None:
-        """Once the context of the calling thread is stopped, nothing is retried any more."""
+        """Send through ``connection``. Once the calling thread's context is stopped, nothing is retried."""
         self.pace = Pace()
         self.stop = threading.Event()
-        """When set, no new request is begun either."""
+        """When set, nothing is retried, and no new request is begun."""
         self._connection = connection
         self._context = current().branch(self.stop)
 
     def send(self, alias: str, operations: Sequence[bytes], weight: int) -> Sent:
         """Send operations of ``weight`` bytes in all, in successive requests of bounded size.
 
-        Puts come before deletions.
+        Puts must come before deletions.
 
         Raises:
-            IndexUnavailableError: retries exhausted without any success, or the credentials are refused.
+            IndexUnavailableError: retries are exhausted without any success, or the credentials are rejected.
             IndexUnusableError: the index is gone.
             StoppedError: sending was stopped.
         """
@@ -166,7 +166,7 @@ class Bulk:
         return classified(operations, items[len(guard) :], self._connection.server.url)
 
     def _bisect(self, tries: Tries, alias: str, operations: Sequence[bytes], error: ApiError | TransportError) -> Sent:
-        """Halve a request that was refused as a whole, recursively, to find the operation that the server refuses."""
+        """Halve a request that was rejected as a whole, recursively, to find the operation that the server rejects."""
         if is_too_large(error):
             tries.answered()
             return self._send_smaller(alias, operations)
@@ -179,7 +179,7 @@ class Bulk:
         return self._part(alias, operations[:half]) + self._part(alias, operations[half:])
 
     def _send_smaller(self, alias: str, operations: Sequence[bytes]) -> Sent:
-        """Send operations that are too large for one request in smaller ones, and lower the limit for later ones."""
+        """Send operations that are too large for one request in smaller requests, and lower the limit from then on."""
         size = sum(map(len, operations))
         if len(operations) == 1:
             return Sent((RejectedDocument(_id(operations[0]), too_large(f" of {size:,} bytes")),))

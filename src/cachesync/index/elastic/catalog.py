@@ -19,7 +19,7 @@ class ElasticEntry(GenerationEntry):
 
     names: IndexNames
     specs: dict[str, Any] | None = None
-    """The mapping of its index of specs; None if that index is missing."""
+    """The mapping of the generation's index of specs; None if that index is missing."""
     pages: dict[str, Any] | None = None
 
 
@@ -36,7 +36,7 @@ class ElasticCatalog(Catalog):
         """Return a generation by its name.
 
         Raises:
-            IndexUnusableError: it doesn't exist.
+            IndexUnusableError: the generation doesn't exist.
         """
         for entry in self.entries:
             if entry.name == name:
@@ -45,7 +45,7 @@ class ElasticCatalog(Catalog):
 
 
 def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
-    """List the generations and aliases under a name. A generation is whole if this version can use its two indices.
+    """List the generations and aliases under a name. A generation is whole if this version can use both its indices.
 
     Raises:
         UsageError: an index or an alias that isn't ours has one of our names.
@@ -88,7 +88,7 @@ def read_catalog(connection: Connection, name: str) -> ElasticCatalog:
 
 
 def _entry(names: IndexNames, parts: dict[str, Any], public: dict[str, list[str]]) -> ElasticEntry:
-    """Return the generation with these indices, as the server describes them."""
+    """Return the generation that consists of these indices, given the server's description of them."""
     mappings = {part: described["mappings"] for part, described in parts.items()}
     aliases = {alias for described in parts.values() for alias in described["aliases"]}
     return ElasticEntry(

@@ -22,16 +22,16 @@ from cachesync.index.lifecycle import Writer
 from cachesync.index.server import IndexServer, Layout
 
 READ_PATIENCE: Final = 8.0
-"""Seconds that a reading call waits for a server, so that a command ends within ten."""
+"""Seconds that a reader waits for a server, so that a command exits within ten seconds."""
 
 WRITE_PATIENCE: Final = 60.0
 """Seconds that a writer waits: long enough for a node to be restarted."""
 
 
 class ElasticIndex:
-    """The index called ``name`` in a cluster. It keeps its connections open.
+    """The index called ``name`` in a cluster. Connections stay open until :meth:`close`.
 
-    The constructor reads the certificates, and raises a UsageError if they can't be used.
+    The constructor reads the certificates, and raises a UsageError if they are unusable.
     """
 
     engine = "elasticsearch"
@@ -54,7 +54,7 @@ class ElasticIndex:
         return Connection(self.server, WRITE_PATIENCE, self._health, self._certificates)
 
     def exists(self) -> bool:
-        """Whether there is a live generation."""
+        """Whether the public aliases point to anything, whatever its state."""
         catalog = read_catalog(self._reading, self.name)
         return catalog.live is not None or catalog.broken is not None
 
@@ -105,7 +105,7 @@ class ElasticIndex:
     def writer(self, wait: float, *, serving: bool = False, on_wait: OnWait = ignore) -> Iterator[Writer]:
         """Become the one writer. A writer that isn't a service acquires the lease only when it first writes."""
         self.require_rights()
-        read_catalog(self._writing, self.name)  # fails first if an index under our names isn't ours
+        read_catalog(self._writing, self.name)  # fails early if an index with one of our names isn't ours
         lease = Lease(self._writing, self.name, wait, serving=serving, on_wait=on_wait)
         try:
             lease.wait()
@@ -124,7 +124,7 @@ class ElasticIndex:
                 connection.close()
 
     def notes(self) -> Notes:
-        """Open the notes, which are in the state index."""
+        """Open the notes, which are stored in the state index."""
         return ElasticNotes(StateIndex(self._reading, self.name))
 
     def signal(self) -> None:

@@ -1,7 +1,7 @@
-"""The connection to a cluster: one client, with retries, and explanations of its failures.
+"""The connection to a cluster: one client that retries requests and explains failures.
 
-A failure is either *temporary*, and retried until the patience is used up, or somebody has to act on it. This module
-decides which; :mod:`.bulk` does so for single documents in the response to a bulk request.
+A failure is either *temporary*, and retried until the patience is used up, or a person has to act on it. This module
+decides which failures are temporary; :mod:`.bulk` decides it for single documents in the response to a bulk request.
 """
 
 import base64
@@ -41,22 +41,22 @@ from cachesync.retry import BUSY, Retries
 logging.getLogger("elastic_transport").addHandler(logging.NullHandler())  # we log what its warnings say
 
 REQUEST_SECONDS: Final = 30.0
-"""The timeout of one request, unless less than that is left of the patience."""
+"""The timeout of one request, unless less of the patience is left."""
 
 CLOSED: Final = "index_closed_exception"
-"""The type of the error whose reason is no more than "closed"."""
+"""The type of an error whose reason only says "closed"."""
 
 _LEAST_SECONDS: Final = 0.1
 """The timeout of a request when no patience is left, and the resolution of all timeouts."""
 
 _ANOTHER_SECONDS: Final = 2.5
-"""How much time a request to one of several nodes leaves for a request to another."""
+"""How much time a request to one of several nodes leaves for a request to another node."""
 
 _CLEANUP_SECONDS: Final = 1.0
 """The timeout of a request whose failure does no harm."""
 
 _POOL: Final = 20
-"""How many connections to a node are kept: two generations being written, the lease, and some searches."""
+"""How many connections to a node are kept: for two generations being written, the lease, and some searches."""
 
 
 class _Json(JsonSerializer):
@@ -66,7 +66,7 @@ class _Json(JsonSerializer):
         return data if isinstance(data, bytes) else msgspec.json.encode(data)
 
     def json_loads(self, data: bytes) -> Any:
-        """Decode a response, but not the thousands of items of a bulk response without failures."""
+        """Decode a response, except for the thousands of items in a bulk response without failures."""
         try:
             if data.startswith(b'{"errors":false'):
                 return msgspec.structs.asdict(msgspec.json.decode(data, type=_NothingFailed))
@@ -99,13 +99,13 @@ class Connection:
         health: ConnectionHealth | None = None,
         certificates: ssl.SSLContext | None = None,
     ) -> None:
-        """Prepare a connection; nothing is sent yet.
+        """Create the client. Nothing is sent yet.
 
-        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` are those of the
-        server's files, read before.
+        ``patience`` is how many seconds a call may take, including all its retries. ``certificates`` is what
+        :func:`certificates_of` returned for the server, if it has already been called.
 
         Raises:
-            UsageError: a certificate or key can't be read.
+            UsageError: a URL is invalid, or a certificate or key can't be read.
         """
         self.server = server
         self.patience = patience
@@ -113,7 +113,7 @@ class Connection:
         self._clients: dict[int, Elasticsearch] = {}
         self.health = health or ConnectionHealth()
         self.limits = Limits()
-        """The limits of one request. They are only ever replaced as a whole."""
+        """The limits of one request. The tuple is only ever replaced as a whole."""
         options: dict[str, Any] = {}
         if credentials := authorization(server):
             options["headers"] = {"authorization": credentials}
@@ -134,13 +134,13 @@ class Connection:
     def call(
         self, request: Callable[[Elasticsearch], Any], expected: tuple[type[ApiError], ...] = ()
     ) -> dict[str, Any]:
-        """Send a request, which must do no harm when sent twice, and return the body of its response.
+        """Send a request, which must be harmless when sent twice, and return the body of the response.
 
-        It is retried until the patience, or the time that the thread's context allows, is used up. The caller handles
-        errors that are ``expected``.
+        The request is retried until the patience, or the time that the thread's context allows, is used up. The caller
+        handles errors that are ``expected``.
 
         Raises:
-            IndexUnavailableError: the server can't be reached or refuses the request, retries exhausted.
+            IndexUnavailableError: the server can't be reached or rejects the request, and retries are exhausted.
             IndexUnusableError: an index that the request needs doesn't exist.
             StoppedError: the request would have to be retried, but the thread's context was stopped.
         """
@@ -164,9 +164,10 @@ class Connection:
                     return body
 
     def _bounded(self, left: float) -> Elasticsearch:
-        """Return a client whose timeout fits into the time left. It is cached: making one costs more than a request.
+        """Return a client whose timeout fits into the time left.
 
-        With several nodes, and enough time, the timeout leaves time for a request to another node.
+        Clients are cached, because creating one costs more than a request. With several nodes and enough time, the
+        timeout leaves time for a request to another node.
         """
         for_another = _ANOTHER_SECONDS if len(self.server.urls) > 1 and left > 2 * _ANOTHER_SECONDS else 0.0
         seconds = min(left - for_another, REQUEST_SECONDS)
@@ -183,7 +184,7 @@ class Connection:
     def is_temporary(self, error: Exception) -> bool:
         """Whether the same request may succeed a moment later.
 
-        With several nodes, a bad certificate is temporary like any unavailable node: the retry goes to another.
+        With several nodes, a bad certificate is as temporary as an unavailable node: the retry goes to another node.
         """
         if isinstance(error, ApiError):
             return error.meta.status in BUSY or kind_of(error) == "cluster_block_exception"
@@ -192,22 +193,22 @@ class Connection:
         return isinstance(error, _LOST)
 
     def attempt(self, request: Callable[[Elasticsearch], Any]) -> None:
-        """Send a cleanup request without retries, and ignore failures: what it would clean up expires by itself."""
+        """Send a cleanup request without retries, ignoring failures: what isn't cleaned up expires automatically."""
         with contextlib.suppress(ApiError, TransportError):
             request(self._bounded(_CLEANUP_SECONDS))
 
     def bulk(self, alias: str, body: bytes, seconds: float) -> dict[str, Any]:
-        """Send encoded operations to an alias, without retries, and return the response, reduced to what matters.
+        """Send encoded operations to an alias, without retries, and return the parts of the response that matter.
 
-        If nothing failed, ``items`` is raw JSON. The request's timeout is at most ``seconds``.
+        If no operation failed, ``items`` is raw JSON. The request's timeout is at most ``seconds``.
 
         Raises:
-            ApiError: the request was refused as a whole.
+            ApiError: the request was rejected as a whole.
             TransportError: there was no response.
         """
         return _json(
             self._bounded(seconds).bulk(
-                operations=cast("Any", body),  # encoded already, as our serializer expects
+                operations=cast("Any", body),  # already encoded, as our serializer expects
                 index=alias,
                 require_alias=True,
                 filter_path="took,errors,items.*.status,items.*.error",
@@ -215,7 +216,7 @@ class Connection:
         )
 
     def given_up(self, tries: Tries, error: Exception) -> CachesyncError:
-        """Record a failure that isn't retried, and return the error that explains it."""
+        """Record a failure that isn't retried, and return an error that explains the failure."""
         explained = self.explained(error)
         if isinstance(explained, IndexUnusableError) or not isinstance(explained, IndexUnavailableError):
             tries.answered()  # the server works; the request was for something that doesn't exist
@@ -224,7 +225,7 @@ class Connection:
         return explained
 
     def explained(self, error: Exception) -> CachesyncError:
-        """Turn a failure into an error that explains what happened and what to do."""
+        """Return an error that explains what happened and what to do."""
         url = self.server.url
         reason = reason_of(error)
         if isinstance(error, elasticsearch.UnsupportedProductError):
@@ -236,7 +237,7 @@ class Connection:
         return IndexUnavailableError(f"cannot reach Elasticsearch at {url}: {reason}{self._address_hint(reason)}")
 
     def _kind_explained(self, error: ApiError, reason: str) -> CachesyncError | None:
-        """Explain an error by its type, if that is specific enough."""
+        """Explain an error by its type. Return None if the type isn't specific enough."""
         url = self.server.url
         match kind_of(error):
             case "invalid_index_name_exception" | "invalid_alias_name_exception":
@@ -275,7 +276,7 @@ class Connection:
         return ForbiddenError(refused) if lacks_a_right(error) else IndexUnavailableError(refused)
 
     def _address_hint(self, reason: str) -> str:
-        """Return a hint at what may be wrong with an address that can't be reached."""
+        """Return a hint about what may be wrong with an unreachable address."""
         if "RemoteDisconnected" in reason and self.server.url.startswith("http:"):
             return "; does it want https://?"
         if self.server.urls != self.server.nodes:
@@ -284,10 +285,10 @@ class Connection:
 
 
 def certificates_of(server: IndexServer) -> ssl.SSLContext | None:
-    """Return the trusted authorities and our client certificate; None for a server without TLS.
+    """Return a context with the trusted authorities and our client certificate, or None for a server without TLS.
 
     Raises:
-        UsageError: a certificate or key can't be used.
+        UsageError: a certificate or key can't be read, is invalid, or is given for a server without TLS.
     """
     if not any(url.startswith("https:") for url in server.urls):
         if any((server.ca_certs, server.client_cert, server.client_key)):
@@ -305,7 +306,7 @@ _NAMES: Final = tls.Names("index.url", "index.ca_certs", "index.client_cert", "i
 
 
 def authorization(server: IndexServer) -> str | None:
-    """Return our authorization header. The client's own options support only ASCII."""
+    """Return our authorization header, if we have credentials. The client's own options support only ASCII."""
     if server.api_key:
         return f"ApiKey {server.api_key}"
     if server.username:
@@ -314,7 +315,7 @@ def authorization(server: IndexServer) -> str | None:
 
 
 def failure_of(error: Exception) -> str:
-    """Return the kind of a failure, by which :class:`~cachesync.index.connection_health.ConnectionHealth` counts."""
+    """Return a failure's kind as in :attr:`cachesync.index.connection_health.ConnectionHealth.retries`."""
     if isinstance(error, ApiError):
         return failure(error.meta.status, kind_of(error))
     if isinstance(error, elastic_transport.TlsError):
@@ -325,7 +326,7 @@ def failure_of(error: Exception) -> str:
 
 
 def failure(status: int, kind: str) -> str:
-    """Return the kind of a failure by the server's status and type of error."""
+    """Return a failure's kind, given the server's status and error type."""
     if status in BUSY:
         return str(status)
     if kind == "cluster_block_exception":
@@ -334,7 +335,7 @@ def failure(status: int, kind: str) -> str:
 
 
 def _json(answer: ObjectApiResponse[Any]) -> dict[str, Any]:
-    """Return the body of a response; one that isn't JSON, such as a proxy's page with status 200, is an error."""
+    """Return a response's body. Raise an error if the body isn't JSON, such as a proxy's page with status 200."""
     body: Any = answer.body
     if not isinstance(body, dict):
         raise elastic_transport.SerializationError(f"a response that is not JSON: {body!r:.200}")
@@ -348,7 +349,7 @@ _UNKNOWN: Final = frozenset({400, 404, 405, 415, 501})
 _LOST: Final = (
     elastic_transport.ConnectionError,
     elastic_transport.ConnectionTimeout,
-    elastic_transport.SerializationError,  # a response that isn't Elasticsearch's, but perhaps a proxy's
+    elastic_transport.SerializationError,  # the response may come from a proxy instead of Elasticsearch
 )
 
 
@@ -358,12 +359,12 @@ def lacks_a_right(error: ApiError) -> bool:
 
 
 def kind_of(error: ApiError) -> str:
-    """Return the server's type of an error, such as ``index_closed_exception``."""
+    """Return the type that the server gives for an error, such as ``index_closed_exception``."""
     return str(_details(error).get("type", ""))
 
 
 def reason_of(error: Exception) -> str:
-    """Return the server's or the transport's reason for an error."""
+    """Return the reason that the server or the transport gives for an error."""
     if isinstance(error, ApiError):
         return str(_cause(error).get("reason") or error.message)
     text = error.message if isinstance(error, TransportError) else str(error)
@@ -384,7 +385,7 @@ def _cause(error: ApiError) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Return the title of a proxy's HTML page, or the text if it isn't one."""
+    """Return the title of a proxy's HTML page, or any other text unchanged."""
     title = re.search(r"<title>\s*(.*?)\s*</title>", text, re.DOTALL | re.IGNORECASE)
     return title[1] if title else text
 
@@ -396,13 +397,13 @@ def _location(error: ApiError) -> str:
 
 
 def closed(cause: dict[str, Any], url: str) -> IndexUnavailableError:
-    """Return the error for a closed index, with its name, which the server's reason lacks."""
+    """Return the error for a closed index. The message names the index, which the server's reason doesn't."""
     index = cause.get("index", "")
     return IndexUnavailableError(f"the index {index} at {url} is closed: open it, by POST {url}/{index}/_open")
 
 
 def unreadable(index: str, error: dict[str, Any], url: str) -> IndexUnavailableError:
-    """Return the error for documents that can't be read, from the error that the server returned in their place."""
+    """Return the error for unreadable documents, given the error that the server returned in their place."""
     cause = next(iter(error.get("root_cause", [])), error)
     if cause.get("type") == CLOSED:
         return closed(cause, url)
@@ -410,7 +411,7 @@ def unreadable(index: str, error: dict[str, Any], url: str) -> IndexUnavailableE
 
 
 def _advice(error: ApiError) -> str:
-    """Return what to do about a refusal, if the server's reason doesn't include it."""
+    """Return advice about a rejected request, where the server's reason doesn't include any."""
     if lacks_a_right(error):
         return "\ndocs/elasticsearch.md lists the rights that are needed"
     if "maximum normal shards open" in str(error.body):

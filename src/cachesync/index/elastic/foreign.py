@@ -1,8 +1,8 @@
 """Creates our indices, and detects changes that index templates, or other settings of a cluster, have made to them.
 
 Each new index is compared with what was asked for: its ``mappings``, ``settings`` (flat, without ``index.``) and
-``aliases``. Settings that affect neither what is stored, nor how it is returned, nor for how long, are listed here; any
-other difference is reported.
+``aliases``. This module lists the settings that don't affect what is stored, how it is returned, or how long it is
+kept. Any other difference is reported.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from cachesync.index.elastic import mapping
 from cachesync.index.elastic.connection import Connection, kind_of, reason_of
 
 _SET_BY_SERVER: Final = ("creation_date", "history.", "provided_name", "routing.allocation.", "uuid", "version.")
-"""Settings that the server adds to each index, and where its shards may be."""
+"""Settings that the server adds to each index, and settings of where an index's shards may be."""
 
 _COSTS: Final = (
     *("allocation.", "codec", "fielddata.", "gc_deletes", "highlight.", "indexing.slowlog."),
@@ -25,7 +25,7 @@ _COSTS: Final = (
     *("query_string.", "recovery.", "refresh_interval", "requests.cache.", "routing.rebalance.", "search.idle."),
     *("search.slowlog.", "shard.", "soft_deletes.", "store.", "translog.", "unassigned."),
 )
-"""Settings that affect only time and space, and limits, within which searches stay."""
+"""Settings that affect only time and space, and limits that searches don't exceed."""
 
 _DEFAULTS: Final = {
     "auto_expand_replicas": "false",
@@ -35,14 +35,14 @@ _DEFAULTS: Final = {
     "mapping.source.mode": "stored",
     "mode": "standard",
 }
-"""Setting one of these values is the same as not setting it."""
+"""Values that have the same effect as leaving the setting unset."""
 
 
 def create(connection: Connection, name: str, index: str, asked: dict[str, Any]) -> bool:
-    """Create an index for the index called ``name``; return False if it exists already.
+    """Create one of the server's indices for the index called ``name``. Return False if it already exists.
 
     Raises:
-        UsageError: an index template that isn't ours prevents it.
+        UsageError: an index template that isn't ours prevents the creation.
     """
     try:
         connection.call(
@@ -59,10 +59,10 @@ def create(connection: Connection, name: str, index: str, asked: dict[str, Any])
 
 
 def require_unchanged(connection: Connection, name: str, index: str, asked: dict[str, Any]) -> None:
-    """Make sure that a new index is as it was asked for.
+    """Check that a new index is as it was asked for.
 
     Raises:
-        UsageError: an index template that isn't ours has changed it.
+        UsageError: an index template that isn't ours has changed the index.
     """
     made = connection.call(lambda client: client.indices.get(index=index))[index]
     if changed := difference(asked, made):
@@ -79,7 +79,7 @@ def _exclude(name: str) -> str:
 
 
 def difference(wanted: dict[str, Any], made: dict[str, Any]) -> str | None:
-    """Describe how an index, as the server describes it, differs from what was asked for; None if it doesn't."""
+    """Describe how an index, as the server returns it, differs from what was asked for. Return None if it doesn't."""
     changed = mapping.difference(wanted["mappings"], made["mappings"])
     return changed or _of_settings(wanted["settings"], made["settings"]) or _of_aliases(wanted["aliases"], made)
 

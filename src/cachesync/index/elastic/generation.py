@@ -1,9 +1,9 @@
 """One generation, opened for writing.
 
-A page's change is written in an order that makes a crash harmless. First its page document is marked *pending*, with
-the keys of all documents that are about to change. Then the documents are changed. Last, the page document records what
-the index now holds. If a page is still pending, a later writer checks the documents themselves. In a generation that is
-being built, the first step is left out: if the build isn't finished, the generation is removed as a whole.
+A page's change is written in an order that makes a crash harmless. First, the page's ledger entry is marked *pending*,
+with the keys of all documents that are about to change. Then the documents are changed. Last, the ledger entry records
+what the index now holds. If a page is still pending, a later writer checks the documents themselves. In a generation
+that is being built, the first step is left out: if the build doesn't finish, the whole generation is removed.
 """
 
 import contextvars
@@ -29,26 +29,26 @@ _WAIT_SECONDS: Final = 1.0
 """How long to wait for a batch before checking whether to stop."""
 
 _DRAIN_SECONDS: Final = 5.0
-"""How long batches in flight may take to complete when writing is broken off."""
+"""How long batches in flight may take to complete when writing is aborted."""
 
 _RECORD_BYTES: Final = 500
 _DIGEST_BYTES: Final = 60
-"""The approximate size of a page's record, and what each of its specs adds to it."""
+"""The approximate size of a page's record, and the size that each spec adds to the record."""
 
 
 class _Batch:
-    """Changes of several pages, encoded."""
+    """The encoded changes of several pages."""
 
     def __init__(self) -> None:
         self.pending: list[bytes] = []
         self.puts: list[bytes] = []
         self.deletes: list[bytes] = []
         self.pages: list[tuple[PageChange, int]] = []
-        """Each page's change without its documents, and the version of its record."""
+        """Each page's change without its new documents, and the version of its record."""
         self.bytes = 0
 
     def add(self, change: PageChange, version: int, *, building: bool) -> None:
-        """Encode a page's change. The version of its record is one higher than that of its documents."""
+        """Encode a page's change. The page's record gets a version one higher than ``version``, the documents' own."""
         page, puts, deletes, before, record, digests = change
         operations = bulk.puts(puts, version)
         self.puts += operations
@@ -128,14 +128,14 @@ class ElasticGeneration(ElasticReader):
             self.refresh()
 
     def _write_batch(self, sender: Bulk, batch: _Batch, context: Context) -> list[Written]:
-        """Write a batch, in a thread of its own, in three steps: pending records, documents, final records."""
+        """Write a batch in three steps, in a worker thread: pending records, documents, final records."""
         specs, pages = self.names.aliases(building=self._building)
         with running(context):
             self._send_records(sender, pages, batch.pending)
             refused = self._send(sender, specs, batch.puts + batch.deletes, batch.bytes)
             by_id = {each.id: each for each in refused}
             done = [final_record(change, version, by_id) for change, version in batch.pages]
-            for deleted in (False, True):  # a request must begin with its puts
+            for deleted in (False, True):  # puts must come before deletions
                 self._send_records(sender, pages, [each for each, _ in done if bulk.is_delete(each) is deleted])
         return [written for _, written in done]
 
@@ -146,7 +146,7 @@ class ElasticGeneration(ElasticReader):
     def _send(self, sender: Bulk, alias: str, operations: Sequence[bytes], weight: int) -> Sequence[RejectedDocument]:
         self._lease.check(self._losses)
         sent = sender.send(alias, operations, weight)
-        if sent.stale:  # the index has newer versions: another writer has taken over, or the lease doesn't explain it
+        if sent.stale:  # the index has newer versions: another writer took over, or else the index is unusable
             self._lease.confirm()
             self._lease.check(self._losses)
             raise IndexUnusableError(f"{self.generation} has newer documents, though no other writer held the lease")
@@ -154,7 +154,7 @@ class ElasticGeneration(ElasticReader):
 
 
 def final_record(change: PageChange, version: int, refused: Mapping[str, RejectedDocument]) -> tuple[bytes, Written]:
-    """Return the operation that writes a page's final record, and the acknowledgement. ``refused`` is by id."""
+    """Return the operation that writes a page's final record, and the acknowledgement. ``refused`` is keyed by id."""
     if change.record is None:
         return bulk.delete(change.page, version), Written(change.page, [])
     record, digests = change.record, change.digests

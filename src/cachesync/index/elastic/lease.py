@@ -1,14 +1,14 @@
 """The lease that makes one process the writer, stored in the small index ``NAME-state``.
 
-The lease is one document, which is only ever replaced on condition that it hasn't changed since it was last read. Its
-holder renews it every few seconds. A waiting process measures time by its own clock, so the clocks of two machines are
-never compared: a lease that hasn't changed for :data:`LEASE_SECONDS` has a dead holder.
+The lease is one document. A process replaces that document only if it hasn't changed since the process last read it.
+The holder renews the lease every few seconds. A waiting process measures time by its own clock, so the clocks of two
+hosts are never compared: if the lease hasn't changed for :data:`LEASE_SECONDS`, its holder is dead.
 
 A holder that is slow to notice that it has lost the lease does no harm: every write carries the lease's *epoch*, which
 grows whenever the lease changes hands, and the server rejects writes of an older epoch.
 
 A client *signals* the holder by raising a counter in the lease. The holder's next conditional renewal then conflicts,
-so it reads the lease again and sees the signal, without ever polling for it.
+so the holder rereads the lease and sees the signal, without ever polling for signals.
 """
 
 import itertools
@@ -36,52 +36,52 @@ LEASE_SECONDS: Final = 10.0
 RENEW_SECONDS: Final = 3.0
 _POLL_SECONDS: Final = 0.2
 RENEW_PATIENCE: Final = 4.0
-"""Seconds that a renewal may take. If it fails, the next one makes up for it."""
+"""Seconds that a renewal may take. If a renewal fails, the next one makes up for it."""
 _RELEASE_PATIENCE: Final = 2.0
-"""Seconds that releasing the lease may take. If it fails, the lease expires."""
+"""Seconds that releasing the lease may take. If the release fails, the lease expires."""
 
 _VERSION_BITS: Final = 31
-"""The low bits of a version, which count up under one holder; the bits above them are the epoch. There are 63 bits."""
+"""How many low bits of a 63-bit version count up under one holder. The bits above them are the epoch."""
 
 
 class Watched(NamedTuple):
-    """The lease of another process, as it was last read. Times are those of one monotonic clock."""
+    """The lease of another process, as it was last read. All times come from one monotonic clock."""
 
     seen: Seen
     unchanged_since: float
-    """Since when its holder can have been dead, as far as one can see."""
+    """The earliest time at which the holder may have died, as far as we can tell."""
 
     def is_expired(self, now: float) -> bool:
-        """Whether its holder must be dead."""
+        """Whether the lease's holder must be dead."""
         return now - self.unchanged_since > LEASE_SECONDS
 
     def after(self, seen: Seen, asked: float, now: float) -> "Watched":
-        """Return what is known after the lease was read again, by a request that was sent at ``asked``."""
-        was_away = now - asked > RENEW_SECONDS  # then the holder couldn't renew it, either
+        """Return the watched lease after it was reread by a request that was sent at ``asked``."""
+        was_away = now - asked > RENEW_SECONDS  # then the holder couldn't renew the lease either
         is_alive = seen.state.heartbeat != self.seen.state.heartbeat
         return Watched(seen, now if was_away or is_alive else self.unchanged_since)
 
 
 class _Claim(NamedTuple):
-    """What a process knows of the lease, and whether it holds it."""
+    """The lease as a process last read it, and whether the process holds the lease."""
 
     seen: Seen = Seen(LeaseState())
     is_ours: bool = False
     lost: OvertakenError | None = None
-    """Why the lease isn't ours any more, until we hold it again."""
+    """Why we lost the lease; None if we didn't, or have reacquired it."""
     losses: int = 0
-    """How often another process was the writer since this one first read the lease."""
+    """How often another process has been the writer since this process first read the lease."""
 
 
 class Lease:
-    """One process's view of the lease, and its claim to it. It writes nothing before :meth:`claim`. Thread-safe."""
+    """A process's claim to the lease. Before :meth:`claim`, nothing is written unless the holder died. Thread-safe."""
 
     def __init__(
         self, connection: Connection, name: str, patience: float, *, serving: bool = False, on_wait: OnWait = ignore
     ) -> None:
-        """Prepare to use the lease of the index ``name``, perhaps as a service.
+        """Use the lease of the index ``name``, as a service if ``serving``.
 
-        Another holder is waited for ``patience`` seconds; meanwhile ``on_wait`` is called with it every second.
+        Methods wait ``patience`` seconds for another holder, calling ``on_wait`` with it at least every second.
         """
         self._stored = StoredLease(connection, name)
         self._serving = serving
@@ -93,7 +93,7 @@ class Lease:
         self._lock = threading.RLock()
         self._renewer: threading.Thread | None = None
         self._ended = threading.Event()
-        """When set, the renewer ends."""
+        """When set, the renewer exits."""
         self._claim = _Claim()
 
     @property
@@ -103,14 +103,14 @@ class Lease:
 
     @property
     def losses(self) -> int:
-        """How often another process was the writer since this one first read the lease; what it read is then stale."""
+        """How often another process has been the writer since we first read the lease; earlier reads are then stale."""
         return self._claim.losses
 
     def wait(self) -> None:
-        """Wait until no process holds the lease. The lease of a dead process is taken over.
+        """Wait until no other process holds the lease, and take over the lease of a dead process.
 
         Raises:
-            IndexUnavailableError: another process still holds it.
+            IndexUnavailableError: another process still holds the lease.
         """
         standby = self._standby()
         watched = Watched(self._stored.read(), time.monotonic())
@@ -131,22 +131,22 @@ class Lease:
             self._claim = self._claim._replace(seen=watched.seen)
 
     def next_version(self) -> int:
-        """Return a version for a page's documents, higher than all before it; the page's record gets one more."""
+        """Return a version for a page's documents, higher than any before. The page's record gets that version + 1."""
         return next(self._versions)
 
     def claim(self, expected_losses: int | None = None) -> None:
-        """Hold the lease from now on, if no other process has written since it was last read.
+        """Hold the lease from now on, if no other process has written since we last read the lease.
 
-        ``expected_losses``: the number of losses at the time when the data to be written was determined.
+        ``expected_losses`` is the number of losses at the time when the data to be written was determined.
 
         Raises:
-            OvertakenError: another process has written. The lease is now held, but what was read before is outdated.
-            IndexUnavailableError: another process holds it for longer than ``patience``.
+            OvertakenError: another process has written. We now hold the lease, but what we read before is outdated.
+            IndexUnavailableError: another process holds the lease for longer than ``patience``.
         """
         with self._lock:
             before = self._claim
             if before.lost and self._serving:
-                raise before.lost  # a service stands by again, instead of waiting in the middle of its work
+                raise before.lost  # a service goes back to standing by, rather than wait in the middle of its work
             overtaken = before.lost is not None
             while not (self._claim.is_ours or self._acquire(self._claim.seen)):
                 overtaken = True
@@ -156,10 +156,10 @@ class Lease:
             self.check(before.losses if expected_losses is None else expected_losses)
 
     def check(self, expected_losses: int | None = None) -> None:
-        """Make sure that the lease wasn't lost, neither now nor since ``expected_losses`` was read.
+        """Check that the lease isn't lost, and wasn't lost since ``expected_losses`` was read.
 
         Raises:
-            OvertakenError: it was lost.
+            OvertakenError: the lease was lost.
         """
         claim = self._claim
         if claim.lost:
@@ -168,16 +168,16 @@ class Lease:
             raise OvertakenError("another writer has changed the index meanwhile")
 
     def confirm(self) -> None:
-        """Make sure, by a request, that the lease is still ours, before a write that the server couldn't reject later.
+        """Check by a request that the lease is still ours, before a write that the server can't reject for its epoch.
 
         Raises:
-            OvertakenError: it was lost.
+            OvertakenError: the lease was lost.
         """
         self._renew()
         self.check()
 
     def next_generation(self, at_least: int) -> int:
-        """Return a number that no generation has had or will ever have again."""
+        """Return a number that no generation has had, and that no other generation will ever get."""
         number = max(self.state.generations + 1, at_least)
         self._change(lambda state: msgspec.structs.replace(state, generations=number))
         return number
@@ -187,7 +187,7 @@ class Lease:
         self._change(lambda state: msgspec.structs.replace(state, pinned=" ".join(generations)))
 
     def release(self) -> None:
-        """Release the lease, so that others may write. Harmless if it isn't ours."""
+        """Release the lease, so that other processes may write. If the lease isn't ours, the call is harmless."""
         self._ended.set()
         if self._renewer:
             self._renewer.join(_RELEASE_PATIENCE)
@@ -205,7 +205,7 @@ class Lease:
             self._claim = self._claim._replace(is_ours=False)
 
     def _acquire(self, seen: Seen) -> bool:
-        """Become the holder of the lease as it was ``seen``; return False if it has changed since."""
+        """Become the holder of the lease. Return False if the lease has changed since it was ``seen``."""
         # Never below the current time, so the epoch exceeds all earlier ones even if the state index was lost.
         epoch = max(seen.state.epoch + 1, int(time.time()))
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -237,7 +237,7 @@ class Lease:
         """Change the lease that we hold.
 
         Raises:
-            OvertakenError: we don't hold it any more.
+            OvertakenError: we no longer hold the lease.
         """
         with self._lock:
             self.check()
@@ -246,7 +246,7 @@ class Lease:
                 self._claim = self._claim._replace(seen=self._stored.replace(seen, change(seen.state)))
             except ConflictError:
                 now = self._stored.read()
-                if now.revision is None:  # the index was deleted, and writing a note has created it again
+                if now.revision is None:  # the index was deleted, and writing a note has recreated it
                     now = Seen(seen.state)
                 if now.state.epoch == seen.state.epoch and now.state.holder == self._me:
                     self._claim = self._claim._replace(seen=now)  # the response to a write of ours was lost

@@ -1,4 +1,4 @@
-"""The ledger in the index of pages: one document for each page, which is its record with its digests."""
+"""The ledger in the index of pages: one document for each page, with the page's record and digests."""
 
 import base64
 from collections import Counter
@@ -26,7 +26,7 @@ _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
 def records(searcher: IndexSearcher, below: Sequence[str]) -> Iterator[PageRecord]:
-    """Yield the records of all pages or, if ``below`` isn't empty, of those below one of these folders."""
+    """Yield the records of all pages or, if ``below`` names folders, of the pages below them."""
     if not below:
         yield from _records(searcher, All())
     for folders in batches(_outermost(below)):
@@ -44,7 +44,7 @@ def _records(searcher: IndexSearcher, chosen: Query) -> Iterator[PageRecord]:
 
 
 def _outermost(folders: Sequence[str]) -> list[str]:
-    """Leave out folders that are below another of them."""
+    """Return the folders that aren't below another one of the folders."""
     outermost: list[str] = []
     for folder in sorted(folders):
         if not outermost or not folder.startswith(outermost[-1]):
@@ -53,12 +53,12 @@ def _outermost(folders: Sequence[str]) -> list[str]:
 
 
 def remembered(searcher: IndexSearcher, pages: Sequence[str]) -> dict[str, Remembered]:
-    """Look up pages, including what isn't refreshed yet."""
+    """Look up pages, including records that haven't been refreshed yet."""
     return {found["_id"]: _remembered(found["_source"]) for found in searcher.get(pages)}
 
 
 def packages(searcher: IndexSearcher) -> dict[str, int]:
-    """Add up the number of specs by package. Pages are far fewer than specs, so this is cheap."""
+    """Add up the number of specs by package. The sum is cheap because there are far fewer pages than specs."""
     counts: Counter[str] = Counter()
     by_package = {"package": {"terms": {"field": "package"}}}
     for each in searcher.buckets(by_package, {"specs": {"sum": {"field": "specs"}}}):
@@ -67,15 +67,15 @@ def packages(searcher: IndexSearcher) -> dict[str, int]:
 
 
 def page_document(record: PageRecord, digests: Digests) -> bytes:
-    """Return a page document's fields as JSON."""
+    """Return the fields of a page's ledger entry as JSON."""
     return b"".join((_encode(record)[:-1], _DIGESTS_KEY, _encode(_encode_digests(digests)), b"}"))
 
 
 def _record(source: dict[str, Any]) -> PageRecord:
-    """Decode a page document without its digests.
+    """Decode a page's ledger entry without its digests.
 
     Raises:
-        IndexUnusableError: it is damaged.
+        IndexUnusableError: the entry is corrupt.
     """
     try:
         return msgspec.convert(source, PageRecord)
@@ -84,10 +84,10 @@ def _record(source: dict[str, Any]) -> PageRecord:
 
 
 def _remembered(source: dict[str, Any]) -> Remembered:
-    """Decode a page document with its digests.
+    """Decode a page's ledger entry with its digests.
 
     Raises:
-        IndexUnusableError: it is damaged.
+        IndexUnusableError: the entry is corrupt.
     """
     try:
         return Remembered(_record(source), _decode_digests(base64.b64decode(source[DIGESTS])))

@@ -1,7 +1,7 @@
-"""The layout of documents and ledger in Elasticsearch, and checks whether an index has it.
+"""The layout of documents and ledger in Elasticsearch, and checks of whether an index has this layout.
 
 Mappings are strict and explicit, so the server never infers a field from a document. ``_meta`` identifies an index as
-ours, and the version of the fields with which it was made.
+ours, and records the version of the fields with which the index was made.
 """
 
 from typing import Any, Final
@@ -9,7 +9,7 @@ from typing import Any, Final
 from cachesync.documents import FIELDS, Field, fingerprint
 
 LAYOUT: Final = 1
-"""To be raised when an index with an older layout can't be used any more, not even until the next ``reindex``."""
+"""Raise this number when an index with an older layout becomes unusable, even until the next ``reindex``."""
 
 DIGESTS: Final = "digests"
 
@@ -53,7 +53,7 @@ def specs_mapping(name: str) -> dict[str, Any]:
 
 
 def pages_mapping(name: str) -> dict[str, Any]:
-    """Return the mapping of page documents: the ledger."""
+    """Return the mapping of the ledger, which has one entry for each page."""
     return {"dynamic": "strict", "_meta": _meta(name), "properties": _PAGE_FIELDS}
 
 
@@ -90,7 +90,7 @@ def is_outdated(found: dict[str, Any]) -> bool:
 
 
 def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
-    """Describe how the mapping that an index got differs from the one that was asked for; None if it doesn't."""
+    """Describe how an index's mapping differs from the one that was asked for. Return None if they are equal."""
     for key in sorted({*wanted, *found} - {"properties"}):
         if _plain(wanted.get(key)) != _plain(found.get(key)):
             return f"{key} is {found.get(key)!r} instead of {wanted.get(key)!r}"
@@ -103,5 +103,5 @@ def difference(wanted: dict[str, Any], found: dict[str, Any]) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return booleans as strings: the server returns ``dynamic: false`` as a string."""
+    """Return booleans as strings, because the server returns ``dynamic: false`` as a string."""
     return str(value).lower() if isinstance(value, bool) else value

@@ -4,7 +4,7 @@ from typing import Final
 
 START_BYTES: Final = 3_000_000
 MIN_BYTES: Final = 250_000
-"""The size of a bulk request, initially and at least; a larger document is sent alone."""
+"""The initial and the minimum size of a bulk request. A larger document is sent alone."""
 
 MAX_IN_FLIGHT: Final = 8
 _AT_SERVER: Final = 2
@@ -15,9 +15,9 @@ _SLOW_SECONDS: Final = 5.0
 class Pace:
     """How many bulk requests may be in flight, and how large they may be.
 
-    A server with two requests never waits for the next; more would only queue up there. If the network is slow, more
-    requests are in flight, so that two are always at the server. A request that the server can't handle halves both
-    numbers, and each quick response raises them again a little.
+    A server that has two requests never waits for the next one; more requests would only queue up there. If the network
+    is slow, more requests are in flight, so that two are always at the server. A request that the server can't handle
+    halves the number and size of requests, and each quick response raises them a little.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Pace:
         return round(self._in_flight)
 
     def answered(self, seconds: float, took: float) -> None:
-        """Record a response after ``seconds``, of which the server reports to have worked for ``took``."""
+        """Record a response after ``seconds``, of which the server reports having worked for ``took``."""
         wanted = min(MAX_IN_FLIGHT, max(_AT_SERVER, round(_AT_SERVER * seconds / max(took, 0.001))))
         self._in_flight += max(-1.0, min(wanted - self._in_flight, 1.0)) / 4
         if seconds > _SLOW_SECONDS:

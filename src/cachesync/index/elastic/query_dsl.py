@@ -13,7 +13,7 @@ _MAX_TERMS: Final = 65_536
 
 
 class ByValues(NamedTuple):
-    """Replaces prefix and range queries by lists of values, for a server that doesn't allow such queries."""
+    """Replaces prefix and range queries with lists of values, for a server that doesn't allow such queries."""
 
     starting: Callable[[str, str], Sequence[str]]
     """Returns the values of a field that begin with a string."""
@@ -68,10 +68,10 @@ def _terms(field: str, values: Sequence[str], at_most: int) -> dict[str, Any]:
 
 
 def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the body of the search, without its size.
+    """Return the body of the search for a request, without the size.
 
-    A facet counts what the query and the filters of other fields match, so filters of faceted fields are applied after
-    the aggregations. All other filters are part of the query, where they narrow hits and facets alike.
+    A facet counts what the query and the filters on other fields match, so filters on faceted fields are applied after
+    the aggregations. All other filters are part of the query, and so narrow both hits and facets.
     """
     faceted = {facet.field for facet in request.facets}
     late = tuple(each for each in request.filters if each.field in faceted)
@@ -92,11 +92,11 @@ def body(request: Request, by_values: ByValues | None = None) -> dict[str, Any]:
 
 
 _PRECISION: Final = 40_000
-"""The number of distinct values up to which the server's estimate is close; higher thresholds aren't accepted."""
+"""The number of distinct values up to which the server's estimate is close. Higher thresholds aren't accepted."""
 
 
 def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
-    """Return all aggregations; those with the same filters are below one filter aggregation."""
+    """Return all aggregations. Aggregations with the same filters are grouped below one filter aggregation."""
     wanted = {facet.field: {"terms": {"field": facet.field, "size": facet.size}} for facet in request.facets}
     if request.binaries:
         wanted[BINARIES] = {"cardinality": {"field": BINARY_NUMBER, "precision_threshold": _PRECISION}}
@@ -110,9 +110,9 @@ def _aggregations(request: Request, late: tuple[Filter, ...]) -> dict[str, Any]:
 
 
 def binaries(request: Request, buckets: int, by_values: ByValues | None = None) -> dict[str, Any]:
-    """Return the search that lists the binaries of few documents, with an aggregation called :data:`BINARIES`.
+    """Return the search that lists the binaries of a few documents, with an aggregation called :data:`BINARIES`.
 
-    It lists no more than ``buckets``, the server's limit.
+    The search lists at most ``buckets`` binaries, which is the server's limit.
     """
     values = {"terms": {"field": "binary", "size": min(EXACT_BINARIES, buckets)}}
     matching = query(request.matching(), by_values)
@@ -142,7 +142,7 @@ def _ranked(matching: Query, ranks: Sequence[Query], by_values: ByValues | None)
 
 
 def ordered(keys: Sequence[SortKey]) -> list[dict[str, Any]]:
-    """Return how to sort by fields."""
+    """Return the sort clause for these keys."""
     return [
         {key.field: {"order": "desc" if key.descending else "asc", "missing": "_last", "unmapped_type": "keyword"}}
         for key in keys
@@ -154,7 +154,7 @@ _PASSING: Final = "passing "
 
 
 def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the result of an aggregation of :func:`body` or :func:`binaries`."""
+    """Return an aggregation's result from the response to :func:`body`, :func:`binaries` or :func:`counting`."""
     found: dict[str, Any] = answer["aggregations"]
     within = (each for key, each in found.items() if key.startswith(_PASSING))
     values: dict[str, Any] = next(each[name] for each in (found, *within) if name in each)
@@ -162,7 +162,7 @@ def aggregated(answer: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def hit(found: dict[str, Any]) -> Hit:
-    """Return a document that the server has found."""
+    """Return a document that the server has found, including its ``_id``."""
     return {"_id": found["_id"], **found["_source"]}
 
 

@@ -1,4 +1,4 @@
-"""One generation, opened for reading: an index of specs, and an index of pages, which is the ledger."""
+"""One generation, opened for reading: an index of specs, and an index of pages that is the ledger."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +20,14 @@ from cachesync.search.query import All, Query, Term
 from cachesync.search.request import TIEBREAK, Found, Hit, Part, Request
 
 _LISTING_THREADS: Final = 4
-"""How many requests list values at the same time."""
+"""How many requests may list values at the same time."""
 
 
 class IndexNames(NamedTuple):
     """The names of a generation's two indices, and of the aliases through which they are written.
 
-    Each generation is written through its own aliases, so a late request can't reach another one, whatever the public
-    aliases point to by then; ``require_alias`` keeps it from creating an index.
+    Each generation is written through its own aliases, so a late request can't reach another generation, whatever the
+    public aliases point to by then. ``require_alias`` prevents a late request from creating an index.
     """
 
     name: str
@@ -35,31 +35,31 @@ class IndexNames(NamedTuple):
 
     @classmethod
     def of(cls, name: str, generation: str) -> "IndexNames":
-        """Return the names of a generation of the index ``name``, by the generation's own."""
+        """Return the names for a generation of the index ``name``, given the generation's name."""
         return cls(name, int(generation.removeprefix(f"{name}-")))
 
     @property
     def specs(self) -> str:
-        """The index of specs; its name is the generation's name too."""
+        """The name of the index of specs, which is also the generation's name."""
         return f"{self.name}-{self.number}"
 
     @property
     def pages(self) -> str:
-        """The index of pages."""
+        """The name of the index of pages."""
         return f"{self.name}-pages-{self.number}"
 
     @property
     def indices(self) -> tuple[str, str]:
-        """The indices of specs and of pages."""
+        """The names of the indices of specs and of pages."""
         return self.specs, self.pages
 
     @property
     def public(self) -> tuple[str, str]:
-        """The aliases by which clients find specs and pages, of whichever generation is live."""
+        """The aliases by which clients find the specs and pages of the live generation."""
         return self.name, f"{self.name}-pages"
 
     def aliases(self, *, building: bool) -> tuple[str, str]:
-        """Return the aliases to write specs and pages through."""
+        """Return the aliases through which specs and pages are written."""
         suffix = "building" if building else "writing"
         return f"{self.specs}-{suffix}", f"{self.pages}-{suffix}"
 
@@ -81,7 +81,7 @@ class ElasticReader:
         """Return the generation, its number of documents, and their highest sequence number.
 
         A write raises the sequence number, and a delete lowers the number of documents. Each shard has sequence numbers
-        of its own, so with several shards some writes go unnoticed until the next one.
+        of its own, so with several shards some writes go unnoticed until a later write.
         """
         body = {"size": 0, "track_total_hits": True, "aggs": {"last": {"max": {"field": "_seq_no"}}}}
         found = self._specs.search(lambda _limits: body)
@@ -92,11 +92,11 @@ class ElasticReader:
         return ledger.records(self._pages, below)
 
     def remembered(self, pages: Sequence[str]) -> dict[str, Remembered]:
-        """Look up pages in the ledger, including what isn't refreshed yet."""
+        """Look up pages in the ledger, including records that haven't been refreshed yet."""
         return ledger.remembered(self._pages, pages)
 
     def counts(self) -> dict[str, int]:
-        """Count the documents that are really in the index, by page."""
+        """Count the documents that are actually in the index, by page."""
         by_page = {"page": {"terms": {"field": "page", "missing_bucket": True}}}
         found = self._specs.buckets(by_page, {})
         counts = {each["key"]["page"]: each["doc_count"] for each in found}
@@ -119,7 +119,7 @@ class ElasticReader:
         return search(self._specs, request)
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents that match a request, as they are now and in its order."""
+        """Yield all documents that match a request, as they are now and in the request's order."""
         return walk(self._specs, request)
 
     def count(self, queries: Sequence[Query]) -> list[int]:
@@ -147,7 +147,7 @@ class ElasticReader:
         return ledger.packages(self._pages)
 
     def get(self, id: str) -> Hit | None:
-        """Return one document, even if it isn't refreshed yet."""
+        """Return one document, even if it hasn't been refreshed yet."""
         found = next(self._specs.get([id]), None)
         return query_dsl.hit(found) if found else None
 

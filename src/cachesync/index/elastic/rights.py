@@ -1,6 +1,6 @@
 """Checks that the credentials have the privileges that a writer needs in a cluster.
 
-The privileges and what they include are defined by the server's ``IndexPrivilege`` and ``ClusterPrivilegeResolver``.
+The server's ``IndexPrivilege`` and ``ClusterPrivilegeResolver`` define the privileges and what they include.
 """
 
 from typing import Final
@@ -11,17 +11,17 @@ from cachesync.errors import IndexUnavailableError
 from cachesync.index.elastic.connection import Connection
 
 CLUSTER: Final = ("monitor",)
-"""For the cluster's health, and the disk space of its nodes."""
+"""The privileges on the cluster: to read its health, and the disk space of its nodes."""
 
 WRITING: Final = ("manage", "read", "index", "delete")
-"""On each of our indices, by name: to manage indices and aliases, and to read and write documents."""
+"""The privileges on each of our indices, by name: to manage indices and aliases, and to read and write documents."""
 
 
 def require(connection: Connection, name: str) -> None:
-    """Make sure that the credentials allow everything that a writer does, by one request.
+    """Check, by one request, that the credentials allow everything that a writer does.
 
     Raises:
-        IndexUnavailableError: they don't; the message names each missing right.
+        IndexUnavailableError: the credentials don't suffice; the message names each missing privilege.
     """
     indices = [name, f"{name}-*"]
     try:

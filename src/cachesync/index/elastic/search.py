@@ -1,4 +1,4 @@
-"""Answers requests with one search, or a few if the server limits what one may ask for."""
+"""Answers requests with one search, or with a few if the server limits what one search may ask for."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -14,7 +14,7 @@ from cachesync.search.request import BINARIES, EXACT_BINARIES, FacetCount, Found
 
 
 def search(searcher: IndexSearcher, request: Request) -> Found:
-    """Return the hits of a request, in its order, with all counts."""
+    """Return the hits of a request, in the request's order, with all counts."""
     listing = searcher.by_values()
 
     def body(limits: Limits) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def search(searcher: IndexSearcher, request: Request) -> Found:
         binaries = min(total, query_dsl.aggregated(found, BINARIES)["value"])
         approximate.append(BINARIES)
     facets = {
-        # The key of a date's bucket is a number, so take the date as it is in the documents.
+        # The key of a date's bucket is a number, so use the date as it stands in the documents.
         field: [FacetCount(each.get("key_as_string", each["key"]), each["doc_count"]) for each in values["buckets"]]
         for field, values in counts.items()
     }
@@ -49,7 +49,7 @@ def count(searcher: IndexSearcher, queries: Sequence[Query]) -> list[int]:
 
 
 def _binaries(searcher: IndexSearcher, request: Request, total: int) -> int | None:
-    """Count the binaries of a request's documents exactly; None if there are too many for that."""
+    """Count the binaries of a request's documents exactly. Return None if there are too many to do so."""
     if total > EXACT_BINARIES:
         return None
     listing = searcher.by_values()
@@ -59,6 +59,6 @@ def _binaries(searcher: IndexSearcher, request: Request, total: int) -> int | No
 
 
 def _all_hits(searcher: IndexSearcher, body: Body, request: Request) -> Iterator[dict[str, Any]]:
-    """Yield all hits, however many there are. Repetitions are left out here, since servers don't collapse a walk."""
+    """Yield all hits, however many there are. Duplicates are dropped here, because servers don't collapse a walk."""
     found = walk_search(searcher, body)
     return first_of_each(found, lambda hit: hit["_source"]["binary"] if request.distinct else hit["_id"])

@@ -1,7 +1,7 @@
-"""The elementary searches of one index, of which all others consist.
+"""The elementary searches of one index, of which all other searches consist.
 
-Each asks for no more than the server allows. If the server refuses a request and states a limit, one that asks for less
-follows, see :mod:`cachesync.index.elastic.limits`.
+Each search asks for no more than the server allows. If the server rejects a request and states a limit, another request
+asks for less, see :mod:`cachesync.index.elastic.limits`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +21,7 @@ _BUCKET_COUNT: Final = 20_000
 _BUCKETS: Final = "buckets"
 
 _NAMES_BYTES: Final = 10_000
-"""How many bytes of names go into one request: with their separators, less than small proxies let through."""
+"""How many bytes of names go into one request: including separators, fewer than what small proxies let through."""
 
 ENUM_SIZE: Final = 10_000
 """How many values one request lists."""
@@ -29,10 +29,10 @@ ENUM_SIZE: Final = 10_000
 _ENUM_TIMEOUT: Final = "20s"
 
 MAX_VALUES: Final = 65_536
-"""How many values may stand in for their common prefix, on a server that doesn't allow prefix queries."""
+"""How many values may stand in for their common prefix on a server that doesn't allow prefix queries."""
 
 Body = Callable[[Limits], dict[str, Any]]
-"""Makes the body of a search that stays within limits."""
+"""Returns the body of a search that stays within the given limits."""
 
 Send = Callable[[Elasticsearch], Any]
 """Sends a request with a client."""
@@ -46,10 +46,10 @@ class IndexSearcher:
         self.index = index
 
     def search(self, body: Body, *, in_pit: bool = False) -> dict[str, Any]:
-        """Search the index or, if ``in_pit``, the point in time of it that the body names.
+        """Search the index or, if ``in_pit``, the point in time that the body names.
 
         Raises:
-            NotFoundError: there is no such point in time.
+            NotFoundError: the point in time doesn't exist.
             ExcessiveError: the facets have more values than the server counts.
         """
         index = None if in_pit else self.index
@@ -70,7 +70,7 @@ class IndexSearcher:
             raise self.connection.explained(error) from error
 
     def request(self, sending: Callable[[Limits], Send], expected: tuple[type[ApiError], ...] = ()) -> dict[str, Any]:
-        """Send a request that ``sending`` makes within limits. Errors that are ``expected`` are raised as they are."""
+        """Send a request that ``sending`` creates for the current limits. ``expected`` errors are raised unchanged."""
         while True:
             limits = self.connection.limits
             try:
@@ -93,7 +93,7 @@ class IndexSearcher:
             after = {"after": found["after_key"]}
 
     def get(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Yield the documents with these ids, as far as they exist, including what isn't refreshed yet."""
+        """Yield those documents with these ids that exist, even documents that haven't been refreshed yet."""
         for batch in batches(ids):
             for found in self.connection.call(partial(Elasticsearch.mget, index=self.index, ids=batch))["docs"]:
                 if "error" in found:
@@ -105,7 +105,7 @@ class IndexSearcher:
         """Return the sorted values of a field that begin with ``start``. Nothing is counted.
 
         Raises:
-            ExcessiveError: there are more than ``at_most``.
+            ExcessiveError: there are more than ``at_most`` values.
         """
         values: list[str] = []
         while at_most is None or len(values) <= at_most:
@@ -113,7 +113,7 @@ class IndexSearcher:
             values += more
             if len(more) < ENUM_SIZE:
                 return values
-        self.connection.limits = self.connection.limits._replace(prefixes=True)  # the setting may change meanwhile
+        self.connection.limits = self.connection.limits._replace(prefixes=True)  # the setting may have changed
         raise ExcessiveError(
             f"too many values of {field} begin with {start!r:.80}: type more of it, "
             f"or set {EXPENSIVE} to true at {self.connection.server.url}"
@@ -130,9 +130,9 @@ class IndexSearcher:
         return list(found["terms"])
 
     def by_values(self, *, bounded: bool = True) -> Callable[[Limits], ByValues | None]:
-        """Return a function from limits to how one search asks for prefixes and ranges. It lists values only once.
+        """Return a function that maps limits to how one search expresses prefixes and ranges.
 
-        If ``bounded``, no more than :data:`MAX_VALUES` are listed for a prefix.
+        Values are listed only once. If ``bounded``, at most :data:`MAX_VALUES` are listed for a prefix.
         """
         starting = cache(partial(self.vocabulary, at_most=MAX_VALUES if bounded else None))
         return lambda limits: None if limits.prefixes else ByValues(starting, limits.terms)
@@ -142,7 +142,7 @@ def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
     """Send a request that stays within limits.
 
     Raises:
-        LimitError: the server allows less.
+        LimitError: the server allows less than the request asks for.
     """
     try:
         return send(client)
@@ -155,7 +155,7 @@ def _sent(send: Send, limits: Limits, client: Elasticsearch) -> Any:
 def _some_buckets(
     source: dict[str, Any], more: dict[str, Any], after: dict[str, Any], limits: Limits
 ) -> dict[str, Any]:
-    """Return the search for the buckets of a source after the last one, as many as one request may ask for."""
+    """Return the search for a source's next buckets, as many as one request may ask for. They begin ``after`` a key."""
     composite = {"size": min(_BUCKET_COUNT, limits.buckets), "sources": [source], **after}
     return {"size": 0, "aggs": {_BUCKETS: {"composite": composite, "aggs": more}}}
 

@@ -1,7 +1,7 @@
-"""Checks whether nodes have room for the shards of an index, whether they have been allocated, and explains why not.
+"""Checks that nodes have room for an index's shards and that the shards are allocated, and explains failures.
 
-A cluster creates an index even if none of its nodes may hold it: allocation is switched off, disks are full, or an
-index template requires nodes that don't exist. Such an index is red, and each write to it hangs for a minute.
+A cluster creates an index even if none of its nodes may hold it, because allocation is switched off, disks are full, or
+an index template requires nodes that don't exist. Such an index is red, and each write to it hangs for a minute.
 """
 
 import time
@@ -19,7 +19,7 @@ _log = get_logger()
 
 
 class NotPlacedError(IndexUnavailableError):
-    """The cluster has no node for a shard."""
+    """The cluster has no node to which a shard can be allocated."""
 
 
 Health = Literal["red", "yellow", "green"]
@@ -39,10 +39,10 @@ PLACED_SECONDS: Final = 30.0
 
 
 def require_room(connection: Connection, indices: Sequence[str], shards: int) -> None:
-    """Make sure that indices as large as these, of so many primary shards each, fit on the nodes' disks.
+    """Check that indices as large as these, each with the given number of primary shards, fit on the nodes' disks.
 
     Raises:
-        IndexUnavailableError: they don't.
+        IndexUnavailableError: the indices don't fit.
     """
     stats = connection.call(lambda client: client.indices.stats(index=indices, metric="store"))
     sizes = [each["primaries"]["store"]["size_in_bytes"] for each in stats["indices"].values()]
@@ -58,7 +58,7 @@ def require_room(connection: Connection, indices: Sequence[str], shards: int) ->
 
 
 def fits(sizes: list[float], rooms: list[float]) -> bool:
-    """Whether all shards fit, each into one room: the largest first, into the room with the most space left."""
+    """Whether all shards fit if each goes, the largest first, into the room with the most space left."""
     left = sorted(rooms)
     for size in sorted(sizes, reverse=True):
         if not left or left[-1] < size:
@@ -68,7 +68,7 @@ def fits(sizes: list[float], rooms: list[float]) -> bool:
 
 
 def _has_data(node: dict[str, Any]) -> bool:
-    """Whether a node may hold indices that are written; a frozen one only holds searchable snapshots."""
+    """Whether a node may hold indices that are written. A frozen node only holds searchable snapshots."""
     return any(role.startswith("data") and role != "data_frozen" for role in node["roles"])
 
 
@@ -94,10 +94,10 @@ def _health(connection: Connection, indices: Sequence[str], wanted: Health, seco
 
 
 def require_placed(connection: Connection, indices: Sequence[str]) -> None:
-    """Wait until every primary shard of new indices is allocated, and log the reason if it takes long.
+    """Wait until every primary shard of new indices is allocated, and log the reason if the allocation takes long.
 
     Raises:
-        NotPlacedError: one isn't allocated in time; the message has the server's reason.
+        NotPlacedError: a shard isn't allocated in time; the message includes the server's reason.
         IndexUnusableError: an index has been deleted, which the cluster's health doesn't show.
     """
     logged = Once()
@@ -113,7 +113,7 @@ def require_placed(connection: Connection, indices: Sequence[str]) -> None:
 
 
 def not_placed(connection: Connection, indices: Sequence[str]) -> NotPlacedError:
-    """Return the error for a primary shard of these indices that isn't allocated, with the reason.
+    """Return the error for a primary shard of these indices that isn't allocated, including the reason.
 
     Raises:
         IndexUnusableError: one of the indices doesn't exist.

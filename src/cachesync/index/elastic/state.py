@@ -1,7 +1,7 @@
 """The small index ``NAME-state``: documents that outlive generations, each read and written by its id.
 
-It is created by the first write, and written through a hidden alias with ``require_alias``, so that a late request
-can't create an index in its place.
+The first write creates the index. All writes go through a hidden alias with ``require_alias``, so a late request can't
+create an index in place of this one.
 """
 
 import contextlib
@@ -16,23 +16,23 @@ from cachesync.index.elastic import foreign, mapping, shards
 from cachesync.index.elastic.connection import Connection
 
 HIDDEN: Final = {"hidden": True}
-"""The setting of all our indices: a search for ``NAME*`` should match only the public aliases."""
+"""A setting of all our indices, so that a search for ``NAME*`` matches only the public aliases."""
 
 _VERIFY_SECONDS: Final = 60.0
-"""How long it may take to find out whether a new index can be used."""
+"""How long the checks of a new index may take."""
 
 _MOST_DOCUMENTS: Final = 10_000
 
 
 class Revision(NamedTuple):
-    """The revision of a document, with which the server can detect that it has changed."""
+    """A document's revision, by which the server can detect that the document has changed."""
 
     seq_no: int
     primary_term: int
 
 
 class StateIndex:
-    """The state index, whether it exists yet or not."""
+    """The state index, whether or not it exists yet."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         """``name`` is ``index.name``, without the suffix."""
@@ -42,7 +42,7 @@ class StateIndex:
         self._alias = f"{name}-state-writing"
 
     def get(self, id: str) -> tuple[dict[str, Any], Revision] | None:
-        """Return a document, even if it isn't refreshed yet; None if it or the index doesn't exist."""
+        """Return a document, even if it hasn't been refreshed yet; None if the document or the index doesn't exist."""
         try:
             found = self._connection.call(lambda client: client.get(index=self.name, id=id), (NotFoundError,))
         except NotFoundError:
@@ -54,10 +54,9 @@ class StateIndex:
         self._put(id, document, {}, {})
 
     def replace(self, id: str, document: dict[str, Any], seen: Revision | None) -> Revision:
-        """Store a document, provided that the stored one still has the revision ``seen``, or doesn't exist if None.
+        """Store a document if the stored one still has the revision ``seen`` or, if that is None, doesn't exist.
 
-        If the index was deleted meanwhile, no other document can be in its place, and the document is stored in a new
-        index.
+        If the index was deleted in the meantime, create a new one, and store the document if it doesn't exist there.
 
         Raises:
             ConflictError: another revision is stored.
@@ -71,7 +70,7 @@ class StateIndex:
         self._connection.call(lambda client: client.options(ignore_status=404).delete(index=self._alias, id=id))
 
     def _put(self, id: str, document: dict[str, Any], condition: dict[str, Any], if_new: dict[str, Any]) -> Revision:
-        """Store a document on ``condition``, or on ``if_new`` if the index has to be created first."""
+        """Store a document under ``condition``, or under ``if_new`` if the index has to be created first."""
 
         def write(client: Elasticsearch) -> Any:
             return client.index(index=self._alias, id=id, document=document, require_alias=True, **condition)
@@ -85,11 +84,11 @@ class StateIndex:
         return Revision(done["_seq_no"], done["_primary_term"])
 
     def _create(self) -> None:
-        """Create the index, unless another process has just done so. If it can't be used, remove it again.
+        """Create the index, unless another process has just done so. Remove a new index that is unusable.
 
         Raises:
-            IndexUnavailableError: no node may hold it.
-            UsageError: an index template that isn't ours changes it, or an index that isn't ours has its name.
+            IndexUnavailableError: no node may hold the index.
+            UsageError: an index template that isn't ours changes the index, or an index that isn't ours has its name.
         """
         asked: dict[str, Any] = {
             "mappings": mapping.state_mapping(self._name),
@@ -103,7 +102,7 @@ class StateIndex:
             try:
                 foreign.require_unchanged(self._connection, self._name, self.name, asked)
                 shards.require_placed(self._connection, [self.name])
-            except (UsageError, shards.NotPlacedError):  # if a check itself fails, other processes may be using it
+            except (UsageError, shards.NotPlacedError):  # if a check fails for another reason, the index may be in use
                 with contextlib.suppress(CachesyncError):
                     self._connection.call(
                         lambda client: client.options(ignore_status=404).indices.delete(index=self.name)

@@ -1,4 +1,4 @@
-"""The steps of a generation's life cycle in a cluster: its two indices are created, filled, pointed to and removed."""
+"""The steps of a generation's life cycle in a cluster: to create, settle, point to and remove its two indices."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,13 +20,13 @@ from cachesync.log import get_logger
 _log = get_logger()
 
 _HEALTH_SECONDS: Final = 60
-"""How long to wait for replicas. The cluster continues to make them after that."""
+"""How long to wait for replicas. The cluster continues to allocate them after that."""
 
 LOADING: Final[dict[str, Any]] = {
     "number_of_replicas": 0,
     "refresh_interval": "-1",
     "translog.durability": "async",
-    "gc_deletes": "10m",  # how long a deleted version is remembered, so that a late write can't bring it back
+    "gc_deletes": "10m",  # how long a deletion is remembered, so that a late write can't undo it
 }
 """Settings of an index while it is being filled: no refresh, no replicas, no fsync."""
 
@@ -42,10 +42,10 @@ class ElasticStore:
         self._lease = lease
 
     def tidy(self) -> None:
-        """Do nothing: a request is carried out or not, but leaves nothing half done."""
+        """Do nothing: a request is either carried out or not, but never leaves anything half done."""
 
     def claim(self) -> None:
-        """Acquire the lease, if it isn't ours yet."""
+        """Acquire the lease, unless it is already ours."""
         self._lease.claim()
 
     def confirm(self) -> None:
@@ -62,19 +62,19 @@ class ElasticStore:
         return ElasticGeneration(self._connection, entry.names, usable_mapping(entry), self._lease)
 
     def open_ledger(self, name: str) -> ElasticReader | None:
-        """Open a generation whose index of pages is usable, whatever became of the other."""
+        """Open a generation if its index of pages is usable, whatever the state of its index of specs."""
         entry = self.catalog().named(name)
         if entry.pages is None or not mapping.is_usable(entry.pages):
             return None
         return ElasticReader(self._connection, entry.names, entry.specs or mapping.specs_mapping(self.name))
 
     def require_room(self, live: str) -> None:
-        """Make sure that the nodes have room for a second generation."""
+        """Check that the nodes have room for a second generation."""
         names = IndexNames.of(self.name, live)
         shards.require_room(self._connection, names.indices, self._layout.shards)
 
     def reserve(self, highest: int) -> str:
-        """Note in the lease which number was given out, so that no other generation gets it."""
+        """Return a new generation's name. The lease records the number, so no other generation ever gets it."""
         return IndexNames(self.name, self._lease.next_generation(highest + 1)).specs
 
     def create(self, name: str) -> ElasticGeneration:
@@ -87,7 +87,7 @@ class ElasticStore:
                 "settings": {"number_of_shards": self._layout.shards, **HIDDEN, **LOADING},
                 "aliases": {alias: {"is_hidden": True}},
             }
-            foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it: a response was lost
+            foreign.create(self._connection, self.name, index, asked)  # if it exists, we made it; the response was lost
             foreign.require_unchanged(self._connection, self.name, index, asked)
         shards.require_placed(self._connection, names.indices)
         return ElasticGeneration(self._connection, names, mappings[0], self._lease, building=True)
@@ -125,7 +125,7 @@ class ElasticStore:
         return aliases.point_to(self._connection, IndexNames.of(self.name, name))
 
     def remove(self, name: str) -> None:
-        """Delete a generation's indices, as far as they exist."""
+        """Delete those of a generation's indices that exist."""
         for index in IndexNames.of(self.name, name).indices:
             self._connection.call(partial(_delete_index, index=index))
 
@@ -134,7 +134,7 @@ class ElasticStore:
         return self._lease.state.pins(name)
 
     def pin(self, names: Sequence[str]) -> None:
-        """Note in the lease which generations pin the index."""
+        """Record in the lease which generations pin the index."""
         self._lease.pin(*names)
 
     def signals(self) -> int:
@@ -146,7 +146,7 @@ def usable_mapping(entry: ElasticEntry) -> dict[str, Any]:
     """Return the mapping of a generation's index of specs.
 
     Raises:
-        IndexUnusableError: this version can't use the generation, or an index of it is missing.
+        IndexUnusableError: the generation has another layout, or one of its indices is missing.
     """
     if not entry.whole or entry.specs is None:
         raise IndexUnusableError(f"the index {entry.name} can't be used by this version; `cachesync sync` rebuilds it")

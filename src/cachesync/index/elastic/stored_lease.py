@@ -1,4 +1,4 @@
-"""The lease as it is stored, with the process that holds it: one document in the small index ``NAME-state``."""
+"""The lease as it is stored, and the process that holds it: one document in the small index ``NAME-state``."""
 
 import itertools
 import os
@@ -26,7 +26,7 @@ class Holder(msgspec.Struct, frozen=True):
     host: str
     pid: int
     started: str = ""
-    """The kernel's boot id, the process namespace, and the start time of the process as the kernel counts it."""
+    """The kernel's boot id, the process namespace, and the process's start time as counted by the kernel."""
 
     token: str = ""
     """A random token that is unique to this writer."""
@@ -38,7 +38,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process ran on this machine and has ended; False if that can't be determined."""
+        """Whether the process ran on this host and has exited; False if that can't be determined."""
         mine = _started(os.getpid())
         if not (self.started and mine and self.started.split(" ")[:2] == mine.split(" ")[:2]):
             return False
@@ -46,7 +46,7 @@ class Holder(msgspec.Struct, frozen=True):
             os.kill(self.pid, 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # it is alive, and belongs to another user
+        except PermissionError:  # the process is alive, but belongs to another user
             return False
         return _started(self.pid) != self.started
 
@@ -55,7 +55,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def _started(pid: int) -> str:
-    """Return a process's boot id, namespace and start time, a unique identity; empty if there is no such process."""
+    """Return a process's boot id, namespace and start time, which identify it; empty if it doesn't exist."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = Path("/proc/self/ns/pid").readlink()
@@ -69,17 +69,17 @@ class LeaseState(msgspec.Struct, frozen=True, omit_defaults=True):
     """The lease as it is stored."""
 
     epoch: int = 0
-    """Grows whenever the lease changes hands, so writes of an earlier holder have lower versions."""
+    """A number that grows whenever the lease changes hands, so writes of an earlier holder have lower versions."""
     beat: int = 0
-    """Grows with each renewal."""
+    """A number that grows with each renewal."""
     generations: int = 0
-    """The highest number that a generation has had; the next one's is one more."""
+    """The highest number that a generation has had. The next generation gets a higher one."""
     holder: Holder | None = None
     since: str = ""
     pinned: str | None = msgspec.field(default=None, name="held")
-    """The generation that a rollback made live; during a second rollback, after a space, the previous one as well.
+    """The generation that a rollback made live. While that generation is live, the index is pinned.
 
-    While it is live, the index is pinned.
+    During a second rollback, the name of the previously pinned generation follows after a space.
     """
     service: bool = False
     """Whether the holder is a service."""
@@ -88,7 +88,7 @@ class LeaseState(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def heartbeat(self) -> tuple[int, int]:
-        """The part of the lease that a live holder keeps changing, and no other process does."""
+        """The part of the lease that a live holder keeps changing, and that no other process changes."""
         return self.epoch, self.beat
 
     def pins(self, generation: str) -> bool:
@@ -96,7 +96,7 @@ class LeaseState(msgspec.Struct, frozen=True, omit_defaults=True):
         return generation in (self.pinned or "").split()
 
     def equals_ignoring_signals(self, other: "LeaseState") -> bool:
-        """Whether both are equal, except perhaps for the number of signals."""
+        """Whether both states are equal, apart from the number of signals."""
         return msgspec.structs.replace(self, signals=0) == msgspec.structs.replace(other, signals=0)
 
 
@@ -108,7 +108,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class StoredLease:
-    """The document, which any process may read, and replace if it hasn't changed since."""
+    """The lease's document. Any process may read it, and replace it if it hasn't changed since."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         """``name`` is ``index.name``."""
@@ -128,10 +128,10 @@ class StoredLease:
             ) from None
 
     def replace(self, seen: Seen, state: LeaseState) -> Seen:
-        """Replace the lease as it was ``seen``.
+        """Replace the lease, provided that it is still as it was ``seen``.
 
         Raises:
-            ConflictError: it has changed since.
+            ConflictError: the lease has changed since.
         """
         return Seen(state, self._index.replace(_ID, msgspec.to_builtins(state), seen.revision))
 

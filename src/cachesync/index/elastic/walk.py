@@ -1,4 +1,4 @@
-"""Walks all documents that match a search in its order, however many there are."""
+"""Walks all documents that match a search, in the search's order, however many there are."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -27,7 +27,7 @@ _MAX_LOST_PITS: Final = 5
 
 
 def walk(searcher: IndexSearcher, request: Request) -> Iterator[Part]:
-    """Yield all documents that match a request, as they are now and in its order, in parts."""
+    """Yield all documents that match a request, as they are now and in the request's order, in parts."""
     listing = searcher.by_values()
     found = walk_search(searcher, lambda limits: query_dsl.body(request, listing(limits)))
     while some := list(islice(found, PART_SIZE)):
@@ -36,7 +36,7 @@ def walk(searcher: IndexSearcher, request: Request) -> Iterator[Part]:
 
 
 def walk_search(searcher: IndexSearcher, body: Body) -> Iterator[dict[str, Any]]:
-    """Yield all hits of a search, in its order; see :func:`walk_hits`."""
+    """Yield all hits of a search, in the search's order; see :func:`walk_hits`."""
 
     def wanted(limits: Limits) -> dict[str, Any]:
         return {name: value for name, value in body(limits).items() if name not in _NOT_WALKED}
@@ -47,9 +47,9 @@ def walk_search(searcher: IndexSearcher, body: Body) -> Iterator[dict[str, Any]]
 def walk_hits(searcher: IndexSearcher, body: Body, sort: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield all hits, as they are now, however many there are.
 
-    The server may lose the point in time, because a node was restarted or the caller consumes the hits slowly. The
-    walk then continues in a new one, behind the last hit, whose position in ``sort`` must be unique. An empty
-    ``sort`` means the server's own order, which is cheapest; then the walk starts again, and yields hits twice.
+    The server may lose the point in time, because a node was restarted or the caller consumes the hits slowly. The walk
+    then continues in a new point in time, after the last hit, whose position in ``sort`` must be unique. An empty
+    ``sort`` means the server's own order, which is cheapest; a walk then starts over, and yields some hits twice.
     """
     pit = _open_pit(searcher)
     last: list[Any] = []
@@ -61,14 +61,14 @@ def walk_hits(searcher: IndexSearcher, body: Body, sort: list[dict[str, Any]]) -
             if "search_context_missing_exception" not in str(error.body):
                 raise searcher.connection.explained(error) from error
             lost += 1
-            pit, last = _open_pit(searcher), last[: len(sort)]  # the tiebreaker was valid only in the lost one
+            pit, last = _open_pit(searcher), last[: len(sort)]  # the tiebreaker was valid only in the lost pit
             continue
         lost = 0
         pit = found["pit_id"]
         hits = found["hits"]["hits"]
         yield from hits
         if len(hits) < min(WALK_SIZE, searcher.connection.limits.window):
-            # A walk that isn't finished leaves its point in time to expire.
+            # The point in time of an unfinished walk is left to expire.
             searcher.connection.attempt(partial(Elasticsearch.close_point_in_time, id=pit))
             return
         last = hits[-1]["sort"]

@@ -1,9 +1,9 @@
 """Lists the generations in the folder of an embedded index, and which of them is live.
 
-``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live is one rename.
-A folder with a file ``building`` was never live. A folder to be removed is first renamed ``NAME-1.removed``, so
-that a partly removed generation is never taken for a whole one. ``DIR/NAME/held`` names the generation that a rollback
-made live, and during a second rollback the previous one too: while one of them is live, the index is pinned.
+``DIR/NAME/live`` is a symbolic link to the live generation's folder ``DIR/NAME/NAME-1``, so going live takes one
+rename. A folder with a file ``building`` was never live. A folder to be removed is first renamed ``NAME-1.removed``, so
+a partly removed generation is never mistaken for a whole one. ``DIR/NAME/held`` names the generation that a rollback
+made live and, during a second rollback, the previous one. While either of them is live, the index is pinned.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,12 +23,12 @@ REMOVED: Final = ".removed"
 def read_catalog(folder: Path) -> Catalog:
     """List the generations in an index's folder. A generation is whole if its metadata was written.
 
-    The highest number counts those that a folder, the link or a pin refers to. Folders may have been deleted by hand;
-    if a number were reused, the link could lead to an empty generation, a pin apply to the wrong one, and remains of an
-    old one block the new one.
+    The highest number takes into account every folder, the link and the pins. Folders may have been deleted by hand; if
+    a number were reused, the link could lead to an empty generation, a pin could apply to the wrong generation, and
+    the remains of an old generation could block the new one.
 
     Raises:
-        IndexUnavailableError: they can't be read, which is no reason to build another.
+        IndexUnavailableError: the generations can't be listed, which is no reason to build another.
     """
     linked = live_folder(folder)
     try:
@@ -49,7 +49,7 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def _numbered(index: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Yield the names that are those of generations, with their numbers."""
+    """Yield each name that has the form of a generation's name, with the generation's number."""
     for name in names:
         if (number := number_in(index, name)) is not None:
             yield name, number
@@ -63,14 +63,14 @@ def _entry(folder: Path, number: int, linked: Path | None) -> GenerationEntry:
 
 
 def _is_ours(folder: Path, linked: Path | None) -> bool:
-    """Whether a folder with the name of a generation is one: the link leads to it, or a build of ours has made it."""
+    """Whether a folder with a generation's name is one: the link leads to it, or a build of ours has created it."""
     if folder == linked:
         return folder.is_dir()
     return not folder.is_symlink() and (is_there(folder / META) or _has_only_mark(folder))
 
 
 def _has_only_mark(folder: Path) -> bool:
-    """Whether a folder has no file but the mark of a build, which is written before our metadata."""
+    """Whether a folder contains nothing but a build's mark, which is written before our metadata."""
     try:
         return all(entry.name == BUILDING for entry in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):  # the writer may have removed it just now
@@ -78,10 +78,10 @@ def _has_only_mark(folder: Path) -> bool:
 
 
 def live_folder(folder: Path) -> Path | None:
-    """Return the live generation's folder; None if there isn't one.
+    """Return the live generation's folder, or None if no generation is live.
 
     Raises:
-        IndexUnavailableError: this can't be determined, which is no reason to build another.
+        IndexUnavailableError: the link can't be read, which is no reason to build another generation.
     """
     try:
         return folder / (folder / LIVE).readlink()
@@ -103,7 +103,7 @@ def is_there(file: Path) -> bool:
     """Whether a file exists.
 
     Raises:
-        IndexUnavailableError: this can't be determined.
+        IndexUnavailableError: the file system reported an error.
     """
     try:
         return file.is_file()

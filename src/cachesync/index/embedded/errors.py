@@ -17,14 +17,15 @@ from cachesync.errors import IndexUnavailableError, IndexUnusableError
 def tantivy_errors(folder: Path) -> Iterator[None]:
     """Translate tantivy's errors and panics into ours.
 
-    Errors of the system (rights, space, open files) are temporary and do no harm; any other means a damaged index.
+    System errors (permissions, disk space, open files) are temporary and harmless. Any other error means that the index
+    is corrupt.
     """
     try:
         yield
     except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
         raise _translated(folder, error) from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # a panic in Rust; its class can't be imported
+        if type(error).__name__ != "PanicException":  # a panic in Rust, whose class can't be imported
             raise
         raise _translated(folder, error) from error
 

@@ -14,14 +14,14 @@ from cachesync.index.base import note_key
 
 _STALE_SECONDS: Final = 3600.0
 _TEMPORARY: Final = re.compile(r"\.[^.]+\.\d+\.\d+")
-"""The name of a file while it is being written: its key, which has no dot, the process and the thread."""
+"""The name of a file that is being written: its key, which has no dot, the process and the thread."""
 
 
 def write_atomically(file: Path, temporary: Path, text: bytes) -> None:
-    """Write a file through a temporary one: whatever happens, it has either its old contents or the new ones.
+    """Write a file through a temporary one: whatever happens, the file has either its old contents or the new ones.
 
     Raises:
-        OSError: it can't be written.
+        OSError: the file can't be written.
     """
     try:
         with temporary.open("wb") as out:
@@ -34,14 +34,14 @@ def write_atomically(file: Path, temporary: Path, text: bytes) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder with its contents, as far as possible."""
+    """Remove a folder and its contents, as far as possible."""
     from shutil import rmtree  # noqa: PLC0415  it imports archive libraries, which a search doesn't need
 
     rmtree(folder, ignore_errors=True)
 
 
 class SmallFiles:
-    """The files of a folder, by name. Each is replaced atomically."""
+    """The files of a folder, by name. Every file is replaced atomically."""
 
     def __init__(self, folder: Path, prepare: Callable[[], None] = lambda: None) -> None:
         """``prepare`` creates the folder's parent."""
@@ -49,7 +49,7 @@ class SmallFiles:
         self._prepare = prepare
 
     def get(self, key: str) -> bytes | None:
-        """Return the contents of a file; None if it doesn't exist."""
+        """Return the contents of a file, or None if it doesn't exist."""
         try:
             return (self._folder / note_key(key)).read_bytes()
         except FileNotFoundError:
@@ -71,9 +71,9 @@ class SmallFiles:
             raise IndexUnavailableError(f"cannot write {file}: {error.strerror}") from error
 
     def _clean_up(self) -> None:
-        """Remove temporary files that are too old for any process to be still writing them."""
+        """Remove temporary files that are so old that no process can still be writing to them."""
         for file in self._folder.iterdir():
-            with contextlib.suppress(OSError):  # it was just removed, or does no harm
+            with contextlib.suppress(OSError):  # the file was just removed, or does no harm
                 if _TEMPORARY.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
                     file.unlink()
 
@@ -99,7 +99,7 @@ class SmallFiles:
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
-                    with contextlib.suppress(FileNotFoundError):  # it was just removed
+                    with contextlib.suppress(FileNotFoundError):  # the file was just removed
                         if not entry.name.startswith("."):
                             found.append((entry.name, entry.stat().st_mtime_ns))
         except FileNotFoundError:

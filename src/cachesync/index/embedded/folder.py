@@ -1,6 +1,6 @@
 """An embedded index: a folder with its generations, the lock of its writer, and notes between processes.
 
-The writer locks ``DIR/NAME/lock``, and a service locks ``DIR/NAME/service`` too. ``DIR/NAME/notes`` has the notes.
+The writer locks ``DIR/NAME/lock``, and a service also locks ``DIR/NAME/service``. The notes are in ``DIR/NAME/notes``.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ class EmbeddedIndex:
     engine = "embedded"
 
     def __init__(self, folder: Path, name: str, keep_generations: int = 1) -> None:
-        """``keep_generations``: how many generations a rollback can go back."""
+        """Keep ``keep_generations`` generations that a rollback can go back to."""
         self.url = f"embedded:{os.path.normpath(folder)}"
         self._folder = folder / name
         self._keep = keep_generations
@@ -49,12 +49,12 @@ class EmbeddedIndex:
                 return open_generation(live)
             except IndexUnusableError:
                 live, before = live_folder(self._folder), live
-                if live == before:  # otherwise it was replaced and removed while it was being opened
+                if live == before:  # otherwise that generation was replaced while being opened
                     raise
         raise NoIndexError(f"no index in {self._folder} yet: `cachesync sync` makes one")
 
     def made(self, generation: str) -> datetime | None:
-        """Return when a generation's metadata was written, which is the first of its files."""
+        """Return when a generation's metadata was written, which happens when the generation is created."""
         try:
             return datetime.fromtimestamp((self._folder / generation / META).stat().st_mtime, UTC)
         except OSError:
@@ -86,9 +86,9 @@ class EmbeddedIndex:
             writer_lock.release()
 
     def require_rights(self) -> None:
-        """Refuse to write as root to another user's index: that user couldn't replace root's files afterwards.
+        """Reject writing as root to another user's index, because that user couldn't replace root's files afterwards.
 
-        For other users, the first write fails if they lack rights.
+        For other users, the first write fails if they lack permissions.
         """
         self._require_ours()
         place = next((each for each in (self._folder, self._folder.parent) if each.is_dir()), None)
@@ -116,11 +116,11 @@ class EmbeddedIndex:
         lock.prepare(self._folder)
 
     def _require_ours(self) -> None:
-        """Make sure that the folder, if it isn't empty, is an index of ours.
+        """Check that the folder, unless it is empty, is an index of ours.
 
         Raises:
-            UsageError: it isn't.
-            IndexUnavailableError: it can't be read.
+            UsageError: the folder isn't an index of ours.
+            IndexUnavailableError: the folder can't be read.
         """
         try:
             foreign = any(self._folder.iterdir()) and not lock.is_ours(self._folder)
@@ -137,7 +137,7 @@ class EmbeddedIndex:
 
 
 def _user_name(user: int) -> str:
-    """Return a user's name, or the number if the user has none."""
+    """Return a user's name, or the user's number if there is no name for it."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:

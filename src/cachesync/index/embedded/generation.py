@@ -16,7 +16,7 @@ from cachesync.index.embedded.reader import EmbeddedReader
 from cachesync.index.generation import PageChange, Written
 
 COMMIT_BYTES: Final = 32_000_000
-"""The size of documents that are committed together: large enough to be fast, with little to redo after a crash."""
+"""The size of documents that are committed together: large to be fast, but with little to redo after a crash."""
 
 _READ_LOCK: Final = ".tantivy-meta.lock"
 
@@ -25,7 +25,7 @@ _UNFINISHED: Final = ".tmp*"
 
 HEAP_BYTES: Final = 64_000_000
 THREADS: Final = 1
-"""A second thread would add a segment to each commit, and merging many segments takes more memory than all else."""
+"""A second thread would add a segment to each commit, and merging many segments takes more memory than the rest."""
 
 
 def _umask() -> int:
@@ -36,21 +36,21 @@ def _umask() -> int:
 
 
 _UMASK: Final = _umask()
-"""Read once, since reading it changes it for all threads for a moment."""
+"""The umask is read only once, because reading it changes it for all threads for a moment."""
 
 
 class EmbeddedGeneration(EmbeddedReader):
-    """A generation, opened for reading and, if its folder is the writer's, for writing."""
+    """A generation, opened for reading and, by the writer, for writing."""
 
     def write(self, changes: Iterable[PageChange], *, refresh: bool = True) -> Iterator[Written]:  # noqa: ARG002  costs nothing
-        """Carry out changes. The documents and ledger records of a batch of pages are one commit."""
+        """Carry out changes. The documents and ledger records of a batch of pages are committed together."""
         writer: PageWriter | None = None
         batch: list[Written] = []
         size = 0
         try:
             for change in changes:
                 with tantivy_errors(self._folder):
-                    if writer is None:  # only now, since a pass without changes writes nothing
+                    if writer is None:  # only now, because a pass without changes writes nothing
                         writer = PageWriter(self._folder, self._index)
                     size += writer.add(change)
                     batch.append(Written(change.page, []))
@@ -70,7 +70,7 @@ class EmbeddedGeneration(EmbeddedReader):
         self.refresh()
 
     def tidy(self) -> None:
-        """Repair what a killed writer has left: files that other users can't read, and unfinished files."""
+        """Repair what a killed writer has left behind: files that other users can't read, and unfinished files."""
         with tantivy_errors(self._folder):
             share(self._folder)
             for unfinished in self._folder.glob(_UNFINISHED):
@@ -78,16 +78,16 @@ class EmbeddedGeneration(EmbeddedReader):
 
 
 class PageWriter:
-    """Adds changes of pages to an index. When dropped, it releases tantivy's lock and loses what isn't committed."""
+    """Adds changes of pages to an index. Dropping the object releases tantivy's lock and loses uncommitted changes."""
 
     def __init__(self, folder: Path, index: tantivy.Index) -> None:
         self._folder = folder
         self._schema = index.schema
         self._tantivy = index.writer(HEAP_BYTES, THREADS)
-        # A crash may leave a file whose name the next commit needs; tantivy doesn't overwrite it.
+        # A crash may leave a file whose name the next commit needs, and tantivy doesn't overwrite files.
         self._tantivy.garbage_collect_files()
-        # The first operation of a writer has the number of the last commit [tantivy 0.27]. A merge that is repeated
-        # after a crash takes a deletion with that number as done, and loses it; so the first one deletes nothing.
+        # A writer's first operation has the number of the last commit [tantivy 0.27]. If that operation is a deletion,
+        # a merge repeated after a crash considers it done and loses it. So the first operation deletes nothing.
         self._tantivy.delete_documents_by_term(layout.ID, "")
 
     def add(self, change: PageChange) -> int:
@@ -115,15 +115,15 @@ class PageWriter:
         share(self._folder)
 
     def finish(self) -> None:
-        """Wait until tantivy has merged its segments; nothing can be added any more."""
+        """Wait until tantivy has merged its segments. Nothing can be added after that."""
         self._tantivy.wait_merging_threads()
         share(self._folder)
 
 
 def share(folder: Path) -> None:
-    """Grant other users the access that the umask allows: tantivy makes some files readable by their owner only.
+    """Grant others the access that the umask allows, because tantivy makes some files readable only by their owner.
 
-    Readers lock a file, for which they must open it for writing; it is empty, and stays so.
+    Readers must open one file for writing in order to lock it. That file is empty, and stays empty.
     """
     shared = 0o666 & ~_UMASK
     for name, wanted in (("meta.json", shared), (".managed.json", shared), (_READ_LOCK, 0o666)):

@@ -1,4 +1,4 @@
-"""The ledger: a tantivy document for each page, with its record and its digests as bytes that only we decode."""
+"""The ledger: one tantivy document for each page, with the page's record and digests as bytes that only we decode."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -17,19 +17,19 @@ _decode_digests: Final = msgspec.msgpack.Decoder(Digests).decode
 
 
 def records(searcher: CommitSearcher, below: Sequence[str]) -> Iterator[PageRecord]:
-    """Yield the records of all pages or, if ``below`` isn't empty, of those below one of these folders."""
+    """Yield the records of all pages or, if ``below`` names folders, of the pages below them."""
     chosen = Or(tuple(Prefix(layout.PAGE, folder) for folder in below)) if below else Exists(layout.PAGE)
     return map(_record, searcher.records(chosen))
 
 
 def remembered(searcher: CommitSearcher, pages: Sequence[str]) -> dict[str, Remembered]:
-    """Look up pages."""
+    """Look up pages in the ledger."""
     found = ((page, each) for page in pages for each in searcher.records(Term(layout.PAGE, page), 1))
     return {page: Remembered(_record(each), _decode_digests(_bytes(each, layout.DIGESTS))) for page, each in found}
 
 
 def page_document(change: PageChange) -> dict[str, str | bytes]:
-    """Return the fields of the document for a page."""
+    """Return the fields of a page's ledger entry."""
     record, digests = msgspec.json.encode(change.record), msgspec.msgpack.encode(change.digests)
     return {layout.PAGE: change.page, layout.RECORD: record, layout.DIGESTS: digests}
 

@@ -1,4 +1,4 @@
-"""The writer's locks on the files of an embedded index, which the system releases however a process ends."""
+"""The writer's locks on the files of an embedded index. The system releases them, however a process exits."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ _POLL_SECONDS: Final = 0.1
 
 
 class WriterLock:
-    """A process's locks on the folder of an index. It is the writer while they are acquired and still in place."""
+    """A process's locks on an index's folder. The process is the writer while it holds them and they are in place."""
 
     def __init__(self, folder: Path, *, serving: bool) -> None:
         self._folder = folder
@@ -25,10 +25,10 @@ class WriterLock:
         self._files: list[int] = []
 
     def acquire(self, wait: float, on_wait: OnWait) -> None:
-        """Wait up to ``wait`` seconds until no other process has the lock; ``on_wait`` is called with its holder.
+        """Acquire the lock, waiting up to ``wait`` seconds for another holder. ``on_wait`` is called with that holder.
 
         Raises:
-            IndexUnavailableError: another process still has it.
+            IndexUnavailableError: another process still holds the lock.
         """
         standby = Standby(str(self._folder), wait, on_wait, _POLL_SECONDS, serving=self._serving)
         while not self._try_acquire():
@@ -36,7 +36,7 @@ class WriterLock:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether the locked files are those that other processes find, so that the folder wasn't removed."""
+        """Whether the locked files are those that other processes find, that is, the folder wasn't removed."""
         try:
             return bool(self._files) and all(map(_is_at, self._files, self._paths))
         except FileNotFoundError:
@@ -45,10 +45,10 @@ class WriterLock:
             raise IndexUnavailableError(f"cannot read {self._folder}: {error.strerror}") from error
 
     def confirm(self) -> None:
-        """Make sure that we still have the lock. If the folder was removed, create and lock it again.
+        """Check that we still hold the lock. If the folder was removed, recreate and relock it.
 
         Raises:
-            OvertakenError: another process has locked it first.
+            OvertakenError: another process has locked the folder first.
         """
         if self.is_in_place:
             return
@@ -57,12 +57,12 @@ class WriterLock:
             raise OvertakenError(f"{holder_of(self._folder)} has taken over as the writer of {self._folder}")
 
     def release(self) -> None:
-        """Release the locks, so that others may write."""
+        """Release the locks, so that other processes may write."""
         while self._files:
             os.close(self._files.pop())
 
     def _try_acquire(self) -> bool:
-        """Lock the files, creating them if needed; return False if another process has a lock."""
+        """Lock the files, creating them if needed. Return False if another process holds a lock."""
         prepare(self._folder)
         while True:
             for path in self._paths:
@@ -87,7 +87,7 @@ def prepare(folder: Path) -> None:
     """Create the folder of an index, and the lock file that marks it as ours.
 
     Raises:
-        IndexUnavailableError: they can't be created.
+        IndexUnavailableError: the folder or the lock file can't be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +102,12 @@ def is_ours(folder: Path) -> bool:
 
 
 def holder_of(folder: Path) -> str | None:
-    """Return the process that is the writer, if any, from the kernel's list of locks: a file would cost writes."""
+    """Return the writer's process, if any. The kernel lists locks, so we needn't write the holder to a file."""
     lock = folder / _WRITER
     try:
         inode = lock.stat().st_ino
         locks = Path("/proc/locks").read_text().splitlines()
-    except FileNotFoundError:  # the lock file: there was never a writer; the kernel's list always exists
+    except FileNotFoundError:  # without a lock file, there was never a writer; the kernel's list always exists
         return None
     except OSError:
         return "another process"

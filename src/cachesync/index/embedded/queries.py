@@ -12,21 +12,21 @@ from cachesync.documents import FIELDS
 from cachesync.search.query import All, And, Condition, Exists, In, Not, Or, Prefix, Query, Range, Term
 
 _BOUND: Final = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_./@+-]*")
-"""The bounds of a range that tantivy's query language accepts without quoting."""
+"""The bounds of a range that tantivy's query language accepts unquoted."""
 
 
 class Translator:
     """Translates queries for one index."""
 
     def __init__(self, index: tantivy.Index, fields: Collection[str], list_values: Callable[[str], list[str]]) -> None:
-        """``fields`` are those that the documents have: an older index lacks some. ``list_values`` is by field."""
+        """``fields`` are the documents' fields; an older index lacks some. ``list_values`` lists a field's values."""
         self._index = index
         self._schema = index.schema
         self._fields = fields
         self._list_values = cache(list_values)
 
     def translated(self, query: Query) -> tantivy.Query:
-        """Return a query in tantivy's terms."""
+        """Return the tantivy query that is equivalent to a query tree."""
         match query:
             case All():
                 return tantivy.Query.all_query()
@@ -60,7 +60,7 @@ class Translator:
                 return tantivy.Query.exists_query(field)
 
     def _range(self, query: Range) -> tantivy.Query:
-        """Query a range of strings with tantivy's query language or, if it can't express a bound, by listing values."""
+        """Query a range of strings in tantivy's query language or, if a bound can't be expressed, by listing values."""
         low, high = query.at_least, query.below
         if low is None and high is None:
             return tantivy.Query.exists_query(query.field)
@@ -73,6 +73,6 @@ class Translator:
 
 
 def folded(field: str, value: Any) -> Any:
-    """Return a value as it is in the index: lowercased if the field ignores case."""
+    """Return a value as it stands in the index: lowercased if the field ignores case."""
     is_folded = field in FIELDS and FIELDS[field].any_case and isinstance(value, str)
     return value.lower() if is_folded else value

@@ -28,7 +28,7 @@ class EmbeddedReader:
         """Open the index in ``folder``, whose documents have these ``fields``.
 
         Raises:
-            IndexUnusableError: there is none, or it can't be read.
+            IndexUnusableError: the index doesn't exist, or is corrupt.
         """
         self._folder = folder
         self.generation: Final = folder.name
@@ -43,13 +43,13 @@ class EmbeddedReader:
     def refresh(self) -> None:
         """Open the last commit."""
         with tantivy_errors(self._folder):
-            # Read the digest first: if a commit comes in between, it is the older one, so `state` changes once more.
+            # Read the digest first: if a commit comes in between, the digest is too old, so `state` changes once more.
             self._commit_digest = xxhash.xxh3_64_hexdigest((self._folder / "meta.json").read_bytes())
             self._index.reload()
             self._searcher = CommitSearcher(self._index, self.fields)
 
     def state(self) -> str:
-        """Return the generation, and a digest of tantivy's metadata for the commit that is open."""
+        """Return the generation, and a digest of tantivy's metadata for the commit that was opened."""
         return f"{self.generation} {self._commit_digest}"
 
     def records(self, below: Sequence[str] = ()) -> Iterator[PageRecord]:
@@ -63,11 +63,11 @@ class EmbeddedReader:
             return ledger.remembered(self._searcher, pages)
 
     def counts(self) -> dict[str, int]:
-        """Count the documents that are really in the index, by page."""
+        """Count the documents that are actually in the index, by page."""
         with tantivy_errors(self._folder):
             counts = dict(self._searcher.values("page", All()))
             specs, _ = self._searcher.sizes()
-        if sum(counts.values()) != specs:  # every document is of one page
+        if sum(counts.values()) != specs:  # every document belongs to one page
             raise IndexUnusableError(f"the index in {self._folder} is damaged: its pages don't add up to its documents")
         return counts
 
@@ -85,7 +85,7 @@ class EmbeddedReader:
             return search(self._searcher, request)
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents that match a request, in its order, without anything that is written meanwhile."""
+        """Yield all documents that match a request, in the request's order, ignoring writes during the walk."""
         with tantivy_errors(self._folder):
             yield from walk(self._searcher, request)
 

@@ -1,7 +1,7 @@
 """The layout of documents and ledger in a tantivy index.
 
-Both are in one index, so that one commit changes them together. A spec document has an ``_id``, a page's record has a
-``_page``.
+Documents and ledger are in one index, so one commit changes both. A spec document has an ``_id``, and a page's ledger
+entry has a ``_page``.
 """
 
 from typing import Any, Final
@@ -18,13 +18,13 @@ PAGE: Final = "_page"
 RECORD: Final = "_record"
 DIGESTS: Final = "_digests"
 _UNSPLIT: Final = "words"
-"""An analyzer that produces no tokens, so text is only stored. Indices of earlier versions have one of this name."""
+"""An analyzer that produces no tokens, so text is only stored. Indices of earlier versions refer to it by this name."""
 
 _LOWER: Final = "lower"
 """An analyzer that lowercases a value and keeps it whole."""
 
 _IS_MANY: Final = [(field.name, field.many) for field in FIELDS.values()]
-"""Read for every hit: accessing the fields' attributes instead would take longer than all the rest."""
+"""Read for every hit, because accessing the fields' attributes would take longer than everything else."""
 
 
 def schema() -> tantivy.Schema:

@@ -1,6 +1,6 @@
 """Answers requests: finds the hits in their order, and counts documents, binaries and values.
 
-Tantivy sorts by one field only, so documents with the same value of it are sorted here, or searched for again.
+Tantivy sorts by one field only, so documents with the same value of that field are sorted here or searched for again.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -17,7 +17,7 @@ from cachesync.search.query import All, And, Exists, Not, Or, Query, Term
 from cachesync.search.request import BINARIES, EXACT_BINARIES, TIEBREAK, FacetCount, Found, Hit, Request, SortKey
 
 _MORE: Final = 4
-"""By what factor to read more documents if too many were of the same binaries."""
+"""The factor by which more documents are read if too many of them had the same binaries."""
 
 _FEW: Final = 64
 """Up to this many documents are sorted here, which takes less time than another search."""
@@ -28,7 +28,7 @@ _ID_KEY: Final = SortKey(layout.ID)
 
 
 def search(searcher: CommitSearcher, request: Request) -> Found:
-    """Return the hits of a request, in its order, with all counts."""
+    """Return the hits of a request, in the request's order, with all counts."""
     whole = request.matching()
     by_query: dict[Query, set[str]] = {whole: set()}
     for facet in request.facets:
@@ -48,9 +48,9 @@ def search(searcher: CommitSearcher, request: Request) -> Found:
 
 
 def _counted(searcher: CommitSearcher, query: Query, fields: Collection[str], *, binaries: bool) -> dict[str, Any]:
-    """Count the values of fields, documents and binaries, in one search: finding documents takes most of the time.
+    """Count the values of fields, documents and binaries in one search: finding documents takes most of the time.
 
-    By their names, all values of each field are returned, and what tantivy returns for the total and the binaries.
+    The result maps each field to all its values, and other names to what tantivy returns for total and binaries.
     """
     known = [field for field in fields if field in searcher.fields]
     aggregations: dict[str, Any] = {field: _values_of(field, MOST_VALUES) for field in known}
@@ -59,7 +59,7 @@ def _counted(searcher: CommitSearcher, query: Query, fields: Collection[str], *,
     aggregations[_TOTAL] = {"value_count": {"field": layout.ID}}
     try:
         found = searcher.aggregate(query, aggregations)
-    except ValueError:  # perhaps the fields have more values together than tantivy counts in one search
+    except ValueError:  # the fields together may have more values than tantivy counts in one search
         if len(known) < 2:
             raise
         first, *others = fields
@@ -73,7 +73,7 @@ def _counted(searcher: CommitSearcher, query: Query, fields: Collection[str], *,
 
 
 def _binaries(searcher: CommitSearcher, matching: Query) -> int:
-    """Count the binaries of few documents exactly."""
+    """Count the binaries of a few documents exactly."""
     if BINARY_NUMBER not in searcher.fields:
         return len(searcher.values("binary", matching))
     found = searcher.aggregate(matching, {BINARIES: _values_of(BINARY_NUMBER, EXACT_BINARIES)})
@@ -86,7 +86,7 @@ def sort_keys(searcher: CommitSearcher, request: Request) -> tuple[SortKey, ...]
 
 
 def _hits(searcher: CommitSearcher, matching: Query, request: Request, total: int) -> list[Hit]:
-    """Return the hits, which have the fields that were asked for."""
+    """Return the hits, with only the fields that the request asks for."""
     found = _in_order(searcher, matching, request, total)
     hits = islice(first_of_each(found, itemgetter("binary")) if request.distinct else found, request.limit)
     if not request.fields:
@@ -95,10 +95,10 @@ def _hits(searcher: CommitSearcher, matching: Query, request: Request, total: in
 
 
 def _in_order(searcher: CommitSearcher, matching: Query, request: Request, total: int) -> Iterator[Hit]:
-    """Yield all documents rank by rank; a rank leaves out the documents of earlier ones. They are read as needed.
+    """Yield all documents rank by rank, reading them as needed. A rank leaves out the documents of earlier ranks.
 
-    A search takes longer the more words it has, so those that can't find anything are skipped. Not all documents are
-    read at once, since tantivy allocates memory for as many as are asked for.
+    A search takes longer the more words it has, so searches that can't find anything are skipped. Documents are read in
+    steps, because tantivy allocates memory for as many documents as are asked for.
     """
     keys = sort_keys(searcher, request)
     passed = 0
@@ -119,11 +119,11 @@ def _in_order(searcher: CommitSearcher, matching: Query, request: Request, total
 def _first(
     searcher: CommitSearcher, query: Query, keys: tuple[SortKey, ...], limit: int, whole: int | None = None
 ) -> list[Hit]:
-    """Return the first ``limit`` documents in the order of ``keys``, perhaps a few more, not yet sorted.
+    """Return the first ``limit`` documents in the order of ``keys``, and possibly a few more, not yet sorted.
 
     Tantivy sorts by one field only. So the documents with the last value that is reached are searched for again, by
-    the next keys, and documents without a value follow. If there are few, all are returned. ``whole`` is the number
-    of documents that match, if known.
+    the next keys, and documents without a value follow. If few documents match, all are returned. ``whole`` is the
+    number of documents that match, if that number is known.
     """
     if limit <= 0:
         return []

@@ -1,4 +1,4 @@
-"""The steps of a generation's life cycle in a folder: it is made, linked to and removed."""
+"""The steps of a generation's life cycle in a folder: to create, link to and remove the generation."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ NOTES: Final = "notes"
 _TANTIVY_META: Final = "meta.json"
 
 LAYOUT: Final = 1
-"""To be raised when an index with an older layout can't be used any more, not even until the next ``reindex``."""
+"""Raise this number when an index with an older layout becomes unusable, even until the next ``reindex``."""
 
 _ROOM: Final = 1.2
 """How much disk space a new generation needs, as a multiple of the live one's size."""
@@ -63,23 +63,23 @@ class EmbeddedStore:
         self._new_pin = folder / f"{PIN}.new"
 
     def tidy(self) -> None:
-        """Remove temporary files, the mark of a build that has gone live, and partly removed generations."""
+        """Remove temporary files, the mark of a build that has since gone live, and partly removed generations."""
         self._lock.confirm()
         live = live_folder(self._folder)
         with _changing(self._folder):
             for left in (self._new_link, self._new_pin, *([live / BUILDING] if live else [])):
-                if os.path.lexists(left):  # a read-only file system refuses even to remove a file that doesn't exist
+                if os.path.lexists(left):  # on a read-only file system, even removing a missing file fails
                     left.unlink(missing_ok=True)
             for folder in self._folder.glob(f"*{REMOVED}"):
                 if number_in(self.name, folder.name.removesuffix(REMOVED)) is not None:
                     remove_tree(folder)
 
     def claim(self) -> None:
-        """Make sure that we have the lock."""
+        """Check that we hold the lock."""
         self._lock.confirm()
 
     def confirm(self) -> None:
-        """Make sure that we have the lock."""
+        """Check that we hold the lock."""
         self._lock.confirm()
 
     def catalog(self) -> Catalog:
@@ -97,7 +97,7 @@ class EmbeddedStore:
         return EmbeddedGeneration(self._folder / name)
 
     def require_room(self, live: str) -> None:
-        """Make sure that the file system has room for a second generation."""
+        """Check that the file system has room for a second generation."""
         with _changing(self._folder):
             files = [file for file in (self._folder / live).iterdir() if file.is_file()]
             needed = sum(file.stat().st_size for file in files) * _ROOM
@@ -110,11 +110,11 @@ class EmbeddedStore:
             )
 
     def reserve(self, highest: int) -> str:
-        """Return the next name."""
+        """Return the name with the next number."""
         return f"{self.name}-{highest + 1}"
 
     def create(self, name: str) -> EmbeddedGeneration:
-        """Create the folder of a new generation. The files that mark it as unfinished and ours are written first."""
+        """Create a new generation's folder. The files that mark the folder as unfinished and ours are written first."""
         folder = self._folder / name
         try:
             folder.mkdir()
@@ -126,7 +126,7 @@ class EmbeddedStore:
         return EmbeddedGeneration(folder)
 
     def settle(self, name: str) -> None:
-        """Do nothing: everything that was written is on the disk already."""
+        """Do nothing: everything that was written is already on disk."""
 
     def point(self, name: str) -> None:
         """Point the link to a generation by one rename."""
@@ -150,11 +150,11 @@ class EmbeddedStore:
         )
 
     def remove(self, name: str) -> None:
-        """Rename and remove a generation. Files that can't be removed are left for the next writer, and do no harm."""
+        """Rename and remove a generation. Files that can't be removed do no harm, and are left for the next writer."""
         folder = self._folder / name
         removed = folder.with_name(f"{folder.name}{REMOVED}")
         with _changing(self._folder):
-            if not removed.exists():  # if it does, another generation had this number
+            if not removed.exists():  # if it exists, another generation had this number
                 with contextlib.suppress(FileNotFoundError):  # another thread of the writer was first
                     folder.rename(removed)
             remove_tree(removed)
@@ -181,7 +181,7 @@ class EmbeddedStore:
 
 @contextlib.contextmanager
 def _changing(folder: Path) -> Iterator[None]:
-    """Translate errors while a folder is changed.
+    """Translate errors that occur while a folder is changed.
 
     Raises:
         IndexUnavailableError: the file system reported an error.
@@ -196,7 +196,7 @@ def open_generation(folder: Path) -> EmbeddedGeneration:
     """Open a generation.
 
     Raises:
-        IndexUnusableError: it is damaged, or has another layout.
+        IndexUnusableError: the generation is corrupt, or has another layout.
     """
     with tantivy_errors(folder):
         meta = msgspec.json.decode((folder / META).read_bytes(), type=_GenerationMeta)

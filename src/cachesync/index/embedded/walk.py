@@ -1,8 +1,8 @@
-"""Walks all documents that match a request in its order, however many there are.
+"""Walks all documents that match a request, in the request's order, however many there are.
 
-Tantivy sorts by one field only, and among all matches. Doing so for each part of a walk would take quadratic time. So
-the documents are divided into cells by their values of the first sort key, a large cell by those of the next key, and
-so on; each cell is searched, read and sorted on its own.
+Tantivy sorts by one field only, and always sorts all matches. Sorting all matches for each part of a walk would take
+quadratic time. So the documents are divided into cells by their values of the first sort key, a large cell is divided
+by the values of the next key, and so on. Each cell is searched, read and sorted on its own.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ PART_SIZE: Final = 2_000
 
 
 class _Cell(NamedTuple):
-    """A contiguous part of the documents in the order of the walk."""
+    """A contiguous part of the documents, in the order of the walk."""
 
     query: Query
     size: int
 
 
 def walk(searcher: CommitSearcher, request: Request) -> Iterator[Part]:
-    """Yield all documents that match a request, in its order and in parts."""
+    """Yield all documents that match a request, in the request's order and in parts."""
     matching, keys = request.matching(), sort_keys(searcher, request)
     for rank, query in enumerate((*request.ranks, All())):
         chosen = And((matching, query, Not(Or(request.ranks[:rank])))) if rank else And((matching, query))
@@ -59,7 +59,7 @@ def _divided(
 
 
 def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
-    """Return one cell with the documents of several; their values are one condition, since there are many."""
+    """Merge several cells into one. The many values of the cells become one condition."""
     queries = [cell.query for cell in cells]
     values = tuple(each.value for each in queries if isinstance(each, Term) and isinstance(each.value, str))
     others = tuple(each for each in queries if not (isinstance(each, Term) and isinstance(each.value, str)))
@@ -67,7 +67,7 @@ def _together(within: Query, field: str, cells: Sequence[_Cell]) -> _Cell:
 
 
 def _cells(searcher: CommitSearcher, whole: _Cell, key: SortKey) -> Iterator[_Cell]:
-    """Divide documents by a key, in its order: each cell has one value, or several that few documents have."""
+    """Divide documents by a key, in the key's order. A cell has one value, or several that few documents have."""
     is_many = FIELDS[key.field].kind == "long" or searcher.cardinality(key.field, whole.query) > MOST_VALUES
     find = _by_order if is_many else _by_values
     found = 0
@@ -86,7 +86,7 @@ def _by_values(searcher: CommitSearcher, within: Query, key: SortKey) -> Iterato
 
 
 def _by_order(searcher: CommitSearcher, within: Query, key: SortKey) -> Iterator[_Cell]:
-    """Search for the next documents repeatedly, so that never all values are in memory."""
+    """Search for the next documents repeatedly, so that all values are never in memory together."""
     before: Query = All()
     while values := [value for value, _ in searcher.first(And((within, before)), key, PART_SIZE)]:
         last = values[-1]
