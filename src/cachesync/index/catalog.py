@@ -16,7 +16,7 @@ class GenerationEntry:
     public: bool
     """Whether readers are pointed to the generation, or to a part of it."""
     whole: bool
-    """Whether no part of the generation is missing."""
+    """Whether no part of the generation is missing, and this version can use all of them."""
 
 
 @dataclass(frozen=True)

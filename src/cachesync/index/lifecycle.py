@@ -58,7 +58,7 @@ class GenerationStore(Protocol):
         """Raise an IndexUnavailableError if the disks have no room for another generation beside the live one."""
 
     def reserve(self, highest: int) -> str:
-        """Return a name for a new generation, with a number above ``highest`` that no generation has ever had."""
+        """Return a name for a new generation, with a number above ``highest`` that no live generation has ever had."""
 
     def create(self, name: str) -> Generation:
         """Create an empty generation, marked as being built."""
