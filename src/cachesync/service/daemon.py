@@ -41,7 +41,7 @@ class Daemon:
     ) -> None:
         """``health`` is the object that ``index`` was opened with."""
         self.has_served = False
-        """Whether the service has been the writer under any configuration. If so, it retries instead of rejecting one."""
+        """Whether the service has been the writer under any configuration. If so, configuration errors are retried."""
         self.refusal: UsageError | None = None
         """Why the daemon rejected the configuration and stopped, or None."""
         self.health = health
