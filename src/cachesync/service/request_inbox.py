@@ -86,7 +86,7 @@ class RequestInbox:
         if self._known:
             self.due = self._clock() + _BUSY_SECONDS
         for id, known in list(self._known.items()):
-            self._observe(id, known)  # only now, because the previous request may have taken minutes
+            self._observe(id, known)  # just before its turn: the previous request may have taken minutes
             if id not in self._known or known.is_settled or known.request is None:
                 continue
             if not known.is_alive:
@@ -180,7 +180,7 @@ class RequestInbox:
         with suppress(msgspec.MsgspecError):
             before = msgspec.json.decode(response, type=Response) if response else Response()
             known.is_settled = before.finished
-            if request and before.generation:  # an earlier service has started on it
+            if request and before.generation:  # an earlier service has begun to carry it out
                 known.request = msgspec.structs.replace(request, generation=before.generation)
         return known
 
@@ -190,7 +190,7 @@ class RequestInbox:
         was_away, known.checked_at = now - known.checked_at > SILENT_SECONDS, now
         if sign is None and known.sign:  # withdrawn
             self._drop(id)
-        elif was_away:  # a changed heartbeat may be older than SILENT_SECONDS; only later changes prove a wait
+        elif was_away:  # a changed heartbeat may be older than SILENT_SECONDS, so only later changes count
             known.sign, known.signed_at, known.is_alive = sign, now, False
         elif sign != known.sign:
             known.sign, known.signed_at, known.is_alive = sign, now, True
