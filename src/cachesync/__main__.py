@@ -6,7 +6,7 @@ from cachesync.errors import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command line and exit. If interrupted while still importing it, exit without a message."""
+    """Run the command line and exit. An interrupt during the import of the command line exits without a message."""
     try:
         from cachesync.cli import run  # noqa: PLC0415  importing it takes long enough to be interrupted
     except KeyboardInterrupt:

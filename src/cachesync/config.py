@@ -190,7 +190,7 @@ class IndexConfig(_Section, frozen=True, kw_only=True):
 
 
 class SearchConfig(_Section, frozen=True, kw_only=True):
-    """The mirror that search results name besides the documents, and the file of other names for packages."""
+    """The mirror named in search results, and the file with other names of packages."""
 
     mirror_url: Annotated[str, values.text] = MIRROR_URL
     aliases: Location = None

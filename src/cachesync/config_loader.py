@@ -220,7 +220,7 @@ class _Sources(NamedTuple):
     file: Path | None
 
     def locate(self, message: str, section: str, key: str = "", *, named: str = "") -> str:
-        """Prefix a message about a key with the place where its value is set. ``named`` is the key's name to show."""
+        """Prefix a message about a key with the place where its value is set. ``named`` is the name to show for it."""
         name = named or f"{section}{'.' if key else ''}{key}"
         if (section, key) in self.overrides or self.file is None:
             return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"

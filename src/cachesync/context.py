@@ -141,7 +141,7 @@ class Context:
         return _Awaiting(self.pulse, what)
 
     def branch(self, *stops: threading.Event) -> "Context":
-        """Return a context for a thread that does part of this work. Setting any of ``stops`` also stops that part."""
+        """Return a context for a thread that does part of this work. It also stops if any of ``stops`` is set."""
         return Context(*self.stops, *stops, deadline=self.deadline)
 
 
@@ -177,6 +177,6 @@ def within(seconds: float) -> Iterator[Context]:
 
 @contextmanager
 def shielded(seconds: float) -> Iterator[Context]:
-    """Let the block clean up even if the work is to stop. It may wait for the index for at most ``seconds``."""
+    """Let the block clean up even if the work is to stop. The block may wait for the index for at most ``seconds``."""
     with running(Context(deadline=time.monotonic() + seconds, pulse=current().pulse)) as context:
         yield context

@@ -24,12 +24,12 @@ class UsageError(CachesyncError):
 
 
 class QueryError(UsageError):
-    """The query can't be parsed or answered because of the text at one of its characters."""
+    """The query can't be parsed or answered because of the text at one position."""
 
     def __init__(self, at: int, problem: str) -> None:
         super().__init__(f"character {at} of the query: {problem}")
         self.at = at
-        """The character's position, counted from 1. A position one past the last means that the query is incomplete."""
+        """The position, counted from 1. A position just past the last character means that the query is incomplete."""
 
 
 class UnanswerableError(QueryError):

@@ -36,7 +36,7 @@ _chosen: tuple[int, bool] | None = None
 
 
 class _Logger:
-    """A structlog logger that imports structlog for its first line: the import takes as long as a whole search."""
+    """A structlog logger that imports structlog for its first line. Importing it would double the time of a search."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_loaded().get_logger(), name)

@@ -27,7 +27,7 @@ def trusting(authorities: Path | None, names: Names) -> ssl.SSLContext:
     """Return a context that trusts the authorities in a file or, without a file, the system's authorities.
 
     Raises:
-        UsageError: the file can't be read, or it has no authorities.
+        UsageError: the file can't be read, or it doesn't contain authorities.
     """
     if authorities is not None:
         _require_readable(names.ca_certs, authorities)
@@ -55,7 +55,7 @@ def present(made: ssl.SSLContext, certificate: Path | None, key: Path | None, na
     if key is not None:
         _require_readable(names.client_key, key)
 
-    def no_password() -> NoReturn:  # without it, OpenSSL prompts for a password on the terminal and waits
+    def no_password() -> NoReturn:  # without this function, OpenSSL prompts on the terminal and waits
         locked = key or certificate
         raise UsageError(f"{names.client_key}: {locked} is protected by a password: expected one that isn't")
 

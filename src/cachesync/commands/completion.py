@@ -33,7 +33,7 @@ _MIN_TYPED: Final = 2
 """How many characters must be typed before the values of a high-cardinality field are looked up."""
 
 _SIGIL_FIELDS: Final = {"+": "variant_names", "~": "variant_names", "%": "compiler_name", "/": "hash"}
-"""The field whose values follow a sigil of Spack's grammar at the beginning of a word."""
+"""The sigils of Spack's grammar that may begin a word, each with the field whose values follow the sigil."""
 
 _QUERY_KEYS: Final = ("os", "target", "platform", "tag", "stacks", "package", "version", "compiler")
 """The keys that are offered in a query."""

@@ -86,7 +86,7 @@ class Components:
         return self.connections.index()
 
     def reader(self, *, refresh: bool = False) -> Reader:
-        """Open the live generation, see :meth:`Index.reader`. The error says if a service is still filling the index."""
+        """Open the live generation, see :meth:`Index.reader`. The error says if a service is still filling it."""
         try:
             return self.index.reader(refresh=refresh)
         except NoIndexError:
@@ -114,7 +114,7 @@ class Components:
         return load_aliases(lines, f"search.aliases: {file}")
 
     def ask(self, question: Question) -> Answer:
-        """Answer a question from the live generation, and retry with its successor if it is replaced meanwhile."""
+        """Answer a question from the live generation. If a new one replaces it meanwhile, retry with the new one."""
 
         def answer() -> Answer:
             reader = self.reader()

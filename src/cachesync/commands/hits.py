@@ -21,7 +21,7 @@ _GAP: Final = "  "
 
 
 def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
-    """Print a table and return True, or print nothing and return False if it is too wide for the terminal.
+    """Print a table and return True, or print nothing and return False if the table is too wide for the terminal.
 
     On a terminal, hashes and lists of tags are shortened, and only variants that differ are shown.
     """

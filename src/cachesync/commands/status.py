@@ -102,7 +102,7 @@ def _compare(components: Components) -> tuple[dict[str, Any], str]:
 
 
 def _print(found: dict[str, Any], in_sync: str) -> None:
-    """Print the state. The state from a server may lack some keys and has additional ones."""
+    """Print the state. A server's state may lack some keys and have additional ones."""
     lines = {
         "server": found.get("server"),
         "index": found["url"] and f"{found['url']} ({found['generation']})",

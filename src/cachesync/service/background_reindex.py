@@ -38,7 +38,7 @@ class Filling:
 
 
 class BackgroundReindex:
-    """At most one reindex at a time. Only the thread that writes to the live generation may call its methods."""
+    """Runs at most one reindex at a time. Only the thread that writes to the live generation may call the methods."""
 
     def __init__(self, source: Source, writer: Writer, state: ServiceState, on_filled: Callable[[], None]) -> None:
         """``on_filled`` is called by the filling thread at its end, when the reindex is ready for :meth:`finish`."""

@@ -60,7 +60,7 @@ class Daemon:
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     def start(self, *, has_served: bool = False) -> None:
-        """Start the service's thread. ``has_served`` is that of the daemon that this one replaces."""
+        """Start the service's thread. ``has_served`` is taken from the daemon that this one replaces."""
         self.has_served = has_served
         index, state = self._resources.index, self._resources.state
         with state.changing():
@@ -78,7 +78,7 @@ class Daemon:
 
     @property
     def watcher_pid(self) -> int | None:
-        """The process id of the watcher."""
+        """The watcher's process ID."""
         return self._watcher.pid
 
     def end(self) -> None:

@@ -16,7 +16,7 @@ from cachesync.service.scheduler import NEVER
 from cachesync.service.state import ServiceState, in_sync, lag, shortcomings
 
 SETTLED_SECONDS: Final = 2.0
-"""A change of freshness is noted after this delay, so notes are at least as far apart and brief changes are skipped."""
+"""A change of freshness is noted after this delay: notes are at least this far apart, and brief changes are skipped."""
 
 CHECK_SECONDS: Final = 1.0
 """How often a pass checks whether a note is due."""
@@ -29,13 +29,13 @@ _RETRY_SECONDS: Final = 10.0
 
 _MIN_GRACE: Final = 30.0
 _MAX_SECONDS: Final = 86_400.0
-"""The longest interval at which notes are expected, however rare rescans are. A note may be late by as much again."""
+"""The longest interval at which notes are expected, however rare rescans are. A note may be late by the same time."""
 
 
 class FreshnessNotes:
     """Notes the freshness when it changes and after each rescan. A note that can't be written doesn't stop the service.
 
-    Only the thread that writes to the index may call its methods.
+    Only the thread that writes to the index may call the methods.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class FreshnessNotes:
         every = min(rescan_interval, _MAX_SECONDS)
         grace = max(every, _MIN_GRACE)
         self._promised = every + grace
-        """The seconds within which each note promises the next, which a rescan writes. A rescan may take a while."""
+        """The seconds within which each note promises the next note. A rescan writes that note and may take a while."""
         self._longest = every + grace / 2
         """After this many seconds a note is written even without a rescan."""
         self._clock = clock
@@ -80,7 +80,7 @@ class FreshnessNotes:
         return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 
     def note(self) -> None:
-        """Note the index's freshness. If the note can't be written, it becomes due again later."""
+        """Note the index's freshness. A note that can't be written is retried later."""
         freshness = self._now()
         try:
             with within(_TIMEOUT):

@@ -25,7 +25,7 @@ class Metrics(ServerMetrics):
     """All metrics of one service. The class is thread-safe."""
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
-        """Each scrape reads all arguments. ``retries`` counts the retried requests to the index by reason."""
+        """Create the metrics; each scrape reads the arguments. ``retries`` counts retried index requests by reason."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         super().__init__()
         self._registry.register(_LiveGauges(state, health, retries))

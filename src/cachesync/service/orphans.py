@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def reap(ours: Callable[[], Collection[int | None]]) -> None:
-    """Reap each child that has exited, which would otherwise stay a zombie, except ``ours``: other code waits for them.
+    """Reap exited children, which would otherwise stay zombies, except ``ours``, for which other code waits.
 
     If one of ``ours`` has exited and hasn't been waited for yet, the children behind it are left for the next call.
     """

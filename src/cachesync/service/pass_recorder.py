@@ -34,7 +34,7 @@ class PassRecorder:
         self._dirty = resources.dirty
         self._metrics = resources.metrics
         self._burst: Counter[str] = Counter()
-        """What passes have changed since the last log line, and how many passes there were."""
+        """How many passes there were since the last log line, and what they changed."""
         self._burst_seconds = 0.0
         self._logged_at = 0.0
 

@@ -28,7 +28,7 @@ _SERVICE_SILENT_SECONDS: Final = 15.0
 """A service without a heartbeat for this many seconds has stopped, because its lease is shorter."""
 
 _BUSY_LOG_SECONDS: Final = 15.0
-"""After how long a command logs that the service hasn't started on its request yet."""
+"""After how long a command logs that the service hasn't begun to carry out the request."""
 
 _CLOSE_SECONDS: Final = 2.0
 
@@ -36,7 +36,7 @@ _CLOSE_SECONDS: Final = 2.0
 def carry_out(
     index: Index, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Response]
 ) -> Response:
-    """Have the running service carry out a request, or this process if no service is running, with the same outcome.
+    """Carry out a request in the running service or, if there is none, in this process, with the same outcome.
 
     ``here`` does the work in this process, given the writer and the generation that an earlier attempt was about to
     promote.
@@ -62,7 +62,7 @@ def carry_out(
 
 
 def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
-    """Return the running service's response to a request, which is unfinished if no service is running or it stops.
+    """Return the running service's response to a request, unfinished if no service is running or the service stops.
 
     Raises:
         CachesyncError: the service's error, or an error of the index.

@@ -51,11 +51,11 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     generation: str | None = None
     """The generation that an earlier attempt was about to promote. If it is live, the request is already done."""
     root: "RootNames | None" = None
-    """The command's ``pages.root``; None if the command doesn't need pages or is of an earlier version."""
+    """The command's ``pages.root``; None if the command doesn't need pages or belongs to an earlier version."""
 
 
 class RootNames(msgspec.Struct, frozen=True):
-    """A root's path, as configured and with links resolved. Only one may match if a command runs on another machine."""
+    """A root's path, as configured and with links resolved. A command on another host may share only one of the two."""
 
     configured: str
     real: str

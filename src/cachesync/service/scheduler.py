@@ -102,7 +102,7 @@ class Scheduler:
         self._not_before[job] = self._clock() + (delay if wanted is None else wanted)
 
     def recover(self, job: str) -> None:
-        """Mark a job as succeeded. Another job may have done its work."""
+        """Mark a job as succeeded, even if another job has done the work."""
         self._not_before.pop(job, None)
         if self._failing.pop(job, None):
             self._on_recovery(job)

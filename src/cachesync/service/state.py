@@ -120,7 +120,7 @@ class Health(NamedTuple):
 
     ready: bool
     reason: str | None
-    """Why the service isn't ready."""
+    """Why the service isn't ready; None if it is ready."""
     degraded: list[str]
     """What needs attention although the service works, with one sentence for each."""
 
@@ -141,7 +141,7 @@ def health(
 
 
 def shortcomings(state: ServiceState) -> tuple[Shortcoming, ...]:
-    """Return what :func:`health` lists as degraded, as fixed words, because only operators may see the reasons."""
+    """Return what :func:`health` lists as degraded, in fixed words because only operators may see the reasons."""
     return tuple(shortcoming for shortcoming, _ in _shortcomings(state))
 
 

@@ -37,7 +37,7 @@ class Supervisor:
             CachesyncError: HTTP can't be served, see :class:`.ServiceWebServer`.
         """
         self.state = ServiceState()
-        """What the service is doing, for display."""
+        """The state of the service, for display."""
         self._options = options
         self._load = load
         self._retries: Counter[str] = Counter()

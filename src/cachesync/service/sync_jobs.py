@@ -89,7 +89,7 @@ class SyncJobs:
         return self.full_pass_at
 
     def full_pass(self) -> None:
-        """Compare all pages with the index, and repair all differences, by rebuilding the index if necessary."""
+        """Compare all pages with the index and repair all differences. If necessary, rebuild the index."""
         session = self._session
         if session.writer.pinned():
             self.enter_pinned()

@@ -1,4 +1,4 @@
-"""Notify systemd (``sd_notify``). The functions do nothing if systemd didn't start the service, and never raise."""
+"""Notify systemd (``sd_notify``). If systemd didn't start the service, the functions do nothing. They never raise."""
 
 import os
 import socket

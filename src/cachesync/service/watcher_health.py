@@ -1,4 +1,4 @@
-"""Detects changes that the watcher missed, which are the changes that only a rescan found."""
+"""Detects changes that the watcher missed, that is, changes that only a rescan found."""
 
 import time
 from collections.abc import Collection
@@ -15,14 +15,14 @@ BLIND_SECONDS: Final = 30.0
 """How often to rescan while the watcher misses changes."""
 
 MAX_RESCANS: Final = 10
-"""After this many rescans without a missed change, the watcher regains its trust."""
+"""How many rescans without a missed change it takes until the watcher counts as healthy."""
 
 _GRACE_SECONDS: Final = 5.0
 """How long after a rescan the watcher may still report a change that the rescan found."""
 
 
 class WatcherHealth:
-    """Compares the changes that rescans find with the changes that the watcher has reported a few seconds later."""
+    """Compares the changes that a rescan finds with those that the watcher reports until shortly after the rescan."""
 
     def __init__(self, dirty: DirtyPaths, state: ServiceState) -> None:
         self.due = NEVER
@@ -43,7 +43,7 @@ class WatcherHealth:
         self.due = min(self.due, time.monotonic() + (_GRACE_SECONDS if self._found else 0))
 
     def judge(self) -> bool:
-        """Return whether the watcher has missed a change, and update its health in the state."""
+        """Return whether the watcher has missed a change, and update the watcher's health in the state."""
         self.due = NEVER
         missed = self._dirty.stop_recording(self._found)
         self._found = []
