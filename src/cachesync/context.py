@@ -141,7 +141,7 @@ class Context:
         return _Awaiting(self.pulse, what)
 
     def branch(self, *stops: threading.Event) -> "Context":
-        """Return a context for a thread that does part of this work. It also stops if any of ``stops`` is set."""
+        """Return a context for a thread that does part of this work. Any of ``stops`` also stops that part."""
         return Context(*self.stops, *stops, deadline=self.deadline)
 
 
