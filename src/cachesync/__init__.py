@@ -6,7 +6,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> Any:
-    """Look the version up when it is asked for: that takes longer than most of what is done without it."""
+    """Look up ``__version__`` on first use: the lookup takes longer than most of the work that doesn't need it."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version  # noqa: PLC0415  see above

@@ -1,4 +1,4 @@
-"""The ``cachesync`` command, also as ``python -m cachesync``."""
+"""The entry point of ``cachesync`` and of ``python -m cachesync``."""
 
 import sys
 
@@ -6,9 +6,9 @@ from cachesync.errors import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command line and exit, quietly also when interrupted while it is being loaded."""
+    """Run the command line and exit. An interrupt during the import of the command line exits without a message."""
     try:
-        from cachesync.cli import run  # noqa: PLC0415  loading it takes long enough to be interrupted
+        from cachesync.cli import run  # noqa: PLC0415  importing it takes long enough to be interrupted
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(run())

@@ -1,4 +1,4 @@
-"""The command line: parses arguments and turns every way a command can end into an exit code."""
+"""The command line: it parses arguments, runs a command, and turns every outcome into an exit code."""
 
 import errno
 import gc
@@ -24,7 +24,7 @@ from cachesync.log import DEFECT, get_logger, printable
 _log = get_logger()
 
 _PATIENCE_SECONDS: Final = 1.0
-"""How long the work may wait for a server or a file system before this is logged."""
+"""How long the work may wait for a server or a file system before the wait is logged."""
 
 _POLL_SECONDS: Final = 0.25
 
@@ -36,13 +36,13 @@ class _OutputError(CachesyncError):
 
 
 class _OutputClosedError(_OutputError):
-    """The reader of our output has closed it, as ``head`` does. A shell reports this as exit code 141."""
+    """The reader of standard output has closed it, as ``head`` does. Shells report a closed pipe as exit code 141."""
 
     exit_code = 128 + signal.SIGPIPE
 
 
 class _Stdout(io.FileIO):
-    """Standard output, with errors of its own to distinguish them from those of other files."""
+    """Standard output that raises errors of its own, which distinguishes them from the errors of other files."""
 
     def write(self, data: Any) -> int:
         try:
@@ -56,7 +56,7 @@ class _Stdout(io.FileIO):
 
 
 _COMPLETING: Final = "_CACHESYNC_COMPLETE"
-"""The environment variable by which a shell requests completions."""
+"""The environment variable that a shell sets to request completions."""
 
 _COMMANDS: Final = {
     "run": "Run the service that keeps the index equal to the pages.",
@@ -75,8 +75,8 @@ _COMMANDS: Final = {
     "config": "Print the effective configuration, without secrets.",
     "example": "Print an example file: configuration, systemd unit, roles, alerts.",
 }
-"""Commands by name, in the order in which they are listed. Each lives in the module of its name, which is imported when
-the command is called."""
+"""The commands and their summaries, in the order in which the help lists them. Each command is defined in the module of
+the same name, which is imported when the command is called."""
 
 
 class _Commands(click.Group):
@@ -112,7 +112,7 @@ class _Commands(click.Group):
 @click.pass_context
 def cachesync(context: click.Context, config_file: Path | None) -> None:
     """Keep a search index equal to a tree of Spack build-cache pages."""
-    from cachesync.commands.components import Components  # noqa: PLC0415  slow to import, and --version does without
+    from cachesync.commands.components import Components  # noqa: PLC0415  slow to import, and --version doesn't need it
 
     context.obj = Components(config_file)
 
@@ -120,16 +120,16 @@ def cachesync(context: click.Context, config_file: Path | None) -> None:
 def run() -> int:
     """Run the command line and return its exit code.
 
-    Errors caused by users, files or servers never show a traceback: each kind of error has one sentence and one exit
-    code.
+    Errors caused by users, files or servers never print a traceback: each kind of error has a message of one sentence
+    and one exit code.
     """
-    gc.freeze()  # modules loaded by now stay for good, and pages and documents contain no reference cycles
+    gc.freeze()  # modules imported so far are never freed, and pages and documents contain no reference cycles
     gc.set_threshold(50_000, 20, 100)
     sys.stdout = _robust_stdout()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115  the process was started with stderr closed
     log.setup("info", "auto")  # until the configuration is read
     threading.excepthook = _log_thread_failure
-    # By an exception, so that locks are released and the terminal is restored.
+    # Exit by an exception, which releases locks and restores the terminal.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     if _COMPLETING in os.environ:
         from cachesync.commands import completion  # noqa: PLC0415  only shells need it
@@ -145,7 +145,7 @@ def run() -> int:
         return UsageError.exit_code
     except CachesyncError as error:
         if isinstance(error, _OutputError):
-            # What is still buffered is discarded: Python would fail again when it flushes the buffer at exit.
+            # Discard what is still buffered: otherwise Python would fail a second time when it flushes it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _print_error(str(error))
         return error.exit_code
@@ -163,7 +163,7 @@ def run() -> int:
 
 @contextmanager
 def _log_waits(context: Context) -> Iterator[None]:
-    """While the block runs, log everything that the work in a context has been waiting for for a second."""
+    """Log each wait of the context's work that lasts a second or longer, for as long as the block runs."""
     ended = threading.Event()
     threading.Thread(target=_monitor, args=(context, ended), name="awaiting", daemon=True).start()
     try:
@@ -182,21 +182,21 @@ def _monitor(context: Context, ended: threading.Event) -> None:
 
 
 def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Log the exception that ended a thread which is never joined."""
+    """Log the exception that a thread didn't catch."""
     thread = failure.thread.name if failure.thread else None
     exc_info = (failure.exc_type, failure.exc_value, failure.exc_traceback)
     _log.exception(DEFECT, action="defect.found", thread=thread, exc_info=exc_info)
 
 
 def _print_error(message: str) -> None:
-    """Print to stderr why the command ends. If stderr can't be written, the exit code has to suffice."""
+    """Print to stderr why the command failed. If stderr can't be written, only the exit code reports the failure."""
     with suppress(OSError):
         for line in message.splitlines():
             click.echo(f"cachesync: {printable(line)}", err=True)
 
 
 def _robust_stdout() -> TextIO:
-    """Return a stdout that escapes characters its encoding lacks. If stdout was closed, every write to it fails."""
+    """Return a stdout that escapes characters that its encoding lacks. If stdout was closed, every write fails."""
     before = sys.stdout
     file = before.fileno() if before else os.open(os.devnull, os.O_RDONLY)
     buffer = io.BufferedWriter(_Stdout(file, "w", closefd=False))

@@ -1,6 +1,6 @@
-"""The configuration: its sections and keys, each with its type, its default and what validates it.
+"""The configuration: its sections, and their keys with types, defaults and validators.
 
-Only commands use it; everything below them is passed values.
+Only commands use the configuration; the layers below them are passed plain values.
 """
 
 import re
@@ -29,7 +29,7 @@ def _patterns(value: Value) -> tuple[str, ...]:
     if not all(pattern.strip() and not pattern.startswith("!") for pattern in patterns):
         raise ValueError("expected patterns as in .gitignore, none of them empty or starting with '!'")
     if patterns != _DEFAULT_INCLUDE:
-        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search needs no patterns
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search doesn't need patterns
 
         Pattern(patterns)
     return patterns
@@ -96,7 +96,7 @@ _base_path: Final = values.matching(
 
 
 def _listener(value: Value) -> str | None:
-    """Read ``HOST:PORT``; an empty string is None."""
+    """Validate ``HOST:PORT`` and return it; return None for an empty string."""
     address = values.text(value)
     if not address:
         return None
@@ -108,7 +108,7 @@ def _listener(value: Value) -> str | None:
 
 
 def _origins(value: Value) -> tuple[str, ...]:
-    """Read origins of web pages."""
+    """Validate the origins of web pages and return them."""
     origins = values.texts(value)
     if not all(re.fullmatch(r"\*|https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?", each) for each in origins):
         raise ValueError("expected http(s)://HOST[:PORT] as browsers send it, such as https://example.org, or *")
@@ -132,16 +132,16 @@ _DEFAULT_INCLUDE: Final = ("_cache/**/specs.md",)
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of a section: each has a type, a function that reads its value, and a default."""
+    """A section of the configuration. Each key has a type, a function that reads the key's value, and a default."""
 
     @classmethod
     def readers(cls) -> dict[str, Read]:
-        """Return the function that reads each key's value."""
+        """Return the keys, each with the function that reads its value."""
         return {key: hint.__metadata__[0] for key, hint in cls.__annotations__.items()}
 
 
 class PagesConfig(_Section, frozen=True, kw_only=True):
-    """Where the pages are, and which files are pages."""
+    """The location of the pages, and which files are pages."""
 
     root: Annotated[Path, values.path] = Path("pages")
     include: Annotated[tuple[str, ...], _some_patterns] = _DEFAULT_INCLUDE
@@ -159,7 +159,7 @@ class PagesConfig(_Section, frozen=True, kw_only=True):
 
 
 class WatchConfig(_Section, frozen=True, kw_only=True):
-    """How changes of pages are detected."""
+    """How changes to pages are detected."""
 
     mode: Annotated[WatchMode, values.choice(*get_args(WatchMode))] = "auto"
     debounce: Duration = 0.3
@@ -169,7 +169,7 @@ class WatchConfig(_Section, frozen=True, kw_only=True):
 
 # Many fields: one for each key of the section.
 class IndexConfig(_Section, frozen=True, kw_only=True):
-    """Where the index is, the credentials for it, and its layout."""
+    """The index's location, credentials and layout."""
 
     url: Annotated[tuple[str, ...], _index_urls] = ("embedded:var/index",)
     name: Annotated[str, _index_name] = "spack-specs"
@@ -190,27 +190,27 @@ class IndexConfig(_Section, frozen=True, kw_only=True):
 
 
 class SearchConfig(_Section, frozen=True, kw_only=True):
-    """What search results contain besides documents, and other names of packages."""
+    """The mirror named in search results, and the file with other names of packages."""
 
     mirror_url: Annotated[str, values.text] = MIRROR_URL
     aliases: Location = None
 
 
 class ScheduleConfig(_Section, frozen=True, kw_only=True):
-    """When the index is rebuilt on a schedule."""
+    """When the service reindexes on a schedule."""
 
     reindex: Annotated[str | None, values.schedule] = None
     timezone: Annotated[str, values.timezone] = "UTC"
 
 
 class SafetyConfig(_Section, frozen=True, kw_only=True):
-    """What a pass may not do without consent."""
+    """The limit on what a pass may do without consent."""
 
     max_delete_fraction: Annotated[float, values.fraction] = 0.5
 
 
 class HttpConfig(_Section, frozen=True, kw_only=True):
-    """The web server of the service, and of `cachesync serve`."""
+    """The web server of the service and of `cachesync serve`."""
 
     host: Annotated[str, _host] = "127.0.0.1"
     port: Annotated[int, values.integer(0, 65_535)] = 8080
@@ -223,14 +223,14 @@ class HttpConfig(_Section, frozen=True, kw_only=True):
 
 
 class LogConfig(_Section, frozen=True, kw_only=True):
-    """What is logged to stderr."""
+    """What is logged to stderr, and in which format."""
 
     level: Annotated[LogLevel, values.choice(*get_args(LogLevel))] = "info"
     format: Annotated[LogFormat, values.choice(*get_args(LogFormat))] = "auto"
 
 
 class KibanaConfig(_Section, frozen=True, kw_only=True):
-    """Where saved objects are installed."""
+    """The Kibana server and space in which saved objects are installed."""
 
     url: Annotated[str | None, _kibana_url] = None
     public_url: Annotated[str | None, _kibana_url] = None
@@ -254,7 +254,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     kibana: KibanaConfig = KibanaConfig()
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """Return all keys and values in types that YAML knows, with secrets redacted."""
+        """Return all keys and values as types that YAML supports, with secrets redacted."""
         sections = {name: structs.asdict(getattr(self, name)) for name in SECTIONS}
         return {name: {key: _shown(value) for key, value in keys.items()} for name, keys in sections.items()}
 

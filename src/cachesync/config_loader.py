@@ -1,4 +1,4 @@
-"""Loads the configuration from a YAML file and the environment, and reports all mistakes at once."""
+"""Load the configuration from a YAML file and the environment, and report all mistakes together."""
 
 import os
 import re
@@ -20,30 +20,30 @@ DEFAULT_FILE: Final = Path("config/cachesync.yml")
 _PREFIX: Final = "CACHESYNC_"
 _SEPARATOR: Final = "__"
 _MAX_NAME_LENGTH: Final = 80
-"""How many characters of an unknown key a message shows."""
+"""The maximum number of characters of an unknown key that a message shows."""
 
 
 class Loaded(NamedTuple):
-    """A configuration, the file it was read from, and the folder that its relative paths start from."""
+    """A configuration, the file it was read from, and the folder that its relative paths are resolved against."""
 
     config: Config
     file: Path | None
     base: Path
     misspelt: tuple[tuple[str, str], ...] = ()
-    """Environment variables that are ignored, each with the key's variable that its name resembles."""
+    """Ignored environment variables, each paired with the configuration variable that its name resembles."""
 
     def path(self, path: Path) -> Path:
-        """Resolve a path of the configuration, relative to its file or, without a file, to the working directory."""
+        """Resolve a configured path against the folder of the file or, without a file, the working directory."""
         return self.base / path.expanduser()
 
 
 def load(file: Path | None, environment: Environment[str, str] = os.environ) -> Loaded:
     """Load the configuration.
 
-    ``file`` defaults to ``$CACHESYNC_CONFIG``, then to ``config/cachesync.yml``; without a file, defaults apply.
+    ``file`` defaults to ``$CACHESYNC_CONFIG``, then to ``config/cachesync.yml``. Without a file, defaults apply.
 
     Raises:
-        UsageError: the file can't be read, or there are mistakes in it or in the environment, listed one per line.
+        UsageError: the file can't be read, or the file or the environment has mistakes, which are listed one per line.
     """
     named = file or (Path(environment[FILE_VARIABLE]) if environment.get(FILE_VARIABLE) else None)
     found = named or _default_file()
@@ -104,7 +104,7 @@ _VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<def
 def _expand(
     value: Mapping | Sequence, environment: Environment[str, str], file: Path, mistakes: list[str], *path: str
 ) -> None:
-    """Substitute ``${VAR}`` and ``${VAR:-default}`` in place; ``path`` is the path of keys to ``value``."""
+    """Substitute ``${VAR}`` and ``${VAR:-default}`` in place; ``path`` has the keys that lead to ``value``."""
 
     def text_of(match: re.Match[str]) -> str:
         set_value = environment.get(match["name"])
@@ -163,10 +163,10 @@ def _variables() -> Iterator[str]:
 
 
 def _misspelt(environment: Environment[str, str]) -> Iterator[tuple[str, str]]:
-    """Find ignored variables that may have been meant as configuration, see :attr:`Loaded.misspelt`.
+    """Yield the ignored variables that may have been meant as configuration, see :attr:`Loaded.misspelt`.
 
-    They are not errors, as they may have another purpose: Kubernetes sets CACHESYNC_HTTP_PORT for a service called
-    ``cachesync-http``.
+    Such variables are not errors because they may have another purpose: Kubernetes sets CACHESYNC_HTTP_PORT for a
+    service called ``cachesync-http``.
     """
     for name in environment:
         if name.startswith(_PREFIX) and _SEPARATOR not in name and (meant := _nearest(name)):
@@ -174,12 +174,12 @@ def _misspelt(environment: Environment[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _nearest(name: str) -> str | None:
-    """Return the configuration variable whose name differs from an unknown name by one character, if any."""
+    """Return the configuration variable whose name is one typing error away from an unknown name, if there is one."""
     return next((known for known in _variables() if _differ_by_one(name.upper(), known)), None)
 
 
 def _differ_by_one(one: str, other: str) -> bool:
-    """Whether the strings differ by one missing, added or replaced character, or two adjacent ones swapped."""
+    """Whether the strings differ by one missing, added or replaced character, or by two swapped neighbours."""
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
     one, other = one[same:], other[same:]
     swapped = one[:2] == other[1::-1] and one[2:] == other[2:]
@@ -187,7 +187,7 @@ def _differ_by_one(one: str, other: str) -> bool:
 
 
 def _merged(tree: Mapping, overrides: _Overrides) -> dict[str, Any]:
-    """Merge the environment's values over those of the file. A known key without a value (``reindex:``) is unset."""
+    """Override the file's values with the environment's. A known key without a value (``reindex:``) counts as unset."""
     merged: dict[str, Any] = {}
     for section, keys in tree.items():
         if isinstance(keys, Mapping):
@@ -213,14 +213,14 @@ def _is_secret(section: str, key: str) -> bool:
 
 
 class _Sources(NamedTuple):
-    """The sources of the configuration, in which mistakes are located."""
+    """The sources of the configuration, for finding where a mistake was made."""
 
     tree: Mapping
     overrides: _Overrides
     file: Path | None
 
     def locate(self, message: str, section: str, key: str = "", *, named: str = "") -> str:
-        """Prefix a message about a key with where its value is set. ``named``: the name to show for the key."""
+        """Prefix a message about a key with the place where its value is set. ``named`` is the name to show for it."""
         name = named or f"{section}{'.' if key else ''}{key}"
         if (section, key) in self.overrides or self.file is None:
             return f"environment: {_PREFIX}{section.upper()}{_SEPARATOR}{key.upper()}: {message}"
@@ -229,7 +229,7 @@ class _Sources(NamedTuple):
 
 
 def _read_config(sections: dict[str, Any], sources: _Sources, mistakes: list[str]) -> Config:
-    """Read all sections, and append what is wrong with them to ``mistakes``."""
+    """Read all sections, and append a message for each of their mistakes to ``mistakes``."""
     found: dict[str, Any] = {}
     for name in sorted(sections, key=[*SECTIONS, *sections].index):
         keys = sections[name]
@@ -263,11 +263,11 @@ def _no_such(key: str, known: Iterable[str]) -> str:
 
 
 def _kind(value: object) -> str:
-    """Describe a value without showing a string: it may be a key and its secret with no colon between them."""
+    """Describe a value without showing a string, which may be a key and its secret without a colon between them."""
     return "a string" if isinstance(value, str) else yamltext.describe(value)
 
 
 def _name_in(key: str) -> str:
-    """Return the part of an unknown key that may be shown: if a colon lacks its space, a secret may follow."""
+    """Return the part of an unknown key that may be shown. After a colon without a space, the rest may be a secret."""
     name = re.split(r"[^\w-]", key, maxsplit=1)[0][:_MAX_NAME_LENGTH]
     return name if name == key else f"{name}…"

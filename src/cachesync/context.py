@@ -1,13 +1,13 @@
-"""The context of long-running work: when to stop, its deadline, and its signs of life.
+"""The context of long-running work: when to stop, the deadline, and the heartbeat.
 
-Each thread has one. The caller that starts work sets it (:func:`running`), and long-running code gets it by
-:func:`current`: a scan, a pass, a request to the index, waiting for another writer. So it isn't passed from call to
-call, as with the cancel scopes of trio.
+Each thread has one context. The caller that starts the work sets the context (:func:`running`), and long-running code
+(a scan, a pass, a request to the index, a wait for another writer) gets it from :func:`current`. Like the cancel scopes
+of trio, a context isn't passed from call to call.
 
-Such work must do three things. It calls :meth:`Context.check` regularly, which gives a sign of life and raises when the
-work is to stop. It waits only by :meth:`Context.wait`. And while it waits for something outside of the process (a
-server, a file system) it names that by :meth:`Context.awaiting`: then a missing sign of life is not a defect, and
-monitoring can report the cause.
+Long-running code must do three things. It calls :meth:`Context.check` regularly, which records a heartbeat and raises
+an error when the work is to stop. It waits only by calling :meth:`Context.wait`. While it waits for something outside
+of the process (a server, a file system), it names that thing in :meth:`Context.awaiting`: a missing heartbeat is then
+not a defect, and monitoring can report the cause.
 """
 
 import contextvars
@@ -19,29 +19,30 @@ from types import TracebackType
 from typing import Final, NamedTuple
 
 _SLICE_SECONDS: Final = 0.1
-"""How long a thread waits for one event at a time if other events may stop it too, which it has to poll."""
+"""The longest single wait for one event while other events can also stop the thread, which has to poll them."""
 
 
 class StoppedError(Exception):
-    """The work must stop. This is not a failure; what isn't done is left for the next run."""
+    """The work must stop. Stopping is not a failure: the next run does the rest of the work."""
 
 
 class Awaited(NamedTuple):
-    """Something outside of this process that a thread waits for."""
+    """Something outside of this process that a thread is waiting for."""
 
     what: str
     """A description, such as ``the file system of pages.root /srv/pages``."""
     since: float
-    """When the thread last gave a sign of life, by :func:`time.monotonic`."""
+    """The time of the thread's last heartbeat, by :func:`time.monotonic`."""
 
 
 class Pulse:
-    """The signs of life of one thread, which other threads can read."""
+    """The heartbeat of one thread, which other threads can read."""
 
     def __init__(self, on_sign: Callable[[], None] = lambda: None, every: float = 1.0) -> None:
-        """Create it with a first sign of life. The thread itself calls ``on_sign``, about twice per ``every``.
+        """Create a pulse and record its first heartbeat.
 
-        ``every`` is the longest time in seconds that the thread may wait between two signs of life.
+        ``every`` is the longest time in seconds that the thread may wait between two heartbeats. The thread itself
+        calls ``on_sign``, about twice in that time.
         """
         self.signed_at = time.monotonic()
         self.awaits: str | None = None
@@ -50,7 +51,7 @@ class Pulse:
         self._called_at = float("-inf")
 
     def sign(self) -> None:
-        """Give a sign of life. It is cheap to call often."""
+        """Record a heartbeat. Frequent calls are cheap."""
         self.signed_at = now = time.monotonic()
         if now - self._called_at >= self.every / 2:
             self._called_at = now
@@ -58,13 +59,13 @@ class Pulse:
 
     @property
     def awaited(self) -> Awaited | None:
-        """What the work is waiting for outside of this process; None: nothing."""
+        """What the work is waiting for outside of this process, or None."""
         what = self.awaits
         return Awaited(what, self.signed_at) if what else None
 
 
 class _Awaiting:
-    """The context manager of :meth:`Context.awaiting`. A generator would cost more than many of the calls it wraps."""
+    """The result of :meth:`Context.awaiting`. A generator would cost more than many of the calls that it wraps."""
 
     __slots__ = ("_before", "_pulse", "_what")
 
@@ -88,9 +89,9 @@ class Context:
     """When to stop, the deadline, and the pulse of the thread."""
 
     def __init__(self, *stops: threading.Event, deadline: float = float("inf"), pulse: Pulse | None = None) -> None:
-        """Any of the events ``stops`` stops the work when it is set; ``pulse`` receives the signs of life.
+        """Create a context whose work stops when any of the events ``stops`` is set; ``pulse`` records its heartbeat.
 
-        ``deadline`` limits how long the index is waited for, by :func:`time.monotonic`. It ends no other work.
+        ``deadline`` is when waits for the index give up, by :func:`time.monotonic`. It doesn't limit any other work.
         """
         self.stops = stops or (threading.Event(),)
         self.deadline = deadline
@@ -107,7 +108,7 @@ class Context:
         return max(0.0, self.deadline - time.monotonic())
 
     def check(self) -> None:
-        """Give a sign of life. It is cheap to call often.
+        """Record a heartbeat, and check whether the work is to stop. Frequent calls are cheap.
 
         Raises:
             StoppedError: the work is to stop.
@@ -117,9 +118,9 @@ class Context:
             raise StoppedError
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> None:
-        """Wait, giving signs of life meanwhile.
+        """Wait for a number of seconds while recording heartbeats.
 
-        The event ``until`` ends the wait early. Whoever stops the work must set it too.
+        Setting the event ``until`` cuts the wait short. Code that stops the work must also set ``until``.
 
         Raises:
             StoppedError: the work is to stop.
@@ -135,17 +136,17 @@ class Context:
     def awaiting(self, what: str) -> _Awaiting:
         """Return a context manager that declares that its block waits for ``what``, outside of this process.
 
-        It can be used repeatedly.
+        The context manager can be reused.
         """
         return _Awaiting(self.pulse, what)
 
     def branch(self, *stops: threading.Event) -> "Context":
-        """Return a context for another thread that does part of this work. It stops with this one or by ``stops``."""
+        """Return a context for a thread that does part of this work. Any of ``stops`` also stops that part."""
         return Context(*self.stops, *stops, deadline=self.deadline)
 
 
 _UNBOUNDED: Final = Context()
-"""The context of work that nothing stops, such as that of a thread for which none was set."""
+"""The context of work that nothing stops, such as the work of a thread whose context was never set."""
 
 _current: contextvars.ContextVar[Context] = contextvars.ContextVar("context", default=_UNBOUNDED)
 
@@ -157,7 +158,7 @@ def current() -> Context:
 
 @contextmanager
 def running(context: Context) -> Iterator[Context]:
-    """Set this thread's context within the block."""
+    """Set this thread's context for the duration of the block."""
     token = _current.set(context)
     try:
         yield context
@@ -167,7 +168,7 @@ def running(context: Context) -> Iterator[Context]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[Context]:
-    """Limit how many seconds the block may wait for the index in total."""
+    """Limit the total number of seconds that the block may wait for the index."""
     around = current()
     deadline = min(around.deadline, time.monotonic() + seconds)
     with running(Context(*around.stops, deadline=deadline, pulse=around.pulse)) as context:
@@ -176,6 +177,6 @@ def within(seconds: float) -> Iterator[Context]:
 
 @contextmanager
 def shielded(seconds: float) -> Iterator[Context]:
-    """Let the block clean up although the work is to stop, waiting for the index for at most so many seconds."""
+    """Let the block clean up even if the work is to stop. The block may wait for the index for at most ``seconds``."""
     with running(Context(deadline=time.monotonic() + seconds, pulse=current().pulse)) as context:
         yield context

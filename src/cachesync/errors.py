@@ -1,6 +1,7 @@
-"""The errors that end a command, each kind with its exit code.
+"""The errors that make a command fail, each kind with its exit code.
 
-A bad page is not an error: it is recorded as a :class:`cachesync.pages.page.Problem` and all other pages are processed.
+A bad page is not an error: the page is recorded as a :class:`cachesync.pages.page.Problem`, and all other pages are
+processed.
 """
 
 import re
@@ -23,32 +24,32 @@ class UsageError(CachesyncError):
 
 
 class QueryError(UsageError):
-    """A query can't be parsed or answered because of what stands at one of its characters."""
+    """The query can't be parsed or answered because of the text at one position."""
 
     def __init__(self, at: int, problem: str) -> None:
         super().__init__(f"character {at} of the query: {problem}")
         self.at = at
-        """The position of the character, counted from 1. One past the last means that the query ends too early."""
+        """The position, counted from 1. A position just past the last character means that the query is incomplete."""
 
 
 class UnanswerableError(QueryError):
-    """A query is well-formed but asks for something that documents don't contain."""
+    """The query is well-formed but asks for something that documents don't contain."""
 
 
 class NotThereError(UsageError):
-    """The thing that was named does not exist."""
+    """The named object doesn't exist."""
 
 
 class AmbiguousError(UsageError):
-    """The beginning of a name matches several things."""
+    """The beginning of a name matches several objects."""
 
 
 class ExcessiveError(UsageError):
-    """A search is larger than the index's server can do in one request."""
+    """The search is larger than the index's server can answer in one request."""
 
 
 class PortTakenError(UsageError):
-    """Another process listens on the port."""
+    """Another process is listening on the port."""
 
 
 class IndexUnavailableError(CachesyncError):
@@ -58,7 +59,7 @@ class IndexUnavailableError(CachesyncError):
 
 
 class ForbiddenError(IndexUnavailableError):
-    """The index's server denied the request: its credentials lack a privilege."""
+    """The index's server denied the request because the credentials lack a privilege."""
 
 
 class OutdatedIndexError(IndexUnavailableError):
@@ -70,31 +71,31 @@ class NoIndexError(IndexUnavailableError):
 
 
 class IndexUnusableError(IndexUnavailableError):
-    """The stored index is damaged or was made by another version: ``sync`` rebuilds it."""
+    """The stored index is corrupt or was made by another version. ``sync`` rebuilds it."""
 
 
 class OvertakenError(IndexUnavailableError):
-    """Another process has become the writer, so our knowledge of the index is stale: make a new plan."""
+    """Another process has become the writer, so the plan is stale and a new one has to be made."""
 
 
 class KibanaError(CachesyncError):
-    """Kibana can't be reached, refused the credentials or the objects, or was busy past the deadline."""
+    """Kibana can't be reached, rejected the credentials or the objects, or was busy past the deadline."""
 
     exit_code = 3
 
 
 class RefusedError(CachesyncError):
-    """An operation was refused for safety until a person consents."""
+    """The operation was refused for safety until a person consents to it."""
 
     exit_code = 4
 
 
 class ConsentError(RefusedError):
-    """The operation would lose too many specs: a person has to confirm that this is intended."""
+    """The operation would lose too many specs. A person has to confirm that the loss is intended."""
 
 
 class DefectError(CachesyncError):
-    """An unexpected bug in the service, which continues nevertheless. Its log has the traceback."""
+    """An unexpected bug in the service. The service continues, and its log contains the traceback."""
 
     exit_code = 3
 
@@ -105,5 +106,5 @@ class DefectError(CachesyncError):
 
 
 def library_reason(text: str) -> str:
-    """Return the message of a library's error without the objects and the line of C that it names."""
+    """Return a library's error message without the object at its beginning and the line of C code at its end."""
     return re.sub(r"^(\w*\(.*?\)|<.*?>): | \(_ssl\.c:\d+\)$", "", text)

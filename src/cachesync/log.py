@@ -24,7 +24,7 @@ _NAMES: Final = {
     "trace": "trace.id",
     "logger": "log.logger",
 }
-"""The ECS names of keyword arguments of log calls. All others are our own and get the prefix ``cachesync.``."""
+"""The ECS fields for the keyword arguments of log calls. All other arguments get the prefix ``cachesync.``."""
 
 
 DEFECT: Final = "internal error: this is a bug in cachesync, please report it"
@@ -32,18 +32,18 @@ DEFECT: Final = "internal error: this is a bug in cachesync, please report it"
 
 
 _chosen: tuple[int, bool] | None = None
-"""The level, and whether lines are for a console; None before :func:`setup`."""
+"""The log level, and whether lines are for a console; None before :func:`setup` is called."""
 
 
 class _Logger:
-    """A structlog logger. structlog is imported with the first line: that takes as long as a search, which has none."""
+    """A structlog logger that imports structlog for its first line. Importing it would double the time of a search."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_loaded().get_logger(), name)
 
 
 def get_logger() -> Any:
-    """Return a logger with the methods of structlog's."""
+    """Return a logger with the methods of a structlog logger."""
     return _Logger()
 
 
@@ -57,7 +57,7 @@ def setup(level: str, form: Literal["auto", "console", "json"]) -> None:
 
 
 def _loaded() -> Any:
-    """Return structlog, configured."""
+    """Import structlog if necessary, and return it configured."""
     is_new = "structlog" not in sys.modules
     import structlog  # noqa: PLC0415  see above
 
@@ -82,7 +82,7 @@ def _configure(level: int, console: bool) -> None:
 
 @contextmanager
 def pass_context(kind: str) -> Iterator[str]:
-    """Add the kind of a pass and a new ``trace.id`` to all lines that this thread logs within; yield the id."""
+    """Add the kind of a pass and a new ``trace.id`` to all lines that this thread logs in the block; yield the ID."""
     trace = uuid.uuid4().hex
     with _loaded().contextvars.bound_contextvars(trace=trace, **{"pass": kind}):
         yield trace
@@ -96,17 +96,17 @@ def relay(library: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Escape unprintable characters, so that nothing from a page or a server can manipulate the terminal."""
+    """Escape unprintable characters, so that text from a page or a server can't manipulate the terminal."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def spelled(text: str) -> str:
-    """Escape what isn't valid UTF-8, such as in a file's name; valid text is returned unchanged."""
+    """Escape characters that aren't valid UTF-8, as in some file names, and return valid text unchanged."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def as_json(value: Any) -> bytes:
-    """Return a value as JSON. Strings in it that aren't valid UTF-8 are escaped."""
+    """Return a value as JSON. Characters that aren't valid UTF-8 are escaped."""
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
@@ -125,7 +125,7 @@ class _Relay(logging.Handler):
 
 
 class _LineWriter:
-    """Writes whole lines, and drops those that can't be written: a full disk or closed pipe must not end a service."""
+    """Writes whole lines, and drops lines that can't be written: a full disk or closed pipe mustn't stop a service."""
 
     _lock: Final = threading.Lock()
 
@@ -162,7 +162,7 @@ def _json_line(_logger: object, level: str, event: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as any JSON parser accepts it: without lone surrogates, bytes, NaN or infinities."""
+    """Return a value in a form that any JSON parser accepts: without lone surrogates, bytes, NaN or infinities."""
     match value:
         case None | bool() | int():
             return value
@@ -197,7 +197,7 @@ def _pairs(values: Mapping[str, Any]) -> Iterable[str]:
 
 
 class Once:
-    """Prevents a message from being logged again with each retry."""
+    """Prevents retries from logging the same message repeatedly."""
 
     def __init__(self) -> None:
         self._last: str | None = None
@@ -208,5 +208,5 @@ class Once:
         return before != what
 
     def over(self) -> None:
-        """Forget the last message, since its cause is over."""
+        """Forget the last message because its cause is gone."""
         self._last = None

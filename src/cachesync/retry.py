@@ -1,6 +1,6 @@
-"""Retries of requests: which responses mean "not now", how long to pause before the next try, and when to give up.
+"""Retries of requests: which responses call for one, how long to pause before the next try, and when to give up.
 
-Whatever sends requests decides by this: to Elasticsearch, to Kibana, and to another cachesync server.
+Requests to Elasticsearch, to Kibana and to other cachesync servers are all retried by these rules.
 """
 
 import random
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 BUSY: Final = frozenset({429, 502, 503, 504})
-"""The statuses by which a server, or a proxy in front of it, reports that it is overloaded or unavailable for now."""
+"""The statuses by which a server or its proxy reports that the server is temporarily overloaded or unavailable."""
 
 
 class Retries:
@@ -26,7 +26,7 @@ class Retries:
         return self.deadline - time.monotonic()
 
     def next_pause(self, least: float = 0.0) -> float | None:
-        """Return how long to wait before the next try, at least ``least``; None if that leaves no time for it."""
+        """Return the seconds to wait before the next try, at least ``least``; None if the deadline would pass first."""
         pause = max(next(self._delays), least)
         return pause if pause < self.left else None
 

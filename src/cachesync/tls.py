@@ -1,4 +1,4 @@
-"""TLS for every connection that cachesync opens: whom to trust, our certificate, and what a failed handshake means."""
+"""TLS for every connection that cachesync opens: trusted authorities, client certificates, and failed handshakes."""
 
 import ssl
 from pathlib import Path
@@ -8,7 +8,7 @@ from cachesync.errors import UsageError
 
 
 class Names(NamedTuple):
-    """What the settings of a connection are called, for messages. One without a name doesn't exist."""
+    """The names of a connection's settings, for messages. A setting that doesn't exist has an empty name."""
 
     url: str
     ca_certs: str = ""
@@ -17,17 +17,17 @@ class Names(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """What to do about an authority that isn't trusted."""
+        """The advice for a certificate whose authority isn't trusted."""
         if self.ca_certs:
             return f"{self.ca_certs} must be the certificate of that authority"
         return "let the system trust it, or name a file with its certificate in SSL_CERT_FILE"
 
 
 def trusting(authorities: Path | None, names: Names) -> ssl.SSLContext:
-    """Return a context that trusts the authorities in a file, or else the system's.
+    """Return a context that trusts the authorities in a file or, without a file, the system's authorities.
 
     Raises:
-        UsageError: the file has none.
+        UsageError: the file can't be read, or it doesn't contain authorities.
     """
     if authorities is not None:
         _require_readable(names.ca_certs, authorities)
@@ -35,17 +35,17 @@ def trusting(authorities: Path | None, names: Names) -> ssl.SSLContext:
         made = ssl.create_default_context(cafile=authorities)
     except (OSError, ValueError):
         raise UsageError(f"{names.ca_certs}: expected certificates in PEM form in {authorities}") from None
-    # Python 3.13 sets this flag, and then refuses many private authorities of computing centres, and those that
-    # Elasticsearch's own tool made until 2025.
+    # Python 3.13 sets this flag. The flag makes OpenSSL reject many private authorities of computing centres, and the
+    # authorities that Elasticsearch's own tool made until 2025.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return made
 
 
 def present(made: ssl.SSLContext, certificate: Path | None, key: Path | None, names: Names) -> None:
-    """Add our client certificate, if there is one, to a context. Without ``key``, its file has its key too.
+    """Add the client certificate, if there is one, to a context. Without ``key``, its file also contains the key.
 
     Raises:
-        UsageError: the certificate or key can't be used.
+        UsageError: the certificate or key can't be read or is invalid, or a key is given without its certificate.
     """
     if certificate is None:
         if key is not None:
@@ -55,7 +55,7 @@ def present(made: ssl.SSLContext, certificate: Path | None, key: Path | None, na
     if key is not None:
         _require_readable(names.client_key, key)
 
-    def no_password() -> NoReturn:  # otherwise OpenSSL prompts for one on the terminal, and waits
+    def no_password() -> NoReturn:  # without this function, OpenSSL prompts on the terminal and waits
         locked = key or certificate
         raise UsageError(f"{names.client_key}: {locked} is protected by a password: expected one that isn't")
 
@@ -70,7 +70,7 @@ def present(made: ssl.SSLContext, certificate: Path | None, key: Path | None, na
 
 
 _KEY_MISMATCH: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's reasons for a key that doesn't belong to a certificate; the last is for one of another type."""
+"""OpenSSL's reasons for rejecting a key that doesn't belong to a certificate. The last is for a key of another type."""
 
 
 def _require_readable(name: str, file: Path) -> None:
@@ -88,7 +88,7 @@ _MEANINGS: Final = {
     "record layer failure": "it answers without TLS: expected http:// in {0.url}",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is by an authority that isn't trusted: {0.advice}",
 }
-"""A part of OpenSSL's message, and its meaning for users. The first match counts."""
+"""Parts of OpenSSL's messages, and what they mean for users. The first part that matches counts."""
 
 _OF_CLIENT_CERTIFICATE: Final = {
     "CERTIFICATE_REQUIRED": "it asks for a client certificate: give one as {0.client_cert}, with {0.client_key}",
@@ -97,7 +97,7 @@ _OF_CLIENT_CERTIFICATE: Final = {
 
 
 def explained(reason: str, names: Names) -> str:
-    """Explain OpenSSL's message for a failed handshake: what it means, what to do, and the message itself."""
+    """Return what OpenSSL's message for a failed handshake means and what to do about it, with the message itself."""
     meanings = _MEANINGS | (_OF_CLIENT_CERTIFICATE if names.client_cert else {})
     meaning = next((each for part, each in meanings.items() if part in reason), None)
     return f"{meaning.format(names)} ({reason})" if meaning else f"{reason}: check {', '.join(filter(None, names))}"

@@ -1,1 +1,1 @@
-"""The commands, one module for each."""
+"""The commands, each in a module of its own."""

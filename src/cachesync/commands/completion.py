@@ -18,22 +18,22 @@ from cachesync.errors import CachesyncError
 from cachesync.search.request import LATEST
 
 Complete = Callable[[click.Context, click.Parameter, str], list[str]]
-"""Returns the completions of the text typed so far, with the signature that click expects."""
+"""A function with the signature that click expects, which returns the completions of the text typed so far."""
 
 _TIMEOUT_SECONDS: Final = 0.2
 """How long to wait for the index."""
 
 _MAX_VALUES: Final = 200
-"""How many values are offered; nobody finds a value by reading a longer list."""
+"""The maximum number of values that are offered. Users don't find a value by reading a longer list."""
 
 _HIGH_CARDINALITY: Final = frozenset({"binary", "hash", "short_hash", "page"})
 """Fields with about as many values as there are documents."""
 
 _MIN_TYPED: Final = 2
-"""How many characters must be typed before values of such a field are looked up."""
+"""How many characters must be typed before the values of a high-cardinality field are looked up."""
 
 _SIGIL_FIELDS: Final = {"+": "variant_names", "~": "variant_names", "%": "compiler_name", "/": "hash"}
-"""The field whose values follow a sigil of Spack's grammar at the beginning of a word."""
+"""The sigils of Spack's grammar that may begin a word, each with the field whose values follow the sigil."""
 
 _QUERY_KEYS: Final = ("os", "target", "platform", "tag", "stacks", "package", "version", "compiler")
 """The keys that are offered in a query."""
@@ -60,7 +60,7 @@ def order(context: click.Context, parameter: click.Parameter, typed: str) -> lis
 
 
 def columns(names: Sequence[str]) -> Complete:
-    """Return a completer of comma-separated names, which completes the last one."""
+    """Return a completer for a comma-separated list of names, which completes the last name."""
 
     def complete(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
         before, comma, last = typed.rpartition(",")
@@ -109,7 +109,7 @@ def query(context: click.Context, _parameter: click.Parameter, typed: str) -> li
 
 
 def _values(context: click.Context, field: str, start: str) -> list[str]:
-    """Return the values of a field that begin with ``start``, if the index can be read. --server is never queried."""
+    """Return the values of a field that begin with ``start``, if the index can be read. A --server is never queried."""
     is_too_short = field in _HIGH_CARDINALITY and len(start) < _MIN_TYPED
     if field not in FIELDS or is_too_short or context.params.get("server"):
         return []
@@ -123,10 +123,10 @@ def _values(context: click.Context, field: str, start: str) -> list[str]:
 
 
 class _Bash(BashComplete):
-    """Bash splits words at ``=``, ``:`` and ``@``, and replaces only the last part by the completion."""
+    """Completion for bash, which splits words at ``=``, ``:`` and ``@`` and replaces only the last part of a word."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the cursor, joined again, and the one to complete."""
+        """Return the words before the cursor, with split words rejoined, and the word to complete."""
         words = split_arg_string(os.environ["COMP_WORDS"])
         number = int(os.environ["COMP_CWORD"])
         whole: list[str] = []
@@ -141,7 +141,7 @@ class _Bash(BashComplete):
         return whole, last
 
     def format_completion(self, item: CompletionItem) -> str:
-        """Remove from a completion the parts that bash keeps, of which it may begin with only the last."""
+        """Remove from a completion the text that bash keeps, or the end of that text with which it begins."""
         value: str = item.value
         starts = (self._kept[place:] for place in range(len(self._kept)))
         kept = next((start for start in starts if value.startswith(start)), "")
@@ -149,5 +149,5 @@ class _Bash(BashComplete):
 
 
 def register() -> None:
-    """Make click use the classes of this module for shells for which its own don't suffice."""
+    """Make click use this module's classes for shells for which click's own classes don't suffice."""
     add_completion_class(_Bash)

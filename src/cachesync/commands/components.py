@@ -1,6 +1,6 @@
 """Builds the objects that commands work with, such as the index and the guard, from the configuration.
 
-It is among the commands since they alone read the configuration.
+The module is among the commands because only commands read the configuration.
 """
 
 from functools import cached_property
@@ -33,7 +33,7 @@ class Components:
     """The objects that one run of a command needs, each built when it is first used."""
 
     def __init__(self, config_file: Path | None, *, quiet: bool = False) -> None:
-        """``quiet``: don't configure the log."""
+        """``quiet`` leaves the log as it is."""
         self._config_file = config_file
         self._quiet = quiet
 
@@ -64,7 +64,7 @@ class Components:
     @cached_property
     def source(self) -> "Source":
         """The source of the pages."""
-        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search needs no pages
+        from cachesync.pages.pattern import Pattern  # noqa: PLC0415  a search doesn't need pages
         from cachesync.sync.scan import Source  # noqa: PLC0415  see above
 
         pages = self.config.pages
@@ -72,12 +72,12 @@ class Components:
         return Source(self.loaded.path(pages.root), pattern, pages.max_bytes)
 
     def again(self) -> "Components":
-        """Return components of the configuration read anew. It may turn out invalid, so the log is not configured."""
+        """Return components that reread the configuration. The log is left as it is in case the new one is invalid."""
         return Components(self._config_file, quiet=True)
 
     @cached_property
     def connections(self) -> Connections:
-        """What opens the index and Kibana."""
+        """The object that opens the index and Kibana."""
         return Connections(self.loaded)
 
     @cached_property
@@ -86,7 +86,7 @@ class Components:
         return self.connections.index()
 
     def reader(self, *, refresh: bool = False) -> Reader:
-        """Open the live generation, see :meth:`Index.reader`. If a service is still filling it, the error says so."""
+        """Open the live generation, see :meth:`Index.reader`. The error says if a service is still filling it."""
         try:
             return self.index.reader(refresh=refresh)
         except NoIndexError:
@@ -114,7 +114,7 @@ class Components:
         return load_aliases(lines, f"search.aliases: {file}")
 
     def ask(self, question: Question) -> Answer:
-        """Answer a question from the live generation; if it is replaced meanwhile, retry with its successor."""
+        """Answer a question from the live generation. If a new one replaces it meanwhile, retry with the new one."""
 
         def answer() -> Answer:
             reader = self.reader()
@@ -126,9 +126,9 @@ class Components:
             return answer()
 
     def api(self, *, is_public: bool) -> "Api":
-        """Return the HTTP API, over an index opened for it alone.
+        """Return the HTTP API, for which the index is opened separately.
 
-        ``is_public``: error messages reveal nothing about the index behind the API.
+        ``is_public`` means that error messages reveal nothing about the index behind the API.
         """
         from cachesync.web.api import Api, Bounds  # noqa: PLC0415  see above
         from cachesync.web.searcher import Searcher  # noqa: PLC0415  see above
@@ -142,7 +142,7 @@ class Components:
     def mistakes(self) -> list[str]:
         """Return the errors that commands would raise about secrets, certificates and aliases.
 
-        A missing ``pages.root`` is not a mistake: it may be mounted later, and the service waits for it.
+        A missing ``pages.root`` is not a mistake: the root may be mounted later, and the service waits for that.
         """
         servers = self.connections
         uses = chain(servers.index_uses(), [lambda: self.aliases], servers.kibana_uses())

@@ -1,6 +1,6 @@
 """Opens the index and Kibana with the credentials and certificates that the configuration names.
 
-It is among the commands since they alone read the configuration.
+The module is among the commands because only commands read the configuration.
 """
 
 import re
@@ -36,7 +36,7 @@ class Connections:
         self._is_embedded = self._config.index.url[0].startswith(EMBEDDED)
 
     def index(self, health: ConnectionHealth | None = None) -> Index:
-        """Open the index, with ``health`` recording the state of its connection."""
+        """Open the index; ``health`` records the state of its connection."""
         server = IndexServer(self._config.index.url)
         if not self._is_embedded:
             server = IndexServer(server.urls, *self._credentials(), *map(self._path, _CERTIFICATES))
@@ -53,7 +53,7 @@ class Connections:
         return Kibana(settings.url, settings.space, key, self._path("ca_certs", "kibana"), settings.public_url)
 
     def index_uses(self) -> Iterator[Callable[[], object]]:
-        """Yield every use that commands make of the index's secrets and certificates, one at a time."""
+        """Yield functions that use the index's secrets and certificates as commands do, one at a time."""
         if self._is_embedded:
             yield self.index
             return
@@ -65,13 +65,13 @@ class Connections:
         yield lambda: self._open(server._replace(client_cert=client_cert, client_key=client_key))
 
     def kibana_uses(self) -> Iterator[Callable[[], object]]:
-        """Yield the same of Kibana's."""
+        """Yield functions that use Kibana's secrets and certificates as commands do."""
         if self._config.kibana.url:
             yield self.kibana
             yield self._trust_kibana
 
     def _open(self, server: IndexServer, health: ConnectionHealth | None = None) -> Index:
-        from cachesync.index.engines import open_index  # noqa: PLC0415  some commands need no index
+        from cachesync.index.engines import open_index  # noqa: PLC0415  some commands don't need an index
 
         settings = self._config.index
         layout = Layout(settings.shards, settings.replicas, settings.refresh_interval, settings.keep_generations)
@@ -103,13 +103,13 @@ class Connections:
 
 
 def _read_secret(key: str, value: Secret | str | None, file: Path | None) -> str | None:
-    """Return a secret, which no message ever contains; None if it is unset, or is set to an empty environment variable.
+    """Return a secret; None if it is unset or set to an empty environment variable. No message ever contains a secret.
 
-    ``key`` is its name in the configuration, such as ``index.api_key``, ``value`` is the value there, and ``file`` is
-    the file that contains it instead. An API key must be one line of base64.
+    ``key`` is the secret's name in the configuration, such as ``index.api_key``, ``value`` is the value there, and
+    ``file`` is the file that contains the secret instead. An API key must be one line of base64.
 
     Raises:
-        UsageError: it can't be read, is invalid, or is given both ways.
+        UsageError: the secret can't be read, is invalid, or is given both as a value and as a file.
     """
     found, where = value.reveal() if isinstance(value, Secret) else value or "", ""
     if not found:

@@ -11,7 +11,7 @@ import click
 
 class _Example(NamedTuple):
     path: str
-    """Relative to the checkout, or to ``examples`` in an installed package."""
+    """The path relative to the checkout, or to ``examples`` in an installed package."""
     about: str
 
 

@@ -21,7 +21,7 @@ _GAP: Final = "  "
 
 
 def print_table(hits: Sequence[Hit], columns: Sequence[str]) -> bool:
-    """Print a table and return True, or print nothing and return False if it is too wide for the terminal.
+    """Print a table and return True, or print nothing and return False if the table is too wide for the terminal.
 
     On a terminal, hashes and lists of tags are shortened, and only variants that differ are shown.
     """
@@ -124,7 +124,7 @@ def _whole_cell(hit: Hit, column: str) -> str:
 
 
 def print_lines(hits: Iterable[Hit], form: str) -> None:
-    """Print a line for each hit: its spec with its hash, its hash if it has one, or all of it as JSON."""
+    """Print a line for each hit: the spec with the hash, only the hash (if the hit has one), or the hit as JSON."""
     for hit in hits:
         hash = f"/{hit['hash']}" if "hash" in hit else None  # in Spack's notation
         if form == "ndjson":
@@ -136,7 +136,7 @@ def print_lines(hits: Iterable[Hit], form: str) -> None:
 
 
 def print_csv(hits: Iterable[Hit], columns: Sequence[str]) -> None:
-    """Print hits as CSV that is safe in spreadsheets: nothing reads as a formula. Rows are printed as hits arrive."""
+    """Print hits as CSV that is safe in spreadsheets: no cell reads as a formula. Rows are printed as hits arrive."""
     click.echo(csv_rows([columns]), nl=False)
     for hit in hits:
         click.echo(uncontrolled(csv_hits([hit], columns)), nl=False)

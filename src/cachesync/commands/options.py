@@ -23,7 +23,7 @@ filters_option = click.option(
 
 
 def server_option(command: Callable[..., int]) -> Callable[..., int]:
-    """Add the option --server to a command. If it isn't given and there is no index, the error suggests it."""
+    """Add the option --server to a command. Without the option and without an index, the error suggests the option."""
 
     @click.option(
         "--server",
@@ -46,7 +46,7 @@ def server_at(url: str) -> "RemoteServer":
     """Return the server that is queried instead of an index.
 
     Raises:
-        UsageError: the URL can't be that of a server.
+        UsageError: the URL can't be the URL of a server.
     """
     from cachesync.remote.server import RemoteServer  # noqa: PLC0415  see above
 

@@ -24,7 +24,7 @@ _CONTROLS_IN_JSON: Final = re.compile(b"\x7f|\xc2[\x80-\x9f]")
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object, in UTF-8 whatever the locale is, with all control characters escaped."""
+    """Print one JSON object in UTF-8, regardless of the locale, with all control characters escaped."""
     click.echo(_CONTROLS_IN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), as_json(value)))
 
 
@@ -34,7 +34,7 @@ def uncontrolled(text: str) -> str:
 
 
 def print_problems(found: Iterable[object]) -> None:
-    """Print problems and warnings to stderr, a line each."""
+    """Print problems and warnings to stderr, one per line."""
     for each in found:
         click.echo(printable(str(each)), err=True)
 
@@ -45,12 +45,12 @@ def plural(count: int, noun: str) -> str:
 
 
 def no_progress(_done: int, _total: int) -> None:
-    """Show no progress."""
+    """Ignore the progress."""
 
 
 @contextmanager
 def progress(label: str) -> Iterator[ShowProgress]:
-    """Show progress: as a bar on a terminal, elsewhere as a line every few seconds."""
+    """Show progress as a bar on a terminal, or as a line every few seconds elsewhere."""
     from rich.console import Console  # noqa: PLC0415  importing rich takes longer than a search
 
     console = Console(stderr=True)

@@ -20,11 +20,11 @@ class Named(NamedTuple):
     page: str
     """The page's path below the root."""
     documents: Rendered | Problem | PathWarning
-    """A problem and a warning give the path as on the command line."""
+    """The documents, problem or warning. Problems and warnings show the path as given on the command line."""
 
 
 class _PathTarget(NamedTuple):
-    """What a path on the command line refers to."""
+    """The file or folder that a path on the command line refers to."""
 
     path: Path
     source: Source
@@ -35,11 +35,11 @@ class _PathTarget(NamedTuple):
     found: Scan
 
     def problem(self, problem: Problem) -> Problem:
-        """Return a problem with its path as on the command line."""
+        """Return a problem with its path as given on the command line."""
         return Problem(self._shown(problem.page), problem.message, problem.line)
 
     def warnings(self) -> list[PathWarning]:
-        """Return the warnings with their paths as on the command line."""
+        """Return the warnings with their paths as given on the command line."""
         return [PathWarning(self._shown(each.path), each.message) for each in by_path(self.found.warnings)]
 
     def _shown(self, path: str) -> str:
@@ -48,10 +48,10 @@ class _PathTarget(NamedTuple):
 
 
 def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> Iterator[Named]:
-    """Read the pages at ``paths`` by the rules of ``sync``; a folder stands for all pages in it.
+    """Yield the pages at ``paths``, read by the rules of ``sync``. A folder stands for all pages in it.
 
     Raises:
-        UsageError: a path doesn't exist, or a folder has no page. No page is read then.
+        UsageError: a path doesn't exist, or a folder doesn't contain a page. In either case, no pages are read.
     """
     targets = [_target(path, source) for path in paths]
     done, pages = 0, sum(len(target.found.entries) for target in targets)
@@ -68,10 +68,10 @@ def named_pages(paths: tuple[Path, ...], source: Source, progress: Progress) -> 
 
 
 def _target(path: Path, source: Source) -> _PathTarget:
-    """Find out what a path refers to.
+    """Return the file or folder that a path refers to, with its pages.
 
     Raises:
-        UsageError: it doesn't exist, or is a folder without a page.
+        UsageError: the path doesn't exist, or it is a folder without a page.
     """
     root, below = _split_at_root(path, source.root)
     rooted = source._replace(root=root)
@@ -89,7 +89,7 @@ def _target(path: Path, source: Source) -> _PathTarget:
 
 
 def _scan_folder(source: Source, below: str) -> Scan:
-    next(source.root.iterdir(), None)  # fails here with the path's own error: a scan's would blame pages.root
+    next(source.root.iterdir(), None)  # fails here with an error about the path: a scan would blame pages.root
     return scan_at(source, [f"{below}/" if below else ""], root_of(source))
 
 
@@ -101,10 +101,10 @@ def _scan_file(source: Source, path: str) -> Scan:
 
 
 def _split_at_root(path: Path, root: Path) -> tuple[Path, str]:
-    """Return the root that a path is below, and the path below it.
+    """Return the root that a path is below, and the path below that root.
 
-    For a path outside ``pages.root``, the root is the folder that holds the ``_cache`` folder in the path; without one,
-    the path itself if it is a folder, else the folder of the file.
+    For a path outside ``pages.root``, the root is the folder that contains the path's ``_cache`` folder. For a path
+    without a ``_cache`` folder, the root is the path itself if it is a folder, otherwise the folder of the file.
     """
     absolute = Path(os.path.normpath(path.absolute()))  # links are not resolved: a page is named by where it was found
     for base in (Path(os.path.normpath(root.absolute())), root.resolve()):

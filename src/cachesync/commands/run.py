@@ -63,15 +63,15 @@ def run(components: Components) -> int:
                 raise service.refusal
             raise IndexUnavailableError("the service ended because of an internal error, which is in its log")
         finally:
-            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # a second Ctrl-C ends it at once
+            signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))  # a second Ctrl-C exits immediately
             service.stop()
-            # Not by a normal exit, which joins threads: one that waits for a server would keep the process alive.
+            # A normal exit would join threads, and a thread that waits for a server would keep the process alive.
             if sys.exception() is None:
                 os._exit(0)
 
 
 def _options(components: Components) -> ServiceOptions:
-    """Return what the configuration says of the service."""
+    """Return the configuration's options for the service."""
     config = components.config
     watch, http = config.watch, config.http
     return ServiceOptions(
@@ -121,7 +121,7 @@ def _line(service: Supervisor, width: int) -> str:
 
 
 def _fit(state: str, address: str, width: int) -> str:
-    """Join a state and an address, and truncate the state if there is no room for both in full."""
+    """Join a state and an address, and truncate the state if there isn't enough room for both."""
     ending = f" · {printable(address)}"
     room = width - cell_len(ending)
     if room < 1:
@@ -134,7 +134,7 @@ def _fit(state: str, address: str, width: int) -> str:
 @contextmanager
 def _status_line(line: Callable[[int], str]) -> Iterator[Callable[[], None]]:
     """Keep a status line at the bottom of the terminal, below the log; without a terminal, do nothing."""
-    console = Console(stderr=True, width=_UNLIMITED_WIDTH)  # else rich would wrap lines of the log
+    console = Console(stderr=True, width=_UNLIMITED_WIDTH)  # otherwise rich would wrap lines of the log
     if not console.is_terminal:
         yield lambda: None
         return

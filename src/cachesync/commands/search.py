@@ -37,14 +37,14 @@ _LINE_BY_LINE: Final = frozenset({"csv", "ndjson", "oneline", "hash"})
 """Formats that print each hit independently of the others."""
 
 Found = Mapping[str, Any]
-"""An answer as a JSON object. In a format that prints line by line, its hits may be an iterator."""
+"""An answer as a JSON object. For formats that print line by line, the hits may be an iterator."""
 
 
 class _Search(click.Command):
-    """A command whose query may contain variants like ``-mpi``, which Spack spells like options."""
+    """A command whose query may contain variants like ``-mpi``, which look like options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Treat an argument with a leading dash that isn't an option as part of the query, if it follows a word."""
+        """Treat an argument that begins with a dash but isn't an option as part of the query if it follows a word."""
         return super().parse_args(ctx, _separate(args, _options(self)))
 
 
@@ -76,7 +76,7 @@ def _separate(args: Sequence[str], options: dict[str, bool]) -> list[str]:
 
 
 def _is_nearly_one(name: str, options: Iterable[str]) -> bool:
-    """Whether a word looks like a misspelt option. Words of Spack begin with one dash and seldom with two."""
+    """Whether a word looks like a misspelt option. Words of a Spack spec may begin with a dash, but seldom with two."""
     if not name.startswith("--"):
         return False
     from difflib import get_close_matches  # noqa: PLC0415  few queries have such words
@@ -235,7 +235,7 @@ def _print_hits(found: Found, question: Question, form: str, columns: tuple[str,
 
 
 def _print_readably(found: Sequence[Hit], columns: tuple[str, ...] | None, machine: targets.Machine | None) -> None:
-    """Print a table, or blocks for a single hit or if the table is too wide."""
+    """Print hits as a table, or as blocks if there is only one hit or the table is too wide."""
     usual = (*hits.COLUMNS, "runs") if machine else hits.COLUMNS
     is_alone = columns is None and len(found) == 1
     if is_alone or not hits.print_table(found, columns or usual):

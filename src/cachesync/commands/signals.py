@@ -1,4 +1,4 @@
-"""What `run` and `serve` share: signals as events that a loop can wait for."""
+"""Signals as events that the loops of `run` and `serve` can wait for."""
 
 import os
 import select
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def catching(numbers: Sequence[int]) -> Iterator[Callable[[float], bytes]]:
-    """Catch signals, which then interrupt nothing, and yield a function that waits for them.
+    """Catch signals, which then don't interrupt anything, and yield a function that waits for them.
 
-    It waits at most so many seconds and returns the numbers of the signals that arrived. They come through a pipe:
-    ``sigtimedwait`` is unreliable, as it returns signals that were never sent after SIGSTOP and SIGCONT [CPython
-    3.11.7].
+    The function waits at most the given number of seconds and returns the numbers of the signals that arrived. Signals
+    arrive through a pipe because ``sigtimedwait`` is unreliable: after SIGSTOP and SIGCONT, it returns signals that
+    were never sent [CPython 3.11.7].
     """
     out, into = os.pipe()
     os.set_blocking(out, False)

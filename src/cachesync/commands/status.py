@@ -48,7 +48,7 @@ def status(components: Components, server: str | None, as_json: bool) -> int:
 
 
 def _compare(components: Components) -> tuple[dict[str, Any], str]:
-    """Return the state of the index and of the pages, and in words whether they are equal."""
+    """Return the state of the index and of the pages, and a phrase that says whether they are equal."""
     reader = components.reader()
     index_status = components.index.status()
     kept = index_status.kept
@@ -102,7 +102,7 @@ def _compare(components: Components) -> tuple[dict[str, Any], str]:
 
 
 def _print(found: dict[str, Any], in_sync: str) -> None:
-    """Print what is known. A server may leave out some of it, and adds other things."""
+    """Print the state. A server's state may lack some keys and have additional ones."""
     lines = {
         "server": found.get("server"),
         "index": found["url"] and f"{found['url']} ({found['generation']})",
@@ -130,7 +130,7 @@ def _print(found: dict[str, Any], in_sync: str) -> None:
 
 
 def _writer(holder: str | None, service: bool, **others: Any) -> str | None:
-    """Return who writes to the index; None if a server doesn't reveal it."""
+    """Describe the index's writer; return None if a server doesn't reveal it."""
     if holder:
         return f"{holder}{', a service' if service else ''}"
     return None if "server" in others else "none: no `cachesync run` keeps the index up to date"
@@ -165,14 +165,14 @@ def _in_sync(waiting: list[Todo] | None, reason: str | None, lag: float | None) 
 
 
 def _in_sync_at_server(known: bool | None, lag: float | None) -> str:
-    """Return in words whether a server's index equals the pages, as far as the server knows."""
+    """Return a phrase that says whether a server's index equals the pages, according to the server."""
     if known is None:
         return "unknown"
     return "yes" if known else f"no, for up to {plural(round(lag), 'second')}" if lag else "no"
 
 
 def _lag(waiting: list[Todo]) -> float | None:
-    """Return how long the oldest change has waited; None if there are only deletions, whose times are unknown."""
+    """Return how many seconds the oldest change has waited; None if all are deletions, whose times are unknown."""
     changed = [todo.entry.signature for todo in waiting if todo.entry]
     if not changed:
         return None if waiting else 0.0

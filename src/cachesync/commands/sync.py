@@ -35,7 +35,7 @@ def sync(components: Components, dry_run: bool, allow_mass_delete: bool, as_json
 
 
 def _reader(components: Components) -> Reader | None:
-    """Return the live generation; None if there is none or it must be rebuilt, so that all pages are added."""
+    """Return the live generation. None means that there is none or it must be rebuilt, so all pages are to be added."""
     if not components.index.exists():
         return None
     try:

@@ -17,7 +17,7 @@ from cachesync.sync.verify import verify as compare
 _SHOWN: Final = 20
 
 _BATCH_BYTES: Final = 10_000
-"""The total length of the paths in one request to the service: some proxies limit requests to 20 kB."""
+"""The maximum total length of the paths in one request to the service: some proxies limit requests to 20 kB."""
 
 
 @click.command(short_help="Compare the index with the pages, document by document.")
@@ -67,7 +67,7 @@ def _print(verdict: Verdict) -> None:
 
 
 def _batches(pages: list[str]) -> Iterator[list[str]]:
-    """Split a list of pages into parts that fit into a request."""
+    """Split a list of pages into parts that each fit into one request."""
     batch: list[str] = []
     size = 0
     for page in pages:

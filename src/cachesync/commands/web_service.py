@@ -24,7 +24,7 @@ _log = get_logger()
 
 
 class WebService:
-    """The public web server, and the operators' one with metrics if it is configured."""
+    """The public web server and, if it is configured, the operators' web server with metrics."""
 
     def __init__(self, components: Components) -> None:
         self._components = components
@@ -35,10 +35,10 @@ class WebService:
         self._operators = self._make_operators_server(components)
 
     def start(self) -> None:
-        """Start to serve.
+        """Start serving.
 
         Raises:
-            UsageError: the configuration can't be used, or the port is taken.
+            UsageError: the configuration is invalid, or a port is taken.
         """
         for server in filter(None, (self._server, self._operators)):
             listen(server)
@@ -46,7 +46,7 @@ class WebService:
         threading.Thread(target=_try_index, args=(self._searcher,), name="first look", daemon=True).start()
 
     def reload(self) -> None:
-        """Read the configuration again. If it is invalid, change nothing."""
+        """Reread the configuration. An invalid configuration changes nothing."""
         systemd.reloading()
         try:
             components = self._components.again()
@@ -60,14 +60,14 @@ class WebService:
         else:
             components.set_up_log()
             self._components = components
-            # The previous application's objects, its threads and index among them, refer to each other in cycles.
-            # It isn't closed: that would break requests in flight, which may be exports that take a while.
+            # The previous application's objects, including its threads and index, refer to each other in cycles. The
+            # application isn't closed: closing it would break requests in flight, which may be long exports.
             gc.collect()
             _log.info("the configuration was read again", action="config.reloaded")
         systemd.ready()
 
     def _reconfigure(self, components: Components) -> None:
-        """Serve under another configuration. On failure nothing changes."""
+        """Serve under another configuration. A failure changes nothing."""
         operators = _replace(self._operators, self._make_operators_server(components))
         try:
             self._server = moved(self._server, self._make_server(components, components.api(is_public=True)))
@@ -90,7 +90,7 @@ class WebService:
         return WebServer(config.host, config.port, site, config.base_path)
 
     def _make_operators_server(self, components: Components) -> WebServer | None:
-        """Make the server of metrics, if one is configured."""
+        """Return the server of metrics; None if it isn't configured."""
         address = components.config.http.metrics
         if address is None:
             return None
@@ -104,13 +104,13 @@ class WebService:
 
 
 def _try_index(searcher: Searcher) -> None:
-    """Try the index before the first request, so that the log says at once if it can't be searched."""
+    """Try the index before the first request, so that the log immediately reports an index that can't be searched."""
     with contextlib.suppress(CachesyncError):
         searcher.overview()
 
 
 def _replace(before: WebServer | None, now: WebServer | None) -> WebServer | None:
-    """Stop one server and start another in its place. Either may be None."""
+    """Stop one server, start another in its place, and return the other. Either server may be None."""
     if before is not None and now is not None:
         return moved(before, now)
     if before is not None:

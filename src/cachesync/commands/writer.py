@@ -1,6 +1,7 @@
-"""What `sync`, `reindex`, `rollback` and `verify` share.
+"""The code that `sync`, `reindex`, `rollback` and `verify` share.
 
-The running service does their work; without one, they do. Then they print the report, and derive the exit code from it.
+The running service does the work of these commands; without a service, the commands do the work themselves. The
+commands then print the report and derive their exit code from it.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ _NOTE_SECONDS: Final = 5.0
 """How long writing the freshness note may take."""
 
 _NOTE_MAX_AGE: Final = timedelta(minutes=1)
-"""A younger freshness note isn't replaced by one with the same content."""
+"""A freshness note younger than this isn't replaced by a note with the same content."""
 
 
 def sync(
@@ -80,7 +81,7 @@ def rollback(components: Components) -> str:
 def _reported(
     components: Components, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Report]
 ) -> Report:
-    """Carry out a request whose outcome is a report."""
+    """Carry out a request whose outcome is a report, and return the report."""
     response = _carried_out(components, request, progress, lambda *found: Response(finished=True, report=here(*found)))
     assert response.report
     return response.report
@@ -101,9 +102,10 @@ def _carried_out(
 
 
 def _note(index: Index, report: Report | None) -> None:
-    """Write the freshness note after a command; without a report, after a rollback.
+    """Write the freshness note after a command. Without a report, the command was a rollback.
 
-    A command with nothing to do needn't be the writer, so a service may have started meanwhile: its own note is better.
+    A command with nothing to do needn't be the writer, so a service may have started in the meantime. That service's
+    own note is better, so this function leaves it alone.
     """
     status = index.status()
     if status.service:
@@ -142,7 +144,7 @@ def finish(report: Report, components: Components, command: str, *, as_json: boo
 
 
 def require_all_done(report: Report, components: Components, command: str) -> None:
-    """Make sure that no deletes were withheld.
+    """Check that no deletes were withheld.
 
     Raises:
         ConsentError: the guard has withheld deletes.
@@ -169,6 +171,6 @@ def _print_report(report: Report, dry_run: bool) -> None:
     print_problems(by_page(report.problems))
     if (more := pages.problems - len(report.problems)) > 0:
         click.echo(f"… and {more:,} more: `cachesync status` lists all", err=True)
-    # The guard's message covers an empty root of which the index has specs.
+    # The guard's message already covers an empty root whose specs are still in the index.
     print_problems(each for each in by_path(report.warnings) if not (report.before and each.path == WHOLE_ROOT))
     click.echo("dry run: nothing was changed" if dry_run else f"done in {report.seconds:.1f} s")

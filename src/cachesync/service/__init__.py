@@ -1,1 +1,1 @@
-"""The service: keeps the index equal to the pages while it runs."""
+"""The service, which keeps the index equal to the pages while it runs."""

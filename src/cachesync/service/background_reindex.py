@@ -1,4 +1,4 @@
-"""A reindex that runs beside the service's other work: filling the new generation has a thread of its own."""
+"""A reindex that runs beside the service's other work: a separate thread fills the new generation."""
 
 import threading
 import time
@@ -28,22 +28,22 @@ class Filling:
     """A reindex in progress."""
 
     request: str | None
-    """The id of the request that started it; None if the service started it itself."""
+    """The ID of the request that started the reindex; None if the service started it without a request."""
     consent: bool
     """Whether that request consents to any loss."""
     done: int = 0
     pages: int = 0
     error: CachesyncError | StoppedError | None = None
-    """Why it failed."""
+    """Why filling the new generation failed, or None."""
 
 
 class BackgroundReindex:
-    """At most one reindex at a time. Only the thread that writes to the live generation may call its methods."""
+    """Runs at most one reindex at a time. Only the thread that writes to the live generation may call the methods."""
 
     def __init__(self, source: Source, writer: Writer, state: ServiceState, on_filled: Callable[[], None]) -> None:
-        """``on_filled`` is called by the filling thread when it ends. Then the reindex is ready for :meth:`finish`."""
+        """``on_filled`` is called by the filling thread at its end, when the reindex is ready for :meth:`finish`."""
         self.running: Filling | None = None
-        """The reindex in progress, if any."""
+        """The reindex in progress, or None."""
         self.not_before = 0.0
         """When the next attempt may start, by :func:`time.monotonic`."""
         self._source = source
@@ -57,11 +57,11 @@ class BackgroundReindex:
 
     @property
     def is_filled(self) -> bool:
-        """Whether filling has ended, successfully or not."""
+        """Whether filling has finished, successfully or not."""
         return self._thread is not None and not self._thread.is_alive()
 
     def start(self, request: str | None = None, *, consent: bool = False) -> None:
-        """Start a reindex, for a request if one is given. It stops with the context of the calling thread."""
+        """Start a reindex, for a request if one is given. The reindex stops with the calling thread's context."""
         self._cancelled = threading.Event()
         context = current().branch(self._cancelled)
         filling = self.running = Filling(request, consent)
@@ -82,9 +82,9 @@ class BackgroundReindex:
         self._thread.start()
 
     def finish(self, guard: Guard, before_promote: Callable[[str], None]) -> Report:
-        """Bring the new generation up to date with the pages and promote it, if ``guard`` allows.
+        """Bring the new generation up to date with the pages, and promote it if ``guard`` allows the promotion.
 
-        ``before_promote`` is called with its name first.
+        ``before_promote`` is called first, with the generation's name.
 
         Raises:
             CachesyncError: the reindex failed.
@@ -117,7 +117,7 @@ class BackgroundReindex:
         """Stop and discard the reindex, if one is running."""
         if self._thread and self._new:
             self._cancelled.set()
-            with current().awaiting(self._source.file_system):  # it ends at its next page, unless the disk hangs
+            with current().awaiting(self._source.file_system):  # it stops at its next page, unless the disk hangs
                 self._thread.join()
             self._new.abandon()
             self._clear()
@@ -128,7 +128,7 @@ class BackgroundReindex:
 
 
 def _failure(new: Reindex) -> CachesyncError | StoppedError | None:
-    """Fill a new generation, and return why that failed, for :meth:`BackgroundReindex.finish` to raise."""
+    """Fill a new generation. Return None, or the error that :meth:`BackgroundReindex.finish` is to raise."""
     try:
         with pass_context("reindex"):
             new.fill()

@@ -25,7 +25,7 @@ _log = get_logger()
 
 _RETRY_SECONDS: Final = 2.0
 _BEAT_SECONDS: Final = 10.0
-"""How often the loop wakes up to show that it is alive, unless systemd's watchdog needs to hear it more often."""
+"""How often the loop wakes up to record a heartbeat, unless systemd's watchdog needs heartbeats more often."""
 
 
 class Daemon:
@@ -39,13 +39,13 @@ class Daemon:
         metrics: Metrics,
         health: ConnectionHealth,
     ) -> None:
-        """``health`` is the one that ``index`` was opened with."""
+        """``health`` is the object that ``index`` was opened with."""
         self.has_served = False
-        """Whether it has been the writer, under any configuration. From then on it retries instead of refusing one."""
+        """Whether the service has been the writer under any configuration. If so, configuration errors are retried."""
         self.refusal: UsageError | None = None
-        """Why the configuration made it end by itself; None if it did not."""
+        """Why the daemon rejected the configuration and stopped, or None."""
         self.health = health
-        """Whether the index can be used now."""
+        """Whether the index is currently available."""
         dirty = DirtyPaths(*options.debounce)
         self._resources = Resources(options.jobs, index, health, state, metrics, dirty, threading.Event())
         self._failures = 0
@@ -53,14 +53,14 @@ class Daemon:
         self._heart = systemd.Heartbeat()
         every = min(self._heart.every or _BEAT_SECONDS, _BEAT_SECONDS)
         self.pulse = Pulse(self._heart.beat, every)
-        """The signs of life of the service's thread, and what it is waiting for outside of this process."""
+        """The heartbeat of the service's thread, and what the thread is waiting for outside of this process."""
         self._context = Context(self._ended, pulse=self.pulse)
         publish = partial(self._resources.publish_watching, self._heart.started)
         self._watcher = Watcher(options.jobs.source, options.watch_mode, self._resources.mark_dirty, publish)
         self._thread = threading.Thread(target=self._run, name="service", daemon=True)
 
     def start(self, *, has_served: bool = False) -> None:
-        """Start the service's thread. ``has_served``: whether the daemon that this one replaces had been the writer."""
+        """Start the service's thread. ``has_served`` is taken from the daemon that this one replaces."""
         self.has_served = has_served
         index, state = self._resources.index, self._resources.state
         with state.changing():
@@ -73,29 +73,30 @@ class Daemon:
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread is running. If it is not, although nothing stopped it, it has failed."""
+        """Whether the service's thread is running. A thread that exits without being stopped has failed."""
         return self._thread.is_alive()
 
     @property
     def watcher_pid(self) -> int | None:
-        """The process id of the watcher."""
+        """The watcher's process ID."""
         return self._watcher.pid
 
     def end(self) -> None:
-        """Start to shut down: finish what is in flight and release the lease. Returns at once, see :meth:`join`."""
+        """Request a shutdown, which finishes the work in flight and releases the lease. :meth:`join` waits for it."""
         self._resources.state.role = "stopping"
         self._ended.set()
         self._resources.wake.set()
 
     def join(self, patience: float) -> bool:
-        """Wait for the end, for at most ``patience`` seconds, and return whether it has ended."""
+        """Wait at most ``patience`` seconds for the service's thread to stop, and return whether it has stopped."""
         self._thread.join(patience)
         return not self._thread.is_alive()
 
     def beat(self) -> None:
-        """Send the watchdog a sign of life if the service is only waiting for something outside of this process.
+        """Send the watchdog a heartbeat if the service is only waiting for something outside of this process.
 
-        A restart would not help then, and would take its health endpoints away. Call it every ``pulse.every`` seconds.
+        During such a wait, a restart would not help and would take the health endpoints away. This method must be
+        called every ``pulse.every`` seconds.
         """
         if self.pulse.awaited:
             self._heart.beat()
@@ -111,7 +112,7 @@ class Daemon:
             self._resources.index.close()
 
     def _serve(self) -> None:
-        """Wait until this process is the writer, and run the loop for as long as it remains so."""
+        """Wait until this process is the writer, and run the loop for as long as it remains the writer."""
         index, state = self._resources.index, self._resources.state
         try:
             self._context.check()
@@ -121,7 +122,7 @@ class Daemon:
                 with state.changing():
                     state.role = "serving"
                     state.holder = holder
-                state.set_trouble(None, time.monotonic())  # trouble of an earlier loop, which can't clear it
+                state.set_trouble(None, time.monotonic())  # an earlier loop's failure, which that loop can't clear
                 _log.info("serving the index", action="service.active", url=index.url)
                 systemd.status(f"serving {index.url}")
                 self.health.answered(SERVICE, index.url)
@@ -158,7 +159,7 @@ class Daemon:
     def _failed(self, reason: str) -> None:
         if self._ended.is_set():
             return
-        self.health.gave_up(SERVICE, "other", reason)  # before it is logged, so that /readyz agrees with the log
+        self.health.gave_up(SERVICE, "other", reason)  # before the warning, so that /readyz agrees with the log
         if not self._failures:
             _log.warning("the index can't be used for now; trying again", action="index.unavailable", reason=reason)
         self._failures += 1

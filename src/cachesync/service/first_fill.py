@@ -1,4 +1,4 @@
-"""The progress of the first fill, noted for commands to show while there is no index yet."""
+"""The progress of the first fill, noted so that commands can show it while there is no index yet."""
 
 import time
 from contextlib import suppress
@@ -34,7 +34,7 @@ def noted_progress(notes: Notes) -> FillProgress | None:
 
 
 class FirstFill:
-    """Notes the progress at most once a second. A note that can't be written is ignored: filling goes on."""
+    """Notes the progress at most once a second. If a note can't be written, the fill continues without it."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
@@ -49,7 +49,7 @@ class FirstFill:
                 self._notes.put(_KEY, msgspec.json.encode(FillProgress(done, pages)))
 
     def over(self) -> None:
-        """Remove the note: the index exists now."""
+        """Remove the note because the index now exists."""
         if self._noted_at is not None:
             self._noted_at = None
             with suppress(CachesyncError):

@@ -1,4 +1,4 @@
-"""The service notes the index's freshness in the index itself, for processes that only read the index."""
+"""Notes of the index's freshness, which the service writes to the index for processes that only read it."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from cachesync.service.scheduler import NEVER
 from cachesync.service.state import ServiceState, in_sync, lag, shortcomings
 
 SETTLED_SECONDS: Final = 2.0
-"""A change of freshness is noted after this time. So notes are at least as far apart, and brief changes are skipped."""
+"""A change of freshness is noted after this delay: notes are at least this far apart, and brief changes are skipped."""
 
 CHECK_SECONDS: Final = 1.0
 """How often a pass checks whether a note is due."""
@@ -29,13 +29,13 @@ _RETRY_SECONDS: Final = 10.0
 
 _MIN_GRACE: Final = 30.0
 _MAX_SECONDS: Final = 86_400.0
-"""The longest time between notes, however rare rescans are. A note may be late by the same time again."""
+"""The longest interval at which notes are expected, however rare rescans are. A note may be late by the same time."""
 
 
 class FreshnessNotes:
-    """Notes the freshness when it changes and after each rescan. A note that can't be written stops nothing.
+    """Notes the freshness when it changes and after each rescan. A note that can't be written doesn't stop the service.
 
-    Only the thread that writes to the index may call its methods.
+    Only the thread that writes to the index may call the methods.
     """
 
     def __init__(
@@ -46,31 +46,31 @@ class FreshnessNotes:
         rescan_interval: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``index_trouble`` returns why the index can't be used; ``clock`` is the one of the times in ``state``."""
+        """``index_trouble`` returns why the index is unavailable; ``clock`` is the clock of the times in ``state``."""
         self._notes = notes
         self._state = state
         self._index_trouble = index_trouble
         every = min(rescan_interval, _MAX_SECONDS)
         grace = max(every, _MIN_GRACE)
         self._promised = every + grace
-        """The seconds within which each note promises the next one. A rescan writes it, and may take a while."""
+        """The seconds within which each note promises the next note. A rescan writes that note and may take a while."""
         self._longest = every + grace / 2
         """After this many seconds a note is written even without a rescan."""
         self._clock = clock
         self._before: Freshness | None = None
-        """The note from before this service became the writer."""
+        """The note as it was before this service became the writer."""
         self._noted: Freshness | None = None
-        """The last note; None: the next one is due whatever it says."""
+        """The last note; None if the next note is due even if the freshness hasn't changed."""
         self._changed_at = NEVER
-        """Since when the freshness differs from the last note."""
+        """When the freshness began to differ from the last note."""
         self._next_at = clock()
         self._not_before = self._check_at = 0.0
 
     def begin(self) -> None:
-        """Read the note of the writer before, and note that a service is the writer now."""
+        """Read the previous writer's note, and note that a service is now the writer."""
         with suppress(CachesyncError), within(_TIMEOUT):
             before = read_freshness(self._notes)
-            self._before = before and replace(before, due=None)  # the process that wrote it has ended
+            self._before = before and replace(before, due=None)  # the process that wrote it has exited
         self.note()
 
     def due(self) -> float:
@@ -80,7 +80,7 @@ class FreshnessNotes:
         return max(min(self._changed_at + SETTLED_SECONDS, self._next_at), self._not_before)
 
     def note(self) -> None:
-        """Note the index's freshness; if that fails, it is retried later."""
+        """Note the index's freshness. A note that can't be written is retried later."""
         freshness = self._now()
         try:
             with within(_TIMEOUT):
@@ -92,7 +92,7 @@ class FreshnessNotes:
             self._next_at = self._clock() + self._longest
 
     def note_if_due(self) -> None:
-        """Write a note during a long pass, if one is due. It is cheap to call often."""
+        """Write a note during a long pass if one is due. Frequent calls are cheap."""
         now = self._clock()
         if now >= self._check_at:
             self._check_at = now + CHECK_SECONDS
@@ -100,20 +100,20 @@ class FreshnessNotes:
                 self.note()
 
     def rescanned(self) -> None:
-        """Make a note due, since all pages were scanned."""
+        """Make a note due because all pages have been scanned."""
         self._noted = None
 
     def end(self) -> None:
-        """Note that no service follows the pages any more."""
+        """Note that no service is following the pages any more."""
         with suppress(CachesyncError), shielded(_TIMEOUT):
             note_freshness(self._notes, self._now(is_last=True))
 
     def _now(self, *, is_last: bool = False) -> Freshness:
         state, now, moment = self._state.snapshot(), self._clock(), datetime.now(UTC)
-        state.role = "serving"  # also in the last note: the index is what it was while the service ran
+        state.role = "serving"  # also in the last note: the index is as it was while the service ran
         before = self._before
         behind = lag(state, now)
-        if before and not state.caught_up:  # what waited then still waits
+        if before and not state.caught_up:  # changes that were waiting then are still waiting
             behind = max(behind, before.lag(moment))
         written = [each for each in (state.last_written, before and before.written) if each]
         return Freshness(

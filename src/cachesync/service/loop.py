@@ -1,7 +1,7 @@
-"""The writer's main loop: catch up, then follow the pages, until the service stops or another becomes the writer.
+"""The writer's main loop: catch up, then follow the pages until the service stops or another writer takes over.
 
-One thread runs one job at a time, the one that has been due for longest. Only filling a new generation has a thread of
-its own.
+A single thread runs one job at a time: the job that has been due for longest. Only the filling of a new generation has
+a thread of its own.
 """
 
 import time
@@ -38,9 +38,9 @@ class ServiceLoop:
         request_jobs = RequestJobs(session, self.sync_jobs)
         self._has_reported_trouble = False
         self._damage: str | None = None
-        """What has happened to the index, until a full pass has repaired it."""
+        """What has happened to the index; None once a full pass has repaired the index."""
         self._check_at = NEVER
-        """When to check that next; before the first full pass there is nothing to check."""
+        """When to check the index next. Before the first full pass there is nothing to check."""
         jobs = [
             Job("full pass", self.sync_jobs.full_pass_due, self.sync_jobs.full_pass),
             Job(_PARTIAL, partial_passes.due, partial_passes.run),
@@ -57,11 +57,11 @@ class ServiceLoop:
         """Run jobs until the context is to stop.
 
         Raises:
-            OvertakenError: another has become the writer.
+            OvertakenError: another process has become the writer.
             StoppedError: the context is to stop.
         """
         session = self.session
-        self.sync_jobs.enter(Mode.CATCHING_UP)  # another writer may have unpinned the index since
+        self.sync_jobs.enter(Mode.CATCHING_UP)  # another writer may have unpinned the index in the meantime
         session.loss_guard.load()
         session.freshness_notes.begin()
         try:
@@ -81,25 +81,25 @@ class ServiceLoop:
             session.reindex.cancel()
 
     def _job_failed(self, job: str, error: CachesyncError, is_first: bool) -> float | None:
-        """Make the job's dirty paths dirty again, and report the error, see :class:`.Scheduler`."""
+        """Put back the dirty paths that the job had taken, and report the error, see :class:`.Scheduler`."""
         self.session.resources.dirty.put_back()
         self._report_trouble()
         if is_first:
             _log.warning("a job failed; retrying", action="job.failed", job=job, reason=str(error))
         outage = isinstance(error, IndexUnavailableError) and not isinstance(error, IndexUnusableError)
         if not outage or job == _PARTIAL:
-            self.sync_jobs.require_full_pass()  # what a partial pass had written before it failed is not known
-        # There is no point in retrying before somebody has consented.
+            self.sync_jobs.require_full_pass()  # how much a failed partial pass has written is unknown
+        # A retry is pointless until a person has consented.
         return self.session.resources.options.rescan_interval if isinstance(error, ConsentError) else None
 
     def _job_recovered(self, job: str) -> None:
-        """Withdraw the report of its failure."""
+        """Withdraw the report of the job's failure."""
         self._report_trouble()
         if not self.scheduler.errors:
             _log.info("all jobs succeed again", action="job.recovered", job=job)
 
     def _check_index(self) -> None:
-        """Check that the index is still as this service left it, and let a full pass repair it if it is not."""
+        """Check that the index is still as this service left it, and make a full pass due if it needs a repair."""
         is_intact = self.session.writer.intact()
         self._check_at = time.monotonic() + _CHECK_SECONDS
         if is_intact or self._damage:
@@ -111,7 +111,7 @@ class ServiceLoop:
         self.sync_jobs.require_full_pass()
 
     def _report_trouble(self) -> None:
-        """Report why the index can't be used and what else keeps the loop from continuing, by the jobs that fail."""
+        """Report why the index is unavailable and why the loop can't continue, from the errors of the failing jobs."""
         health, state = self.session.resources.health, self.session.resources.state
         errors = self.scheduler.errors
         unavailable = [str(error) for error in errors if isinstance(error, IndexUnavailableError)]
@@ -125,7 +125,7 @@ class ServiceLoop:
         state.set_trouble(others[0] if others else None, time.monotonic())
 
     def _all_recovered(self) -> None:
-        """Withdraw all failures: a full pass repairs everything, and so does a rollback."""
+        """Withdraw all failures, because a full pass or a rollback has repaired everything."""
         self._damage = None
         self._check_at = time.monotonic() + _CHECK_SECONDS
         self._report_trouble()

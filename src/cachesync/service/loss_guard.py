@@ -1,4 +1,4 @@
-"""Limits how much all passes of the service lose together. Withheld deletes stay withheld until the pages return."""
+"""Limits how much all the service's passes lose in total. Withheld deletes stay withheld until the pages return."""
 
 import time
 from collections.abc import Callable
@@ -20,11 +20,11 @@ WITHHELD: Final = "held"
 _NO_LOSS: Final = Guard(0)
 
 WINDOW_SECONDS: Final = 3600.0
-"""For how long losses add up if pages never stop changing."""
+"""How long losses add up if pages never stop changing."""
 
 
 class Withheld(msgspec.Struct, frozen=True):
-    """What the guard of the running service withholds, noted for ``status`` and for the next service."""
+    """The deletes that the running service's guard withholds, noted for ``status`` and for the next service."""
 
     pages: int = 0
     specs: int = 0
@@ -33,12 +33,12 @@ class Withheld(msgspec.Struct, frozen=True):
     """How many specs had been lost before the guard refused more."""
 
     def encoded(self) -> bytes:
-        """Return it as the text of a note."""
+        """Return the text of the note."""
         return msgspec.json.encode(self)
 
     @classmethod
     def decoded(cls, text: bytes | None) -> "Withheld":
-        """Parse a note. A note that is missing or can't be parsed means that nothing is withheld."""
+        """Parse the note. A note that is missing or can't be parsed means that nothing is withheld."""
         try:
             return msgspec.json.decode(text, type=cls) if text else cls()
         except msgspec.MsgspecError:
@@ -48,30 +48,30 @@ class Withheld(msgspec.Struct, frozen=True):
 class LossGuard:
     """Provides the guard for each pass.
 
-    Losses add up until no change is waiting, as if a single pass had lost them. While something is withheld they are
-    not reset, not even by a restart: partial passes may lose nothing more, and full passes continue from what is lost.
+    Losses add up until no change is waiting, as if a single pass had caused them. While deletes are withheld, nothing
+    resets the losses, not even a restart: partial passes may lose no more, and full passes continue from those losses.
     :meth:`load` and :meth:`withhold` raise IndexUnavailableError if the index doesn't answer.
     """
 
     def __init__(self, make: Callable[[Consent], Guard], notes: Notes, state: ServiceState) -> None:
-        """``make`` returns a guard that asks the given function for consent."""
+        """``make`` returns a guard that calls the given function to ask for consent."""
         self._make = make
         self._notes = notes
         self._state = state
         self._changed = self._is_logged = False
         self._noted = Withheld()
         self._is_noted = True
-        """Whether the index is known to have the note."""
+        """Whether the note is known to be in the index."""
         self.reset()
 
     def load(self) -> None:
-        """Continue with what was withheld when the service last ended."""
+        """Continue with the losses of the previous service if it was withholding deletes when it stopped."""
         self._noted = Withheld.decoded(self._notes.get(WITHHELD))
         if self._is_withholding:
             self._guard.lost = self._noted.lost
 
     def for_full_pass(self, consent: Consent | None = None) -> Guard:
-        """Return the guard for a full pass; ``consent`` asks whoever can consent to any loss."""
+        """Return the guard for a full pass; ``consent`` returns whether a person consents to any loss."""
         current = self._current()
         if consent is None:
             return current
@@ -84,14 +84,14 @@ class LossGuard:
         return _NO_LOSS if self._is_withholding else self._current()
 
     def record_pass(self, report: Report, guard: Guard) -> None:
-        """Add up what a pass has lost. A loss that somebody consented to doesn't count against later passes."""
+        """Add a pass's losses to the total. Losses that a person consented to don't count against later passes."""
         if guard.consented:
             self.reset()
         else:
             self._guard.record_pass(report)
 
     def all_scanned(self) -> None:
-        """Reset the losses, since no known change is waiting, unless something is withheld."""
+        """Reset the losses now that no known change is waiting, unless deletes are withheld."""
         if not self._is_withholding:
             self.reset()
 
@@ -101,7 +101,7 @@ class LossGuard:
         self._since = time.monotonic()
 
     def invalidate_note(self) -> None:
-        """Assume that the note may be lost: something has happened to the index."""
+        """Assume that the note may be lost, because something has happened to the index."""
         self._is_noted = False
 
     @property
@@ -110,13 +110,13 @@ class LossGuard:
 
     @property
     def should_recheck(self) -> bool:
-        """Whether a full pass is needed: what is withheld has changed since the last one, so less may be refused."""
+        """Whether the withheld deletes have changed since the last full pass, so that a new one may withhold fewer."""
         return self._is_withholding and self._changed
 
     def withhold(self, withheld: dict[str, int], *, is_full_pass: bool) -> None:
         """Record the withheld pages, and how many specs each would lose. Log when withholding begins and ends.
 
-        ``is_full_pass``: they are the result of a full pass.
+        ``is_full_pass`` says whether a full pass found them.
         """
         self._changed = not is_full_pass and (self._changed or withheld != self._state.withheld)
         self._state.withheld = withheld

@@ -22,10 +22,10 @@ _OUTCOMES: Final = ("done", "held", "failed")
 
 
 class Metrics(ServerMetrics):
-    """All metrics of one service. It is thread-safe."""
+    """All metrics of one service. The class is thread-safe."""
 
     def __init__(self, state: ServiceState, health: Callable[[], Health], retries: Mapping[str, int]) -> None:
-        """``retries``: how often requests to the index were retried, by reason. Each scrape reads all three."""
+        """Create the metrics; each scrape reads the arguments. ``retries`` counts retried index requests by reason."""
         disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no annotations
         super().__init__()
         self._registry.register(_LiveGauges(state, health, retries))
@@ -59,7 +59,7 @@ class Metrics(ServerMetrics):
             self._written.labels(what)
 
     def acknowledged(self, seconds: float) -> None:
-        """Record how long after its first report the change of a page was acknowledged."""
+        """Record how many seconds after its first report a page's change was acknowledged."""
         self._acknowledged.observe(seconds)
 
     def bulk(self, seconds: float) -> None:
@@ -67,13 +67,13 @@ class Metrics(ServerMetrics):
         self._bulk.observe(seconds)
 
     def record_pass(self, kind: str, outcome: str, seconds: float) -> None:
-        """Record that a pass has ended. Each kind and outcome is a time series, so they must not come from pages."""
+        """Record that a pass has finished. Each kind and outcome is a time series, so neither may come from pages."""
         self._passes.labels(kind, outcome).inc()
         if outcome != "failed":
             self._pass_seconds.labels(kind).observe(seconds)
 
     def written(self, added: int, updated: int, deleted: int) -> None:
-        """Record how many documents were written and deleted."""
+        """Record how many documents were added, updated and deleted."""
         for what, count in (("added", added), ("updated", updated), ("deleted", deleted)):
             self._written.labels(what).inc(count)
 

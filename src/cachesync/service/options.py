@@ -1,4 +1,4 @@
-"""What the service is told by the configuration, as values and as what opens its index and API."""
+"""The service's configuration, as plain values and as functions that open its index and API."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,28 +17,28 @@ class JobOptions(NamedTuple):
 
     source: Source
     guard: Callable[[Consent], Guard]
-    """Returns a guard that asks the given function for consent."""
+    """Returns a guard that calls the given function to ask for consent."""
     schedule: Schedule
     rescan_interval: float
     auto_reindex: bool
-    """Whether to reindex by itself an index that another version made."""
+    """Whether to automatically reindex an index that another version made."""
 
 
 class ServiceOptions(NamedTuple):
-    """Everything that one configuration says of the service."""
+    """All settings that one configuration has for the service."""
 
     jobs: JobOptions
     watch_mode: Mode
     debounce: tuple[float, float]
-    """How long a dirty path has to be quiet, and how long it waits at most."""
+    """How many seconds a dirty path has to be quiet, and how many seconds it waits at most."""
     host: str
     port: int
     base_path: str
     allow_origins: tuple[str, ...]
     max_lag: float
-    """For how many seconds a change may wait before the service isn't ready any more."""
+    """How many seconds a change may wait before the service is no longer ready."""
     open_index: Callable[[ConnectionHealth | None], Index]
-    """Opens the index, with the given object recording the state of its connection."""
+    """Opens the index; the given object records the health of the connection."""
     open_api: Callable[[], Api]
-    """Returns the HTTP API. It opens an index of its own, so that searches don't hold up the service."""
+    """Returns the HTTP API. The API opens the index separately, so that searches don't delay the service."""
     set_up_log: Callable[[], None]

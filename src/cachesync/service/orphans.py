@@ -1,4 +1,4 @@
-"""Reaps orphaned processes: the first process of a container inherits all processes whose parent has ended."""
+"""Reaps orphaned processes: a container's first process inherits all processes whose parents have exited."""
 
 import os
 from collections.abc import Callable, Collection
@@ -6,17 +6,17 @@ from contextlib import suppress
 
 
 def reap(ours: Callable[[], Collection[int | None]]) -> None:
-    """Reap each child that has ended, so that it does not stay a zombie, except ``ours``, which other code waits for.
+    """Reap exited children, which would otherwise stay zombies, except ``ours``, for which other code waits.
 
-    If one of ours has ended and has not been waited for yet, the children behind it are left for the next call.
+    If one of ``ours`` has exited and hasn't been waited for yet, the children behind it are left for the next call.
     """
     while (pid := _ended()) is not None and pid not in ours():
-        with suppress(ChildProcessError):  # it was one of ours, and has just been waited for
+        with suppress(ChildProcessError):  # one of ours, for which other code has just waited
             os.waitpid(pid, os.WNOHANG)
 
 
 def _ended() -> int | None:
-    """Return the process id of a child that has ended, without reaping it; None if there is none."""
+    """Return the process ID of a child that has exited, without reaping it; None if no child has exited."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

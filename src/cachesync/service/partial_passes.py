@@ -13,11 +13,11 @@ from cachesync.sync.report import Report
 from cachesync.sync.scan import EVERYTHING, is_at
 
 _PARTIAL_PAGES: Final = 2_000
-"""How many dirty paths one partial pass handles at most, so that no other job waits for long."""
+"""The maximum number of dirty paths that one partial pass handles, so that no other job waits for long."""
 
 
 class PartialPasses:
-    """Partial passes over dirty paths, between the full passes."""
+    """Partial passes, which sync dirty paths between the full passes."""
 
     def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
         self._source = session.resources.options.source
@@ -53,7 +53,7 @@ class PartialPasses:
                 self._sync_jobs.full_pass_at = 0.0
 
     def _publish(self, paths: set[str], report: Report) -> None:
-        """Update the state by the result of a partial pass over some paths."""
+        """Update the state with the result of a partial pass over some paths."""
         state, before = self._state, self._state.problems
         problems = {page: problem for page, problem in before.items() if not is_at(page, paths)}
         problems |= {problem.page: problem for problem in report.problems}

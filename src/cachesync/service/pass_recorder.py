@@ -1,4 +1,4 @@
-"""What is recorded of each pass: metrics, log lines, the state that HTTP shows, and what became of its dirty paths."""
+"""The records of each pass: metrics, log lines, the state that HTTP shows, and the fate of its dirty paths."""
 
 import time
 from collections import Counter
@@ -20,10 +20,10 @@ from cachesync.sync.scan import WHOLE_ROOT, by_path, is_at
 _log = get_logger()
 
 _BURST_SECONDS: Final = 5.0
-"""How often to log while passes follow each other without a pause."""
+"""How often to log while passes follow one another without a pause."""
 
 _MAX_LINES: Final = 10
-"""How many problems or warnings of one pass are logged with a line each."""
+"""How many of a pass's problems or warnings get a log line each."""
 
 
 class PassRecorder:
@@ -34,13 +34,13 @@ class PassRecorder:
         self._dirty = resources.dirty
         self._metrics = resources.metrics
         self._burst: Counter[str] = Counter()
-        """What passes have changed since this was last logged, and how many passes."""
+        """How many passes there were since the last log line, and what they changed."""
         self._burst_seconds = 0.0
         self._logged_at = 0.0
 
     @contextmanager
     def recorded(self, kind: str) -> Iterator[Callable[[Report], None]]:
-        """Give a pass its trace id, metrics and log line. Its dirty paths are done at the end, or put back if it fails.
+        """Give a pass its trace ID, metrics and log line. Its dirty paths are done at the end, or put back on failure.
 
         The block must call the yielded function with the pass's report.
         """
@@ -68,7 +68,7 @@ class PassRecorder:
                 self._state.last_written = datetime.now(UTC)
 
     def _log_changes(self, report: Report, seconds: float, *, more: bool) -> None:
-        """Log a pass that changed something. If ``more`` follow at once, log their sum every few seconds instead."""
+        """Log a pass that changed something. If ``more`` passes follow directly, log their sum every few seconds."""
         burst = self._burst
         for name, counts in (("pages", report.pages), ("specs", report.specs)):
             for what in ("added", "updated", "deleted"):
@@ -87,14 +87,14 @@ class PassRecorder:
         self._burst_seconds = 0.0
 
     def acknowledged(self, page: str) -> None:
-        """Record how long the change of a page has waited until it was in the index."""
+        """Record how long a page's change waited before it was in the index."""
         since = self._dirty.since(page)
         if since is not None:
             self._metrics.acknowledged(time.monotonic() - since)
 
 
 def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> None:
-    """Log the pages that have become unusable; if there are many, only the first."""
+    """Log the pages that have become unusable, or only the first of them if there are many."""
     new = by_page(problem for page, problem in now.items() if problem != before.get(page))
     for each in new[:_MAX_LINES]:
         _log.warning(
@@ -109,7 +109,7 @@ def log_problems(before: Mapping[str, Problem], now: Mapping[str, Problem]) -> N
 
 
 def update_warnings(state: ServiceState, report: Report, paths: AbstractSet[str]) -> None:
-    """Replace the warnings at the paths that a pass scanned by those that it found, and log new ones."""
+    """Replace the warnings at the paths that a pass scanned with the warnings that it found, and log new warnings."""
     before = state.warnings
     kept = {path: warning for path, warning in before.items() if not is_at(path, paths)}
     now = kept | {warning.path: warning for warning in report.warnings}

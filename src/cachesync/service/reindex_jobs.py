@@ -1,4 +1,4 @@
-"""The jobs of a reindex: start it when it is due, and promote the generation that it has filled."""
+"""The jobs that start a reindex when it is due, and promote the generation that the reindex has filled."""
 
 import time
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ _SCHEDULE_SECONDS: Final = 30.0
 
 
 class ReindexJobs:
-    """A reindex by the schedule, or for an index of another version; and the end of any reindex."""
+    """Starts a reindex by the schedule or for an index of another version, and promotes the result of any reindex."""
 
     def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
         self.due = 0.0
-        """When to check next whether a reindex is to start."""
+        """When to check next whether a reindex has to start."""
         self._was_catching_up = False
         self._sync_jobs = sync_jobs
         self._reindex = session.reindex
@@ -35,19 +35,19 @@ class ReindexJobs:
         """Whether a reindex for an index of another version is still to be started."""
 
     def start_due(self) -> float:
-        """Return when to check whether a reindex is to start: at once when the service has caught up."""
+        """Return when to check whether a reindex has to start: immediately once the service has caught up."""
         has_caught_up = self._was_catching_up and self._sync_jobs.mode is not Mode.CATCHING_UP
         return 0.0 if has_caught_up else self.due
 
     def promotion_due(self) -> float:
-        """Return when to promote: now if a generation is filled, else never."""
+        """Return when to promote a generation: now if it is filled, otherwise never."""
         return 0.0 if self._reindex.is_filled else NEVER
 
     def start(self) -> None:
-        """Start a reindex if one is due, or was due while no service ran."""
+        """Start a reindex if one is due or was due while no service was running."""
         now = datetime.now(UTC)
         upcoming = self._timetable.next_due(now)
-        self.due = time.monotonic() + _SCHEDULE_SECONDS  # not before next_due(): if that fails, retry sooner
+        self.due = time.monotonic() + _SCHEDULE_SECONDS  # after next_due(), whose failure is retried sooner
         self._was_catching_up = self._sync_jobs.mode is Mode.CATCHING_UP
         with self._state.changing():
             self._state.last_reindex, self._state.next_reindex = self._timetable.last, upcoming
@@ -70,14 +70,14 @@ class ReindexJobs:
             self._reindex.start()
 
     def promote(self) -> None:
-        """Promote the generation that was filled. Nothing else is written meanwhile, so it is complete."""
+        """Promote the filled generation, which is complete because nothing else is written during the promotion."""
         running = self._reindex.running
         assert running
         request = running.request
         consent = partial(self._requests.consents, request) if request and running.consent else None
         now = datetime.now(UTC)
         guard = self._loss_guard.for_full_pass(consent)
-        self._sync_jobs.require_full_pass()  # so that no partial pass writes to the earlier generation any more
+        self._sync_jobs.require_full_pass()  # no partial pass may write to the earlier generation any more
         self._requests.due = self.due = 0.0  # to send the response and note the outcome in the timetable
         try:
             report = self._reindex.finish(guard, partial(self._requests.note_promotion, request))

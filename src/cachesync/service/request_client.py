@@ -1,4 +1,4 @@
-"""The command's side of requests: hand one to the running service and wait, or do the work here if none runs."""
+"""The command's side of requests: hand a request to the running service, or do the work here if there is none."""
 
 import time
 from collections.abc import Callable
@@ -20,15 +20,15 @@ from cachesync.sync.scan import require_root
 _log = get_logger()
 
 WRITER_WAIT: Final = 60.0
-"""Seconds that a writing command waits for another writer to end, or for the index to be reachable again."""
+"""How many seconds a writing command waits for another writer to finish, or for an unreachable index to respond."""
 
 SIGN_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.2
 _SERVICE_SILENT_SECONDS: Final = 15.0
-"""A service that has given no sign for this long has ended; its lease is shorter."""
+"""A service without a heartbeat for this many seconds has stopped, because its lease is shorter."""
 
 _BUSY_LOG_SECONDS: Final = 15.0
-"""After how long a command logs that the service hasn't started on its request yet."""
+"""After how long a command logs that the service hasn't begun to carry out the request."""
 
 _CLOSE_SECONDS: Final = 2.0
 
@@ -36,9 +36,10 @@ _CLOSE_SECONDS: Final = 2.0
 def carry_out(
     index: Index, request: CommandRequest, progress: Progress, here: Callable[[Writer, str | None], Response]
 ) -> Response:
-    """Let the running service carry out a request, or do it here if no service runs: the outcome is the same.
+    """Carry out a request in the running service or, if there is none, in this process, with the same outcome.
 
-    ``here`` does it in this process, with the writer and the generation that an earlier attempt was about to promote.
+    ``here`` does the work in this process, given the writer and the generation that an earlier attempt was about to
+    promote.
 
     Raises:
         CachesyncError: the request failed.
@@ -61,10 +62,10 @@ def carry_out(
 
 
 def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
-    """Send a request to the running service and wait. The response is unfinished if no service runs, or it ends.
+    """Return the running service's response to a request, unfinished if no service is running or the service stops.
 
     Raises:
-        CachesyncError: the service's error, or that of the index.
+        CachesyncError: the service's error, or an error of the index.
     """
     status = index.status()
     if not status.service:
@@ -81,7 +82,7 @@ def ask(index: Index, request: CommandRequest, progress: Progress) -> Response:
 
 
 class PendingRequest:
-    """One request, seen by the command that waits for its response."""
+    """One request, as seen by the command that waits for the response."""
 
     def __init__(self, index: Index, request: CommandRequest, progress: Progress) -> None:
         self._index = index
@@ -99,7 +100,7 @@ class PendingRequest:
         self._index.signal()
 
     def wait(self, sign: str | None) -> Response:
-        """Return the response once it is finished or the service has ended. ``sign`` is the service's last sign."""
+        """Return the response once it is finished or the service has stopped. ``sign`` is the last known heartbeat."""
         now = started = time.monotonic()
         alive = answered = signed = now
         is_logged = False
@@ -115,7 +116,7 @@ class PendingRequest:
                     if status.sign is None or status.sign != sign:
                         sign, alive = status.sign, now
                     if not status.service or now - alive > _SERVICE_SILENT_SECONDS:
-                        self._poll()  # its final response may have arrived since
+                        self._poll()  # the final response may have arrived in the meantime
                         return self._response
                 answered = now
                 if not is_logged and now - started > _BUSY_LOG_SECONDS and self._response == self._none:
@@ -132,7 +133,7 @@ class PendingRequest:
             now = time.monotonic()
 
     def _keep_alive(self) -> None:
-        """Give a sign. If the request was dropped, since this process was suspended, write it again."""
+        """Write a heartbeat. Rewrite the request if the service dropped it while this process was suspended."""
         if self._notes.get(REQUEST + self._request.id) is None:
             self._poll()
             if not self._response.finished:
@@ -141,7 +142,7 @@ class PendingRequest:
             self._sign()
 
     def end(self) -> None:
-        """Remove the notes. The service drops what can't be removed now, since no sign follows."""
+        """Remove the request's notes. The service drops any notes that remain, because no more heartbeats follow."""
         for key in (REQUEST, SIGN, RESPONSE):
             with suppress(CachesyncError), shielded(_CLOSE_SECONDS):
                 self._notes.remove(key + self._request.id)

@@ -1,4 +1,4 @@
-"""The service's side of requests: find those that commands wait for, and answer them."""
+"""The service's side of requests: find the requests that commands are waiting for, and respond to them."""
 
 import time
 from collections.abc import Callable, Container, Iterator
@@ -17,39 +17,39 @@ from cachesync.service.requests import REQUEST, RESPONSE, SIGN, CommandRequest, 
 _log = get_logger()
 
 SILENT_SECONDS: Final = 10.0
-"""A command that has given no sign for this long has ended."""
+"""A command without a heartbeat for this many seconds counts as exited."""
 
 _IDLE_SECONDS: Final = 1.5
 _BUSY_SECONDS: Final = 0.5
-"""How often the service polls: while it knows of no request, and while it does."""
+"""How often the service polls: while there are no requests (``_IDLE_SECONDS``), and while there are requests."""
 
 _CONSENT_POLL_SECONDS: Final = 0.2
-"""How often it looks for the next sign of a command whose consent it needs now."""
+"""How often the service checks for the next heartbeat of a command whose consent it needs now."""
 
 PROGRESS_SECONDS: Final = 1.0
 
 _EARLIER: Final = ("errand-", "reply-")
-"""Prefixes of notes that versions before 0.1.0 left. No command waits for these."""
+"""The prefixes of notes that versions before 0.1.0 left behind. No command waits for such notes."""
 
 
 class _Known(msgspec.Struct):
     """A request that the service has found."""
 
     request: CommandRequest | None
-    """None: it can't be parsed."""
+    """The request; None if it can't be parsed."""
     sign: bytes | None
     signed_at: float
-    """When the sign was last seen to change."""
+    """When the heartbeat was last seen to change."""
     checked_at: float
-    """When the sign was last read."""
+    """When the heartbeat was last read."""
     is_alive: bool = False
-    """Whether the sign changed when it was last read, so the command is waiting."""
+    """Whether the heartbeat had changed when it was last read, which shows that the command is waiting."""
     is_logged: bool = False
     is_settled: bool = False
 
     @property
     def asked_at(self) -> str:
-        """When the command wrote the request, by its own clock."""
+        """When the command wrote the request, by the command's own clock."""
         return self.request.asked_at if self.request else ""
 
 
@@ -60,14 +60,14 @@ def _is_leftover(key: str, ids: Container[str]) -> bool:
 
 
 class RequestInbox:
-    """The requests that the service knows of.
+    """The requests that the service has found.
 
-    All methods are for one thread, and those that use notes raise IndexUnavailableError if the index doesn't answer.
+    All methods are for one thread. Methods that use notes raise IndexUnavailableError if the index doesn't answer.
     """
 
     def __init__(self, writer: Writer, notes: Notes, clock: Callable[[], float] = time.monotonic) -> None:
         self.due = 0.0
-        """When to :meth:`poll` again, by the clock."""
+        """When to call :meth:`poll` next, by the clock."""
         self._writer = writer
         self._notes = notes
         self._clock = clock
@@ -77,7 +77,7 @@ class RequestInbox:
         self._progress_at = 0.0
 
     def poll(self) -> Iterator[CommandRequest]:
-        """Yield the requests of commands that still wait, the oldest first."""
+        """Yield the requests of commands that are still waiting, the oldest first."""
         self.due = self._clock() + _IDLE_SECONDS
         signals = self._writer.signals()
         if signals != self._signals:
@@ -86,7 +86,7 @@ class RequestInbox:
         if self._known:
             self.due = self._clock() + _BUSY_SECONDS
         for id, known in list(self._known.items()):
-            self._observe(id, known)  # just before it is carried out: the request before it may have taken minutes
+            self._observe(id, known)  # just before its turn: the previous request may have taken minutes
             if id not in self._known or known.is_settled or known.request is None:
                 continue
             if not known.is_alive:
@@ -97,11 +97,11 @@ class RequestInbox:
             yield known.request
 
     def is_waited_for(self, id: str) -> bool:
-        """Return whether the command still waits, as far as is known."""
+        """Return whether the request's command is still waiting, as far as the service can tell."""
         return id in self._known
 
     def consents(self, id: str) -> bool:
-        """Return whether the command that consented is waiting at this moment: wait for its next sign."""
+        """Wait for the next heartbeat of a command that consented, and return whether the command is still waiting."""
         known = self._known.get(id)
         if known is None:
             return False
@@ -113,7 +113,7 @@ class RequestInbox:
         return known.is_alive
 
     def settle(self, id: str | None, response: Response) -> None:
-        """Keep the final response to a request, if ``id`` is a known one, until it is written."""
+        """Keep the final response to a request until :meth:`respond` writes it. An unknown ``id`` is ignored."""
         if id in self._known and not self._known[id].is_settled:
             self._known[id].is_settled = True
             self._to_respond[id] = response
@@ -122,7 +122,7 @@ class RequestInbox:
         """Write the pending responses.
 
         Raises:
-            CachesyncError: one of them can't be written. The next call retries it.
+            CachesyncError: a response can't be written. The next call retries that response.
         """
         errors: list[CachesyncError] = []
         for id, response in list(self._to_respond.items()):
@@ -136,15 +136,15 @@ class RequestInbox:
             raise errors[0]
 
     def note_promotion(self, id: str | None, generation: str) -> None:
-        """Note that a generation is about to go live for a request, if ``id`` is a known one.
+        """Note that a generation is about to go live for a request. An unknown ``id`` is ignored.
 
-        Nothing may be promoted if this fails.
+        If the note can't be written, nothing may be promoted.
         """
         if id in self._known:
             self._notes.put(RESPONSE + id, msgspec.json.encode(Response(generation=generation)))
 
     def progress(self, id: str | None, done: int, pages: int) -> None:
-        """Write the progress for the command that waits, at most once a second. Failures are ignored."""
+        """Write a request's progress for the waiting command, at most once a second. Failures are ignored."""
         known = self._known.get(id or "")
         if known and known.request and pages and self._clock() - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = self._clock()
@@ -169,7 +169,7 @@ class RequestInbox:
 
     def _read(self, id: str) -> _Known | None:
         text = self._notes.get(REQUEST + id)
-        if text is None:  # withdrawn since
+        if text is None:  # withdrawn in the meantime
             return None
         sign, response = self._notes.get(SIGN + id), self._notes.get(RESPONSE + id)
         request = None
@@ -180,17 +180,17 @@ class RequestInbox:
         with suppress(msgspec.MsgspecError):
             before = msgspec.json.decode(response, type=Response) if response else Response()
             known.is_settled = before.finished
-            if request and before.generation:  # an earlier service has started on it
+            if request and before.generation:  # an earlier service has begun to carry it out
                 known.request = msgspec.structs.replace(request, generation=before.generation)
         return known
 
     def _observe(self, id: str, known: _Known) -> None:
-        """Check whether the command still waits, and drop its request if it does not."""
+        """Check whether the request's command is still waiting, and drop the request if the command isn't."""
         sign, now = self._notes.get(SIGN + id), self._clock()
         was_away, known.checked_at = now - known.checked_at > SILENT_SECONDS, now
         if sign is None and known.sign:  # withdrawn
             self._drop(id)
-        elif was_away:  # a changed sign may be older than SILENT_SECONDS: only later changes prove that it waits
+        elif was_away:  # a changed heartbeat may be older than SILENT_SECONDS, so only later changes count
             known.sign, known.signed_at, known.is_alive = sign, now, False
         elif sign != known.sign:
             known.sign, known.signed_at, known.is_alive = sign, now, True

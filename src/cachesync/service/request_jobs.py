@@ -1,4 +1,4 @@
-"""The job that carries out the requests of commands: sync, reindex and rollback."""
+"""The job that carries out commands' requests: sync, reindex and rollback."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +17,7 @@ _log = get_logger()
 
 
 class RequestJobs:
-    """Carries out requests in the place of the commands that made them."""
+    """Carries out requests on behalf of the commands that made them."""
 
     def __init__(self, session: Session, sync_jobs: SyncJobs) -> None:
         self._session = session
@@ -27,7 +27,7 @@ class RequestJobs:
         self._reindex = session.reindex
 
     def carry_out_all(self) -> None:
-        """Carry out the requests of commands, and write the responses."""
+        """Carry out the commands' requests, and write the responses."""
         for request in self._requests.poll():
             running = self._reindex.running
             if not running or request.id != running.request:
@@ -40,7 +40,7 @@ class RequestJobs:
 
     def _carry_out(self, request: CommandRequest) -> None:
         if request.command != "sync" and self._reindex.running:
-            return  # it waits until that reindex has ended
+            return  # the request waits until that reindex has finished
         try:
             RootNames.of(self._source.root).require_same(request.root)
             if request.command == "sync":
@@ -52,11 +52,11 @@ class RequestJobs:
                 self._session.timetable.reindexed(datetime.now(UTC))
             else:
                 self._reindex.start(request.id, consent=request.consent)
-        except (OvertakenError, StoppedError):  # the next writer carries it out
+        except (OvertakenError, StoppedError):  # the next writer carries out the request
             raise
         except CachesyncError as error:
             self._requests.settle(request.id, Response.failed(error))
-        except Exception as error:  # noqa: BLE001  the command waits for a response, and other requests behind it
+        except Exception as error:  # noqa: BLE001  the command and the requests behind it are waiting
             _log.exception(DEFECT, action="defect.found", job=request.command)
             self._requests.settle(request.id, Response.failed(DefectError.of(error)))
 

@@ -1,13 +1,14 @@
-"""Commands ask the running service to do what only the writer may do, so that an operator never has to stop it.
+"""Requests, with which commands ask the running service for work that only the writer may do.
 
-A command writes a *request* to the index's notes, signals the service, and every second increments a number beside the
-request: the sign that it is still waiting. The service carries out a request only while it sees that number change, and
-writes a *response*. So nothing is ever done for a command that has ended, whatever it had consented to, and a request
-that is found after a reboot is recognized as abandoned.
+Thanks to requests, an operator never has to stop the service. A command writes a *request* to the index's notes and
+signals the service. Every second, the command increments a number beside the request: the heartbeat that shows that the
+command is still waiting. The service carries out a request only while it sees the heartbeat change, and then writes a
+*response*. Nothing is therefore ever done for a command that has exited, whatever the command had consented to, and a
+request that is found after a reboot is recognized as abandoned.
 
-A generation is promoted only once, however often a request is started: before the promotion the response names the
-generation that is about to go live, and whoever resumes the request (the next service, or the command itself) first
-checks whether it is live already.
+A generation is promoted only once, however often a request is started. Before the promotion, the response names the
+generation that is about to go live. The process that resumes the request (the next service, or the command itself)
+first checks whether that generation is already live.
 """
 
 import os
@@ -31,7 +32,7 @@ from cachesync.log import spelled
 from cachesync.sync.report import Report
 
 REQUEST: Final = "request-"
-"""The prefix of the key of a request's note; the request's id follows. The next two are alike."""
+"""The prefix of the key of a request's note; the request's ID follows it. The next two prefixes work the same way."""
 
 SIGN: Final = "sign-"
 RESPONSE: Final = "response-"
@@ -44,17 +45,17 @@ class CommandRequest(msgspec.Struct, frozen=True, kw_only=True):
     id: str = msgspec.field(default_factory=lambda: uuid.uuid4().hex)
     asked_at: str = msgspec.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="microseconds"))
     consent: bool = False
-    """Whether any loss is consented to, as long as the command waits."""
+    """Whether the command consents to any loss, for as long as the command waits."""
     suspects: list[str] = []
-    """Pages whose documents are checked even if they agree with the ledger."""
+    """The pages whose documents are checked even if the pages agree with the ledger."""
     generation: str | None = None
     """The generation that an earlier attempt was about to promote. If it is live, the request is already done."""
     root: "RootNames | None" = None
-    """The command's ``pages.root``; None: it needs no pages, or is of an earlier version."""
+    """The command's ``pages.root``; None if the command doesn't need pages or belongs to an earlier version."""
 
 
 class RootNames(msgspec.Struct, frozen=True):
-    """The path of a root, as configured and with links resolved: a command may run on another machine."""
+    """A root's path, as configured and with links resolved. A command on another host may share only one of the two."""
 
     configured: str
     real: str
@@ -65,10 +66,10 @@ class RootNames(msgspec.Struct, frozen=True):
         return cls(str(root.absolute()), os.path.realpath(root))
 
     def require_same(self, asked: "RootNames | None") -> None:
-        """Make sure that a command's root is this one.
+        """Check that a command's root is this one.
 
         Raises:
-            UsageError: neither of its names is the same.
+            UsageError: neither of the two names matches.
         """
         if asked and asked.configured != self.configured and asked.real != self.real:
             raise UsageError(
@@ -97,12 +98,12 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def done_with(cls, report: Report) -> "Response":
-        """Return the response to a request that was carried out. Long lists are shortened to fit into a note."""
+        """Return the response to a request that was carried out. Long lists in it are shortened to fit into a note."""
         return cls(finished=True, report=report.shortened())
 
     @classmethod
     def live(cls, generation: str) -> "Response":
-        """Return the response to a rollback that made this generation live."""
+        """Return the response to a rollback that made ``generation`` live."""
         return cls(finished=True, generation=generation)
 
     @classmethod
@@ -112,7 +113,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
         return cls(finished=True, failure=Failure(kind, spelled(str(error))))
 
     def raise_failure(self) -> None:
-        """Raise the service's error, as if it had occurred here."""
+        """Raise the service's error, if there is one, as if it had occurred in this process."""
         if self.failure:
             raise _KINDS.get(self.failure.kind, IndexUnavailableError)(self.failure.message)
 
@@ -126,4 +127,4 @@ _KINDS: Final[dict[str, type[CachesyncError]]] = {
     "internal": DefectError,
     "other": CachesyncError,
 }
-"""The names of errors in notes. If several fit an error, the first counts."""
+"""The classes of errors by their names in notes. If an error is of several classes, the first of them counts."""

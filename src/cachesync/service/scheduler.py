@@ -1,4 +1,4 @@
-"""A scheduler: it runs one job at a time, and retries a job that fails with back-off."""
+"""A scheduler, which runs one job at a time and retries failed jobs with back-off."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +12,10 @@ from cachesync.retry import delays
 _log = get_logger()
 
 NEVER: Final = float("inf")
-"""The due time of a job that is not due."""
+"""The due time of a job that isn't due."""
 
 _RETRY_SECONDS: Final = (1.0, 5.0)
-"""How long to wait before a failed job runs again: after its first failure, and at most."""
+"""How long to wait before a failed job runs again: after the first failure, and at most after later failures."""
 
 
 class Job(NamedTuple):
@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
     name: str
     due: Callable[[], float]
-    """Returns when it is due next, by the scheduler's clock."""
+    """Returns when the job is due next, by the scheduler's clock."""
     run: Callable[[], None]
 
 
@@ -42,14 +42,14 @@ class Scheduler:
         on_recovery: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a scheduler; ``clock`` returns the time in seconds, since any starting point.
+        """Create a scheduler; ``clock`` returns the time in seconds since an arbitrary starting point.
 
-        ``on_failure`` is called with a job's name, its error, and whether no other job was failing. It returns the
-        seconds until the job's next run, or None for the scheduler's back-off. ``on_recovery`` is called with the name
-        of a job that had failed and has now succeeded.
+        ``on_failure`` is called with a job's name, the job's error, and whether no job was failing before. It returns
+        the seconds until the job's next run, or None for the scheduler's back-off. ``on_recovery`` is called with the
+        name of a job that had failed and has now succeeded.
         """
         self.jobs = {job.name: job for job in jobs}
-        """Jobs by name."""
+        """The jobs by name."""
         self._on_failure = on_failure
         self._on_recovery = on_recovery
         self._clock = clock
@@ -62,19 +62,19 @@ class Scheduler:
         return [failing.error for failing in self._failing.values()]
 
     def next(self) -> tuple[Job, float]:
-        """Return the next job to run and in how many seconds it is due; it is due now if they are not above zero."""
+        """Return the next job to run and the seconds until it is due, which are not above zero if it is due now."""
         job = min(self.jobs.values(), key=self._due)
         return job, self.seconds_until(job)
 
     def seconds_until(self, job: Job) -> float:
-        """Return in how many seconds a job is due; it is due now if they are not above zero."""
+        """Return the seconds until a job is due, which are not above zero if it is due now."""
         return self._due(job) - self._clock()
 
     def _due(self, job: Job) -> float:
         return max(job.due(), self._not_before.get(job.name, 0.0))
 
     def run(self, job: Job) -> None:
-        """Run a job. If it fails, it is due again later, and other jobs can run in the meantime.
+        """Run a job. A job that fails becomes due again later, and other jobs can run before then.
 
         Raises:
             OvertakenError: another process has become the writer.
@@ -102,7 +102,7 @@ class Scheduler:
         self._not_before[job] = self._clock() + (delay if wanted is None else wanted)
 
     def recover(self, job: str) -> None:
-        """Mark a job as succeeded, even if another job has done its work."""
+        """Mark a job as succeeded, even if another job has done the work."""
         self._not_before.pop(job, None)
         if self._failing.pop(job, None):
             self._on_recovery(job)

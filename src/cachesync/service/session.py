@@ -1,4 +1,4 @@
-"""What the jobs of the service share: the resources of one run of it, and what exists only while it is the writer."""
+"""The objects that the service's jobs share: for a whole run of the service, and for one term as the writer."""
 
 import threading
 import time
@@ -24,33 +24,33 @@ from cachesync.watch.watcher import WatcherState
 
 @dataclass(frozen=True)
 class Resources:
-    """What one run of the service works with, however often it becomes the writer meanwhile."""
+    """The objects that last for one run of the service, however often the service becomes the writer."""
 
     options: JobOptions
     index: Index
     health: ConnectionHealth
-    """The one that ``index`` was opened with."""
+    """The object that ``index`` was opened with."""
     state: ServiceState
     metrics: Metrics
     dirty: DirtyPaths
     wake: threading.Event
-    """Is set whenever a job may have become due, and when the context is to stop."""
+    """An event that is set when a job may have become due and when the context is to stop."""
 
     def publish_queue(self) -> None:
-        """Record in the state how many dirty paths wait, and since when."""
+        """Record in the state how many dirty paths are waiting, and since when."""
         with self.state.changing():
             self.state.queue = len(self.dirty)
             self.state.queue_bytes = self.dirty.bytes
             self.state.waiting_since = None if self.state.rolled_back else self.dirty.oldest()
 
     def mark_dirty(self, paths: list[str]) -> None:
-        """Mark paths as dirty, as the watcher's thread reports them."""
+        """Mark the paths that the watcher's thread reports as dirty."""
         self.dirty.mark(paths, time.monotonic())
         self.publish_queue()
         self.wake.set()
 
     def publish_watching(self, on_start: Callable[[], None], watching: WatcherState) -> None:
-        """Publish how the pages are watched now. ``on_start`` is called if watching has started."""
+        """Record in the state how the pages are now watched, and call ``on_start`` if watching has started."""
         before, self.state.watching = self.state.watching, watching
         if watching.watching and not (before and before.watching):
             on_start()
@@ -60,10 +60,10 @@ class Resources:
 
 
 class Session:
-    """One term as the writer: what every job needs."""
+    """The objects that every job needs during one term as the writer."""
 
     def __init__(self, resources: Resources, writer: Writer, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` is the one by which requests and freshness notes are due."""
+        """``clock`` determines when requests and freshness notes are due."""
         options, state = resources.options, resources.state
         notes = resources.index.notes()
         self.resources = resources

@@ -1,4 +1,4 @@
-"""The service's state. Its loop writes it; HTTP and metrics read it, through pure functions that judge it."""
+"""The service's state. The service's loop writes it, and HTTP and metrics read it through pure functions."""
 
 import copy
 import threading
@@ -22,25 +22,25 @@ Role = Literal["starting", "standing by", "serving", "stopping"]
 
 
 class LastPass(NamedTuple):
-    """A pass that has ended."""
+    """A pass that has finished."""
 
     kind: str
     outcome: str
     started: datetime
     seconds: float
     pages: int
-    """Pages whose change was acknowledged."""
+    """How many pages' changes were acknowledged."""
     specs: int
-    """Documents written and deleted."""
+    """How many documents were written or deleted."""
 
 
-# Many fields: one for each fact that HTTP shows and metrics count, set and read under one lock so that they agree.
+# Many fields: one for each fact that HTTP and metrics show. One lock guards all of them, so that they agree.
 @dataclass
 class ServiceState:
     """The current state of the service.
 
-    Its values are replaced, never modified in place, so any thread may read one. Values that must agree are set within
-    :meth:`changing`, and read from a :meth:`snapshot`. Times as numbers are those of :func:`time.monotonic`.
+    Values are replaced, never modified in place, so any thread may read a single value. Values that must agree are set
+    within :meth:`changing` and read from a :meth:`snapshot`. Numeric times are those of :func:`time.monotonic`.
     """
 
     engine: str = ""
@@ -49,7 +49,7 @@ class ServiceState:
     holder: str | None = None
     """The writer: this process or another."""
     caught_up: bool = False
-    """Whether the first full pass is done."""
+    """Whether the first full pass has finished."""
     trouble: str | None = None
     """Why the service can't continue, such as a missing root; set by :meth:`set_trouble`."""
     trouble_since: float | None = None
@@ -59,11 +59,11 @@ class ServiceState:
     last_written: datetime | None = None
     kept_generations: Sequence[str] = ()
     problems: Mapping[str, Problem] = field(default_factory=dict)
-    """By page."""
+    """The problems by page."""
     warnings: Mapping[str, PathWarning] = field(default_factory=dict)
-    """By path."""
+    """The warnings by path."""
     withheld: Mapping[str, int] = field(default_factory=dict)
-    """Pages whose deletes the guard withholds, and how many specs each would lose."""
+    """The pages whose deletes the guard withholds, each with the number of specs that it would lose."""
     rolled_back: bool = False
     """Whether a rollback pins the index until a reindex."""
     reindex_needed: bool = False
@@ -72,14 +72,14 @@ class ServiceState:
     blind: bool = False
     """Whether rescans find changes that the watcher missed."""
     found_by_rescan: int = 0
-    """Changes that only rescans have found, since the service started."""
+    """How many changes only rescans have found since the service started."""
     queue: int = 0
-    """How many dirty paths wait for a pass."""
+    """How many dirty paths are waiting for a pass."""
     queue_bytes: int = 0
     waiting_since: float | None = None
-    """When the oldest change that isn't acknowledged was reported; None: there is none."""
+    """When the oldest unacknowledged change was reported; None if all changes are acknowledged."""
     reindexing: float | None = None
-    """The progress of a reindex, from 0 to 1; None: none is running."""
+    """The progress of the running reindex, from 0 to 1; None if no reindex is running."""
     last_reindex: datetime | None = None
     next_reindex: datetime | None = None
     reindex_trouble: str | None = None
@@ -101,7 +101,7 @@ class ServiceState:
             yield
 
     def set_trouble(self, reason: str | None, now: float) -> None:
-        """Record why the service can't continue, and since when; None: it can."""
+        """Record why the service can't continue, and since when. None means that it can continue."""
         with self._lock:
             if reason is None:
                 self.trouble_since = None
@@ -116,21 +116,21 @@ class ServiceState:
 
 
 class Health(NamedTuple):
-    """Whether searches can rely on the index now."""
+    """Whether searches can currently rely on the index."""
 
     ready: bool
     reason: str | None
-    """Why it isn't ready."""
+    """Why the service isn't ready; None if it is ready."""
     degraded: list[str]
-    """What needs attention although the service works, a sentence each."""
+    """What needs attention although the service works, with one sentence for each."""
 
 
 def health(
     state: ServiceState, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
 ) -> Health:
-    """Judge whether the service is ready, and what it lacks.
+    """Return whether the service is ready, and what needs attention.
 
-    ``index_trouble`` is why the index can't be used, ``max_lag`` is how many seconds a change may wait, ``now`` is the
+    ``index_trouble`` is why the index is unavailable, ``max_lag`` is how many seconds a change may wait, ``now`` is the
     time by :func:`time.monotonic`, and ``awaited`` is what the service is waiting for outside of this process.
     """
     state = state.snapshot()
@@ -141,20 +141,20 @@ def health(
 
 
 def shortcomings(state: ServiceState) -> tuple[Shortcoming, ...]:
-    """Return what :func:`health` lists as degraded, in fixed words: only operators may see the reasons."""
+    """Return what :func:`health` lists as degraded, in fixed words because only operators may see the reasons."""
     return tuple(shortcoming for shortcoming, _ in _shortcomings(state))
 
 
 _LATE_SECONDS: Final = 10.0
-"""A response that takes longer than this counts as trouble."""
+"""A response that takes longer than this counts as a failure."""
 
 
 def lag(state: ServiceState, now: float, late: Awaited | None = None) -> float:
-    """Return for how many seconds the oldest change has waited; while pages can't be read, one may be waiting.
+    """Return how many seconds the oldest change has waited, or may have waited unseen while pages can't be read.
 
-    ``late`` is what hasn't responded for so long that it counts as trouble.
+    ``late`` is what hasn't responded for so long that the silence counts as a failure.
     """
-    if state.role == "standing by":  # the writer is another service, which knows
+    if state.role == "standing by":  # another service is the writer and reports the lag
         return 0.0
     moments = (state.waiting_since, state.trouble_since, late and late.since)
     since = [moment for moment in moments if moment is not None]
@@ -166,7 +166,7 @@ def _first_line(text: str) -> str:
 
 
 def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
-    """Return whether the index equals the pages, as far as is known."""
+    """Return whether the index equals the pages, as far as the service can tell."""
     known = state.role == "serving" and state.caught_up and not state.trouble and not index_trouble
     return known and state.waiting_since is None and not (state.queue or state.withheld or state.rolled_back)
 
@@ -174,7 +174,7 @@ def in_sync(state: ServiceState, index_trouble: str | None) -> bool:
 def status(
     state: ServiceState, index_trouble: str | None, max_lag: float, now: float, awaited: Awaited | None = None
 ) -> dict[str, Any]:
-    """Return the object that ``cachesync status --json`` prints, with what only the service knows.
+    """Return the object that ``cachesync status --json`` prints, with facts that only the service can report.
 
     The arguments are those of :func:`health`.
     """
@@ -212,7 +212,7 @@ def status(
 
 
 def _waiting_for(awaited: Awaited | None, now: float) -> dict[str, Any] | None:
-    """Return what hasn't responded for a second or more. Any sooner, each access to a page would appear here."""
+    """Return what hasn't responded for a second or more. A shorter limit would report every access to a page."""
     seconds = now - awaited.since if awaited else 0.0
     return {"what": awaited.what, "seconds": round(seconds, 1)} if awaited and seconds >= 1 else None
 

@@ -1,4 +1,4 @@
-"""Runs the service: starts it, reloads it under another configuration (as SIGHUP asks for), and stops it."""
+"""Runs the service: starts it, reloads its configuration on SIGHUP, and stops it."""
 
 import gc
 import math
@@ -21,23 +21,23 @@ from cachesync.service.web_server import ServiceWebServer, operators_endpoints
 _log = get_logger()
 
 STOP_SECONDS: Final = 15.0
-"""How long to wait at the end for unanswered requests to the index. Its client would give up after 30 seconds."""
+"""How long a stop waits for unanswered requests to the index. The index's client would give up after 30 seconds."""
 
 _CHANGE_SECONDS: Final = 0.1
 _WAIT_SECONDS: Final = 1.0
 
 
 class Supervisor:
-    """Runs one daemon per configuration, one after the other, with state, metrics and HTTP that outlive them."""
+    """Runs one daemon per configuration, one after another. State, metrics and HTTP outlive the daemons."""
 
     def __init__(self, options: ServiceOptions, load: Callable[[], ServiceOptions]) -> None:
-        """``load`` reads the configuration again.
+        """Create the first daemon and listen for HTTP; ``load`` rereads the configuration.
 
         Raises:
             CachesyncError: HTTP can't be served, see :class:`.ServiceWebServer`.
         """
         self.state = ServiceState()
-        """What it is doing, for whoever shows it."""
+        """The state of the service, for display."""
         self._options = options
         self._load = load
         self._retries: Counter[str] = Counter()
@@ -49,27 +49,27 @@ class Supervisor:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the service is running or is about to run under a new configuration."""
+        """Whether the service is running, or is about to run under a new configuration."""
         return self._daemon.is_alive or self._next is not None
 
     @property
     def refusal(self) -> UsageError | None:
-        """Why the service ended, if its configuration turned out to be invalid."""
+        """Why the service stopped, if its configuration turned out to be invalid."""
         return self._daemon.refusal
 
     @property
     def index_trouble(self) -> str | None:
-        """Why the index can't be used now; None: it can."""
+        """Why the index is unavailable, or None if it is available."""
         return self._daemon.health.trouble
 
     @property
     def url(self) -> str | None:
-        """Where HTTP is served; None while it is not."""
+        """The URL at which HTTP is served; None while HTTP isn't served."""
         return self._http.url
 
     @property
     def tend_within(self) -> float:
-        """In how many seconds at the latest :meth:`tend` must be called again."""
+        """The maximum number of seconds until the next call of :meth:`tend`."""
         if self._next:
             return _CHANGE_SECONDS
         is_waiting = self.state.role == "starting" or self.url is None
@@ -80,7 +80,7 @@ class Supervisor:
         self._daemon.start()
 
     def stop(self) -> None:
-        """Finish the requests in flight and stop; log it if one is still unanswered."""
+        """Finish the requests in flight and stop the service; log a warning if a request is still unanswered."""
         systemd.stopping()
         _log.info("stopping", action="service.stopping")
         self._daemon.end()
@@ -95,7 +95,7 @@ class Supervisor:
             )
 
     def reload(self) -> None:
-        """Read the configuration again and begin to stop the current daemon. If it is invalid, change nothing."""
+        """Reread the configuration and begin to stop the current daemon. An invalid configuration changes nothing."""
         systemd.reloading()
         try:
             options = self._load()
@@ -115,7 +115,7 @@ class Supervisor:
             self._daemon.end()
 
     def tend(self) -> None:
-        """Start the next daemon once the previous one has ended, and HTTP once its port is free. Reap orphans."""
+        """Start the next daemon once the previous one has stopped, and HTTP once its port is free. Reap orphans."""
         reap(lambda: [self._daemon.watcher_pid])
         self._daemon.beat()
         self._http.try_again()
@@ -128,7 +128,7 @@ class Supervisor:
             systemd.ready()
 
     def _make_daemon(self, options: ServiceOptions) -> Daemon:
-        """Make the daemon of a configuration. It does nothing until it is started."""
+        """Return the daemon for a configuration. The daemon does nothing until it is started."""
         health = ConnectionHealth(self._metrics.bulk, retries=self._retries)
         return Daemon(options, options.open_index(health), self.state, self._metrics, health)
 

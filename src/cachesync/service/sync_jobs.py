@@ -1,4 +1,4 @@
-"""The jobs of full passes: the passes, the checks that make one due, and the mode, which full passes decide."""
+"""The jobs of full passes: the passes, the checks that make a full pass due, and the mode, which full passes decide."""
 
 import time
 from collections.abc import Callable
@@ -20,30 +20,30 @@ from cachesync.sync.scan import EVERYTHING, Root, require_same, root_of
 _log = get_logger()
 
 _WATCH_SECONDS: Final = 10.0
-"""How long the first pass waits for the watcher. Later changes are reported, so that one full pass is enough."""
+"""How long the first pass waits for the watcher, which then reports later changes, so that one full pass is enough."""
 
 _RETRY_SECONDS: Final = 0.5
 """How soon to repeat a full pass during which pages changed."""
 
 
 class Mode(Enum):
-    """What the service is doing. The sync jobs own it, and it is published for HTTP to show."""
+    """What the service is doing. The sync jobs set the mode, and the state publishes it for HTTP."""
 
     CATCHING_UP = "catching up"
     """No full pass has succeeded since this process became the writer."""
     FOLLOWING = "following"
-    """The index equals the pages but for dirty paths, which partial passes handle."""
+    """The index equals the pages except for dirty paths, which partial passes handle."""
     REPAIRING = "repairing"
-    """Partial passes wait for a full pass: the index was damaged or replaced, or a pass failed halfway."""
+    """Partial passes wait for a full pass, because the index is corrupt or was replaced, or a pass failed halfway."""
     PINNED = "pinned"
-    """A rollback has pinned the index, so that nothing is synced until a reindex."""
+    """A rollback has pinned the index, so nothing is synced until a reindex."""
 
 
 class SyncJobs:
     """Full passes, and the mode that decides which passes may run."""
 
     def __init__(self, session: Session, on_repair: Callable[[], None]) -> None:
-        """``on_repair`` is called when nothing can be wrong with the index any more."""
+        """``on_repair`` is called once the index is known to be in order."""
         self._session = session
         self._source = session.resources.options.source
         self._state = session.resources.state
@@ -53,26 +53,26 @@ class SyncJobs:
         self.watcher_health = WatcherHealth(self._dirty, self._state)
         self.mode = Mode.CATCHING_UP
         self.root: Root | None = None
-        """The root of the last full pass; None: a full pass has to come before any partial pass."""
+        """The root of the last full pass; None if a full pass has to precede the next partial pass."""
         self.live: Generation | None = None
-        """What partial passes write to, since the first full pass."""
+        """The generation that partial passes write to; None until a full pass has succeeded."""
         self.full_pass_at = time.monotonic() + _WATCH_SECONDS
         """When the next full pass is due."""
 
     def enter(self, mode: Mode) -> None:
-        """Enter a mode, and publish it."""
+        """Enter a mode and publish it in the state."""
         self.mode = mode
         with self._state.changing():
             self._state.caught_up = mode is not Mode.CATCHING_UP
             self._state.rolled_back = mode is Mode.PINNED
 
     def unpin(self) -> None:
-        """Sync again what a rollback had pinned: a full pass comes first."""
+        """Resume syncing an index that a rollback has pinned, beginning with a full pass."""
         if self.mode is Mode.PINNED:
             self.enter(Mode.REPAIRING)
 
     def require_full_pass(self) -> None:
-        """Make a full pass due now, and run no partial pass before it. A pinned index stays pinned."""
+        """Make a full pass due now, before any partial pass. A pinned index stays pinned."""
         self._session.loss_guard.invalidate_note()
         if self.mode is Mode.FOLLOWING:
             self.enter(Mode.REPAIRING)
@@ -89,7 +89,7 @@ class SyncJobs:
         return self.full_pass_at
 
     def full_pass(self) -> None:
-        """Compare all pages with the index, and build the index anew if needed. This repairs any damage."""
+        """Compare all pages with the index and repair all differences. If necessary, rebuild the index."""
         session = self._session
         if session.writer.pinned():
             self.enter_pinned()
@@ -104,7 +104,7 @@ class SyncJobs:
         )
 
     def run_full_pass(self, kind: str, guard: Guard, sync: Callable[[], Report]) -> Report:
-        """Run a full pass of a kind, which ``sync`` does with a guard, and enter the mode ``FOLLOWING``."""
+        """Run ``sync``, a full pass with ``guard``, enter the mode ``FOLLOWING``, and return the pass's report."""
         self._dirty.take_all()
         withheld = self._state.withheld
         watching = self._state.watching
@@ -135,7 +135,7 @@ class SyncJobs:
         return report
 
     def _publish(self, live: Generation, specs: int, pages: int, report: Report) -> None:
-        """Update the state by the result of a full pass."""
+        """Update the state with the result of a full pass."""
         state = self._state
         if live.outdated and not state.reindex_needed and not self._session.resources.options.auto_reindex:
             _log.warning(full_sync.OUTDATED, action="index.outdated")
@@ -164,13 +164,13 @@ class SyncJobs:
         return IndexUnusableError("the index was deleted while it was synced")
 
     def _progress(self, done: int, pages: int) -> None:
-        """Note the progress of a first fill, during which there is no index to ask, and the freshness if due."""
+        """Note the progress of a first fill, while there is no index to ask, and note the freshness if it is due."""
         if self.live is None:
             self._session.first_fill.note(done, pages)
         self._session.freshness_notes.note_if_due()
 
     def enter_pinned(self) -> None:
-        """Sync nothing until a reindex, since a rollback has pinned the index."""
+        """Sync nothing until a reindex, because a rollback has pinned the index."""
         reader = self._session.resources.index.reader(refresh=True)
         specs, pages = reader.size()
         kept = self._session.resources.index.status().kept
@@ -184,7 +184,7 @@ class SyncJobs:
         self._on_repair()
 
     def schedule_next_pass(self, report: Report) -> None:
-        """Make what must be looked at again due soon: paths that were changing, or all pages."""
+        """Make a pass due soon over paths that kept changing, or over all pages, if the report requires it."""
         if report.unsteady:
             again = [each for path in report.unsteady for each in (path, f"{path}/" if path else path)]
             self._dirty.mark(again, time.monotonic())
@@ -192,6 +192,6 @@ class SyncJobs:
             self.full_pass_at = time.monotonic() + _RETRY_SECONDS
 
     def judge_watcher(self) -> None:
-        """Make the next rescan due sooner if the watcher misses changes."""
+        """Make the next rescan due sooner if the watcher has missed changes."""
         if self.watcher_health.judge():
             self.full_pass_at = min(self.full_pass_at, time.monotonic() + BLIND_SECONDS)

@@ -1,4 +1,4 @@
-"""Notifies systemd (``sd_notify``). Does nothing if systemd did not start the service, and never raises an error."""
+"""Notify systemd (``sd_notify``). If systemd didn't start the service, the functions do nothing. They never raise."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ _START_SECONDS: Final = 10.0
 """How often a long start asks for more time, if no watchdog sets another interval."""
 
 _EXTENSION_USEC: Final = 60_000_000
-"""How much more time it asks for each time."""
+"""How much more time each such request asks for, in microseconds."""
 
 _TIMEOUT: Final = 0.5
 """Seconds after which a message that can't be sent is dropped."""
@@ -30,7 +30,7 @@ def status(text: str) -> None:
 
 
 def reloading() -> None:
-    """Report that the configuration is being reloaded; :func:`ready` ends the reload."""
+    """Report that the configuration is being reloaded. A call of :func:`ready` completes the reload."""
     _notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
 
@@ -40,12 +40,12 @@ def stopping() -> None:
 
 
 class Heartbeat:
-    """Signs of life for systemd's watchdog, if there is one, and requests for more time while the service starts.
+    """Heartbeats for systemd's watchdog, if there is one, and requests for more time while the service starts.
 
     Attributes:
-        every: the seconds between two beats, a third of the watchdog's timeout; None without a watchdog.
-        starting: whether the service isn't ready yet. Each beat then asks for more time: a start on a cold file system
-            may take longer than ``TimeoutStartSec``.
+        every: the seconds between two heartbeats, a third of the watchdog's timeout; None without a watchdog.
+        starting: whether the service isn't ready yet. Until it is, each heartbeat also asks for more time, because a
+            start on a cold file system may take longer than ``TimeoutStartSec``.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Heartbeat:
         self._last: float | None = None
 
     def started(self) -> None:
-        """Report that the service has started; from now on it asks for no more time."""
+        """Report that the service has started, and stop asking for more time."""
         self.starting = False
         ready()
 
     def beat(self) -> None:
-        """Send a sign of life if one is due. It is cheap to call more often."""
+        """Send a heartbeat if one is due. Frequent calls are cheap."""
         every = _START_SECONDS if self.every is None else self.every
         if self.every is None and not self.starting:
             return

@@ -1,4 +1,4 @@
-"""Detects changes that the watcher missed: those that only a rescan found."""
+"""Detects changes that the watcher missed, that is, changes that only a rescan found."""
 
 import time
 from collections.abc import Collection
@@ -15,14 +15,14 @@ BLIND_SECONDS: Final = 30.0
 """How often to rescan while the watcher misses changes."""
 
 MAX_RESCANS: Final = 10
-"""The watcher is trusted again after this many rescans without a missed change."""
+"""How many rescans without a missed change it takes until the watcher counts as healthy."""
 
 _GRACE_SECONDS: Final = 5.0
 """How long after a rescan the watcher may still report a change that the rescan found."""
 
 
 class WatcherHealth:
-    """Compares the changes that rescans find with those that the watcher reports until shortly afterwards."""
+    """Compares the changes that a rescan finds with those that the watcher reports until shortly after the rescan."""
 
     def __init__(self, dirty: DirtyPaths, state: ServiceState) -> None:
         self.due = NEVER
@@ -33,17 +33,17 @@ class WatcherHealth:
         self._left = 0
 
     def rescan_begins(self) -> None:
-        """Start to record what the watcher reports, unless an earlier rescan has not been judged yet."""
+        """Start recording the watcher's reports, unless an earlier rescan has not been judged yet."""
         if not self._found:
             self._dirty.start_recording()
 
     def rescan_ended(self, news: Collection[str]) -> None:
-        """Add the pages that a rescan found changed; a healthy watcher reports each of them too."""
+        """Add the pages that a rescan found changed. A healthy watcher also reports each of those pages."""
         self._found = sorted({*self._found, *news})
         self.due = min(self.due, time.monotonic() + (_GRACE_SECONDS if self._found else 0))
 
     def judge(self) -> bool:
-        """Return whether the watcher has missed a change."""
+        """Return whether the watcher has missed a change, and update the watcher's health in the state."""
         self.due = NEVER
         missed = self._dirty.stop_recording(self._found)
         self._found = []

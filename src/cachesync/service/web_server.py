@@ -1,4 +1,4 @@
-"""The web server and the operators' endpoints: it outlives daemons, can move, and may have to wait for its port."""
+"""The operators' endpoints, and the web server, which outlives daemons, can move, and may have to wait for its port."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from cachesync.web.site import build_site
 _log = get_logger()
 
 _PORT_TRIES: Final = 4
-"""How often, a second apart, to check whether the process on our port is the index's service: it may be starting."""
+"""How often, a second apart, to check whether the port's process is a service of the index, which may be starting."""
 
 _RETRY_SECONDS: Final = 1.0
 
@@ -36,8 +36,8 @@ def operators_endpoints(
 ) -> list[Endpoint]:
     """Return the endpoints for operators.
 
-    ``health`` returns whether the service is ready, ``status`` the object of ``/api/status``, ``metrics`` the metrics.
-    The server's own thread calls them, so they must not block.
+    ``health`` returns whether the service is ready, ``status`` returns the object of ``/api/status``, and ``metrics``
+    returns the metrics. The web server's own thread calls these functions, so they must not block.
     """
 
     async def ready(_request: Request) -> Response:
@@ -59,16 +59,16 @@ def operators_endpoints(
 
 
 class ServiceWebServer:
-    """The web server of the page, the API and the operators' endpoints."""
+    """The web server of the web page, the API and the operators' endpoints."""
 
     def __init__(self, options: ServiceOptions, own: Sequence[Endpoint], observe: Observer) -> None:
-        """Start to listen; if the port is taken while a service has the index, stand by without HTTP.
+        """Listen on the port, or stand by without HTTP if the port is taken and a service is the index's writer.
 
         ``own`` are the operators' endpoints, and ``observe`` is called after each response.
 
         Raises:
-            UsageError: the port is taken although no service has the index, or it can't be used at all.
-            IndexUnavailableError: the port is taken, and whether a service has the index can't be determined.
+            UsageError: the port is taken although no service is the writer, or listening fails for another reason.
+            IndexUnavailableError: the port is taken, and whether a service is the writer can't be determined.
         """
         self._own = own
         self._observe = observe
@@ -90,20 +90,20 @@ class ServiceWebServer:
 
     @property
     def url(self) -> str | None:
-        """Its URL; None while its port is taken."""
+        """The server's URL; None while its port is taken."""
         return self._server.url if self._server.is_started else None
 
     def try_again(self) -> None:
-        """Start to listen if the port is free now."""
+        """Listen on the port if it is now free."""
         if not self._server.is_started:
             with suppress(UsageError):
                 listen(self._server)
 
     def reconfigure(self, options: ServiceOptions) -> None:
-        """Serve under another configuration. On failure nothing changes.
+        """Serve under another configuration. A failure changes nothing.
 
         Raises:
-            UsageError: host or port can't be used.
+            UsageError: listening on the new host and port fails.
         """
         self._server = moved(self._server, self._make(options))
 
@@ -117,7 +117,7 @@ class ServiceWebServer:
 
 
 def _has_service(options: ServiceOptions, taken: PortTakenError) -> bool:
-    """Whether a service has the index."""
+    """Whether a service is the index's writer."""
     index = options.open_index(None)
     try:
         return index.status().service
