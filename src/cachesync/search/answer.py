@@ -414,7 +414,7 @@ def that_is_a_package(name: str) -> UsageError:
 
 
 def no_such_binary(name: str) -> NotThereError:
-    """Return the error for a name that is no binary's ID or hash."""
+    """Return the error for a name that matches no binary's ID or hash."""
     return NotThereError(f"no binary has the id {name!r:.80} or a hash that begins with it")
 
 
