@@ -11,16 +11,16 @@ _TABLE: Final = Path(__file__).with_name("aliases.txt")
 _EXPECTED: Final = "expected NAME…: PACKAGE…"
 
 Aliases = Mapping[str, tuple[str, ...]]
-"""The packages of each alias, the preferred first. Aliases are normalized by :func:`cachesync.search.typos.plain`."""
+"""The packages of each alias, best first. Aliases are normalized by :func:`cachesync.search.typos.plain`."""
 
 
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:
     """Return the built-in table, extended and overridden by the lines of a user's table.
 
-    The lines are of the form that aliases.txt describes. ``source`` is the name of the user's table in errors.
+    The lines have the form that aliases.txt describes. ``source`` is the name of the user's table in errors.
 
     Raises:
-        UsageError: a line has another form; the error names the line.
+        UsageError: a line has a different form. The error names the line.
     """
     with _TABLE.open(encoding="utf-8") as lines:
         return read_aliases(lines, _TABLE.name) | read_aliases(more, source)

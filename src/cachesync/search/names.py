@@ -245,7 +245,7 @@ class PackageNames:
 
 
 def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
-    """Whether no part has too many typos (``mpi`` isn't ``mkl``), or the numbers of parts are 1 or different."""
+    """Whether no part has too many typos: ``mpi`` isn't ``mkl``. Only equal numbers of parts are compared."""
     meant = parts(package)
     if len(typed) == 1 or len(typed) != len(meant):
         return True
@@ -329,7 +329,7 @@ def _tier(core: Core, left_out: int = 0) -> int:
 
 
 def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
-    """Return how well a name fits text with which a part of it begins or ends. If ``bare``, it may have a prefix."""
+    """Return how well a name fits text that begins or ends one of its parts. If ``bare``, a prefix may precede it."""
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0
