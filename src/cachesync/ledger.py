@@ -13,7 +13,7 @@ Digests = dict[str, bytes]
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """What ``lstat`` reports about a file. If any part of it changes, even to an earlier time, the file is read again.
+    """A file's metadata from ``lstat``. If any of the metadata changes, newer or not, the file is read again.
 
     The device isn't part of the signature because network file systems change the device at every mount.
     """
@@ -49,14 +49,14 @@ class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     synced: str
     """The time at which this entry was written: ISO 8601, UTC."""
     problem: str | None = None
-    """Why the page can't be read at present. The page's documents are those of its last good state."""
+    """The problem that keeps the page from being read. The page's documents are those of its last good state."""
     line: int | None = None
 
 
 def without(
     record: PageRecord, digests: Digests, refused: Mapping[str, str], replaced: Collection[str]
 ) -> tuple[PageRecord, Digests]:
-    """Return a page's ledger entry and digests, corrected because the index rejected some of the page's documents.
+    """Return a page's ledger entry and digests, adjusted for the page's documents that the index rejected.
 
     ``refused`` maps the keys of the rejected documents to the reasons, which become the page's problem. The page's
     other documents were written. For the keys in ``replaced``, the index still holds an earlier document.

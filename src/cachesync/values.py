@@ -138,7 +138,7 @@ def texts(value: Value) -> tuple[str, ...]:
 
 
 def matching(pattern: str, expected: str) -> Read:
-    """Return a function that reads strings that fully match a regular expression; errors say ``expected``."""
+    """Return a function that reads strings matching a regular expression in full; errors end with ``expected``."""
     compiled = re.compile(pattern)
 
     def read(value: Value) -> str:

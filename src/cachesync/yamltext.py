@@ -1,4 +1,4 @@
-"""A safe YAML loader: scalars stay text, line numbers are kept, and no input can exhaust memory or the stack.
+"""A safe YAML loader: scalars stay text, every value has a line number, and no input can exhaust memory or the stack.
 
 PyYAML's loaders are recursive (100,000 open brackets crash the C loader) and turn ``1.10`` into ``1.1``. This loader
 processes the parser's events with an explicit stack and stops at the bounds below.

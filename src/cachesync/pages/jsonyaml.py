@@ -1,7 +1,7 @@
 """Checks that JSON means the same in YAML.
 
 Nearly all JSON is also YAML. The exceptions are some characters, which YAML rejects or folds, and very long keys. Our
-own YAML loader also limits nesting and rejects duplicate keys. JSON that passes these checks is free of all of these.
+own YAML loader also limits nesting and rejects duplicate keys. JSON that passes the checks has none of these flaws.
 """
 
 import json

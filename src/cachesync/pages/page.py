@@ -28,7 +28,7 @@ MAX_SIZE: Final = 2**63 - 1
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why a page is invalid: what is wrong, what was expected and, if known, the line (counted from 1)."""
+    """The problem with a page: what is wrong, what was expected and, if known, the line (counted from 1)."""
 
     page: str
     message: str
@@ -160,7 +160,7 @@ def parse_fast(path: str, data: bytes) -> Page | None:
     """Parse a page without using YAML for its large values, or return None in case of doubt.
 
     The safe parser returns the same page, unless it rejects the page for having too many values. The fast parser
-    doesn't bound their number because decoded JSON takes no more memory than its size suggests.
+    doesn't limit the number of values because decoded JSON takes no more memory than its size suggests.
     """
     try:
         matter = _front_matter(data)

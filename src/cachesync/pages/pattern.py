@@ -45,7 +45,7 @@ class Pattern:
         return self._is_included(path) and not (self.exclude and self._exclude(_line(path)))
 
     def _is_included(self, path: str) -> bool:
-        if self._plain:  # the pattern of nearly all users; matching with pathspec takes ten times as long
+        if self._plain:  # nearly always the case; matching with pathspec takes ten times as long
             name = f"/{self._plain['name']}"
             return path.startswith(self._plain["start"]) and path.endswith(name) and f"{name}/" not in path
         line = _line(path)
@@ -73,7 +73,7 @@ class Pattern:
 
 
 _FOLDERS: Final = 1_000
-"""The number of folders for which a cache holds whether they have ignored names. Paths come folder by folder."""
+"""The most folders for which it is cached whether they have ignored names. Paths are checked folder by folder."""
 
 
 def _line(path: str) -> str:
@@ -88,7 +88,7 @@ def _names(pattern: str) -> tuple[str, ...]:
 
 
 def _spells_out(names: tuple[str, ...], depth: int, name: str) -> bool:
-    """Whether a pattern matches a name at this depth and has the name's first character, not a wildcard for it."""
+    """Whether a pattern matches a name at the given depth, and not by a wildcard for the name's first character."""
     open_from = names.index("**") if "**" in names else len(names)
     fitting = names[depth : depth + 1] if depth < open_from else names[open_from:]
     return any(each[:1] == name[:1] and fnmatch.fnmatchcase(name, each) for each in fitting)

@@ -25,7 +25,7 @@ def parse(text: str) -> Spec:
     """Parse the root node of a spec string and ignore its ``^dependencies``. The spec has no hash, stacks or size.
 
     Raises:
-        ValueError: the string has no version, or is not such a spec; the message then has the character's position.
+        ValueError: the string is not a spec string (the message says at which character), or has no version.
     """
     start = _PACKAGE.match(text)
     if not start:

@@ -38,7 +38,7 @@ def _component(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def version_key(version: str) -> str:
-    """Return a version's sort key. The byte order of keys is Spack's version order; equal versions have equal keys.
+    """Return a version's sort key. The byte order of keys is Spack's version order; versions with equal keys are equal.
 
     Letters and numbers count, separators don't (``1.02`` = ``1-2``). Letters come before numbers, and numbers before
     the infinity words. Within a release, ``alpha`` < ``beta`` < ``rc`` < the release itself. A git version

@@ -50,7 +50,7 @@ def added_tags(digests: bytes, tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def without_tags(tags: tuple[str, ...], query: Query) -> Query:
-    """Return a query without the documents of the given tags."""
+    """Return a query that also excludes the documents of the given tags."""
     return And((query, Not(In("tag", tags)))) if tags else query
 
 

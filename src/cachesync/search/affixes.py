@@ -69,7 +69,7 @@ class Core(NamedTuple):
     language: str = ""
     """The prefix of the package's name, if a word for a language was removed."""
     cost: int = 0
-    """The cost of the removed decorations: 1 for each word without meaning, more if it may be a part of the name."""
+    """The cost of the removed decorations: 1 for each meaningless word, more for what may be a part of the name."""
     numberless: bool = False
     """Whether a number was removed, which may be a version."""
 
@@ -115,7 +115,7 @@ def _without_one(core: Core, before: Container[str] = _BEFORE, after: Container[
 
 
 def _without_one_in_one_word(core: Core) -> Iterator[Core]:
-    """Yield these cores for a single word, whose decorations include those that may be conditions as separate words."""
+    """Yield such cores for a single word, and also remove decorations that would be conditions as separate words."""
     yield from _without_one(core, _BEFORE_IN_ONE_WORD, _AFTER_IN_ONE_WORD)
     last, front = core.parts[-1], core.parts[:-1]
     if front and last in LANGUAGES and not core.language:

@@ -11,7 +11,7 @@ _TABLE: Final = Path(__file__).with_name("aliases.txt")
 _EXPECTED: Final = "expected NAME…: PACKAGE…"
 
 Aliases = Mapping[str, tuple[str, ...]]
-"""The packages of each alias, best first. Aliases are normalized by :func:`cachesync.search.typos.plain`."""
+"""The packages of each alias, the preferred first. Aliases are normalized by :func:`cachesync.search.typos.plain`."""
 
 
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:

@@ -50,7 +50,7 @@ _ALL: Final = 10_000
 
 
 class ReadQuestion(NamedTuple):
-    """A question and its interpretation, which depends on the packages and tags that the index had at that time."""
+    """A question and its interpretation, which depends on the packages and tags that the index had when it was read."""
 
     question: Question
     reading: Interpretation
@@ -136,7 +136,7 @@ def read_onwards(question: Question, index: Countable, vocabulary: Vocabulary, c
 
 
 def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
-    """Continue from a cursor with a question as read when the walk began, searching only the tags of that time.
+    """Continue from a cursor, with the question and the tags as they were when the walk began.
 
     Raises:
         UsageError: the cursor belongs to another request.
@@ -193,7 +193,7 @@ def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Searchable, 
 
 
 def _system_notes(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Searchable) -> Iterator[str]:
-    """Yield a note if hits run on the question's machine, but none of them is built for its operating system."""
+    """Yield a note if hits run on the question's machine, but none is built for the machine's operating system."""
     machine = asked.question.machine
     if machine and total:
         systems = (machine.os, *rebuilds_of(machine.os))
@@ -280,7 +280,7 @@ def _outdated_message(missing: Iterable[str]) -> str:
 
 
 def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
-    """Return a copy of a hit, with whether it is built for the machine's operating system, and how to install it."""
+    """Return a hit that also says whether it is built for the machine's operating system, and how to install it."""
     whole = dict(hit)
     if machine:
         whole["runs"] = "same os" if hit.get("os") == machine.os else "other os"

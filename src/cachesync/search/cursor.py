@@ -1,4 +1,4 @@
-"""Cursors: strings for URLs that contain where a walk continues, and to which question and request it belongs."""
+"""Cursors: strings for URLs with the position where a walk continues, and digests of its question and request."""
 
 import base64
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from cachesync.search.request import Request
 
 _VERSION: Final = 2
 _MAX_CHARACTERS: Final = 32_000
-"""More than the values of all fields need unless they are very long. A URL has room for twice as many characters."""
+"""More than all fields need unless their values are very long. A URL has room for twice as many characters."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -29,7 +29,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     question: str
     """A digest of the question."""
     request: str
-    """A digest of the request that the question led to. It changes if the index has other packages or tags."""
+    """A digest of the question's request, which changes if the index has other packages or tags."""
     tags: bytes
     """The tags that existed when the walk began (see :func:`cachesync.search.added_tags.tag_digests`)."""
     position: Position

@@ -44,7 +44,7 @@ def difference(index: Searchable, before: str, after: str, filters: Sequence[Fil
     """Compare the binaries of two tags.
 
     Raises:
-        NotThereError: no page has one of the tags.
+        NotThereError: one of the tags doesn't exist.
     """
     old, new = (_binaries(index, tag, tuple(filters)) for tag in (before, after))
     added = [each for key, each in new.items() if key not in old]

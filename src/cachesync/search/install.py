@@ -20,7 +20,7 @@ _SAFE: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._+][A-Za-z0-9._+-]*")
 """Text that is safe in a shell and in a URL. Dots alone would lead out of a folder, even if percent-encoded."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+~@%^=:,/ -]*")
-"""The characters of most specs. None of the characters is special to a shell at the places where specs have it."""
+"""The characters of most specs. None of them is special to a shell in the places where it occurs in specs."""
 
 
 class Install(NamedTuple):

@@ -1,8 +1,9 @@
 """Interpret queries: find the conditions, the words that name a package, and notes on how the query was understood.
 
-In mode ``spec``, a query is exactly in Spack's language. In mode ``text``, a query is words, and every hit matches each
-word: at most one run of words names the package; the others match its version, compiler, variants, tag and so on. In
-mode ``auto``, a query is read as a person means it: parts with one of Spack's sigils are conditions, names are words.
+In mode ``spec``, a query is exactly in Spack's language. In mode ``text``, a query consists of words, and every hit
+matches each of them: at most one run of words names the package; the others match its version, compiler, variants, tag
+and so on. In mode ``auto``, a query is read as a person means it: parts with one of Spack's sigils are conditions, and
+names are words.
 """
 
 import re
@@ -307,7 +308,7 @@ class _Ways:
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
     def _other_names_note(self, whole: Sequence[Split]) -> str:
-        """Return the note that the hits belong to other packages than the one that was named."""
+        """Return the note that the hits belong to packages other than the named one."""
         names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MAX_NAMED]))
         return f"No package called {names} matches the whole query; the hits are packages with other names."
 
@@ -343,7 +344,7 @@ class _Ways:
     def _word_condition(self, word: str) -> tuple[Piece, str, Query | None]:
         """Return the condition for a word that isn't a name, the word's interpretation, and its closest sense.
 
-        The closest sense is None if the word doesn't have other senses as well.
+        The closest sense is None unless the word also has other senses.
         """
         meanings = list(self._meanings.meanings(word))
         piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
@@ -352,7 +353,7 @@ class _Ways:
         return piece, text, Or(close) if 0 < len(close) < len(meanings) else None
 
     def _with_note_on_other_fields(self, way: _Way) -> _Way:
-        """If the only word is a package's name, add a note with how many other packages' specs have it elsewhere."""
+        """If the only word is a package's name, note how many specs of other packages have it in another field."""
         if len(self.words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
         word = self.words[0].text

@@ -1,7 +1,7 @@
 """Match typed names with packages, and rank the packages.
 
-An index of a million specs has only a few thousand package names. They are matched here, in memory, and the engine is
-asked for exact names: every engine finds the same packages in the same order, and typos cost an engine nothing.
+An index of a million specs has only a few thousand package names, so names are matched here, in memory, and the engine
+is asked for exact names: every engine finds the same packages in the same order, and typos cost an engine nothing.
 """
 
 import re
@@ -81,7 +81,7 @@ _MAX_TRIED: Final = 8
 """The most runs of words tried as a part of a name or with typos, each at a hundred times the cost of a whole name."""
 
 _NOT_A_NAME: Final = re.compile(r"[\W\d]*|\w")
-"""Numbers and single letters. Many names begin with one, but among other words it doesn't mean a package."""
+"""Numbers and single letters. Many names begin with these, but among other words they don't mean a package."""
 
 
 class PackageNames:
@@ -103,8 +103,8 @@ class PackageNames:
 
         Whole names come first, then aliases, names without their decorations (``numpy``), beginnings, decorated names
         (``hdf5-devel``) and parts. Typos are considered only if none of these match. The more of a name the words
-        cover, the better. Among names of which equally much is covered, names with more specs come first if the counts
-        differ by more than about two to one.
+        cover, the better. Among names that are covered equally, names with more specs come first if the counts differ
+        by more than about two to one.
         """
         found = next(filter(None, map(_best, self._ways(words))), {})
         fits = {package: (*fit, -self._counts[package].bit_length()) for package, fit in found.items()}
@@ -199,7 +199,7 @@ class PackageNames:
                 yield package, (_PART, _OTHER_ORDER, left)
 
     def _mistyped(self, typed: Sequence[Core], fewer_than: int) -> Iterator[_Hit]:
-        """Find the names and aliases that differ by the fewest typos, if these are fewer than ``fewer_than``.
+        """Find the names and aliases with the fewest typos, if they have fewer than ``fewer_than``.
 
         For several words, the limit is the length of the shortest word because as many typos could replace that word.
         """
@@ -219,7 +219,7 @@ class PackageNames:
 
     @cached_property
     def _spellings(self) -> tuple[list[str], list[tuple[str, int]]]:
-        """All spellings that can be mistyped; and for each, its package, and a cost if it is not a whole name."""
+        """All spellings that can be mistyped, each with its package, and a cost if the spelling is not a whole name."""
         names = [(spelled, (package, 0)) for package, spelled in self._spelled.items()]
         bare = [
             (self._spelled[package][letters:], (package, 1))
@@ -245,7 +245,7 @@ class PackageNames:
 
 
 def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
-    """Whether no part has too many typos: ``mpi`` isn't ``mkl``. Only equal numbers of parts are compared."""
+    """Whether no part has too many typos: ``mpi`` isn't ``mkl``. Parts are compared only if there are equally many."""
     meant = parts(package)
     if len(typed) == 1 or len(typed) != len(meant):
         return True
@@ -329,7 +329,7 @@ def _tier(core: Core, left_out: int = 0) -> int:
 
 
 def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
-    """Return how well a name fits text that begins or ends one of its parts. If ``bare``, a prefix may precede it."""
+    """Return how well a name fits text that begins or ends one of its parts. If ``bare``, a prefix may come first."""
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0

@@ -1,4 +1,4 @@
-"""Help for searches without hits: which condition rules out all hits, which names are similar, what doesn't exist."""
+"""Help for searches without hits: which condition rules out all hits, which names are similar, and what is unknown."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

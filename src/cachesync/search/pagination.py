@@ -111,7 +111,7 @@ def _keys(request: Request) -> tuple[SortKey, ...]:
 
 
 def without_earlier(index: Searchable, request: Request, after: Query, hits: Sequence[Hit]) -> list[Hit]:
-    """Leave out hits of binaries with documents before a position. The query ``after`` matches what comes after it."""
+    """Leave out hits of binaries with documents before a position; ``after`` matches the documents after it."""
     binaries = In("binary", tuple(hit["binary"] for hit in hits))
     before = And((request.matching(), Not(after), binaries))
     asked = Request(before, order=(), limit=len(hits), distinct=True, fields=("binary",))

@@ -168,7 +168,7 @@ class _Conditions:
         """Count one condition.
 
         Raises:
-            QueryError: the query has more than :data:`MAX_CONDITIONS`.
+            QueryError: the query has more than :data:`MAX_CONDITIONS` conditions.
         """
         self._number += 1
         if self._number > MAX_CONDITIONS:

@@ -17,7 +17,7 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class In(msgspec.Struct, frozen=True):
-    """Matches documents in which a keyword field has one of these values; without values, matches no document."""
+    """Matches documents in which a keyword field has one of the values; without values, matches no document."""
 
     field: str
     values: tuple[str, ...]

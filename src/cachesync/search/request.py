@@ -85,7 +85,7 @@ class Request(NamedTuple):
     """The fields that hits have, or an empty tuple for all. If ``distinct`` is set, ``binary`` must be among them."""
 
     def matching(self, without: str | None = None) -> Query:
-        """Return the query that hits match. To count a field's facet, leave out the field's filter with ``without``.
+        """Return the query that hits match, without the filters on a field whose facet is to be counted.
 
         Facets are therefore disjunctive: a field's counts are narrowed by all filters except the field's own.
         """
@@ -96,7 +96,7 @@ BINARIES: Final = "binaries"
 """The name by which :attr:`Found.approximate` refers to the number of binaries. No field has this name."""
 
 EXACT_BINARIES: Final = 3_000
-"""Among up to this many documents, binaries are counted exactly. Among more, their number is an estimate."""
+"""Up to this many documents, binaries are counted exactly. Beyond that, the number of binaries is an estimate."""
 
 
 class Part(NamedTuple):

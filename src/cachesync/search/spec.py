@@ -44,7 +44,7 @@ class Between(NamedTuple):
 
 
 class GitRef(NamedTuple):
-    """A branch, tag or commit: ``@git.main``. If a version is given, it must stand for this one: ``@git.main=1.2``."""
+    """A branch, tag or commit (``@git.main``), which must also stand for the version if given (``@git.main=1.2``)."""
 
     ref: str
     version: Exactly | Between | None
@@ -132,7 +132,7 @@ class SpecQuery(NamedTuple):
     dependencies: "tuple[Dependency, ...]" = ()
     tail: tuple[Word, ...] = ()
     """The conditions after a compiler. They apply to the package, as in Spack up to 0.23. Since 1.0 they would apply to
-    the compiler, but documents contain no variants of compilers."""
+    the compiler, but documents don't contain variants of compilers."""
 
     def __str__(self) -> str:
         return canonical(self)

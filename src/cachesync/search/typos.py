@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 MIN_LETTERS: Final = 3
-"""Typos aren't considered in shorter words because one letter more or less turns these into any other short name."""
+"""Shorter words aren't checked for typos because one letter more or less turns them into any other short name."""
 
 LONG: Final = 8
 """Words of at least this many letters may have two typos."""

@@ -70,7 +70,7 @@ class Walk:
         return without_earlier(index, self._request, query_after(self._request, self._start), found)
 
     def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Walkable) -> None:
-        """Add the tags of its binary to each hit. Tags are searched for unless all documents are in ``documents``."""
+        """Add each hit's tags. If ``documents`` has all documents of a binary, the tags are taken from these."""
         tags: dict[str, list[Hit]] = {hit["binary"]: [] for hit in hits}
         for each in documents:
             if each["binary"] in tags:

@@ -26,7 +26,7 @@ _HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{HASH_LENGTH}}}")
 _RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
 _DIGIT: Final = re.compile(r"\d")
 _DAY: Final = re.compile(r"\d{1,2}")
-"""A number that may be part of a tag's date but isn't meant as such."""
+"""A number that may be part of a tag's date but isn't meant as a date."""
 
 _AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
 _MIN_PART: Final = 2
