@@ -1,6 +1,6 @@
 """Documents: the table of their fields, and how they are rendered from a page's specs.
 
-A document is a pure function of a page's path and bytes: it is the same whenever and wherever it is rendered.
+Documents are a pure function of a page's path and bytes: they are the same whenever and wherever they are rendered.
 """
 
 import datetime as dt
@@ -19,16 +19,16 @@ from cachesync.pages.variants import variants as variants_of
 from cachesync.pages.version import INFINITY_VERSION, git_ref, version_key
 
 RENDER_VERSION: Final = 3
-"""Increase it when a page's documents, or the digest of a document, change.
+"""Increase this version when a page's documents or the digest of a document change.
 
-Indices of an older version are then refilled.
+Indices that were filled by an older version are then refilled.
 """
 
 SHORT_HASH: Final = 7
-"""How many characters of a hash are usually shown and typed."""
+"""The number of characters of a hash that are usually shown and typed."""
 
 MAX_ID_BYTES: Final = 512
-"""Elasticsearch rejects a whole bulk request because of a single longer id."""
+"""The maximum length of a document's ID. Elasticsearch rejects a whole bulk request if a single ID is longer."""
 
 MAX_KEYWORD_BYTES: Final = 32_766
 """Lucene's maximum length of a term."""
@@ -37,34 +37,34 @@ Kind = Literal["keyword", "text", "date", "long"]
 
 
 class Field(NamedTuple):
-    """What an index needs to know of a field."""
+    """The definition of a field for an index."""
 
     name: str
     kind: Kind
     many: bool = False
     words: bool = False
-    """It has a subfield ``NAME.text`` with the words of its value."""
+    """Whether the field has a subfield ``NAME.text`` with the words of the field's value."""
     any_case: bool = False
-    """It is found, counted and sorted in lowercase."""
+    """Whether the field's values are found, counted and sorted in lowercase."""
     order_by: str = ""
-    """The field by which it is sorted."""
+    """The name of the field whose values determine the order when documents are sorted by this field."""
     counted: bool = False
-    """It only serves to count its distinct values: it can't be searched for."""
+    """Whether the field only serves to count its distinct values and can't be searched."""
 
     @property
     def is_asked_for(self) -> bool:
-        """Whether queries can filter, count and sort by it."""
+        """Whether queries can filter, count and sort by this field."""
         return self.kind != "text" and not self.counted
 
 
 class About(NamedTuple):
-    """The documentation of a field. It can be reworded without a reindex."""
+    """The documentation of a field, which can be reworded without a reindex."""
 
     source: str
-    """Which part of a page it is from, in Markdown."""
+    """The part of a page from which the field's value is taken, in Markdown."""
     meaning: str
     example: str
-    """A value. Those of all fields but ``git_ref`` are from the same document."""
+    """An example of a value. The examples of all fields except ``git_ref`` are from the same document."""
 
 
 class _Line(NamedTuple):
@@ -129,18 +129,18 @@ _TABLE: Final = (
     ),
     _field("page", "the path", "the page, below the root", "_cache/develop-2025-03-23/hdf5/specs.md"),
 )
-"""The fields of a document: name, source, meaning, example, kind. Their values follow in :func:`_rows`.
+"""The fields of a document: name, source, meaning, example and kind. The values are computed in :func:`_rows`.
 
-All else that knows fields is derived from here. A field without a value is left out if it is optional; a list may be
-empty.
+Everything else that depends on the fields is derived from this table. An optional field without a value is left out
+of the document; a list may be empty.
 """
 
 _Row: Any = msgspec.defstruct("Row", [(line.field.name, Any) for line in _TABLE], gc=False)
-"""A document with untyped, positional fields, which is far cheaper to fill."""
+"""A document whose fields are untyped and positional, which makes the document far cheaper to fill."""
 
 
 def _rows(page: Page) -> list[Any]:
-    """Return the documents of a page: one value for each line of the table, in its order."""
+    """Return a page's documents, each with one value for every line of the table, in the order of the table."""
     package, path, tag = page.package, page.path, page.tag or UNSET
     tag_date = (date_of(page.tag) if page.tag else None) or UNSET
     rows = []
@@ -182,23 +182,23 @@ def _rows(page: Page) -> list[Any]:
 
 
 FIELDS: Final = {line.field.name: line.field for line in _TABLE}
-"""The fields of a document by name."""
+"""The fields of a document, by name."""
 
 ABOUT: Final = {line.field.name: line.about for line in _TABLE}
-"""The documentation of each field."""
+"""The documentation of each field, by name."""
 
 OPTIONAL: Final = frozenset(line.field.name for line in _TABLE if line.optional)
-"""The fields that may be missing in documents."""
+"""The names of the fields that a document may lack."""
 
 HELPERS: Final = (
     *(each.order_by for each in FIELDS.values() if each.order_by != each.name),
     *(each.name for each in FIELDS.values() if each.counted),
 )
-"""Fields that only serve to sort, to compare or to count others."""
+"""The names of the fields that only serve to sort, compare or count the values of other fields."""
 
 
 def fingerprint() -> str:
-    """Return a digest of everything that documents depend on; an index with another fingerprint is refilled."""
+    """Return a digest of everything that documents depend on. An index with a different fingerprint is refilled."""
     parts = [RENDER_VERSION, INFINITY_VERSION, *FIELDS.values()]
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
@@ -206,24 +206,24 @@ def fingerprint() -> str:
 Rendered = dict[str, bytes]
 """A page's documents, ready to be indexed: key → fields as JSON.
 
-The key is unique within its page: the hash, or a digest if the page has no hashes.
+A key is unique within its page: it is the spec's hash, or a digest if the page has no hashes.
 """
 
 
 def document_id(page: str, key: str) -> str:
-    """Return the id of the document of a page's spec."""
+    """Return a document's ID, given its page and its key."""
     return f"{identity(page)}/{key}"
 
 
 def key_of(page: str, id: str) -> str:
-    """Return the key from the id of one of a page's documents."""
+    """Return a document's key, given its page and its ID."""
     return id[len(identity(page)) + 1 :]
 
 
 def render(page: Page) -> Rendered | Problem:
-    """Render the document of each spec of a page, or return the problem with one of them."""
+    """Render a document for each of a page's specs, or return the problem with one of the documents."""
     lines = _encode_lines(_rows(page))
-    sources = lines.split(b"\n")  # the JSON has no line breaks; the last, empty part is dropped by zip
+    sources = lines.split(b"\n")  # the JSON has no line breaks; zip drops the last part, which is empty
     rendered = dict(zip(page.specs, sources, strict=False))
     longest_id = len(page.path) + max(map(len, rendered), default=0)
     if longest_id * _MAX_CHARACTER_BYTES > MAX_ID_BYTES or len(lines) > MAX_KEYWORD_BYTES:
@@ -232,11 +232,11 @@ def render(page: Page) -> Rendered | Problem:
 
 
 _MAX_CHARACTER_BYTES: Final = 4
-"""The most bytes that a character takes in UTF-8."""
+"""The maximum number of bytes that a character takes in UTF-8."""
 
 
 def _unfit(page: Page, rendered: Rendered) -> Problem | None:
-    """Return the problem with the first document that no engine accepts, if there is one."""
+    """Return the problem with the first document that no engine accepts, or None if the engines accept them all."""
     room = MAX_ID_BYTES - len(document_id(page.path, "").encode())
     for key, source in rendered.items():
         if len(key) * _MAX_CHARACTER_BYTES > room and len(key.encode()) > room:
@@ -249,7 +249,7 @@ def _unfit(page: Page, rendered: Rendered) -> Problem | None:
 
 
 class Summary(NamedTuple):
-    """The distinct values of a page's specs."""
+    """The distinct versions, compilers and stacks of a page's specs."""
 
     versions: list[str]
     compilers: list[str]
@@ -257,7 +257,7 @@ class Summary(NamedTuple):
 
 
 def summary(page: Page) -> Summary:
-    """Summarize a page for its record: versions in Spack's order, the rest by name."""
+    """Summarize a page for its ledger entry, with versions in Spack's order, and compilers and stacks by name."""
     specs = page.specs.values()
     versions = {spec.versions[0] for spec in specs}
     compilers = {_compiler(written).text for written in {spec.compiler for spec in specs} if written}
@@ -276,12 +276,12 @@ _encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 def encoded(fields: dict[str, Any]) -> bytes:
-    """Return a stored document's fields as :func:`render` encodes them."""
+    """Encode the fields of a stored document in the same way as :func:`render`."""
     return _encode({name: fields[name] for name in FIELDS if name in fields})
 
 
 def fitting(source: bytes, fields: Collection[str]) -> bytes:
-    """Return a document with these fields only, for an older index that lacks the others."""
+    """Return a document reduced to the given fields, for an older index that lacks the others."""
     document: dict[str, msgspec.Raw] = msgspec.json.decode(source, type=dict[str, msgspec.Raw])
     return _encode({name: value for name, value in document.items() if name in fields})
 
@@ -293,7 +293,7 @@ _Optional = str | UnsetType
 def _build(
     compiler: str | None, os: str | None, platform: str | None, target: str | None
 ) -> tuple[_Optional, _Optional, _Optional, _Optional, _Optional, _Optional, _Optional, str]:
-    """Return the four fields of the compiler, the three of the architecture, and the part of the spec with both."""
+    """Return the compiler's four fields, the architecture's three, and the end of the spec, which contains both."""
     built = _compiler(compiler or "")
     if platform and os and target:
         text = f" arch={platform}-{os}-{target}"
@@ -310,7 +310,7 @@ BINARY_NUMBER: Final = "binary_number"
 
 
 def _number(binary: str) -> int:
-    """Return a number for a binary: collisions are unlikely among millions, and it is exact in JavaScript too."""
+    """Return a number for a binary. It is exact in JavaScript, and collisions among millions are unlikely."""
     return xxhash.xxh3_64_intdigest(binary.encode()) >> 12
 
 
@@ -328,7 +328,7 @@ _TODAYS_NAME: Final = {
     "rocmcc": "llvm-amdgpu",
     "arm": "acfl",
 }
-"""Compilers whose names changed when Spack 1.0 turned them into packages."""
+"""The current names of the compilers that were renamed when Spack 1.0 turned compilers into packages."""
 
 
 def todays_name(compiler: str) -> str:
@@ -347,7 +347,7 @@ def _compiler(written: str) -> _Compiler:
 
 
 def _variants(variants: list[str]) -> str:
-    """Join variants in Spack's notation, switches first: ``+mpi~shared build_system=cmake``."""
+    """Join variants in Spack's notation, Boolean variants first: ``+mpi~shared build_system=cmake``."""
     switches: list[str] = []
     values = [""]
     for variant in variants:
@@ -366,7 +366,7 @@ _DATE: Final = re.compile(r"(?:^|-)(\d{4}-\d{2}-\d{2})$")
 
 @lru_cache(maxsize=4096)
 def date_of(tag: str) -> str | None:
-    """Return the date at the end of a tag, if there is one."""
+    """Return the date at the end of a tag, or None if the tag doesn't end in a valid date."""
     match = _DATE.search(tag)
     if not match:
         return None
@@ -377,7 +377,7 @@ def date_of(tag: str) -> str | None:
 
 
 def _long_value(source: bytes) -> str | None:
-    """Return the first keyword field with a value that is too long for any engine."""
+    """Return the name of the first keyword field with a value that is too long for any engine, or None."""
     fields: dict[str, str | list[str]] = msgspec.json.decode(source)
     for name, value in fields.items():
         texts = value if isinstance(value, list) else [value]

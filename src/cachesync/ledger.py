@@ -1,4 +1,4 @@
-"""The ledger's records: what the index remembers of each page. No other state is kept between passes."""
+"""The entries of the ledger: what the index remembers of each page. No other state is kept between passes."""
 
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -9,13 +9,13 @@ import xxhash
 from cachesync.documents import Rendered
 
 Digests = dict[str, bytes]
-"""The digest of each of a page's documents, by the spec's key."""
+"""The digests of a page's documents, by the documents' keys."""
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """The result of ``lstat`` for a file. If it differs in any way, newer or not, the file is read again.
+    """A file's metadata from ``lstat``. If any of the metadata changes, newer or not, the file is read again.
 
-    The device isn't part of it, since network file systems change it at every mount.
+    The device isn't part of the signature because network file systems change the device at every mount.
     """
 
     type: int
@@ -25,41 +25,41 @@ class Signature(msgspec.Struct, frozen=True):
     ctime_ns: int
 
 
-# Many fields: one for each of the contract's, since this is the document that an index has of a page.
+# Many fields: one for each field of the document that an index stores about a page, as the contract defines it.
 class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The record of a page: what was read from it, and when. Its digests are stored beside it, see :data:`Digests`."""
+    """A page's ledger entry: what was read from the page, and when. Its :data:`Digests` are stored beside the entry."""
 
     page: str
-    """The page's path below the root, which is the record's id."""
+    """The page's path below the root, which is also the entry's ID."""
     signature: Signature
     settled: bool
-    """Whether any later change must alter the signature. If not, the page is read again in the next pass."""
+    """Whether every later change is certain to alter the signature. If not, the next pass reads the page again."""
     digest: str | None = None
-    """The digest of the content as last read; absent if it couldn't be read."""
+    """The digest of the page's content when it was last read; absent if the page couldn't be read."""
     package: str | None = None
     tag: str | None = None
-    """The tag in the page or, if it was never read, the one in its path."""
+    """The tag given in the page or, if the page was never read, the tag in the page's path."""
     pending: bool = False
-    """Whether a change of its documents was begun; if so, the documents themselves must be checked."""
+    """Whether a change of the page's documents was begun. If so, the documents themselves must be checked."""
     specs: int = 0
-    """How many documents the index holds for this page."""
+    """The number of documents that the index holds for this page."""
     versions: list[str] = []
     compilers: list[str] = []
     stacks: list[str] = []
     synced: str
-    """When this record was written: ISO 8601, UTC."""
+    """The time at which this entry was written: ISO 8601, UTC."""
     problem: str | None = None
-    """Why the page can't be used now. Its documents are those of its last good state."""
+    """The problem that keeps the page from being read. The page's documents are those of its last good state."""
     line: int | None = None
 
 
 def without(
     record: PageRecord, digests: Digests, refused: Mapping[str, str], replaced: Collection[str]
 ) -> tuple[PageRecord, Digests]:
-    """Return the record and digests of a page after the index refused some of its documents.
+    """Return a page's ledger entry and digests, adjusted for the page's documents that the index rejected.
 
-    ``refused`` maps their keys to reasons, which become the page's problem; its other documents were written. For the
-    keys in ``replaced``, the index still holds an earlier document.
+    ``refused`` maps the keys of the rejected documents to the reasons, which become the page's problem. The page's
+    other documents were written. For the keys in ``replaced``, the index still holds an earlier document.
     """
     kept = {each: digest for each, digest in digests.items() if each not in refused}
     kept |= {each: b"" for each in refused if each in replaced}
@@ -67,7 +67,7 @@ def without(
 
 
 def refusal(refused: Mapping[str, str]) -> str:
-    """Return the message for refused documents; ``refused`` maps their keys to reasons."""
+    """Return the message about rejected documents; ``refused`` maps the documents' keys to the reasons."""
     key, reason = next(iter(refused.items()))
     more = f" and {len(refused) - 1:,} others" if len(refused) > 1 else ""
     return f"the index refused {key}{more}: {reason}"
@@ -79,7 +79,7 @@ def content_digest(data: bytes) -> str:
 
 
 def digests(rendered: Rendered) -> Digests:
-    """Return the digest of each document by its key."""
+    """Return the digests of a page's documents, by the documents' keys."""
     return dict(zip(rendered, map(document_digest, rendered.values()), strict=True))
 
 

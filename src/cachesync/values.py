@@ -1,7 +1,7 @@
-"""The value types of configuration keys: each function here validates and converts a value read from YAML.
+"""The value types of configuration keys: each function in this module validates and converts a value read from YAML.
 
-YAML yields strings, lists and mappings, see :mod:`cachesync.yamltext`. For an invalid value every function raises
-ValueError, with a message that begins "expected".
+YAML yields strings, lists and mappings (see :mod:`cachesync.yamltext`). For an invalid value, every function raises
+ValueError with a message that begins with "expected".
 """
 
 import math
@@ -25,7 +25,7 @@ _NO: Final = frozenset({"false", "no", "off", "0"})
 
 
 class Secret:
-    """A string that is never shown by accident."""
+    """A string that can't be shown by accident."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -57,7 +57,7 @@ def secret(value: Value) -> Secret:
 
 
 def choice(*names: str) -> Read:
-    """Return a reader of one of these names."""
+    """Return a function that reads one of the given names."""
     *others, last = (repr(name) for name in names)
 
     def read(value: Value) -> str:
@@ -77,7 +77,7 @@ def truth(value: Value) -> bool:
 
 
 def integer(least: int, most: int | None = None) -> Read:
-    """Return a reader of an integer within bounds."""
+    """Return a function that reads an integer from ``least`` to ``most``, where None means no upper bound."""
     bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def read(value: Value) -> int:
@@ -99,7 +99,7 @@ def fraction(value: Value) -> float:
 
 
 def duration(least: float = 0.0) -> Read:
-    """Return a reader of a duration, in seconds or with a unit. It returns seconds."""
+    """Return a function that reads a duration, given in seconds or with a unit, and returns seconds."""
 
     def read(value: Value) -> float:
         match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -114,14 +114,14 @@ def duration(least: float = 0.0) -> Read:
 
 
 def path(value: Value) -> Path:
-    """Read a path; ``~`` is the home directory."""
+    """Read a path, in which ``~`` is the home directory."""
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("expected a path")
     return expandable(value)
 
 
 def expandable(name: str) -> Path:
-    """Read a path whose ``~`` can be expanded."""
+    """Read a path and check that its ``~`` can be expanded."""
     try:
         Path(name).expanduser()
     except RuntimeError as error:
@@ -138,7 +138,7 @@ def texts(value: Value) -> tuple[str, ...]:
 
 
 def matching(pattern: str, expected: str) -> Read:
-    """Return a reader of strings that match a regular expression in full; errors say what was ``expected``."""
+    """Return a function that reads strings matching a regular expression in full; errors end with ``expected``."""
     compiled = re.compile(pattern)
 
     def read(value: Value) -> str:
@@ -162,7 +162,7 @@ def timezone(value: Value) -> str:
 
 
 def schedule(value: Value) -> str | None:
-    """Read a cron expression; an empty string is None."""
+    """Read a cron expression, or return None for an empty string."""
     from cronsim import CronSim, CronSimError  # noqa: PLC0415  few configurations set a schedule
 
     expression = text(value)

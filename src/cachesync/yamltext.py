@@ -1,7 +1,7 @@
-"""A safe YAML loader: scalars stay text, every value has its line, and no input can exhaust memory or the stack.
+"""A safe YAML loader: scalars stay text, every value has a line number, and no input can exhaust memory or the stack.
 
-PyYAML's loaders are recursive (100,000 open brackets crash the C one) and turn ``1.10`` into ``1.1``. This one reads
-the parser's events with an explicit stack and stops at the bounds below.
+PyYAML's loaders are recursive (100,000 open brackets crash the C loader) and turn ``1.10`` into ``1.1``. This loader
+processes the parser's events with an explicit stack and stops at the bounds below.
 """
 
 import enum
@@ -13,16 +13,16 @@ import yaml
 from cachesync.errors import CachesyncError
 
 MAX_DEPTH: Final = 64
-"""Levels of nested lists and mappings; a real page has 4."""
+"""The maximum depth of nested lists and mappings; a real page has 4 levels."""
 
 MAX_ALIASED_NODES: Final = 100_000
-"""Nodes that ``*aliases`` may add to those written out. An alias bomb adds billions."""
+"""The maximum number of nodes that ``*aliases`` add to the nodes written out. An alias bomb adds billions."""
 
 MAX_NODES: Final = 1_000_000
-"""Values in one text, with aliases expanded. The largest page has about 150,000."""
+"""The maximum number of values in one text, with aliases expanded. The largest page has about 150,000."""
 
 _SHOWN: Final = 60
-"""How many characters of a key's path a message shows."""
+"""The maximum number of characters of a key's path in a message."""
 
 _DIRECTIVE: Final = re.compile(r"^%", re.MULTILINE)
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -33,7 +33,7 @@ _SURROGATES: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{
 
 
 class YamlError(CachesyncError):
-    """The text is not YAML, or exceeds a bound; ``line`` counts from 1."""
+    """Raised for text that is not YAML or exceeds a bound; ``line`` is counted from 1."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class YamlError(CachesyncError):
 
 
 class Mapping(dict[str, "Value"]):
-    """A YAML mapping; ``lines`` has the line of each key."""
+    """A YAML mapping; ``lines`` contains the line of each key."""
 
     def __init__(self, line: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Mapping(dict[str, "Value"]):
 
 
 class Sequence(list["Value"]):
-    """A YAML list; ``lines`` has the line of each item."""
+    """A YAML list; ``lines`` contains the line of each item."""
 
     def __init__(self, line: int) -> None:
         super().__init__()
@@ -66,14 +66,14 @@ class Repeated(NamedTuple):
     """A duplicate key."""
 
     path: tuple[str | int, ...]
-    """The keys and positions that lead to the mapping, and this key."""
+    """The keys and positions that lead to the mapping, followed by the duplicate key."""
     line: int
     first: int
     """The line of the key's first occurrence."""
 
 
 def line_of(value: Value, path: list[str | int], default: int) -> int:
-    """Return the line of the value at ``path`` (keys and positions), or of its nearest existing parent."""
+    """Return the line of the value at a path of keys and positions, or the line of its nearest existing parent."""
     line = default
     for step in path:
         if isinstance(value, Mapping) and isinstance(step, str):
@@ -103,24 +103,24 @@ def describe(value: object) -> str:
 def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None) -> Value:
     """Parse one YAML document. Scalars are text as written; null (``~``, ``null``, nothing) is None.
 
-    ``first_line`` is the line of the file on which ``text`` starts. A duplicate key in a mapping is an error; if there
-    is a list ``repeated``, it is added to that instead, and its last value is used. Merge keys (``<<``) work and don't
-    count as duplicates.
+    ``first_line`` is the line of the file on which ``text`` starts. A duplicate key in a mapping is an error unless a
+    list ``repeated`` is given: then the duplicate is added to the list, and the key's last value is used. Merge keys
+    (``<<``) work and don't count as duplicates.
 
     Raises:
-        YamlError: invalid YAML, nesting deeper than :data:`MAX_DEPTH`, more than :data:`MAX_NODES` values, aliases that
-            add more than :data:`MAX_ALIASED_NODES`, a directive, a tag other than ``!!str``, ``!!seq`` and ``!!map``, a
-            key that isn't text or is a duplicate, or a second document.
+        YamlError: the text is invalid YAML, or has nesting deeper than :data:`MAX_DEPTH`, more than :data:`MAX_NODES`
+            values, aliases that add more than :data:`MAX_ALIASED_NODES`, a directive, a tag other than ``!!str``,
+            ``!!seq`` and ``!!map``, a key that isn't text or is a duplicate, or a second document.
     """
     builder = _Builder(first_line, repeated)
-    if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many of them
+    if directive := _DIRECTIVE.search(text):  # libyaml takes quadratic time for many directives
         line = first_line + text.count("\n", 0, directive.start())
         raise YamlError("a line that starts with '%': YAML directives are not accepted", line)
     try:
         for event in yaml.parse(_join_surrogates(text), Loader=yaml.CSafeLoader):
             builder.take(event)
     except yaml.MarkedYAMLError as error:
-        # libyaml detects a line without a colon only at the next one; the context mark has the right line
+        # libyaml detects a line without a colon only at the next line; the context mark has the right line
         mark = error.context_mark if error.context == "while scanning a simple key" else error.problem_mark
         where = f", at column {mark.column + 1}" if mark else ""
         last = first_line + len(_LINE_BREAK.findall(text))  # libyaml puts the end of the text on a line of its own
@@ -135,7 +135,7 @@ def load(text: str, first_line: int = 1, repeated: list[Repeated] | None = None)
 
 
 def _join_surrogates(text: str) -> str:
-    r"""Replace JSON's ``"\ud83d\ude00"`` by the character it stands for: libyaml rejects the halves."""
+    r"""Replace JSON's ``"\ud83d\ude00"`` with the character that it encodes, because libyaml rejects the halves."""
     if not _SURROGATES.search(text):
         return text
     return _QUOTED.sub(lambda quoted: _SURROGATES.sub(_joined, quoted[0]) if quoted[0][0] == '"' else quoted[0], text)
@@ -147,34 +147,34 @@ def _joined(match: re.Match[str]) -> str:
 
 
 class _Mark(Protocol):
-    """A position in the text; libyaml's marks and PyYAML's are different classes."""
+    """A position in the text. The marks of libyaml and of PyYAML are instances of different classes."""
 
     line: int
 
 
 class _Key(enum.Enum):
-    """What an open mapping expects, if not the value of an ordinary key."""
+    """What an open mapping expects if it isn't the value of an ordinary key: the next key, or a value to merge."""
 
     NEXT = enum.auto()
     MERGED = enum.auto()
 
 
 class _Open:
-    """A list or mapping that is not complete yet."""
+    """A list or mapping that isn't complete yet."""
 
     def __init__(self, value: Mapping | Sequence, anchor: str | None, start: int) -> None:
         self.value = value
         self.anchor = anchor
         self.start = start
-        """The number of nodes before it."""
+        """The number of nodes that precede the list or mapping."""
         self.key: str | _Key = _Key.NEXT
-        """In a mapping, the key whose value is next."""
+        """In a mapping, the key whose value comes next."""
         self.given: dict[str, int] = {}
-        """In a mapping, the line of each key that was written out."""
+        """In a mapping, the line of each key that was written out rather than merged."""
 
 
 class _Builder:
-    """Builds the document from parser events, on an explicit stack."""
+    """Builds the document from the parser's events with an explicit stack."""
 
     def __init__(self, first_line: int, repeated: list[Repeated] | None) -> None:
         self.document: Value = None
@@ -193,7 +193,7 @@ class _Builder:
         match event:
             case yaml.ScalarEvent():
                 self._check(event)
-                plain = event.implicit[0] and not event.style  # without a style, libyaml has "" and PyYAML None
+                plain = event.implicit[0] and not event.style  # for no style, libyaml has "" and PyYAML None
                 value = None if plain and event.value in _NULL else event.value
                 if event.anchor:
                     self._anchors[event.anchor] = (value, 1)
@@ -215,7 +215,7 @@ class _Builder:
         return YamlError(message, self.line(event.start_mark))
 
     def _hint(self, event: yaml.Event, sign: str) -> str:
-        """Suggest quotes for a sign that may be meant as text. What follows may be a password, so it isn't shown."""
+        """Suggest quotes for text that begins with a sign. The text isn't shown because it may be a password."""
         return f"; a text that starts with '{sign}' needs quotes{_at(event)}"
 
     def _check(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent) -> None:
@@ -254,7 +254,7 @@ class _Builder:
         self._add(value, event)
 
     def _add(self, value: Value, event: yaml.Event, *, line: int | None = None, merge: bool = False) -> None:
-        """Add a complete value to where it belongs: the document, a list, a mapping's key, or that key's value."""
+        """Add a complete value in its place: as the document, as an item of a list, or as a mapping's key or value."""
         line = line or self.line(event.start_mark)
         if not self._stack:
             self.document = value
@@ -278,7 +278,7 @@ class _Builder:
                 self._merge(parent, value, event)
 
     def _note_key(self, opened: _Open, event: yaml.Event) -> None:
-        """Report a key that its mapping already has. Merged keys don't count."""
+        """Report the current key if its mapping already has that key. Merged keys don't count."""
         key, line = opened.key, self.line(event.start_mark)
         if not isinstance(key, str):
             return
@@ -297,7 +297,7 @@ class _Builder:
         return tuple(step for step in steps if not isinstance(step, _Key))
 
     def _merge(self, into: Mapping, value: Value, event: yaml.Event) -> None:
-        """Merge ``<<: *defaults``: add keys that the mapping lacks. Keys that come later replace them anyway."""
+        """Merge ``<<: *defaults``: add the keys that the mapping lacks. Keys that come later replace them anyway."""
         for source in value if isinstance(value, Sequence) else [value]:
             if not isinstance(source, Mapping):
                 raise self._error("expected a mapping or a list of mappings after '<<'", event)
@@ -312,6 +312,6 @@ def _at(event: yaml.Event) -> str:
 
 
 def _shown(path: tuple[str | int, ...]) -> str:
-    """Format a path as ``spec_details[3].os``, without its beginning if it is too long."""
+    """Format a path as ``spec_details[3].os``, and cut off the beginning of a path that is too long."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return repr(text if len(text) <= _SHOWN else f"…{text[-_SHOWN:]}")

@@ -1,7 +1,7 @@
 """Checks that JSON means the same in YAML.
 
-Nearly all JSON is also YAML. The exceptions are some characters, which YAML rejects or folds, and very long keys; our
-own YAML loader also bounds nesting and rejects duplicate keys. JSON that passes these checks has none of that.
+Nearly all JSON is also YAML. The exceptions are some characters, which YAML rejects or folds, and very long keys. Our
+own YAML loader also limits nesting and rejects duplicate keys. JSON that passes the checks has none of these flaws.
 """
 
 import json
@@ -12,23 +12,23 @@ import msgspec
 _STEP: Final = 250
 _GAP: Final = b"  "
 _LONG_GAP: Final = b" " * (2 * _STEP)
-"""Every 250th byte of text that contains it includes two adjacent spaces, which are much faster to find."""
+"""A gap so long that taking every 250th byte of it leaves two adjacent spaces, which are much faster to find."""
 
 MAX_KEY: Final = 80
-"""Characters of a key. Even if each is an escape of six, and with a gap before the colon, it is below YAML's 1,024."""
+"""The most characters of a key. Even with escapes of six and a gap before the colon, a key is below YAML's 1,024."""
 
 _MAX_DEPTH: Final = 8
 
 
 class DoubtError(Exception):
-    """YAML might read this JSON differently."""
+    """Raised for JSON that YAML might read differently."""
 
 
 def require_plain(value: bytes) -> None:
-    """Check that YAML treats no character of this one-line JSON differently.
+    """Check that every character of one-line JSON means the same in YAML.
 
     Raises:
-        DoubtError: there are tabs, unprintable characters, or many spaces in a row.
+        DoubtError: the JSON contains tabs, unprintable characters, or many spaces in a row.
     """
     if b"\t" in value or b"\r" in value or b"\x7f" in value or (_GAP in value[::_STEP] and _LONG_GAP in value):
         raise DoubtError
@@ -41,7 +41,7 @@ def require_unique_keys(value: bytes) -> None:
 
     Raises:
         DoubtError: a key is duplicate or too long.
-        msgspec.MsgspecError: it is nested too deeply, or isn't JSON.
+        msgspec.MsgspecError: the value is nested too deeply, or isn't JSON.
     """
     _decode_shallow(value)
     json.loads(value, object_pairs_hook=_require_unique)
@@ -54,12 +54,12 @@ def _require_unique(pairs: list[tuple[str, Any]]) -> None:
 
 
 def _nested(levels: int) -> Any:
-    """Return the type of JSON with lists and mappings nested up to this many levels."""
+    """Return the type of JSON whose lists and mappings are nested at most ``levels`` deep."""
     scalar = str | int | float | bool | None
     if not levels:
         return scalar
     inner = _nested(levels - 1)
-    return scalar | list[inner] | dict[str, inner]  # type: ignore[valid-type]  # made at run time
+    return scalar | list[inner] | dict[str, inner]  # type: ignore[valid-type]  # the type is built at run time
 
 
 _decode_shallow: Final = msgspec.json.Decoder(_nested(_MAX_DEPTH)).decode

@@ -1,9 +1,10 @@
 """Pages: bytes → :class:`Page` | :class:`Problem`.
 
-There are two parsers with the same results. In real pages, nearly all bytes are values in one line of JSON or, in those
-of 2022, a line for each spec string. The fast parser cuts these out of the front matter and decodes them separately;
-only the rest, a few lines that are the same on most pages, is parsed as YAML. The safe parser reads all of the front
-matter as YAML, 20 times as slowly. It gets the pages about which the fast one has any doubt, and reports the problems.
+There are two parsers with the same results. In real pages, nearly all bytes belong to values that are one line of JSON
+or, in pages of 2022, have one line for each spec string. The fast parser cuts these values out of the front matter and
+decodes them separately; only the rest, a few lines that are the same on most pages, is parsed as YAML. The safe parser
+reads the whole front matter as YAML, which takes 20 times as long. Pages about which the fast parser has any doubt are
+left to the safe parser, which also reports the problems.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ MAX_SIZE: Final = 2**63 - 1
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Why a page can't be used: what is wrong, what was expected, and the line (from 1) where it is known."""
+    """The problem with a page: what is wrong, what was expected and, if known, the line (counted from 1)."""
 
     page: str
     message: str
@@ -43,7 +44,7 @@ def by_page(problems: Iterable[Problem]) -> list[Problem]:
 
 
 class Page(msgspec.Struct):
-    """A complete, valid page: its path below the root, and its specs by their key (the hash, or a digest)."""
+    """A complete, valid page: its path below the root, and its specs by key (a spec's hash, or a digest)."""
 
     path: str
     package: str
@@ -52,23 +53,23 @@ class Page(msgspec.Struct):
 
 
 def identity(path: str) -> str:
-    """Return the prefix of the ids of a page's documents: its path without ``_cache/`` and ``/specs.md``."""
+    """Return the prefix of the IDs of a page's documents: the page's path without ``_cache/`` and ``/specs.md``."""
     return path.removeprefix(PREFIX).removesuffix(SUFFIX)
 
 
 def folder_of(path: str) -> str:
-    """Return the name of a page's folder, which is that of its package."""
+    """Return the name of a page's folder, which is the name of the page's package."""
     return identity(path).rpartition("/")[2]
 
 
 def tag_of(path: str) -> str | None:
-    """Return TAG of ``_cache/TAG/PACKAGE/specs.md``; None for ``_cache/PACKAGE/specs.md``, as in 2021."""
+    """Return TAG of ``_cache/TAG/PACKAGE/specs.md``, or None for ``_cache/PACKAGE/specs.md``, the form of 2021."""
     tag, slash, _ = identity(path).partition("/")
     return tag if slash else None
 
 
 def parse(path: str, data: bytes) -> Page | Problem:
-    """Parse one page; ``path`` is relative to the root, with ``/`` on every system."""
+    """Parse one page. The path is relative to the root, and its separator is ``/`` on every system."""
     return parse_fast(path, data) or parse_safely(path, data)
 
 
@@ -83,7 +84,7 @@ class _FaultError(Exception):
 
 
 class _FrontMatter(NamedTuple):
-    """The place between the two ``---`` lines, and by their keys those of values that can be decoded without YAML."""
+    """The slice between the two ``---`` lines and, by key, the slices of values that can be decoded without YAML."""
 
     place: slice
     values: dict[str, slice]
@@ -104,7 +105,7 @@ _LISTED: Final = re.compile(rb"(?:\n - (?:'[^'\n]+'|[A-Za-z0-9_][A-Za-z0-9_.+-]*
 
 
 def _front_matter(data: bytes) -> _FrontMatter:
-    """Find the front matter of a page. It starts on line 2 of the page."""
+    """Find the front matter of a page, which starts on line 2."""
     _require_text(data)
     opening = _OPENING.match(data)
     if not opening:
@@ -140,14 +141,14 @@ def _require_text(data: bytes) -> None:
 
 
 def _json_at(data: bytes, start: int) -> slice | None:
-    """Find the end of a value that looks like JSON: the last bracket or quotation mark on its line."""
+    """Find a value that looks like JSON and ends with the last bracket or quotation mark on its line."""
     line_end = data.find(b"\n", start)
     end = data.rfind(_CLOSED_BY[data[start : start + 1]], start + 1, line_end if line_end >= 0 else len(data)) + 1
     return slice(start, end) if end and (end == line_end or _BEHIND_JSON.match(data, end)) else None
 
 
 def _listed_at(data: bytes, start: int) -> slice | None:
-    """Find the end of a list with one line per item, like ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
+    """Find a list with one line for each item, such as ``- 'zlib@1.2.12'`` or ``- spec-0.json``."""
     listed = _LISTED.match(data, start)
     return slice(start, listed.end()) if listed else None
 
@@ -158,8 +159,8 @@ def _listed_at(data: bytes, start: int) -> slice | None:
 def parse_fast(path: str, data: bytes) -> Page | None:
     """Parse a page without using YAML for its large values, or return None in case of doubt.
 
-    Any page it returns is the same as that of the safe parser, except that the safe one rejects too many values; JSON
-    needs no such bound, since it takes no more memory than its size suggests.
+    The safe parser returns the same page, unless it rejects the page for having too many values. The fast parser
+    doesn't limit the number of values because decoded JSON takes no more memory than its size suggests.
     """
     try:
         matter = _front_matter(data)
@@ -187,8 +188,8 @@ def _specs_in(values: dict[str, bytes], front: Mapping) -> dict[str, Spec]:
 def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
     """Parse the front matter as YAML, with an empty list in place of each value that is decoded without YAML.
 
-    YAML is parsed from front to back. So if each key is at the top level and on the line where it was found, everything
-    before its value was parsed correctly; so is everything after it, since an empty list is a complete value, too.
+    YAML is parsed from front to back. If each key is at the top level and on the line where it was found, everything
+    before its value was parsed correctly. So was everything after it, because an empty list is also a complete value.
     """
     parts: list[bytes] = []
     lines: dict[str, int] = {}
@@ -210,7 +211,7 @@ def _read_remainder(data: bytes, matter: _FrontMatter) -> Mapping:
 
 
 _SHORT: Final = 1_000
-"""Bytes below which a remainder is cached, since other pages may have the same."""
+"""Remainders with fewer bytes are cached because other pages may have the same remainder."""
 
 _OTHER_LINE_BREAK: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
 
@@ -239,9 +240,9 @@ _decode_meta: Final = msgspec.json.Decoder(dict[str, list[str] | int]).decode
 
 
 def _require_mapping(meta: bytes) -> None:
-    """Check that YAML would accept ``meta`` too. Its content isn't used.
+    """Check that YAML would also accept ``meta``, whose content isn't used.
 
-    If no key is duplicate, there are as many strings as keys and items; otherwise a slower check is needed.
+    If there are as many strings as keys and items, no key is duplicate; otherwise a slower check is needed.
     """
     jsonyaml.require_plain(meta)
     try:
@@ -255,7 +256,7 @@ def _require_mapping(meta: bytes) -> None:
 
 
 def _detailed(value: bytes) -> dict[str, Spec]:
-    """Parse ``spec_details`` in one line of JSON."""
+    """Parse a value of ``spec_details`` that is one line of JSON."""
     jsonyaml.require_plain(value)
     details = _decode_details(value)
     specs = {spec.hash or "": spec for spec in details}
@@ -266,7 +267,7 @@ def _detailed(value: bytes) -> dict[str, Spec]:
 
 
 def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
-    """Whether all entries are certainly valid. They are checked together: one by one takes as long as parsing them."""
+    """Whether all entries are certainly valid. Checking the entries one by one would take as long as parsing them."""
     entries = specs.values()
     try:
         texts = {
@@ -288,7 +289,7 @@ def _are_usual(specs: dict[str, Spec], value: bytes) -> bool:
 
 
 def _is_plain(value: bytes) -> bool:
-    """Whether JSON is ASCII without escapes, and so without control characters, which JSON must escape."""
+    """Whether JSON is ASCII without escapes, and therefore has no control characters, which JSON must escape."""
     return value.isascii() and b"\\" not in value
 
 
@@ -310,15 +311,15 @@ _decode_listings: Final = msgspec.json.Decoder(list[_Listing]).decode
 _decode_stored: Final = msgspec.json.Decoder(list[_Stored]).decode
 _KEYS: Final = len(Spec.__struct_fields__)
 _VALUES: Final = _KEYS - 2
-"""How many values of an entry are strings, besides those in ``variants`` and ``stacks``."""
+"""The number of strings among the values of an entry, not counting the items of ``variants`` and ``stacks``."""
 
 
 def _have_only_usual_keys(entries: Collection[Spec], value: bytes) -> bool:
     """Whether valid entries have only the usual keys, each once, judged by the number of strings in the JSON.
 
-    Each entry has all keys, since none of its values is missing. So if there are no more strings than these keys and
-    the values, there is no duplicate and no other key. Pages of 2023 and 2024 also have a ``tarball``. Escaped
-    quotation marks count too, so such a page seems to have more strings.
+    Valid entries have all keys because none of their values is missing. If the JSON contains no more strings than these
+    keys and the values, no key is duplicate or unusual. Entries of 2023 and 2024 also have a ``tarball``. Escaped
+    quotation marks are counted as well, so a page that contains them seems to have more strings.
     """
     lengths = [len(each.variants) for each in entries] + [len(each.stacks) for each in entries]
     others = value.count(b'"') - 2 * ((_KEYS + _VALUES) * len(entries) + sum(lengths))
@@ -338,7 +339,7 @@ def _fits(decode: Callable[[bytes], object], value: bytes) -> bool:
 
 
 def _listed(value: bytes) -> dict[str, Spec]:
-    """Parse ``spec_names``. YAML has no escapes between single quotes."""
+    """Parse a list of ``spec_names``. Backslashes between single quotes aren't escapes in YAML."""
     lines = value.decode().removeprefix("\n").split("\n")
     if not all(map(str.isprintable, lines)):
         raise DoubtError
@@ -349,7 +350,7 @@ def _listed(value: bytes) -> dict[str, Spec]:
 
 
 def parse_safely(path: str, data: bytes) -> Page | Problem:
-    """Parse a page, reading all of its front matter as YAML."""
+    """Parse a page by reading its whole front matter as YAML."""
     try:
         front = _read_whole(data)
         return Page(path, _package(front), _tag(front, path), _specs(front))
@@ -381,7 +382,7 @@ def _convert(details: Value, front: Mapping) -> list[Spec]:
 
 
 def _wrong_type(message: str, front: Mapping) -> _FaultError:
-    """Reword msgspec's ``Expected `str`, got `array` - at `$[3].hash` `` in terms of the page, with the line."""
+    """Translate msgspec's ``Expected `str`, got `array` - at `$[3].hash` `` into the page's terms, and add the line."""
     match = re.search(r"Expected `([^`]*)`, got `([^`]*)`(?: - at `\$([^`]*)`)?", message)
     if not match:
         return _FaultError(f"spec_details: {message}", _line(front, ["spec_details"]))
@@ -395,7 +396,7 @@ def _wrong_type(message: str, front: Mapping) -> _FaultError:
 
 
 def _all_named(front: Mapping) -> dict[str, Spec]:
-    """Parse the spec strings of 2021 and 2022."""
+    """Parse the list of spec strings that pages of 2021 and 2022 have."""
     names = front["spec_names"]
     if not isinstance(names, Sequence):
         raise _FaultError(
@@ -440,7 +441,7 @@ def _tag(front: Mapping, path: str) -> str | None:
 
 
 def _categories_tag(front: Mapping) -> str | None:
-    """Return TAG of ``categories: [package, TAG]``; pages of 2021 have none."""
+    """Return TAG of ``categories: [package, TAG]``, or None for pages of 2021, which have no tag."""
     categories = front.get("categories")
     if categories is None:
         return None
@@ -452,10 +453,10 @@ def _categories_tag(front: Mapping) -> str | None:
 
 
 def _named(name: str) -> tuple[str, Spec]:
-    """Return a spec string's key and spec. The key is a digest, since it has no hash.
+    """Return the key and the spec of a spec string. The key is a digest because a spec string has no hash.
 
     Raises:
-        ValueError: it is invalid.
+        ValueError: the spec string is invalid.
     """
     if flaw := hidden(name):
         raise ValueError(flaw)
@@ -480,12 +481,12 @@ def _checked(details: list[Spec], line_at: Callable[[int, str], int]) -> dict[st
 
 
 def _size(size: int | str | None) -> int | str | None:
-    """Convert a size from YAML, where all values are text, to the number that JSON has."""
+    """Convert a size from YAML, which yields all values as text, to the number that JSON yields."""
     return int(size) if isinstance(size, str) and re.fullmatch(r"-?[0-9]{1,20}", size) else size
 
 
 def _entry_fault(spec: Spec) -> tuple[str, str] | None:
-    """Return the invalid field of an entry, and what is wrong with it."""
+    """Return the first invalid field of an entry and what is wrong with it, or None if the entry is valid."""
     hash, versions, size = spec.hash, spec.versions, spec.size
     if not hash:
         return "hash", "missing; expected the spec's hash"
@@ -501,7 +502,7 @@ def _entry_fault(spec: Spec) -> tuple[str, str] | None:
 
 
 def _flaw_of(spec: Spec) -> tuple[str, str] | None:
-    """Return the field of an entry with invisible characters, and which. A variant's value may end in a space."""
+    """Return the first field with invisible characters, and describe them. A variant's value may end in a space."""
     for field in ("hash", "compiler", "os", "platform", "target"):
         if flaw := untidy(getattr(spec, field) or ""):
             return field, flaw

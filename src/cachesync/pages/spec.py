@@ -8,7 +8,7 @@ class Spec(msgspec.Struct, gc=False):
 
     hash: str | None = None
     versions: list[str] = []
-    """Exactly one, once the entry is checked."""
+    """A list that has exactly one version once the entry has been checked."""
     compiler: str | None = None
     os: str | None = None
     platform: str | None = None

@@ -22,10 +22,10 @@ _PACKAGE: Final = re.compile(rf"\s*({_NAME})")
 
 
 def parse(text: str) -> Spec:
-    """Parse the root node, ignoring its ``^dependencies``. The spec has no hash, stacks or size.
+    """Parse the root node of a spec string and ignore its ``^dependencies``. The spec has no hash, stacks or size.
 
     Raises:
-        ValueError: the string is not such a spec, or has no version; the message names the character.
+        ValueError: the string is not a spec string (the message says at which character), or has no version.
     """
     start = _PACKAGE.match(text)
     if not start:
@@ -54,7 +54,7 @@ def parse(text: str) -> Spec:
 
 
 def _take(match: re.Match[str], fields: dict[str, str], variants: list[str]) -> None:
-    """Add one part of a spec to the fields or variants."""
+    """Add one part of a spec string to the fields or to the variants."""
     kind = match.lastgroup or ""
     part = match[kind]
     if kind == "switch":
@@ -73,7 +73,7 @@ _FIELDS: Final = frozenset({"version", "compiler", "arch", "platform", "os", "ta
 
 
 def _architecture(fields: dict[str, str]) -> tuple[str | None, str | None, str | None]:
-    """Return platform, os and target, of which ``arch=linux-ubuntu18.04-x86_64`` has all three."""
+    """Return platform, os and target. A part like ``arch=linux-ubuntu18.04-x86_64`` contains all three."""
     parts = fields.get("arch", "").split("-", 2)
     platform, os, target = parts if len(parts) == 3 else (None, None, None)
     return fields.get("platform", platform), fields.get("os", os), fields.get("target", target)

@@ -1,7 +1,7 @@
-"""Variants: from the notation of pages to the values that queries ask for.
+"""Translate variants from the notation of pages to the values that queries ask for.
 
 A page writes ``+mpi``, ``build_type=Release``, ``languages='c,c++'`` or, from 2025-03-30 on, ``languages:=c,c++``. A
-query asks whether a variant is on, whether it has a certain value, or whether its values are exactly these.
+query asks whether a variant is on, whether it has a certain value, or whether it has exactly the given values.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,8 @@ class Variants(NamedTuple):
 
     names: list[str]
     values: list[str]
-    """``+mpi`` or ``~mpi``; ``key=value`` for each value; and :func:`several` and :func:`exactly` for a variant with
-    several values."""
+    """``+mpi`` or ``~mpi`` for a Boolean variant; ``key=value`` for each value of another variant, followed by the
+    results of :func:`several` and :func:`exactly` if the variant has several values."""
 
 
 def variants(written: Iterable[str]) -> Variants:
@@ -31,17 +31,17 @@ def variants(written: Iterable[str]) -> Variants:
 
 
 def switched(name: str, *, on: bool) -> str:
-    """Return the value in documents for a boolean variant that is on, or off."""
+    """Return the value that documents contain for a Boolean variant that is on or off."""
     return f"{'+' if on else '~'}{name}"
 
 
 def several(name: str) -> str:
-    """Return the value in documents for a variant with several values."""
+    """Return the value that documents contain for every variant that has several values."""
     return f"{name}:=*"
 
 
 def exactly(name: str, values: Iterable[str]) -> str:
-    """Return the value in documents for a variant that has exactly these values, several of them."""
+    """Return the value that documents contain for a variant whose values are exactly these, if there are several."""
     return f"{name}:={','.join(sorted(set(values)))}"
 
 
@@ -54,7 +54,7 @@ def _read(written: str) -> tuple[str, tuple[str, ...]]:
         name = written[1:]
         return name, (switched(name, on=written[0] == "+"),)
     name, equals, rest = written.partition("=")
-    if not equals:  # neither a switch nor a key with a value: Spack doesn't write this
+    if not equals:  # neither a Boolean variant nor a key with a value: Spack doesn't write this
         return name, ()
     name = name.removesuffix(":")
     values = dict.fromkeys(_unquoted(rest).split(","))

@@ -1,7 +1,7 @@
 """Checks that values contain nothing invisible.
 
-Two values that look the same on a screen are still different in ids, facets and filters. So a value must not contain
-invisible characters or any whitespace but the ordinary space, and must be in Unicode's normal form NFC.
+Two values that look the same on a screen are still different in IDs, facets and filters. Therefore, a value must not
+contain invisible characters or any whitespace other than the ordinary space, and must be in Unicode's normal form NFC.
 """
 
 import re
@@ -16,14 +16,14 @@ Default_Ignorable_Code_Point (DerivedCoreProperties.txt), and the Braille patter
 
 
 def untidy(text: str) -> str | None:
-    """Describe a leading or trailing space, or what :func:`hidden` finds; None if there is neither."""
+    """Describe a leading or trailing space, or what :func:`hidden` finds; return None if there is neither."""
     if text[:1] == " " or text[-1:] == " ":
         return f"expected no space at either end, found {_found(text, 0 if text[0] == ' ' else len(text) - 1)}"
     return hidden(text)
 
 
 def hidden(text: str) -> str | None:
-    """Describe the first character that is invisible or not in NFC, and where it is; None if there is none."""
+    """Describe the first character that is invisible or not in NFC, and its position; return None if there is none."""
     if text.isascii() and text.isprintable():
         return None
     if not text.isprintable() or _IGNORABLE.search(text):
@@ -37,7 +37,7 @@ def hidden(text: str) -> str | None:
 
 
 def _found(text: str, position: int) -> str:
-    """Name a character and its position, counted from 1, and show the text in ASCII."""
+    """Return a character's name and position, counted from 1, and the text in ASCII."""
     character = text[position]
     name = unicodedata.name(character, "")
     shown = f"U+{ord(character):04X} {name}".strip()

@@ -1,7 +1,7 @@
 """Exclude the tags that were added since a walk began.
 
-Otherwise a new tag would become the newest one during a walk, words would match it, too, and a binary that is also in
-the new tag, at a position that the walk has passed, would count as returned although it was not.
+Otherwise, a tag that is added during a walk would become the newest tag, words would match it as well, and a binary
+that the new tag also has, at a position that the walk has passed, would count as returned although it was not.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -14,10 +14,10 @@ from cachesync.search.query import And, In, Not, Query
 from cachesync.search.request import Countable
 
 _BYTES: Final = 3
-"""The bytes per tag in a cursor. With 200 old tags, one of about 100,000 new tags is mistaken for an old one."""
+"""The bytes per tag in a cursor. With 200 old tags, about one in 100,000 new tags is mistaken for an old tag."""
 
 _MAX_TAGS: Final = 1_000
-"""If there are more tags, a cursor has none of them, since it has to fit into a URL."""
+"""If there are more tags, a cursor contains none of them, because a cursor must fit into a URL."""
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,28 @@ class WithoutTags:
 
     @property
     def fields(self) -> Collection[str]:
-        """The fields that its documents may have."""
+        """The fields that the index's documents may have."""
         return self.index.fields
 
     def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
+        """Count the documents that match each of the given queries."""
         return self.index.count([without_tags(self.tags, each) for each in queries])
 
 
 def tag_digests(tags: Iterable[str]) -> bytes:
-    """Return short digests by which these tags can be recognized; empty if there are too many tags."""
+    """Return short digests by which the tags can be recognized, or no digests if there are too many tags."""
     digests = {_digest(each) for each in tags}
     return b"".join(sorted(digests)) if len(digests) <= _MAX_TAGS else b""
 
 
 def added_tags(digests: bytes, tags: Iterable[str]) -> tuple[str, ...]:
-    """Return the tags that have none of these digests; without digests, no tags."""
+    """Return the tags that match none of the digests. If there are no digests, no tags are returned."""
     known = {digests[start : start + _BYTES] for start in range(0, len(digests), _BYTES)}
     return tuple(each for each in tags if _digest(each) not in known) if digests else ()
 
 
 def without_tags(tags: tuple[str, ...], query: Query) -> Query:
-    """Exclude the documents of some tags from a query."""
+    """Return a query that also excludes the documents of the given tags."""
     return And((query, Not(In("tag", tags)))) if tags else query
 
 

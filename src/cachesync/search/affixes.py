@@ -10,7 +10,7 @@ LANGUAGES: Final = {
     "r": "r-", "cran": "r-", "bioc": "r-", "bioconductor": "r-",
     "perl": "perl-", "lua": "lua-", "ruby": "ruby-",
 }  # fmt: skip
-"""Words for a language, and the prefix that Spack gives to its packages."""
+"""Words for a language, and the prefix that Spack gives to packages of this language."""
 
 _BEFORE: Final = frozenset(("amd", "apache", "gnu", "google", "lib", "nvidia", "xorg"))
 _AFTER: Final = frozenset(("compiler", "dev", "devel", "library", "libs", "toolkit"))
@@ -21,23 +21,23 @@ _AFTER_IN_ONE_WORD: Final = _AFTER | {
     "all", "base", "bin", "build", "c", "c++", "cli", "client", "common", "core", "cpp", "cpu", "cxx", "doc", "full",
     "gpu", "headers", "lib", "mpi", "nox", "openmpi", "serial", "server", "tools", "utils",
 }  # fmt: skip
-"""Suffixes of the several packages into which distributions split one, such as ``hdf5-mpi``; in ``hdf5 mpi`` the word
-may be a variant."""
+"""Suffixes of the packages into which distributions split a single package, such as ``hdf5-mpi``. As a separate word,
+as in ``hdf5 mpi``, a suffix may be a variant."""
 
 _MAX_REMOVED: Final = 4
-"""The most decorations that are removed: ``libfftw3-mpi-dev`` has four."""
+"""The maximum number of decorations that are removed: ``libfftw3-mpi-dev`` has four."""
 
 
 class Affix(NamedTuple):
-    """What may come before and after the core of a package's name."""
+    """A prefix and a suffix that the core of a package's name may have."""
 
     before: str
     after: str
     cost: int
-    """How unlikely it is that somebody leaves it out: 1 or more, and 0 for the prefix of a typed language."""
+    """How unlikely people are to leave the affix out: 1 or more, or 0 for the prefix of a typed language."""
 
     def around(self, core: str) -> str:
-        """Return the whole name, normalized as by :func:`cachesync.search.typos.plain`."""
+        """Return the whole name with this core, normalized as by :func:`cachesync.search.typos.plain`."""
         return f"{self.before}{core}{self.after}".replace("-", "")
 
     def is_around(self, package: str) -> bool:
@@ -69,7 +69,7 @@ class Core(NamedTuple):
     language: str = ""
     """The prefix of the package's name, if a word for a language was removed."""
     cost: int = 0
-    """The cost of what was removed: 1 for each word without meaning, more for what may be a part of the name."""
+    """The cost of the removed decorations: 1 for each meaningless word, more for what may be a part of the name."""
     numberless: bool = False
     """Whether a number was removed, which may be a version."""
 
@@ -84,9 +84,9 @@ class Core(NamedTuple):
 
 
 def cores(words: Sequence[str]) -> list[Core]:
-    """Return the words unchanged, then with more and more decorations removed; without the empty results.
+    """Return the words unchanged, then with more and more decorations removed, but without empty results.
 
-    If there are several words, those that may be conditions of their own are not removed.
+    If there are several words, decorations that may be conditions of their own are not removed.
     """
     without_one = _without_one_in_one_word if len(words) == 1 else _without_one
     layer = [Core(tuple(part for word in words for part in parts(word)))]
@@ -99,7 +99,7 @@ def cores(words: Sequence[str]) -> list[Core]:
 
 
 def _without_one(core: Core, before: Container[str] = _BEFORE, after: Container[str] = _AFTER) -> Iterator[Core]:
-    """Yield the cores that are left if one more decoration is removed."""
+    """Yield the cores that remain after one more decoration is removed."""
     first, last = core.parts[0], core.parts[-1]
     rest, front, cost = core.parts[1:], core.parts[:-1], core.cost + 1
     if rest and first in LANGUAGES and core.language in ("", LANGUAGES[first]):
@@ -115,7 +115,7 @@ def _without_one(core: Core, before: Container[str] = _BEFORE, after: Container[
 
 
 def _without_one_in_one_word(core: Core) -> Iterator[Core]:
-    """Yield the same for a single word, where decorations include what would be a condition as a separate word."""
+    """Yield such cores for a single word, and also remove decorations that would be conditions as separate words."""
     yield from _without_one(core, _BEFORE_IN_ONE_WORD, _AFTER_IN_ONE_WORD)
     last, front = core.parts[-1], core.parts[:-1]
     if front and last in LANGUAGES and not core.language:

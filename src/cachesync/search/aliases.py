@@ -17,10 +17,10 @@ Aliases = Mapping[str, tuple[str, ...]]
 def load_aliases(more: Iterable[str] = (), source: str = "aliases") -> Aliases:
     """Return the built-in table, extended and overridden by the lines of a user's table.
 
-    The lines are of the form that aliases.txt describes. ``source`` is the name of the user's table in errors.
+    The lines have the form that aliases.txt describes. ``source`` is the name of the user's table in errors.
 
     Raises:
-        UsageError: a line has another form; the error names the line.
+        UsageError: a line has a different form. The error names the line.
     """
     with _TABLE.open(encoding="utf-8") as lines:
         return read_aliases(lines, _TABLE.name) | read_aliases(more, source)

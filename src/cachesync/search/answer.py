@@ -1,6 +1,6 @@
-"""Answer questions: find hits and facets, and add how the query was read, how to install, and near misses.
+"""Answer questions: find hits and facets, and add the query's interpretation, install commands and near misses.
 
-The command line, the HTTP interface and the page all get their answers from here; only their output differs.
+The command line, the HTTP interface and the page all get their answers from this module; only their output differs.
 """
 
 import time
@@ -37,28 +37,28 @@ from cachesync.search.targets import Machine, rebuilds_of, runs_on
 from cachesync.search.vocabulary import Vocabulary
 
 _NEWEST_FIRST: Final = (SortKey("tag_date", descending=True), SortKey("tag"))
-"""The newest tag first, those without a date last."""
+"""The newest tag first, and tags without a date last."""
 
 _BINARIES_AT_ONCE: Final = 100
-"""The tags of this many binaries are requested together."""
+"""The number of binaries whose tags are requested together."""
 
 _MAX_LISTED: Final = 5
-"""The most binaries that an error lists for an ambiguous hash."""
+"""The maximum number of binaries that an error about an ambiguous hash lists."""
 
 _ALL: Final = 10_000
 """More documents than :data:`_BINARIES_AT_ONCE` binaries have."""
 
 
 class ReadQuestion(NamedTuple):
-    """A question and how it was read, which depends on the packages and tags that the index had at that time."""
+    """A question and its interpretation, which depends on the packages and tags that the index had when it was read."""
 
     question: Question
     reading: Interpretation
     context: tuple[Piece, ...]
-    """The conditions given outside of the text: machine, tag and filters."""
+    """The conditions given outside the text: machine, tag and filters."""
     request: Request
     cursor: Cursor | None = None
-    """Where to continue; the request excludes tags that were added since the walk began."""
+    """The cursor from which to continue. The request then excludes tags that were added since the walk began."""
 
 
 class Answer(NamedTuple):
@@ -71,16 +71,16 @@ class Answer(NamedTuple):
     took_ms: float
     vocabulary: Vocabulary
     next: Position | None = None
-    """Where the next hits begin; None: there are no more."""
+    """The position after which the next hits begin, or None if there are no more hits."""
 
     @property
     def cursor(self) -> str | None:
-        """The cursor of the next hits; None: there are no more."""
+        """The cursor of the next hits, or None if there are no more hits."""
         if self.next is None:
             return None
         if self.asked.cursor:
             return encoded(moved(self.asked.cursor, self.next))
-        shown = (hit["tag"] for hit in self.found.hits if "tag" in hit)  # perhaps newer than the vocabulary
+        shown = (hit["tag"] for hit in self.found.hits if "tag" in hit)  # may be newer than the vocabulary
         tags = (*self.vocabulary.values("tag"), *shown)
         return encoded(beginning(self.next, self.question, self.asked.request, tags))
 
@@ -91,12 +91,12 @@ class Answer(NamedTuple):
 
     @property
     def reading(self) -> Interpretation:
-        """How the question's text was read."""
+        """The interpretation of the question's text."""
         return self.asked.reading
 
 
 def ask(question: Question, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
-    """Read a question and answer it. For ``mirror_url`` see :func:`cachesync.search.install.install`.
+    """Read a question and answer it. For ``mirror_url``, see :func:`cachesync.search.install.install`.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
@@ -116,7 +116,7 @@ def read_question(question: Question, index: Countable, vocabulary: Vocabulary) 
     question = question._replace(distinct=question.distinct and "binary" in index.fields)
     on_machine = tuple(_machine_conditions(question))
     tag = _latest_tag(index, vocabulary) if question.tag == LATEST else question.tag
-    of_tag = (Filter("tag", (tag,)),) if tag else ()  # a filter, so that a facet of tags counts the other tags, too
+    of_tag = (Filter("tag", (tag,)),) if tag else ()  # as a filter, so that a facet of tags also counts the other tags
     narrowing = (*of_tag, *question.filters)
     filters = tuple(Piece(_written(each), 0, each.query()) for each in narrowing)
     within = And(tuple(each.query for each in (*on_machine, *filters)))
@@ -126,17 +126,17 @@ def read_question(question: Question, index: Countable, vocabulary: Vocabulary) 
 
 
 def read_onwards(question: Question, index: Countable, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
-    """Read a question as it was read when a cursor's walk began, ignoring tags that were added since.
+    """Read a question as it was read when a cursor's walk began, ignoring tags that have been added since then.
 
     Raises:
-        QueryError: as :func:`read_question`.
+        QueryError: see :func:`read_question`.
     """
     tags = added_tags(cursor.tags, vocabulary.values("tag"))
     return read_question(question, WithoutTags(index, tags), vocabulary.without(tags))
 
 
 def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> ReadQuestion:
-    """Continue from a cursor, with the question as read when the walk began and only in the tags of that time.
+    """Continue from a cursor, with the question and the tags as they were when the walk began.
 
     Raises:
         UsageError: the cursor belongs to another request.
@@ -149,7 +149,7 @@ def onwards(asked: ReadQuestion, vocabulary: Vocabulary, cursor: Cursor) -> Read
 def answer(asked: ReadQuestion, index: Searchable, vocabulary: Vocabulary, mirror_url: str) -> Answer:
     """Answer a question that was read, from the beginning or from where an earlier answer ended.
 
-    With a cursor, only the hits after it are shown; totals and facets still count all hits.
+    With a cursor, the answer has only the hits after the cursor. Totals and facets still count all hits.
 
     Raises:
         OutdatedIndexError: the index was made by another version and lacks a field that is needed.
@@ -193,12 +193,12 @@ def _all_completed(hits: Sequence[Hit], asked: ReadQuestion, index: Searchable, 
 
 
 def _system_notes(asked: ReadQuestion, total: int, hits: Iterable[Hit], index: Searchable) -> Iterator[str]:
-    """Yield a note if binaries that run on the machine are found, but none is built for its operating system."""
+    """Yield a note if hits run on the question's machine, but none is built for the machine's operating system."""
     machine = asked.question.machine
     if machine and total:
         systems = (machine.os, *rebuilds_of(machine.os))
         if any(hit.get("os") in systems for hit in hits):
-            return  # the usual case, which saves the count below
+            return  # in this usual case, the count below isn't needed
         if index.count([And((asked.request.matching(), In("os", systems)))]) == [0]:
             yield f"nothing of this is built for {machine.os}; binaries of other systems may need a newer C library"
 
@@ -210,7 +210,7 @@ def _milliseconds_since(begun: float) -> float:
 def _search_page(
     index: Searchable, request: Request, after: Position | None, *, count: bool = True
 ) -> tuple[Found, ResultPage]:
-    """Search for the first hits, or for those after a position; one extra hit shows whether there are more."""
+    """Search for the first hits, or for the hits after a position. One extra hit shows whether there are more."""
     if after:
         counted = index.search(request._replace(limit=0)) if count else Found(0, [], {})
         return counted, page_after(index, request, after)
@@ -230,10 +230,10 @@ def _latest_tag(index: Countable, vocabulary: Vocabulary) -> str:
     """Return the newest tag with a date.
 
     Raises:
-        UsageError: none has a date.
+        UsageError: no tag has a date.
     """
     for tag in newest_first(filter(date_of, vocabulary.values("tag"))):
-        if index.count([Term("tag", tag)]) != [0]:  # vocabularies may have values of deleted documents
+        if index.count([Term("tag", tag)]) != [0]:  # vocabularies may contain values of deleted documents
             return tag
     raise UsageError(f"no tag has a date, so none is the {LATEST}")
 
@@ -258,10 +258,10 @@ def _request(
 
 
 def require_fields(request: Request, index: Searchable) -> None:
-    """Make sure that the index has all fields that a request uses.
+    """Check that the index has all fields that a request uses.
 
     Raises:
-        OutdatedIndexError: the index was made by another version, without some of the fields.
+        OutdatedIndexError: the index was made by another version and lacks some of the fields.
     """
     asked = {field.partition(".")[0] for field in fields_of(request.matching())}
     if missing := asked & _missing_fields(index):
@@ -273,14 +273,14 @@ def _missing_fields(index: Searchable) -> frozenset[str]:
 
 
 def _outdated_message(missing: Iterable[str]) -> str:
-    """Return the message that an index of another version can't be searched for everything."""
+    """Return the message that an index made by another version can't be searched for everything."""
     fields = ", ".join(sorted(missing))
     limit = f"without {fields}, so it can't be searched for all that is asked" if fields else "so not all may be found"
     return f"another version of cachesync made this index, {limit}: `cachesync reindex` brings it up to date"
 
 
 def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
-    """Add to a hit whether it is built for the machine's operating system, and how to install it."""
+    """Return a hit that also says whether it is built for the machine's operating system, and how to install it."""
     whole = dict(hit)
     if machine:
         whole["runs"] = "same os" if hit.get("os") == machine.os else "other os"
@@ -290,7 +290,7 @@ def completed(hit: Hit, machine: Machine | None, mirror_url: str) -> Hit:
 
 
 def add_tags(hits: Sequence[Hit], request: Request, index: Searchable) -> None:
-    """Add to each binary all tags in which it matches, the newest first, those without a date last."""
+    """Add to each hit all tags in which its binary matches, the newest first, and tags without a date last."""
     binaries = tuple(hit["binary"] for hit in hits)
     tags: dict[str, dict[str, None]] = {binary: {} for binary in binaries}
     for start in range(0, len(binaries), _BINARIES_AT_ONCE):
@@ -309,7 +309,7 @@ def _written(filter_: Filter) -> str:
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
-    """Return the answer as the object that JSON output has."""
+    """Return the answer as the object that JSON output contains."""
     found, reading = answer.found, answer.reading
     shown: dict[str, Any] = {
         "total": found.total,
@@ -341,19 +341,19 @@ class Binary(NamedTuple):
     """A binary with all its documents."""
 
     documents: list[Hit]
-    """The newest tag first."""
+    """The documents, with those of the newest tag first."""
     tags: list[str]
     stacks: list[str]
     query: dict[str, Any]
 
     @property
     def newest(self) -> Hit:
-        """The newest document that has install commands, or else the newest of all."""
+        """The newest document that has install commands or, if no document has any, the newest of all."""
         return next((each for each in self.documents if "install" in each), self.documents[0])
 
 
 def binary_as_object(binary: Binary) -> dict[str, Any]:
-    """Return a binary as the object that JSON output has."""
+    """Return a binary as the object that JSON output contains."""
     return {
         "binary": binary.newest["binary"],
         "documents": binary.documents,
@@ -365,12 +365,12 @@ def binary_as_object(binary: Binary) -> dict[str, Any]:
 
 
 def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
-    """Find a binary by the id of a document or by the beginning of its hash, with or without a leading slash.
+    """Find a binary by a document's ID or by the beginning of the binary's hash, with or without a leading slash.
 
     Raises:
         NotThereError: no binary matches.
         AmbiguousError: several binaries match.
-        UsageError: ``name`` is a package's name, or empty.
+        UsageError: ``name`` is a package's name, or is empty.
     """
     require_name(name)
     if index.count([Term("package", name)]) != [0]:
@@ -395,10 +395,10 @@ def show_binary(name: str, index: Searchable, mirror_url: str) -> Binary:
 
 
 def require_name(name: str) -> None:
-    """Make sure that a string can be a document's id or a hash.
+    """Check that a string can be a document's ID or a hash.
 
     Raises:
-        UsageError: it is empty, too long or not UTF-8.
+        UsageError: the string is empty, too long or not UTF-8.
     """
     require_text(name)
     if not name.strip("/ "):
@@ -406,7 +406,7 @@ def require_name(name: str) -> None:
 
 
 def that_is_a_package(name: str) -> UsageError:
-    """Return the error that a name is of a package, not of a binary."""
+    """Return the error for a name that belongs to a package instead of a binary."""
     return UsageError(
         f"{name:.80} is a package: `cachesync search {name:.80}` finds its binaries. For a hash that begins "
         f"with it, write /{name:.80}"
@@ -414,7 +414,7 @@ def that_is_a_package(name: str) -> UsageError:
 
 
 def no_such_binary(name: str) -> NotThereError:
-    """Return the error that no binary has this id or hash."""
+    """Return the error for a name that matches no binary's ID or hash."""
     return NotThereError(f"no binary has the id {name!r:.80} or a hash that begins with it")
 
 

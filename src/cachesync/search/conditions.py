@@ -1,4 +1,4 @@
-"""Translate specs into queries for documents, and refuse conditions that documents can't answer."""
+"""Translate specs into queries for documents, and reject conditions that documents can't answer."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -23,7 +23,7 @@ from cachesync.search.spec import (
 )
 
 PATCH_LENGTH: Final = 7
-"""The number of characters that pages have of a patch's digest."""
+"""The number of characters of a patch's digest that pages contain."""
 
 LANGUAGES: Final = frozenset({"c", "cxx", "fortran"})
 
@@ -44,7 +44,7 @@ _BY_COMMAND: Final = {
     "flang": "clang",
     "armclang": "arm",
 }
-"""Commands, and the compiler that each belongs to."""
+"""Commands, each with the compiler to which the command belongs."""
 
 _HOST_DEPENDENT: Final = frozenset({"fe", "be", "frontend", "backend", "default_os", "default_target"})
 
@@ -59,27 +59,28 @@ class Piece(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """The conditions of a spec; a document has to meet all of them."""
+    """The conditions of a spec. A document must meet all of them."""
 
     pieces: tuple[Piece, ...]
     notes: tuple[str, ...]
-    """Sentences about conditions that may be read differently than they were meant."""
+    """Sentences about conditions that may be interpreted differently from what the user meant."""
 
     @property
     def query(self) -> Query:
-        """The query for all conditions together."""
+        """The query for documents that meet all conditions."""
         return _all_of([each.query for each in self.pieces]) if self.pieces else All()
 
 
 def conditions(spec: SpecQuery, compilers: Collection[str] = COMPILERS) -> Conditions:
-    """Translate a spec, with the meaning that it has in Spack 1.1.
+    """Translate a spec with the meaning that it has in Spack 1.1.
 
-    ``compilers`` are the names that may follow ``%``. Spack accepts any direct dependency there; documents only contain
-    the compiler.
+    ``compilers`` are the names that may follow ``%``. Spack accepts any direct dependency after ``%``, but documents
+    contain only the compiler.
 
     Raises:
-        UnanswerableError: it asks for something that documents don't contain; the error names the first such part.
-        QueryError: it has a range of targets that is empty or has an unknown bound.
+        UnanswerableError: the spec asks for something that documents don't contain. The error names the first such
+            part.
+        QueryError: the spec has a range of targets that is empty or has an unknown bound.
     """
     refusals = sorted(_refusals(spec, compilers), key=lambda refusal: refusal.at)
     if refusals:
@@ -104,7 +105,7 @@ def _pieces(spec: SpecQuery) -> Iterator[Piece]:
         yield Piece(text, spec.targets[0].at, _targets(spec.targets))
     if spec.hash:
         yield Piece(f"/{spec.hash}", spec.hash.at, of_hash(spec.hash.text))
-    for compiler in spec.compilers[:1]:  # any others are equal to it, or they were refused
+    for compiler in spec.compilers[:1]:  # other compilers are equal to the first, or were rejected
         yield Piece(str(compiler), compiler.at, _compiler(compiler))
 
 
@@ -194,7 +195,7 @@ def _compiler(compiler: Compiler) -> Query:
 
 
 def _compiler_version(version: Versions) -> Query:
-    if isinstance(version, Exactly):  # a compiler is never from git
+    if isinstance(version, Exactly):  # compilers never have git versions
         return Term("compiler_version_key", version_key(version.version))
     return _version(version, "compiler_version_key")
 
@@ -207,7 +208,7 @@ def _all_of(queries: list[Query]) -> Query:
     return queries[0] if len(queries) == 1 else And(tuple(queries))
 
 
-# What documents don't contain
+# Conditions that documents can't answer
 
 
 def _refusals(spec: SpecQuery, compilers: Collection[str]) -> Iterator[UnanswerableError]:
@@ -237,7 +238,7 @@ def _unanswerable(at: int, part: str, kind: str, instead: str = "") -> Unanswera
 
 
 def _without_namespace(namespace: Word, name: Word) -> str:
-    """Return what is expected instead: the name alone, or a name with a version if the dot was within a version."""
+    """Return what was expected: the name alone, or a name with a version if the dot was part of a version."""
     ways = list(names_and_versions(f"{namespace.text}.{name.text}")) if name.text[:1].isdigit() else []
     return f"; expected {ways[-1][0]:.80}@{ways[-1][1]:.80}" if ways else f"; expected {name.text:.80} alone"
 
@@ -284,7 +285,7 @@ def _without_virtuals(compiler: Compiler) -> str:
     return f"%{compiler.name}{written_versions(compiler.versions)}"
 
 
-# What may be read differently than it was meant
+# Conditions that may be interpreted differently from what the user meant
 
 
 def _notes(spec: SpecQuery) -> Iterator[str]:

@@ -16,7 +16,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
     """Return rows of values as CSV. Cells that look like formulas are quoted, and lists are in square brackets."""
-    import csv  # noqa: PLC0415  most searches don't need it
+    import csv  # noqa: PLC0415  most searches don't write CSV
 
     output = io.StringIO()
     csv.writer(output).writerows([_cell(value) for value in row] for row in rows)
@@ -24,7 +24,7 @@ def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def csv_hits(hits: Iterable[Hit], columns: Sequence[str]) -> str:
-    """Return a row of CSV for each hit."""
+    """Return hits as CSV, with one row for each hit."""
     return csv_rows([hit.get(column) for column in columns] for hit in hits)
 
 

@@ -1,4 +1,4 @@
-"""Cursors: strings for URLs that name where a walk continues, and the question and request that it is for."""
+"""Cursors: strings for URLs with the position where a walk continues, and digests of its question and request."""
 
 import base64
 from collections.abc import Iterable
@@ -15,23 +15,23 @@ from cachesync.search.request import Request
 
 _VERSION: Final = 2
 _MAX_CHARACTERS: Final = 32_000
-"""More than the values of all fields need, unless they are very long; a URL has room for twice as much."""
+"""More than all fields need unless their values are very long. A URL has room for twice as many characters."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
     """A position in the answer to a question.
 
-    It only has values to compare with those of documents and tags, and is valid only for its own question, so a forged
-    cursor shows nothing but another part of the same answer.
+    A cursor contains only values to compare with those of documents and tags, and is valid only for its own question.
+    A forged cursor therefore shows nothing except another part of the same answer.
     """
 
     version: int
     question: str
     """A digest of the question."""
     request: str
-    """A digest of the request that it was read as, which changes if the index has other packages or tags."""
+    """A digest of the question's request, which changes if the index has other packages or tags."""
     tags: bytes
-    """The tags that existed when the walk began, see :func:`cachesync.search.added_tags.tag_digests`."""
+    """The tags that existed when the walk began (see :func:`cachesync.search.added_tags.tag_digests`)."""
     position: Position
 
 
@@ -39,7 +39,7 @@ _decode: Final = msgspec.msgpack.Decoder(Cursor).decode
 
 
 def beginning(position: Position, question: Question, request: Request, tags: Iterable[str]) -> Cursor:
-    """Return the cursor that continues a new walk after a position. ``tags``: all tags that exist now."""
+    """Return the cursor that continues a new walk after a position. ``tags`` are all tags that exist now."""
     return Cursor(_VERSION, question_digest(question), request_digest(request), tag_digests(tags), position)
 
 
@@ -81,10 +81,10 @@ def request_digest(request: Request) -> str:
 
 
 def require_same(cursor: Cursor, request: Request) -> None:
-    """Make sure that a cursor belongs to a request.
+    """Check that a cursor belongs to a request.
 
     Raises:
-        UsageError: it belongs to another request.
+        UsageError: the cursor belongs to another request.
     """
     if cursor.request != request_digest(request) or not is_position(cursor.position, request):
         raise UsageError("cursor: the packages or tags of the index have changed, so this search has to begin anew")

@@ -16,12 +16,12 @@ class DiffEntry(NamedTuple):
 
     package: str
     hash: str | None
-    """None: the page has no hash."""
+    """The binary's hash, or None if the page doesn't contain a hash."""
     spec: str
 
 
 class PackageCount(NamedTuple):
-    """How many binaries of a package were added, and how many are gone."""
+    """How many binaries of a package were added and how many are gone."""
 
     package: str
     added: int
@@ -44,7 +44,7 @@ def difference(index: Searchable, before: str, after: str, filters: Sequence[Fil
     """Compare the binaries of two tags.
 
     Raises:
-        NotThereError: there is no such tag.
+        NotThereError: one of the tags doesn't exist.
     """
     old, new = (_binaries(index, tag, tuple(filters)) for tag in (before, after))
     added = [each for key, each in new.items() if key not in old]
@@ -65,7 +65,7 @@ def _binaries(index: Searchable, tag: str, filters: tuple[Filter, ...]) -> dict[
 
 
 def as_object(found: TagDifference) -> dict[str, Any]:
-    """Return the difference as the object that JSON output has."""
+    """Return the difference as the object that JSON output contains."""
     return {
         "from": found.before,
         "to": found.after,

@@ -1,6 +1,6 @@
 """Translate informal queries, which are clear but not in Spack's grammar, such as ``hdf5==1.14`` and quoted words.
 
-The rest of a query keeps its position, so that errors name the characters that were typed.
+The rest of a query keeps its position so that errors refer to the characters that were typed.
 """
 
 import re
@@ -26,7 +26,7 @@ _MODULE: Final = re.compile(
     r"(?P<compiler>aocc|apple-clang|arm|cce|clang|fj|gcc|intel|intel-oneapi-compilers|llvm|nag|nvhpc|oneapi|rocmcc|xl)"
     r"(?:-(?P<of>\d[\w.]*?))?(?:-(?P<hash>[a-z2-7]{7,32}))?"
 )
-"""The names that Spack gives to modules and install folders."""
+"""The form of the names that Spack gives to modules and install folders."""
 
 _COMPARED: Final = re.compile(r"(?P<name>[\w.+-]*?)@?(?P<sign>[<>]=?|[~!]=)(?P<version>\d[\w.]*)?")
 _COMMAND: Final = re.compile(
@@ -35,7 +35,7 @@ _COMMAND: Final = re.compile(
     r"(?:\s+(?:-[A-Za-z]|--[a-z-]+))*)\s+(?=\S)"
 )
 _JOINING: Final = frozenset(("and", "built", "by", "compiled", "for", "in", "of", "on", "the", "using", "with"))
-"""English words that only join others, as in ``hdf5 with mpi for zen4``."""
+"""English words that only join other words, as in ``hdf5 with mpi for zen4``."""
 
 _PHRASES: Final = re.compile(
     r"(?<!\S)(?:(?P<since>or\s+(?:newer|later|higher|above|greater|more))|(?P<until>or\s+(?:older|earlier|lower|below|less))"
@@ -52,24 +52,25 @@ _ID: Final = re.compile(r"https?://\S+|[^/\s=@%]+/[^/\s=@%]+/[a-z2-7]{32}")
 SIGIL: Final = re.compile(
     r"[@%^~=/]|^[+~-](?=[A-Za-z0-9_])|(?<=\s)[+~-]\s*(?=[A-Za-z0-9_])|(?<=[\w.])\+(?=[A-Za-z0-9_])"
 )
-"""The signs that make a query a spec, since they can only be parts of Spack's grammar."""
+"""The signs that make a query a spec because they can only be part of Spack's grammar."""
 
 
 class Typed(NamedTuple):
-    """A query that was translated."""
+    """The translation of an informal query."""
 
     text: str
-    """The query in its original length, with spaces in place of what is left out."""
+    """The query in its original length, with spaces in place of the parts that are left out."""
     words: tuple[Word, ...]
     """Words that look like Spack's grammar but aren't, such as ``c++``."""
     notes: tuple[str, ...]
 
 
 def read(text: str) -> Typed:
-    """Translate an informal query; leave out typography, and return words that only look like grammar separately.
+    """Translate an informal query without its typography. Words that only look like grammar are returned separately.
 
     Raises:
-        QueryError: it names a binary, which another command shows, or has a comparison or phrase unknown to Spack.
+        QueryError: the query names a binary, which another command shows, or has a comparison or phrase that isn't
+            part of Spack's grammar.
     """
     characters = list(text)
     words: list[Word] = []
@@ -104,14 +105,14 @@ def read(text: str) -> Typed:
 
 
 def _joining(text: str, begin: int) -> list[str]:
-    """Return the words that only join others; none if the query has no other words."""
+    """Return the words that only join other words, or an empty list if the query has no other words."""
     chunks = dict.fromkeys(match[0] for match in _CHUNK.finditer(text, begin))
     joining = [chunk for chunk in chunks if chunk.lower() in _JOINING]
     return joining if len(joining) < len(chunks) else []
 
 
 def _require_no_phrase(text: str) -> None:
-    """Make sure that the query has no English phrase for which Spack has a sign."""
+    """Reject a query that contains an English phrase for which Spack has a sign."""
     for match in _PHRASES.finditer(text, 1):
         phrase = " ".join(match[0].split())
         expected = {
@@ -123,7 +124,7 @@ def _require_no_phrase(text: str) -> None:
 
 
 def require_no_comparison(text: str, start: int = 0) -> None:
-    """Make sure that ``text`` compares no version with ``>=`` and such. ``start`` characters come before it.
+    """Reject text that compares versions by signs like ``>=``. In the query, ``start`` characters precede the text.
 
     Raises:
         QueryError: the text has a comparison.
@@ -138,7 +139,7 @@ def require_no_comparison(text: str, start: int = 0) -> None:
 
 
 def names_and_versions(word: str) -> Iterator[tuple[str, str]]:
-    """Yield the ways to split a word such as ``hdf5-1.14.6`` or ``gcc12`` into a name and version, long names first."""
+    """Yield the ways to split a word like ``hdf5-1.14.6`` or ``gcc12`` into a name and a version, long names first."""
     name = _NAME.match(word)
     for end in range(min(name.end() if name else 0, len(word) - 1), 0, -1):
         match = _VERSION_SUFFIX.fullmatch(word, end)
@@ -147,13 +148,13 @@ def names_and_versions(word: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_in_version_list(text: str, chunk: re.Match[str]) -> bool:
-    """Whether a comma at the end of a chunk, or a chunk that is only a comma, is within a list of versions."""
+    """Whether a comma at the end of a chunk, or a chunk that is only a comma, belongs to a list of versions."""
     before = text[: chunk.end()].rstrip(_SEPARATORS + " \t").rpartition(" ")[2]
     return "@" in before and re.match(r"[\s,]*[\d:=]", text[chunk.end() :]) is not None
 
 
 def _stripped(start: int, chunk: str, *, is_list: bool) -> tuple[int, str]:
-    """Remove quotes and commas around a word, and a star at its end."""
+    """Remove the quotes and commas around a word, and the star at the word's end."""
     if is_list:
         return start, chunk
     while chunk and chunk[0] in _QUOTES + _SEPARATORS:
@@ -169,7 +170,7 @@ def _stripped(start: int, chunk: str, *, is_list: bool) -> tuple[int, str]:
 
 
 def _module(chunk: str) -> str | None:
-    """Return a module name such as ``hdf5/1.14.6-gcc-11.4.0`` as a spec of the same length; None if it is none."""
+    """Return a module name like ``hdf5/1.14.6-gcc-11.4.0`` as a spec of the same length, or None for other chunks."""
     match = _MODULE.fullmatch(chunk)
     if not match:
         return None
@@ -178,20 +179,20 @@ def _module(chunk: str) -> str | None:
 
 
 def _without_namespace(chunk: str) -> str | None:
-    """Return a chunk without the namespace ``builtin.``, padded to the same length; None if it has none."""
+    """Return a chunk without its namespace ``builtin.``, padded to the same length, or None for other chunks."""
     name = chunk.removeprefix(_NAMESPACE)
     return f"{' ' * len(_NAMESPACE)}{name}" if name != chunk and name else None
 
 
 def _compiler(chunk: str) -> str | None:
-    """Return ``compiler=gcc@11`` as Spack writes it, padded to the same length; None if it is something else."""
+    """Return ``compiler=gcc@11`` as Spack writes it, padded to the same length, or None for other chunks."""
     key, _, compiler = chunk.partition("=")
     is_compiler = "@" in compiler or re.fullmatch("(?!none$)[a-z][a-z-]*", compiler)
     return f"{' ' * len(key)}%{compiler}" if key == "compiler" and is_compiler else None
 
 
 def _versioned(chunk: str) -> str | None:
-    """Return ``NAME==1.2`` or ``NAME/1.2`` as Spack writes it, padded to the same length; None if it is neither."""
+    """Return ``NAME==1.2`` or ``NAME/1.2`` as Spack writes it, padded to the same length, or None for other chunks."""
     match = _VERSIONED.fullmatch(chunk)
     if not match or (match["sign"] == "/" and not match["rest"] and not _NOT_IN_HASHES.search(match["version"])):
         return None

@@ -11,25 +11,25 @@ MIRROR_URL: Final = "https://binaries.spack.io/{tag}/{stack}"
 """The URL of Spack's public mirrors."""
 
 _WHOLE_TAG: Final = "root"
-"""The name in pages of the mirror that has all stacks of a tag."""
+"""The name that pages use for the mirror that has all stacks of a tag."""
 
 _MAX_MIRRORS: Final = 1_000
-"""The most mirrors whose URLs are cached: there are many hits, but few mirrors."""
+"""The maximum number of mirrors whose URLs are cached. There are many hits, but few mirrors."""
 
 _SAFE: Final = re.compile(r"(?!\.+$)[A-Za-z0-9._+][A-Za-z0-9._+-]*")
-"""Safe in a shell and as a part of a URL. Dots alone would lead out of a folder, even if they are percent-encoded."""
+"""Text that is safe in a shell and in a URL. Dots alone would lead out of a folder, even if percent-encoded."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._+~@%^=:,/ -]*")
-"""The characters of most specs, none of which is special to a shell where it is in a spec."""
+"""The characters of most specs. None of them is special to a shell in the places where it occurs in specs."""
 
 
 class Install(NamedTuple):
     """How to install a binary."""
 
     mirror: str
-    """The URL of the mirror that has it."""
+    """The URL of the mirror that has the binary."""
     commands: tuple[str, ...]
-    """The commands in order, for the version of Spack that the tag is of."""
+    """The commands in order, for the version of Spack to which the tag belongs."""
 
 
 def stacks_of(hit: Hit) -> list[str]:
@@ -43,9 +43,9 @@ def is_plain(text: str) -> bool:
 
 
 def install(hit: Hit, mirror_url: str) -> Install | None:
-    """Return how to install a document's binary; None if that is unknown or its values aren't safe in a shell.
+    """Return how to install a document's binary, or None if this is unknown or a value isn't safe in a shell.
 
-    ``mirror_url`` is a template with ``{tag}`` and ``{stack}``; if it is empty, the result is always None.
+    ``mirror_url`` is a template with ``{tag}`` and ``{stack}``. If the template is empty, the result is always None.
     """
     stack = next((stack for stack in hit.get("stacks", ()) if stack != _WHOLE_TAG), None)
     package, hash = str(hit.get("package", "")), str(hit.get("hash", ""))
@@ -60,7 +60,7 @@ def install(hit: Hit, mirror_url: str) -> Install | None:
 
 @lru_cache(maxsize=_MAX_MIRRORS)
 def _mirror(mirror_url: str, tag: str, stack: str) -> tuple[str, str] | None:
-    """Return the URL of a mirror, and the command that adds it; None if a name isn't safe in a shell."""
+    """Return the URL of a mirror and the command that adds the mirror, or None if a name isn't safe in a shell."""
     if not (_SAFE.fullmatch(tag) and _SAFE.fullmatch(stack)):
         return None
     mirror = mirror_url.replace("{tag}", quote(tag, safe="")).replace("{stack}", quote(stack, safe=""))

@@ -1,8 +1,9 @@
-"""Interpret queries: find the conditions, the words that name a package, and what users should know about the reading.
+"""Interpret queries: find the conditions, the words that name a package, and notes on how the query was understood.
 
-In mode ``spec``, a query is exactly Spack's language. In mode ``text`` it is words, and every hit matches each of them:
-at most one run of words names the package; the others match its version, compiler, variants, tag and so on. In mode
-``auto`` a query is read as a person means it: parts with one of Spack's sigils are conditions, names are words.
+In mode ``spec``, a query is exactly in Spack's language. In mode ``text``, a query consists of words, and every hit
+matches each of them: at most one run of words names the package; the others match its version, compiler, variants, tag
+and so on. In mode ``auto``, a query is read as a person means it: parts with one of Spack's sigils are conditions, and
+names are words.
 """
 
 import re
@@ -37,20 +38,20 @@ _EDGES: Final = frozenset({Kind.DEPENDENCY, Kind.EDGE_END})
 _EVERYTHING: Final = All()
 
 _MAX_NAMED: Final = 3
-"""The most packages that a note names."""
+"""The maximum number of packages that a note names."""
 
 
 class Interpretation(NamedTuple):
-    """How a query was read."""
+    """The interpretation of a query."""
 
     mode: Literal["spec", "text"]
     pieces: tuple[Piece, ...] = ()
-    """The conditions; hits meet all of them."""
+    """The conditions, all of which every hit meets."""
     ranks: tuple[Query, ...] = ()
-    """The packages whose names fit best, then those that fit less well."""
+    """Queries for the packages whose names fit best, then for packages whose names fit less well."""
     spec: SpecQuery = SpecQuery()
     words: tuple[str, ...] = ()
-    """The conditions that are not in ``spec``, as they were read."""
+    """The conditions that are not in ``spec``, as they were interpreted."""
     name: Piece | None = None
     """The piece that names the package."""
     notes: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ class Interpretation(NamedTuple):
 
     @property
     def canonical(self) -> str:
-        """The query as Spack writes it, compilers last, after the words that Spack has no grammar for."""
+        """The query as Spack writes it, then the words for which Spack has no grammar, and the compilers last."""
         start = canonical(self.spec._replace(compilers=()))
         last = [word for word in self.words if word.startswith("%")]
         words = [word for word in self.words if word not in last]
@@ -73,7 +74,7 @@ class Interpretation(NamedTuple):
 def read(
     text: str, mode: Mode, index: Countable, vocabulary: Vocabulary, context: Query = _EVERYTHING
 ) -> Interpretation:
-    """Read a query. ``context`` are the conditions given outside of the text; they only affect notes.
+    """Interpret a query. The conditions of ``context``, which are given outside the text, affect only notes.
 
     Raises:
         QueryError: the text can't be read, or asks for something that documents don't contain.
@@ -101,9 +102,9 @@ def _interpret_words(
     context: Query,
     rest: str = "",
 ) -> Interpretation:
-    """Add conditions for words, and for the rest of the spec that they were extracted from.
+    """Add conditions for words, and for the rest of the spec from which the words were extracted.
 
-    A word may have a version: right after it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
+    A word may have a version: directly after it in the rest, or at its end, as in ``hdf5-1.14.6`` and ``gcc12``.
     """
     owners = [word for word in words if rest.startswith("@", word.at - 1 + len(word.text))]
     compilers = [word for word in owners if _is_compiler_next_to_package(word, words, vocabulary)]
@@ -140,7 +141,7 @@ def _interpret_words(
 
 
 def _is_compiler_next_to_package(word: Word, words: Sequence[Word], vocabulary: Vocabulary) -> bool:
-    """Whether a word with a version is a compiler, as in ``hdf5 gcc@11``."""
+    """Whether a word with a version is a compiler beside a package's name, as in ``hdf5 gcc@11``."""
     others = [each for each in words if each is not word and vocabulary.names.is_name([each.text])]
     return bool(others) and _is_compiler(word.text, vocabulary)
 
@@ -152,7 +153,7 @@ def _is_compiler(name: str, vocabulary: Vocabulary) -> bool:
 def _name_with_version(words: Sequence[Word], vocabulary: Vocabulary) -> tuple[int, str, str] | None:
     """Find a word that is a package name with a version at its end; return its position, the name and the version.
 
-    If another word is a package name, a compiler with a version stays a compiler.
+    If another word is a package name, a word that is a compiler with a version remains a compiler.
     """
     names = vocabulary.names
     named = [word for word in words if names.is_name([word.text])]
@@ -169,7 +170,7 @@ def _split(text: str) -> list[Word]:
 
 
 def _extract_names(text: str) -> tuple[list[Word], str]:
-    """Extract the names that belong to no compiler or dependency; the rest of the spec keeps its positions."""
+    """Extract the names that don't belong to a compiler or dependency. The rest of the spec keeps its positions."""
     words: list[Word] = []
     rest = list(text)
     is_after_edge = False
@@ -187,7 +188,7 @@ def _extract_names(text: str) -> tuple[list[Word], str]:
 def _with_conditions(
     reading: Interpretation, spec: SpecQuery, vocabulary: Vocabulary, *, fields: bool = False
 ) -> Interpretation:
-    """Add the conditions of a spec. If ``fields`` is set, its keys may also be fields of documents."""
+    """Add the conditions of a spec. If ``fields`` is set, the spec's keys may also be fields of documents."""
     keyed = [each for each in spec.variants if fields and _is_field(each)]
     spec = spec._replace(variants=tuple(each for each in spec.variants if each not in keyed))
     asked = conditions(spec, _compilers(vocabulary) if spec.compilers else COMPILERS)
@@ -203,7 +204,7 @@ def _with_conditions(
 
 
 def _compilers(vocabulary: Vocabulary) -> frozenset[str]:
-    """Return the names that may follow ``%``: Spack's compilers and those that compiled a binary in the index."""
+    """Return the names that may follow ``%``: Spack's compilers, and the compilers of the binaries in the index."""
     return COMPILERS.union(vocabulary.values("compiler_name"))
 
 
@@ -213,7 +214,7 @@ def _is_field(variant: Variant) -> bool:
 
 
 def _field_condition(variant: Variant) -> Piece:
-    """Return the condition that a field has one of the given values; without values, that it has any value."""
+    """Return the condition that a field has one of the given values or, without given values, any value."""
     assert isinstance(variant.value, tuple)
     field = FIELDS[variant.name]
     text = f"{variant.name}={','.join(variant.value) or '*'}"
@@ -243,14 +244,14 @@ def _unknown_variant_notes(variants: Sequence[Variant], vocabulary: Vocabulary, 
 
 
 class _Way(NamedTuple):
-    """One way to read words."""
+    """One way to interpret words."""
 
     pieces: tuple[Piece, ...]
     ranks: tuple[Query, ...] = ()
     package: Word | None = None
-    """The package that is named, if it is only one."""
+    """The named package, if the name stands for only one."""
     words: tuple[str, ...] = ()
-    """The other conditions, as they were read."""
+    """The other conditions, as they were interpreted."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -260,24 +261,24 @@ class _Way(NamedTuple):
 
 @dataclass
 class _Ways:
-    """The ways to read words."""
+    """The ways to interpret words."""
 
     words: Sequence[Word]
     index: Countable
     vocabulary: Vocabulary
     conditions: Query
-    """Those of the rest of the query."""
+    """The conditions of the rest of the query."""
     context: Query
-    """It only affects notes."""
+    """The conditions given outside the query's text, which affect only notes."""
     owner: Word | None
-    """The word with a version right after it, which is in the package's name."""
+    """The word that is directly followed by a version, and therefore belongs to the package's name."""
 
     @cached_property
     def _meanings(self) -> WordMeanings:
         return WordMeanings(self.vocabulary)
 
     def best(self) -> _Way:
-        """Return the most likely way that has hits, or the most likely of all if none has.
+        """Return the most likely way that has hits, or the most likely way of all if no way has hits.
 
         Whole names come first, then parts of names or no name at all, then names with typos.
         """
@@ -285,7 +286,7 @@ class _Ways:
         whole = list(filter(self._includes_owner, by_names(words, self.vocabulary.names)))
         ways = list(map(self._with_name, whole))
         if len(whole) == 1 and not whole[0].others:
-            # A name alone means that package, even if nothing of it meets the conditions.
+            # A name alone means that package, even if none of the package's documents meets the conditions.
             return self._with_note_on_other_fields(ways[0])
         found = self._first_with_hits(ways)
         if found is None:
@@ -307,12 +308,12 @@ class _Ways:
         return next((way for way, count in zip(ways, counts, strict=True) if count), None)
 
     def _other_names_note(self, whole: Sequence[Split]) -> str:
-        """Return the note that the hits are not of the package that was named."""
+        """Return the note that the hits belong to packages other than the named one."""
         names = " or ".join(dict.fromkeys(" ".join(split.name) for split in whole[:_MAX_NAMED]))
         return f"No package called {names} matches the whole query; the hits are packages with other names."
 
     def _with_name(self, split: Split) -> _Way:
-        """Read some of the words as a package's name, and the others as conditions."""
+        """Interpret some of the words as a package's name, and the other words as conditions."""
         meant = [match for match in split.matches if match.tier == split.matches[0].tier]
         packages = tuple(match.package for match in meant)
         typed_name = " ".join(split.name)
@@ -329,7 +330,7 @@ class _Ways:
         )
 
     def _with_parts(self, splits: Sequence[Split]) -> _Way:
-        """Read words as parts of names or as conditions: hits may match any of the splits."""
+        """Interpret words as parts of names or as conditions. Hits may match any of the splits."""
         text = " ".join(word.text for word in self.words)
         piece = Piece(text, self.words[0].at, Or(tuple(map(self._split_query, splits))))
         return _Way((piece,), _ranks(splits[0].matches, at_all=True), words=(text,))
@@ -341,9 +342,9 @@ class _Ways:
         return And((In("package", tuple(match.package for match in split.matches)), *others))
 
     def _word_condition(self, word: str) -> tuple[Piece, str, Query | None]:
-        """Return the condition for a word that isn't a name, how the word was read, and its closest sense.
+        """Return the condition for a word that isn't a name, the word's interpretation, and its closest sense.
 
-        The closest sense is None if the word has no other.
+        The closest sense is None unless the word also has other senses.
         """
         meanings = list(self._meanings.meanings(word))
         piece = Piece(word, self._at(word), Or(tuple(each.query for each in meanings)))
@@ -352,7 +353,7 @@ class _Ways:
         return piece, text, Or(close) if 0 < len(close) < len(meanings) else None
 
     def _with_note_on_other_fields(self, way: _Way) -> _Way:
-        """If the only word is a package's name, add a note with how many other packages have it in another field."""
+        """If the only word is a package's name, note how many specs of other packages have it in another field."""
         if len(self.words) != 1 or len(way.pieces) != 1 or not way.package:
             return way
         word = self.words[0].text
@@ -371,13 +372,13 @@ class _Ways:
 
 
 def _ranks(matches: Sequence[Match], *, at_all: bool = False) -> tuple[Query, ...]:
-    """Return the packages in groups that fit equally well. ``at_all``: hits may be of other packages, too."""
+    """Return the packages in groups of equal fit. If ``at_all`` is set, hits may also belong to other packages."""
     groups = [In("package", tuple(group)) for group in grouped(matches)]
     return tuple(groups) if at_all or len(groups) > 1 else ()
 
 
 def _closest_first(ranks: tuple[Query, ...], close: tuple[Query, ...]) -> tuple[Query, ...]:
-    """Within each rank, and among hits of no rank, put those first that match words in their closest sense."""
+    """Within each rank, and among hits of no rank, put the hits first that match words in their closest sense."""
     if not close:
         return ranks
     of_each = [part for rank in ranks for part in (And((rank, *close)), rank)]
@@ -385,7 +386,7 @@ def _closest_first(ranks: tuple[Query, ...], close: tuple[Query, ...]) -> tuple[
 
 
 def _name_notes(name: str, matches: Sequence[Match]) -> Iterator[str]:
-    """Yield a note on which package a name was read as, if it is not the package's own name."""
+    """Yield a note on which package a name stands for, unless the name is the package's own."""
     named = " or ".join(match.package for match in matches[:_MAX_NAMED])
     left = len(matches) - _MAX_NAMED
     more = f" or {left:,} other{'s' if left > 1 else ''}" if left > 0 else ""
@@ -396,5 +397,5 @@ def _name_notes(name: str, matches: Sequence[Match]) -> Iterator[str]:
 
 
 def _leaves_out(name: str, matches: Sequence[Match]) -> bool:
-    """Whether a part of the typed name is in none of the names of the packages that it was read as."""
+    """Whether a part of the typed name occurs in none of the names of the packages that were found for it."""
     return any(all(part not in plain(match.package) for match in matches) for part in parts(name))

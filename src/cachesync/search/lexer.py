@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from cachesync.errors import QueryError
 
 MAX_CHARACTERS: Final = 1_000
-"""The most characters in a query; nobody types this many."""
+"""The maximum number of characters in a query; nobody types this many."""
 
 
 class Kind(StrEnum):
@@ -36,11 +36,11 @@ class Token(NamedTuple):
     kind: Kind
     text: str
     at: int
-    """The position of its first character, counted from 1."""
+    """The position of the token's first character, counted from 1."""
 
     @property
     def end(self) -> int:
-        """The position of the character after it."""
+        """The position of the character after the token."""
         return self.at + len(self.text)
 
 
@@ -50,7 +50,7 @@ _KEY: Final = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _ASSIGNMENT: Final = rf"{_IDENTIFIER}(?:,{_IDENTIFIER})*=(?:{_DOTTED}|{_IDENTIFIER})"
 _PLAIN_VALUE: Final = r"[A-Za-z0-9_.,:=%^+~/*\\-]+"
 _QUOTED_VALUE: Final = r"""'(?:[^'\\]|\\'?+)*'|"(?:[^"\\]|\\"?+)*\""""
-"""A backslash before the quote escapes it; before anything else the backslash is a part of the value."""
+"""A backslash before the quotation mark escapes it; any other backslash is part of the value."""
 
 _VALUE: Final = f"(?:{_PLAIN_VALUE}|{_QUOTED_VALUE})"
 
@@ -77,17 +77,17 @@ _PATTERNS: Final = {
     Kind.HASH: "/[A-Za-z0-9_]+",
     Kind.WHITESPACE: r"\s+",
 }
-"""The first pattern that matches is used [Spack 1.1, ``spack.spec_parser``]."""
+"""The pattern of each kind of token. The first pattern that matches is used [Spack 1.1, ``spack.spec_parser``]."""
 
 _TOKEN: Final = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items()))
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 
 def require_text(text: str) -> None:
-    """Make sure that a query is short enough and was UTF-8.
+    """Check that a query is short enough and was UTF-8.
 
     Raises:
-        QueryError: it is too long, or was not UTF-8.
+        QueryError: the query is too long, or was not UTF-8.
     """
     if len(text) > MAX_CHARACTERS:
         raise QueryError(MAX_CHARACTERS + 1, f"expected at most {MAX_CHARACTERS:,} characters, not {len(text):,}")
@@ -99,8 +99,8 @@ def tokens(text: str) -> Iterator[Token]:
     """Split a query into its tokens, without whitespace.
 
     Raises:
-        QueryError: it is too long, was not UTF-8, or has a character that begins no token. The latter is only raised
-            when the iterator reaches that character.
+        QueryError: the query is too long, was not UTF-8, or has a character that can't begin a token. The error about
+            such a character is raised only when the iterator reaches the character.
     """
     require_text(text)
     position = 0
@@ -127,7 +127,7 @@ _EXPECTED: Final = {
 
 
 def _expected(text: str, position: int) -> str:
-    """Return what was expected in place of a character that begins no token."""
+    """Return what was expected in place of a character that can't begin a token."""
     if text[position] == "=":
         if text[position + 1 : position + 2] in ("'", '"'):
             return f"a closing {text[position + 1]} after the value"

@@ -1,7 +1,7 @@
-"""Match typed names with packages, and rank these.
+"""Match typed names with packages, and rank the packages.
 
-An index of a million specs has only some thousand package names, so names are matched here, in memory, and the engine
-is asked for exact ones: every engine finds the same in the same order, and typos cost it nothing.
+An index of a million specs has only a few thousand package names, so names are matched here, in memory, and the engine
+is asked for exact names: every engine finds the same packages in the same order, and typos cost an engine nothing.
 """
 
 import re
@@ -15,25 +15,25 @@ from cachesync.search.aliases import Aliases
 from cachesync.search.typos import LONG, MIN_LETTERS, mistyped, parts, plain_all
 
 MAX_GROUPS: Final = 32
-"""The most groups of equal fit; all later ones are in the last group."""
+"""The maximum number of groups of equal fit. The last group also contains all packages that fit less well."""
 
 Why = Literal["name", "alias", "prefix", "part", "typo"]
-"""How what was typed matches a package; ``alias`` also means a name with more or fewer decorations."""
+"""How the typed words match a package. ``alias`` also stands for a name with more or fewer decorations."""
 
 
 class Match(NamedTuple):
-    """A package that may be meant."""
+    """A package that the typed words may mean."""
 
     package: str
     why: Why
     fit: int
-    """0 is the best; packages of equal fit are equally good."""
+    """The number of the match's group: 0 is the best, and packages of equal fit are equally good."""
     tier: int = 0
-    """The kind of match: by name, alias, beginning and so on."""
+    """The kind of match: by name, by alias, by beginning and so on."""
 
 
 class Suggestion(NamedTuple):
-    """A package that may be meant, suggested while somebody is still typing."""
+    """A package that may be meant, suggested while a person is still typing."""
 
     package: str
     specs: int
@@ -41,7 +41,7 @@ class Suggestion(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Several words, split into a package's name and other conditions. Without a name all are conditions."""
+    """Several words, split into a package's name and other conditions. Without a name, all words are conditions."""
 
     name: tuple[str, ...]
     others: tuple[str, ...]
@@ -55,7 +55,7 @@ class Split(NamedTuple):
 
 
 _Fit = tuple[int, ...]
-"""How well a package fits: the smaller, the better. The first figure is one of the tiers below."""
+"""How well a package fits: the smaller, the better. The first number is one of the tiers below."""
 
 _Hit = tuple[str, _Fit]
 
@@ -63,32 +63,32 @@ _NAME, _ALIAS, _UNDECORATED, _BEGINNING, _DECORATED, _PART, _ALIAS_BEGINNING, _L
 _WHY: Final[tuple[Why, ...]] = ("name", "alias", "alias", "prefix", "alias", "part", "alias", "alias", "typo")
 
 _WHOLE_PARTS, _BEGINS_A_PART, _ENDS_A_PART, _SOME_PARTS, _OTHER_ORDER, _INSIDE = range(6)
-"""How typed text is a part of a name, the best first."""
+"""The ways in which typed text can be a part of a name, the best first."""
 
 _PREFIXES: Final = {"py-": 2, "r-": 1, "perl-": 4, "lua-": 3, "ruby-": 4, "lib": 3}
-"""Prefixes of names that many people leave out, and the letters of each, without the hyphen."""
+"""The prefixes of names that many people leave out, with the number of letters of each, without the hyphen."""
 
 _LOOSE_FROM: Final = 3
-"""From this total cost of decorations on, it is unsure whether the package is meant."""
+"""The total cost of decorations from which it is uncertain whether the package is meant."""
 
 _SHORT_ALIAS: Final = 3
-"""Aliases of at most this many letters match only in one part, since ``r-g`` isn't ``rg``, and without typos."""
+"""Aliases of at most this many letters match only without typos and as one part, because ``r-g`` isn't ``rg``."""
 
 _MAX_WORDS: Final = 6
-"""The most words that can be a name."""
+"""The maximum number of words that can form a name."""
 
 _MAX_TRIED: Final = 8
-"""The most runs of words that are tried as a part of a name or with typos, a hundred times the cost of a whole name."""
+"""The most runs of words tried as a part of a name or with typos, each at a hundred times the cost of a whole name."""
 
 _NOT_A_NAME: Final = re.compile(r"[\W\d]*|\w")
-"""Numbers and single letters: many names begin with them, but among other words they don't mean a package."""
+"""Numbers and single letters. Many names begin with these, but among other words they don't mean a package."""
 
 
 class PackageNames:
     """The package names of an index."""
 
     def __init__(self, counts: Mapping[str, int], aliases: Aliases) -> None:
-        """``counts`` are the packages of an index, with the number of specs of each."""
+        """Prepare the names. ``counts`` maps the packages of an index to their numbers of specs."""
         packages = list(counts)
         self._counts = counts
         self._aliases = aliases
@@ -102,9 +102,9 @@ class PackageNames:
         """Return the packages that the words may mean as one name, the best first.
 
         Whole names come first, then aliases, names without their decorations (``numpy``), beginnings, decorated names
-        (``hdf5-devel``) and parts. Only if nothing matches are typos considered. The more of a name is covered, the
-        better; among names that are covered equally, those with more specs come first if the counts differ by more
-        than about two to one.
+        (``hdf5-devel``) and parts. Typos are considered only if none of these match. The more of a name the words
+        cover, the better. Among names that are covered equally, names with more specs come first if the counts differ
+        by more than about two to one.
         """
         found = next(filter(None, map(_best, self._ways(words))), {})
         fits = {package: (*fit, -self._counts[package].bit_length()) for package, fit in found.items()}
@@ -113,9 +113,9 @@ class PackageNames:
         return [Match(package, _WHY[fit[0]], groups[fit], fit[0]) for fit, package in ordered]
 
     def is_name(self, words: Sequence[str]) -> bool:
-        """Whether the words are a package's name, an alias, or the name with other decorations.
+        """Whether the words are a package's name, an alias, or a name with other decorations.
 
-        A number at the end doesn't count as a decoration: in ``gcc12`` it may be a version.
+        A number at the end doesn't count as a decoration because it may be a version, as in ``gcc12``.
         """
         if len(words) > _MAX_WORDS or sum(map(len, words)) > 2 * self._longest:
             return False
@@ -123,7 +123,7 @@ class PackageNames:
         return any(fit[0] != _LOOSE for fit in fits)
 
     def suggest(self, text: str, limit: int = 10) -> list[Suggestion]:
-        """Return the packages that may be meant by the text typed so far, the best first."""
+        """Return the packages that the text typed so far may mean, the best first."""
         words = text.split()
         found = self.find(words)
         if not found and len(words) > 1:
@@ -132,7 +132,7 @@ class PackageNames:
         return [Suggestion(each.package, self._counts[each.package], each.why) for each in found[:limit]]
 
     def _ways(self, words: Sequence[str]) -> Iterator[Iterable[_Hit]]:
-        """Yield the hits of one way of matching after another; each is only used if those before it find nothing."""
+        """Yield the hits of each way of matching. A way is used only if the ways before it find nothing."""
         typed = cores(words)
         if not typed or len(typed[0].text) > 2 * self._longest:
             return
@@ -146,14 +146,14 @@ class PackageNames:
         yield self._anywhere(typed[0].text)
 
     def _named_least_decorated(self, typed: Sequence[Core]) -> list[_Hit]:
-        """Find packages with these names, with as few decorations removed as possible: ``hdf5`` is not also hdf."""
+        """Find packages with the typed names and the fewest decorations removed: ``hdf5`` doesn't also mean ``hdf``."""
         for _, alike in groupby(sorted(typed, key=lambda core: core.cost), key=lambda core: core.cost):
             if found := [hit for core in alike for hit in self._named_like(core)]:
                 return found
         return []
 
     def _named_like(self, core: Core) -> Iterator[_Hit]:
-        """Find the packages with this name: by whole name, by alias, or with more or fewer decorations."""
+        """Find the packages with a core's name: by whole name, by alias, or with more or fewer decorations."""
         if not core.language:
             for package in self._named.get(core.text, ()):
                 yield package, (_tier(core), core.cost, 0) if core.cost else (_NAME,)
@@ -165,14 +165,14 @@ class PackageNames:
                     yield package, (_tier(core, affix.cost), core.cost + affix.cost, place)
 
     def _aliased(self, core: Core) -> Iterator[str]:
-        """Yield the packages that it is an alias of."""
+        """Yield the packages of which a core is an alias."""
         if len(core.parts) == 1 or len(core.text) > _SHORT_ALIAS:
             for package in self._aliases.get(core.text, ()):
                 if package in self._counts and package.startswith(core.language):
                     yield package
 
     def _containing(self, core: Core) -> Iterator[_Hit]:
-        """Find names that begin with it or have it as a part, and packages with an alias that begins with it."""
+        """Find names that begin with a core or have it as a part, and packages with an alias that begins with it."""
         typed = core.text
         bare = core.parts[0] not in LANGUAGES
         for package, spelled in self._spelled.items():
@@ -187,7 +187,7 @@ class PackageNames:
                     yield from ((each, (_ALIAS_BEGINNING, left)) for each in packages if each in self._counts)
 
     def _in_several_parts(self, core: Core) -> Iterator[_Hit]:
-        """Find names of which it is several parts, or their beginnings, such as ``intel mkl`` or ``mkl intel``."""
+        """Find names of which a core is several parts or their beginnings, as in ``intel mkl`` or ``mkl intel``."""
         typed = core.text
         for package, spelled in self._spelled.items():
             left = len(spelled) - len(typed)
@@ -199,9 +199,9 @@ class PackageNames:
                 yield package, (_PART, _OTHER_ORDER, left)
 
     def _mistyped(self, typed: Sequence[Core], fewer_than: int) -> Iterator[_Hit]:
-        """Find names and aliases that differ by the fewest typos, and by less than ``fewer_than``.
+        """Find the names and aliases with the fewest typos, if they have fewer than ``fewer_than``.
 
-        Of several words that is the length of the shortest: as many typos could replace that whole word.
+        For several words, the limit is the length of the shortest word because as many typos could replace that word.
         """
         spellings, meant = self._spellings
         found = []
@@ -219,7 +219,7 @@ class PackageNames:
 
     @cached_property
     def _spellings(self) -> tuple[list[str], list[tuple[str, int]]]:
-        """All spellings that can be mistyped; and for each its package, and a cost if it is not a whole name."""
+        """All spellings that can be mistyped, each with its package, and a cost if the spelling is not a whole name."""
         names = [(spelled, (package, 0)) for package, spelled in self._spelled.items()]
         bare = [
             (self._spelled[package][letters:], (package, 1))
@@ -237,7 +237,7 @@ class PackageNames:
         return [spelled for spelled, _ in everything], [meant for _, meant in everything]
 
     def _anywhere(self, typed: str) -> Iterator[_Hit]:
-        """Find names that contain it anywhere, even where no part begins or ends."""
+        """Find names that contain the typed text anywhere, even where no part begins or ends."""
         if len(typed) >= MIN_LETTERS:
             for package, spelled in self._spelled.items():
                 if typed in spelled:
@@ -245,7 +245,7 @@ class PackageNames:
 
 
 def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
-    """Whether no part has too many typos, if the name has as many parts as were typed: ``mpi`` is not ``mkl``."""
+    """Whether no part has too many typos: ``mpi`` isn't ``mkl``. Parts are compared only if there are equally many."""
     meant = parts(package)
     if len(typed) == 1 or len(typed) != len(meant):
         return True
@@ -254,18 +254,18 @@ def _each_part_is_near(typed: Sequence[str], package: str) -> bool:
 
 
 def grouped(matches: Sequence[Match]) -> list[list[str]]:
-    """Return the packages in groups of equal fit, the best first: at most :data:`MAX_GROUPS`."""
+    """Return the packages in at most :data:`MAX_GROUPS` groups of equal fit, the best first."""
     return [[each.package for each in group] for _, group in groupby(matches, key=lambda match: match.fit)]
 
 
 def split(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
-    """Yield lazily how several words can be read, the most likely first."""
+    """Yield lazily the ways to split several words, the most likely first."""
     yield from by_names(words, names)
     yield from by_parts(words, names)
 
 
 def by_names(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
-    """Yield the splits of words in which a run of them is a package's whole name, the longest and leftmost first."""
+    """Yield the splits in which a run of words is a package's whole name, the longest and leftmost run first."""
     words = tuple(words)
     for start, end in _runs(words):
         if names.is_name(words[start:end]):
@@ -275,7 +275,8 @@ def by_names(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
 def by_parts(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
     """Yield the splits of words in which no run is a whole name.
 
-    Runs that may mean a package in another way come first, then mistyped ones; in the last, all words are conditions.
+    Runs that may mean a package in another way come first, then mistyped runs. In the last split, all words are
+    conditions.
     """
     words = tuple(words)
     some = [run for run in _runs(words) if _may_be_a_part(words[slice(*run)]) and not names.is_name(words[slice(*run)])]
@@ -291,7 +292,7 @@ def by_parts(words: Sequence[str], names: PackageNames) -> Iterator[Split]:
 
 
 def _runs(words: tuple[str, ...]) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each run of words that can be a name, the longest first."""
+    """Yield the start and end of each run of words that can be a name, the longest run first."""
     for size in range(min(len(words), _MAX_WORDS), 0, -1):
         for start in range(len(words) - size + 1):
             yield start, start + size
@@ -321,14 +322,14 @@ def _letters(word: str) -> int:
 
 
 def _tier(core: Core, left_out: int = 0) -> int:
-    """Return the tier of a name that has more or fewer decorations than what was typed."""
+    """Return the tier of a name that has more or fewer decorations than the typed words."""
     if core.cost + left_out >= _LOOSE_FROM:
         return _LOOSE
     return _DECORATED if core.cost else _UNDECORATED
 
 
 def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit | None:
-    """Return how well a name fits text that one of its parts begins or ends with; ``bare``: it may have a prefix."""
+    """Return how well a name fits text that begins or ends one of its parts. If ``bare``, a prefix may come first."""
     left = len(spelled) - len(typed)
     if spelled.startswith(typed):
         return _BEGINNING, left, 0
@@ -349,7 +350,7 @@ def _fit_within(package: str, spelled: str, typed: str, *, bare: bool) -> _Fit |
 
 
 def _is_run_of_parts(typed: str, name: Sequence[str]) -> bool:
-    """Whether typed text is several parts of a name in order, or beginnings of them of three or more letters."""
+    """Whether typed text consists of parts of a name in order, or of their beginnings with three or more letters."""
     reached = {0}
     for part in name:
         for start in tuple(reached):
@@ -362,6 +363,6 @@ def _is_run_of_parts(typed: str, name: Sequence[str]) -> bool:
 
 
 def _has_each(package: str, words: Iterable[str]) -> bool:
-    """Whether each of the words is a part of the package's name, or the beginning of one."""
+    """Whether each of the words is a part of the package's name or the beginning of a part."""
     name = parts(package)
     return all(any(part.startswith(word) for part in name) for word in words)

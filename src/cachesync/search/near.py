@@ -1,4 +1,4 @@
-"""Help for searches without hits: which condition rules everything out, which names are near, what doesn't exist."""
+"""Help for searches without hits: which condition rules out all hits, which names are similar, and what is unknown."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,13 +14,13 @@ from cachesync.search.typos import nearest
 from cachesync.search.vocabulary import Vocabulary
 
 _MAX_PACKAGES: Final = 5
-"""The most packages that are suggested."""
+"""The maximum number of packages that are suggested."""
 
 _VARIANTS: Final = frozenset({"variants", "variant_names", "variant_values"})
 _KNOWN: Final = _VARIANTS.union(
     ("os", "target", "platform", "stacks", "tag", "compiler", "compiler_name", "compiler_version")
 )
-"""Fields with so few values that the vocabulary has all of them."""
+"""Fields with so few values that the vocabulary contains all of the values."""
 
 _HASH: Final = re.compile(rf"[a-z2-7]{{4,{HASH_LENGTH}}}")
 _HASHES: Final = frozenset({"hash", "binary"})
@@ -31,15 +31,15 @@ class Near(NamedTuple):
 
     total: int
     without: str | None = None
-    """The condition that it leaves out."""
+    """The condition that the similar search leaves out."""
     package: str | None = None
-    """The package that it names instead."""
+    """The package that the similar search names instead."""
 
 
 def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabulary: Vocabulary) -> Iterator[Near]:
-    """Yield similar searches with hits: each leaves out one condition, or names a package with a similar name.
+    """Yield similar searches with hits. Each leaves out one condition, or names a package with a similar name.
 
-    No document meets all of ``pieces``, of which ``name`` names the package.
+    No document meets all of ``pieces``. The piece ``name`` is the one that names the package.
     """
     if len(pieces) > 1:
         rest = [And(tuple(each.query for each in pieces if each is not one)) for one in pieces]
@@ -59,9 +59,9 @@ def near(pieces: Sequence[Piece], name: Piece | None, index: Countable, vocabula
 def why_nothing(
     pieces: Sequence[Piece], found: Sequence[Near], index: Countable, vocabulary: Vocabulary
 ) -> Iterator[str]:
-    """Yield a note for each condition that no document meets, with what may have been meant.
+    """Yield a note for each condition that no document meets, with suggestions of what may have been meant.
 
-    ``found`` are the similar searches with hits, as :func:`near` yields them.
+    ``found`` are the similar searches with hits that :func:`near` yields.
     """
     unknown = [piece for piece in pieces if _is_unknown(piece.query, vocabulary)]
     for piece in pieces:
@@ -79,7 +79,7 @@ def why_nothing(
 
 
 def _is_unknown_variant(query: Query, vocabulary: Vocabulary) -> bool:
-    """Whether no package has a variant of this name; interpreting the query has already added a note for that."""
+    """Whether no package has the queried variant. The interpretation of the query has already added a note about it."""
     match query:
         case Term("variant_values", str(value)):
             return value.lstrip("+~").partition("=")[0].rstrip(":") not in vocabulary.values("variant_names")
@@ -102,7 +102,7 @@ def _is_unknown(query: Query, vocabulary: Vocabulary) -> bool:
 
 
 def _instead(piece: Piece, others: Query, index: Countable, vocabulary: Vocabulary) -> str:
-    """Return the end of the sentence, with what may have been meant."""
+    """Return the end of a note, which suggests what may have been meant."""
     match piece.query:
         case In("target", (value,)) | Term("target", str(value)) | Or((Term("target", str(value)),)):
             return _runs_there(value, others, index) or _nearest(value, vocabulary.values("target"))
@@ -123,7 +123,7 @@ def _nearest(value: str, values: Iterable[str]) -> str:
 
 
 def _runs_there(target: str, others: Query, index: Countable) -> str | None:
-    """Return how many specs run on a target though none is built for it; None: the target is unknown."""
+    """Return the end of a note on specs that run on a target but aren't built for it; None for an unknown target."""
     try:
         runs = targets.runs_on(target)
     except targets.UnknownTargetError:
@@ -135,7 +135,7 @@ def _runs_there(target: str, others: Query, index: Countable) -> str | None:
 
 
 def _another_value(written: str, vocabulary: Vocabulary) -> str:
-    """Suggest another value of a variant, or a version if the variant's name is a package."""
+    """Suggest another value of a variant, or a version if the variant's name is the name of a package."""
     name, _, value = written.partition("=")
     if value[:1].isdigit() and vocabulary.names.is_name([name]):
         return f"; did you mean {name}@{value}?"
@@ -144,7 +144,7 @@ def _another_value(written: str, vocabulary: Vocabulary) -> str:
 
 
 def _another_sense(word: str, others: Query, index: Countable) -> str:
-    """Suggest another sense of a word that matches nothing: as a hash, a target or a machine."""
+    """Suggest another sense of a word that matches nothing: a hash, a target or a machine."""
     if runs := _runs_there(word, others, index):
         return runs
     if _HASH.fullmatch(word):

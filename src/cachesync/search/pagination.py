@@ -1,7 +1,8 @@
 """Paginate hits: compute a hit's position in the order of a request, and find the hits after it.
 
-A position consists only of values of the hit, so it stays valid on every engine and in every generation, even while
-pages change. A walk that continues from it returns no document twice and misses none that was there all the time.
+A position consists only of the hit's values, so it remains valid on every engine and in every generation, even while
+pages change. A walk that continues from a position returns no document twice and misses no document that was in the
+index all the time.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,10 @@ from cachesync.search.query import All, And, Exists, In, Not, Or, Query, Range, 
 from cachesync.search.request import TIEBREAK, Hit, Request, Searchable, SortKey
 
 _GROWTH: Final = 4
-"""The factor by which the next request is larger if too many hits were of binaries that had come before."""
+"""The factor by which the next request is larger if too many hits belonged to binaries that had come before."""
 
 _MAX_HITS: Final = 1_000
-"""The most hits in one request, unless the page itself is larger."""
+"""The maximum number of hits in one request, unless the requested page itself is larger."""
 
 
 _LARGEST: Final = 2**63 - 1
@@ -28,7 +29,7 @@ class Position(NamedTuple):
     rank: int
     """The index of the first rank that the hit matches; if it matches none, the number of ranks."""
     values: tuple[str | int | None, ...]
-    """The hit's values of the request's sort keys, then of the tiebreak's; None for a field that it doesn't have."""
+    """The hit's values for the request's sort keys, then for the tiebreak's; None for a field that the hit lacks."""
 
 
 class ResultPage(NamedTuple):
@@ -36,13 +37,13 @@ class ResultPage(NamedTuple):
 
     hits: list[Hit]
     next: Position | None
-    """Where to continue; None: there are no more hits."""
+    """The position from which to continue, or None if there are no more hits."""
 
 
 def page_after(index: Searchable, request: Request, position: Position) -> ResultPage:
     """Return the hits after a position, up to the request's limit.
 
-    If the request is distinct, documents of a binary that already has one before are left out.
+    If the request is distinct, documents of a binary that has an earlier document are left out.
     """
     wanted = request.limit + 1
     hits: list[Hit] = []
@@ -62,7 +63,7 @@ def page_after(index: Searchable, request: Request, position: Position) -> Resul
 
 
 def cut(index: Searchable, request: Request, hits: list[Hit]) -> ResultPage:
-    """Cut hits to the request's limit; if there are more, there is a next page."""
+    """Cut hits to the request's limit. If there are more hits, the result has the position of the next page."""
     shown = hits[: request.limit]
     return ResultPage(shown, position_of(index, request, shown[-1]) if shown and len(hits) > len(shown) else None)
 
@@ -76,12 +77,12 @@ def position_of(index: Searchable, request: Request, hit: Hit) -> Position:
 
 
 def position_at(rank: int, request: Request, hit: Hit) -> Position:
-    """Return the position of a hit of the given rank."""
+    """Return the position of a hit that has the given rank."""
     return Position(rank, tuple(_value(key, hit) for key in _keys(request)))
 
 
 def is_position(position: Position, request: Request) -> bool:
-    """Whether a position can be one of a request."""
+    """Whether a position can belong to a request."""
     keys = _keys(request)
     return (
         0 <= position.rank <= len(request.ranks)
@@ -110,7 +111,7 @@ def _keys(request: Request) -> tuple[SortKey, ...]:
 
 
 def without_earlier(index: Searchable, request: Request, after: Query, hits: Sequence[Hit]) -> list[Hit]:
-    """Leave out hits of binaries that have a document before a position; ``after`` matches the documents after it."""
+    """Leave out hits of binaries with documents before a position; ``after`` matches the documents after it."""
     binaries = In("binary", tuple(hit["binary"] for hit in hits))
     before = And((request.matching(), Not(after), binaries))
     asked = Request(before, order=(), limit=len(hits), distinct=True, fields=("binary",))
@@ -119,7 +120,7 @@ def without_earlier(index: Searchable, request: Request, after: Query, hits: Seq
 
 
 def query_after(request: Request, position: Position) -> Query:
-    """Return the query for all that comes after a position: later in the same rank, or in a later rank."""
+    """Return the query for all documents after a position: later in the same rank, or in a later rank."""
     ranks = request.ranks
     later = _later(_keys(request), position.values)
     if not ranks:
@@ -133,7 +134,7 @@ def query_after(request: Request, position: Position) -> Query:
 def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query:
     """Return the query for a later value of the first key, or the same value and a later one of the second, and so on.
 
-    The alternatives are in one list, not nested, since Elasticsearch limits the depth of a query.
+    The alternatives are in one list instead of nested because Elasticsearch limits the depth of a query.
     """
     same: tuple[Query, ...] = ()
     later: list[Query] = []
@@ -144,7 +145,7 @@ def _later(keys: Sequence[SortKey], values: Sequence[str | int | None]) -> Query
 
 
 def beyond(key: SortKey, value: str | int | None) -> tuple[Query, ...]:
-    """Return queries for later values of a key. Documents without a value come last, in both directions."""
+    """Return queries for later values of a key. Documents without a value come last in both directions."""
     if value is None:
         return ()
     if key.descending:

@@ -40,9 +40,10 @@ _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Z
 
 
 def parse(text: str) -> SpecQuery:
-    """Parse a spec with its dependencies. An empty string is a spec without conditions.
+    """Parse a spec and its dependencies. An empty string is a spec without conditions.
 
-    Compilers get their current names. Conditions after a compiler belong to the package, up to the next ``^``.
+    The result has the current names of compilers. Conditions after a compiler, up to the next ``^``, belong to the
+    package.
 
     Raises:
         QueryError: the text is not a spec, or has more than :data:`MAX_CONDITIONS` conditions.
@@ -51,7 +52,7 @@ def parse(text: str) -> SpecQuery:
 
 
 class _Edge(NamedTuple):
-    """The beginning of a dependency: its sigil, and the attributes before its name."""
+    """The beginning of a dependency: the sigil, and the attributes before the name."""
 
     sigil: str
     at: int
@@ -62,7 +63,7 @@ class _Edge(NamedTuple):
 
 
 class _Parser:
-    """Reads nodes and the edges between them."""
+    """Parses nodes and the edges between them."""
 
     def __init__(self, text: str) -> None:
         self._tokens = tokens(text)
@@ -86,7 +87,7 @@ class _Parser:
         return token
 
     def _node(self, node: SpecQuery) -> SpecQuery:
-        """Parse a node up to ``^`` or the end. Its name may have been read already."""
+        """Parse a node up to ``^`` or the end of the query. The node may already have its name."""
         if not node.name and self._next and self._next.kind in _NAMES:
             node = self._named(node, Word(self._next.text, self._next.at))
             self._take()
@@ -158,7 +159,7 @@ class _Parser:
 
 
 class _Conditions:
-    """Adds conditions to nodes, and counts those of the whole query."""
+    """Adds conditions to nodes, and counts the conditions of the whole query."""
 
     def __init__(self) -> None:
         self._number = 0
@@ -167,14 +168,14 @@ class _Conditions:
         """Count one condition.
 
         Raises:
-            QueryError: there are more than :data:`MAX_CONDITIONS`.
+            QueryError: the query has more than :data:`MAX_CONDITIONS` conditions.
         """
         self._number += 1
         if self._number > MAX_CONDITIONS:
             raise QueryError(at, f"expected at most {MAX_CONDITIONS} conditions")
 
     def add(self, node: SpecQuery, token: Token) -> SpecQuery:
-        """Return the node with the condition that a token is."""
+        """Return a copy of the node with the condition that a token expresses."""
         match token.kind:
             case Kind.VERSIONS | Kind.GIT_VERSION:
                 return self._add_versions(node, token)
@@ -262,7 +263,7 @@ class _Conditions:
         return targets
 
     def _values(self, name: str, value: Word) -> bool | tuple[str, ...]:
-        """Return the value of a variant in the form of :class:`Variant`."""
+        """Return the value of a variant in the form that :class:`Variant` stores."""
         elements = _split_list(value)
         for each in elements:
             if not each.text and value.text:
@@ -281,7 +282,7 @@ class _Conditions:
         return values
 
     def versions(self, token: Token) -> tuple[Versions, ...]:
-        """Return the versions after ``@``."""
+        """Parse the versions after ``@``."""
         word = Word(token.text[1:], token.at + 1)
         if token.kind is Kind.GIT_VERSION:
             self.count(word.at)
@@ -293,7 +294,7 @@ class _Conditions:
 
 
 def _misplaced(node: SpecQuery, token: Token) -> str:
-    """Return what is wrong with a token in this place."""
+    """Return a message that explains why a token can't occur at its position."""
     text = f"{token.text:.80}"
     if token.kind is Kind.FILE:
         return f"{text} is a file, and none is read here; expected a spec"
@@ -305,10 +306,10 @@ def _misplaced(node: SpecQuery, token: Token) -> str:
 
 
 def _refuse_second(compiler: Compiler, others: tuple[Compiler, ...]) -> None:
-    """Make sure that a compiler is given only once for each use.
+    """Reject a compiler that the query has already given for the same use.
 
     Raises:
-        QueryError: it is given twice.
+        QueryError: the compiler is given twice.
     """
     for other in others:
         overlapping = not compiler.virtuals or not other.virtuals or {*compiler.virtuals} & {*other.virtuals}
@@ -323,7 +324,7 @@ def _split_name(word: Word) -> tuple[Word | None, Word]:
 
 
 def _split_list(word: Word) -> tuple[Word, ...]:
-    """Split at commas; whitespace around an element is ignored."""
+    """Split a word at its commas, and ignore the whitespace around the elements."""
     elements = []
     at = word.at
     for text in word.text.split(","):
@@ -333,7 +334,7 @@ def _split_list(word: Word) -> tuple[Word, ...]:
 
 
 def _key_and_value(token: Token) -> tuple[str, Word, bool]:
-    """Split ``key=value`` or ``key==value`` and remove quotes; a colon before the sign stays with the key."""
+    """Split ``key=value`` or ``key==value`` and remove quotes. A colon before the sign remains part of the key."""
     sign = "==" if token.kind is Kind.PROPAGATED_KEY else "="
     key, _, value = token.text.partition(sign)
     at = token.at + len(key) + len(sign)
@@ -345,7 +346,7 @@ def _key_and_value(token: Token) -> tuple[str, Word, bool]:
 
 
 def _attribute(token: Token) -> tuple[str, Word]:
-    """Split an attribute in square brackets, such as ``virtuals=c,cxx``, into name and value."""
+    """Split an attribute in square brackets, such as ``virtuals=c,cxx``, into its name and value."""
     if token.kind is not Kind.KEY or (name := token.text.partition("=")[0].removesuffix(":")) not in _EDGE_ATTRIBUTES:
         raise QueryError(token.at, "expected virtuals=, deptypes= or when= in square brackets, and ] after them")
     return name, _key_and_value(token)[1]
@@ -391,7 +392,7 @@ def _version(word: Word) -> Versions:
 
 
 def _git_version(word: Word) -> GitRef:
-    """Parse ``git.main``, or 40 hexadecimal digits, with or without the version that it stands for."""
+    """Parse ``git.main`` or 40 hexadecimal digits, with or without the version that this reference stands for."""
     written, sign, text = word.text.partition("=")
     ref = git_ref(written) or written
     at = word.at + len(written) + len(sign)

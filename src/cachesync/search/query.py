@@ -1,4 +1,4 @@
-"""The query tree that all questions are translated to, and that every engine can answer."""
+"""The query tree into which every question is translated, and which every engine can answer."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,32 +6,35 @@ import msgspec
 
 
 class All(msgspec.Struct, frozen=True):
-    """Every document."""
+    """Matches every document."""
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A keyword field has exactly this value."""
+    """Matches documents in which a keyword field has exactly this value."""
 
     field: str
     value: str | int
 
 
 class In(msgspec.Struct, frozen=True):
-    """A keyword field has one of these values; without values, no document matches."""
+    """Matches documents in which a keyword field has one of the values; without values, matches no document."""
 
     field: str
     values: tuple[str, ...]
 
 
 class Range(msgspec.Struct, frozen=True):
-    """A field has a value from ``at_least`` on, but before ``below``; None: no such bound. Strings compare by bytes."""
+    """Matches documents in which a field has a value that is at least ``at_least`` and less than ``below``.
+
+    A bound of None doesn't limit the range. Strings are compared by their bytes.
+    """
 
     field: str
     at_least: str | int | None
     below: str | int | None
 
     def among(self, values: Iterable[str]) -> list[str]:
-        """Return the strings that are in the range, whose bounds have to be strings, too."""
+        """Return the strings that are in the range. The bounds of the range must be strings as well."""
         least, end = self.at_least, self.below
         assert not isinstance(least, int)
         assert not isinstance(end, int)
@@ -39,39 +42,40 @@ class Range(msgspec.Struct, frozen=True):
 
 
 class Prefix(msgspec.Struct, frozen=True):
-    """A keyword field has a value that starts with ``start``."""
+    """Matches documents in which a keyword field has a value that starts with ``start``."""
 
     field: str
     start: str
 
 
 class Exists(msgspec.Struct, frozen=True):
-    """The field has a value."""
+    """Matches documents in which the field has a value."""
 
     field: str
 
 
 Condition = Term | In | Range | Prefix | Exists
-"""A condition on one field. If an index doesn't have the field, no document meets it.
+"""A condition on one field. If an index doesn't have the field, no document meets the condition.
 
-For fields that ignore case (see :class:`cachesync.documents.Field`), both sides are compared in lowercase.
+For fields that ignore case (see :class:`cachesync.documents.Field`), the values of the condition and of the document
+are both compared in lowercase.
 """
 
 
 class And(msgspec.Struct, frozen=True):
-    """All of these; without parts, every document matches."""
+    """Matches documents that match all parts; without parts, matches every document."""
 
     parts: "tuple[Query, ...]"
 
 
 class Or(msgspec.Struct, frozen=True):
-    """At least one of these; without parts, no document matches."""
+    """Matches documents that match at least one part; without parts, matches no document."""
 
     parts: "tuple[Query, ...]"
 
 
 class Not(msgspec.Struct, frozen=True):
-    """Every document that doesn't match this."""
+    """Matches every document that doesn't match the part."""
 
     part: "Query"
 
@@ -80,7 +84,7 @@ Query = Condition | All | And | Or | Not
 
 
 def fields_of(query: Query) -> Iterator[str]:
-    """Yield the field of each condition in a query; fields may be repeated."""
+    """Yield the field of each condition in a query. A field may be yielded several times."""
     match query:
         case All():
             return

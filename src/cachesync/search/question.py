@@ -1,4 +1,4 @@
-"""Questions, in the form that the command line, the HTTP interface and the page share."""
+"""Questions in the form that the command line, the HTTP interface and the page share."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from cachesync.search.targets import Machine
 
 
 class Question(NamedTuple):
-    """A search as a user asks for it."""
+    """A search as a user requests it."""
 
     text: str = ""
     mode: Mode = "auto"
@@ -16,9 +16,10 @@ class Question(NamedTuple):
     tag: str | None = None
     """A tag, or :data:`LATEST`."""
     machine: Machine | None = None
-    """The machine that binaries have to run on."""
+    """The machine on which binaries must run."""
     facets: tuple[Facet, ...] = ()
     order: tuple[SortKey, ...] = ()
-    """Empty: the best fitting names first, then :data:`cachesync.search.request.DEFAULT_ORDER`."""
+    """The sort keys. If empty, the best-fitting names come first, then hits are in
+    :data:`cachesync.search.request.DEFAULT_ORDER`."""
     limit: int = DEFAULT_LIMIT
     distinct: bool = False

@@ -1,4 +1,4 @@
-"""Search requests to an index, its results, and the parsers of filters, facets and sort keys."""
+"""Search requests to an index, their results, and the parsers of filters, facets and sort keys."""
 
 import datetime as dt
 import re
@@ -20,14 +20,14 @@ LATEST: Final = "latest"
 """The value of ``tag`` that stands for the newest tag with a date."""
 
 Hit = dict[str, Any]
-"""A document's fields, and its id under :data:`ID`."""
+"""A document's fields, and the document's ID under :data:`ID`."""
 
 ID: Final = "_id"
-"""The key of a document's id among its fields."""
+"""The key that holds the document's ID in a hit."""
 
 
 class SortKey(NamedTuple):
-    """One field to sort by. Documents without it come last, in both directions."""
+    """One field to sort by. Documents without the field come last in both directions."""
 
     field: str
     descending: bool = False
@@ -39,15 +39,15 @@ DEFAULT_ORDER: Final = (
     SortKey("tag_date", descending=True),
     SortKey("tag"),
 )
-"""Packages by name, the newest version of each first, and of that the newest tag; tags without a date come last."""
+"""By package name, then by version and by tag, both with the newest first. Tags without a date come last."""
 
 
 TIEBREAK: Final = (SortKey("page"), SortKey("binary"))
-"""Fields that together are different for any two documents; every order ends with them."""
+"""Fields whose combined values are different for any two documents. Every order ends with these fields."""
 
 
 class Filter(NamedTuple):
-    """Values of one field; hits have at least one of them."""
+    """A filter on one field. A hit must have at least one of the values."""
 
     field: str
     values: tuple[str | int, ...]
@@ -67,8 +67,8 @@ class Facet(NamedTuple):
 class Request(NamedTuple):
     """A search.
 
-    Hits match ``query`` and every filter. They are ordered by the first of ``ranks`` that they match (those that match
-    none come last), within a rank by ``order``, and then by page and hash, so the order is the same on every engine.
+    Hits match ``query`` and every filter. Hits are ordered by the first of ``ranks`` that they match (hits that match
+    no rank come last), then by ``order``, and finally by page and binary, so the order is the same on every engine.
     """
 
     query: Query = All()
@@ -82,51 +82,51 @@ class Request(NamedTuple):
     binaries: bool = False
     """Whether to count the binaries."""
     fields: tuple[str, ...] = ()
-    """The fields that hits have; if ``distinct`` is set, ``binary`` is one of them. Empty: all fields."""
+    """The fields that hits have, or an empty tuple for all. If ``distinct`` is set, ``binary`` must be among them."""
 
     def matching(self, without: str | None = None) -> Query:
-        """Return the query that hits match, without the filters of one field if its facet is to be counted.
+        """Return the query that hits match, without the filters on a field whose facet is to be counted.
 
-        So facets are disjunctive: a field's counts are narrowed by all filters but its own.
+        Facets are therefore disjunctive: a field's counts are narrowed by all filters except the field's own.
         """
         return And((self.query, *(each.query() for each in self.filters if each.field != without)))
 
 
 BINARIES: Final = "binaries"
-"""The name of the number of binaries in :attr:`Found.approximate`. No field has this name."""
+"""The name by which :attr:`Found.approximate` refers to the number of binaries. No field has this name."""
 
 EXACT_BINARIES: Final = 3_000
-"""Up to this many documents binaries are counted exactly; beyond, their number is an estimate."""
+"""Up to this many documents, binaries are counted exactly. Beyond that, the number of binaries is an estimate."""
 
 
 class Part(NamedTuple):
-    """Some consecutive documents of those that match a request."""
+    """Some consecutive documents among those that match a request."""
 
     hits: list[Hit]
-    """At least one."""
+    """At least one hit."""
     rank: int
     """The index of the first rank that the last hit matches; if it matches none, the number of ranks."""
 
 
 class FacetCount(NamedTuple):
-    """A value of a facet and how many documents have it."""
+    """A value of a facet, and the number of documents that have the value."""
 
     value: str
     documents: int
 
 
 class Found(NamedTuple):
-    """What a search found. Facet values are sorted by frequency, the most frequent first, then by value."""
+    """The result of a search. Facet values are sorted by frequency, the most frequent first, then by value."""
 
     total: int
-    """The number of documents."""
+    """The number of documents that match."""
     hits: list[Hit]
     facets: dict[str, list[FacetCount]]
-    """The counts of documents by field."""
+    """The values of each facet with their numbers of documents, by field."""
     binaries: int | None = None
-    """The number of binaries among the documents, if it was requested."""
+    """The number of binaries among the documents, if the request asked for this number."""
     approximate: tuple[str, ...] = ()
-    """The counts that may not be exact: facets of an index with several shards, and ``binaries`` if there are many."""
+    """The counts that may be inexact: facets of an index with several shards, and ``binaries`` if there are many."""
 
 
 class Countable(Protocol):
@@ -134,10 +134,10 @@ class Countable(Protocol):
 
     @property
     def fields(self) -> Collection[str]:
-        """The fields that its documents may have."""
+        """The fields that the index's documents may have."""
 
     def count(self, queries: Sequence[Query]) -> list[int]:
-        """Count the documents that match each of some queries."""
+        """Count the documents that match each of the given queries."""
 
 
 class Searchable(Countable, Protocol):
@@ -145,17 +145,17 @@ class Searchable(Countable, Protocol):
 
     @property
     def outdated(self) -> bool:
-        """Whether the index was made by a version with other fields or documents."""
+        """Whether the index was made by a version of cachesync that has different fields or documents."""
 
     def search(self, request: Request) -> Found:
         """Answer a search."""
 
 
 def check_text(what: str, text: str) -> None:
-    """Make sure that text from a command line was UTF-8.
+    """Reject text from a command line that was not UTF-8.
 
     Raises:
-        UsageError: a part of it was not.
+        UsageError: a part of the text was not UTF-8.
     """
     for position, character in enumerate(text, start=1):
         if "\ud800" <= character <= "\udfff":
@@ -165,8 +165,8 @@ def check_text(what: str, text: str) -> None:
 def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filter, ...]:
     """Parse filters of the form ``FIELD=VALUE``, split at the first ``=``. Values of one field are alternatives.
 
-    The filters are returned in the order of the fields, so that equal searches are equal questions. ``option`` is what
-    error messages put before a filter.
+    The filters are returned in the order of the fields so that equal searches are equal questions. ``option`` is the
+    text that error messages put before a filter.
 
     Raises:
         UsageError: the ``=``, the field or the value is missing, or the field can't have the value.
@@ -188,10 +188,10 @@ def parse_filters(texts: Sequence[str], option: str = "--filter ") -> tuple[Filt
 
 
 def without_latest(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str | None]:
-    """Split off the filter for the newest tag: return the other filters, and :data:`LATEST` if there was one.
+    """Split off a filter for the newest tag. Return the other filters, and :data:`LATEST` if there was such a filter.
 
     Raises:
-        UsageError: there are filters for other tags, too.
+        UsageError: there are also filters for other tags.
     """
     tags = next((each.values for each in filters if each.field == "tag"), ())
     if LATEST not in tags:
@@ -202,7 +202,7 @@ def without_latest(filters: tuple[Filter, ...]) -> tuple[tuple[Filter, ...], str
 
 
 def parse_facet(text: str, option: str = "--facet ") -> Facet:
-    """Parse a facet of the form ``FIELD`` or ``FIELD:N``; ``option`` is what error messages put before it.
+    """Parse a facet of the form ``FIELD`` or ``FIELD:N``. Error messages put ``option`` before the facet.
 
     Raises:
         UsageError: there is no such field, its values are numbers, or N is out of range.
@@ -220,10 +220,10 @@ def parse_facet(text: str, option: str = "--facet ") -> Facet:
 def parse_order(text: str, option: str = "--sort ") -> tuple[SortKey, ...]:
     """Parse a sort key of the form ``FIELD``, ``FIELD:asc`` or ``FIELD:desc``. Versions are sorted as in Spack.
 
-    ``option`` is what error messages put before it.
+    Error messages put ``option`` before the sort key.
 
     Raises:
-        UsageError: there is no such field, it may have several values, or the direction is unknown.
+        UsageError: there is no such field, the field may have several values, or the direction is unknown.
     """
     name, _, direction = text.partition(":")
     field = _filterable(name, option, text)
@@ -242,7 +242,7 @@ def _filterable(name: str, option: str, text: str) -> Field:
 
 
 def value_of(field: Field, value: str) -> str | int:
-    """Convert a value to the form that documents have.
+    """Convert a value to the form that documents contain.
 
     Raises:
         ValueError: the field can't have this value.
@@ -256,15 +256,15 @@ def value_of(field: Field, value: str) -> str | int:
             return dt.date.fromisoformat(value).isoformat()
         except ValueError:
             raise ValueError("expected a date like 2025-03-23") from None
-    if len(value.encode()) > MAX_KEYWORD_BYTES:  # Elasticsearch can't search for longer ones
+    if len(value.encode()) > MAX_KEYWORD_BYTES:  # Elasticsearch can't search for longer values
         raise ValueError(f"expected at most {MAX_KEYWORD_BYTES:,} bytes")
     return as_stored(field.name, value)
 
 
 def as_stored(field: str, value: str) -> str:
-    """Convert a string to the form that documents have.
+    """Convert a string to the form that documents contain.
 
-    Compilers have ``@`` instead of ``@=``, their names the current spelling, and hashes are lowercase.
+    Compilers have ``@`` instead of ``@=``, compiler names have the current spelling, and hashes are lowercase.
     """
     if field == "compiler_name":
         return todays_name(value)

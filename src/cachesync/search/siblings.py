@@ -8,20 +8,20 @@ from cachesync.search.query import And, Not, Term
 from cachesync.search.request import Hit, Request, Searchable, SortKey
 
 _MAX_SIBLINGS: Final = 500
-"""The most siblings that are returned."""
+"""The maximum number of siblings that are returned."""
 
 _ORDER: Final = (SortKey("compiler"), SortKey("os"), SortKey("target"))
 
 
 def siblings_of(hit: Hit, index: Searchable) -> list[Hit]:
-    """Return the siblings of a binary, at most 500: the others of its package and version in the same tag."""
+    """Return at most 500 siblings of a binary: other binaries of the same package, version and tag."""
     same = tuple(Term(field, hit[field]) for field in ("package", "version", "tag") if field in hit)
     others = And((*same, Not(Term("binary", hit["binary"]))))
     return index.search(Request(others, order=_ORDER, limit=_MAX_SIBLINGS, distinct=True)).hits
 
 
 Common = Mapping[str, frozenset[str]]
-"""For each package the variants that all of its hits have."""
+"""For each package, the variants that all of the package's hits have."""
 
 
 def common_variants(hits: Iterable[Hit]) -> Common:
@@ -34,7 +34,7 @@ def common_variants(hits: Iterable[Hit]) -> Common:
 
 
 def differing(hit: Hit, common: Common) -> list[str]:
-    """Return the variants of a hit that some other hit of its package doesn't have."""
+    """Return the variants of a hit that at least one other hit of the same package doesn't have."""
     return [variant for variant in hit["variants"] if variant not in common[hit["package"]]]
 
 
@@ -44,7 +44,7 @@ def differing_names(one: Hit, other: Hit) -> frozenset[str]:
 
 
 def of_variant(name: str, variants: Iterable[str]) -> str:
-    """Return the variant with the given name and its value; empty if it is not among the variants."""
+    """Return the variant with the given name as written, or an empty string if the variants don't include it."""
     return " ".join(variant for variant in variants if _name(variant) == name)
 
 

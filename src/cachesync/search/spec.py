@@ -1,4 +1,4 @@
-"""Specs as small immutable trees that record the position of each part; and specs written as Spack writes them."""
+"""Specs as small immutable trees that record the position of each part, and the same specs in Spack's notation."""
 
 import re
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ class Word(NamedTuple):
 
     text: str
     at: int
-    """The position of its first character, counted from 1, as in all classes below."""
+    """The position of the first character, counted from 1; ``at`` means the same in all classes below."""
 
     def __str__(self) -> str:
         return self.text
 
 
 class Exactly(NamedTuple):
-    """One version and no other: ``@=1.2``."""
+    """Exactly one version: ``@=1.2``."""
 
     version: str
     at: int
@@ -30,9 +30,9 @@ class Exactly(NamedTuple):
 
 
 class Between(NamedTuple):
-    """Versions from ``low`` up to all that begin with ``high``: ``@1.2:1.4``. None: no bound.
+    """A range from ``low`` up to all versions that begin with ``high``: ``@1.2:1.4``. None means no bound.
 
-    In ``@1.2`` both bounds are 1.2.
+    In ``@1.2``, both bounds are 1.2.
     """
 
     low: str | None
@@ -44,7 +44,7 @@ class Between(NamedTuple):
 
 
 class GitRef(NamedTuple):
-    """A branch, tag or commit: ``@git.main``. With a version, it has to stand for that, too: ``@git.main=1.2``."""
+    """A branch, tag or commit (``@git.main``), which must also stand for the version if given (``@git.main=1.2``)."""
 
     ref: str
     version: Exactly | Between | None
@@ -62,19 +62,19 @@ class GitRef(NamedTuple):
 
 
 Versions = Exactly | Between | GitRef
-"""An item of the list after ``@``; a binary has to match one of them."""
+"""An item of the list after ``@``. A binary must match one of the items."""
 
 
 class Variant(NamedTuple):
-    """A variant that is on or off, or has all of the given values; without values, it exists with any value."""
+    """A variant that is on or off, or has all of the given values. Without values, the variant has any value."""
 
     name: str
     value: bool | tuple[str, ...]
     at: int
     exact: bool = False
-    """Whether it has no other values."""
+    """Whether the variant has no values other than the given ones."""
     propagated: bool = False
-    """Whether it applies to all dependencies that have it, too."""
+    """Whether the condition also applies to all dependencies that have the variant."""
 
     def __str__(self) -> str:
         if isinstance(self.value, bool):
@@ -84,7 +84,7 @@ class Variant(NamedTuple):
 
 
 class Flags(NamedTuple):
-    """Flags of a compiler: ``cflags=-O3``."""
+    """Compiler flags: ``cflags=-O3``."""
 
     name: str
     value: str
@@ -103,12 +103,12 @@ class Compiler(NamedTuple):
     at: int
     versions: tuple[Versions, ...] = ()
     virtuals: tuple[str, ...] = ()
-    """The languages that it compiles: c, cxx, fortran."""
+    """The languages for which the compiler is used: c, cxx, fortran."""
     attributes: tuple[Word, ...] = ()
-    """The other attributes of the edge, in square brackets."""
+    """The other attributes of the edge, which are given in square brackets."""
     namespace: Word | None = None
     propagated: bool = False
-    """Whether it was given with ``%%``, so that dependencies prefer it, too."""
+    """Whether the compiler was given with ``%%``, which means that dependencies prefer it as well."""
 
     def __str__(self) -> str:
         return ("%%" if self.propagated else "%") + _edge(self.virtuals, self.attributes) + _name(self)
@@ -125,14 +125,14 @@ class SpecQuery(NamedTuple):
     platform: Word | None = None
     os: Word | None = None
     targets: tuple[Word, ...] = ()
-    """Names and ranges; a binary has to match one of them."""
+    """Names and ranges of targets. A binary must match one of them."""
     hash: Word | None = None
     """The whole hash or its beginning."""
     compilers: tuple[Compiler, ...] = ()
     dependencies: "tuple[Dependency, ...]" = ()
     tail: tuple[Word, ...] = ()
-    """The conditions after a compiler, read as the package's, as in Spack up to 0.23. Since 1.0 they would be the
-    compiler's, but documents have no variants of compilers."""
+    """The conditions after a compiler. They apply to the package, as in Spack up to 0.23. Since 1.0 they would apply to
+    the compiler, but documents don't contain variants of compilers."""
 
     def __str__(self) -> str:
         return canonical(self)
@@ -147,13 +147,13 @@ class Dependency(NamedTuple):
     attributes: tuple[Word, ...] = ()
 
     def __str__(self) -> str:
-        # Without a name before it, a key would be read as a virtual package that the dependency has to provide.
+        # Without a name before it, a key would be read as a virtual package that the dependency must provide.
         anonymous = "* " if not self.spec.name and _BEGINS_WITH_KEY.match(str(self.spec)) else ""
         return f"^{_edge(self.virtuals, self.attributes)}{anonymous}{self.spec}"
 
 
 def canonical(spec: SpecQuery) -> str:
-    """Return the spec as Spack writes it, compilers last. Parsing the result gives the same conditions."""
+    """Return the spec as Spack writes it, with compilers last. Parsing the result yields the same conditions."""
     switches = "".join(str(each) for each in ordered(spec.variants) if isinstance(each.value, bool))
     start = _name(spec) + switches
     glued = f"/{spec.hash}" if spec.hash and start and start == str(spec.name) else ""
@@ -166,7 +166,7 @@ def canonical(spec: SpecQuery) -> str:
 
 
 def _space_separated(spec: SpecQuery) -> Iterator[str]:
-    """Yield the parts that need spaces around them, since a value ends at the next space."""
+    """Yield the parts that need spaces around them because a value extends to the next space."""
     yield from (str(each) for each in spec.flags)
     yield from (str(each) for each in ordered(spec.variants) if not isinstance(each.value, bool))
     if spec.namespace and not spec.name:
@@ -180,17 +180,17 @@ def _space_separated(spec: SpecQuery) -> Iterator[str]:
 
 
 def ordered(variants: tuple[Variant, ...]) -> list[Variant]:
-    """Return variants in Spack's order: switches first, then by name."""
+    """Return variants in Spack's order: Boolean variants first, then the others, each by name."""
     return sorted(variants, key=lambda each: (not isinstance(each.value, bool), each.name))
 
 
 def written_versions(versions: tuple[Versions, ...]) -> str:
-    """Return a list of versions with its ``@``; empty if there are none, or if any version matches."""
+    """Return a list of versions with its ``@``, or an empty string if the list is empty or allows any version."""
     if any(isinstance(each, Between) and each.low == each.high is None for each in versions):
         return ""
     if len(versions) < 2:
         return "".join(f"@{each}" for each in versions)
-    # After @ a reference would end the list; after = it doesn't.
+    # A reference right after @ would end the list; a reference after = doesn't.
     return "@" + ",".join(f"={each}" if isinstance(each, GitRef) else str(each) for each in versions)
 
 
@@ -200,7 +200,7 @@ def _name(node: SpecQuery | Compiler) -> str:
 
 
 def _edge(virtuals: tuple[str, ...], attributes: tuple[Word, ...]) -> str:
-    """Return the part of a dependency before its name."""
+    """Return the part of a dependency that precedes its name."""
     used_as = ",".join(virtuals)
     if attributes:
         used_as = f" virtuals={used_as}" if virtuals else ""

@@ -13,21 +13,21 @@ class Tag(NamedTuple):
 
     tag: str
     date: str | None
-    """The date at the end of the tag's name; None: it has none."""
+    """The date at the end of the tag's name, or None if the name has no date."""
     specs: int
     """The number of documents."""
     stacks: list[str]
-    """The stacks, those with the most documents first."""
+    """The stacks, with the most frequent among the documents first."""
 
 
 def tags(index: Searchable) -> list[Tag]:
-    """Return all tags, the newest first, those without a date last."""
+    """Return all tags, with the newest first and those without a date last."""
     counts = index.search(Request(facets=(Facet("tag", MAX_FACET_SIZE),), limit=0)).facets["tag"]
     return [_tag(index, name) for name in newest_first(each.value for each in counts)]
 
 
 def newest_first(names: Iterable[str]) -> list[str]:
-    """Sort tags by date, the newest first; those without a date come last, sorted by name."""
+    """Sort tags by date, the newest first. Tags without a date come last, sorted by name."""
     return sorted(sorted(names), key=lambda name: date_of(name) or "", reverse=True)
 
 

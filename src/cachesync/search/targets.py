@@ -1,4 +1,4 @@
-"""Targets, by the data of archspec: which targets are in a range, and which a machine can run."""
+"""Targets according to archspec: which targets are in a range, and which targets a machine can run."""
 
 import platform as platform_of
 import re
@@ -10,17 +10,17 @@ from typing import Any, Final, NamedTuple
 from cachesync.errors import UsageError
 
 ANY: Final = ("*", ":")
-"""The ways to write that any target will do."""
+"""The notations that accept any target."""
 
 _PLATFORM_OS_TARGET: Final = "PLATFORM-OS-TARGET, as `spack arch` prints it, such as linux-ubuntu22.04-zen3"
 
 
 class UnknownTargetError(UsageError):
-    """A target that archspec doesn't know."""
+    """Raised for a target that archspec doesn't list."""
 
 
 class Machine(NamedTuple):
-    """A machine that binaries have to run on."""
+    """A machine on which binaries must run."""
 
     platform: str
     os: str
@@ -28,10 +28,10 @@ class Machine(NamedTuple):
 
 
 def parse_machine(text: str) -> Machine:
-    """Parse what ``spack arch`` prints. Platform and target never have a dash; an os may have several.
+    """Parse the output of ``spack arch``. Platform and target never contain a dash; an os may contain several.
 
     Raises:
-        UsageError: the text isn't platform, os and target.
+        UsageError: the text doesn't consist of platform, os and target.
     """
     platform, _, rest = text.strip().partition("-")
     os, _, target = rest.rpartition("-")
@@ -41,10 +41,10 @@ def parse_machine(text: str) -> Machine:
 
 
 def this_machine() -> Machine:
-    """Return the machine that this process runs on, as ``spack arch`` prints it.
+    """Return the machine on which this process runs, as ``spack arch`` prints it.
 
     Raises:
-        UsageError: the platform or os can't be found out.
+        UsageError: the platform or os can't be determined.
     """
     from archspec import cpu  # type: ignore[import-untyped]  # noqa: PLC0415  as below
 
@@ -56,11 +56,11 @@ def this_machine() -> Machine:
 
 
 _RELEASES: Final = {"rhel": 1, "centos": 1, "rocky": 1, "almalinux": 1, "ol": 1, "fedora": 1, "debian": 1, "sles": 1}
-"""The number of version parts in Spack's name of an operating system; for all others it is two at most."""
+"""The number of version parts in Spack's name of an operating system. Names of other systems have at most two parts."""
 
 
 def _this_os() -> str | None:
-    """Return Spack's name of this operating system, such as ``ubuntu22.04`` or ``rhel8``."""
+    """Return Spack's name of the current operating system, such as ``ubuntu22.04`` or ``rhel8``."""
     try:
         release = platform_of.freedesktop_os_release()
     except OSError:
@@ -70,13 +70,13 @@ def _this_os() -> str | None:
 
 
 _REBUILT: Final = ("rhel", "almalinux", "centos", "ol", "rocky", "scientific")
-"""Operating systems made from the same source: binaries for a release of one run on that release of the others."""
+"""Operating systems built from the same source. Binaries for a release of one run on that release of the others."""
 
 _RELEASE: Final = re.compile(r"([a-z]+)(\d+)(?:\.\d+)*")
 
 
 def rebuilds_of(os: str) -> tuple[str, ...]:
-    """Return the other operating systems made from the same source, such as ``rhel8`` for ``rocky8``."""
+    """Return the other operating systems built from the same source, such as ``rhel8`` for ``rocky8``."""
     match = _RELEASE.fullmatch(os)
     if not match or match[1] not in _REBUILT:
         return ()
@@ -84,10 +84,10 @@ def rebuilds_of(os: str) -> tuple[str, ...]:
 
 
 def runs_on(target: str) -> tuple[str, ...]:
-    """Return the sorted names of all targets whose binaries run on this target: itself and its ancestors.
+    """Return the sorted names of all targets whose binaries run on a target: the target and its ancestors.
 
     Raises:
-        UnknownTargetError: archspec doesn't know the target.
+        UnknownTargetError: archspec doesn't list the target.
     """
     return tuple(sorted(_runs(target)))
 
@@ -95,11 +95,11 @@ def runs_on(target: str) -> tuple[str, ...]:
 def expand(target: str) -> tuple[str, ...]:
     """Return the sorted names of the targets in a range, or of a single target.
 
-    ``zen3`` is only itself, known or not. ``:zen3`` are all targets that run on it, ``x86_64_v3:`` all that descend
-    from it, and ``a:b`` those that do both.
+    ``zen3`` yields only itself, even if archspec doesn't list it. ``:zen3`` yields all targets that run on zen3,
+    ``x86_64_v3:`` all targets that descend from x86_64_v3, and ``a:b`` all targets that meet both conditions.
 
     Raises:
-        UnknownTargetError: archspec doesn't know a bound of the range.
+        UnknownTargetError: archspec doesn't list a bound of the range.
         ValueError: ``target`` is :data:`ANY`, for which there is no list.
     """
     if target in ANY:
@@ -125,7 +125,7 @@ def _runs(target: str) -> frozenset[str]:
 
 
 def _near(target: str) -> str:
-    """Return the end of the sentence, with known names that are similar to this one."""
+    """Return the end of an error message, which suggests known names that are similar to the given one."""
     from difflib import get_close_matches  # noqa: PLC0415 # only needed for errors
 
     near = get_close_matches(target[:80].lower(), _ancestors(), n=3)
@@ -134,8 +134,8 @@ def _near(target: str) -> str:
 
 @cache
 def _ancestors() -> Mapping[str, frozenset[str]]:
-    """Return the names of each target's ancestors, including itself, by the target's name."""
-    # Importing archspec reads all its data, 30 ms that most searches don't need. It has no types.
+    """Return the names of each target and its ancestors, by the target's name."""
+    # Importing archspec reads all its data, which takes 30 ms that most searches can save. archspec has no types.
     from archspec import cpu  # noqa: PLC0415
 
     known: Mapping[str, Any] = cpu.TARGETS

@@ -1,4 +1,4 @@
-"""Normalize typed names, and find names that are one or two typos apart."""
+"""Normalize typed names, and find names that differ by one or two typos."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 MIN_LETTERS: Final = 3
-"""Typos aren't considered in shorter words, since one letter more or less makes them any other short name."""
+"""Shorter words aren't checked for typos because one letter more or less turns them into any other short name."""
 
 LONG: Final = 8
 """Words of at least this many letters may have two typos."""
@@ -18,7 +18,7 @@ _WORD: Final = re.compile(r"[^\W_]+\+*")
 
 
 def plain(text: str) -> str:
-    """Return only the letters and digits, in lowercase and without accents, and ``+``, so that ``g++`` isn't ``g``.
+    """Return only letters and digits, in lowercase and without accents, and ``+``, because ``g++`` isn't ``g``.
 
     ``SuperLU_DIST``, ``superlu-dist`` and ``superlu dist`` all become ``superludist``.
     """
@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 
 
 def plain_all(names: Sequence[str]) -> list[str]:
-    """Return the result of :func:`plain` for each name; for thousands of usual names in a tenth of the time."""
+    """Return the result of :func:`plain` for each name. Thousands of usual names take a tenth of the time."""
     joined = "\n".join(names)
     if joined.count("\n") < len(names) and _USUAL.fullmatch(joined):
         return joined.translate(_WITHOUT_SEPARATORS).split("\n") if names else []
@@ -46,14 +46,14 @@ def _folded(text: str) -> str:
 
 
 def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the number of typos and the index of each candidate that may be meant by a mistyped word.
+    """Yield the number of typos and the index of each candidate that a mistyped word may mean.
 
-    One typo is a letter dropped, added or replaced, or two adjacent letters swapped, including the first letter (the
-    optimal string alignment distance).
+    A typo is a letter dropped, added or replaced, or two adjacent letters swapped, and may also affect the first letter
+    (the optimal string alignment distance).
     """
     if len(typed) < MIN_LETTERS:
         return
-    from rapidfuzz.distance import OSA  # noqa: PLC0415 - it takes 20 ms, and most searches don't need it
+    from rapidfuzz.distance import OSA  # noqa: PLC0415 - the import takes 20 ms, and most searches don't need it
     from rapidfuzz.process import extract  # noqa: PLC0415 - as above
 
     for candidate, distance, place in extract(typed, candidates, scorer=OSA.distance, score_cutoff=2, limit=None):
@@ -63,9 +63,9 @@ def mistyped(typed: str, candidates: Sequence[str]) -> Iterator[tuple[int, int]]
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that is most likely meant by a word; None if all differ by more typos than allowed.
+    """Return the candidate that a word most likely means, or None if all differ by more typos than allowed.
 
-    The one with the fewest typos is preferred, then one with the same first letter, then the alphabetical order counts.
+    A candidate with the fewest typos is preferred, then one with the same first letter, then the alphabetically first.
     """
     named = {plain(each): each for each in sorted(candidates, reverse=True)}
     typed = plain(word)

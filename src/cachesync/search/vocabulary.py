@@ -1,4 +1,4 @@
-"""The vocabulary of an index: the values of fields with few values, and package names; each is only read once."""
+"""The vocabulary of an index: the values of fields with few values, and package names. All are read only once."""
 
 import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,47 +11,47 @@ from cachesync.search.names import PackageNames
 
 
 class VocabularySource(Protocol):
-    """The index's reader that a vocabulary is read from."""
+    """The index's reader from which a vocabulary is read."""
 
     def vocabularies(self, fields: Sequence[str]) -> Mapping[str, list[str]]:
-        """Return the values of some keyword fields."""
+        """Return the values of the given keyword fields."""
 
     def packages(self) -> dict[str, int]:
-        """Return all packages, and about how many documents each has."""
+        """Return all packages, each with the approximate number of its documents."""
 
 
 class Vocabulary:
     """The vocabulary of one state of an index. Values are read when they are first needed."""
 
     def __init__(self, source: VocabularySource, aliases: Aliases) -> None:
-        """``aliases`` are other names by which people know packages."""
+        """Prepare the vocabulary. ``aliases`` are other names by which people know packages."""
         self._source = source
         self._aliases = aliases
         self._values: dict[str, list[str]] = {}
 
     def values(self, field: str) -> Sequence[str]:
-        """Return the sorted values of a field; they may include values that only deleted documents had."""
+        """Return the sorted values of a field, which may include values that only deleted documents had."""
         self.look_up((field,))
         return self._values[field]
 
     def look_up(self, fields: Iterable[str]) -> None:
-        """Read the values of several fields ahead, which takes less time than one after another."""
+        """Read the values of several fields in advance, which takes less time than reading one field after another."""
         missing = [field for field in fields if field not in self._values]
         if missing:
             self._values.update(self._source.vocabularies(missing))
 
     def without(self, tags: Collection[str]) -> "Vocabulary":
-        """Return the vocabulary without some tags."""
+        """Return the vocabulary without the given tags."""
         if not tags:
             return self
         left = [tag for tag in self.values("tag") if tag not in tags]
         other = copy.copy(self)
-        other._values = {**self._values, "tag": left}  # noqa: SLF001  it is the same class
+        other._values = {**self._values, "tag": left}  # noqa: SLF001  other is of the same class
         return other
 
     @cached_property
     def variants_by_word(self) -> dict[str, list[str]]:
-        """The variants that each :func:`comparable` word means: switches by their names, others by their values."""
+        """The variants that each :func:`comparable` word means: Boolean variants by name, other variants by value."""
         found: dict[str, list[str]] = {}
         for name in self.values("variant_names"):
             found.setdefault(comparable(name), []).append(switched(name, on=True))
@@ -68,5 +68,5 @@ class Vocabulary:
 
 
 def comparable(text: str) -> str:
-    """Return a word or a value in the form in which they are compared with each other."""
+    """Return a word or a value in the form in which words and values are compared."""
     return text.lower().replace("_", "-")

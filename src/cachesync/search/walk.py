@@ -1,4 +1,4 @@
-"""Walk through all hits of a question, with no more than a few thousand of them in memory."""
+"""Walk through all hits of a question, with no more than a few thousand hits in memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -13,16 +13,16 @@ from cachesync.search.tags import newest_first
 
 
 class Walkable(Searchable, Protocol):
-    """An index's reader that can be walked through."""
+    """An index's reader that can walk through all documents of a request."""
 
     def walk(self, request: Request) -> Iterator[Part]:
-        """Yield all documents of a request in its order, from one state of the index."""
+        """Yield all documents of a request in the request's order, from one state of the index."""
 
 
 class Walk:
-    """A walk through all hits of a question, which can continue in another index if one is removed.
+    """A walk through all hits of a question, which can continue in another index if the current one is removed.
 
-    It remembers its position, so it returns no document twice and misses none that was there all the time.
+    The walk remembers its position, so it returns no document twice and misses no document that existed all the time.
     """
 
     def __init__(self, asked: ReadQuestion, mirror_url: str) -> None:
@@ -32,10 +32,10 @@ class Walk:
         self._mirror_url = mirror_url
         self._start = self._position = asked.cursor.position if asked.cursor else None
         self._seen: set[int] = set()
-        """Digests of the binaries that were returned, if each may be a hit only once."""
+        """Digests of the binaries that were returned, collected if each binary may be a hit only once."""
 
     def hits(self, index: Walkable) -> Iterator[list[Hit]]:
-        """Yield the hits after those already yielded, some at a time.
+        """Yield the hits after those already yielded, several at a time.
 
         Raises:
             OutdatedIndexError: the index was made by another version and lacks a field that is needed.
@@ -47,7 +47,8 @@ class Walk:
             whole = [completed(hit, question.machine, self._mirror_url) for hit in found]
             if question.distinct:
                 self._add_tags(whole, part.hits, index)
-                # Not earlier: if the index was removed by now, these binaries are read again from another one.
+                # Not earlier: if reading the tags fails because the index was removed, these binaries are read again
+                # from another index.
                 self._seen.update(map(_digest, part.hits))
             self._position = position_at(part.rank, self._request, part.hits[-1])
             yield whole
@@ -59,7 +60,7 @@ class Walk:
         return self._request._replace(query=matching, filters=())
 
     def _each_once(self, documents: Sequence[Hit], index: Walkable) -> list[Hit]:
-        """Leave out the documents of binaries that have an earlier document."""
+        """Leave out the documents of binaries that already have an earlier document."""
         first: dict[int, Hit] = {}
         for each in documents:
             first.setdefault(_digest(each), each)
@@ -69,7 +70,7 @@ class Walk:
         return without_earlier(index, self._request, query_after(self._request, self._start), found)
 
     def _add_tags(self, hits: list[Hit], documents: Sequence[Hit], index: Walkable) -> None:
-        """Add its tags to each binary; no search is needed for those whose documents are all in ``documents``."""
+        """Add each hit's tags. If ``documents`` has all documents of a binary, the tags are taken from these."""
         tags: dict[str, list[Hit]] = {hit["binary"]: [] for hit in hits}
         for each in documents:
             if each["binary"] in tags:

@@ -1,6 +1,6 @@
-"""Find the meanings of words that don't name a package: the fields and values that match them.
+"""Find the meanings of words that don't name a package: the fields and values that match the words.
 
-These fields have few values, so words are compared with them here, and the engine is asked for exact values.
+The fields have few values, so words are compared with the values here, and the engine is asked for exact values.
 """
 
 import re
@@ -16,7 +16,7 @@ from cachesync.search.query import And, In, Or, Query, Range, Term
 from cachesync.search.vocabulary import Vocabulary, comparable
 
 _FIELDS: Final = ("os", "target", "platform", "stacks", "tag", "compiler_name")
-"""Fields whose values may be typed whole or in part."""
+"""Fields whose values may be typed in full or in part."""
 
 _COMPOSED: Final = frozenset({"stacks", "tag"})
 """The fields whose values consist of several words."""
@@ -26,21 +26,21 @@ _HASH: Final = re.compile(rf"[a-z2-7]{{{SHORT_HASH},{HASH_LENGTH}}}")
 _RANGE: Final = re.compile(r"(?=.*\d)(?:v?(\d[\w.\-]*))?:(?:v?(\d[\w.\-]*))?")
 _DIGIT: Final = re.compile(r"\d")
 _DAY: Final = re.compile(r"\d{1,2}")
-"""A number that may be part of a tag's date, but isn't meant as one."""
+"""A number that may be part of a tag's date but isn't meant as a date."""
 
 _AROUND: Final = re.compile(r"^\W+|[^\w+]+$")
 _MIN_PART: Final = 2
-"""The least number of characters that can match a part of a value."""
+"""The minimum number of characters that can match a part of a value."""
 
 
 class Meaning(NamedTuple):
     """One meaning of a word."""
 
     text: str
-    """The unambiguous way to write it."""
+    """The unambiguous way to write the meaning."""
     query: Query
     is_close: bool = True
-    """Whether people usually mean this: it is neither a part of a tag's or stack's name nor a compiler's version."""
+    """Whether people usually mean this. False for parts of a tag's or stack's name and for versions of compilers."""
 
 
 class WordMeanings:
@@ -52,13 +52,13 @@ class WordMeanings:
         self._variants_by_word = vocabulary.variants_by_word
 
     def query(self, word: str) -> Query:
-        """Return the query for all meanings of a word; without any, no document matches."""
+        """Return the query for all meanings of a word. If the word has no meaning, no document matches."""
         return Or(tuple(each.query for each in self.meanings(word)))
 
     def meanings(self, word: str) -> Iterator[Meaning]:
-        """Yield the meanings of a word; punctuation around it is ignored."""
+        """Yield the meanings of a word. Punctuation around the word is ignored."""
         if between := _RANGE.fullmatch(word):
-            yield from _of_version("@", "version_key", between[1], between[2])  # compilers have any version
+            yield from _of_version("@", "version_key", between[1], between[2])  # compilers may have any version
             return
         word = _AROUND.sub("", word)
         for field in _FIELDS:
@@ -78,7 +78,7 @@ class WordMeanings:
         return tuple(value for value in self._values(field) if _fits(typed, comparable(value)))
 
     def _compilers(self, word: str) -> Iterator[Meaning]:
-        """Yield compilers by former names, or with a version: ``clang``, ``gcc12``."""
+        """Yield compilers that are typed by a former name or with a version: ``clang``, ``gcc12``."""
         name, _, version = word.lower().partition("@")
         known = self._values("compiler_name")
         for prefix, suffix in names_and_versions(name):
@@ -107,7 +107,7 @@ class WordMeanings:
 
 
 def _of_version(sign: str, field: str, low: str | None, high: str | None) -> Iterator[Meaning]:
-    """Yield the meaning as a range of versions, unless it is empty."""
+    """Yield the meaning as a range of versions unless the range is empty."""
     try:
         keys = version_range(low, high)
     except ValueError:
@@ -123,7 +123,7 @@ def _asked(field: str, values: tuple[str, ...]) -> str:
 
 
 def _fits(typed: str, value: str) -> bool:
-    """Whether a word is a value or a part of it: letters match where letters begin, digits only as a whole number."""
+    """Whether a word is a value or a part of one: letters match where letters begin, digits only as a whole number."""
     if typed == value:
         return True
     if len(typed) < _MIN_PART:
@@ -141,7 +141,7 @@ def _begins(text: str, place: int) -> bool:
 
 
 def _ends(text: str, place: int) -> bool:
-    """Whether a word may end here: more letters may follow, since words may be typed in part, but no more digits."""
+    """Whether a word may end here. More letters may follow because words may be typed in part, but not more digits."""
     return place == len(text) or not (text[place - 1].isdigit() and text[place].isdigit())
 
 
