@@ -25,7 +25,7 @@ class Signature(msgspec.Struct, frozen=True):
     ctime_ns: int
 
 
-# Many fields: one for each field of the document that an index stores about a page, as the contract defines it.
+# Many fields: one for each field of the document that an index stores about a page.
 class PageRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """A page's ledger entry: what was read from the page, and when. Its :data:`Digests` are stored beside the entry."""
 
