@@ -113,6 +113,61 @@ def test_a_generation_whose_writer_died_after_the_swap_is_kept(index: EmbeddedIn
         assert writer.rollback() == "specs-1"
 
 
+@pytest.mark.parametrize("how", ["the index was renamed", "the generation was moved to another disk"])
+def test_a_live_generation_under_another_name_is_still_the_live_one(
+    index: EmbeddedIndex, tmp_path: Path, how: str
+) -> None:
+    if how == "the index was renamed":
+        (tmp_path / "specs").rename(tmp_path / "others")
+        index = EmbeddedIndex(tmp_path, "others")
+    else:
+        (tmp_path / "specs/specs-1").rename(tmp_path / "big")
+        (tmp_path / "specs/live").unlink()
+        (tmp_path / "specs/live").symlink_to("../big")
+    with index.writer(1) as writer:
+        assert writer.live()
+        assert writer.intact()
+        replaced = writer.replaced()
+        assert replaced
+        assert [record.page for record in replaced.records()] == list(PAGES)
+    fill(index, PAGES)
+    assert index.reader().size() == (2, 1)
+
+
+def test_what_is_lost_with_the_live_generation_is_not_known(index: EmbeddedIndex, tmp_path: Path) -> None:
+    """So the guard must not take the index for an empty one."""
+    shutil.rmtree(tmp_path / "specs/specs-1")
+    with index.writer(1) as writer:
+        assert writer.live() is None
+        with pytest.raises(IndexUnusableError):
+            writer.replaced()
+    fill(index, PAGES)
+    assert index.reader().generation == "specs-2"
+
+
+def test_a_rollback_replaces_a_live_generation_that_is_lost(index: EmbeddedIndex, tmp_path: Path) -> None:
+    fill(index, PAGES)
+    shutil.rmtree(tmp_path / "specs/specs-2")
+    assert index.status().kept == ["specs-1"]
+    with index.writer(1) as writer:
+        assert writer.rollback() == "specs-1"
+        assert writer.live()
+        shutil.rmtree(tmp_path / "specs/specs-1")
+        assert writer.pinned(), "until somebody asks for a reindex"
+
+
+def test_a_kept_generation_may_be_a_link_to_another_disk(index: EmbeddedIndex, tmp_path: Path) -> None:
+    fill(index, PAGES)
+    (tmp_path / "specs/specs-1").rename(tmp_path / "big")
+    (tmp_path / "specs/specs-1").symlink_to("../big")
+    assert index.status().kept == ["specs-1"]
+    with index.writer(1) as writer:
+        assert writer.rollback() == "specs-1"
+    for _ in range(2):
+        fill(index, PAGES)
+    assert (tmp_path / "big").is_dir(), "files elsewhere are not ours to remove"
+
+
 @pytest.mark.parametrize("how", ["removed", "removed in part", "gone with all others"])
 def test_numbers_of_generations_are_not_reused(index: EmbeddedIndex, tmp_path: Path, how: str) -> None:
     """If a number were reused, a pin would apply to the wrong generation."""

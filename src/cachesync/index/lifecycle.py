@@ -69,7 +69,7 @@ class GenerationStore(Protocol):
     def point(self, name: str) -> None:
         """Point readers to a generation in one step. Raise an IndexUnusableError if it or the previous one is gone."""
 
-    def points_to(self, name: str) -> bool:
+    def points_to(self, name: str | None) -> bool:
         """Whether readers are still pointed to this generation. The check is cheap."""
 
     def remove(self, name: str) -> None:
@@ -113,9 +113,9 @@ class Writer:
         catalog = self._cleaned_up()
         self._known = None
         generation = self._open(catalog)
-        if generation:
+        if generation and catalog.live:
             generation.refresh()
-            self._known = generation.generation
+            self._known = catalog.live.name
         return generation
 
     def _open(self, catalog: Catalog) -> Generation | None:
@@ -142,7 +142,7 @@ class Writer:
             OvertakenError: another process has become the writer.
             IndexUnavailableError: the check isn't possible at the moment.
         """
-        return self._known is not None and self._store.points_to(self._known)
+        return self._store.points_to(self._known)
 
     def signals(self) -> int:
         """Return a number that changes whenever a client asks to check for requests. The call is cheap."""

@@ -119,10 +119,10 @@ class ElasticStore:
         """Swap the public aliases."""
         aliases.swap(self._connection, self.name, name, self._lease)
 
-    def points_to(self, name: str) -> bool:
+    def points_to(self, name: str | None) -> bool:
         """Whether the public aliases point to this generation."""
         self._lease.check()
-        return aliases.point_to(self._connection, IndexNames.of(self.name, name))
+        return name is not None and aliases.point_to(self._connection, IndexNames.of(self.name, name))
 
     def remove(self, name: str) -> None:
         """Delete those of a generation's indices that exist."""

@@ -6,6 +6,7 @@ a partly removed generation is never mistaken for a whole one. ``DIR/NAME/held``
 made live and, during a second rollback, the previous one. While either of them is live, the index is pinned.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -30,22 +31,22 @@ def read_catalog(folder: Path) -> Catalog:
     Raises:
         IndexUnavailableError: the generations can't be listed, which is no reason to build another.
     """
-    linked = live_folder(folder)
+    linked = _linked_name(folder)
     try:
         names = [entry.name for entry in folder.iterdir()]
-        entries = [
-            _entry(folder / name, number, linked)
-            for name, number in _numbered(folder.name, names)
-            if _is_ours(folder / name, linked)
-        ]
     except FileNotFoundError:
         return Catalog([], None, None, 0)
     except OSError as error:
         raise IndexUnavailableError(f"cannot read {folder}: {error.strerror}") from error
-    names = [name.removesuffix(REMOVED) for name in names] + pins(folder) + ([linked.name] if linked else [])
-    live = next((entry for entry in entries if entry.public), None)
-    broken = f"{folder / LIVE} leads to {linked}, which isn't a generation" if linked and not live else None
-    return Catalog(entries, live, broken, max((number for _, number in _numbered(folder.name, names)), default=0))
+    entries = [
+        GenerationEntry(name, number, _is_building(folder / name), public=False, whole=is_there(folder / name / META))
+        for name, number in _numbered(folder.name, names)
+        if name != linked and _is_ours(folder / name)
+    ]
+    live = _live_entry(folder, linked) if linked else None
+    names = [name.removesuffix(REMOVED) for name in names] + pins(folder) + ([linked] if linked else [])
+    highest = max((number for _, number in _numbered(folder.name, names)), default=0)
+    return Catalog([*entries, *([live] if live else [])], live, None, highest)
 
 
 def _numbered(index: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -55,18 +56,24 @@ def _numbered(index: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:
             yield name, number
 
 
-def _entry(folder: Path, number: int, linked: Path | None) -> GenerationEntry:
-    public = folder == linked
-    whole = is_there(folder / META)
-    building = not public and (not whole or is_there(folder / BUILDING))
-    return GenerationEntry(folder.name, number, building, public, whole)
+def _live_entry(folder: Path, linked: str) -> GenerationEntry:
+    """Return the generation that readers find, wherever the link leads, and even if nothing is there any more.
+
+    Without a number of its own, as in an index that was renamed, the generation counts as the latest.
+    """
+    number = number_in(folder.name, linked)
+    whole = is_there(folder / linked / META)
+    return GenerationEntry(linked, sys.maxsize if number is None else number, building=False, public=True, whole=whole)
 
 
-def _is_ours(folder: Path, linked: Path | None) -> bool:
-    """Whether a folder with a generation's name is one: the link leads to it, or a build of ours has created it."""
-    if folder == linked:
-        return folder.is_dir()
-    return not folder.is_symlink() and (is_there(folder / META) or _has_only_mark(folder))
+def _is_building(folder: Path) -> bool:
+    """Whether a generation was never live."""
+    return is_there(folder / BUILDING) or not is_there(folder / META)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a build of ours has created a folder with a generation's name."""
+    return is_there(folder / META) or _has_only_mark(folder)
 
 
 def _has_only_mark(folder: Path) -> bool:
@@ -83,8 +90,13 @@ def live_folder(folder: Path) -> Path | None:
     Raises:
         IndexUnavailableError: the link can't be read, which is no reason to build another generation.
     """
+    linked = _linked_name(folder)
+    return folder / linked if linked else None
+
+
+def _linked_name(folder: Path) -> str | None:
     try:
-        return folder / (folder / LIVE).readlink()
+        return str((folder / LIVE).readlink())
     except FileNotFoundError:
         return None
     except OSError as error:

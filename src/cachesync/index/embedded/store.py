@@ -98,6 +98,8 @@ class EmbeddedStore:
 
     def require_room(self, live: str) -> None:
         """Check that the file system has room for a second generation."""
+        if not (self._folder / live).is_dir():  # somebody has removed it
+            return
         with _changing(self._folder):
             files = [file for file in (self._folder / live).iterdir() if file.is_file()]
             needed = sum(file.stat().st_size for file in files) * _ROOM
@@ -140,18 +142,20 @@ class EmbeddedStore:
         with contextlib.suppress(OSError):  # the next writer tidies up
             (self._folder / name / BUILDING).unlink(missing_ok=True)
 
-    def points_to(self, name: str) -> bool:
+    def points_to(self, name: str | None) -> bool:
         """Whether the lock, the link and the metadata of this generation are in place."""
-        folder = self._folder / name
         return (
-            self._lock.is_in_place
-            and live_folder(self._folder) == folder
-            and all(is_there(folder / file) for file in (META, _TANTIVY_META))
+            name is not None
+            and self._lock.is_in_place
+            and live_folder(self._folder) == self._folder / name
+            and all(is_there(self._folder / name / file) for file in (META, _TANTIVY_META))
         )
 
     def remove(self, name: str) -> None:
         """Rename and remove a generation. Files that can't be removed do no harm, and are left for the next writer."""
         folder = self._folder / name
+        if folder.is_symlink():  # somebody has moved it elsewhere, so its files aren't ours to remove
+            return
         removed = folder.with_name(f"{folder.name}{REMOVED}")
         with _changing(self._folder):
             if not removed.exists():  # if it exists, another generation had this number
