@@ -25,9 +25,12 @@ class Retries:
         """The seconds until the deadline."""
         return self.deadline - time.monotonic()
 
-    def next_pause(self, least: float = 0.0) -> float | None:
-        """Return the seconds to wait before the next try, at least ``least``; None if the deadline would pass first."""
-        pause = max(next(self._delays), least)
+    def next_pause(self, asked: float | None = None) -> float | None:
+        """Return the seconds to wait before the next try, or None if the deadline would pass first.
+
+        ``asked`` is how long the server asks to wait, if it says so.
+        """
+        pause = next(self._delays) if asked is None else asked
         return pause if pause < self.left else None
 
 

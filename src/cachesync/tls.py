@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
-from cachesync.errors import UsageError
+from cachesync.errors import IndexUnavailableError, UsageError
 
 
 class Names(NamedTuple):
@@ -28,12 +28,15 @@ def trusting(authorities: Path | None, names: Names) -> ssl.SSLContext:
 
     Raises:
         UsageError: the file can't be read, or it doesn't contain authorities.
+        IndexUnavailableError: the system's TLS can't be set up.
     """
     if authorities is not None:
         _require_readable(names.ca_certs, authorities)
     try:
         made = ssl.create_default_context(cafile=authorities)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if authorities is None:  # OpenSSL's own files, which its environment variables name
+            raise IndexUnavailableError(f"can't set up TLS: {error}") from error
         raise UsageError(f"{names.ca_certs}: expected certificates in PEM form in {authorities}") from None
     # Python 3.13 sets this flag. The flag makes OpenSSL reject many private authorities of computing centres, and the
     # authorities that Elasticsearch's own tool made until 2025.

@@ -22,5 +22,6 @@ def test_a_pause_ends_before_the_deadline(monkeypatch: pytest.MonkeyPatch) -> No
     retries.deadline = 1060.0
     assert retries.left == 60
     assert retries.next_pause() == 1.6
-    assert retries.next_pause(least=30) == 30, "as the server asks"
-    assert retries.next_pause(least=60) is None
+    assert retries.next_pause(asked=30) == 30, "as the server asks"
+    assert retries.next_pause(asked=0.5) == 0.5, "neither longer"
+    assert retries.next_pause(asked=60) is None

@@ -198,3 +198,11 @@ def test_each_mistake_with_a_real_server_is_reported(secured: Secured, files: Fi
         error = refusal(changed, patience=20 if "credentials" in says else 0.2)
         assert isinstance(error, IndexUnavailableError)
         assert says in str(error)
+
+
+def test_what_openssl_finds_in_the_environment_is_no_mistake_in_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "none/keys"))
+    with pytest.raises(IndexUnavailableError, match=r"^can't set up TLS: .*No such file or directory"):
+        trusting(None, Names("--server"))

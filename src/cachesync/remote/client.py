@@ -102,8 +102,8 @@ class Client:
         retries = Retries(time.monotonic() + _RETRY_SECONDS)
         while True:
             answer = self._follow_redirects(url, media_type)
-            least = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
-            pause = None if least is None else retries.next_pause(least)
+            asked = refusal.seconds_to_wait(answer.status, answer.headers.get("Retry-After", ""))
+            pause = None if asked is None else retries.next_pause(asked)
             if pause is None:
                 return answer
             answer.close()

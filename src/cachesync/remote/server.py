@@ -135,7 +135,7 @@ class RemoteServer:
         """
         parameters = [("from", before), ("to", after), *_of_filters(filters)]
         body = self._client.get("/api/diff", parameters, most=_MAX_DIFF_BYTES)
-        _, found = self._decoded(body, responses.DiffResponse)
+        found = self._parsed(body, responses.DiffResponse)
         added, gone = ([Listed(each.package, each.hash, each.spec) for each in of] for of in (found.added, found.gone))
         packages = [PackageCount(each.package, each.added, each.gone) for each in found.packages]
         return TagDifference(before, after, added, gone, packages)
@@ -153,9 +153,11 @@ class RemoteServer:
 
     def _decoded(self, body: bytes, shape: type[responses.Shape]) -> tuple[dict[str, Any], responses.Shape]:
         """Decode an object, and return it unchanged and converted to ``shape``."""
+        return self._parsed(body, dict[str, Any]), self._parsed(body, shape)
+
+    def _parsed(self, body: bytes, shape: type[responses.Shape]) -> responses.Shape:
         try:
-            found = msgspec.json.decode(body, type=dict[str, Any])
-            return found, msgspec.convert(found, shape)
+            return msgspec.json.decode(body, type=shape)
         except responses.MALFORMED as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise refusal.unexpected(self.url, reason) from None
