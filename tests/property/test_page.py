@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import msgspec
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -197,6 +197,7 @@ def pages_of_json(draw: st.DrawFn) -> tuple[bytes, bool]:
     ), odd == "nothing"
 
 
+@settings(deadline=None)
 @given(pages_of_json())
 def test_both_ways_read_the_same_page(case: tuple[bytes, bool]) -> None:
     data, usual = case

@@ -199,9 +199,9 @@ def test_an_export_that_is_not_read_is_aborted(stalling: Stalling) -> None:
         assert not all(rest_of(client).endswith(b"0\r\n\r\n") for client in stuck)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_an_export_that_is_read_slowly_is_complete(stalling: Stalling) -> None:
+def test_an_export_that_is_read_slowly_is_complete(stalling: Stalling, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes in total."""
+    monkeypatch.setattr(connection, "PATIENCE", 2.0)
     with served(stalling) as web, asking(web, EXPORT, buffer=65_536) as client:
         pace = threading.Event()
         with http.client.HTTPResponse(client) as answer:
