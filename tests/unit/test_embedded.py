@@ -83,6 +83,14 @@ def test_leftovers_of_an_interrupted_build_are_removed(index: EmbeddedIndex, tmp
     assert listing(folder) == ["live", "lock", "specs-1", "specs-10", "specs-11", "specs-8", "specs-9", "specs-old"]
 
 
+def test_a_folder_that_cannot_be_listed_is_none_of_ours(index: EmbeddedIndex, tmp_path: Path) -> None:
+    (tmp_path / "specs/specs-7").symlink_to("specs-7")
+    assert index.status().kept == []
+    fill(index, PAGES)
+    assert index.reader().generation == "specs-8"
+    assert (tmp_path / "specs/specs-7").is_symlink()
+
+
 def test_an_interrupted_removal_is_finished_by_the_next_writer(index: EmbeddedIndex, tmp_path: Path) -> None:
     """A partly removed generation must not look like a whole one, or like a foreign folder."""
     folder = tmp_path / "specs"

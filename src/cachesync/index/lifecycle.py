@@ -28,7 +28,7 @@ _CLEANUP_PATIENCE: Final = 5.0
 
 # Many methods: one for each step; a method of several steps would hide some points at which a crash can happen.
 class GenerationStore(Protocol):
-    """The steps of the life cycle, as implemented by one engine. Generations are given by their names.
+    """The steps of the life cycle, as implemented by one engine.
 
     Each step may raise IndexUnavailableError, and OvertakenError if another process has become the writer.
     """
@@ -48,10 +48,10 @@ class GenerationStore(Protocol):
     def catalog(self) -> Catalog:
         """List the generations."""
 
-    def open(self, name: str) -> Generation:
+    def open(self, entry: GenerationEntry) -> Generation:
         """Open a generation for writing. Raise an IndexUnusableError if it is corrupt or has another layout."""
 
-    def open_ledger(self, name: str) -> Reader | None:
+    def open_ledger(self, entry: GenerationEntry) -> Reader | None:
         """Open a generation for reading its ledger. Return None if the ledger can't be read."""
 
     def require_room(self, live: str) -> None:
@@ -111,23 +111,17 @@ class Writer:
         """
         self._store.tidy()
         catalog = self._cleaned_up()
+        live, problem = catalog.live, catalog.broken
         self._known = None
-        generation = self._open(catalog)
-        if generation and catalog.live:
-            generation.refresh()
-            self._known = catalog.live.name
-        return generation
-
-    def _open(self, catalog: Catalog) -> Generation | None:
-        """Open the live generation. Return None if there isn't one, or if it is corrupt or has another layout."""
-        problem = catalog.broken
-        if catalog.live:
+        if live:
             try:
-                generation = self._store.open(catalog.live.name)
+                generation = self._store.open(live)
             except IndexUnusableError as error:
                 problem = str(error)
             else:
                 self._logged.over()
+                generation.refresh()
+                self._known = live.name
                 return generation
         if problem and self._logged.is_news(problem):
             _log.warning("the index can't be used and is built anew", action="index.rebuilt", reason=problem)
@@ -159,7 +153,7 @@ class Writer:
         """
         catalog = self._store.catalog()
         for entry in catalog.latest:
-            if reader := self._store.open_ledger(entry.name):
+            if reader := self._store.open_ledger(entry):
                 return reader
         if catalog.latest:
             raise IndexUnusableError(f"the index {self._store.name} has no ledger that can be read")
@@ -251,7 +245,7 @@ class Writer:
             raise UsageError(
                 f"no generation before the live one is kept (index.keep_generations); {self._store.name} stays"
             )
-        self._store.open(before.name).size()  # raises if the generation can't be searched
+        self._store.open(before).size()  # raises if the generation can't be searched
         still = [live.name] if self._store.pins(live.name) else []  # in case the next step fails
         self._store.pin([before.name, *still])  # takes effect once readers are pointed there
         self._point(before.name)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from elasticsearch import Elasticsearch
 
 from cachesync.errors import IndexUnusableError
+from cachesync.index.catalog import GenerationEntry
 from cachesync.index.elastic import aliases, foreign, mapping, shards
 from cachesync.index.elastic.catalog import ElasticCatalog, ElasticEntry, read_catalog
 from cachesync.index.elastic.connection import Connection
@@ -56,14 +57,14 @@ class ElasticStore:
         """List the generations."""
         return read_catalog(self._connection, self.name)
 
-    def open(self, name: str) -> ElasticGeneration:
+    def open(self, entry: GenerationEntry) -> ElasticGeneration:
         """Open a generation for writing."""
-        entry = self.catalog().named(name)
+        assert isinstance(entry, ElasticEntry)
         return ElasticGeneration(self._connection, entry.names, usable_mapping(entry), self._lease)
 
-    def open_ledger(self, name: str) -> ElasticReader | None:
+    def open_ledger(self, entry: GenerationEntry) -> ElasticReader | None:
         """Open a generation if its index of pages is usable, whatever the state of its index of specs."""
-        entry = self.catalog().named(name)
+        assert isinstance(entry, ElasticEntry)
         if entry.pages is None or not mapping.is_usable(entry.pages):
             return None
         return ElasticReader(self._connection, entry.names, entry.specs or mapping.specs_mapping(self.name))

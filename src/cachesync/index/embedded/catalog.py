@@ -38,11 +38,8 @@ def read_catalog(folder: Path) -> Catalog:
         return Catalog([], None, None, 0)
     except OSError as error:
         raise IndexUnavailableError(f"cannot read {folder}: {error.strerror}") from error
-    entries = [
-        GenerationEntry(name, number, _is_building(folder / name), public=False, whole=is_there(folder / name / META))
-        for name, number in _numbered(folder.name, names)
-        if name != linked and _is_ours(folder / name)
-    ]
+    found = (_entry(folder / name, number) for name, number in _numbered(folder.name, names) if name != linked)
+    entries = list(filter(None, found))
     live = _live_entry(folder, linked) if linked else None
     names = [name.removesuffix(REMOVED) for name in names] + pins(folder) + ([linked] if linked else [])
     highest = max((number for _, number in _numbered(folder.name, names)), default=0)
@@ -66,21 +63,20 @@ def _live_entry(folder: Path, linked: str) -> GenerationEntry:
     return GenerationEntry(linked, sys.maxsize if number is None else number, building=False, public=True, whole=whole)
 
 
-def _is_building(folder: Path) -> bool:
-    """Whether a generation was never live."""
-    return is_there(folder / BUILDING) or not is_there(folder / META)
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a build of ours has created a folder with a generation's name."""
-    return is_there(folder / META) or _has_only_mark(folder)
+def _entry(folder: Path, number: int) -> GenerationEntry | None:
+    """Return the generation that isn't live in a folder with a generation's name; None if no build has created it."""
+    whole = is_there(folder / META)
+    if not (whole or _has_only_mark(folder)):
+        return None
+    building = not whole or is_there(folder / BUILDING)
+    return GenerationEntry(folder.name, number, building, public=False, whole=whole)
 
 
 def _has_only_mark(folder: Path) -> bool:
     """Whether a folder contains nothing but a build's mark, which is written before our metadata."""
     try:
         return all(entry.name == BUILDING for entry in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):  # the writer may have removed it just now
+    except OSError:  # the writer has removed it just now, or it isn't a folder, or not one that we may read
         return False
 
 

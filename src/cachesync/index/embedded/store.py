@@ -11,7 +11,7 @@ import tantivy
 
 from cachesync.documents import FIELDS, fingerprint
 from cachesync.errors import IndexUnavailableError, IndexUnusableError
-from cachesync.index.catalog import Catalog, number_in
+from cachesync.index.catalog import Catalog, GenerationEntry, number_in
 from cachesync.index.embedded.catalog import (
     BUILDING,
     LIVE,
@@ -86,15 +86,15 @@ class EmbeddedStore:
         """List the generations."""
         return read_catalog(self._folder)
 
-    def open(self, name: str) -> EmbeddedGeneration:
+    def open(self, entry: GenerationEntry) -> EmbeddedGeneration:
         """Open a generation, and repair what a killed writer has left in it."""
-        generation = open_generation(self._folder / name)
+        generation = open_generation(self._folder / entry.name)
         generation.tidy()
         return generation
 
-    def open_ledger(self, name: str) -> EmbeddedGeneration:
+    def open_ledger(self, entry: GenerationEntry) -> EmbeddedGeneration:
         """Open a generation, whichever version made it."""
-        return EmbeddedGeneration(self._folder / name)
+        return EmbeddedGeneration(self._folder / entry.name)
 
     def require_room(self, live: str) -> None:
         """Check that the file system has room for a second generation."""
